@@ -1,0 +1,131 @@
+"""A cell: everything that determines one result, and the identity made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field
+
+from splitters.settings import Settings
+
+CELL_FORMAT = 1
+"""Counts the changes of meaning of a cell's fields; part of every identity."""
+
+
+class SplitterSpec(Settings):
+    """A splitter and its settings; ``version`` is the splitter's own count of changes that alter results."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    version: int = 1
+
+
+class ModelSpec(Settings):
+    """A network: a name of ``benchmarks.models`` and its settings (``width``, ``norm``, ...)."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class DirichletSpec(Settings):
+    """Class shares drawn from a Dirichlet distribution (DESIGN.md section 10).
+
+    Args:
+        alpha: Concentration.
+        min_images: The draw is repeated until the smallest class has as many.
+        estimator: Which of the draws; seeds it.
+    """
+
+    alpha: float = Field(gt=0)
+    min_images: int = Field(default=10, ge=1)
+    estimator: int = Field(default=0, ge=0)
+
+
+class DatasetSpec(Settings):
+    """A data set, the form in which the network sees it, and which of its images take part.
+
+    Args:
+        name: A name of ``benchmarks.datasets``, e.g. ``digits``, ``cifar10``, ``parquet:cifar10``, ``folder:cats``.
+        input_shape: Channels, height and width that images are brought to.
+        train_images: How many images ``train`` keeps at most (stratified); None keeps all.
+        select_images: The same for ``select``.
+        dirichlet: Skews the classes of ``train`` and ``select``.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int] = (3, 32, 32)
+    train_images: int | None = Field(default=None, ge=1)
+    select_images: int | None = Field(default=None, ge=1)
+    dirichlet: DirichletSpec | None = None
+
+
+class TrainingSpec(Settings):
+    """How the base model is trained.
+
+    Args:
+        recipe: ``paper``: SGD, step schedule (lr x0.1 at 60 and 120 of 200 epochs, scaled to ``epochs``);
+            ``one_cycle``: SGD with a one-cycle schedule, for short training.
+        epochs: Passes over ``train``.
+        batch_size: Images per step.
+        learning_rate: The peak rate.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        flip: Horizontal flips as augmentation; None asks the data set (no flips on digits).
+        crop_padding: Pixels of padding before the random crop; 0 turns it off.
+    """
+
+    recipe: Literal["paper", "one_cycle"] = "paper"
+    epochs: int = Field(default=200, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    flip: bool | None = None
+    crop_padding: int = Field(default=4, ge=0)
+
+
+class Cell(Settings):
+    """One (scenario, splitter, base model, data set, seed) evaluation: the unit of work, storage and resuming.
+
+    Args:
+        scenario: A name of ``benchmarks.scenarios``.
+        splitter: What splits.
+        model: The base model's architecture.
+        dataset: The images.
+        training: How the base model comes to be.
+        seed: Seeds splits, base model and splitter.
+        protocol: ``splitbench`` keeps ``test`` for the final score; ``published`` chooses modules on 20 % of the test
+            set, as the papers' code does.
+        threads: CPU threads of the cell; they change sums in their last bits.
+        device: ``auto`` takes a GPU where there is one.
+    """
+
+    scenario: str = "modularization"
+    splitter: SplitterSpec
+    model: ModelSpec
+    dataset: DatasetSpec
+    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    seed: int = Field(default=0, ge=0)
+    protocol: Literal["splitbench", "published"] = "splitbench"
+    threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @cached_property
+    def cell_id(self) -> str:
+        """SHA-256, in hex, of the canonical JSON of everything that determines the result."""
+        return content_hash({"format": CELL_FORMAT, **self.model_dump(mode="json")})
+
+    @property
+    def label(self) -> str:
+        """A short name for people: splitter, model, data set, seed."""
+        return f"{self.splitter.name} · {self.model.name} · {self.dataset.name} · seed {self.seed}"
+
+
+def content_hash(value: Mapping[str, Any]) -> str:
+    """Returns the SHA-256, in hex, of ``value`` as canonical JSON (sorted keys, no spaces, no NaN)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

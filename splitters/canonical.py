@@ -1,0 +1,393 @@
+"""Rewriting a model into a canonical graph: few kinds of nodes, batch norm folded, nothing done in place.
+
+The canonical graph computes what the model computes in eval mode. It holds its own copies of all weights, so whoever
+works on it leaves the model as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from splitters.canonical_modules import ALIASES_OF_INPUT, BATCH_NORMS, MODULE_CALLS, affine_of_batch_norm, fold_affine
+from splitters.errors import GraphError
+from splitters.operations import OPERATIONS, ChannelAffine, ChannelPReLU, operation_of, size
+
+_FUNCTION_NAMES: dict[str, str] = {
+    "conv2d": "conv2d", "linear": "linear", "batch_norm": "batch_norm", "chunk": "chunk", "getattr": "getattr",
+    "truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul", "subtract": "sub", "concat": "cat",
+    "concatenate": "cat", "view": "reshape", "swapaxes": "transpose", "absolute": "abs", "clip": "clamp",
+    "negative": "neg", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "floor_divide": "floordiv",
+}  # fmt: skip
+"""Other spellings of operations, as functions and as methods."""
+
+_UNCHANGED = frozenset({"contiguous", "clone", "detach", "dropout", "dropout2d", "alpha_dropout", "feature_dropout",
+                        "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
+"""Calls that return their input in eval mode."""
+
+
+def canonical_graph(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
+    """Rewrites ``model``, in eval mode, into a canonical graph.
+
+    Args:
+        model: The network; it is not changed.
+        example: ``[batch, channel, height, width]`` input with at least two images.
+
+    Returns:
+        The canonical network, the value of each of its nodes on the example, and for nodes of convolutions the
+        qualified name of the model's convolution.
+
+    Raises:
+        GraphError: If the model cannot be traced.
+    """
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    try:
+        traced = fx.Tracer().trace(frozen)
+    except Exception as error:
+        raise GraphError(
+            f"{type(model).__name__} cannot be traced by torch.fx: {error}. Its forward must not branch on values of "
+            "tensors; move such code out of the model, or mark it with torch.fx.wrap."
+        ) from error
+    with torch.no_grad():
+        rewriter = _Rewriter(frozen, example)
+        for node in traced.nodes:
+            rewriter.add(node)
+    return rewriter.finish()
+
+
+class _Rewriter:
+    """Adds the nodes of a traced graph, one by one, to a canonical one, and runs them on the example."""
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        self.model = model
+        self.example = example
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.renamed: dict[fx.Node, Any] = {}
+        self.values: dict[fx.Node, Any] = {}
+        self.sources: dict[fx.Node, str] = {}
+
+    def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
+        self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+        network = fx.GraphModule(self.root, self.graph, class_name="CanonicalNetwork")
+        network.delete_all_unused_submodules()
+        alive = set(network.graph.nodes)
+        return (
+            network,
+            {node: value for node, value in self.values.items() if node in alive},
+            {node: name for node, name in self.sources.items() if node in alive},
+        )
+
+    def add(self, node: fx.Node) -> None:
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda old: self.renamed[old])
+        kwargs = dict(kwargs)
+        match node.op:
+            case "placeholder":
+                self.renamed[node] = self._placeholder(node)
+            case "output":
+                if not isinstance(args[0], fx.Node):
+                    raise GraphError(f"the model returns {type(args[0]).__name__}; it must return one tensor of logits.")
+                self.graph.output(args[0])
+            case "get_attr":
+                self.renamed[node] = self._constant(str(node.target), _attribute(self.model, str(node.target)))
+            case "call_module":
+                self.renamed[node] = self._module(node, args, kwargs)
+            case _:
+                self.renamed[node] = self._function(node, args, kwargs)
+
+    def _placeholder(self, node: fx.Node) -> Any:
+        if self.values:
+            if not node.args:
+                raise GraphError(f"the model's forward needs a second argument, {node.target!r}; it must need only images.")
+            return node.args[0]
+        new = self.graph.placeholder("images")
+        self.values[new] = self.example
+        return new
+
+    # Emitting
+
+    def _emit(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> fx.Node:
+        return self._call(OPERATIONS[name].function, args, kwargs or {})
+
+    def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> fx.Node:
+        new = self.graph.call_function(function, args, dict(kwargs))
+        real_args, real_kwargs = self._real((args, dict(kwargs)))
+        self.values[new] = function(*real_args, **real_kwargs)
+        return new
+
+    def _real(self, args: Any) -> Any:
+        return fx.map_arg(args, lambda node: self.values[node])
+
+    def _constant(self, name: str, value: Any) -> fx.Node:
+        attribute = name.replace(".", "_")
+        if isinstance(value, Tensor):
+            if not hasattr(self.root, attribute):
+                self.root.register_buffer(attribute, value.detach().clone())
+        else:
+            raise GraphError(f"the model reads the attribute {name!r}, a {type(value).__name__}, in its forward.")
+        new = self.graph.get_attr(attribute)
+        self.values[new] = value
+        return new
+
+    def _layer(self, module: nn.Module, x: fx.Node, source: str) -> fx.Node:
+        """Adds a copied module with parameters; each call in the graph gets a module of its own."""
+        node = self.graph.create_node("call_module", "pending", (x,), name=source.replace(".", "_") or "layer")
+        node.target = node.name
+        self.root.add_module(node.name, module)
+        self.values[node] = module(self.values[x])
+        self.sources[node] = source
+        return node
+
+    # Modules
+
+    def _module(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
+        name = str(node.target)
+        module = self.model.get_submodule(name)
+        kind = type(module)
+        x = args[0] if args else None
+        simple = len(args) == 1 and not kwargs and isinstance(x, fx.Node)
+        if simple and kind in ALIASES_OF_INPUT:
+            return x
+        if simple and kind in (nn.Conv2d, nn.Linear):
+            return self._layer(copy.deepcopy(module), x, name)
+        if simple and isinstance(module, BATCH_NORMS) and module.running_mean is not None:
+            return self._batch_norm(node.all_input_nodes[0], x, affine_of_batch_norm(module), name)
+        if simple and isinstance(module, nn.PReLU):
+            return self._prelu(module, x, name)
+        if simple and kind in MODULE_CALLS:
+            function, call_args, call_kwargs = MODULE_CALLS[kind](module)
+            fixed = {key: self._constant(f"{name}.{key}", value) if isinstance(value, Tensor) else value
+                     for key, value in call_kwargs.items()}  # fmt: skip
+            new = self._emit(function, (x, *call_args), fixed)
+            self._rebind_in_place(node, bool(getattr(module, "inplace", False)), new)
+            return new
+        return self._opaque_module(module, args, kwargs, name)
+
+    def _opaque_module(self, module: nn.Module, args: Any, kwargs: dict[str, Any], name: str) -> fx.Node:
+        node = self.graph.create_node("call_module", "pending", args, kwargs, name=name.replace(".", "_"))
+        node.target = node.name
+        self.root.add_module(node.name, copy.deepcopy(module))
+        real_args, real_kwargs = self._real((args, kwargs))
+        self.values[node] = module(*real_args, **real_kwargs)
+        return node
+
+    def _prelu(self, module: nn.PReLU, x: fx.Node, name: str) -> fx.Node:
+        if module.num_parameters == 1:
+            return self._emit("leaky_relu", (x, float(module.weight)))
+        return self._layer(ChannelPReLU(module.weight.detach().clone()), x, name)
+
+    def _batch_norm(self, old_input: fx.Node, x: fx.Node, affine: tuple[Tensor, Tensor], name: str) -> fx.Node:
+        """Folds the affine map into the layer before it, if nothing else reads that layer."""
+        before = getattr(self.root, str(x.target)) if x.op == "call_module" else None
+        axis_fits = isinstance(before, nn.Conv2d) or (isinstance(before, nn.Linear) and self.values[x].dim() == 2)
+        if axis_fits and len(old_input.users) == 1 and not x.users:
+            fold_affine(before, *affine)
+            self.values[x] = before(self._real(x.args[0]))  # type: ignore[misc]
+            return x
+        scale, shift = (part.to(torch.float32) for part in affine)
+        return self._layer(ChannelAffine(scale, shift), x, name)
+
+    def _rebind_in_place(self, node: fx.Node, in_place: bool, new: fx.Node) -> None:
+        """Lets later readers of an input that was overwritten read the result, as they do in the model."""
+        if in_place and node.all_input_nodes:
+            overwritten = self.renamed[node.all_input_nodes[0]]
+            for old, current in self.renamed.items():
+                if current is overwritten:
+                    self.renamed[old] = new
+
+    # Functions and methods
+
+    def _function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
+        raw = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+        name = raw.removesuffix("_") if not raw.startswith("__") else raw
+        in_place = bool(kwargs.get("inplace")) or raw.endswith("_") or name in ("iadd", "isub", "imul", "itruediv")
+        name = _FUNCTION_NAMES.get(name, name)
+        if not any(isinstance(part, fx.Node) for part in _flat((args, kwargs))):
+            return _compute_now(node, args, kwargs)
+        kwargs.pop("inplace", None)
+        if name in _UNCHANGED and not _is_training(name, args, kwargs):
+            return args[0] if args else kwargs["input"]
+        special = getattr(self, f"_rewrite_{name}", None)
+        new = special(args, kwargs) if special is not None else None
+        if new is None:
+            new = self._known(name, node, args, kwargs)
+        if new is None:
+            new = self._opaque_function(node, args, kwargs)
+        self._rebind_in_place(node, in_place, new)
+        return new
+
+    def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        same_function = node.op == "call_function" and operation_of(node.target) is not None
+        is_torch = getattr(node.target, "__module__", None) in ("torch", "torch.nn.functional", "_operator", "torch._C._nn")
+        builtin = isinstance(node.target, type(torch.relu)) or is_torch
+        if name not in OPERATIONS or not (same_function or node.op == "call_method" or builtin):
+            return None
+        if "out" in kwargs or "dtype" in kwargs or ("alpha" in kwargs and name in ("add", "sub")):
+            return None
+        if "input" in kwargs:
+            args, kwargs = (kwargs["input"], *args), {key: value for key, value in kwargs.items() if key != "input"}
+        if name in ("relu", "sigmoid", "tanh") or "training" in kwargs:
+            kwargs = {}
+        return self._emit(name, args, kwargs)
+
+    def _opaque_function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        new = self.graph.create_node(node.op, node.target, args, kwargs)
+        real_args, real_kwargs = self._real((args, kwargs))
+        if node.op == "call_method":
+            receiver, *rest = real_args
+            self.values[new] = getattr(receiver, str(node.target))(*rest, **real_kwargs)
+        else:
+            self.values[new] = node.target(*real_args, **real_kwargs)  # type: ignore[operator]
+        return new
+
+    def _rewrite_reshape(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        shape = args[1:] if len(args) > 1 else (kwargs.get("shape", kwargs.get("size")),)
+        if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+            shape = tuple(shape[0])
+        if len(shape) == 1 and isinstance(shape[0], torch.dtype):
+            return None
+        if len(shape) == 1 and isinstance(shape[0], fx.Node) and not isinstance(self.values[shape[0]], int):
+            return self._emit("reshape", (args[0], shape[0]))
+        return self._emit("reshape", (args[0], tuple(shape)))
+
+    def _rewrite_permute(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        return self._emit("permute", (args[0], _dims(args[1:], kwargs)))
+
+    def _rewrite_expand(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        return self._emit("expand", (args[0], _dims(args[1:], kwargs)))
+
+    def _rewrite_unflatten(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        x, dim, sizes = args[0], kwargs.get("dim", args[1] if len(args) > 1 else None), args[2:] or kwargs.get("sizes")
+        if not isinstance(dim, int) or sizes is None:
+            return None
+        sizes = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else tuple(sizes)
+        shape = self.values[x].shape
+        dim %= len(shape)
+        before = tuple(self._emit("size", (x, axis)) for axis in range(dim))
+        after = tuple(self._emit("size", (x, axis)) for axis in range(dim + 1, len(shape)))
+        return self._emit("reshape", (x, (*before, *sizes, *after)))
+
+    def _rewrite_chunk(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        x = args[0]
+        chunks = args[1] if len(args) > 1 else kwargs.get("chunks")
+        dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)
+        if not isinstance(chunks, int) or not isinstance(dim, int):
+            return None
+        return self._split(x, [part.shape[dim] for part in torch.chunk(self.values[x], chunks, dim)], dim)
+
+    def _rewrite_split(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        x = args[0]
+        sizes = args[1] if len(args) > 1 else kwargs.get("split_size", kwargs.get("split_size_or_sections"))
+        dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)
+        if not isinstance(dim, int):
+            return None
+        return self._split(x, [part.shape[dim] for part in torch.split(self.values[x], self._real(sizes), dim)], dim)
+
+    def _split(self, x: fx.Node, sizes: list[int], dim: int) -> fx.Node:
+        return self._emit("split", (x, tuple(sizes), dim % self.values[x].dim()))
+
+    def _rewrite_getattr(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._emit("size", (args[0],)) if args[1] == "shape" else None
+
+    def _rewrite_getitem(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Turns slices of tensors into ``narrow``; items of tuples and sizes stay as they are."""
+        x, index = args
+        value = self.values.get(x) if isinstance(x, fx.Node) else None
+        if not isinstance(value, Tensor):
+            return self._emit("getitem", (x, index)) if isinstance(index, int) else None
+        parts = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in parts:
+            at = parts.index(Ellipsis)
+            parts = (*parts[:at], *[slice(None)] * (value.dim() - len(parts) + 1), *parts[at + 1 :])
+        if not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
+            return None
+        for axis, part in enumerate(parts):
+            start, stop, _ = slice(self._real(part.start), self._real(part.stop)).indices(value.shape[axis])
+            if (start, stop) != (0, value.shape[axis]):
+                x = self._emit("narrow", (x, axis, start, stop - start))
+        return x
+
+    def _rewrite_conv2d(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
+        if weight is None or (bias is None and given.get("bias") is not None):
+            return None
+        groups = given.get("groups", 1)
+        conv = nn.Conv2d(
+            weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), given.get("stride", 1),
+            given.get("padding", 0), given.get("dilation", 1), groups, bias is not None,
+        ).to(weight)  # fmt: skip
+        return self._layer(_with_weights(conv, weight, bias), given["input"], str(given["weight"].target))
+
+    def _rewrite_linear(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = {**dict(zip(("input", "weight", "bias"), args, strict=False)), **kwargs}
+        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
+        if weight is None or (bias is None and given.get("bias") is not None):
+            return None
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None).to(weight)
+        return self._layer(_with_weights(linear, weight, bias), given["input"], str(given["weight"].target))
+
+    def _rewrite_batch_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        mean, variance = self._stored(given.get("running_mean")), self._stored(given.get("running_var"))
+        if given.get("training") or mean is None or variance is None:
+            return None
+        scale = torch.rsqrt(variance.double() + given.get("eps", 1e-5))
+        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
+        scale = scale if weight is None else scale * weight.double()
+        shift = -mean.double() * scale + (0 if bias is None else bias.double())
+        return self._layer(ChannelAffine(scale.float(), shift.float()), given["input"], str(given["running_mean"].target))
+
+    def _stored(self, node: Any) -> Tensor | None:
+        return self.values[node] if isinstance(node, fx.Node) and node.op == "get_attr" else None
+
+
+def _with_weights(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    layer.requires_grad_(False)
+    layer.weight.copy_(weight)
+    if layer.bias is not None and bias is not None:
+        layer.bias.copy_(bias)
+    return layer
+
+
+def _attribute(root: nn.Module, path: str) -> Any:
+    value: Any = root
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _dims(rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    given = rest or (kwargs.get("dims", kwargs.get("size")),)
+    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [part for item in value.values() for part in _flat(item)]
+    if isinstance(value, (tuple, list)):
+        return [part for item in value for part in _flat(item)]
+    if isinstance(value, slice):
+        return [value.start, value.stop, value.step]
+    return [value]
+
+
+def _compute_now(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _is_training(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+    if name in ("contiguous", "clone", "detach"):
+        return False
+    position = 3 if name in ("stochastic_depth",) else 2
+    return bool(kwargs.get("training", args[position] if len(args) > position else True))

@@ -1,0 +1,79 @@
+"""What masks are worth on images: the modules' logits, the composed model's answers, and figures per class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from splitters.data import ImageSet
+from splitters.extraction import extract_network
+from splitters.graph import ChannelGraph
+from splitters.masks import KernelMasks
+
+
+@torch.no_grad()
+def network_logits(network: nn.Module, images: ImageSet, *, batch_size: int = 256) -> Float[Tensor, "sample class"]:
+    """Returns a network's logits for all images, in order."""
+    return torch.cat([network(batch) for batch in images.batches(batch_size)])
+
+
+@torch.no_grad()
+def module_logits(
+    graph: ChannelGraph, masks: KernelMasks, images: ImageSet, *, batch_size: int = 256
+) -> Float[Tensor, "module sample class"]:
+    """Returns every module's logits for all images, in order.
+
+    Each module runs as the physically small network that its mask leaves; equal masks run once.
+
+    Args:
+        graph: The CNN, on the images' device.
+        masks: The modules.
+        images: The images.
+        batch_size: Images per forward pass.
+    """
+    distinct, which = torch.unique(masks.bits, dim=0, return_inverse=True)
+    networks = [extract_network(graph, bits) for bits in distinct]
+    logits = torch.stack([network_logits(network, images, batch_size=batch_size) for network in networks])
+    return logits[which.to(logits.device)]
+
+
+def composed_answers(scores: Float[Tensor, "module sample"]) -> Int64[Tensor, " sample"]:
+    """Returns the class of the highest score; of equal scores, the lowest class wins."""
+    highest = scores.max(0, keepdim=True).values
+    return (scores == highest).to(torch.uint8).argmax(0)
+
+
+def accuracy(answers: Int64[Tensor, " sample"], labels: Int64[Tensor, " sample"]) -> float:
+    """Returns the share of right answers."""
+    return float((answers == labels).double().mean())
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """How well each class is recognised, as tensors with one entry per class; 0 where a figure is undefined.
+
+    Args:
+        precision: Right answers among those that name the class.
+        recall: Right answers among the class's images.
+        f1: Their harmonic mean.
+    """
+
+    precision: Float[Tensor, " class"]
+    recall: Float[Tensor, " class"]
+    f1: Float[Tensor, " class"]
+
+
+def class_report(answers: Int64[Tensor, " sample"], labels: Int64[Tensor, " sample"], n_classes: int) -> ClassReport:
+    """Returns precision, recall and F1 per class, in float64 on the CPU."""
+    answers, labels = answers.cpu(), labels.cpu()
+    right = torch.bincount(labels[answers == labels], minlength=n_classes).double()
+    named = torch.bincount(answers, minlength=n_classes).double()
+    there = torch.bincount(labels, minlength=n_classes).double()
+    return ClassReport(
+        precision=right / named.clamp(min=1),
+        recall=right / there.clamp(min=1),
+        f1=2 * right / (named + there).clamp(min=1),
+    )

@@ -1,0 +1,46 @@
+"""GradSplitter's settings. The defaults are the paper's (arXiv 2311.04438)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from splitters.settings import Length, PhaseLength, Settings
+
+
+class GradSplitterSettings(Settings):
+    """Settings of GradSplitter.
+
+    With Adam, a mask that starts at 1 moves by about its learning rate per step: no kernel can drop before about
+    ``1 / mask_learning_rate`` mask steps. Shorter schedules need a higher rate.
+
+    Args:
+        alpha: Weight of the mean of all bits in the loss of mask phases.
+        rounds: Pairs of a mask phase and a head phase.
+        warmup: Length of the first head phase, e.g. ``5 epochs`` or ``75 steps``.
+        mask_phase: Length of a round's mask phase, in which masks and heads are trained.
+        head_phase: Length of a round's head phase, in which heads alone are trained.
+        warmup_learning_rate: Adam's rate for the first head phase.
+        mask_learning_rate: Adam's rate for masks.
+        head_learning_rate: Adam's rate for heads after the first head phase.
+        batch_size: Images per step.
+        head_width: Hidden units of a head.
+        tolerance: How far a recorded state's accuracy on select may lie below the base model's and still be chosen for
+            its few kernels; a fraction.
+        rescue: Whether a module that has lost its class is put back to its last good state with a new head. The
+            paper's method leaves it dead.
+        rescue_attempts: New heads that a dead module gets at most, each time it dies.
+    """
+
+    alpha: float = Field(default=0.1, ge=0)
+    rounds: int = Field(default=20, ge=1)
+    warmup: PhaseLength = Length(count=5, unit="epochs")
+    mask_phase: PhaseLength = Length(count=5, unit="epochs")
+    head_phase: PhaseLength = Length(count=2, unit="epochs")
+    warmup_learning_rate: float = Field(default=0.01, gt=0)
+    mask_learning_rate: float = Field(default=0.001, gt=0)
+    head_learning_rate: float = Field(default=0.001, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    head_width: int = Field(default=10, ge=1)
+    tolerance: float = Field(default=0.01, ge=0, le=1)
+    rescue: bool = True
+    rescue_attempts: int = Field(default=3, ge=1)

@@ -1,0 +1,97 @@
+"""Which kernels a network has, and which maskable channel each belongs to: the graph's result as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+ALWAYS_KEPT = -1
+"""Stands in place of a maskable channel for kernels that every module keeps."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of the base model.
+
+    Args:
+        name: Its qualified name.
+        channels: The maskable channel of each of its kernels, or ``ALWAYS_KEPT``.
+    """
+
+    name: str
+    channels: tuple[int, ...]
+
+    @property
+    def kernels(self) -> int:
+        """How many kernels it has."""
+        return len(self.channels)
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Maskable channels that the same layers produce; residual sums tie several layers.
+
+    Args:
+        layers: Indices of the convolutions among ``ChannelLayout.layers``.
+        channels: The maskable channels.
+    """
+
+    layers: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ChannelLayout:
+    """All convolutions of a network and the M channels of it that modules may drop.
+
+    Args:
+        layers: The convolutions, in the order in which they run.
+        groups: A partition of the maskable channels.
+        required: Sets of maskable channels of which a module keeps at least one each: every group, and whatever a
+            layer reads where that holds no whole group.
+    """
+
+    layers: tuple[Layer, ...]
+    groups: tuple[ChannelGroup, ...]
+    required: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def n_channels(self) -> int:
+        """The number of maskable channels M."""
+        return sum(len(group.channels) for group in self.groups)
+
+    @cached_property
+    def n_kernels(self) -> int:
+        """The number of kernels over all convolutions, tied and frozen ones included."""
+        return sum(layer.kernels for layer in self.layers)
+
+    @cached_property
+    def kernel_channels(self) -> Int64[Tensor, " kernel"]:
+        """The maskable channel, or ``ALWAYS_KEPT``, of every kernel, layer after layer."""
+        return torch.tensor([channel for layer in self.layers for channel in layer.channels], dtype=torch.int64)
+
+    @cached_property
+    def kernels_per_channel(self) -> Int64[Tensor, " channel"]:
+        """How many kernels live and die with each maskable channel."""
+        maskable = self.kernel_channels[self.kernel_channels != ALWAYS_KEPT]
+        return torch.bincount(maskable, minlength=self.n_channels)
+
+    @cached_property
+    def group_of_channel(self) -> Int64[Tensor, " channel"]:
+        """The index of each maskable channel's group."""
+        index = torch.empty(self.n_channels, dtype=torch.int64)
+        for number, group in enumerate(self.groups):
+            index[list(group.channels)] = number
+        return index
+
+    @cached_property
+    def required_members(self) -> Bool[Tensor, "required channel"]:
+        """Membership of the required sets, one set per row."""
+        members = torch.zeros(len(self.required), self.n_channels, dtype=torch.bool)
+        for row, channels in enumerate(self.required):
+            members[row, list(channels)] = True
+        return members

@@ -1,0 +1,73 @@
+"""A typed registry of named things, open to other packages through entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from splitters.errors import ConfigurationError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names, and what they stand for.
+
+    Args:
+        kind: What an entry is, in the singular, for messages (``"splitter"``).
+        entry_point_group: The group under which installed packages offer entries of their own;
+            each is loaded when its name is first asked for.
+    """
+
+    def __init__(self, kind: str, *, entry_point_group: str | None = None) -> None:
+        self.kind = kind
+        self._group = entry_point_group
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Returns a decorator that registers its object under ``name``.
+
+        Raises:
+            ConfigurationError: If the name is taken by something else.
+        """
+
+        def add(entry: T) -> T:
+            if self._entries.setdefault(name, entry) is not entry:
+                raise ConfigurationError(f"the {self.kind} {name!r} is registered twice; rename one of them.")
+            return entry
+
+        return add
+
+    def get(self, name: str, *, where: str = "") -> T:
+        """Returns the entry called ``name``.
+
+        Args:
+            name: The entry's name.
+            where: The file and key that held the name, for the message.
+
+        Raises:
+            UnknownNameError: If there is no such entry.
+        """
+        if name not in self._entries:
+            self._load_entry_point(name)
+        if name not in self._entries:
+            raise UnknownNameError(self.kind, name, self, where=where)
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the known names, sorted."""
+        yield from sorted({*self._entries, *self._entry_point_names()})
+
+    def __contains__(self, name: object) -> bool:
+        """Says whether ``name`` is known."""
+        return name in set(self)
+
+    def _entry_point_names(self) -> set[str]:
+        return {point.name for point in entry_points(group=self._group)} if self._group else set()
+
+    def _load_entry_point(self, name: str) -> None:
+        if self._group is None:
+            return
+        for point in entry_points(group=self._group, name=name):
+            self._entries.setdefault(name, point.load())
