@@ -1,0 +1,106 @@
+"""Things that cost time, made once: trained weights and finished splits, in a content-addressed folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import content_hash
+from benchmarks.checkpoints import FileCheckpoint
+from benchmarks.locks import exclusive
+from benchmarks.memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
+from splitters.base import Checkpoint, CheckpointState, ProgressCallback, ignore_progress
+from splitters.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something that was made, now or earlier.
+
+    Args:
+        state: Tensors, on the CPU, and JSON values.
+        seconds: How long making it took when it was made, interruptions left out and resumptions added up.
+        reused: Whether it was there already.
+        peak_memory_bytes: Peak memory when it was made.
+    """
+
+    state: CheckpointState
+    seconds: float
+    reused: bool
+    peak_memory_bytes: int | None
+
+
+class ArtifactCache:
+    """A folder of artefacts, each under the hash of what determines it.
+
+    Any number of processes may share it: whoever needs an artefact first makes it, the others wait for it. Work that is
+    interrupted leaves a checkpoint, and whoever comes next goes on from there.
+
+    Args:
+        root: The folder; it is made when it is first written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get_or_make(
+        self,
+        kind: str,
+        key: Mapping[str, Any],
+        make: Callable[[Checkpoint], CheckpointState],
+        *,
+        device: str = "cpu",
+        progress: ProgressCallback = ignore_progress,
+    ) -> Artifact:
+        """Returns the artefact that ``key`` determines, and makes it first if it is absent or torn.
+
+        Args:
+            kind: The sub-folder, in lower-case letters, digits, ``-`` and ``_``.
+            key: Everything that determines the artefact, as JSON values.
+            make: Makes it; keeps its state in the checkpoint that it is given, and takes it up from there.
+            device: Where ``make`` works, for the measurement of memory.
+            progress: Called while another process makes the artefact. It may raise, and so end the wait.
+
+        Raises:
+            ConfigurationError: If ``kind`` cannot be the name of a folder.
+        """
+        path = self._path(kind, key)
+        artifact = _read(path)
+        if artifact is not None:
+            return artifact
+        with exclusive(path.with_suffix(".lock"), progress=progress, stage=kind):
+            artifact = _read(path)
+            if artifact is not None:
+                return artifact
+            _make(path, key, make, device)
+            artifact = _read(path)
+        if artifact is None:
+            raise OSError(f"{path} was written but cannot be read back; is the disk full?")
+        return replace(artifact, reused=False)
+
+    def _path(self, kind: str, key: Mapping[str, Any]) -> Path:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", kind):
+            raise ConfigurationError(
+                f"{kind!r} cannot name a kind of artefact; use lower-case letters, digits, '-' and '_'."
+            )
+        return self.root / kind / f"{content_hash(key)}.safetensors"
+
+
+def _read(path: Path) -> Artifact | None:
+    content = read_tensor_file(path)
+    if content is None:
+        return None
+    return Artifact(content.state, content.facts["seconds"], True, content.facts["peak_memory_bytes"])
+
+
+def _make(path: Path, key: Mapping[str, Any], make: Callable[[Checkpoint], CheckpointState], device: str) -> None:
+    checkpoint = FileCheckpoint(path.with_suffix(".checkpoint.safetensors"))
+    reset_peak_memory(device)
+    state = make(checkpoint)
+    facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
+    write_tensor_file(path, TensorFile(state, facts))
+    checkpoint.remove()

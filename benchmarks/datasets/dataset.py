@@ -1,0 +1,31 @@
+"""A data set that is ready for use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splitters.data import ImageSet
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The official images of a data set in the form in which networks see them.
+
+    Args:
+        name: The name under which it was asked for.
+        train: The official training images.
+        test: The official test images.
+        content_hash: SHA-256, in hex, of the decoded images, the labels and the class names.
+        flips: Whether a mirrored image keeps its label.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    content_hash: str
+    flips: bool
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return self.train.class_names

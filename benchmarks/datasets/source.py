@@ -1,0 +1,89 @@
+"""What every kind of data set offers: official train and test images, not yet decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+EncodedImage: TypeAlias = "bytes | NDArray[np.uint8]"
+"""An image file's bytes, or pixels as ``[height, width]`` or ``[height, width, channel]``."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The official training images, or the official test images.
+
+    Args:
+        name: ``train`` or ``test``.
+        labels: The class index of each image as the source gives it, unchecked.
+        images: Starts a pass over the images, in the order of the labels.
+        locate: Says where an image stands, by its position, for messages.
+    """
+
+    name: str
+    labels: NDArray[np.int64]
+    images: Callable[[], Iterator[EncodedImage]]
+    locate: Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a source holds."""
+
+    class_names: tuple[str, ...]
+    train: Part
+    test: Part
+
+
+class Source(ABC):
+    """A data set where it lies."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Returns a hash of everything that the decoded images depend on, without decoding any.
+
+        Raises:
+            DataError: If the data set is absent.
+        """
+
+    @abstractmethod
+    def read(self) -> Contents:
+        """Opens the data set.
+
+        Raises:
+            DataError: If it is absent, incomplete or damaged.
+        """
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where data sets may be looked for.
+
+    Args:
+        data_root: Folder of data sets, if one was named.
+        cache: Folder that may be written to.
+        download: Whether absent data may be fetched.
+    """
+
+    data_root: Path | None
+    cache: Path
+    download: bool
+
+
+def hash_files(files: Iterable[tuple[str, Path]]) -> str:
+    """Returns the SHA-256, in hex, of named files' bytes."""
+    total = hashlib.sha256()
+    for name, path in files:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        total.update(f"{name}\0{digest.hexdigest()}\n".encode())
+    return total.hexdigest()

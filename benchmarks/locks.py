@@ -1,0 +1,35 @@
+"""Locks between processes that let a stop request through while they wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from splitters.base import Progress, ProgressCallback
+
+_POLL_SECONDS = 0.2
+
+
+@contextmanager
+def exclusive(path: Path, *, progress: ProgressCallback, stage: str) -> Iterator[None]:
+    """Holds the lock file ``path`` for the block, alone among all processes and threads of the machine.
+
+    Args:
+        path: The lock file; its folder is made if it is absent. The file stays behind, for removing it would race.
+        progress: Called while another process holds the lock. It may raise, and so end the wait.
+        stage: What is waited for, for the reports.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_POLL_SECONDS, poll_interval=_POLL_SECONDS / 4)
+        except Timeout:
+            progress(Progress(stage=stage, step=0))
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,24 @@
+"""Base models by name."""
+
+from benchmarks.models.architecture import MODELS, Architecture, build_model, check_model, code_fingerprint
+from benchmarks.models.incecnn import InceCNN, InceCNNSettings
+from benchmarks.models.python_factory import PythonFactory
+from benchmarks.models.rescnn import ResCNN, ResCNNSettings
+from benchmarks.models.simcnn import SimCNN, SimCNNSettings
+from benchmarks.models.torchvision_zoo import TorchvisionZoo
+
+__all__ = [
+    "MODELS",
+    "Architecture",
+    "InceCNN",
+    "InceCNNSettings",
+    "PythonFactory",
+    "ResCNN",
+    "ResCNNSettings",
+    "SimCNN",
+    "SimCNNSettings",
+    "TorchvisionZoo",
+    "build_model",
+    "check_model",
+    "code_fingerprint",
+]

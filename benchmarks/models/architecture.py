@@ -1,0 +1,126 @@
+"""What an architecture is, which there are, and how a network is made from its name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from benchmarks.cells import ModelSpec
+from benchmarks.inference import evaluating
+from benchmarks.seeding import seeded
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.registry import Registry
+
+
+class Architecture(ABC):
+    """A network, or a family of networks whose names are ``FAMILY:MEMBER``."""
+
+    description: ClassVar[str]
+    """One line for people."""
+
+    @abstractmethod
+    def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
+        """Checks a member's name and settings.
+
+        Args:
+            member: What stands behind the colon; empty for an architecture that is no family.
+            settings: The settings as plain values.
+            where: The file and key that hold them, for messages.
+
+        Raises:
+            ConfigurationError: If there is no such member, or a setting is unknown or not allowed.
+        """
+
+    @abstractmethod
+    def build(
+        self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
+    ) -> nn.Module:
+        """Returns a new network whose output is ``[batch, n_classes]`` raw logits.
+
+        Its weights may be drawn from torch's global generator, which the caller has seeded.
+
+        Raises:
+            ConfigurationError: If the settings are wrong, or inputs of this shape are too small for it.
+        """
+
+    def code_fingerprint(self, member: str) -> str:
+        """Returns a hash of code that is not this package's own, for the identity of trained weights."""
+        return ""
+
+
+MODELS: Registry[Architecture] = Registry("model", entry_point_group="splitbench.models")
+"""All architectures by name. A family is registered as ``family:PLACEHOLDER``, in capitals."""
+
+
+def check_model(spec: ModelSpec, *, where: str = "") -> None:
+    """Checks a model's name and settings, without building it where that can be avoided.
+
+    Args:
+        spec: The name and the settings.
+        where: The file and key that hold them, for messages.
+
+    Raises:
+        ConfigurationError: If the name or a setting is unknown, or a value is not allowed.
+    """
+    architecture, member = _find(spec.name, where=where)
+    prefix = f"{where}: " if where else ""
+    architecture.check(member, dict(spec.settings), where=f"{prefix}model {spec.name!r}")
+
+
+def build_model(spec: ModelSpec, *, n_classes: int, input_shape: tuple[int, int, int], seed: int) -> nn.Module:
+    """Returns a new network on the CPU, in train mode, initialised from ``seed``.
+
+    The caller's global generators are left as they were. The network is tried on one black image.
+
+    Args:
+        spec: The architecture and its settings.
+        n_classes: The number of classes N.
+        input_shape: Channels, height and width of its images.
+        seed: Seeds the initial weights.
+
+    Raises:
+        ConfigurationError: If the spec is wrong, or the network does not turn such images into N logits.
+    """
+    check_model(spec)
+    architecture, member = _find(spec.name)
+    with seeded(seed), torch.device("cpu"):
+        model = architecture.build(member, dict(spec.settings), n_classes=n_classes, input_shape=input_shape)
+        _try_out(model, spec.name, n_classes, input_shape)
+    return model.train()
+
+
+def code_fingerprint(spec: ModelSpec) -> str:
+    """Returns a hash of a model's code where that is not a published package's; empty otherwise."""
+    architecture, member = _find(spec.name)
+    return architecture.code_fingerprint(member)
+
+
+def _find(name: str, *, where: str = "") -> tuple[Architecture, str]:
+    family, colon, member = name.partition(":")
+    if not colon and name in MODELS:
+        return MODELS.get(name), ""
+    for key in MODELS:
+        if colon and member and key.startswith(f"{family}:"):
+            return MODELS.get(key), member
+    raise UnknownNameError("model", name, MODELS, where=where)
+
+
+def _try_out(model: nn.Module, name: str, n_classes: int, input_shape: tuple[int, int, int]) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(f"model {name!r}: its factory returned {model!r}; it must return a torch.nn.Module.")
+    try:
+        with evaluating(model), torch.no_grad():
+            output = model(torch.zeros(1, *input_shape))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ConfigurationError(
+            f"model {name!r} does not take images of shape {input_shape}: {error} "
+            "Choose another input_shape or another model."
+        ) from error
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    if shape != (1, n_classes):
+        raise ConfigurationError(
+            f"model {name!r} turns one image into {shape}; it must give a tensor of logits of shape (1, {n_classes})."
+        )

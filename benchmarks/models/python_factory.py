@@ -1,0 +1,87 @@
+"""Networks of the user's own, made by any importable function or class."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from benchmarks.models.architecture import MODELS, Architecture
+from splitters.errors import ConfigurationError, UnknownNameError
+
+_OFFERED = ("n_classes", "input_shape")
+
+
+class PythonFactory(Architecture):
+    """``python:package.module:factory``.
+
+    The factory is called with those of ``n_classes`` and ``input_shape`` that its signature takes, and the settings as
+    keyword arguments.
+    """
+
+    description = "a function or class of your own that returns a torch.nn.Module; settings: its keyword arguments"
+
+    def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
+        """Imports the factory and checks its signature."""
+        takes, takes_any = _parameters(_load(member, where), where)
+        for key in settings:
+            if key in _OFFERED:
+                raise ConfigurationError(f"{where}: {key!r} is set by the benchmark; leave it out.")
+            if key not in takes and not takes_any:
+                raise UnknownNameError("setting", key, set(takes) - set(_OFFERED), where=where)
+        missing = [key for key, needed in takes.items() if needed and key not in settings and key not in _OFFERED]
+        if missing:
+            raise ConfigurationError(f"{where}: the factory needs {missing[0]!r}; add it to the settings.")
+
+    def build(
+        self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
+    ) -> nn.Module:
+        """Calls the factory."""
+        factory = _load(member, f"model 'python:{member}'")
+        takes, takes_any = _parameters(factory, f"model 'python:{member}'")
+        offered = {"n_classes": n_classes, "input_shape": input_shape}
+        return factory(**{key: value for key, value in offered.items() if key in takes or takes_any}, **settings)
+
+    def code_fingerprint(self, member: str) -> str:
+        """Returns the hash of the source file that defines the factory; empty where there is none."""
+        path = inspect.getsourcefile(inspect.unwrap(_load(member, f"model 'python:{member}'")))
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+
+
+def _load(member: str, where: str) -> Callable[..., nn.Module]:
+    module_name, colon, factory_name = member.partition(":")
+    if not (colon and module_name and factory_name):
+        raise ConfigurationError(f"{where}: {member!r} is not written as package.module:factory.")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{where}: the module {module_name!r} cannot be imported ({error}); install it, or name its folder in "
+            "PYTHONPATH."
+        ) from error
+    factory = getattr(module, factory_name, None)
+    if factory is None:
+        choices = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise UnknownNameError(f"factory in {module_name}", factory_name, choices, where=where)
+    if not callable(factory):
+        raise ConfigurationError(f"{where}: {member!r} is {factory!r}; it must be a function or a class.")
+    loaded: Callable[..., nn.Module] = factory
+    return loaded
+
+
+def _parameters(factory: Callable[..., nn.Module], where: str) -> tuple[dict[str, bool], bool]:
+    """Returns the keyword parameters, each with whether it must be given, and whether any others are taken."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{where}: the factory's signature cannot be read ({error}).") from error
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    takes = {item.name: item.default is item.empty for item in parameters if item.kind in named}
+    return takes, any(item.kind is item.VAR_KEYWORD for item in parameters)
+
+
+MODELS.register("python:PACKAGE.MODULE:FACTORY")(PythonFactory())

@@ -1,0 +1,31 @@
+"""Random numbers without hidden state: seeds derived by name, and the global generator borrowed and put back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def derive_seed(seed: int, *labels: str | int) -> int:
+    """Returns a 63-bit seed for one purpose; different labels give independent streams."""
+    text = "/".join(str(part) for part in (seed, *labels))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def seeded(seed: int, *, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seeds torch's global generators of the CPU and of ``device`` for the block, and restores them after it.
+
+    Initialisation and dropout draw from the global generators and take no other; this confines them.
+    """
+    device = torch.device(device)
+    on_cuda = device.type == "cuda"
+    index = torch.cuda.current_device() if on_cuda and device.index is None else device.index
+    with torch.random.fork_rng(devices=[index] if on_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
