@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
@@ -98,7 +100,7 @@ class SplitTask:
     train: ImageSet
     select: ImageSet
     seed: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     resolve: Callable[[str, Mapping[str, object]], SplitResult] | None = None
 
     def __post_init__(self) -> None:
@@ -121,6 +123,15 @@ class SplitTask:
     def n_classes(self) -> int:
         """The number of classes N, which is the number of modules."""
         return self.train.n_classes
+
+    def trace(self) -> ChannelGraph:
+        """Returns the base model's channel graph, on the task's device."""
+        model = copy.deepcopy(self.model).to(self.device)
+        return ChannelGraph.trace(model, self.select.normalisation(self.select.images[:2]).to(self.device))
+
+    def on_device(self) -> SplitTask:
+        """Returns the same task with its images on the task's device."""
+        return replace(self, train=self.train.to(self.device), select=self.select.to(self.device))
 
     def result_of(self, splitter: str, settings: Mapping[str, object]) -> SplitResult:
         """Returns what another splitter makes of this task."""
@@ -167,6 +178,10 @@ class Splitter(ABC, Generic[SettingsT]):
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings
 
+    def references(self) -> tuple[SplitterReference, ...]:
+        """Returns the splitters whose results on the same task this one reads; see ``SplitTask.result_of``."""
+        return ()
+
     @abstractmethod
     def split(
         self,
@@ -190,7 +205,36 @@ class Splitter(ABC, Generic[SettingsT]):
         """
 
 
-SPLITTERS: Registry[type[Splitter]] = Registry("splitter", entry_point_group="splitbench.splitters")  # type: ignore[type-arg]
+class SplitterReference(Settings):
+    """Another splitter, by name, with all its settings.
+
+    Settings that are left out take their defaults, and ``version`` is the splitter's own, so that the reference says
+    everything that determines the result.
+    """
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    version: int = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: object) -> object:
+        if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
+            return values
+        splitter = make_splitter(values["name"], values.get("settings") or {})
+        return {**values, "settings": splitter.settings.model_dump(mode="json"), "version": splitter.version}
+
+
+SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
+    "splitter",
+    entry_point_group="splitbench.splitters",
+    homes={
+        "full": "splitters.baselines",
+        "gradsplitter": "splitters.gradsplitter",
+        "importance": "splitters.baselines",
+        "random": "splitters.baselines",
+    },
+)
 """All splitters by name."""
 
 

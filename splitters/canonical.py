@@ -7,17 +7,15 @@ works on it leaves the model as it is.
 from __future__ import annotations
 
 import copy
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from splitters.canonical_modules import ALIASES_OF_INPUT, BATCH_NORMS, MODULE_CALLS, affine_of_batch_norm, fold_affine
 from splitters.errors import GraphError
-from splitters.operations import OPERATIONS, ChannelAffine, ChannelPReLU, operation_of, size
+from splitters.operations import OPERATIONS, ChannelAffine, ChannelPReLU
 
 _FUNCTION_NAMES: dict[str, str] = {
     "conv2d": "conv2d", "linear": "linear", "batch_norm": "batch_norm", "chunk": "chunk", "getattr": "getattr",
@@ -92,7 +90,9 @@ class _Rewriter:
                 self.renamed[node] = self._placeholder(node)
             case "output":
                 if not isinstance(args[0], fx.Node):
-                    raise GraphError(f"the model returns {type(args[0]).__name__}; it must return one tensor of logits.")
+                    raise GraphError(
+                        f"the model returns {type(args[0]).__name__}; it must return one tensor of logits."
+                    )
                 self.graph.output(args[0])
             case "get_attr":
                 self.renamed[node] = self._constant(str(node.target), _attribute(self.model, str(node.target)))
@@ -104,7 +104,9 @@ class _Rewriter:
     def _placeholder(self, node: fx.Node) -> Any:
         if self.values:
             if not node.args:
-                raise GraphError(f"the model's forward needs a second argument, {node.target!r}; it must need only images.")
+                raise GraphError(
+                    f"the model's forward needs a second argument, {node.target!r}; it must need only images."
+                )
             return node.args[0]
         new = self.graph.placeholder("images")
         self.values[new] = self.example
@@ -151,16 +153,17 @@ class _Rewriter:
         module = self.model.get_submodule(name)
         kind = type(module)
         x = args[0] if args else None
-        simple = len(args) == 1 and not kwargs and isinstance(x, fx.Node)
-        if simple and kind in ALIASES_OF_INPUT:
+        if len(args) != 1 or kwargs or not isinstance(x, fx.Node):
+            return self._opaque_module(module, args, kwargs, name)
+        if kind in ALIASES_OF_INPUT:
             return x
-        if simple and kind in (nn.Conv2d, nn.Linear):
+        if kind in (nn.Conv2d, nn.Linear):
             return self._layer(copy.deepcopy(module), x, name)
-        if simple and isinstance(module, BATCH_NORMS) and module.running_mean is not None:
+        if isinstance(module, BATCH_NORMS) and module.running_mean is not None:
             return self._batch_norm(node.all_input_nodes[0], x, affine_of_batch_norm(module), name)
-        if simple and isinstance(module, nn.PReLU):
+        if isinstance(module, nn.PReLU):
             return self._prelu(module, x, name)
-        if simple and kind in MODULE_CALLS:
+        if kind in MODULE_CALLS:
             function, call_args, call_kwargs = MODULE_CALLS[kind](module)
             fixed = {key: self._constant(f"{name}.{key}", value) if isinstance(value, Tensor) else value
                      for key, value in call_kwargs.items()}  # fmt: skip
@@ -185,10 +188,11 @@ class _Rewriter:
     def _batch_norm(self, old_input: fx.Node, x: fx.Node, affine: tuple[Tensor, Tensor], name: str) -> fx.Node:
         """Folds the affine map into the layer before it, if nothing else reads that layer."""
         before = getattr(self.root, str(x.target)) if x.op == "call_module" else None
-        axis_fits = isinstance(before, nn.Conv2d) or (isinstance(before, nn.Linear) and self.values[x].dim() == 2)
-        if axis_fits and len(old_input.users) == 1 and not x.users:
+        axis_fits = isinstance(before, nn.Conv2d) or self.values[x].dim() == 2
+        unread = len(old_input.users) == 1 and not x.users
+        if isinstance(before, (nn.Conv2d, nn.Linear)) and axis_fits and unread:
             fold_affine(before, *affine)
-            self.values[x] = before(self._real(x.args[0]))  # type: ignore[misc]
+            self.values[x] = before(self._real(x.args[0]))
             return x
         scale, shift = (part.to(torch.float32) for part in affine)
         return self._layer(ChannelAffine(scale, shift), x, name)
@@ -214,7 +218,7 @@ class _Rewriter:
         if name in _UNCHANGED and not _is_training(name, args, kwargs):
             return args[0] if args else kwargs["input"]
         special = getattr(self, f"_rewrite_{name}", None)
-        new = special(args, kwargs) if special is not None else None
+        new: fx.Node | None = special(args, kwargs) if special is not None else None
         if new is None:
             new = self._known(name, node, args, kwargs)
         if new is None:
@@ -223,10 +227,7 @@ class _Rewriter:
         return new
 
     def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        same_function = node.op == "call_function" and operation_of(node.target) is not None
-        is_torch = getattr(node.target, "__module__", None) in ("torch", "torch.nn.functional", "_operator", "torch._C._nn")
-        builtin = isinstance(node.target, type(torch.relu)) or is_torch
-        if name not in OPERATIONS or not (same_function or node.op == "call_method" or builtin):
+        if name not in OPERATIONS or not (node.op == "call_method" or _is_of_torch(node.target)):
             return None
         if "out" in kwargs or "dtype" in kwargs or ("alpha" in kwargs and name in ("add", "sub")):
             return None
@@ -307,11 +308,12 @@ class _Rewriter:
             parts = (*parts[:at], *[slice(None)] * (value.dim() - len(parts) + 1), *parts[at + 1 :])
         if not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
             return None
+        narrowed: fx.Node = x
         for axis, part in enumerate(parts):
             start, stop, _ = slice(self._real(part.start), self._real(part.stop)).indices(value.shape[axis])
             if (start, stop) != (0, value.shape[axis]):
-                x = self._emit("narrow", (x, axis, start, stop - start))
-        return x
+                narrowed = self._emit("narrow", (narrowed, axis, start, stop - start))
+        return narrowed
 
     def _rewrite_conv2d(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -319,9 +321,10 @@ class _Rewriter:
         weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
         if weight is None or (bias is None and given.get("bias") is not None):
             return None
+        height, width = weight.shape[2:]
         groups = given.get("groups", 1)
         conv = nn.Conv2d(
-            weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), given.get("stride", 1),
+            weight.shape[1] * groups, weight.shape[0], (height, width), given.get("stride", 1),
             given.get("padding", 0), given.get("dilation", 1), groups, bias is not None,
         ).to(weight)  # fmt: skip
         return self._layer(_with_weights(conv, weight, bias), given["input"], str(given["weight"].target))
@@ -344,10 +347,13 @@ class _Rewriter:
         weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
         scale = scale if weight is None else scale * weight.double()
         shift = -mean.double() * scale + (0 if bias is None else bias.double())
-        return self._layer(ChannelAffine(scale.float(), shift.float()), given["input"], str(given["running_mean"].target))
+        return self._layer(
+            ChannelAffine(scale.float(), shift.float()), given["input"], str(given["running_mean"].target)
+        )
 
     def _stored(self, node: Any) -> Tensor | None:
-        return self.values[node] if isinstance(node, fx.Node) and node.op == "get_attr" else None
+        value = self.values[node] if isinstance(node, fx.Node) and node.op == "get_attr" else None
+        return value if isinstance(value, Tensor) else None
 
 
 def _with_weights(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Module:
@@ -378,6 +384,13 @@ def _flat(value: Any) -> list[Any]:
     if isinstance(value, slice):
         return [value.start, value.stop, value.step]
     return [value]
+
+
+def _is_of_torch(function: Any) -> bool:
+    """Tells torch's and Python's own functions from a user's that bear the same name."""
+    return isinstance(function, type(torch.relu)) or getattr(function, "__module__", "").startswith(
+        ("torch.", "_operator")
+    )
 
 
 def _compute_now(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:

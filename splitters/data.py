@@ -24,7 +24,9 @@ class Normalisation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __call__(self, images: UInt8[Tensor, "sample channel height width"]) -> Float[Tensor, "sample channel height width"]:
+    def __call__(
+        self, images: UInt8[Tensor, "sample channel height width"]
+    ) -> Float[Tensor, "sample channel height width"]:
         """Returns ``(images / 255 - mean) / std`` in float32 and ``channels_last`` memory order."""
         scale, shift = self.affine(images.device)
         floats = images.to(torch.float32, memory_format=torch.channels_last)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
+from splitters.errors import SplitFailedError
 from splitters.extraction import extract_network
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
@@ -41,7 +42,14 @@ def module_logits(
 
 
 def composed_answers(scores: Float[Tensor, "module sample"]) -> Int64[Tensor, " sample"]:
-    """Returns the class of the highest score; of equal scores, the lowest class wins."""
+    """Returns the class of the highest score; of equal scores, the lowest class wins.
+
+    Raises:
+        SplitFailedError: If a score is NaN, which no comparison can rank.
+    """
+    if bool(torch.isnan(scores).any()):
+        modules = torch.isnan(scores).any(1).nonzero().flatten().tolist()
+        raise SplitFailedError(f"the scores of the modules {modules} contain NaN; their networks overflow.")
     highest = scores.max(0, keepdim=True).values
     return (scores == highest).to(torch.uint8).argmax(0)
 

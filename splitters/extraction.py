@@ -54,17 +54,17 @@ class _Cutter:
         name = getattr(node.target, "__name__", "")
         if node.op != "call_function" or name not in ("split", "narrow"):
             return node.args
-        source: Any = node.args[0]
+        arguments: tuple[Any, ...] = node.args
+        source, second, third = arguments[:3]
         found = self.graph.channels_at(source)
-        dim = node.args[2] if name == "split" else node.args[1]
+        dim = third if name == "split" else second
         if found is None or found.axis != dim:
-            return node.args
+            return arguments
         kept = self._kept(found.channels).long()
         if name == "split":
-            sizes: Any = node.args[1]
-            return (source, tuple(int(part.sum()) for part in kept.split(list(sizes))), dim)
-        _, _, start, length = node.args
-        return (source, dim, int(kept[:start].sum()), int(kept[start : start + length].sum()))  # type: ignore[misc,operator]
+            return (source, tuple(int(part.sum()) for part in kept.split(list(second))), dim)
+        start, length = third, arguments[3]
+        return (source, dim, int(kept[:start].sum()), int(kept[start : start + length].sum()))
 
     def _kept(self, channels: Tensor) -> Tensor:
         assert ALWAYS_KEPT == -1, "channels that are always kept read the last entry"

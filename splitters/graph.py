@@ -248,7 +248,9 @@ def _explanations(propagation: Propagation, layers: tuple[Layer, ...], index: Te
     for (node, operation, reason), frozen in merged.items():
         counts: Counter[str] = Counter()
         for layer in layers:
-            counts[layer.name] += sum(root in frozen for root in roots[propagation.producers[layer.name].outputs].tolist())
+            counts[layer.name] += sum(
+                root in frozen for root in roots[propagation.producers[layer.name].outputs].tolist()
+            )
         touched = tuple((name, count) for name, count in counts.items() if count)
         if touched:
             found.append(FrozenKernels(node, operation, reason, touched))

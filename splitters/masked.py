@@ -76,7 +76,9 @@ class _Builder:
             (only,) = node.all_input_nodes
             inputs[only] = self._mask(only)
         if any(new in self.folded for new in inputs.values()):
-            inputs = {source: new if new in self.folded else self._with_all_modules(source) for source, new in inputs.items()}
+            inputs = {
+                source: new if new in self.folded else self._with_all_modules(source) for source, new in inputs.items()
+            }
         return inputs
 
     def _with_all_modules(self, source: fx.Node) -> fx.Node:
@@ -141,7 +143,7 @@ def apply_first_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: i
 
 def apply_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
     """Masks a tensor with the modules folded into its batch: ``[module * batch, ...]``."""
-    return (x.unflatten(0, (masks.shape[0], -1)) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
+    return (torch.unflatten(x, 0, (masks.shape[0], -1)) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
 
 
 def _aligned(masks: Tensor, dims: int, axis: int) -> Tensor:
@@ -155,4 +157,4 @@ def _repeat(x: Tensor, bits: Tensor) -> Tensor:
 
 
 def _unfold(logits: Tensor, bits: Tensor) -> Tensor:
-    return logits.unflatten(0, (bits.shape[0], -1))
+    return torch.unflatten(logits, 0, (bits.shape[0], -1))

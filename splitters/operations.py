@@ -1,7 +1,8 @@
 """The operations of a canonical network graph: their names in module files, and what they do to channels.
 
 A canonical graph holds convolutions, linear layers and per-channel affine layers as modules, and everything else as a
-call of a function in ``OPERATIONS``. The table is the whitelist of module files, too: a file names operations, never code.
+call of a function in ``OPERATIONS``. The table is the whitelist of module files, too: a file names operations, never
+code.
 """
 
 from __future__ import annotations

@@ -86,12 +86,25 @@ class Propagation:
             case "call_module":
                 self._visit_module(node)
             case _:
-                operation = operation_of(node.target) if node.op == "call_function" else None
-                rule = operation.rule if operation else None
-                if rule in (ChannelRule.NUMBER, ChannelRule.SHAPE, ChannelRule.POINTWISE) and not self._has_tensor(node):
-                    self._visit_number(node)
-                else:
-                    self._RULES.get(rule, Propagation._mix)(self, node)
+                self._visit_call(node)
+
+    def _visit_call(self, node: fx.Node) -> None:
+        operation = operation_of(node.target) if node.op == "call_function" else None
+        rule = operation.rule if operation else ChannelRule.MIX
+        if rule in (ChannelRule.NUMBER, ChannelRule.SHAPE, ChannelRule.POINTWISE) and not self._has_tensor(node):
+            self._visit_number(node)
+            return
+        match rule:
+            case ChannelRule.POINTWISE:
+                self._pointwise(node)
+            case ChannelRule.SPATIAL:
+                self._spatial(node)
+            case ChannelRule.SHAPE:
+                self._shape(node)
+            case ChannelRule.REDUCE:
+                self._reduce(node)
+            case _:
+                self._mix(node)
 
     # Layers
 
@@ -185,7 +198,9 @@ class Propagation:
         free = [axis for axis in varying if isinstance(shape[axis], fx.Node) or shape[axis] == -1]
         if varying and not free:
             literals = ", ".join(str(shape[axis]) for axis in varying)
-            self.freeze(node, ids, f"the channel count is written as a literal ({literals}); use -1 or a size of the tensor")
+            self.freeze(
+                node, ids, f"the channel count is written as a literal ({literals}); use -1 or a size of the tensor"
+            )
             return
         for axis in varying:
             if axis != free[0]:
@@ -202,7 +217,7 @@ class Propagation:
         if not isinstance(dims, (tuple, list)) or not all(isinstance(dim, int) for dim in dims):
             self._mix(node, reason="sums over all axes")
             return
-        axes = [int(dim) % ids.dim() for dim in dims]  # type: ignore[call-overload]
+        axes = [dim % ids.dim() for dim in dims if isinstance(dim, int)]
         if set(axes) & {0, *varying_axes(ids)}:
             self._mix(node, reason="sums over the channels")
             return
@@ -227,7 +242,7 @@ class Propagation:
             nothing = torch.empty(0, dtype=torch.int64)
             per_axis = tuple(along(ids, axis) if axis in varying else nothing for axis in range(ids.dim()))
             dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-            self._taints[node] = Taint(per_axis if dim is None else (per_axis[int(dim)],))  # type: ignore[call-overload]
+            self._taints[node] = Taint((per_axis[dim],) if isinstance(dim, int) else per_axis)
         elif name == "getitem" and isinstance(node.args[1], int) and sources[0] in self._taints:
             self._taints[node] = Taint((self._taints[sources[0]].per_axis[node.args[1]],))
         else:
@@ -277,11 +292,3 @@ class Propagation:
     @staticmethod
     def _fixed(shape: tuple[int, ...] | torch.Size) -> Tensor:
         return torch.tensor(FIXED).expand(shape)
-
-    _RULES = {  # noqa: RUF012
-        ChannelRule.POINTWISE: _pointwise,
-        ChannelRule.SPATIAL: _spatial,
-        ChannelRule.SHAPE: _shape,
-        ChannelRule.REDUCE: _reduce,
-        ChannelRule.MIX: _mix,
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -18,11 +19,15 @@ class Registry(Generic[T]):
         kind: What an entry is, in the singular, for messages (``"splitter"``).
         entry_point_group: The group under which installed packages offer entries of their own;
             each is loaded when its name is first asked for.
+        homes: Names and the modules that register them; each is imported when its name is first asked for.
     """
 
-    def __init__(self, kind: str, *, entry_point_group: str | None = None) -> None:
+    def __init__(
+        self, kind: str, *, entry_point_group: str | None = None, homes: Mapping[str, str] | None = None
+    ) -> None:
         self.kind = kind
         self._group = entry_point_group
+        self._homes = dict(homes or {})
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -50,14 +55,14 @@ class Registry(Generic[T]):
             UnknownNameError: If there is no such entry.
         """
         if name not in self._entries:
-            self._load_entry_point(name)
+            self._load(name)
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self, where=where)
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
         """Yields the known names, sorted."""
-        yield from sorted({*self._entries, *self._entry_point_names()})
+        yield from sorted({*self._entries, *self._homes, *self._entry_point_names()})
 
     def __contains__(self, name: object) -> bool:
         """Says whether ``name`` is known."""
@@ -66,8 +71,12 @@ class Registry(Generic[T]):
     def _entry_point_names(self) -> set[str]:
         return {point.name for point in entry_points(group=self._group)} if self._group else set()
 
-    def _load_entry_point(self, name: str) -> None:
-        if self._group is None:
-            return
-        for point in entry_points(group=self._group, name=name):
+    def _load(self, name: str) -> None:
+        if name in self._homes:
+            importlib.import_module(self._homes[name])
+        elif self._group is not None:
+            self._load_entry_point(name, self._group)
+
+    def _load_entry_point(self, name: str, group: str) -> None:
+        for point in entry_points(group=group, name=name):
             self._entries.setdefault(name, point.load())

@@ -1,0 +1,1 @@
+"""Scenarios: the ways in which splitters are measured."""

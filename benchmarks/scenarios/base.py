@@ -57,5 +57,9 @@ class Scenario(ABC):
         """
 
 
-SCENARIOS: Registry[type[Scenario]] = Registry("scenario", entry_point_group="splitbench.scenarios")
+SCENARIOS: Registry[type[Scenario]] = Registry(
+    "scenario",
+    entry_point_group="splitbench.scenarios",
+    homes={"modularization": "benchmarks.scenarios.modularization"},
+)
 """All scenarios by name."""

@@ -82,7 +82,7 @@ class Trainer:
             scores = heads(self._network(images, bits))
             loss = F.cross_entropy(scores.T, labels) + self.settings.alpha * bits.mean()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             self.loss = float(loss.detach())
             self.masks = masks.detach()
@@ -106,7 +106,7 @@ class Trainer:
         for indices, logits in self._logits_of(batches):
             loss = F.cross_entropy(heads(logits).T, self.images.labels[indices])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if only is not None:
                 # A gradient of zero leaves a parameter of a fresh Adam exactly as it is.
                 for parameter in heads.tensors().values():

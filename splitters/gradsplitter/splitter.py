@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,9 +17,9 @@ from splitters.base import (
     NoCheckpoint,
     Progress,
     ProgressCallback,
-    Splitter,
     SplitResult,
     SplitTask,
+    Splitter,
     ignore_progress,
 )
 from splitters.evaluation import ClassReport, accuracy, class_report, network_logits
@@ -51,7 +51,7 @@ class GradSplitter(Splitter[GradSplitterSettings]):
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
         """Splits the task's base model; see ``Splitter.split``."""
-        graph = graph or ChannelGraph.trace(task.model, task.select.normalisation(task.select.images[:1]))
+        graph = graph or task.trace()
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
         return search.result()
@@ -82,8 +82,8 @@ class _Search:
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
         device = self.task.device
-        self.graph.network.to(device, memory_format=torch.channels_last)
-        self.task = _on_device(self.task)
+        self.graph.network.to(device).to(memory_format=torch.channels_last)
+        self.task = self.task.on_device()
         generator = torch.Generator().manual_seed(self.task.seed)
         self.trainer = Trainer(self.task, self.graph, self.settings, generator)
         self.good = _Good(self.trainer.masks.clone())
@@ -119,7 +119,11 @@ class _Search:
             met_tolerance=met,
             warnings=tuple(warnings),
             history=tuple(state.facts() for state in self.states),
-            facts={"chosen_round": float(chosen.round), "rescues": float(self.rescues), "dead_modules": float(len(lost))},
+            facts={
+                "chosen_round": float(chosen.round),
+                "rescues": float(self.rescues),
+                "dead_modules": float(len(lost)),
+            },
         )
 
     def _round(self, number: int) -> None:
@@ -197,7 +201,9 @@ class _Search:
         trainer.heads = _heads(saved.tensors, "heads.", device)
         values: Mapping[str, Any] = saved.values
         for index, (number, seconds, accurate, loss) in enumerate(values["states"]):
-            heads = HeadScores(**{name: saved.tensors[f"states.{name}"][index].to(device) for name in trainer.heads.tensors()})
+            heads = HeadScores(
+                **{name: saved.tensors[f"states.{name}"][index].to(device) for name in trainer.heads.tensors()}
+            )
             masks = KernelMasks(self.graph.layout, saved.tensors["states.bits"][index].bool())
             f1 = saved.tensors["states.f1"][index]
             self.states.append(RecordedState(number, seconds, masks, heads, accurate, f1, loss))
@@ -210,7 +216,3 @@ class _Search:
 def _heads(tensors: Mapping[str, Tensor], prefix: str, device: torch.device) -> HeadScores:
     found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     return HeadScores(**{name: value.to(device) for name, value in found.items()})
-
-
-def _on_device(task: SplitTask) -> SplitTask:
-    return replace(task, train=task.train.to(task.device), select=task.select.to(task.device))

@@ -64,9 +64,7 @@ class Health:
     dead: Bool[Tensor, " module"]
 
 
-def examine(
-    graph: ChannelGraph, task: SplitTask, masks: KernelMasks, heads: HeadScores, base: ClassReport
-) -> Health:
+def examine(graph: ChannelGraph, task: SplitTask, masks: KernelMasks, heads: HeadScores, base: ClassReport) -> Health:
     """Runs the modules on select.
 
     A module is dead if its score is the same for all images, or if the composed model never answers its class rightly

@@ -1,0 +1,89 @@
+"""What a cell needs before anything can be measured: its images and its trained base model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from benchmarks.artifacts import ArtifactCache
+from benchmarks.cells import Cell
+from benchmarks.datasets import load_dataset
+from benchmarks.memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.records import StageRecord
+from benchmarks.scenarios.base import Workspace
+from benchmarks.splits import Roles, make_roles
+from benchmarks.training import TrainedModel, train_base_model
+
+
+@dataclass
+class Stages:
+    """The stages of a cell's work, with their time and memory, in the order in which they ended.
+
+    Args:
+        device: Where the work runs.
+    """
+
+    device: str
+    records: list[StageRecord] = field(default_factory=list)
+
+    @contextmanager
+    def measured(self, name: str) -> Iterator[None]:
+        """Measures a block as one stage."""
+        reset_peak_memory(self.device)
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak_memory_bytes(self.device)))
+
+    def add(self, name: str, *, seconds: float, peak_memory_bytes: int | None, reused: bool) -> None:
+        """Adds a stage that was measured where it was done."""
+        self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak_memory_bytes, reused=reused))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cell's images and base model.
+
+    Args:
+        roles: The images by role.
+        base: The trained base model.
+        dataset_hash: SHA-256 of the decoded data set.
+    """
+
+    roles: Roles
+    base: TrainedModel
+    dataset_hash: str
+
+
+def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
+    """Loads a cell's data and trains its base model, or finds both in the cache.
+
+    Raises:
+        DataError: If the data is absent or damaged.
+        TrainingError: If the training fails.
+    """
+    with stages.measured("data"):
+        dataset = load_dataset(
+            cell.dataset.name,
+            input_shape=cell.dataset.input_shape,
+            data_root=workspace.data_root,
+            cache=workspace.cache,
+            download=workspace.download,
+        )
+        roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
+    base = train_base_model(
+        cell.model,
+        cell.training,
+        roles,
+        dataset_hash=dataset.content_hash,
+        flips=dataset.flips,
+        seed=cell.seed,
+        threads=cell.threads,
+        cache=ArtifactCache(workspace.cache),
+        device=workspace.device,
+        progress=workspace.progress,
+    )
+    stages.add("train", seconds=base.seconds, peak_memory_bytes=base.peak_memory_bytes, reused=base.reused)
+    return Prepared(roles, base, dataset.content_hash)

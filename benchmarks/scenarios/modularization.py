@@ -1,0 +1,144 @@
+"""Scenario ``modularization``: what splitting costs in accuracy, and what it saves in kernels and operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from benchmarks.cells import Cell
+from benchmarks.datasets import check_dataset
+from benchmarks.inference import evaluate_accuracy
+from benchmarks.models import check_model
+from benchmarks.preparation import Prepared, Stages, prepare
+from benchmarks.records import LayerRecord, Metrics, ModuleRecord
+from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.splitting import FinishedSplit, split_once
+from splitters.base import SplitResult, make_splitter
+from splitters.cost import Cost, base_cost, network_cost
+from splitters.data import ImageSet
+from splitters.evaluation import ClassReport, accuracy, class_report, composed_answers, module_logits
+from splitters.extraction import extract_network
+from splitters.graph import ChannelGraph
+from splitters.masks import KernelMasks
+from splitters.module import extract_modules
+
+
+@SCENARIOS.register("modularization")
+class Modularization(Scenario):
+    """Splits a base model, composes all its modules again, and compares the two on the test set."""
+
+    def check(self, cell: Cell) -> None:
+        """Checks the cell's names and settings; see ``Scenario.check``."""
+        make_splitter(cell.splitter.name, cell.splitter.settings)
+        check_model(cell.model)
+        check_dataset(cell.dataset.name)
+
+    def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
+        """Runs the cell; see ``Scenario.measure``."""
+        stages = Stages(workspace.device)
+        prepared = prepare(cell, workspace, stages)
+        roles = prepared.roles
+        example = roles.select.normalisation(roles.select.images[:2]).to(workspace.device)
+        graph = ChannelGraph.trace(prepared.base.model, example)
+        split = split_once(cell, prepared, graph, workspace)
+        stages.add("split", seconds=split.seconds, peak_memory_bytes=split.peak_memory_bytes, reused=split.reused)
+        with stages.measured("evaluate"):
+            measured = {
+                **_accuracies(prepared, graph, split.result, workspace.device),
+                **_kernels(split.result.masks),
+                **_costs_and_modules(graph, split.result, roles.select.to(workspace.device)),
+            }
+        return Metrics(
+            **measured,
+            **_circumstances(prepared, split),
+            stages=stages.records,
+            warnings=list(split.result.warnings),
+        )
+
+
+def _accuracies(prepared: Prepared, graph: ChannelGraph, result: SplitResult, device: str) -> dict[str, float]:
+    test = prepared.roles.test.to(device)
+    base = evaluate_accuracy(prepared.base.model, test)
+    composed = accuracy(_answers(graph, result, test), test.labels)
+    select = prepared.roles.select.to(device)
+    select_base = evaluate_accuracy(prepared.base.model, select)
+    select_composed = accuracy(_answers(graph, result, select), select.labels)
+    return {
+        "base_accuracy": base,
+        "composed_accuracy": composed,
+        "accuracy_loss": base - composed,
+        "select_base_accuracy": select_base,
+        "select_composed_accuracy": select_composed,
+        "select_accuracy_loss": select_base - select_composed,
+    }
+
+
+def _answers(graph: ChannelGraph, result: SplitResult, images: ImageSet) -> torch.Tensor:
+    with torch.no_grad():
+        return composed_answers(result.scores(module_logits(graph, result.masks, images)))
+
+
+def _kernels(masks: KernelMasks) -> dict[str, Any]:
+    union = masks.union.kernels_per_layer[0].tolist()
+    kept = masks.kernels_per_layer.T.tolist()
+    return {
+        "kernels_total": masks.layout.n_kernels,
+        "kernel_retention": masks.retention,
+        "kernel_retention_union": masks.union_retention,
+        "jaccard_distance": masks.mean_jaccard_distance,
+        "layers": [
+            LayerRecord(name=layer.name, kernels=layer.kernels, kept=kept[index], union_kept=union[index])
+            for index, layer in enumerate(masks.layout.layers)
+        ],
+    }
+
+
+def _costs_and_modules(graph: ChannelGraph, result: SplitResult, select: ImageSet) -> dict[str, Any]:
+    modules = extract_modules(graph, result, select.class_names, select.normalisation)
+    costs = [module.cost() for module in modules]
+    base = base_cost(graph)
+    union = network_cost(extract_network(graph, result.masks.union.bits[0]), graph.input_shape)
+    report = class_report(_answers(graph, result, select), select.labels, select.n_classes)
+    return {
+        **_ratios("flops_retention", [cost.flops for cost in costs], union.flops, base.flops),
+        **_ratios("param_retention", [cost.parameters for cost in costs], union.parameters, base.parameters),
+        "modules": [
+            _module_record(index, name, result.masks, costs[index], report)
+            for index, name in enumerate(select.class_names)
+        ],
+    }
+
+
+def _ratios(name: str, parts: list[int], union: int, base: int) -> dict[str, float]:
+    return {
+        name: sum(parts) / len(parts) / base,
+        f"{name}_union": union / base,
+        f"{name}_sum": sum(parts) / base,
+    }
+
+
+def _module_record(index: int, name: str, masks: KernelMasks, cost: Cost, report: ClassReport) -> ModuleRecord:
+    return ModuleRecord(
+        class_index=index,
+        class_name=name,
+        kernels=int(masks.kernels[index]),
+        flops=cost.flops,
+        parameters=cost.parameters,
+        select_precision=float(report.precision[index]),
+        select_recall=float(report.recall[index]),
+        select_f1=float(report.f1[index]),
+    )
+
+
+def _circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
+    roles = prepared.roles
+    return {
+        "met_tolerance": split.result.met_tolerance,
+        "split_seconds": split.seconds,
+        "train_images": len(roles.train),
+        "select_images": len(roles.select),
+        "test_images": len(roles.test),
+        "dataset_hash": prepared.dataset_hash,
+        "base_model_hash": prepared.base.weights_hash,
+    }

@@ -1,0 +1,139 @@
+"""Splits as artefacts: each is done once, however many cells read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+from benchmarks.artifacts import ArtifactCache
+from benchmarks.cells import Cell, SplitterSpec
+from benchmarks.preparation import Prepared
+from benchmarks.scenarios.base import Workspace
+from benchmarks.seeding import derive_seed
+from benchmarks.training import images_hash
+from splitters.base import Checkpoint, CheckpointState, SplitResult, SplitTask, make_splitter
+from splitters.graph import ChannelGraph
+from splitters.masks import KernelMasks
+from splitters.scores import scores_from_tensors
+
+SPLITTING_VERSION = 1
+"""Counts the changes, outside the splitters, that alter what a split is given."""
+
+
+@dataclass(frozen=True)
+class FinishedSplit:
+    """The result of a split, done now or earlier.
+
+    Args:
+        result: What the splitter found.
+        seconds: How long it took when it was done.
+        peak_memory_bytes: Peak memory when it was done.
+        reused: Whether it was there already.
+    """
+
+    result: SplitResult
+    seconds: float
+    peak_memory_bytes: int | None
+    reused: bool
+
+
+def split_once(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: Workspace) -> FinishedSplit:
+    """Returns what a cell's splitter makes of its base model; results that it is defined by are found first.
+
+    Args:
+        cell: Names the splitter.
+        prepared: Images and base model.
+        graph: The base model's channel graph, on the workspace's device.
+        workspace: Where to work.
+
+    Raises:
+        SplitbenchError: If the splitter fails.
+    """
+    return _Splits(cell, prepared, graph, workspace).of(cell.splitter)
+
+
+@dataclass(frozen=True)
+class _Splits:
+    cell: Cell
+    prepared: Prepared
+    graph: ChannelGraph
+    workspace: Workspace
+
+    def of(self, spec: SplitterSpec) -> FinishedSplit:
+        splitter = make_splitter(spec.name, spec.settings)
+        for reference in splitter.references():
+            self._by_name(reference.name, reference.settings)
+
+        def make(checkpoint: Checkpoint) -> CheckpointState:
+            result = splitter.split(
+                self._task(), graph=self.graph, progress=self.workspace.progress, checkpoint=checkpoint
+            )
+            return _to_state(result)
+
+        complete = SplitterSpec(
+            name=spec.name, settings=splitter.settings.model_dump(mode="json"), version=splitter.version
+        )
+        artifact = ArtifactCache(self.workspace.cache).get_or_make(
+            "splits", self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress
+        )
+        result = _from_state(artifact.state, self.graph)
+        return FinishedSplit(result, artifact.seconds, artifact.peak_memory_bytes, artifact.reused)
+
+    def _by_name(self, name: str, settings: Mapping[str, object]) -> SplitResult:
+        return self.of(SplitterSpec(name=name, settings=dict(settings))).result
+
+    def _task(self) -> SplitTask:
+        return SplitTask(
+            model=self.prepared.base.model,
+            train=self.prepared.roles.train,
+            select=self.prepared.roles.select,
+            seed=derive_seed(self.cell.seed, "split"),
+            device=torch.device(self.workspace.device),
+            resolve=self._by_name,
+        )
+
+    def _key(self, spec: SplitterSpec) -> dict[str, Any]:
+        return {
+            "version": SPLITTING_VERSION,
+            "splitter": spec.model_dump(mode="json"),
+            "model": self.cell.model.model_dump(mode="json"),
+            "base_model": self.prepared.base.weights_hash,
+            "train": images_hash(self.prepared.roles.train),
+            "select": images_hash(self.prepared.roles.select),
+            "seed": self.cell.seed,
+            "threads": self.cell.threads,
+            "device": torch.device(self.workspace.device).type,
+        }
+
+
+def _to_state(result: SplitResult) -> CheckpointState:
+    tensors = {"bits": result.masks.bits}
+    tensors.update({f"scores.{name}": tensor for name, tensor in result.scores.tensors().items()})
+    values: dict[str, object] = {
+        "met_tolerance": result.met_tolerance,
+        "warnings": list(result.warnings),
+        "history": [dict(record) for record in result.history],
+        "facts": dict(result.facts),
+    }
+    return CheckpointState(tensors, values)
+
+
+def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
+    values = cast("dict[str, Any]", state.values)
+    device = next(iter(graph.network.parameters())).device
+    scores = {
+        name.removeprefix("scores."): tensor.to(device)
+        for name, tensor in state.tensors.items()
+        if name.startswith("scores.")
+    }
+    return SplitResult(
+        masks=KernelMasks(graph.layout, state.tensors["bits"].bool()),
+        scores=scores_from_tensors(scores),
+        met_tolerance=bool(values["met_tolerance"]),
+        warnings=tuple(values["warnings"]),
+        history=tuple(values["history"]),
+        facts=values["facts"],
+    )

@@ -1,0 +1,105 @@
+"""Importance of every channel for every class: the mean L1 norm of its feature map (CNNSplitter)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, fx
+
+from splitters.data import ImageSet
+from splitters.graph import ChannelGraph
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How strongly each channel answers to each class.
+
+    Args:
+        norms: Mean L1 norm of the channel's feature map over the images of a class.
+        warnings: Classes whose images the base model never recognises with enough confidence.
+    """
+
+    norms: Float[Tensor, "class channel"]
+    warnings: tuple[str, ...]
+
+
+@torch.no_grad()
+def channel_importance(
+    graph: ChannelGraph, images: ImageSet, *, confidence: float = 0.9, batch_size: int = 256
+) -> Importance:
+    """Measures importance in one pass over the images, for all classes at once.
+
+    A channel's feature map is read where its mask acts: at the input of the layers that consume it, so after the
+    activation and pooling, and for tied layers as their sum. Where layers consume different tensors with the same
+    channel, its norms in these tensors are averaged.
+
+    Args:
+        graph: The base model.
+        images: Images, on the graph's device; usually ``select``.
+        confidence: For a class, only images count that the base model gives this class with at least this
+            probability; if there are none, all images of the class count, and a warning says so.
+        batch_size: Images per forward pass.
+    """
+    reader = _consumed_tensors(graph)
+    n_classes, n_channels = images.n_classes, graph.layout.n_channels
+    device = images.images.device
+    totals = torch.zeros(2, n_classes, n_channels, dtype=torch.float64, device=device)
+    counts = torch.zeros(2, n_classes, dtype=torch.float64, device=device)
+    sites = torch.zeros(n_channels, dtype=torch.float64, device=device)
+    for _, channels in reader.sites:
+        used = channels.to(device)
+        sites[used[used >= 0].unique()] += 1
+    for number, batch in enumerate(images.batches(batch_size)):
+        labels = images.labels[number * batch_size : number * batch_size + len(batch)]
+        logits, *tensors = reader.network(batch)
+        norms = reader.channel_norms(tensors, n_channels)
+        certain = torch.softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1) >= confidence
+        for kind, chosen in enumerate((certain, torch.ones_like(certain))):
+            totals[kind].index_add_(0, labels[chosen], norms[chosen])
+            counts[kind] += _count(labels, chosen, n_classes)
+    means = totals / counts.clamp(min=1)[:, :, None] / sites.clamp(min=1)
+    recognised = counts[0] > 0
+    names = [images.class_names[index] for index in (~recognised).nonzero().flatten().tolist()]
+    warnings = tuple(
+        f"importance for class {name!r} is measured on all its images: the base model gives none of them the class "
+        f"with a probability of {confidence:g} or more."
+        for name in names
+    )
+    return Importance(torch.where(recognised[:, None], means[0], means[1]).float().cpu(), warnings)
+
+
+def _count(labels: Int64[Tensor, " batch"], chosen: Bool[Tensor, " batch"], n_classes: int) -> Tensor:
+    return torch.bincount(labels[chosen], minlength=n_classes).double()
+
+
+@dataclass(frozen=True)
+class _Reader:
+    network: fx.GraphModule
+    sites: tuple[tuple[int, Tensor], ...]
+
+    def channel_norms(self, tensors: list[Tensor], n_channels: int) -> Float[Tensor, "batch channel"]:
+        """Returns the L1 norm of every channel's map for every image, summed over the tensors that hold it."""
+        norms = torch.zeros(len(tensors[0]), n_channels, dtype=torch.float64, device=tensors[0].device)
+        for tensor, (axis, channels) in zip(tensors, self.sites, strict=True):
+            others = [dim for dim in range(1, tensor.dim()) if dim != axis]
+            sums = tensor.abs().sum(others) if others else tensor.abs()
+            maskable = (channels >= 0).to(tensor.device)
+            norms.index_add_(1, channels.to(tensor.device)[maskable], sums[:, maskable].double())
+        return norms
+
+
+def _consumed_tensors(graph: ChannelGraph) -> _Reader:
+    """Builds the network that returns, beside the logits, every tensor in which channels are consumed."""
+    new_graph = fx.Graph()
+    renamed: dict[fx.Node, fx.Node] = {}
+    for node in graph.network.graph.nodes:
+        if node.op != "output":
+            renamed[node] = new_graph.node_copy(node, lambda source: renamed[source])
+    (logits,) = next(node for node in graph.network.graph.nodes if node.op == "output").all_input_nodes
+    sources = list(dict.fromkeys(node.all_input_nodes[0] for node in graph.consumers))
+    new_graph.output(tuple(renamed[node] for node in (logits, *sources)))
+    found = [graph.channels[source][0] for source in sources]
+    sites = tuple((site.axis, site.channels) for site in found if site is not None)
+    return _Reader(fx.GraphModule(graph.network, new_graph), sites)

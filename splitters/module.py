@@ -1,0 +1,222 @@
+"""A module: the small network for one class, its score, and all that is known of it; saved as one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from jaxtyping import Float
+from pydantic import Field, ValidationError
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, fx, nn
+
+from splitters.base import SplitResult
+from splitters.cost import Cost, network_cost
+from splitters.data import IMAGENET, Normalisation
+from splitters.errors import ModuleFileError
+from splitters.extraction import extract_network
+from splitters.graph import ChannelGraph
+from splitters.network_format import NodeDescription, build_network, describe_network
+from splitters.scores import HeadScore, LogitScore, ModuleScore
+from splitters.settings import Settings
+
+FORMAT = "splitbench.module"
+FORMAT_VERSION = 1
+"""Readers take this version and older ones, and refuse newer ones."""
+
+_HEADER = "splitbench"
+
+
+class NormalisationInfo(Settings):
+    """How bytes become the module's input: ``(value / 255 - mean) / std``."""
+
+    mean: tuple[float, ...] = IMAGENET.mean
+    std: tuple[float, ...] = IMAGENET.std
+
+
+class ModuleInfo(Settings):
+    """What is known of a module, beside its network.
+
+    Args:
+        class_index: Its class among the base model's, counted from 0.
+        class_name: That class's name.
+        class_names: All of the base model's classes.
+        input_shape: Image channels, height and width.
+        normalisation: How bytes become its input.
+        base_model: The base model's name.
+        base_model_hash: SHA-256 of the base model's weights.
+        splitter: What found the module.
+        kept: Indices of the kept kernels per convolution of the base model.
+        calibration: Figures that make its score comparable, e.g. ``minimum`` and ``maximum``.
+        metrics: What was measured of it, e.g. ``select_f1``.
+        licence: Terms of the base model's weights, if they are known.
+    """
+
+    class_index: int = Field(ge=0)
+    class_name: str
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    normalisation: NormalisationInfo = NormalisationInfo()
+    base_model: str = ""
+    base_model_hash: str = ""
+    splitter: str = ""
+    kept: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    calibration: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    licence: str | None = None
+
+
+class _ScoreDescription(Settings):
+    kind: str
+    settings: dict[str, int] = Field(default_factory=dict)
+
+
+class _Header(Settings):
+    format: str
+    format_version: int
+    info: ModuleInfo
+    score: _ScoreDescription
+    nodes: list[NodeDescription]
+
+
+class Module(nn.Module):
+    """The part of a trained CNN that recognises one class: ``[batch, channel, height, width]`` images to scores.
+
+    Args:
+        network: The small network: images to ``[batch, class]`` logits.
+        score: Logits to the score of the module's class.
+        info: What is known of it.
+    """
+
+    def __init__(self, network: fx.GraphModule, score: ModuleScore, info: ModuleInfo) -> None:
+        super().__init__()
+        self.network = network
+        self.score = score
+        self.info = info
+
+    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, " batch"]:
+        """Returns the score of every normalised image; higher means the module's class."""
+        scores: Tensor = self.score(self.network(images))
+        return scores
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How bytes become the module's input."""
+        return Normalisation(self.info.normalisation.mean, self.info.normalisation.std)
+
+    def cost(self) -> Cost:
+        """Returns the module's cost for one image, its head included."""
+        return network_cost(self, self.info.input_shape)
+
+    def save(self, path: Path | str) -> None:
+        """Writes the module as one safetensors file; the network is stored as data, never as code.
+
+        Raises:
+            ModuleFileError: If the network uses an operation that module files do not know; nothing is written.
+        """
+        nodes, tensors = describe_network(self.network)
+        described = _ScoreDescription(kind=self.score.kind, settings=self.score.describe())
+        header = _Header(format=FORMAT, format_version=FORMAT_VERSION, info=self.info, score=described, nodes=nodes)
+        stored = {f"network.{name}": tensor for name, tensor in tensors.items()}
+        stored.update({f"score.{name}": tensor for name, tensor in self.score.state_dict().items()})
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
+        Path(path).write_bytes(to_safetensors(plain, metadata={_HEADER: header.model_dump_json()}))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Module:
+        """Reads a module; this needs neither the base model nor its code.
+
+        Raises:
+            ModuleFileError: If the file is absent, damaged, not a module, or of a newer format.
+        """
+        path = Path(path)
+        header, tensors = _read(path)
+        try:
+            network = build_network(header.nodes, _under(tensors, "network."))
+            score = _build_score(header.score, _under(tensors, "score."))
+        except (ModuleFileError, TypeError, ValueError, RuntimeError) as error:
+            raise ModuleFileError(f"{path}: the network cannot be rebuilt: {error}") from error
+        return cls(network, score, header.info)
+
+
+def extract_modules(
+    graph: ChannelGraph,
+    result: SplitResult,
+    class_names: tuple[str, ...],
+    normalisation: Normalisation = IMAGENET,
+    **known: Any,
+) -> list[Module]:
+    """Cuts out all modules that a splitter found.
+
+    Args:
+        graph: The base model's graph, the one that the splitter used or an equal one.
+        result: What the splitter found.
+        class_names: The base model's classes.
+        normalisation: How bytes become the base model's input.
+        **known: Further fields of ``ModuleInfo`` that are the same for all modules, e.g. ``base_model``.
+    """
+    modules = []
+    for index, bits in enumerate(result.masks.bits):
+        kernel_bits = result.masks.kernel_bits[index].split([layer.kernels for layer in graph.layout.layers])
+        kept = {
+            layer.name: tuple(part.nonzero().flatten().tolist())
+            for layer, part in zip(graph.layout.layers, kernel_bits, strict=True)
+        }
+        info = ModuleInfo(
+            class_index=index,
+            class_name=class_names[index],
+            class_names=class_names,
+            input_shape=graph.input_shape,
+            normalisation=NormalisationInfo(mean=normalisation.mean, std=normalisation.std),
+            kept=kept,
+            **known,
+        )
+        modules.append(Module(extract_network(graph, bits), result.scores.of(index), info))
+    return modules
+
+
+def _build_score(description: _ScoreDescription, tensors: Mapping[str, Tensor]) -> ModuleScore:
+    if description.kind == LogitScore.kind:
+        return LogitScore(**description.settings)
+    if description.kind == HeadScore.kind:
+        return HeadScore(**tensors)
+    raise ModuleFileError(f"the score is of the unknown kind {description.kind!r}; known: logit, head.")
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            header = _read_header(path, metadata)
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ModuleFileError(f"{path}: there is no such file.") from None
+    except safetensors.SafetensorError as error:
+        raise ModuleFileError(f"{path}: the file is truncated or is no safetensors file ({error}).") from error
+
+
+def _read_header(path: Path, metadata: Mapping[str, str]) -> _Header:
+    if _HEADER not in metadata:
+        raise ModuleFileError(f"{path}: a safetensors file, but not a Splitbench module: it has no {_HEADER!r} header.")
+    try:
+        raw = json.loads(metadata[_HEADER])
+        found, version = raw["format"], raw["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModuleFileError(f"{path}: the header is damaged ({error!r}).") from error
+    if found != FORMAT:
+        raise ModuleFileError(f"{path}: holds a {found!r}, not a {FORMAT!r}.")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ModuleFileError(
+            f"{path}: written in format version {version}; this Splitbench reads up to {FORMAT_VERSION}. Upgrade it."
+        )
+    try:
+        return _Header.model_validate(raw)
+    except ValidationError as error:
+        raise ModuleFileError(f"{path}: the header is damaged ({error.errors()[0]['loc']}).") from error
