@@ -73,20 +73,15 @@ def make_roles(
     if spec.dirichlet is not None:
         official = _dirichlet(_labels(dataset.train), spec.dirichlet, dataset.class_names)
     rng = np.random.default_rng(derive_seed(seed, "roles"))
-    train_source = dataset.train
-    select_source = dataset.train if protocol == "splitbench" else dataset.test
     if protocol == "splitbench":
-        train, select = _cut(train_source, official, rng)
+        select_source = dataset.train
+        train, select = _cut(dataset.train, official, rng)
     else:
-        # Two generators, so that the test set's size cannot alter what is drawn for train.
+        select_source = dataset.test
         train = _shuffled(official, rng)
-        _, select = _cut(
-            select_source,
-            np.arange(len(select_source), dtype=np.int64),
-            np.random.default_rng(derive_seed(seed, "roles", "published")),
-        )
+        _, select = _cut(dataset.test, np.arange(len(dataset.test), dtype=np.int64), rng)
     return Roles(
-        train_source.subset(_limited(train_source, train, spec.train_images, "train_images")),
+        dataset.train.subset(_limited(dataset.train, train, spec.train_images, "train_images")),
         select_source.subset(_limited(select_source, select, spec.select_images, "select_images")),
         dataset.test,
     )

@@ -207,7 +207,7 @@ class _Training:
         with seeded(derive_seed(self.seed, "dropout", self.epoch), device=self.train.images.device):
             for step, indices in enumerate(self._batches(self.epoch), start=self.epoch * self.steps_per_epoch):
                 total += self._step(indices, step, draws)
-                self._report(step, {})
+                self._report(step + 1, {})
         loss = float(total) / self.steps_per_epoch
         if not math.isfinite(loss):
             raise TrainingError(

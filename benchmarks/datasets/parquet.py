@@ -30,6 +30,7 @@ class ParquetSource(Source):
 
     The column ``image`` or ``img`` holds image files' bytes, plain or in a struct; ``label`` or ``fine_label`` holds
     class indices. Class names come from the schema's ``huggingface`` metadata; without it classes are numbered.
+    Messages count rows from 0 in each file.
 
     Args:
         root: The folder.

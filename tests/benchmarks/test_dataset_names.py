@@ -1,5 +1,6 @@
 """Data sets by name: what there is, and what is said when there is none."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,43 @@ def test_torchvision_folders_are_read(name: str, folder: str, flips: bool, tmp_p
     assert dataset.flips is flips
     assert len(dataset.class_names) == 10
     assert dataset.class_names[:1] == (("0",) if name == "mnist" else ("T-shirt/top",))
+
+
+def _pickle(path: Path, content: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content))
+
+
+def test_cifar_batches_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision.datasets
+
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda _self: True)
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *_args: True)
+    folder = tmp_path / "cifar-10-batches-py"
+    pixels = np.arange(2 * 3072).reshape(2, 3072).astype(np.uint8)
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        _pickle(folder / name, {"data": pixels, "labels": [0, 1]})
+    _pickle(folder / "batches.meta", {"label_names": ["cat", "dog"]})
+    cifar = load_dataset("cifar10", input_shape=(3, 32, 32), data_root=tmp_path, cache=tmp_path / "cache")
+    assert cifar.class_names == ("cat", "dog")
+    assert cifar.train.labels.tolist() == [0, 1] * 5
+    assert np.array_equal(cifar.test.images.numpy(), pixels.reshape(2, 3, 32, 32))
+    assert cifar.flips
+
+
+def test_house_numbers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision.datasets
+    from scipy.io import savemat  # type: ignore[import-untyped]
+
+    monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda _self: True)
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32), dtype=np.uint8)
+    for part in ("train", "test"):
+        # The files put the image last, and write the digit 0 as class 10.
+        savemat(tmp_path / f"{part}_32x32.mat", {"X": pixels.transpose(2, 3, 1, 0), "y": np.arange(1, 11)[:, None]})
+    svhn = load_dataset("svhn", input_shape=(3, 32, 32), data_root=tmp_path, cache=tmp_path / "cache")
+    assert svhn.train.labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+    assert np.array_equal(svhn.train.images.numpy(), pixels)
+    assert not svhn.flips
 
 
 def test_a_damaged_torchvision_folder_says_what_to_do(tmp_path: Path) -> None:
