@@ -28,26 +28,32 @@ def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.G
     """
     if bits.shape != (graph.layout.n_channels,):
         raise MaskError(f"this network has {graph.layout.n_channels} maskable channels, not {list(bits.shape)}.")
-    cutter = _Cutter(graph, bits.bool().cpu())
+    cutter = NetworkCutter(graph, bits.bool().cpu())
+    root = nn.Module()
+    for name, buffer in graph.network.named_buffers(recurse=False):
+        root.register_buffer(name, buffer)
     new_graph = fx.Graph()
     renamed: dict[fx.Node, fx.Node] = {}
     for node in graph.network.graph.nodes:
+        if node.op == "call_module":
+            root.add_module(str(node.target), cutter.module(node))
         renamed[node] = new_graph.node_copy(node, lambda source: renamed[source])
         renamed[node].args = fx.map_arg(cutter.arguments(node), lambda source: renamed[source])
-    network = fx.GraphModule(cutter.root, new_graph, class_name="ExtractedNetwork")
+    network = fx.GraphModule(root, new_graph, class_name="ExtractedNetwork")
     return network.to(memory_format=torch.channels_last).eval()
 
 
-class _Cutter:
-    def __init__(self, graph: ChannelGraph, bits: Tensor) -> None:
+class NetworkCutter:
+    """Cuts single layers of a CNN to the size that a mask leaves.
+
+    Args:
+        graph: The CNN.
+        bits: True where a maskable channel is kept, on the CPU; at least one of each required set.
+    """
+
+    def __init__(self, graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> None:
         self.graph = graph
         self.kept_or_always = torch.cat([bits, torch.ones(1, dtype=torch.bool)])
-        self.root = nn.Module()
-        for name, buffer in graph.network.named_buffers(recurse=False):
-            self.root.register_buffer(name, buffer)
-        for node in graph.network.graph.nodes:
-            if node.op == "call_module":
-                self.root.add_module(str(node.target), self._cut(node))
 
     def arguments(self, node: fx.Node) -> tuple[Any, ...]:
         """Returns a node's arguments, with positions along the channels moved to where they are now."""
@@ -78,7 +84,8 @@ class _Cutter:
         kept = self._kept(found.channels)
         return None if bool(kept.all()) else kept.nonzero().squeeze(1)
 
-    def _cut(self, node: fx.Node) -> nn.Module:
+    def module(self, node: fx.Node) -> nn.Module:
+        """Returns the layer of a node, cut to size; the very layer where it loses nothing."""
         module = self.graph.network.get_submodule(str(node.target))
         if not isinstance(module, (nn.Conv2d, nn.Linear, ChannelAffine, ChannelPReLU)):
             return module

@@ -44,6 +44,34 @@ class LogitScore(ModuleScore):
         return {"class_index": self.class_index}
 
 
+class ScaledLogitScore(ModuleScore):
+    """The network's logit of one class, scaled and shifted so that it compares with other modules' scores.
+
+    Args:
+        class_index: Which logit.
+        scale: What it is multiplied by.
+        shift: What is then added.
+    """
+
+    kind = "scaled_logit"
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, class_index: int, scale: Float[Tensor, ""], shift: Float[Tensor, ""]) -> None:
+        super().__init__()
+        self.class_index = class_index
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, logits: Float[Tensor, "batch class"]) -> Float[Tensor, " batch"]:
+        """Returns the scaled and shifted logits of the class."""
+        return logits[:, self.class_index] * self.scale + self.shift
+
+    def describe(self) -> dict[str, int]:
+        """Returns the class index."""
+        return {"class_index": self.class_index}
+
+
 class HeadScore(ModuleScore):
     """GradSplitter's head: relu(logits) -> linear -> relu -> linear -> sigmoid, a score in (0, 1).
 
@@ -117,6 +145,31 @@ class LogitScores(Scores):
 
 
 @dataclass(frozen=True)
+class ScaledLogitScores(Scores):
+    """Module c's score is the base model's logit of class c, scaled and shifted.
+
+    Args:
+        scale: One factor per module.
+        shift: One summand per module.
+    """
+
+    scale: Float[Tensor, " module"]
+    shift: Float[Tensor, " module"]
+
+    def __call__(self, logits: Float[Tensor, "module batch class"]) -> Float[Tensor, "module batch"]:
+        """Returns the scaled and shifted diagonal over modules and classes."""
+        return torch.diagonal(logits, dim1=0, dim2=2).T * self.scale[:, None] + self.shift[:, None]
+
+    def of(self, module: int) -> ModuleScore:
+        """Returns the score of class ``module``."""
+        return ScaledLogitScore(module, self.scale[module].detach().clone(), self.shift[module].detach().clone())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the scales and the shifts."""
+        return {"scale": self.scale, "shift": self.shift}
+
+
+@dataclass(frozen=True)
 class HeadScores(Scores):
     """N heads of GradSplitter, run in batched matrix products.
 
@@ -176,5 +229,7 @@ class HeadScores(Scores):
 
 
 def scores_from_tensors(tensors: Mapping[str, Tensor]) -> Scores:
-    """Rebuilds scores from their tensors: heads, or plain logits where there are none."""
+    """Rebuilds scores from their tensors: scaled logits, heads, or plain logits where there are none."""
+    if "scale" in tensors:
+        return ScaledLogitScores(**tensors)
     return HeadScores(**tensors) if tensors else LogitScores()
