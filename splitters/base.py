@@ -229,6 +229,7 @@ SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
     "splitter",
     entry_point_group="splitbench.splitters",
     homes={
+        "cnnsplitter": "splitters.cnnsplitter",
         "full": "splitters.baselines",
         "gradsplitter": "splitters.gradsplitter",
         "importance": "splitters.baselines",

@@ -1,0 +1,70 @@
+"""Plain references, written from the papers' text: lists of scores, arg max, Python sets, one individual at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from splitters.data import ImageSet
+from splitters.evaluation import network_logits
+from splitters.extraction import extract_network
+from splitters.graph import ChannelGraph
+
+Row = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+def plain_answers(parts: Mapping[int, Row]) -> Labels:
+    """Concatenates the modules' scores and returns the class of the highest one; of equals, the lowest class."""
+    classes = sorted(parts)
+    highest = np.stack([parts[c] for c in classes]).argmax(axis=0)
+    answers: Labels = np.asarray(classes, dtype=np.int64)[highest]
+    return answers
+
+
+def plain_accuracy(parts: Mapping[int, Row], labels: Labels) -> float:
+    """Returns the composition's accuracy on the images of its own classes; 0 without any.
+
+    Args:
+        parts: The scores of one candidate of each class.
+        labels: The images' classes.
+    """
+    inside = np.isin(labels, list(parts))
+    if not inside.any():
+        return 0.0
+    return plain_accuracy_inside({c: row[inside] for c, row in parts.items()}, labels[inside])
+
+
+def plain_accuracy_inside(parts: Mapping[int, Row], labels: Labels) -> float:
+    """The same, for scores and labels that are already those of the composition's own classes."""
+    return float((plain_answers(parts) == labels).mean())
+
+
+def plain_distance(one: AbstractSet[int], other: AbstractSet[int]) -> float:
+    """Returns the Jaccard distance of two sets; 0 for two empty ones."""
+    union = len(one | other)
+    return 1 - len(one & other) / union if union else 0.0
+
+
+def plain_mean_distance(sets: Sequence[AbstractSet[int]]) -> float:
+    """Returns the mean Jaccard distance over all pairs."""
+    pairs = list(itertools.combinations(sets, 2))
+    return sum(plain_distance(one, other) for one, other in pairs) / len(pairs)
+
+
+def plain_scores(graph: ChannelGraph, bits: torch.Tensor, classes: Sequence[int], images: ImageSet) -> torch.Tensor:
+    """Slices and runs each individual in turn: ``[individual, sample]`` logits of each one's own class.
+
+    Args:
+        graph: The base model.
+        bits: The channels that each individual keeps.
+        classes: Each individual's class.
+        images: The images.
+    """
+    rows = [network_logits(extract_network(graph, own), images)[:, c] for own, c in zip(bits, classes, strict=True)]
+    return torch.stack(rows)

@@ -1,0 +1,75 @@
+"""The paper's own choices per base model and data set (DESIGN.md section 10), as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the paper chose for one base model and data set; names as in ``CNNSplitterSettings``."""
+
+    sensitive_layers: tuple[int, ...]
+    sensitive_shares: tuple[float, ...]
+    other_shares: tuple[float, ...]
+    mutation_rate: float
+    gamma: float
+    thresholds: tuple[float, ...]
+
+    def settings(self) -> dict[str, object]:
+        """Returns the choices as settings by name."""
+        return asdict(self)
+
+
+PRESETS: Mapping[str, Preset] = {
+    "simcnn-cifar10": Preset(
+        sensitive_layers=(0, 1, 2, 3, 4, 5, 6),
+        sensitive_shares=(0.6, 0.7, 0.8),
+        other_shares=(0.4, 0.5, 0.6, 0.7),
+        mutation_rate=0.05,
+        gamma=0.90,
+        thresholds=(0.95, 0.95, 0.85, 0.80),
+    ),
+    "simcnn-svhn": Preset(
+        sensitive_layers=(0, 1, 2, 3, 4, 5, 6),
+        sensitive_shares=(0.4, 0.5, 0.6),
+        other_shares=(0.1, 0.2, 0.3, 0.4),
+        mutation_rate=0.10,
+        gamma=0.95,
+        thresholds=(0.95, 0.95, 0.85, 0.80),
+    ),
+    "rescnn-cifar10": Preset(
+        sensitive_layers=(0, 1, 3, 4, 5, 7),
+        sensitive_shares=(0.5, 0.6, 0.7),
+        other_shares=(0.2, 0.3, 0.4),
+        mutation_rate=0.05,
+        gamma=0.90,
+        thresholds=(0.95, 0.95, 0.85, 0.80),
+    ),
+    "rescnn-svhn": Preset(
+        sensitive_layers=(1, 3, 4, 5, 7),
+        sensitive_shares=(0.3, 0.4, 0.5),
+        other_shares=(0.2, 0.3),
+        mutation_rate=0.10,
+        gamma=0.90,
+        thresholds=(0.95, 0.95, 0.90, 0.85),
+    ),
+    "simcnn-svhn-0-4": Preset(
+        sensitive_layers=(0, 1, 2, 3, 4),
+        sensitive_shares=(0.4, 0.5, 0.6, 0.7),
+        other_shares=(0.3, 0.4),
+        mutation_rate=0.10,
+        gamma=0.95,
+        thresholds=(0.95, 0.90, 0.85),
+    ),
+    "rescnn-svhn-0-4": Preset(
+        sensitive_layers=(4, 5, 7),
+        sensitive_shares=(0.3, 0.4, 0.5),
+        other_shares=(0.2, 0.3),
+        mutation_rate=0.10,
+        gamma=0.90,
+        thresholds=(0.95, 0.90, 0.85),
+    ),
+}
+"""Presets by name."""

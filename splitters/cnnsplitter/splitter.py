@@ -1,0 +1,311 @@
+"""CNNSplitter: modules found by a genetic search (arXiv 2209.06116; arXiv 2311.04438, section 3)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from splitters.base import (
+    SPLITTERS,
+    Checkpoint,
+    NoCheckpoint,
+    Progress,
+    ProgressCallback,
+    SplitResult,
+    SplitTask,
+    Splitter,
+    ignore_progress,
+)
+from splitters.cnnsplitter.calibration import Calibration, MomentsCalibration, NoCalibration
+from splitters.cnnsplitter.evaluation import Evaluator
+from splitters.cnnsplitter.genes import group_channels
+from splitters.cnnsplitter.genetic import (
+    accuracy_weight,
+    candidate_fitness,
+    composition_fitness,
+    next_generation,
+    rank_candidates,
+)
+from splitters.cnnsplitter.limits import stage_limits
+from splitters.cnnsplitter.merging import Compositions, Merger
+from splitters.cnnsplitter.population import random_population, start_population
+from splitters.cnnsplitter.sensitivity import SensitivityCurves, StartShares, curve_names, measure_curves, start_shares
+from splitters.cnnsplitter.settings import CNNSplitterSettings
+from splitters.cnnsplitter.shared_forward import SharedForward
+from splitters.cnnsplitter.state import SearchState, Streams
+from splitters.errors import DataError
+from splitters.evaluation import accuracy, network_logits
+from splitters.graph import ChannelGraph
+from splitters.importance import channel_importance
+from splitters.masks import KernelMasks, jaccard_distances
+
+
+@SPLITTERS.register("cnnsplitter")
+class CNNSplitter(Splitter[CNNSplitterSettings]):
+    """Finds modules by a genetic search over genes, which are groups of kernels of similar importance.
+
+    Each class has a population of its own; a candidate is worth what the best composition is worth that it is part of.
+    The best composition of all generations becomes the result: the one of the highest fitness with the weights alpha
+    and 1 - alpha, as the weight of accuracy that adapts is not the same in all generations.
+    """
+
+    Settings = CNNSplitterSettings
+    version = 1
+
+    def split(
+        self,
+        task: SplitTask,
+        *,
+        graph: ChannelGraph | None = None,
+        progress: ProgressCallback = ignore_progress,
+        checkpoint: Checkpoint | None = None,
+    ) -> SplitResult:
+        """Splits the task's base model; see ``Splitter.split``.
+
+        Raises:
+            ConfigurationError: If ``exhaustive`` would have to try too many compositions.
+            DataError: If a class has no images in select.
+            SplitFailedError: If a module's scores are not numbers.
+        """
+        stage_limits(self.settings, task.n_classes)
+        graph = graph or task.trace()
+        search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
+        search.run()
+        return search.result()
+
+
+@dataclass
+class _Search:
+    task: SplitTask
+    graph: ChannelGraph
+    settings: CNNSplitterSettings
+    progress: ProgressCallback
+    checkpoint: Checkpoint
+    state: SearchState = field(default_factory=SearchState)
+
+    def __post_init__(self) -> None:
+        _check_classes(self.task)
+        self.started = time.perf_counter()
+        settings, self.task = self.settings, self.task.on_device()
+        self.graph.network.to(self.task.device).to(memory_format=torch.channels_last)
+        self.streams = Streams.seeded(self.task.seed, self.task.n_classes)
+        self.base_logits = network_logits(self.graph.network, self.task.select)
+        self.importance = channel_importance(self.graph, self.task.select, confidence=settings.confidence)
+        self.genes = group_channels(
+            self.graph.layout,
+            self.importance.norms,
+            grouping=settings.grouping,
+            genes=settings.genes,
+            genes_wide=settings.genes_wide,
+            wide_from=settings.wide_from,
+            generator=self.streams.grouping,
+        )
+        self.calibration: Calibration = (
+            NoCalibration() if settings.calibration == "none" else MomentsCalibration.of_base_model(self.base_logits)
+        )
+        self.forward = SharedForward(
+            self.graph,
+            batch_size=settings.batch_size,
+            memory_bytes=settings.memory_mb << 20,
+            on_batch=lambda: self._report("search"),
+        )
+        self.evaluator = Evaluator(
+            self.forward,
+            self.genes,
+            self.task.select,
+            calibration=self.calibration,
+            cache_bytes=settings.cache_mb << 20,
+        )
+        self.merger = Merger(self.task.select.labels, self.task.n_classes)
+
+    def run(self) -> None:
+        saved = self.checkpoint.load()
+        if saved is not None:
+            self.state, cache = SearchState.from_checkpoint(saved, self.streams)
+            self.evaluator.restore(cache)
+            self.forward.peak_bytes = self.state.peak_bytes
+            self.started -= self.state.seconds
+        if self.settings.needs_curves:
+            self._measure_curves()
+        if not self.state.population.numel():
+            self.state.population = self._first_population()
+        while not self._is_over():
+            self._generation()
+            self._save()
+            self._report("search", self.state.history[-1])
+
+    def result(self) -> SplitResult:
+        masks = KernelMasks(self.graph.layout, self.state.best)
+        chosen = self.state.history[self.state.best_generation - 1]
+        classes = torch.arange(self.task.n_classes)
+        logits = self.forward.class_logits(masks.bits, classes, self.task.select)
+        facts = {
+            "base_accuracy": accuracy(self.base_logits.argmax(1), self.task.select.labels),
+            "chosen_generation": float(self.state.best_generation),
+            "generations": float(self.state.generation),
+            "accuracy": chosen["accuracy"],
+            "candidates_run": float(self.evaluator.evaluated),
+            "peak_activation_bytes": float(self.forward.peak_bytes),
+        }
+        if self.shares is not None:
+            names = curve_names(self.graph.layout)
+            facts.update(
+                {f"sensitive/{name}": float(kind) for name, kind in zip(names, self.shares.sensitive, strict=True)}
+            )
+        if self.curves is not None:
+            facts.update(self.curves.facts())
+        return SplitResult(
+            masks=masks,
+            scores=self.calibration.scores(logits),
+            warnings=self.importance.warnings,
+            history=tuple(self.state.history),
+            facts=facts,
+        )
+
+    # Before the first generation
+
+    def _measure_curves(self) -> None:
+        rows = measure_curves(
+            self.forward,
+            self.graph.layout,
+            self.importance.norms,
+            self.task.select,
+            calibration=self.calibration,
+            shares=self.settings.curve_shares,
+            done=len(self.state.curves),
+        )
+        for row in rows:
+            self.state.curves.append(row)
+            self._save()
+            done, total = len(self.state.curves), len(self.graph.layout.groups)
+            self.progress(Progress("sensitivity", done, total, {"lowest_accuracy": min(row)}))
+
+    @cached_property
+    def curves(self) -> SensitivityCurves | None:
+        if not self.settings.needs_curves:
+            return None
+        return SensitivityCurves(
+            names=curve_names(self.graph.layout),
+            shares=self.settings.curve_shares,
+            accuracy=torch.tensor(self.state.curves, dtype=torch.float64).view(-1, len(self.settings.curve_shares)),
+            base_accuracy=accuracy(self.base_logits.argmax(1), self.task.select.labels),
+        )
+
+    @cached_property
+    def shares(self) -> StartShares | None:
+        if self.settings.initialization == "random":
+            return None
+        return start_shares(
+            self.graph.layout,
+            self.curves,
+            tolerance=self.settings.curve_tolerance,
+            sensitive_from=self.settings.sensitive_from,
+            margin=self.settings.share_margin,
+            sensitive_layers=self.settings.sensitive_layers,
+            sensitive_shares=self.settings.sensitive_shares,
+            other_shares=self.settings.other_shares,
+        )
+
+    def _first_population(self) -> Tensor:
+        size = self.settings.population
+        if self.shares is None:
+            return torch.stack([random_population(self.genes, size, stream) for stream in self.streams.classes])
+        shares = self.shares.shares
+        return torch.stack([start_population(self.genes, shares, size, stream) for stream in self.streams.classes])
+
+    # A generation
+
+    def _is_over(self) -> bool:
+        waited = self.state.generation - self.state.best_generation
+        return self.state.generation >= self.settings.generations or waited >= self.settings.patience
+
+    def _generation(self) -> None:
+        began = time.perf_counter()
+        bits = self._channels()
+        scores = self.evaluator.scores(self.state.population)
+        evaluated = time.perf_counter()
+        found = self._merge(scores, bits)
+        merged = time.perf_counter()
+        last = self.state.history[-1]["accuracy"] if self.state.history else None
+        alpha, gamma = self.settings.alpha, self.settings.gamma
+        weight = accuracy_weight(alpha, gamma, last)
+        fitness = composition_fitness(found, accuracy_weight=weight, distance_weight=1 - alpha)
+        best = int(fitness.argmax())
+        members = found.members[best]
+        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), members])
+        plain = composition_fitness(found, accuracy_weight=alpha, distance_weight=1 - alpha)
+        if float(plain[best]) > self.state.best_fitness:
+            self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
+            self.state.best_generation = self.state.generation + 1
+        self._breed(candidate_fitness(found, fitness, self.settings.population), members.tolist())
+        self.state.history.append(
+            {
+                "step": float(self.state.generation + 1),
+                "seconds": time.perf_counter() - self.started,
+                "accuracy": float(found.accuracy[best]),
+                "kernel_retention": masks.retention,
+                "jaccard_distance": float(found.distance[best]),
+                "fitness": float(plain[best]),
+                "accuracy_weight": weight,
+                "candidates_run": float(self.evaluator.evaluated),
+                "evaluation_seconds": evaluated - began,
+                "merging_seconds": merged - evaluated,
+            }
+        )
+
+    def _channels(self) -> Tensor:
+        """Returns what every candidate keeps: ``[class, candidate, channel]``."""
+        return torch.stack([self.genes.channels(c, rows) for c, rows in enumerate(self.state.population)])
+
+    def _merge(self, scores: Tensor, bits: Tensor) -> Compositions:
+        n_classes, population = bits.shape[:2]
+        kernels = KernelMasks(self.graph.layout, bits.flatten(0, 1)).kernel_bits
+        distances = jaccard_distances(kernels.to(self.task.device))
+        found = self.merger.merge(
+            scores,
+            distances.view(n_classes, population, n_classes, population),
+            class_order=torch.randperm(n_classes, generator=self.streams.order).tolist(),
+            stages=stage_limits(self.settings, n_classes),
+            # The members of the last best composition are the first elites of their classes.
+            last_best=[0] * n_classes if self.state.history else None,
+        )
+        return Compositions(found.members.cpu(), found.accuracy.cpu(), found.distance.cpu())
+
+    def _breed(self, fitness: Tensor, best: list[int]) -> None:
+        self.state.population = torch.stack(
+            [
+                next_generation(
+                    self.genes,
+                    rows[rank_candidates(fitness[c], best[c])],
+                    parents=self.settings.parents,
+                    elites=self.settings.elites,
+                    mutation_rate=self.settings.mutation_rate,
+                    generator=self.streams.classes[c],
+                )
+                for c, rows in enumerate(self.state.population)
+            ]
+        )
+
+    def _report(self, stage: str, record: dict[str, float] | None = None) -> None:
+        shown = ("accuracy", "kernel_retention", "jaccard_distance", "fitness", "seconds")
+        metrics = {name: record[name] for name in shown} if record else {}
+        self.progress(Progress(stage, self.state.generation, self.settings.generations, metrics))
+
+    def _save(self) -> None:
+        self.state.seconds = time.perf_counter() - self.started
+        self.state.peak_bytes = self.forward.peak_bytes
+        self.checkpoint.save(self.state.to_checkpoint(self.streams, self.evaluator.state()))
+
+
+def _check_classes(task: SplitTask) -> None:
+    counts = torch.bincount(task.select.labels, minlength=task.n_classes)
+    empty = [task.select.class_names[index] for index in (counts == 0).nonzero().flatten().tolist()]
+    if empty:
+        raise DataError(
+            f"select holds no images of the classes {empty}; importance and fitness need some of every class. "
+            "Take more images for select."
+        )

@@ -1,0 +1,269 @@
+"""Genes, start population, generations, fitness, sensitivity's rule, and what is refused."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splitters.base import make_splitter
+from splitters.cnnsplitter.calibration import MomentsCalibration
+from splitters.cnnsplitter.genes import group_channels
+from splitters.cnnsplitter.genetic import accuracy_weight, candidate_fitness, next_generation, rank_candidates
+from splitters.cnnsplitter.limits import stage_limits, stage_thresholds
+from splitters.cnnsplitter.merging import Compositions
+from splitters.cnnsplitter.population import random_population, start_population
+from splitters.cnnsplitter.presets import PRESETS
+from splitters.cnnsplitter.sensitivity import SensitivityCurves, start_shares
+from splitters.cnnsplitter.settings import CNNSplitterSettings
+from splitters.errors import ConfigurationError, DataError
+from splitters.evaluation import module_logits
+from splitters.layout import ChannelGroup, ChannelLayout, Layer
+from splitters.module import Module, extract_modules
+from splitters.testing import tiny_task
+
+
+def layout_of(*sizes):
+    layers, groups, first = [], [], 0
+    for number, size in enumerate(sizes):
+        channels = tuple(range(first, first + size))
+        layers.append(Layer(f"conv{number}", channels))
+        groups.append(ChannelGroup((number,), channels))
+        first += size
+    return ChannelLayout(tuple(layers), tuple(groups), tuple(group.channels for group in groups))
+
+
+def genes_of(layout, importance, **settings):
+    generator = torch.Generator().manual_seed(0)
+    chosen = {"grouping": "importance", "genes": 10, "genes_wide": 100, "wide_from": 256, **settings}
+    return group_channels(layout, importance, **chosen, generator=generator)
+
+
+def parsed(**values):
+    return CNNSplitterSettings.parse(values, where="here")
+
+
+def test_the_most_important_channels_form_the_first_gene_of_their_layer():
+    importance = torch.tensor([[0.1, 0.9, 0.5, 0.7, 2.0, 1.0], [6.0, 5.0, 4.0, 3.0, 2.0, 1.0]])
+    genes = genes_of(layout_of(4, 2), importance, genes=2)
+    assert genes.counts == (2, 2)
+    assert genes.gene_of_channel.tolist() == [[1, 0, 1, 0, 2, 3], [0, 0, 1, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(("size", "count"), [(3, 3), (10, 10), (25, 10), (255, 10), (256, 100), (512, 100)])
+def test_a_layer_has_as_many_genes_as_the_paper_says_but_never_more_than_kernels(size, count):
+    genes = genes_of(layout_of(size), torch.rand(1, size))
+    sizes = torch.bincount(genes.gene_of_channel[0])
+    assert genes.counts == (count,)
+    assert sizes.max() - sizes.min() <= 1
+    assert sizes.tolist() == sorted(sizes.tolist(), reverse=True)
+
+
+def test_without_grouping_every_channel_is_a_gene():
+    assert genes_of(layout_of(7, 3), torch.rand(2, 10), grouping="none").counts == (7, 3)
+
+
+def test_random_genes_are_as_large_but_do_not_follow_importance():
+    importance = torch.arange(60.0).flip(0).expand(2, -1)
+    genes = genes_of(layout_of(60), importance, grouping="random")
+    ordered = genes_of(layout_of(60), importance)
+    assert torch.bincount(genes.gene_of_channel[0]).tolist() == [6] * 10
+    assert not torch.equal(genes.gene_of_channel, ordered.gene_of_channel)
+    assert not torch.equal(genes.gene_of_channel[0], genes.gene_of_channel[1])
+
+
+def test_a_candidate_without_any_gene_of_a_layer_gets_the_most_important_one():
+    genes = genes_of(layout_of(4, 2), torch.rand(1, 6), genes=2)
+    nothing = torch.zeros(1, 4, dtype=torch.bool)
+    assert genes.repaired(nothing).tolist() == [[True, False, True, False]]
+
+
+def test_the_start_population_keeps_the_shares_and_prefers_important_genes():
+    genes = genes_of(layout_of(20, 300), torch.rand(1, 320))
+    population = start_population(genes, [(0.3, 0.5), (0.4,)], 400, torch.Generator().manual_seed(1))
+    narrow, wide = population[:, :10], population[:, 10:]
+    assert set(narrow.sum(1).tolist()) == {3, 5}
+    assert set(wide.sum(1).tolist()) == {40}
+    drawn = wide.float().mean(0)
+    assert drawn[:10].mean() > 0.9
+    assert drawn[-10:].mean() < 0.1
+
+
+def test_a_random_population_draws_every_gene_with_one_half():
+    population = random_population(genes_of(layout_of(300), torch.rand(1, 300)), 200, torch.Generator().manual_seed(1))
+    assert float(population.float().mean()) == pytest.approx(0.5, abs=0.02)
+
+
+@given(st.integers(2, 9), st.integers(1, 9), st.integers(2, 9), st.floats(0, 1), st.integers(0, 99))
+def test_a_generation_starts_with_the_elites_and_no_layer_is_lost(size, elites, parents, rate, seed):
+    elites, parents = min(elites, size), min(parents, size)
+    genes = genes_of(layout_of(3, 5), torch.rand(1, 8), genes=3)
+    generator = torch.Generator().manual_seed(seed)
+    ranked = random_population(genes, size, generator)
+    following = next_generation(genes, ranked, parents=parents, elites=elites, mutation_rate=rate, generator=generator)
+    assert following.shape == ranked.shape
+    assert torch.equal(following[:elites], ranked[:elites])
+    assert all(bool(following[:, place].any(1).all()) for place in genes.group_slices)
+
+
+def test_without_mutation_offspring_are_the_beginning_of_one_parent_and_the_end_of_the_next():
+    genes = genes_of(layout_of(10), torch.rand(1, 10))
+    ranked = torch.tensor([[True] * 10, [False] * 9 + [True], [True, False] * 5])
+    following = next_generation(
+        genes, ranked, parents=2, elites=1, mutation_rate=0.0, generator=torch.Generator().manual_seed(4)
+    )
+    ones, rest = following[1].tolist(), following[2].tolist()
+    point = ones.index(False) if False in ones else 9
+    assert ones == [True] * point + [False] * (9 - point) + [True]
+    assert True in rest[1:]
+
+
+def test_mutation_redraws_the_given_share_of_genes():
+    genes = genes_of(layout_of(1000), torch.rand(1, 1000), grouping="none")
+    ranked = torch.ones(2, 1000, dtype=torch.bool)
+    following = next_generation(
+        genes, ranked, parents=2, elites=1, mutation_rate=0.2, generator=torch.Generator().manual_seed(0)
+    )
+    assert 70 <= int((~following[1]).sum()) <= 130, "half of the 200 genes that were drawn anew"
+
+
+def test_a_candidate_is_worth_its_best_composition_and_nothing_without_one():
+    found = Compositions(torch.tensor([[0, 1], [2, 1], [2, 2]]), torch.zeros(3).double(), torch.zeros(3).double())
+    fitness = candidate_fitness(found, torch.tensor([0.9, 0.8, 0.7]).double(), 4)
+    assert torch.equal(fitness, torch.tensor([[0.9, 0, 0.8, 0], [0, 0.9, 0.7, 0]]).double())
+
+
+def test_of_equal_candidates_the_member_of_the_best_composition_ranks_first():
+    assert rank_candidates(torch.tensor([0.5, 0.9, 0.9, 0.1]).double(), best=2).tolist() == [2, 1, 0, 3]
+
+
+def test_accuracy_weighs_more_while_the_best_composition_is_not_accurate():
+    assert accuracy_weight(0.9, 0.95, None) == 0.9
+    assert accuracy_weight(0.9, 0.95, 0.75) == pytest.approx(1.1)
+    assert accuracy_weight(0.9, 0.95, 0.97) == 0.9
+
+
+def curves_of(*rows, base=0.9):
+    table = torch.tensor(rows, dtype=torch.float64)
+    return SensitivityCurves(tuple(f"conv{i}" for i in range(len(rows))), (0.2, 0.4, 0.6, 0.8), table, base)
+
+
+def test_layers_whose_curves_are_level_late_are_sensitive_and_start_with_more_genes():
+    curves = curves_of([0.1, 0.3, 0.88, 0.9], [0.88, 0.9, 0.9, 0.9], [0.9, 0.1, 0.2, 0.3])
+    assert curves.level_from(0.05).tolist() == [0.6, 0.2, 1.0]
+    found = start_shares(
+        layout_of(4, 4, 4), curves, tolerance=0.05, sensitive_from=0.5, margin=0.1,
+        sensitive_layers=None, sensitive_shares=None, other_shares=None,
+    )  # fmt: skip
+    assert found.sensitive == (True, False, True)
+    assert found.shares == ((0.9, 1.0), (0.3, 0.4, 0.5), (0.9, 1.0))
+
+
+def test_choices_that_are_given_win_over_the_curves():
+    found = start_shares(
+        layout_of(4, 4), None, tolerance=0.05, sensitive_from=0.5, margin=0.1,
+        sensitive_layers=(1,), sensitive_shares=(0.7,), other_shares=(0.2, 0.3),
+    )  # fmt: skip
+    assert found.sensitive == (False, True)
+    assert found.shares == ((0.2, 0.3), (0.7,))
+
+
+def test_curves_can_be_read_back_from_facts():
+    curves = curves_of([0.1, 0.3, 0.88, 0.9], [0.88, 0.9, 0.9, 0.9])
+    again = SensitivityCurves.from_facts({"accuracy": 0.5, **curves.facts()})
+    assert again is not None
+    assert (again.names, again.shares, again.base_accuracy) == (curves.names, curves.shares, curves.base_accuracy)
+    assert torch.equal(again.accuracy, curves.accuracy)
+    assert SensitivityCurves.from_facts({"accuracy": 0.5}) is None
+
+
+def test_a_preset_takes_the_place_of_defaults_and_given_settings_win():
+    chosen = parsed(preset="simcnn-svhn", gamma=0.8)
+    assert chosen.mutation_rate == 0.10
+    assert chosen.gamma == 0.8
+    assert not chosen.needs_curves
+    assert CNNSplitterSettings.parse(chosen.model_dump(mode="json"), where="here") == chosen
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid(name):
+    assert parsed(preset=name).thresholds == PRESETS[name].thresholds
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"population": 10}, "50 parents cannot be chosen among a population of 10"),
+        ({"population": 10, "parents": 5}, "20 elites cannot be chosen among a population of 10"),
+        ({"min_kept": 600}, "min_kept is 600, more than max_kept, which is 500"),
+        ({"preset": "simcnn-cifar"}, "Did you mean 'simcnn-cifar10'"),
+        ({"elite": 3}, "Did you mean 'elites'"),
+        ({"elites": 0}, "greater than or equal to 1"),
+        ({"thresholds": []}, "thresholds"),
+        ({"grouping": "rank"}, "'importance', 'random' or 'none'"),
+    ],
+)
+def test_wrong_settings_are_refused(values, message):
+    with pytest.raises(ConfigurationError, match=message):
+        parsed(**values)
+
+
+def test_exhaustive_evaluation_is_refused_with_the_number_of_compositions():
+    with pytest.raises(ConfigurationError, match="would try 10000000000 compositions"):
+        stage_limits(parsed(population=10, parents=5, elites=2, evaluation="exhaustive"), 10)
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [(1, (0.8,)), (3, (0.95, 0.9, 0.8)), (4, (0.95, 0.9, 0.85, 0.8)), (6, (0.95, 0.9, 0.85, 0.8, 0.8, 0.8))],
+)
+def test_thresholds_are_fitted_to_the_number_of_stages(stages, expected):
+    assert stage_thresholds((0.95, 0.9, 0.85, 0.8), stages) == expected
+
+
+SMALL = {"population": 4, "parents": 2, "elites": 1, "generations": 6, "patience": 2, "genes": 3}
+
+
+def test_a_class_without_images_in_select_is_refused_before_the_search():
+    task = tiny_task()
+    select = task.select.subset((task.select.labels != 1).nonzero().flatten())
+    with pytest.raises(DataError, match="select holds no images of the classes"):
+        make_splitter("cnnsplitter", SMALL).split(dataclasses.replace(task, select=select))
+
+
+def test_a_search_stops_when_it_no_longer_finds_better_modules():
+    settings = {**SMALL, "mutation_rate": 0.0, "generations": 50, "initialization": "random"}
+    result = make_splitter("cnnsplitter", settings).split(tiny_task())
+    assert result.facts["generations"] == result.facts["chosen_generation"] + 2 < 50
+    best = max(result.history, key=lambda record: record["fitness"])
+    assert best["step"] == result.facts["chosen_generation"]
+    assert best["kernel_retention"] == result.masks.retention
+    assert best["jaccard_distance"] == pytest.approx(result.masks.mean_jaccard_distance)
+
+
+def test_elites_and_repeated_candidates_are_not_run_again():
+    settings = {**SMALL, "mutation_rate": 0.0, "generations": 6, "patience": 6, "genes": 1, "initialization": "random"}
+    result = make_splitter("cnnsplitter", settings).split(tiny_task())
+    assert result.facts["candidates_run"] == 3, "with one gene per layer, there is one candidate per class"
+
+
+def test_calibrated_modules_score_with_the_base_models_moments_also_when_saved(tmp_path):
+    task = tiny_task()
+    graph = task.trace()
+    result = make_splitter("cnnsplitter", {**SMALL, "calibration": "moments"}).split(task, graph=graph)
+    logits = module_logits(graph, result.masks, task.select)
+    base = task.model.eval()(task.select.normalisation(task.select.images)).detach()
+    scores = result.scores(logits)
+    assert torch.allclose(scores.mean(1), base.mean(0), atol=1e-4)
+    assert torch.allclose(scores.std(1), base.std(0), rtol=1e-4)
+    module = extract_modules(graph, result, task.select.class_names, task.select.normalisation)[1]
+    module.save(tmp_path / "module.safetensors")
+    images = task.select.normalisation(task.select.images)
+    again = Module.load(tmp_path / "module.safetensors")
+    assert torch.allclose(again(images), scores[1], atol=1e-4)
+
+
+def test_a_logit_that_never_changes_moves_to_the_mean_and_stays_finite():
+    calibration = MomentsCalibration(torch.tensor([2.0, 1.0]), torch.tensor([1.0, 3.0]))
+    assert calibration.apply(torch.full((1, 5), 7.0), torch.tensor([1])).tolist() == [[1.0] * 5]
