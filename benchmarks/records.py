@@ -1,0 +1,202 @@
+"""The row: what one attempt at a cell writes, as one model that the Parquet schema and its documentation come from."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Union, get_args, get_origin
+
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+ROW_FORMAT = 1
+"""Counts the changes of the row schema. Readers take any older format and refuse newer ones."""
+
+
+def _higher(description: str) -> Any:
+    return Field(default=None, description=description, json_schema_extra={"better": "higher"})
+
+
+def _lower(description: str) -> Any:
+    return Field(default=None, description=description, json_schema_extra={"better": "lower"})
+
+
+def _fact(description: str) -> Any:
+    return Field(default=None, description=description)
+
+
+class State(str, Enum):
+    """How an attempt at a cell ended. Only ``ok`` and ``skipped`` satisfy a later run."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    INTERRUPTED = "interrupted"
+    SKIPPED = "skipped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a cell in this state is not run again."""
+        return self in (State.OK, State.SKIPPED)
+
+
+class Record(BaseModel):
+    """The base of everything that is stored: immutable, no unknown keys, no NaN, no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LayerRecord(Record):
+    """One convolution of the base model."""
+
+    name: str = Field(description="The convolution's name in the base model")
+    kernels: int = Field(description="Its kernels in the base model")
+    kept: list[int] = Field(description="Kernels kept, per module, in the order of `modules`")
+    union_kept: int = Field(description="Kernels that at least one module keeps")
+
+
+class ModuleRecord(Record):
+    """One module."""
+
+    class_index: int = Field(description="Its class, counted from 0")
+    class_name: str = Field(description="Its class's name")
+    kernels: int = Field(description="Kernels kept, over all convolutions")
+    flops: int = Field(description="Floating-point operations for one image")
+    parameters: int = Field(description="Parameters, the head included")
+    select_precision: float = Field(description="Precision of its class in the composed model, on select")
+    select_recall: float = Field(description="Recall of its class in the composed model, on select")
+    select_f1: float = Field(description="F1 of its class in the composed model, on select")
+
+
+class StageRecord(Record):
+    """One stage of a cell's work."""
+
+    name: str = Field(description="`data`, `train`, `split`, `evaluate`")
+    seconds: float = Field(description="Wall time; for reused work, what it took when it was done")
+    peak_memory_bytes: int | None = _fact("Peak memory: of the GPU if there is one, else of the process")
+    reused: bool = Field(default=False, description="Whether an earlier cell had done it")
+
+
+class Metrics(Record):
+    """What a scenario measures. Fractions lie in [0, 1]; null where a scenario does not measure it."""
+
+    base_accuracy: float | None = _higher("Base model's accuracy on test")
+    composed_accuracy: float | None = _higher("Composed model's accuracy on test")
+    accuracy_loss: float | None = _lower("`base_accuracy - composed_accuracy`")
+    select_base_accuracy: float | None = _higher("Base model's accuracy on select")
+    select_composed_accuracy: float | None = _higher("Composed model's accuracy on select")
+    select_accuracy_loss: float | None = _lower("The same difference on select, for choices")
+    kernels_total: int | None = _fact("Kernels of the base model, over all convolutions")
+    kernel_retention: float | None = _lower("Kept kernels / all kernels, mean over modules")
+    kernel_retention_union: float | None = _lower("The same, a kernel counted once if any module keeps it")
+    flops_retention: float | None = _lower("FLOPs of a module / of the base model, mean over modules")
+    flops_retention_union: float | None = _lower("FLOPs of the union of the modules / of the base model")
+    flops_retention_sum: float | None = _lower("FLOPs of the composed model / of the base model")
+    param_retention: float | None = _lower("Parameters of a module / of the base model, mean over modules")
+    param_retention_union: float | None = _lower("Parameters of the union of the modules / of the base model")
+    param_retention_sum: float | None = _lower("Parameters of the composed model / of the base model")
+    jaccard_distance: float | None = _fact("Mean pairwise Jaccard distance of the modules' kept kernels")
+    met_tolerance: bool | None = _fact("Whether the choice met the splitter's own criterion")
+    split_seconds: float | None = _lower("Wall time of the split when it was done")
+    train_images: int | None = _fact("Images in train")
+    select_images: int | None = _fact("Images in select")
+    test_images: int | None = _fact("Images in test")
+    dataset_hash: str | None = _fact("SHA-256 of the decoded images and labels")
+    base_model_hash: str | None = _fact("SHA-256 of the base model's weights")
+    layers: list[LayerRecord] = Field(default_factory=list, description="Kernel counts per convolution")
+    modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")
+    stages: list[StageRecord] = Field(default_factory=list, description="Time and memory per stage")
+    warnings: list[str] = Field(default_factory=list, description="What the user should know")
+
+
+class Provenance(Record):
+    """Where a row came from."""
+
+    splitbench_version: str = Field(description="Version of the package")
+    git_commit: str | None = Field(
+        description="Commit of the package's checkout, `+dirty` behind it if changed; null if installed from a wheel"
+    )
+    python_version: str = Field(description="Version of Python")
+    torch_version: str = Field(description="Version of torch")
+    cuda_version: str | None = Field(description="Version of CUDA, if a GPU was used")
+    device_name: str = Field(description="Name of the GPU or CPU")
+    hostname: str = Field(description="Name of the machine")
+    platform: str = Field(description="Operating system and architecture")
+
+
+class Row(Provenance, Metrics):
+    """One attempt at a cell: its identity, how it ended, where it came from, and what was measured.
+
+    Metrics are all null, or empty, unless the state is ``ok``.
+    """
+
+    row_format: int = Field(default=ROW_FORMAT, description="Version of this schema")
+    cell_id: str = Field(description="SHA-256 of everything that determines the result")
+    attempt_id: str = Field(description="Names this attempt; unique")
+    suite: str = Field(description="The suite that asked for the cell")
+    state: State = Field(description="How the attempt ended")
+    reason: str | None = _fact("Why it is not `ok`: one line")
+    failure_kind: str | None = _fact("Class of the failure, e.g. the exception's name")
+    traceback: str | None = _fact("The whole traceback")
+    started_at: AwareDatetime = Field(description="When it began, UTC")
+    seconds: float = Field(description="How long it took, wall time")
+    scenario: str = Field(description="Scenario")
+    splitter: str = Field(description="Splitter")
+    model: str = Field(description="Base model's architecture")
+    dataset: str = Field(description="Data set")
+    splitter_label: str | None = _fact("What the suite calls the splitter with these settings; null: by its name")
+    seed: int = Field(description="Seed")
+    protocol: str = Field(description="`splitbench` or `published`")
+    threads: int = Field(description="CPU threads")
+    gpu_share: float = Field(
+        default=0.0, description="Share of a GPU that the cell had; timings of shares below 1 are not comparable"
+    )
+    config: str = Field(description="The whole cell as canonical JSON")
+
+
+def arrow_schema(model: type[BaseModel]) -> pa.Schema:
+    """Returns the Parquet schema of a record model; every field is explicit, and unknown ones have no place."""
+    return pa.schema(list(_arrow_fields(model)), metadata={"splitbench_row_format": str(ROW_FORMAT)})
+
+
+def _arrow_fields(model: type[BaseModel]) -> Iterator[pa.Field]:
+    for name, field in model.model_fields.items():
+        value_type, nullable = _without_none(field.annotation)
+        yield pa.field(name, _arrow_type(value_type), nullable=nullable)
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if get_origin(annotation) in (types.UnionType, Union):
+        rest = [part for part in get_args(annotation) if part is not type(None)]
+        if len(rest) != 1:
+            raise TypeError(f"a column holds one type, or one type and null; not {annotation!r}")
+        return rest[0], True
+    return annotation, False
+
+
+_SCALARS: dict[Any, pa.DataType] = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    AwareDatetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    if get_origin(annotation) is list:
+        return pa.list_(_arrow_type(get_args(annotation)[0]))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return pa.struct(list(_arrow_fields(annotation)))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return pa.string()
+    try:
+        return _SCALARS[annotation]
+    except KeyError:
+        raise TypeError(f"no column type is defined for {annotation!r}") from None
+
+
+ROW_SCHEMA: pa.Schema = arrow_schema(Row)
+"""The Parquet schema of rows."""

@@ -1,0 +1,5 @@
+"""``python -m harness`` is ``splitbench``."""
+
+from harness.cli import main
+
+main(prog_name="splitbench")

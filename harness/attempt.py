@@ -1,0 +1,230 @@
+"""One attempt at one cell, in this process: whatever happens, it ends as a row."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from benchmarks.cells import Cell
+from benchmarks.records import Metrics, Provenance, Row, State
+from harness.plugins import Plugins
+from harness.provenance import provenance
+from harness.suite_cell import SuiteCell
+from splitters.base import Progress, ProgressCallback, ignore_progress
+
+
+class CellStopped(BaseException):
+    """Raised out of the progress callback to end a cell.
+
+    Like ``KeyboardInterrupt`` no ``Exception``, for no splitter should take it for an error of its own.
+
+    Args:
+        state: How the attempt ends: ``timeout`` or ``interrupted``.
+        reason: One line.
+    """
+
+    def __init__(self, state: State, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all cells of a run share, none of which alters a result.
+
+    Args:
+        suite: The suite's name.
+        cache: Folder of decoded data, trained weights and finished splits.
+        data_root: Folder of data sets, if one was named.
+        download: Whether absent data may be fetched.
+        plugins: Modules that register what the cells name.
+    """
+
+    suite: str
+    cache: Path
+    data_root: Path | None = None
+    download: bool = False
+    plugins: Plugins = field(default_factory=Plugins)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    Args:
+        state: Its state.
+        metrics: What was measured; empty unless ``ok``.
+        reason: Why it is not ``ok``, in one line.
+        kind: The class of the failure.
+        traceback: The whole traceback, if there was an exception.
+    """
+
+    state: State
+    metrics: Metrics = field(default_factory=Metrics)
+    reason: str | None = None
+    kind: str | None = None
+    traceback: str | None = None
+
+
+def run_attempt(
+    item: SuiteCell,
+    surroundings: Surroundings,
+    *,
+    device: str,
+    gpu_share: float = 0.0,
+    progress: ProgressCallback = ignore_progress,
+) -> Row:
+    """Runs a cell and returns its row.
+
+    Args:
+        item: The cell.
+        surroundings: What all cells share.
+        device: The torch device that the cell owns.
+        gpu_share: The share of that GPU.
+        progress: Called often; raises ``CellStopped`` to end the cell.
+    """
+    started_at, clock = datetime.now(timezone.utc), time.perf_counter()
+    with _threads(item.cell.threads):
+        outcome = _outcome(lambda: _measure(item.cell, surroundings, device, progress))
+    return make_row(
+        item,
+        surroundings.suite,
+        outcome,
+        source=provenance(device),
+        started_at=started_at,
+        seconds=time.perf_counter() - clock,
+        gpu_share=gpu_share,
+    )
+
+
+def make_row(
+    item: SuiteCell,
+    suite: str,
+    outcome: Outcome,
+    *,
+    source: Provenance,
+    started_at: datetime,
+    seconds: float,
+    gpu_share: float = 0.0,
+) -> Row:
+    """Returns the row of an attempt.
+
+    Args:
+        item: The cell.
+        suite: The suite's name.
+        outcome: How the attempt ended.
+        source: Where the row comes from.
+        started_at: When the attempt began.
+        seconds: How long it took.
+        gpu_share: The share of a GPU that it had.
+    """
+    cell = item.cell
+    values = {name: getattr(outcome.metrics, name) for name in Metrics.model_fields}
+    return Row(
+        **source.model_dump(),
+        **values,
+        cell_id=cell.cell_id,
+        attempt_id=uuid.uuid4().hex[:12],
+        suite=suite,
+        state=outcome.state,
+        reason=outcome.reason,
+        failure_kind=outcome.kind,
+        traceback=outcome.traceback,
+        started_at=started_at,
+        seconds=seconds,
+        scenario=cell.scenario,
+        splitter=cell.splitter.name,
+        splitter_label=item.label,
+        model=cell.model.name,
+        dataset=cell.dataset.name,
+        seed=cell.seed,
+        protocol=cell.protocol,
+        threads=cell.threads,
+        gpu_share=gpu_share,
+        config=cell.model_dump_json(),
+    )
+
+
+def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
+    from benchmarks.scenarios.base import SCENARIOS, Workspace
+
+    surroundings.plugins.load()
+    progress(Progress("start", 0))
+    workspace = Workspace(
+        cache=surroundings.cache,
+        data_root=surroundings.data_root,
+        download=surroundings.download,
+        device=device,
+        progress=progress,
+    )
+    return SCENARIOS.get(cell.scenario)().measure(cell, workspace)
+
+
+def _outcome(measure: Callable[[], Metrics]) -> Outcome:
+    import torch
+
+    from benchmarks.scenarios.base import CellSkippedError
+
+    try:
+        return Outcome(State.OK, measure())
+    except CellStopped as stop:
+        return Outcome(stop.state, reason=stop.reason)
+    except KeyboardInterrupt:
+        return Outcome(State.INTERRUPTED, reason="interrupted")
+    except CellSkippedError as skip:
+        return Outcome(State.SKIPPED, reason=_first_line(skip))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return _failure(error, State.OUT_OF_MEMORY)
+    except ValidationError as error:
+        kind = "not_finite" if any(item["type"] == "finite_number" for item in error.errors()) else None
+        return _failure(error, State.FAILED, kind)
+    # The attempt's whole purpose is to turn what a method does, sys.exit included, into a row that says so.
+    except (Exception, SystemExit) as error:
+        return _failure(error, State.FAILED)
+
+
+def _failure(error: BaseException, state: State, kind: str | None = None) -> Outcome:
+    return Outcome(
+        state,
+        reason=_not_finite(error) if kind == "not_finite" else _first_line(error),
+        kind=kind or type(error).__name__,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _not_finite(error: BaseException) -> str:
+    if not isinstance(error, ValidationError):
+        return _first_line(error)
+    wrong = [
+        f"{'.'.join(map(str, item['loc']))} is {item['input']}"
+        for item in error.errors()
+        if item["type"] == "finite_number"
+    ]
+    return f"not finite: {', '.join(wrong)}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Gives torch so many threads for the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

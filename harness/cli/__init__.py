@@ -1,0 +1,47 @@
+"""The ``splitbench`` command: one file per verb, each imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_VERBS = ("run", "plan", "leaderboard", "show", "ls")
+
+
+class _Verbs(click.Group):
+    """Finds a verb's command in the module of the same name."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"harness.cli.{name}").command
+        return command
+
+
+def _print_version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from importlib import metadata
+
+    try:
+        version = metadata.version("splitbench")
+    except metadata.PackageNotFoundError:
+        version = "0+checkout"
+    click.echo(f"splitbench {version}")
+    context.exit()
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def main() -> None:
+    """Cut trained CNNs into modules, one per class, and compare the methods that do it.
+
+    Begin with 'splitbench run quick'. Exit codes: 0 all well; 1 some cells failed, and their rows say why; 2 the call
+    or a file is wrong, and nothing was run; 130 interrupted.
+    """

@@ -1,0 +1,42 @@
+"""Errors as people should see them: one message on stderr, no traceback, and an exit code that scripts can read."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+
+EXIT_FAILED = 1
+EXIT_WRONG = 2
+EXIT_INTERRUPTED = 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
+    """Returns the function with the errors that are raised on purpose shown as messages.
+
+    Anything else is a defect and keeps its traceback.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except BaseException as error:
+            # Imported late: on the way to --help nothing that leads to torch is loaded.
+            from splitters.errors import SplitbenchError
+
+            if not isinstance(error, SplitbenchError | OSError) or isinstance(error, BrokenPipeError):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(EXIT_FAILED if isinstance(error, OSError) else EXIT_WRONG)
+
+    return call

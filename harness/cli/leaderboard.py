@@ -1,0 +1,42 @@
+"""``splitbench leaderboard``: ranks from rows."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import json_option, open_store
+
+_FORMATS = ("rich", "json", "md", "csv", "latex")
+
+
+@click.command()
+@click.argument("results")
+@click.option("--scenario", metavar="S", help="Only this scenario.")
+@click.option("--sort", metavar="MEASURE", default="accuracy_loss", show_default=True, help="What ranks.")
+@click.option(
+    "--format", "form", type=click.Choice(_FORMATS), default="rich", show_default=True, help="How to show it."
+)
+@json_option
+@told_plainly
+def command(results: str, scenario: str | None, sort: str, form: str, as_json: bool) -> None:
+    """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI.
+
+    Means over seeds with 95 % t-intervals; splitters whose interval overlaps that of the rank's best share its rank.
+    """
+    from harness.cli.output import show
+    from harness.formats import FORMATS
+    from harness.leaderboard import make_leaderboard
+    from harness.report import leaderboard_view
+
+    store = open_store(results)
+    store.require()
+    contents = store.read()
+    board = make_leaderboard(contents.latest(), scenario=scenario, sort=sort)
+    form = "json" if as_json else form
+    if form == "rich":
+        show(leaderboard_view(board, damaged=contents.damaged, results=results))
+        return
+    click.echo(FORMATS[form](board))
+    for file in contents.damaged:
+        click.echo(f"damaged: {file.path} ({file.reason})", err=True)

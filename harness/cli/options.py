@@ -1,0 +1,76 @@
+"""Options that several verbs share, and what they amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from harness.config import Suite
+    from harness.store import ResultStore
+    from harness.suite_cell import SuiteCell
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
+
+results_option: Decorator = click.option(
+    "--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SUITE]"
+)
+
+
+def suite_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the suite and the options that say which of its cells are meant."""
+    decorators = (
+        click.argument("suite", metavar="SUITE|FILE"),
+        click.option(
+            "--set", "changes", multiple=True, metavar="KEY=VALUE",
+            help="Change the suite, e.g. --set training.epochs=3 --set splitters.gradsplitter.alpha=0.3. Repeatable.",
+        ),
+        click.option(
+            "--only", multiple=True, metavar="KEY=VALUE",
+            help="Keep matching cells: splitter, model, dataset, seed or scenario. Repeatable.",
+        ),
+        click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Use the seeds 0 to N-1."),
+        click.option("--retry", metavar="KIND,...", help="Run failed cells again: 'failed', or failure kinds."),
+        results_option,
+    )  # fmt: skip
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def read_cells(
+    suite: str, changes: Sequence[str], only: Sequence[str], seeds: int | None, timeout: str | None = None
+) -> tuple[Suite, list[SuiteCell]]:
+    """Returns a suite as the options change it, and those of its cells that they keep."""
+    from harness.config import load_suite, parse_only
+    from harness.expand import expand
+
+    all_changes = list(changes)
+    if seeds is not None:
+        all_changes.append(f"seeds={seeds}")
+    if timeout is not None:
+        all_changes.append(f"timeout={timeout}")
+    loaded = load_suite(suite, changes=all_changes)
+    return loaded, expand(loaded, only=parse_only(only) if only else None)
+
+
+def open_store(location: str) -> ResultStore:
+    """Returns the results at a folder or URI."""
+    from harness.folders import cache_folder
+    from harness.store import ResultStore
+
+    return ResultStore(location, cache=cache_folder())
+
+
+def default_results(suite: Suite) -> str:
+    """Returns where a suite's rows go if nobody says otherwise."""
+    return f"results/{suite.name}"
+
+
+def split_kinds(retry: str | None) -> tuple[str, ...]:
+    """Returns the entries of ``KIND,KIND``."""
+    return tuple(kind.strip() for kind in (retry or "").split(",") if kind.strip())

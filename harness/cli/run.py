@@ -1,0 +1,160 @@
+"""``splitbench run``: run a suite's cells, as far as they have no rows yet."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
+from harness.cli.options import default_results, json_option, open_store, read_cells, split_kinds, suite_options
+from harness.cli.plan import plan_object
+
+if TYPE_CHECKING:
+    from harness.attempt import Surroundings
+    from harness.config import Suite
+    from harness.dispatch import Backend
+    from harness.run import RunReport
+
+
+@click.command()
+@suite_options
+@click.option(
+    "--data-root",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    metavar="DIR",
+    help="Folder of data sets.",
+)
+@click.option("--download", is_flag=True, help="Fetch data that is not there.")
+@click.option(
+    "--backend",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray workers, or one cell after the other in this process.",
+)
+@click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
+@click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
+@json_option
+@told_plainly
+def command(
+    suite: str,
+    changes: tuple[str, ...],
+    only: tuple[str, ...],
+    seeds: int | None,
+    retry: str | None,
+    results: str | None,
+    data_root: Path | None,
+    download: bool,
+    backend: str,
+    address: str | None,
+    workers: int | None,
+    timeout: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run a suite: a name from 'splitbench ls suites', or a YAML file.
+
+    Cells that have a row already are not run again. Ctrl-C ends running cells in order, a second one at once; the next
+    run goes on where this one stopped.
+    """  # fmt: skip
+    from harness.attempt import Surroundings
+    from harness.cli.display import make_display
+    from harness.cli.output import progress_console, show, show_json
+    from harness.expand import plugins_of
+    from harness.folders import cache_folder
+    from harness.plan import make_plan
+    from harness.report import plan_view
+    from harness.run import run_plan
+
+    loaded, cells = read_cells(suite, changes, only, seeds, timeout)
+    location = results or default_results(loaded)
+    store = open_store(location)
+    plan = make_plan(cells, store.read().latest(), retry=split_kinds(retry))
+    if dry_run:
+        show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
+        return
+    surroundings = Surroundings(
+        suite=loaded.name,
+        cache=cache_folder().absolute(),
+        data_root=data_root.absolute() if data_root else None,
+        download=download,
+        plugins=plugins_of(loaded),
+    )
+    chosen = _backend(backend, surroundings, loaded, address, workers)
+    with make_display(progress_console(), len(plan.queue())) as display:
+        report = run_plan(plan, store, chosen, listener=display)
+    if as_json:
+        show_json(_report_object(report, loaded.name, location))
+    else:
+        _show_report(report, location)
+    sys.exit(_exit_code(report))
+
+
+def _backend(name: str, surroundings: Surroundings, suite: Suite, address: str | None, workers: int | None) -> Backend:
+    from harness.dispatch import Limits
+    from splitters.errors import ConfigurationError
+
+    limits = Limits(timeout=suite.timeout)
+    if name == "inline":
+        if address or workers:
+            raise ConfigurationError("--address and --workers belong to --backend ray; leave them out.")
+        from harness.dispatch.inline import InlineBackend
+
+        return InlineBackend(surroundings, limits)
+    from harness.dispatch.ray_backend import RayBackend
+
+    return RayBackend(surroundings, limits, address=address, gpu_share=suite.gpu_share, workers=workers)
+
+
+def _show_report(report: RunReport, location: str) -> None:
+    from harness.cli.output import show
+    from harness.leaderboard import make_leaderboard
+    from harness.report import leaderboard_view
+
+    board = make_leaderboard(report.latest())
+    show(leaderboard_view(board, damaged=report.contents.damaged, results=location))
+    show(_closing(report, location))
+
+
+def _closing(report: RunReport, location: str) -> str:
+    from harness.plan import Status
+
+    n_left = len(report.plan.with_status(Status.FAILED))
+    if report.interrupted:
+        head = f"Interrupted after {len(report.rows)} cells; the same command goes on from here."
+    elif report.rows:
+        head = f"{len(report.rows)} cells run, {len(report.plan.with_status(Status.DONE))} were done before."
+    else:
+        head = f"Nothing to do: all {len(report.plan.cells)} cells have rows."
+    again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
+    return f"{head}{again}\nRows: {location}/rows"
+
+
+def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
+    from harness.formats import leaderboard_objects
+    from harness.leaderboard import make_leaderboard
+
+    board = make_leaderboard(report.latest())
+    return {
+        "suite": suite,
+        "results": location,
+        "interrupted": report.interrupted,
+        "run": [{"cell_id": row.cell_id, "state": row.state.value, "seconds": row.seconds} for row in report.rows],
+        "leaderboard": leaderboard_objects(board),
+        "failures": [
+            {"cell_id": row.cell_id, "state": row.state.value, "kind": row.failure_kind, "reason": row.reason}
+            for row in board.failures
+        ],
+        "damaged": [vars(file) for file in report.contents.damaged],
+    }
+
+
+def _exit_code(report: RunReport) -> int:
+    if report.interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if report.all_well else EXIT_FAILED

@@ -1,0 +1,258 @@
+"""Suites: YAML files that name splitters, base models and data sets, and mean all their combinations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+
+from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
+from harness.changes import Change, apply_changes
+from harness.yaml_source import Source, read_yaml
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.settings import Settings
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _read_duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value)
+    if match is None:
+        raise ValueError(f"a duration is written in seconds or as '90s', '30m', '12h' or '2d', not {value!r}")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+Duration = Annotated[float, BeforeValidator(_read_duration), Field(gt=0)]
+"""Seconds, read from a number or from ``30m``."""
+
+
+def _read_seeds(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    if value < 1:
+        raise ValueError(f"a count of seeds is at least 1, not {value}")
+    return list(range(value))
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"a seed appears twice in {list(seeds)}")
+    return seeds
+
+
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    BeforeValidator(_read_seeds),
+    AfterValidator(_distinct),
+    Field(min_length=1),
+]
+"""Seeds as a list, or a count: 3 means 0, 1 and 2."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | int) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""Names as a list, or a single one."""
+
+
+class Filter(Settings):
+    """Which cells are meant: those that match every key that is given, by any of its values."""
+
+    scenario: Names = ()
+    splitter: Names = ()
+    model: Names = ()
+    dataset: Names = ()
+    seed: Annotated[tuple[int, ...], BeforeValidator(_as_list)] = ()
+
+
+class Override(Settings):
+    """Settings of a splitter that hold on some models or data sets only.
+
+    Args:
+        model: Names of models; all if none is given.
+        dataset: Names of data sets; all if none is given.
+        settings: What differs there.
+    """
+
+    model: Names = ()
+    dataset: Names = ()
+    settings: dict[str, Any]
+
+
+class SplitterEntry(Settings):
+    """A splitter of a suite.
+
+    Args:
+        name: A name of ``splitters``.
+        label: What it is called on leaderboards; tells two configurations of one splitter apart.
+        settings: Its settings. ``like: LABEL`` stands for the name and settings of another splitter of the suite.
+        overrides: Settings for some models or data sets; of two that fit, the later one wins.
+    """
+
+    name: str
+    label: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+
+
+class Suite(Settings):
+    """A named set of cells: the product of all splitters, models, data sets, scenarios and seeds.
+
+    Args:
+        name: The suite's name; its rows carry it.
+        description: One line for people.
+        plugins: Modules to import first, looked for beside the file too: they register splitters and the like.
+        scenario: Names of ``benchmarks.scenarios``.
+        seeds: A list, or a count.
+        threads: CPU threads of each cell.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
+        protocol: See ``Cell``.
+        timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
+        models: Names, or names with settings.
+        datasets: Names, or names with what ``DatasetSpec`` knows.
+        training: How base models are trained.
+        splitters: Names, or ``SplitterEntry``.
+        only: If given, cells that match none of these are left out.
+        exclude: Cells that match one of these are left out.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    description: str = ""
+    plugins: Names = ()
+    scenario: Names = Field(default=("modularization",), min_length=1)
+    seeds: Seeds = (0,)
+    threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpu_share: float = Field(default=1.0, gt=0, le=1)
+    protocol: Literal["splitbench", "published"] = "splitbench"
+    timeout: Duration | None = None
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
+    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    splitters: tuple[SplitterEntry, ...] = Field(min_length=1)
+    only: tuple[Filter, ...] = ()
+    exclude: tuple[Filter, ...] = ()
+
+    _source: Source = PrivateAttr(default=Source("suite"))
+
+    @property
+    def source(self) -> Source:
+        """Where the suite was read from."""
+        return self._source
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the suite's file; None for a suite that comes with the package or from Python."""
+        path = Path(self._source.path) if self._source.path else None
+        return path.parent if path is not None else None
+
+
+def suite_names() -> list[str]:
+    """Returns the names of the suites that come with the package."""
+    return sorted(
+        file.name.removesuffix(".yaml")
+        for file in resources.files("benchmarks").joinpath("suites").iterdir()
+        if file.name.endswith(".yaml")
+    )
+
+
+def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suite:
+    """Reads a suite.
+
+    Args:
+        name_or_path: A name in ``suite_names()``, or a YAML file.
+        changes: ``KEY=VALUE`` changes, with dotted keys and YAML values, e.g. ``training.epochs=3``; entries of lists
+            are named: ``splitters.gradsplitter.alpha=0.3``.
+
+    Raises:
+        ConfigurationError: If there is no such suite, or a key or value in it is unknown or not allowed.
+    """
+    text, title, path = _open(name_or_path)
+    values, source = read_yaml(text, name=title)
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{title}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}.")
+    applied = apply_changes(values, changes)
+    return _parse(values, Source(title, source.lines, path=path, changes=applied))
+
+
+def _open(name_or_path: str | Path) -> tuple[str, str, str]:
+    """Returns a suite's text, its title for messages, and its path if it is a file of the user's."""
+    path = Path(name_or_path)
+    packaged = resources.files("benchmarks").joinpath("suites", f"{name_or_path}.yaml")
+    if isinstance(name_or_path, str) and name_or_path in suite_names():
+        return packaged.read_text(encoding="utf-8"), f"{name_or_path}.yaml", ""
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise UnknownNameError("suite", str(name_or_path), suite_names(), where="a suite is a name or a YAML file")
+    try:
+        return path.read_text(encoding="utf-8"), str(path), str(path.resolve())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: the suite cannot be read: {error}.") from None
+
+
+def _parse(values: Mapping[str, Any], source: Source) -> Suite:
+    for key in values:
+        if key not in Suite.model_fields:
+            raise UnknownNameError("key", str(key), Suite.model_fields, where=source.where(str(key)))
+    parsed = dict(values)
+    for key, model in _LISTS.items():
+        if key in values:
+            parsed[key] = _parse_list(key, values[key], model, source)
+    if isinstance(values.get("training"), Mapping):
+        parsed["training"] = TrainingSpec.parse(values["training"], where=f"{source.where('training')}: training")
+    suite = Suite.parse(parsed, where=source.where())
+    suite._source = source
+    return suite
+
+
+_LISTS: dict[str, type[Settings]] = {
+    "models": ModelSpec,
+    "datasets": DatasetSpec,
+    "splitters": SplitterEntry,
+    "only": Filter,
+    "exclude": Filter,
+}
+
+
+def _parse_list(key: str, values: object, model: type[Settings], source: Source) -> list[Settings]:
+    if not isinstance(values, list) or not values:
+        raise ConfigurationError(
+            f"{source.where(key)}: {key!r} must be a list with one entry at least; it is {values!r}."
+        )
+    return [_parse_entry(key, index, value, model, source) for index, value in enumerate(values)]
+
+
+def _parse_entry(key: str, index: int, value: object, model: type[Settings], source: Source) -> Settings:
+    if isinstance(value, str) and "name" in model.model_fields:
+        value = {"name": value}
+    where = f"{source.where(key, index)}: {key}"
+    if not isinstance(value, Mapping):
+        shape = "a name or a mapping" if "name" in model.model_fields else "a mapping"
+        raise ConfigurationError(
+            f"{where}: an entry is {shape} with the keys {', '.join(model.model_fields)}; not {value!r}."
+        )
+    title = value.get("label") or value.get("name")
+    return model.parse(value, where=f"{where}.{title}" if title else f"{where}[{index}]")
+
+
+def parse_only(conditions: Iterable[str]) -> Filter:
+    """Reads ``KEY=VALUE`` conditions: values of one key are alternatives, different keys must all hold.
+
+    Raises:
+        ConfigurationError: If a key is unknown or a condition has no ``=``.
+    """
+    values: dict[str, list[str]] = {}
+    for condition in conditions:
+        change = Change.read(condition, option="--only")
+        if change.key not in Filter.model_fields:
+            raise UnknownNameError("key", change.key, Filter.model_fields, where=f"--only {condition}")
+        values.setdefault(change.key, []).append(change.text)
+    return Filter.parse(values, where="--only")

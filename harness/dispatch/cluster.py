@@ -1,0 +1,100 @@
+"""A Ray cluster: the one that is named, or one of this machine that lives as long as the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ray
+
+from benchmarks.cells import Cell
+from harness.suite_cell import SuiteCell
+from splitters.errors import ConfigurationError
+
+_OBJECT_STORE_BYTES = 128 << 20
+"""Rows are small, and Ray would take a third of the memory."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one machine of the cluster has."""
+
+    cpus: float
+    gpus: float
+
+    def room(self, cpus: float, gpus: float) -> int:
+        """Returns how many workers of this size fit."""
+        by_cpu = int(self.cpus // cpus)
+        # A share such as 0.1 has no exact binary form.
+        return min(by_cpu, int(self.gpus / gpus + 1e-9)) if gpus else by_cpu
+
+
+def connect(address: str | None) -> bool:
+    """Connects to Ray.
+
+    Args:
+        address: A cluster's address; None takes ``RAY_ADDRESS``, or else starts Ray on this machine. A connection that
+            exists already is used as it is.
+
+    Returns:
+        Whether a connection was made that the caller has to end.
+
+    Raises:
+        ConfigurationError: If there is no such cluster.
+    """
+    if ray.is_initialized():
+        return False
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    # Our workers hide GPUs themselves; this spares the notice that Ray is about to stop doing so.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        if address == "local":
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ConfigurationError(
+            f"no Ray cluster can be used at {address!r}: {error} Start one with 'ray start --head', "
+            "or leave --address out, or use --backend inline."
+        ) from error
+    return True
+
+
+def nodes() -> list[Node]:
+    """Returns the machines that are up."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [Node(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0)) for found in resources]
+
+
+def gpu_share_of(cell: Cell, gpu_share: float, machines: Sequence[Node]) -> float:
+    """Returns the share of a GPU that a cell gets: none on ``cpu``, and on ``auto`` where there are no GPUs."""
+    wanted = cell.device == "cuda" or (cell.device == "auto" and any(node.gpus for node in machines))
+    return gpu_share if wanted else 0.0
+
+
+def check_fits(cells: Sequence[SuiteCell], gpu_share: float) -> None:
+    """Checks that some machine has room for every cell.
+
+    Raises:
+        ConfigurationError: If a cell would wait for ever.
+    """
+    machines = nodes()
+    for item in cells:
+        cell = item.cell
+        share = gpu_share_of(cell, gpu_share, machines)
+        if any(node.room(cell.threads, share) for node in machines):
+            continue
+        most = max(machines, key=lambda node: (node.gpus, node.cpus))
+        raise ConfigurationError(
+            f"{item.title}: it asks for {cell.threads} CPU threads and {share:g} GPU, but no machine of the cluster "
+            f"has that (the largest has {most.cpus:g} CPUs and {most.gpus:g} GPUs). "
+            "Use --set threads=N, --set device=cpu, or another --address."
+        )

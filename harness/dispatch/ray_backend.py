@@ -1,0 +1,273 @@
+"""Cells on Ray: a fresh worker for each, a hard deadline, and the machine's faults told from a method's."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any
+
+import ray
+from ray import exceptions
+
+from benchmarks.records import Row, State
+from harness.attempt import Outcome, Surroundings, make_row
+from harness.dispatch.base import Limits, Listener
+from harness.dispatch.cluster import check_fits, connect, gpu_share_of, nodes
+from harness.dispatch.stop import StopSignal
+from harness.dispatch.worker import CONTROL, CellWorker
+from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
+from harness.provenance import provenance
+from harness.suite_cell import SuiteCell
+
+_WAIT_SECONDS = 0.2
+_POLL_SECONDS = 0.5
+
+
+@dataclass
+class _Job:
+    """A cell that waits.
+
+    Args:
+        item: The cell.
+        attempts: How many attempts it has had.
+        not_before: When it may begin (``time.monotonic``).
+    """
+
+    item: SuiteCell
+    attempts: int = 0
+    not_before: float = 0.0
+
+
+@dataclass
+class _Running:
+    """A cell that has a worker.
+
+    Args:
+        job: The cell.
+        worker: The actor's handle.
+        result: The reference to its row.
+        gpu_share: The share of a GPU that it has.
+        poll: The reference to its next report.
+        polled_at: When that was asked for.
+        started_at: When the worker answered first; None while Ray still looks for room.
+        asked: How it was asked to end, and when.
+    """
+
+    job: _Job
+    worker: Any
+    result: Any
+    gpu_share: float
+    poll: Any
+    polled_at: float
+    clock: float | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    asked: tuple[State, str, float] | None = None
+
+    def ask(self, state: State, reason: str) -> None:
+        """Asks the cell to end, once."""
+        if self.asked is None:
+            self.asked = (state, reason, time.monotonic())
+            self.worker.stop.remote(state, reason)
+
+
+class RayBackend:
+    """Runs cells on Ray.
+
+    Args:
+        surroundings: What all cells share; its folders must exist on every machine.
+        limits: Timeout, grace, retries.
+        address: A cluster's address; None starts Ray on this machine.
+        gpu_share: The share of a GPU that each cell owns.
+        workers: How many cells run at once at most; None fills the cluster.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        limits: Limits,
+        *,
+        address: str | None = None,
+        gpu_share: float = 1.0,
+        workers: int | None = None,
+    ) -> None:
+        self._surroundings = surroundings
+        self._limits = limits
+        self._address = address
+        self._gpu_share = gpu_share
+        self._workers = workers
+        self._owns_connection = False
+
+    def __enter__(self) -> RayBackend:
+        """Connects to Ray."""
+        self._owns_connection = connect(self._address)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the connection that was made here."""
+        if self._owns_connection:
+            ray.shutdown()
+
+    def check(self, cells: Sequence[SuiteCell]) -> None:
+        """Checks that the cluster has room for each cell; see ``Backend.check``."""
+        check_fits(cells, self._gpu_share)
+
+    def run(
+        self, queue: Sequence[SuiteCell], *, stop: StopSignal, listener: Listener
+    ) -> Iterator[tuple[SuiteCell, Row]]:
+        """Runs cells as far as there is room; see ``Backend.run``."""
+        waiting = deque(_Job(item) for item in queue)
+        running: list[_Running] = []
+        try:
+            while waiting or running:
+                if stop.requested:
+                    waiting.clear()
+                    _interrupt(running)
+                self._start(waiting, running)
+                _await_news(running)
+                self._follow(running, listener)
+                for ended, row in self._ended(running):
+                    running.remove(ended)
+                    ray.kill(ended.worker)
+                    if self._deserves_retry(row, ended.job) and not stop.requested:
+                        waiting.append(self._again(ended.job))
+                    yield ended.job.item, row
+        finally:
+            for left in running:
+                ray.kill(left.worker)
+
+    def _start(self, waiting: deque[_Job], running: list[_Running]) -> None:
+        """Gives workers to cells whose time has come, as far as the cluster has room."""
+        if not waiting:
+            return
+        machines = nodes()
+        for _ in range(len(waiting)):
+            job = waiting.popleft()
+            cell = job.item.cell
+            share = gpu_share_of(cell, self._gpu_share, machines)
+            room = sum(node.room(cell.threads, share) for node in machines)
+            if len(running) >= min(room, self._workers or room):
+                waiting.appendleft(job)
+                return
+            if job.not_before > time.monotonic():
+                waiting.append(job)
+                continue
+            running.append(self._launch(job, share))
+
+    def _launch(self, job: _Job, gpu_share: float) -> _Running:
+        options: dict[str, Any] = {
+            "num_cpus": job.item.cell.threads,
+            "num_gpus": gpu_share,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "concurrency_groups": {CONTROL: 1},
+        }
+        worker: Any = ray.remote(**options)(CellWorker).remote(gpu_share)
+        job.attempts += 1
+        result = worker.run.remote(job.item, self._surroundings)
+        return _Running(job, worker, result, gpu_share, worker.poll.remote(), time.monotonic())
+
+    def _follow(self, running: list[_Running], listener: Listener) -> None:
+        """Passes reports on, and enforces deadlines politely."""
+        answered, _ = (
+            ray.wait([cell.poll for cell in running], num_returns=len(running), timeout=0) if running else ([], [])
+        )
+        for cell in running:
+            if cell.poll in answered:
+                self._hear(cell, listener)
+            timeout = self._limits.timeout
+            if timeout is not None and cell.clock is not None and time.monotonic() - cell.clock > timeout:
+                cell.ask(State.TIMEOUT, f"it took longer than {timeout:g} s")
+
+    @staticmethod
+    def _hear(cell: _Running, listener: Listener) -> None:
+        now = time.monotonic()
+        if cell.clock is not None and now - cell.polled_at < _POLL_SECONDS:
+            return
+        try:
+            progress = ray.get(cell.poll)
+        except exceptions.RayError:
+            # The worker is dead; the reference to its row says how.
+            return
+        if cell.clock is None:
+            cell.clock, cell.started_at = now, datetime.now(timezone.utc)
+            listener.started(cell.job.item)
+        if progress is not None:
+            listener.progressed(cell.job.item, progress)
+        cell.poll, cell.polled_at = cell.worker.poll.remote(), now
+
+    def _ended(self, running: list[_Running]) -> Iterator[tuple[_Running, Row]]:
+        for cell in list(running):
+            ready, _ = ray.wait([cell.result], timeout=0)
+            if ready:
+                yield cell, self._row(cell)
+            elif cell.asked is not None and time.monotonic() - cell.asked[2] > self._limits.grace:
+                state, reason, _ = cell.asked
+                outcome = Outcome(
+                    state, reason=f"{reason}; it did not end within {self._limits.grace:g} s and was killed"
+                )
+                yield cell, self._driver_row(cell, outcome)
+
+    def _row(self, cell: _Running) -> Row:
+        try:
+            row: Row = ray.get(cell.result)
+        except exceptions.RayError as error:
+            return self._driver_row(cell, _outcome_of(error))
+        return row
+
+    def _driver_row(self, cell: _Running, outcome: Outcome) -> Row:
+        """Returns the row of an attempt whose worker cannot write one any more."""
+        return make_row(
+            cell.job.item,
+            self._surroundings.suite,
+            outcome,
+            source=provenance(),
+            started_at=cell.started_at,
+            seconds=time.monotonic() - cell.clock if cell.clock is not None else 0.0,
+            gpu_share=cell.gpu_share,
+        )
+
+    def _deserves_retry(self, row: Row, job: _Job) -> bool:
+        return row.failure_kind in INFRASTRUCTURE_FAULTS and job.attempts <= self._limits.retries
+
+    def _again(self, job: _Job) -> _Job:
+        job.not_before = time.monotonic() + self._limits.backoff * 2 ** (job.attempts - 1)
+        return job
+
+
+def _interrupt(running: list[_Running]) -> None:
+    """Asks all cells to end, and forgets those that have not begun."""
+    for cell in list(running):
+        if cell.clock is None:
+            ray.kill(cell.worker)
+            running.remove(cell)
+        else:
+            cell.ask(State.INTERRUPTED, "interrupted")
+
+
+def _await_news(running: list[_Running]) -> None:
+    if running:
+        ray.wait([cell.result for cell in running], timeout=_WAIT_SECONDS)
+    else:
+        time.sleep(_WAIT_SECONDS)
+
+
+def _outcome_of(error: exceptions.RayError) -> Outcome:
+    """Tells the machine's faults from errors that would come again."""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return Outcome(State.OUT_OF_MEMORY, reason=reason, kind=NODE_OUT_OF_MEMORY, traceback=str(error))
+    if isinstance(error, exceptions.RayTaskError):
+        return Outcome(State.FAILED, reason=_cause(error), kind=type(error.cause).__name__, traceback=str(error))
+    node_died = isinstance(error, exceptions.NodeDiedError) or "node died" in str(error)
+    kind = NODE_DIED if node_died else WORKER_DIED
+    return Outcome(State.FAILED, reason=reason, kind=kind, traceback=str(error))
+
+
+def _cause(error: exceptions.RayTaskError) -> str:
+    return next(iter(str(error.cause).strip().splitlines()), type(error.cause).__name__)

@@ -1,0 +1,53 @@
+"""The actor that runs one cell."""
+
+from __future__ import annotations
+
+import os
+
+import ray
+
+from benchmarks.records import Row, State
+from harness.attempt import CellStopped, Surroundings, run_attempt
+from harness.suite_cell import SuiteCell
+from splitters.base import Progress
+
+CONTROL = "control"
+"""The concurrency group of the methods that answer while a cell runs."""
+
+
+class CellWorker:
+    """Runs one cell, and listens meanwhile.
+
+    Args:
+        gpu_share: The share of a GPU that Ray gave this worker.
+    """
+
+    def __init__(self, gpu_share: float) -> None:
+        if not gpu_share:
+            # Ray leaves GPUs visible to workers that did not ask for one.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self._gpu_share = gpu_share
+        self._latest: Progress | None = None
+        self._stop: tuple[State, str] | None = None
+
+    def run(self, item: SuiteCell, surroundings: Surroundings) -> Row:
+        """Runs the cell and returns its row."""
+        import torch
+
+        device = "cuda:0" if item.cell.device == "cuda" or (self._gpu_share and torch.cuda.is_available()) else "cpu"
+        return run_attempt(item, surroundings, device=device, gpu_share=self._gpu_share, progress=self._report)
+
+    @ray.method(concurrency_group=CONTROL)
+    def poll(self) -> Progress | None:
+        """Returns the last report of the cell; that it answers at all says that the worker has started."""
+        return self._latest
+
+    @ray.method(concurrency_group=CONTROL)
+    def stop(self, state: State, reason: str) -> None:
+        """Asks the cell to end; it does so when it next reports progress."""
+        self._stop = (state, reason)
+
+    def _report(self, progress: Progress) -> None:
+        self._latest = Progress(progress.stage, progress.step, progress.total, dict(progress.metrics))
+        if self._stop is not None:
+            raise CellStopped(*self._stop)

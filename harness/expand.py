@@ -1,0 +1,195 @@
+"""From a suite to its cells: every combination, with every setting filled in, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec
+from benchmarks.datasets import check_dataset
+from benchmarks.models import MODELS, check_model
+from benchmarks.scenarios.base import SCENARIOS
+from harness.config import Filter, Suite
+from harness.plugins import Plugins
+from harness.suite_cell import SuiteCell
+from splitters.base import SPLITTERS
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.settings import Settings
+
+
+def plugins_of(suite: Suite) -> Plugins:
+    """Returns the modules that a suite's names may come from."""
+    return Plugins(suite.plugins, str(suite.folder or ""))
+
+
+def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
+    """Returns a suite's cells, each once.
+
+    Seeds come outermost, so that early rows cover the whole suite once; then splitters, so that neighbours train
+    different base models.
+
+    Args:
+        suite: The suite.
+        only: Leaves out all cells that it does not match.
+
+    Raises:
+        ConfigurationError: If a name, a setting, or a combination of them is wrong, or no cell is left.
+    """
+    plugins_of(suite).load()
+    _check_names(suite)
+    models = [_completed_model(model) for model in suite.models]
+    cells = [_cell(suite, *choice) for choice in _choices(suite, models)]
+    kept = _filtered(cells, suite, only)
+    unique = {item.cell.cell_id: item for item in reversed(kept)}
+    cells = [unique.pop(item.cell.cell_id) for item in kept if item.cell.cell_id in unique]
+    for item in cells:
+        _check(item, suite)
+    return cells
+
+
+def _check_names(suite: Suite) -> None:
+    for name in suite.scenario:
+        SCENARIOS.get(name, where=f"{suite.source.where('scenario')}: scenario")
+    for index, model in enumerate(suite.models):
+        check_model(model, where=f"{suite.source.where('models', index)}: models")
+    for index, dataset in enumerate(suite.datasets):
+        check_dataset(dataset.name, where=f"{suite.source.where('datasets', index)}: datasets")
+    labels = [entry.label for entry in suite.splitters if entry.label]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigurationError(
+                f"{suite.source.where('splitters')}: the label {label!r} appears twice; change one."
+            )
+
+
+def _choices(suite: Suite, models: Sequence[ModelSpec]) -> Iterator[tuple[int, str, int, DatasetSpec, ModelSpec]]:
+    return product(suite.seeds, suite.scenario, range(len(suite.splitters)), suite.datasets, models)
+
+
+def _cell(suite: Suite, seed: int, scenario: str, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:
+    entry = suite.splitters[index]
+    cell = Cell(
+        scenario=scenario,
+        splitter=_Resolver(suite, model.name, dataset.name).spec(index),
+        model=model,
+        dataset=dataset,
+        training=suite.training,
+        seed=seed,
+        protocol=suite.protocol,
+        threads=suite.threads,
+        device=suite.device,
+    )
+    return SuiteCell(cell, entry.label)
+
+
+@dataclass(frozen=True)
+class _Resolver:
+    """Fills in the settings of a suite's splitters on one model and data set."""
+
+    suite: Suite
+    model: str
+    dataset: str
+
+    def spec(self, index: int, *, seen: tuple[int, ...] = ()) -> SplitterSpec:
+        entry = self.suite.splitters[index]
+        where = f"{self.suite.source.where('splitters', index)}: splitters.{entry.label or entry.name}"
+        if index in seen:
+            raise ConfigurationError(f"{where}: 'like' leads back to itself.")
+        settings = dict(entry.settings)
+        for override in entry.overrides:
+            if _matches_any(self.model, override.model) and _matches_any(self.dataset, override.dataset):
+                settings.update(override.settings)
+        if isinstance(settings.get("like"), str):
+            settings["like"] = self._like(settings["like"], where, (*seen, index))
+        return completed_splitter(entry.name, settings, where=where)
+
+    def _like(self, name: str, where: str, seen: tuple[int, ...]) -> dict[str, Any]:
+        names = [entry.label or entry.name for entry in self.suite.splitters]
+        if name not in names:
+            raise UnknownNameError("splitter of this suite", name, names, where=f"{where}: like")
+        meant = self.spec(names.index(name), seen=seen)
+        return {"name": meant.name, "settings": meant.settings}
+
+
+def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "") -> SplitterSpec:
+    """Returns a splitter with all its settings, defaults included, so that a cell's identity covers them.
+
+    Raises:
+        ConfigurationError: If the name or a setting is unknown, or a value is not allowed.
+    """
+    cls = SPLITTERS.get(name, where=where)
+    values = cls.Settings.parse(settings, where=where or f"splitter {name!r}")
+    return SplitterSpec(name=name, settings=values.model_dump(mode="json"), version=cls.version)
+
+
+def _completed_model(model: ModelSpec) -> ModelSpec:
+    """Returns a model with all its settings where its architecture declares them."""
+    settings_model = getattr(MODELS.get(model.name), "settings_model", None) if model.name in MODELS else None
+    if not (isinstance(settings_model, type) and issubclass(settings_model, Settings)):
+        return model
+    values = settings_model.parse(model.settings, where=f"model {model.name!r}").model_dump(mode="json")
+    return ModelSpec(name=model.name, settings=values)
+
+
+def _filtered(cells: list[SuiteCell], suite: Suite, only: Filter | None) -> list[SuiteCell]:
+    for key, filters in (("only", suite.only), ("exclude", suite.exclude)):
+        for index, condition in enumerate(filters):
+            _check_filter(condition, cells, f"{suite.source.where(key, index)}: {key}[{index}]")
+    if only is not None:
+        _check_filter(only, cells, "--only")
+    kept = [
+        item
+        for item in cells
+        if (not suite.only or any(matches(item, condition) for condition in suite.only))
+        and not any(matches(item, condition) for condition in suite.exclude)
+        and (only is None or matches(item, only))
+    ]
+    if not kept:
+        raise ConfigurationError(f"{suite.source.where()}: no cell is left; see 'only', 'exclude' and --only.")
+    return kept
+
+
+def matches(item: SuiteCell, condition: Filter) -> bool:
+    """Says whether a cell matches every key of a filter; a splitter goes by its name or its label."""
+    offered = _offered(item)
+    return all(_matches_any(offered[key], wanted) for key, wanted in _conditions(condition))
+
+
+def _conditions(condition: Filter) -> Iterator[tuple[str, tuple[object, ...]]]:
+    for key in Filter.model_fields:
+        yield key, getattr(condition, key)
+
+
+def _offered(item: SuiteCell) -> dict[str, tuple[object, ...]]:
+    cell = item.cell
+    return {
+        "scenario": (cell.scenario,),
+        "splitter": (cell.splitter.name, item.splitter),
+        "model": (cell.model.name,),
+        "dataset": (cell.dataset.name,),
+        "seed": (cell.seed,),
+    }
+
+
+def _matches_any(offered: object, wanted: Iterable[object]) -> bool:
+    values = offered if isinstance(offered, tuple) else (offered,)
+    wanted = tuple(wanted)
+    return not wanted or any(value in wanted for value in values)
+
+
+def _check_filter(condition: Filter, cells: list[SuiteCell], where: str) -> None:
+    """Refuses a filter's value that no cell has, which is a slip of the pen."""
+    for key, wanted in _conditions(condition):
+        known = {str(value) for item in cells for value in _offered(item)[key]}
+        for value in wanted:
+            if str(value) not in known:
+                raise UnknownNameError(f"{key} of this suite", str(value), known, where=where)
+
+
+def _check(item: SuiteCell, suite: Suite) -> None:
+    try:
+        SCENARIOS.get(item.cell.scenario)().check(item.cell)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{suite.source.where()}: {item.title}: {error}") from None

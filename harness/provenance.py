@@ -1,0 +1,78 @@
+"""Where a row comes from: versions, commit, machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.records import Provenance
+
+_GIT_SECONDS = 10.0
+
+
+def provenance(device: str = "cpu") -> Provenance:
+    """Returns where a row comes from that this process makes on a torch device.
+
+    Args:
+        device: The device that the cell ran on (``cpu``, ``cuda:0``).
+    """
+    import torch
+
+    on_gpu = device.startswith("cuda") and torch.cuda.is_available()
+    return Provenance(
+        splitbench_version=package_version(),
+        git_commit=git_commit(),
+        python_version=platform.python_version(),
+        torch_version=torch.__version__,
+        cuda_version=torch.version.cuda if on_gpu else None,
+        device_name=torch.cuda.get_device_name(device) if on_gpu else _processor(),
+        hostname=platform.node() or "unknown",
+        platform=_platform(),
+    )
+
+
+@cache
+def package_version() -> str:
+    """Returns the version of the installed package, or of the checkout where it is not installed."""
+    try:
+        return metadata.version("splitbench")
+    except metadata.PackageNotFoundError:
+        return "0+checkout"
+
+
+@cache
+def git_commit() -> str | None:
+    """Returns the commit of this package's own checkout, with ``+dirty`` if it was changed; None outside one."""
+    folder = Path(__file__).resolve().parent
+    commit = _git(folder, "rev-parse", "HEAD")
+    tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
+    # A package inside somebody else's checkout (an environment in a project's folder) is not that project's code.
+    if not commit or not tracked:
+        return None
+    return f"{commit}+dirty" if _git(folder.parent, "status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+@cache
+def _processor() -> str:
+    """Returns the CPU's name as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine() or "unknown"
+
+
+@cache
+def _platform() -> str:
+    return platform.platform()

@@ -1,0 +1,234 @@
+"""Leaderboards, plans and rows as rich shows them in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.records import Row, State
+from harness.leaderboard import Entry, Leaderboard, better
+from harness.plan import Plan, PlannedCell, Status
+from harness.statistics import Estimate
+from harness.store import DamagedFile
+
+ID_LENGTH = 10
+"""Characters of a cell's id on screen; ``splitbench show`` takes any unambiguous beginning."""
+
+_STATE_STYLES = {State.OK: "green", State.SKIPPED: "dim", State.INTERRUPTED: "yellow", State.TIMEOUT: "yellow"}
+_ARROWS = {"higher": "↑", "lower": "↓", None: ""}
+
+# Measure, heading, unit.
+_COLUMNS = (
+    ("base_accuracy", "base", "%"),
+    ("composed_accuracy", "composed", "%"),
+    ("accuracy_loss", "loss", "points"),
+    ("kernel_retention", "kernels", "%"),
+    ("flops_retention", "FLOPs", "%"),
+    ("split_seconds", "split", "time"),
+)
+
+
+def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (), results: str = "") -> RenderableType:
+    """Returns a leaderboard for the terminal: a table per section, then what failed, then what is damaged.
+
+    Args:
+        board: The leaderboard.
+        damaged: Files of the store that are no rows.
+        results: The store, for the hints.
+    """
+    parts: list[RenderableType] = []
+    for section in board.sections:
+        parts += [Text(section.title, style="bold"), _section_table(section.entries, board.sort)]
+    if not board.sections:
+        parts.append(Text("No rows yet."))
+    else:
+        parts.append(Text(_legend(board), style="dim"))
+    if board.failures:
+        parts += [Text(), failures_view(board.failures, results=results)]
+    if damaged:
+        parts += [Text(), damaged_view(damaged)]
+    return Group(*parts)
+
+
+def _section_table(entries: Sequence[Entry], sort: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("splitter", overflow="fold", min_width=12)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    for measure, heading, unit in _COLUMNS:
+        marked = f"{heading} {_ARROWS[better(measure)]}".strip()
+        style = "bold" if measure == sort else None
+        table.add_column(f"{marked}\n{unit}", justify="right", no_wrap=True, style=style)
+    for entry in entries:
+        table.add_row(
+            "–" if entry.rank is None else str(entry.rank),
+            entry.label,
+            seeds_text(entry),
+            *(_measure_text(entry, measure) for measure, _, _ in _COLUMNS),
+            style="green" if entry.rank == 1 else "dim" if entry.rank is None else None,
+        )
+    return table
+
+
+def seeds_text(entry: Entry) -> str:
+    """Returns how many seeds succeeded, out of how many if some failed."""
+    return f"{entry.n_seeds}/{entry.n_seeds + entry.n_failed}" if entry.n_failed else str(entry.n_seeds)
+
+
+def _measure_text(entry: Entry, measure: str) -> str:
+    estimate = entry.estimates.get(measure)
+    if estimate is None:
+        return "–"
+    if measure == "split_seconds":
+        return duration_text(estimate.mean)
+    if measure == "accuracy_loss":
+        return points_text(estimate)
+    return f"{100 * estimate.mean:.1f}"
+
+
+def points_text(estimate: Estimate) -> str:
+    """Returns a difference of fractions in points, with its interval if it has one."""
+    # Adding zero turns a rounded minus zero into zero.
+    text = f"{round(100 * estimate.mean, 2) + 0:.2f}"
+    return text if estimate.half_width is None else f"{text} ±{100 * estimate.half_width:.2f}"
+
+
+def duration_text(seconds: float) -> str:
+    """Returns a time that people can read: ``0.4 s``, ``12 s``, ``3.4 min``, ``2.1 h``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _legend(board: Leaderboard) -> str:
+    lines = [
+        "Means over seeds. ↑ higher is better, ↓ lower is better. ± is half a 95 % t-interval.",
+        f"Ranked by {board.sort}; splitters whose interval overlaps that of a rank's best share the rank.",
+    ]
+    if board.has_single_seeds:
+        lines.append("One seed has no interval and is ranked by its value.")
+    return "\n".join(lines)
+
+
+def failures_view(failures: Sequence[Row], *, results: str = "") -> RenderableType:
+    """Returns the cells that are not ``ok``, each with its reason."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("state", no_wrap=True)
+    table.add_column("cell", overflow="fold")
+    table.add_column("id", no_wrap=True)
+    table.add_column("reason", overflow="fold", ratio=1)
+    for row in failures:
+        state = Text(row.state.value, style=_STATE_STYLES.get(row.state, "red"))
+        table.add_row(state, row_title(row), row.cell_id[:ID_LENGTH], _reason(row))
+    at = f" --results {results}" if results else ""
+    hint = Text(f"splitbench show {failures[0].cell_id[:ID_LENGTH]}{at}", style="cyan")
+    return Group(Text("Not ok", style="bold"), table, Text("Details: ").append_text(hint))
+
+
+def _reason(row: Row) -> str:
+    parts = [row.failure_kind, row.reason] if row.failure_kind != row.reason else [row.reason]
+    return ": ".join(part for part in parts if part)
+
+
+def row_title(row: Row) -> str:
+    """Returns what a row's cell is called on screen."""
+    return f"{row.splitter_label or row.splitter} · {row.model} · {row.dataset} · seed {row.seed}"
+
+
+def damaged_view(damaged: Sequence[DamagedFile]) -> RenderableType:
+    """Returns the files that are no rows, and where they are now."""
+    lines = [Text(f"{len(damaged)} damaged file(s), not counted above", style="bold red")]
+    for file in damaged:
+        place = "moved to" if file.quarantined else "left at"
+        lines.append(Text(f"  {place} {file.path}" + (f" ({file.reason})" if file.reason else "")))
+    return Group(*lines)
+
+
+def plan_view(plan: Plan) -> RenderableType:
+    """Returns a plan: a line per cell, and what it amounts to."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("status", no_wrap=True)
+    table.add_column("cell", overflow="fold")
+    table.add_column("id", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for planned in plan.cells:
+        style = {Status.DONE: "green", Status.FAILED: "red", Status.TO_DO: ""}[planned.status]
+        table.add_row(
+            Text(planned.status.value, style=style),
+            planned.item.title,
+            planned.item.cell.cell_id[:ID_LENGTH],
+            _planned_time(planned),
+        )
+    return Group(table, Text(plan_summary(plan), style="bold"))
+
+
+def _planned_time(planned: PlannedCell) -> str:
+    if planned.status is not Status.TO_DO:
+        return duration_text(planned.earlier.seconds) if planned.earlier else ""
+    return "no history" if planned.seconds is None else f"about {duration_text(planned.seconds)}"
+
+
+def plan_summary(plan: Plan) -> str:
+    """Returns a plan in one line: counts, and the time that it may take."""
+    counts = [f"{len(plan.with_status(status))} {status.value}" for status in Status]
+    line = f"{len(plan.cells)} cells: {', '.join(counts)}."
+    if plan.seconds:
+        line += f" About {duration_text(plan.seconds)} one after the other"
+        line += f", {plan.without_history} without history." if plan.without_history else "."
+    elif plan.without_history:
+        line += " No history to estimate the time from."
+    return line
+
+
+def row_view(attempts: Iterable[Row]) -> RenderableType:
+    """Returns all attempts at a cell, the last one in full."""
+    rows = list(attempts)
+    last = rows[-1]
+    parts: list[RenderableType] = [Text(row_title(last), style="bold"), Text(last.cell_id, style="dim")]
+    if len(rows) > 1:
+        parts.append(Text(f"{len(rows)} attempts: {', '.join(row.state.value for row in rows)}; the last:"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in last.model_dump(mode="json", exclude={"layers", "modules", "traceback", "config"}).items():
+        if value not in (None, [], ""):
+            grid.add_row(name, _value_text(name, value))
+    parts += [grid, *_details(last)]
+    if last.traceback:
+        parts += [Text("\ntraceback", style="bold"), Text(last.traceback)]
+    return Group(*parts)
+
+
+def _value_text(name: str, value: object) -> str:
+    if name == "stages" and isinstance(value, list):
+        return "\n".join(
+            f"{stage['name']}: {duration_text(stage['seconds'])}" + (" (reused)" if stage["reused"] else "")
+            for stage in value
+        )
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _details(row: Row) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text("\nconfiguration", style="bold"), Text(row.config)]
+    if row.modules:
+        table = Table("class", "kernels", "FLOPs", "parameters", "precision", "recall", "F1", box=box.SIMPLE_HEAD)
+        for module in row.modules:
+            scores = (module.select_precision, module.select_recall, module.select_f1)
+            sizes = (module.kernels, module.flops, module.parameters)
+            table.add_row(module.class_name, *(f"{size:,}" for size in sizes), *(f"{score:.3f}" for score in scores))
+        parts += [Text("\nmodules (scores of the composed model on select)", style="bold"), table]
+    if row.layers:
+        table = Table("layer", "kernels", "kept, mean", "union", box=box.SIMPLE_HEAD)
+        for layer in row.layers:
+            mean = sum(layer.kept) / max(1, len(layer.kept))
+            table.add_row(layer.name, str(layer.kernels), f"{mean:.1f}", str(layer.union_kept))
+        parts += [Text("layers", style="bold"), table]
+    return parts

@@ -1,0 +1,78 @@
+"""One row as a Parquet file's bytes, and back, with every doubt about a file put into words."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, Row
+from splitters.errors import ConfigurationError
+
+_FORMAT_KEY = b"splitbench_row_format"
+
+READ_SCHEMA = pa.schema([field.with_nullable(True) for field in ROW_SCHEMA], metadata=ROW_SCHEMA.metadata)
+"""The schema that readers pass: rows of older formats have nulls where a column did not exist yet."""
+
+
+_NAMES = frozenset(READ_SCHEMA.names)
+
+
+class DamagedFileError(Exception):
+    """A file is no row: cut short, or not ours."""
+
+
+def encode_row(row: Row) -> bytes:
+    """Returns a row as the bytes of a Parquet file."""
+    table = pa.Table.from_pylist([row.model_dump(mode="python")], schema=ROW_SCHEMA)
+    sink = pa.BufferOutputStream()
+    # One row has no use for statistics and dictionaries, and readers are faster without them.
+    pq.write_table(table, sink, write_statistics=False, use_dictionary=False, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def decode_row(data: bytes | pa.Buffer, *, path: str) -> pa.Table:
+    """Returns a file's row as a table of ``READ_SCHEMA``.
+
+    Args:
+        data: The file's bytes.
+        path: The file, for messages.
+
+    Raises:
+        DamagedFileError: If the file is cut short or foreign.
+        ConfigurationError: If it was written by a newer version.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        _check_format(file.metadata.metadata or {}, path)
+        table = file.read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFileError(f"torn: {error}") from error
+    if table.num_rows != 1:
+        raise DamagedFileError(f"foreign: it holds {table.num_rows} rows, not one")
+    unknown = [name for name in table.column_names if name not in _NAMES]
+    if unknown:
+        raise DamagedFileError(f"foreign: it has the unknown columns {', '.join(unknown)}")
+    return _with_all_columns(table)
+
+
+def _check_format(metadata: dict[bytes, bytes], path: str) -> None:
+    text = metadata.get(_FORMAT_KEY, b"").decode(errors="replace")
+    if not text.isdecimal():
+        raise DamagedFileError("foreign: it is a Parquet file, but not a row of Splitbench")
+    if int(text) > ROW_FORMAT:
+        raise ConfigurationError(
+            f"{path}: row format {text} is newer than {ROW_FORMAT}, the newest that this version reads. "
+            "Upgrade splitbench, or name another results folder."
+        )
+
+
+def _with_all_columns(table: pa.Table) -> pa.Table:
+    if table.schema.equals(ROW_SCHEMA):
+        return pa.Table.from_arrays(table.columns, schema=READ_SCHEMA)
+    present = set(table.column_names)
+    columns = [table.column(field.name) if field.name in present else pa.nulls(1, field.type) for field in READ_SCHEMA]
+    try:
+        return pa.Table.from_arrays(columns, names=READ_SCHEMA.names).cast(READ_SCHEMA)
+    except pa.ArrowException as error:
+        raise DamagedFileError(f"foreign: a column has another type: {error}") from error

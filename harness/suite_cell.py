@@ -1,0 +1,36 @@
+"""A cell as a suite asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.cells import Cell
+
+
+@dataclass(frozen=True)
+class SuiteCell:
+    """A cell, and what its suite calls the splitter.
+
+    Args:
+        cell: What is to be measured.
+        label: The splitter's label, which is no part of the cell's identity; None where the suite gives none.
+    """
+
+    cell: Cell
+    label: str | None = None
+
+    @property
+    def splitter(self) -> str:
+        """What the splitter is called on screen."""
+        return self.label or self.cell.splitter.name
+
+    @property
+    def title(self) -> str:
+        """A short name for people."""
+        cell = self.cell
+        return f"{self.splitter} · {cell.model.name} · {cell.dataset.name} · seed {cell.seed}"
+
+    @property
+    def reads_another(self) -> bool:
+        """Whether the splitter is defined by another one's result, for which it would have to wait."""
+        return bool(self.cell.splitter.settings.get("like"))

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_plugin  # noqa: F401  (registers the toy)
+import yaml
+from click.testing import CliRunner, Result
+
+from benchmarks.cells import Cell
+from benchmarks.records import Metrics, Row, State
+from harness.attempt import Outcome, Surroundings, make_row
+from harness.cli import main
+from harness.plugins import Plugins
+from harness.provenance import provenance
+from harness.suite_cell import SuiteCell
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("SPLITBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def toy_cell(*, splitter: str = "toy", seed: int = 0, threads: int = 1, device: str = "auto", **settings: Any) -> Cell:
+    defaults = {"behaviour": "ok", "loss": 0.02, "folder": "", "like": None}
+    return Cell.model_validate(
+        {
+            "scenario": "toy",
+            "splitter": {"name": splitter, "settings": {**defaults, **settings}, "version": 3},
+            "model": {"name": "simcnn"},
+            "dataset": {"name": "digits"},
+            "seed": seed,
+            "threads": threads,
+            "device": device,
+        }
+    )
+
+
+def toy_item(*, label: str | None = None, **keys: Any) -> SuiteCell:
+    return SuiteCell(toy_cell(**keys), label)
+
+
+def toy_row(
+    *,
+    loss: float | None = 0.02,
+    state: State = State.OK,
+    kind: str | None = None,
+    seconds: float = 2.0,
+    age: float = 0.0,
+    label: str | None = None,
+    cell: Cell | None = None,
+    **keys: Any,
+) -> Row:
+    """Returns a row as a run would write it, ``age`` seconds before the others."""
+    metrics = Metrics()
+    if state is State.OK and loss is not None:
+        metrics = Metrics(
+            base_accuracy=0.9, composed_accuracy=0.9 - loss, accuracy_loss=loss, kernel_retention=0.4, split_seconds=1.0
+        )
+    outcome = Outcome(state, metrics, reason=None if state is State.OK else "a reason", kind=kind)
+    return make_row(
+        SuiteCell(cell or toy_cell(**keys), label),
+        "toys",
+        outcome,
+        source=provenance(),
+        started_at=ORIGIN - timedelta(seconds=age),
+        seconds=seconds,
+    )
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path) -> Surroundings:
+    return Surroundings("toys", tmp_path / "cache", plugins=Plugins(("toy_plugin",), str(HERE)))
+
+
+@pytest.fixture
+def write_suite(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a suite of toys to a file; keys replace the usual ones."""
+
+    def write(**keys: Any) -> Path:
+        (tmp_path / "toy_plugin.py").write_text((HERE / "toy_plugin.py").read_text())
+        suite = {
+            "name": "toys",
+            "plugins": ["toy_plugin"],
+            "scenario": "toy",
+            "models": ["simcnn"],
+            "datasets": ["digits"],
+            "splitters": ["toy", "other"],
+            **keys,
+        }
+        path = tmp_path / "toys.yaml"
+        path.write_text(yaml.safe_dump(suite, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def call() -> Callable[..., Result]:
+    """Calls ``splitbench`` in this process."""
+
+    def invoke(*arguments: str | Path) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def environment(cache: Path) -> dict[str, str]:
+    """The environment of a real ``splitbench`` process."""
+    path = os.pathsep.join([str(ROOT), str(HERE)])
+    return {**os.environ, "PYTHONPATH": path, "SPLITBENCH_CACHE": str(cache), "RAY_AUTH_MODE": "disabled"}
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One Ray on this machine for all tests, with two GPUs that only Ray believes in."""
+    ray = pytest.importorskip("ray")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE)]))
+    ray.init(
+        address="local",
+        num_cpus=3,
+        num_gpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=128 << 20,
+    )
+    yield
+    ray.shutdown()
+    patch.undo()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import toy_cell, toy_item
+
+from benchmarks.cells import Cell
+from benchmarks.records import Row, State
+from harness.attempt import CellStopped, Surroundings, run_attempt
+from harness.provenance import git_commit, package_version
+from splitters.base import Progress, ProgressCallback, ignore_progress
+
+
+def attempt(surroundings: Surroundings, progress: ProgressCallback = ignore_progress, **keys: object) -> Row:
+    return run_attempt(toy_item(**keys), surroundings, device="cpu", progress=progress)
+
+
+def test_a_good_cell_becomes_a_whole_row(surroundings: Surroundings) -> None:
+    cell = toy_cell(seed=4, loss=0.1)
+    row = run_attempt(toy_item(seed=4, loss=0.1, label="mine"), surroundings, device="cpu")
+    assert row.state is State.OK
+    assert row.accuracy_loss == pytest.approx(0.104)
+    assert (row.cell_id, row.suite, row.scenario, row.splitter, row.splitter_label) == (
+        cell.cell_id, "toys", "toy", "toy", "mine",
+    )  # fmt: skip
+    assert (row.model, row.dataset, row.seed, row.threads, row.gpu_share) == ("simcnn", "digits", 4, 1, 0.0)
+    assert Cell.model_validate_json(row.config).cell_id == row.cell_id
+    assert row.splitbench_version == package_version()
+    assert row.git_commit == git_commit()
+    assert row.torch_version == torch.__version__
+    assert row.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "state", "kind", "reason"),
+    [
+        ("raise", State.FAILED, "SplitFailedError", "no usable modules"),
+        ("exit", State.FAILED, "SystemExit", "3"),
+        ("nan", State.FAILED, "not_finite", "not finite: accuracy_loss is nan"),
+        ("memory", State.OUT_OF_MEMORY, "MemoryError", "no memory left"),
+        ("skip", State.SKIPPED, None, "nothing to split here"),
+    ],
+)
+def test_whatever_happens_becomes_a_row(
+    surroundings: Surroundings, behaviour: str, state: State, kind: str | None, reason: str
+) -> None:
+    row = attempt(surroundings, behaviour=behaviour)
+    assert (row.state, row.failure_kind, row.reason) == (state, kind, reason)
+    assert row.accuracy_loss is None
+    assert (row.traceback is None) == (state is State.SKIPPED)
+
+
+def test_an_unknown_scenario_becomes_a_failure(surroundings: Surroundings) -> None:
+    item = type(toy_item())(toy_cell().model_copy(update={"scenario": "gone"}))
+    row = run_attempt(item, surroundings, device="cpu")
+    assert (row.state, row.failure_kind) == (State.FAILED, "UnknownNameError")
+
+
+@pytest.mark.parametrize("state", [State.TIMEOUT, State.INTERRUPTED])
+def test_the_progress_callback_ends_a_cell(surroundings: Surroundings, state: State) -> None:
+    def stop(progress: Progress) -> None:
+        raise CellStopped(state, "because")
+
+    row = attempt(surroundings, stop)
+    assert (row.state, row.reason, row.failure_kind) == (state, "because", None)
+
+
+def test_an_interrupt_from_the_keyboard_ends_a_cell(surroundings: Surroundings) -> None:
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    assert attempt(surroundings, stop).state is State.INTERRUPTED
+
+
+def test_a_cell_gets_its_threads_and_gives_them_back(surroundings: Surroundings) -> None:
+    before = torch.get_num_threads()
+    seen = []
+    attempt(surroundings, lambda progress: seen.append(torch.get_num_threads()), threads=before + 1)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_reports_carry_stage_and_numbers(surroundings: Surroundings) -> None:
+    reports: list[Progress] = []
+    attempt(surroundings, reports.append)
+    assert reports[-1] == Progress("split", 1, 2, {"accuracy": 0.5})

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import Result
+
+from harness.cli.errors import told_plainly
+from harness.folders import cache_folder
+from splitters.errors import SplitbenchError
+
+Call = Callable[..., Result]
+
+HEAVY = ("torch", "ray", "pyarrow", "optuna", "numpy", "pydantic")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "-h"], ["--version"]])
+def test_help_and_version_load_nothing_heavy(arguments: list[str], environment: dict[str, str]) -> None:
+    code = (
+        "import sys\nfrom harness.cli import main\n"
+        f"main({arguments!r}, prog_name='splitbench', standalone_mode=False)\n"
+        f"print('loaded:', sorted(set({HEAVY!r}) & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "splitbench" in done.stdout
+    assert done.stdout.endswith("loaded: []\n")
+
+
+def test_help_lists_the_verbs_and_exit_codes(call: Call) -> None:
+    text = call("--help").stdout
+    assert all(verb in text for verb in ("run", "plan", "leaderboard", "show", "ls", "Exit codes"))
+    assert call("-h").stdout == text
+
+
+def test_a_module_run_is_the_command(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "--version"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("splitbench ")
+
+
+def test_an_unknown_verb_is_refused(call: Call) -> None:
+    assert call("rnu").exit_code == 2
+
+
+def test_errors_that_are_meant_become_one_message_and_others_keep_their_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @told_plainly
+    def fail(error: BaseException) -> None:
+        raise error
+
+    for error, code in ((SplitbenchError("wrong"), 2), (OSError("disk full"), 1), (KeyboardInterrupt(), 130)):
+        with pytest.raises(SystemExit) as caught:
+            fail(error)
+        assert caught.value.code == code
+    assert capsys.readouterr().err.splitlines() == ["Error: wrong", "Error: disk full", "Interrupted."]
+    for defect in (KeyError("defect"), click.UsageError("click's own")):
+        with pytest.raises(type(defect)):
+            fail(defect)
+
+
+def test_the_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPLITBENCH_CACHE", "/somewhere/else")
+    assert cache_folder() == Path("/somewhere/else")
+    monkeypatch.delenv("SPLITBENCH_CACHE")
+    assert cache_folder().name == "splitbench"

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from conftest import toy_row
+
+from benchmarks.records import State
+from harness.store import ResultStore
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    store = ResultStore(tmp_path / "r")
+    for seed in range(2):
+        store.write(toy_row(seed=seed))
+    store.write(toy_row(splitter="other", state=State.FAILED, kind="SplitFailedError"))
+    return tmp_path / "r"
+
+
+def test_it_ranks_what_is_in_a_folder(call: Call, results: Path) -> None:
+    result = call("leaderboard", results)
+    assert result.exit_code == 0
+    assert "digits · simcnn" in result.stdout
+    assert "SplitFailedError: a reason" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize("options", [["--json"], ["--format", "json"]])
+def test_json_is_a_list_of_entries(call: Call, results: Path, options: list[str]) -> None:
+    entries = json.loads(call("leaderboard", results, *options).stdout)
+    assert [(entry["rank"], entry["splitter"], entry["n_failed"]) for entry in entries] == [
+        (1, "toy", 0), (None, "other", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "begin"), [("md", "### digits"), ("csv", "rank,splitter,"), ("latex", "% needs")])
+def test_text_formats(call: Call, results: Path, form: str, begin: str) -> None:
+    assert call("leaderboard", results, "--format", form).stdout.startswith(begin)
+
+
+def test_damage_is_reported_beside_every_format(call: Call, results: Path) -> None:
+    next((results / "rows").rglob("*.parquet")).write_bytes(b"torn")
+    assert "1 damaged file(s)" in call("leaderboard", results).stdout
+    assert "damaged: " in call("leaderboard", results, "--json").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no/such"], "there are no results at no/such"),
+        (["RESULTS", "--scenario", "tony"], "unknown scenario in these results 'tony'. Did you mean 'toy'"),
+        (["RESULTS", "--sort", "loss"], "unknown measure 'loss'"),
+    ],
+)
+def test_a_wrong_call_exits_with_two(call: Call, results: Path, arguments: list[str], message: str) -> None:
+    result = call("leaderboard", *(str(results) if word == "RESULTS" else word for word in arguments))
+    assert result.exit_code == 2
+    assert message in result.stderr

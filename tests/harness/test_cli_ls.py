@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+
+from harness.config import suite_names
+
+Call = Callable[..., Result]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("splitters", {"gradsplitter", "full", "random", "importance"}),
+        ("models", {"simcnn", "rescnn", "incecnn"}),
+        ("datasets", {"digits", "cifar10", "parquet:FOLDER"}),
+        ("suites", set(suite_names())),
+    ],
+)
+def test_everything_is_listed_with_a_description(call: Call, kind: str, names: set[str]) -> None:
+    choices = json.loads(call("ls", kind, "--json").stdout)
+    assert names <= {choice["name"] for choice in choices}
+    assert all(choice["description"] for choice in choices if choice["name"] in names)
+    text = call("ls", kind).stdout
+    assert all(name in text for name in names)
+
+
+def test_settings_come_with_type_default_and_meaning(call: Call) -> None:
+    choices = {choice["name"]: choice for choice in json.loads(call("ls", "splitters", "--json").stdout)}
+    settings = {setting["name"]: setting for setting in choices["gradsplitter"]["settings"]}
+    assert settings["alpha"] == {
+        "name": "alpha", "type": "number", "default": 0.1,
+        "description": "Weight of the mean of all bits in the loss of mask phases.",
+    }  # fmt: skip
+    assert settings["warmup"]["default"] == "5 epochs"
+    assert all(setting["description"] for setting in settings.values())
+
+
+def test_an_unknown_kind_is_refused_with_the_choices(call: Call) -> None:
+    result = call("ls", "splitter")
+    assert result.exit_code == 2
+    assert "'splitters'" in result.stderr

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+from harness.store import ResultStore
+
+Call = Callable[..., Result]
+WriteSuite = Callable[..., Path]
+
+
+def test_a_plan_lists_every_cell_and_sums_up(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
+    suite, results = write_suite(), tmp_path / "r"
+    call("run", suite, "--results", results, "--backend", "inline", "--only", "splitter=toy")
+    result = call("plan", suite, "--results", results)
+    assert result.exit_code == 0
+    assert "toy · simcnn · digits · seed 0" in result.stdout
+    assert "2 cells: 1 done, 0 failed, 1 to do. No history" in result.stdout
+
+
+def test_json_has_counts_and_cells(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
+    plan = json.loads(call("plan", write_suite(seeds=2), "--results", tmp_path / "r", "--json").stdout)
+    assert plan["counts"] == {"done": 0, "failed": 0, "to do": 4}
+    assert len({cell["cell_id"] for cell in plan["cells"]}) == 4
+    assert plan["cells"][0] | {"cell_id": ""} == {
+        "cell_id": "", "scenario": "toy", "splitter": "toy", "label": "toy", "model": "simcnn", "dataset": "digits",
+        "seed": 0, "status": "to do", "state": None, "seconds": None,
+    }  # fmt: skip
+
+
+def test_damaged_files_are_reported(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
+    suite, results = write_suite(), tmp_path / "r"
+    call("run", suite, "--results", results, "--backend", "inline")
+    next((results / "rows").rglob("*.parquet")).write_bytes(b"torn")
+    result = call("plan", suite, "--results", results)
+    assert "1 done, 0 failed, 1 to do" in result.stdout
+    assert "1 damaged file(s)" in result.stdout
+    assert len(ResultStore(results).read().damaged) == 1
+
+
+def test_an_unknown_suite_is_one_line_and_exit_code_two(call: Call) -> None:
+    result = call("plan", "quik")
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "Did you mean 'quick'" in result.stderr

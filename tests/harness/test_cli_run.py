@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+
+Call = Callable[..., Result]
+WriteSuite = Callable[..., Path]
+
+
+def inline(call: Call, suite: Path, folder: Path, *options: str) -> Result:
+    return call("run", suite, "--results", folder / "results", "--backend", "inline", *options)
+
+
+def test_a_run_prints_its_cells_the_leaderboard_and_where_the_rows_are(
+    call: Call, write_suite: WriteSuite, tmp_path: Path
+) -> None:
+    result = inline(call, write_suite(seeds=2), tmp_path)
+    assert result.exit_code == 0
+    assert "[4/4] ✓ other · simcnn · digits · seed 1" in result.stderr
+    assert "loss 2.10 points, kernels 40.0 %" in result.stderr
+    assert "digits · simcnn" in result.stdout
+    assert "4 cells run, 0 were done before." in result.stdout
+    assert f"Rows: {tmp_path}/results/rows" in result.stdout
+    assert len(list((tmp_path / "results" / "rows").rglob("*.parquet"))) == 4
+
+
+def test_a_second_run_has_nothing_to_do_and_says_so(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
+    suite = write_suite()
+    inline(call, suite, tmp_path)
+    result = inline(call, suite, tmp_path)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert "Nothing to do: all 2 cells have rows." in result.stdout
+
+
+def test_failed_cells_make_the_exit_code_one_and_are_tried_again_on_request(
+    call: Call, write_suite: WriteSuite, tmp_path: Path
+) -> None:
+    suite = write_suite(splitters=["toy", {"name": "other", "settings": {"behaviour": "raise"}}])
+    first = inline(call, suite, tmp_path)
+    assert first.exit_code == 1
+    assert "✗ other · simcnn · digits · seed 0  failed, no usable modules" in first.stderr
+    assert "SplitFailedError: no usable modules" in first.stdout
+    second = inline(call, suite, tmp_path)
+    assert second.exit_code == 1
+    assert "1 failed before and were not tried again (--retry failed)" in second.stdout
+    third = inline(call, suite, tmp_path, "--retry", "failed")
+    assert "1 cells run, 1 were done before" in third.stdout
+
+
+def test_json_is_the_only_thing_on_stdout(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
+    suite = write_suite(splitters=["toy", {"name": "other", "settings": {"behaviour": "raise"}}])
+    report = json.loads(inline(call, suite, tmp_path, "--json").stdout)
+    assert report["suite"] == "toys"
+    assert {cell["state"] for cell in report["run"]} == {"ok", "failed"}
+    assert report["failures"][0]["kind"] == "SplitFailedError"
+    assert [entry["splitter"] for entry in report["leaderboard"]] == ["toy", "other"]
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
+    result = inline(call, write_suite(), tmp_path, "--dry-run")
+    assert result.exit_code == 0
+    assert "2 cells: 0 done, 0 failed, 2 to do." in result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_options_change_and_filter_the_suite(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
+    options = ["--set", "splitters.toy.loss=0.3", "--only", "splitter=toy", "--seeds", "3", "--timeout", "5m"]
+    result = inline(call, write_suite(), tmp_path, *options, "--json")
+    (entry,) = json.loads(result.stdout)["leaderboard"]
+    assert entry["n_seeds"] == 3
+    assert entry["accuracy_loss"] == pytest.approx(0.301)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "training.epoch=3"], "unknown key 'epoch'. Did you mean 'epochs'"),
+        (["--only", "splitter=tony"], "unknown splitter of this suite 'tony'. Did you mean 'toy'"),
+        (["--retry", "faild"], "unknown state or failure kind 'faild'. Did you mean 'failed'"),
+        (["--timeout", "soon"], "a duration is written"),
+        (["--workers", "2"], "--address and --workers belong to --backend ray"),
+        (["--backend", "cloud"], "'cloud' is not one of"),
+        (["--data-root", "/no/such/folder"], "does not exist"),
+    ],
+)
+def test_a_wrong_call_runs_nothing_and_exits_with_two(
+    call: Call, write_suite: WriteSuite, tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = inline(call, write_suite(), tmp_path, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_without_a_folder_rows_go_to_the_suites_own(
+    call: Call, write_suite: WriteSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("run", write_suite(), "--backend", "inline")
+    assert "Rows: results/toys/rows" in result.stdout
+    assert (tmp_path / "results" / "toys" / "rows").is_dir()
+
+
+def splitbench(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "harness", *map(str, arguments)]
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def states(results: Path) -> list[str]:
+    return sorted(
+        pq.ParquetFile(path).read(columns=["state"])["state"][0].as_py() for path in results.rglob("*.parquet")
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stores_the_running_cell_as_interrupted_and_the_next_run_goes_on(
+    write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str], number: signal.Signals
+) -> None:
+    slow = {"name": "other", "settings": {"behaviour": "polite", "folder": str(tmp_path)}}
+    suite, results = write_suite(splitters=["toy", slow]), tmp_path / "results"
+    command = splitbench("run", suite, "--results", results, "--backend", "inline")
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "begun")
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Interrupted after 2 cells; the same command goes on from here." in output
+    assert "Traceback" not in errors
+    assert states(results) == ["interrupted", "ok"]
+
+
+def test_a_killed_run_loses_no_finished_row(
+    write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    slow = {"name": "other", "settings": {"behaviour": "polite", "folder": str(tmp_path)}}
+    suite, results = write_suite(splitters=["toy", slow]), tmp_path / "results"
+    process = subprocess.Popen(
+        splitbench("run", suite, "--results", results, "--backend", "inline"), env=environment, stderr=subprocess.PIPE
+    )
+    wait_for(tmp_path / "begun")
+    process.kill()
+    process.communicate(timeout=60)
+    assert states(results) == ["ok"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_control_c_ends_a_run_on_ray_in_order(
+    write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    slow = {"name": "toy", "settings": {"behaviour": "polite", "folder": str(tmp_path)}}
+    suite, results = write_suite(splitters=[slow]), tmp_path / "results"
+    process = subprocess.Popen(
+        splitbench("run", suite, "--results", results),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(tmp_path / "begun")
+    # As a terminal does it: the whole process group gets the signal, Ray's processes too.
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=90)
+    assert process.returncode == 130, errors
+    assert "Interrupted after 1 cells" in output
+    assert "Traceback" not in errors
+    assert states(results) == ["interrupted"]

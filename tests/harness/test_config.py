@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.config import Suite, load_suite, parse_only, suite_names
+from harness.expand import expand
+from splitters.errors import ConfigurationError, UnknownNameError
+
+WriteSuite = Callable[..., Path]
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_a_packaged_suite_is_the_product_of_what_it_names(name: str) -> None:
+    suite = load_suite(name)
+    cells = expand(suite)
+    assert len(cells) == len(suite.splitters) * len(suite.models) * len(suite.datasets) * len(suite.seeds)
+    assert suite.name == name
+    assert suite.description
+
+
+def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) -> None:
+    suite = load_suite(write_suite(seeds=3, timeout="30m"))
+    assert suite.seeds == (0, 1, 2)
+    assert suite.timeout == 1800
+    assert [entry.name for entry in suite.splitters] == ["toy", "other"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"seed": 3}, r"toys.yaml, line \d+: unknown key 'seed'. Did you mean 'seeds'"),
+        ({"training": {"epoch": 3}}, r"toys.yaml, line \d+: training: unknown key 'epoch'. Did you mean 'epochs'"),
+        ({"splitters": [{"name": "toy", "setting": {}}]}, r"line \d+: splitters.toy: unknown key 'setting'"),
+        ({"splitters": [{"name": "toy", "settings": {"los": 1}}]}, r"toy: unknown key 'los'. Did you mean 'loss'"),
+        ({"splitters": ["toyy"]}, r"line \d+: splitters.toyy: unknown splitter 'toyy'. Did you mean 'toy'"),
+        ({"models": ["simcn"]}, r"line \d+: models: unknown model 'simcn'. Did you mean 'simcnn'"),
+        ({"models": [{"name": "simcnn", "settings": {"widht": 1}}]}, r"line \d+: models: .*'widht'. .*'width'"),
+        ({"datasets": ["digit"]}, r"line \d+: datasets: unknown data set 'digit'. Did you mean 'digits'"),
+        ({"datasets": [{"name": "digits", "train_images": 0}]}, r"datasets.digits: train_images: .* \(given: 0\)"),
+        ({"scenario": "toi"}, r"line \d+: scenario: unknown scenario 'toi'. Did you mean 'toy'"),
+        ({"seeds": 0}, "a count of seeds is at least 1, not 0"),
+        ({"seeds": [1, 1]}, "a seed appears twice"),
+        ({"timeout": "soon"}, "a duration is written in seconds or as '90s'"),
+        ({"models": []}, "'models' must be a list with one entry at least"),
+        ({"splitters": [3]}, "an entry is a name or a mapping"),
+        ({"exclude": [{"splitter": "tooy"}]}, r"exclude\[0\]: unknown splitter of this suite 'tooy'. .*'toy'"),
+        ({"exclude": [{"seed": 9}]}, "unknown seed of this suite '9'"),
+        ({"exclude": [{"dataset": "digits"}]}, "no cell is left"),
+        ({"plugins": ["no_such_module_x"]}, "the plugin 'no_such_module_x' cannot be imported"),
+        ({"splitters": [{"name": "toy", "settings": {"behaviour": "refused"}}]}, "digits · seed 0: the toy refuses"),
+        ({"splitters": [{"name": "toy", "label": "a"}, {"name": "other", "label": "a"}]}, "label 'a' appears twice"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_with_file_key_and_choices(
+    write_suite: WriteSuite, keys: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        expand(load_suite(write_suite(**keys)))
+
+
+def test_an_unknown_suite_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown suite 'quik'. Did you mean 'quick'"):
+        load_suite("quik")
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n")
+    with pytest.raises(ConfigurationError, match="a suite is a mapping with the keys name"):
+        load_suite(path)
+
+
+def test_changes_reach_sections_entries_and_settings(write_suite: WriteSuite) -> None:
+    path = write_suite(splitters=[{"name": "toy", "label": "a.b"}, "toy", "other"])
+    suite = load_suite(
+        path,
+        changes=[
+            "training.epochs=3",
+            "seeds=[4, 5]",
+            "splitters.a.b.loss=1e-3",
+            "splitters.other.settings.loss=0.5",
+            "models.simcnn.width=0.25",
+            "datasets.digits.train_images=100",
+        ],
+    )
+    assert suite.training.epochs == 3
+    assert suite.seeds == (4, 5)
+    assert [entry.settings for entry in suite.splitters] == [{"loss": 1e-3}, {}, {"loss": 0.5}]
+    assert suite.models[0].settings == {"width": 0.25}
+    assert suite.datasets[0].train_images == 100
+
+
+def test_a_change_of_a_name_reaches_all_entries_of_that_name(write_suite: WriteSuite) -> None:
+    path = write_suite(splitters=[{"name": "toy", "label": "a"}, "toy"])
+    suite = load_suite(path, changes=["splitters.toy.loss=0.1"])
+    assert [entry.settings for entry in suite.splitters] == [{"loss": 0.1}, {"loss": 0.1}]
+
+
+def test_a_change_of_one_entry_leaves_those_that_share_its_mapping(tmp_path: Path, write_suite: WriteSuite) -> None:
+    path = write_suite()
+    text = path.read_text().replace("- toy\n", "- {name: toy, settings: &s {loss: 0.1}}\n")
+    path.write_text(text.replace("- other\n", "- {name: other, settings: *s}\n"))
+    suite = load_suite(path, changes=["splitters.toy.loss=0.2"])
+    assert [entry.settings for entry in suite.splitters] == [{"loss": 0.2}, {"loss": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.epochs", "--set training.epochs: expected KEY=VALUE"),
+        ("trainin.epochs=3", "unknown key 'trainin'. Did you mean 'training'"),
+        ("training.epoch=3", "with --set training.epoch=3: training: unknown key 'epoch'"),
+        ("splitters.toi.loss=3", "--set splitters.toi.loss=3: unknown entry of splitters 'toi'. Did you mean 'toy'"),
+        ("splitters.toy.los=3", "with --set splitters.toy.los=3: splitters.toy: unknown key 'los'"),
+        ("name.x=3", "'name' holds 'toys', which has no keys"),
+        ("seeds=[1", "--set seeds="),
+    ],
+)
+def test_a_wrong_change_is_named(write_suite: WriteSuite, change: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        expand(load_suite(write_suite(), changes=[change]))
+    assert message in str(caught.value)
+
+
+def test_only_keeps_cells_that_match_every_key_by_any_of_its_values(write_suite: WriteSuite) -> None:
+    suite = load_suite(write_suite(seeds=3, models=["simcnn", "rescnn"]))
+    cells = expand(suite, only=parse_only(["seed=0", "seed=2", "model=rescnn", "splitter=toy"]))
+    assert [(item.cell.model.name, item.cell.seed) for item in cells] == [("rescnn", 0), ("rescnn", 2)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [("modell=x", "unknown key 'modell'. Did you mean 'model'"), ("model", "expected KEY=VALUE"), ("seed=x", "seed")],
+)
+def test_a_wrong_condition_is_named(condition: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        parse_only([condition])
+
+
+def test_a_suite_can_be_built_in_python() -> None:
+    suite = Suite.parse({"name": "mine", "models": [{"name": "simcnn"}], "datasets": [{"name": "digits"}],
+                         "scenario": "toy", "splitters": [{"name": "toy"}]}, where="here")  # fmt: skip
+    assert len(expand(suite)) == 1

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config import load_suite
+from harness.expand import expand
+from harness.suite_cell import SuiteCell
+from splitters.errors import ConfigurationError
+
+WriteSuite = Callable[..., Path]
+
+
+def cells_of(write_suite: WriteSuite, **keys: Any) -> list[SuiteCell]:
+    return expand(load_suite(write_suite(**keys)))
+
+
+def test_cells_are_the_product_with_seeds_outermost_and_models_innermost(write_suite: WriteSuite) -> None:
+    cells = cells_of(write_suite, seeds=2, models=["simcnn", "rescnn"])
+    assert [(item.cell.seed, item.splitter, item.cell.model.name) for item in cells] == [
+        (seed, splitter, model) for seed in (0, 1) for splitter in ("toy", "other") for model in ("simcnn", "rescnn")
+    ]
+
+
+def test_a_cell_holds_every_setting_and_the_splitters_version(write_suite: WriteSuite) -> None:
+    cell = cells_of(write_suite)[0].cell
+    assert cell.splitter.settings == {"behaviour": "ok", "loss": 0.02, "folder": "", "like": None}
+    assert cell.splitter.version == 3
+    assert cell.model.settings == {"width": 1.0, "norm": "batch", "dropout": 0.5, "features": 4096}
+
+
+def test_a_default_written_out_is_the_same_cell(write_suite: WriteSuite) -> None:
+    short = cells_of(write_suite, splitters=["toy"])
+    long = cells_of(write_suite, splitters=[{"name": "toy", "settings": {"loss": 0.02}}])
+    assert short[0].cell.cell_id == long[0].cell.cell_id
+
+
+def test_a_label_is_no_part_of_a_cells_identity_but_of_what_it_is_called(write_suite: WriteSuite) -> None:
+    plain = cells_of(write_suite, splitters=["toy"])[0]
+    labelled = cells_of(write_suite, splitters=[{"name": "toy", "label": "mine"}])[0]
+    assert labelled.cell.cell_id == plain.cell.cell_id
+    assert labelled.title == "mine · simcnn · digits · seed 0"
+
+
+def test_equal_cells_collapse(write_suite: WriteSuite) -> None:
+    assert len(cells_of(write_suite, splitters=["toy", {"name": "toy", "settings": {"loss": 0.02}}])) == 1
+
+
+def test_overrides_hold_where_they_match_and_the_later_one_wins(write_suite: WriteSuite) -> None:
+    entry = {
+        "name": "toy",
+        "settings": {"loss": 0.1},
+        "overrides": [
+            {"model": "rescnn", "settings": {"loss": 0.2}},
+            {"model": "rescnn", "dataset": "mnist", "settings": {"loss": 0.3}},
+        ],
+    }
+    cells = cells_of(write_suite, splitters=[entry], models=["simcnn", "rescnn"], datasets=["digits", "mnist"])
+    losses = {(item.cell.model.name, item.cell.dataset.name): item.cell.splitter.settings["loss"] for item in cells}
+    assert losses == {
+        ("simcnn", "digits"): 0.1,
+        ("simcnn", "mnist"): 0.1,
+        ("rescnn", "digits"): 0.2,
+        ("rescnn", "mnist"): 0.3,
+    }
+
+
+def test_like_takes_the_other_splitters_settings_with_overrides_and_changes(write_suite: WriteSuite) -> None:
+    path = write_suite(
+        splitters=[
+            {"name": "toy", "label": "mine", "overrides": [{"model": "rescnn", "settings": {"folder": "r"}}]},
+            {"name": "other", "settings": {"like": "mine"}},
+        ],
+        models=["simcnn", "rescnn"],
+    )
+    cells = expand(load_suite(path, changes=["splitters.mine.loss=0.5"]))
+    likes = [item.cell.splitter.settings["like"] for item in cells if item.cell.splitter.name == "other"]
+    full = {"behaviour": "ok", "loss": 0.5, "like": None}
+    assert likes == [
+        {"name": "toy", "settings": {**full, "folder": ""}, "version": 3},
+        {"name": "toy", "settings": {**full, "folder": "r"}, "version": 3},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("like", "message"), [("toi", "unknown splitter of this suite 'toi'. Did you mean 'toy'"), ("other", "leads back")]
+)
+def test_a_like_that_leads_nowhere_is_refused(write_suite: WriteSuite, like: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        cells_of(write_suite, splitters=["toy", {"name": "other", "settings": {"like": like}}])
+
+
+def test_only_and_exclude_of_the_suite_filter(write_suite: WriteSuite) -> None:
+    cells = cells_of(
+        write_suite,
+        seeds=3,
+        only=[{"splitter": "toy"}, {"seed": [0, 1]}],
+        exclude=[{"splitter": "toy", "seed": 1}],
+    )
+    assert [(item.splitter, item.cell.seed) for item in cells] == [
+        ("toy", 0), ("other", 0), ("other", 1), ("toy", 2),
+    ]  # fmt: skip

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import toy_item
+
+from benchmarks.records import Row, State
+from harness.attempt import Surroundings
+from harness.dispatch import Limits, SilentListener, StopSignal
+from harness.dispatch.inline import InlineBackend
+from harness.plan import make_plan
+from harness.run import RunReport, run_plan
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+from splitters.base import Progress
+from splitters.errors import ConfigurationError
+
+
+class Recorder(SilentListener):
+    """Notes what happens, and may ask for the end once a cell has reported so often."""
+
+    def __init__(self, *, stop: StopSignal | None = None, after: int = 0) -> None:
+        self.events: list[str] = []
+        self._stop = stop
+        self._after = after
+
+    def started(self, item: SuiteCell) -> None:
+        self.events.append(f"started {item.cell.seed}")
+
+    def progressed(self, item: SuiteCell, progress: Progress) -> None:
+        self.events.append(f"progressed {item.cell.seed}")
+        if self._stop is not None and len(self.events) >= self._after:
+            self._stop.request()
+
+    def finished(self, item: SuiteCell, row: Row) -> None:
+        self.events.append(f"finished {item.cell.seed} {row.state.value}")
+
+
+def run(
+    items: list[SuiteCell], surroundings: Surroundings, folder: Path, *, timeout: float | None = None,
+    listener: SilentListener | None = None, stop: StopSignal | None = None,
+) -> RunReport:  # fmt: skip
+    store = ResultStore(folder / "results")
+    plan = make_plan(items, store.read().latest())
+    backend = InlineBackend(surroundings, Limits(timeout=timeout))
+    return run_plan(plan, store, backend, listener=listener, stop=stop)
+
+
+def test_a_run_stores_a_row_per_cell_and_a_second_one_does_nothing(surroundings: Surroundings, tmp_path: Path) -> None:
+    items = [toy_item(seed=seed) for seed in range(3)]
+    first = run(items, surroundings, tmp_path)
+    assert [row.state for row in first.latest()] == [State.OK] * 3
+    assert first.all_well
+    again = run(items, surroundings, tmp_path)
+    assert again.rows == ()
+    assert again.all_well
+    assert again.contents.table.num_rows == 3
+
+
+def test_a_grown_suite_runs_only_what_is_new(surroundings: Surroundings, tmp_path: Path) -> None:
+    run([toy_item(seed=0)], surroundings, tmp_path)
+    report = run([toy_item(seed=0), toy_item(seed=1)], surroundings, tmp_path)
+    assert [row.seed for row in report.rows] == [1]
+
+
+def test_each_row_is_stored_before_the_next_cell_begins(surroundings: Surroundings, tmp_path: Path) -> None:
+    recorder = Recorder()
+    run([toy_item(seed=0), toy_item(seed=1, behaviour="raise")], surroundings, tmp_path, listener=recorder)
+    assert recorder.events == [
+        "started 0", "progressed 0", "progressed 0", "finished 0 ok",
+        "started 1", "progressed 1", "progressed 1", "finished 1 failed",
+    ]  # fmt: skip
+
+
+def test_a_failed_cell_leaves_the_others_alone_and_is_not_tried_again(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    items = [toy_item(behaviour="raise"), toy_item(seed=1)]
+    first = run(items, surroundings, tmp_path)
+    assert {row.state for row in first.latest()} == {State.FAILED, State.OK}
+    again = run(items, surroundings, tmp_path)
+    assert again.rows == ()
+    assert not again.all_well
+
+
+def test_a_cell_that_outlives_its_deadline_is_a_timeout(surroundings: Surroundings, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    report = run([toy_item(behaviour="polite")], surroundings, tmp_path, timeout=0.3)
+    assert time.monotonic() - begun < 20
+    (row,) = report.rows
+    assert (row.state, row.reason) == (State.TIMEOUT, "it took longer than 0.3 s")
+
+
+def test_a_stopped_run_ends_its_cell_as_interrupted_and_the_next_one_goes_on(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    items = [toy_item(seed=0), toy_item(seed=1, behaviour="polite"), toy_item(seed=2)]
+    stop = StopSignal()
+    report = run(items, surroundings, tmp_path, stop=stop, listener=Recorder(stop=stop, after=7))
+    assert report.interrupted
+    assert {row.seed: row.state for row in report.latest()} == {0: State.OK, 1: State.INTERRUPTED}
+    left = make_plan(items, report.contents.latest()).queue()
+    assert sorted(item.cell.seed for item in left) == [1, 2]
+
+
+def test_the_first_signal_asks_and_the_second_one_interrupts() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def enter() -> None:
+        with StopSignal():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match="device: cuda is asked for, but torch finds no GPU"):
+        run([toy_item(), toy_item(seed=1, device="cuda")], surroundings, tmp_path)
+    assert ResultStore(tmp_path / "results").read().latest() == []
+
+
+def test_the_harness_costs_little_per_cell(surroundings: Surroundings, tmp_path: Path) -> None:
+    run([toy_item(seed=1000)], surroundings, tmp_path)
+    begun = time.process_time()
+    run([toy_item(seed=seed) for seed in range(50)], surroundings, tmp_path)
+    assert (time.process_time() - begun) / 50 < 0.1

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from conftest import toy_cell, toy_row
+
+from benchmarks.cells import ModelSpec
+from benchmarks.records import Row, State
+from harness.leaderboard import Leaderboard, make_leaderboard, sortable_measures
+from splitters.errors import UnknownNameError
+
+
+def rows_of(name: str, losses: Sequence[float], **keys: object) -> list[Row]:
+    """Returns a row per seed with these losses."""
+    return [toy_row(splitter=name, seed=seed, loss=loss, **keys) for seed, loss in enumerate(losses)]
+
+
+def ranks(board: Leaderboard) -> list[tuple[int | None, str]]:
+    return [(entry.rank, entry.label) for section in board.sections for entry in section.entries]
+
+
+def test_those_whose_interval_overlaps_the_leaders_share_its_rank_and_the_next_rank_counts_them() -> None:
+    rows = [
+        *rows_of("toy", [0.010, 0.012, 0.011]),
+        *rows_of("other", [0.012, 0.013, 0.011], folder="b"),
+        *rows_of("other", [0.050, 0.051, 0.052], folder="c"),
+        *rows_of("other", [0.052, 0.053, 0.051], folder="d"),
+    ]
+    assert ranks(make_leaderboard(rows)) == [
+        (1, "toy"), (1, "other (folder=b)"), (3, "other (folder=c)"), (3, "other (folder=d)"),
+    ]  # fmt: skip
+
+
+def test_overlap_is_with_the_leader_and_does_not_chain() -> None:
+    wide = [0.000, 0.010]  # 0.005 +- 0.064
+    rows = [
+        *rows_of("toy", [0.0, 0.0]),
+        *rows_of("other", wide, folder="b"),
+        *rows_of("other", [0.060, 0.060], folder="c"),
+    ]
+    # c overlaps b, but not the leader.
+    assert [rank for rank, _ in ranks(make_leaderboard(rows))] == [1, 1, 3]
+
+
+def test_one_seed_is_ranked_by_its_value() -> None:
+    board = make_leaderboard([*rows_of("toy", [0.02]), *rows_of("other", [0.01])])
+    assert ranks(board) == [(1, "other"), (2, "toy")]
+    assert board.has_single_seeds
+
+
+def test_means_are_over_the_seeds_that_succeeded_and_failures_are_counted_and_kept() -> None:
+    rows = [*rows_of("toy", [0.01, 0.03]), toy_row(seed=2, state=State.FAILED, kind="X")]
+    board = make_leaderboard(rows)
+    (entry,) = board.sections[0].entries
+    assert (entry.n_seeds, entry.n_failed) == (2, 1)
+    assert entry.mean("accuracy_loss") == pytest.approx(0.02)
+    assert entry.mean("jaccard_distance") is None
+    assert [row.seed for row in board.failures] == [2]
+
+
+def test_a_splitter_that_never_succeeded_is_listed_last_without_a_rank() -> None:
+    board = make_leaderboard([*rows_of("toy", [0.5]), toy_row(splitter="other", state=State.TIMEOUT)])
+    assert ranks(board) == [(1, "toy"), (None, "other")]
+
+
+def test_a_skipped_cell_is_no_failure_but_listed() -> None:
+    board = make_leaderboard([toy_row(state=State.SKIPPED)])
+    assert board.sections[0].entries[0].n_failed == 0
+    assert len(board.failures) == 1
+
+
+def test_configurations_are_never_averaged_and_are_told_apart_by_what_differs() -> None:
+    board = make_leaderboard(
+        [toy_row(loss=0.1, folder="x"), toy_row(loss=0.2, folder="y"), toy_row(label="mine", behaviour="z")]
+    )
+    assert [label for _, label in ranks(board)] == ["mine", "toy (folder=x)", "toy (folder=y)"]
+
+
+def test_many_differences_become_a_short_hash() -> None:
+    rows = [toy_row(folder=name, behaviour=name, like={"name": name, "x": name}) for name in ("a", "b")]
+    labels = {label for _, label in ranks(make_leaderboard(rows))}
+    assert len(labels) == 2
+    assert all(label.startswith("toy (#") for label in labels)
+
+
+def test_different_base_models_get_sections_of_their_own() -> None:
+    narrow = toy_cell().model_copy(update={"model": ModelSpec(name="simcnn", settings={"width": 0.25})})
+    wide = toy_cell().model_copy(update={"model": ModelSpec(name="simcnn", settings={"width": 1.0})})
+    board = make_leaderboard([toy_row(cell=narrow), toy_row(cell=wide)])
+    assert [section.title for section in board.sections] == [
+        "digits · simcnn (width=0.25)", "digits · simcnn (width=1.0)",
+    ]  # fmt: skip
+
+
+def test_another_measure_sorts_in_its_own_direction() -> None:
+    rows = [*rows_of("toy", [0.02]), *rows_of("other", [0.01])]
+    assert ranks(make_leaderboard(rows, sort="composed_accuracy")) == [(1, "other"), (2, "toy")]
+    assert "jaccard_distance" not in sortable_measures()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"sort": "accuracy_los"}, r"--sort: unknown measure 'accuracy_los'. Did you mean 'accuracy_loss'"),
+        ({"scenario": "tony"}, r"--scenario: unknown scenario in these results 'tony'. Did you mean 'toy'"),
+    ],
+)
+def test_unknown_names_are_refused(keys: dict[str, str], message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        make_leaderboard([toy_row()], **keys)
+
+
+def test_no_rows_make_an_empty_leaderboard() -> None:
+    assert make_leaderboard([]).sections == ()

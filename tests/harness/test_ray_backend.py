@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import HERE, toy_item
+from test_inline import Recorder
+
+from benchmarks.records import Row, State
+from harness.attempt import Surroundings
+from harness.dispatch import Limits, StopSignal
+from harness.dispatch.inline import InlineBackend
+from harness.dispatch.ray_backend import RayBackend
+from harness.plan import make_plan
+from harness.plugins import Plugins
+from harness.run import RunReport, run_plan
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+from splitters.errors import ConfigurationError
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+TIMEOUT = 6.0
+GRACE = 1.0
+RETRIES = 1
+
+Outcome = tuple[RunReport, dict[str, list[Row]]]
+"""The report of a run, and the rows of each behaviour."""
+
+
+def run_behaviours(names: tuple[str, ...], folder: Path, limits: Limits) -> Outcome:
+    surroundings = Surroundings("toys", folder / "cache", plugins=Plugins(("toy_plugin",), str(HERE)))
+    store = ResultStore(folder / "results")
+    cells = {name: item_of(name, folder) for name in names}
+    report = run_plan(make_plan(list(cells.values()), []), store, RayBackend(surroundings, limits))
+    contents = store.read()
+    return report, {name: contents.attempts(item.cell.cell_id) for name, item in cells.items()}
+
+
+def item_of(behaviour: str, folder: Path) -> SuiteCell:
+    return toy_item(behaviour=behaviour, folder=str(folder) if behaviour == "die_once" else "", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def outcome(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Cells that end by themselves, one way or the other."""
+    names = ("die_once", "die", "ok", "raise", "nan")
+    return run_behaviours(names, tmp_path_factory.mktemp("ray"), Limits(retries=RETRIES, backoff=0.1))
+
+
+@pytest.fixture(scope="module")
+def late(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Cells that outlive their deadline."""
+    limits = Limits(timeout=TIMEOUT, grace=GRACE)
+    return run_behaviours(("polite", "deaf"), tmp_path_factory.mktemp("late"), limits)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_leaves_one_good_row(outcome: Outcome) -> None:
+    rows = outcome[1]["die_once"]
+    assert [(row.state, row.failure_kind) for row in rows] == [(State.FAILED, "worker_died"), (State.OK, None)]
+
+
+def test_a_cell_that_always_kills_its_worker_is_given_up(outcome: Outcome) -> None:
+    assert [row.failure_kind for row in outcome[1]["die"]] == ["worker_died"] * (RETRIES + 1)
+
+
+def test_a_methods_own_error_is_not_tried_again(outcome: Outcome) -> None:
+    assert {name for name, rows in outcome[1].items() if len(rows) > 1} == {"die_once", "die"}
+
+
+def test_the_report_counts_the_last_attempt_of_each_cell(outcome: Outcome) -> None:
+    report, rows = outcome
+    assert len(report.rows) == len(rows)
+    assert Counter(row.state for row in report.rows) == {State.OK: 2, State.FAILED: 3}
+    assert not report.all_well
+
+
+def test_a_cell_that_listens_stops_at_its_deadline(late: Outcome) -> None:
+    (row,) = late[1]["polite"]
+    assert (row.state, row.reason) == (State.TIMEOUT, "it took longer than 6 s")
+
+
+def test_a_cell_that_does_not_listen_is_killed_after_its_deadline(late: Outcome) -> None:
+    (row,) = late[1]["deaf"]
+    assert row.state is State.TIMEOUT
+    assert row.reason == "it took longer than 6 s; it did not end within 1 s and was killed"
+    assert TIMEOUT < row.seconds < TIMEOUT + 10
+
+
+def test_both_backends_give_the_same_rows(outcome: Outcome, surroundings: Surroundings, tmp_path: Path) -> None:
+    names = ("ok", "raise", "nan")
+    cells = {name: item_of(name, tmp_path) for name in names}
+    store = ResultStore(tmp_path / "results")
+    run_plan(make_plan(list(cells.values()), []), store, InlineBackend(surroundings, Limits()))
+    contents = store.read()
+    # A traceback names lines of the caller.
+    differing = {"attempt_id", "started_at", "seconds", "traceback"}
+    for name in names:
+        (inline,), (on_ray,) = contents.attempts(cells[name].cell.cell_id), outcome[1][name]
+        assert on_ray.model_dump(exclude=differing) == inline.model_dump(exclude=differing)
+        assert (on_ray.traceback is None) == (inline.traceback is None)
+
+
+def test_cells_at_the_same_time_own_different_gpus_and_others_see_none(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    store = ResultStore(tmp_path / "results")
+    cells = [
+        toy_item(behaviour="gpu", seed=0),
+        toy_item(behaviour="gpu", seed=1),
+        toy_item(behaviour="gpu", seed=2, device="cpu"),
+    ]
+    report = run_plan(make_plan(cells, []), store, RayBackend(surroundings, Limits()))
+    rows = {row.seed: row for row in report.rows}
+    assert {rows[0].warnings[0], rows[1].warnings[0]} == {"gpu 0", "gpu 1"}
+    assert rows[2].warnings == ["gpu "]
+    assert [rows[seed].gpu_share for seed in range(3)] == [1.0, 1.0, 0.0]
+
+
+def test_a_stopped_run_ends_running_cells_and_begins_no_others(surroundings: Surroundings, tmp_path: Path) -> None:
+    cells = [toy_item(behaviour="polite", seed=seed, device="cpu") for seed in range(4)]
+    stop = StopSignal()
+    backend = RayBackend(surroundings, Limits(grace=10), workers=1)
+    begun = time.monotonic()
+    report = run_plan(
+        make_plan(cells, []), ResultStore(tmp_path / "r"), backend, stop=stop, listener=Recorder(stop=stop, after=2)
+    )
+    assert time.monotonic() - begun < 40
+    assert report.interrupted
+    assert [row.state for row in report.rows] == [State.INTERRUPTED]
+    assert not report.all_well
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"threads": 64}, "asks for 64 CPU threads and 1 GPU, but no machine of the cluster has that"),
+        ({"threads": 64, "device": "cpu"}, "asks for 64 CPU threads and 0 GPU"),
+    ],
+)
+def test_a_cell_that_no_machine_has_room_for_is_refused_at_once(
+    surroundings: Surroundings, tmp_path: Path, keys: dict[str, object], message: str
+) -> None:
+    store = ResultStore(tmp_path / "results")
+    with pytest.raises(ConfigurationError, match=message):
+        run_plan(make_plan([toy_item(), toy_item(seed=1, **keys)], []), store, RayBackend(surroundings, Limits()))
+    assert store.read().latest() == []

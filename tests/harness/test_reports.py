@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from conftest import toy_item, toy_row
+from rich.console import Console, RenderableType
+
+from benchmarks.records import ModuleRecord, Row, State
+from harness.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
+from harness.leaderboard import make_leaderboard
+from harness.plan import make_plan
+from harness.report import damaged_view, duration_text, leaderboard_view, plan_view, row_view
+from harness.store import DamagedFile
+
+ASKED_FOR = [
+    "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
+    "accuracy_loss", "kernel_retention", "kernel_retention_union", "flops_retention", "param_retention",
+    "jaccard_distance", "split_seconds",
+]  # fmt: skip
+
+
+def plain(view: RenderableType, width: int = 100) -> str:
+    output = io.StringIO()
+    Console(file=output, width=width, color_system=None).print(view)
+    assert "\x1b" not in output.getvalue()
+    return output.getvalue()
+
+
+def rows() -> Sequence[Row]:
+    return [
+        *(toy_row(seed=seed, loss=0.01 + seed / 100) for seed in range(3)),
+        *(toy_row(splitter="other", seed=seed, loss=0.4 + seed / 100) for seed in range(2)),
+        toy_row(splitter="other", seed=2, state=State.FAILED, kind="SplitFailedError"),
+    ]
+
+
+def test_a_leaderboard_fits_a_hundred_columns_and_says_all() -> None:
+    text = plain(leaderboard_view(make_leaderboard(rows()), results="results/toys"))
+    assert max(map(len, text.splitlines())) <= 100
+    for part in ("digits · simcnn", "loss ↓", "base ↑", "2.00 ±2.48", "40.50 ±6.35", "2/3", "40.0", "1.0 s"):
+        assert part in text
+    failed = rows()[-1]
+    for part in (
+        "Not ok",
+        "SplitFailedError: a reason",
+        f"splitbench show {failed.cell_id[:10]} --results results/toys",
+    ):
+        assert part in text
+
+
+def test_long_names_do_not_push_numbers_out() -> None:
+    label = "gradsplitter with an alpha of three tenths and more rounds than the paper"
+    text = plain(leaderboard_view(make_leaderboard([toy_row(seed=s, loss=s, label=label) for s in range(2)])))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "50.00 ±635.31" in text
+    assert "1.0 s" in text
+
+
+def test_one_seed_is_said_to_have_no_interval() -> None:
+    assert "One seed has no interval" in plain(leaderboard_view(make_leaderboard([toy_row()])))
+
+
+def test_damaged_files_are_reported() -> None:
+    files = [DamagedFile("q/a", "torn", True), DamagedFile("rows/b", "foreign", False)]
+    text = plain(damaged_view(files))
+    assert "2 damaged file(s)" in text
+    assert "moved to q/a (torn)" in text
+    assert "left at rows/b (foreign)" in text
+
+
+def test_json_has_the_keys_that_were_promised_with_fractions() -> None:
+    objects = json.loads(to_json(make_leaderboard(rows())))
+    assert list(objects[0])[: len(ASKED_FOR)] == ASKED_FOR
+    assert objects[0]["accuracy_loss"] == 0.02
+    assert objects[0]["jaccard_distance"] is None
+    assert (objects[1]["n_seeds"], objects[1]["n_failed"], objects[1]["rank"]) == (2, 1, 2)
+
+
+def test_csv_has_a_line_per_entry() -> None:
+    board = make_leaderboard(rows())
+    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert [line["splitter"] for line in lines] == ["toy", "other"]
+    assert [float(line["accuracy_loss"]) for line in lines] == [
+        found["accuracy_loss"] for found in leaderboard_objects(board)
+    ]
+    assert to_csv(make_leaderboard([])) == ""
+
+
+def test_markdown_has_a_table_per_section_and_the_failures() -> None:
+    text = to_markdown(make_leaderboard([toy_row(label="a|b"), toy_row(seed=1, state=State.TIMEOUT)]))
+    assert "### digits · simcnn" in text
+    assert "| 1 | a\\|b | 1/2 | 90.0 | 88.0 | 2.00 | 40.0 | – |" in text
+    assert "seed 1: timeout: a reason" in text
+
+
+def test_latex_escapes_what_it_must() -> None:
+    text = to_latex(make_leaderboard([toy_row(label="50 % & more_")]))
+    assert r"50 \% \& more\_" in text
+    assert r"loss, points $\downarrow$" in text
+
+
+def test_a_plan_shows_status_time_and_sum() -> None:
+    items = [toy_item(seed=seed) for seed in range(3)] + [toy_item(splitter="other")]
+    plan = make_plan(items, [toy_row(seed=0, seconds=30), toy_row(seed=1, state=State.FAILED, kind="X")])
+    text = plain(plan_view(plan))
+    assert "4 cells: 1 done, 1 failed, 2 to do. About 30 s one after the other, 1 without history." in text
+    assert "about 30 s" in text
+    assert "no history" in text
+
+
+def test_a_row_is_shown_whole() -> None:
+    module = ModuleRecord(
+        class_index=0, class_name="zero", kernels=1234, flops=5, parameters=6,
+        select_precision=0.5, select_recall=0.25, select_f1=0.333,
+    )  # fmt: skip
+    good = toy_row().model_copy(update={"modules": [module]})
+    text = plain(row_view([toy_row(state=State.TIMEOUT, age=5), good]))
+    for part in ("2 attempts: timeout, ok", good.cell_id, "accuracy_loss", "zero", "1,234", "0.333"):
+        assert part in text
+
+
+def test_durations_are_readable() -> None:
+    seconds = [0.0, 9.94, 9.96, 89.0, 90.0, 5399.0, 5400.0]
+    assert [duration_text(value) for value in seconds] == [
+        "0.0 s", "9.9 s", "10 s", "89 s", "1.5 min", "90.0 min", "1.5 h",
+    ]  # fmt: skip

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT, toy_cell, toy_row
+from pyarrow import fs
+
+from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
+from harness.row_files import encode_row
+from harness.store import ResultStore
+from splitters.errors import ConfigurationError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "results")
+
+
+def rows_of(store: ResultStore) -> list[Row]:
+    return store.read().latest()
+
+
+def test_a_row_comes_back_as_it_was(store: ResultStore) -> None:
+    row = toy_row().model_copy(
+        update={"layers": [LayerRecord(name="c", kernels=4, kept=[1, 2], union_kept=3)], "warnings": ["w"]}
+    )
+    path = Path(store.write(row))
+    assert store.read().attempts(row.cell_id) == [row]
+    assert path.name == f"{row.cell_id[:16]}-{row.attempt_id}.parquet"
+    schema = pq.ParquetFile(path).schema_arrow
+    assert schema.equals(ROW_SCHEMA)
+    assert schema.metadata == ROW_SCHEMA.metadata
+
+
+def test_rows_lie_in_partitions_with_quoted_names(store: ResultStore, tmp_path: Path) -> None:
+    cell = toy_cell().model_copy(update={"dataset": toy_cell().dataset.model_copy(update={"name": "parquet:a/b"})})
+    store.write(toy_row(cell=cell))
+    folder = tmp_path / "results" / "rows" / "scenario=toy" / "dataset=parquet%3Aa%2Fb"
+    assert len(list(folder.glob("*.parquet"))) == 1
+    table = ds.dataset(tmp_path / "results" / "rows", partitioning="hive").to_table()
+    assert table.column("dataset").to_pylist() == ["parquet:a/b"]
+
+
+def test_a_store_that_does_not_exist_is_empty(store: ResultStore) -> None:
+    contents = store.read()
+    assert contents.table.num_rows == 0
+    assert contents.latest() == []
+    assert contents.damaged == ()
+
+
+def test_no_temporary_file_is_left_and_a_fresh_one_is_passed_over(store: ResultStore, tmp_path: Path) -> None:
+    path = Path(store.write(toy_row()))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    (path.parent / ".tmp-other.parquet").write_bytes(b"half")
+    contents = store.read()
+    assert contents.table.num_rows == 1
+    assert contents.damaged == ()
+
+
+def test_a_temporary_file_that_lost_its_writer_is_reported(store: ResultStore) -> None:
+    lost = Path(store.write(toy_row())).parent / ".tmp-lost.parquet"
+    lost.write_bytes(b"half")
+    os.utime(lost, (time.time() - 7200,) * 2)
+    damaged = store.read().damaged
+    assert len(damaged) == 1
+    assert not lost.exists()
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _foreign(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": [1]}), sink)
+    return bytes(sink.getvalue())
+
+
+def _extra_column(data: bytes) -> bytes:
+    table = pq.read_table(pa.BufferReader(data))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.append_column("surprise", pa.array([1])), sink)
+    return bytes(sink.getvalue())
+
+
+def _two_rows(data: bytes) -> bytes:
+    table = pq.read_table(pa.BufferReader(data))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.concat_tables([table, table]), sink)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_cut, "torn"),
+        (lambda data: b"", "torn"),
+        (lambda data: b"hello", "torn"),
+        (_foreign, "foreign: it is a Parquet file, but not a row"),
+        (_extra_column, "foreign: it has the unknown columns surprise"),
+        (_two_rows, "foreign: it holds 2 rows"),
+    ],
+)
+def test_a_spoilt_file_is_moved_away_and_reported_for_ever(
+    store: ResultStore, spoil: Callable[[bytes], bytes], reason: str
+) -> None:
+    good = toy_row()
+    store.write(good)
+    path = Path(store.write(toy_row(seed=1)))
+    content = spoil(path.read_bytes())
+    path.write_bytes(content)
+    for _ in range(2):
+        contents = store.read()
+        assert [row.cell_id for row in contents.latest()] == [good.cell_id]
+        (damaged,) = contents.damaged
+        assert damaged.reason.startswith(reason)
+        assert damaged.quarantined
+        assert Path(damaged.path).read_bytes() == content
+    assert not path.exists()
+
+
+def test_a_foreign_file_without_parquets_name_is_moved_away(store: ResultStore) -> None:
+    note = Path(store.write(toy_row())).parent / "note.txt"
+    note.write_text("hi")
+    (damaged,) = store.read().damaged
+    assert "its name is not that of a row" in damaged.reason
+    assert not note.exists()
+
+
+def test_in_a_store_that_cannot_be_changed_damage_is_reported_only(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(store.write(toy_row()))
+    path.write_bytes(b"torn")
+
+    class ReadOnly:
+        def __init__(self, inner: fs.FileSystem) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._inner, name)
+
+        def create_dir(self, *args: object, **kwargs: object) -> None:
+            raise PermissionError("read-only")
+
+        move = create_dir
+
+    monkeypatch.setattr(store, "_fs", ReadOnly(fs.LocalFileSystem()))
+    (damaged,) = store.read().damaged
+    assert not damaged.quarantined
+    assert damaged.path == str(path)
+    assert "read-only" in damaged.reason
+    assert path.exists()
+
+
+def _with_format(row: Row, number: int, without: tuple[str, ...] = ()) -> bytes:
+    table = pq.read_table(pa.BufferReader(encode_row(row))).drop_columns(list(without))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"splitbench_row_format": str(number)}), sink)
+    return bytes(sink.getvalue())
+
+
+def test_rows_of_an_older_format_have_nulls_where_columns_are_new(store: ResultStore) -> None:
+    row = toy_row()
+    path = Path(store.write(row))
+    path.write_bytes(_with_format(row, ROW_FORMAT - 1, without=("splitter_label", "jaccard_distance", "stages")))
+    (read,) = store.read().attempts(row.cell_id)
+    assert read.splitter_label is None
+    assert read.stages == []
+    assert read.accuracy_loss == row.accuracy_loss
+
+
+def test_a_newer_format_is_refused_and_left_where_it_is(store: ResultStore) -> None:
+    row = toy_row()
+    path = Path(store.write(row))
+    path.write_bytes(_with_format(row, ROW_FORMAT + 1))
+    with pytest.raises(ConfigurationError, match=f"row format {ROW_FORMAT + 1} is newer than {ROW_FORMAT}.*Upgrade"):
+        store.read()
+    assert path.exists()
+
+
+def test_a_final_attempt_counts_before_later_failures_and_else_the_newest(store: ResultStore) -> None:
+    for row in (
+        toy_row(seed=0, age=10),
+        toy_row(seed=0, state=State.FAILED),
+        toy_row(seed=1, state=State.TIMEOUT, age=10),
+        toy_row(seed=1, state=State.FAILED, kind="X"),
+        toy_row(seed=2, state=State.INTERRUPTED, age=10),
+        toy_row(seed=2, state=State.SKIPPED, age=5),
+    ):
+        store.write(row)
+    assert {row.seed: row.state for row in rows_of(store)} == {0: State.OK, 1: State.FAILED, 2: State.SKIPPED}
+    assert [row.state for row in store.read().attempts(toy_cell(seed=0).cell_id)] == [State.OK, State.FAILED]
+
+
+def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from benchmarks.records import Row; from harness.store import ResultStore\n"
+        "store = ResultStore(sys.argv[1])\n"
+        "for line in open(sys.argv[2]): store.write(Row.model_validate_json(line))\n"
+    )
+    writers = []
+    for number in range(2):
+        lines = tmp_path / f"rows{number}"
+        lines.write_text("\n".join(toy_row(seed=seed).model_dump_json() for seed in range(20)))
+        command = [sys.executable, "-c", code, str(tmp_path / "r"), str(lines)]
+        writers.append(subprocess.Popen(command, cwd=ROOT))
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    contents = ResultStore(tmp_path / "r").read()
+    assert contents.table.num_rows == 40
+    assert len(contents.latest()) == 20
+    assert contents.damaged == ()
+
+
+def test_any_file_system_of_pyarrow_serves(tmp_path: Path) -> None:
+    memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
+    local = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    for filesystem, root in ((memory, "/toys"), (local, "toys")):
+        store = ResultStore(root, filesystem=filesystem)
+        row = toy_row()
+        path = store.write(row)
+        with filesystem.open_output_stream(path.replace(row.attempt_id, "torn")) as stream:
+            stream.write(b"PAR1 torn")
+        for _ in range(2):
+            contents = store.read()
+            assert contents.attempts(row.cell_id) == [row]
+            assert [damaged.quarantined for damaged in contents.damaged] == [True]
+
+
+def test_a_uri_of_a_local_folder_is_that_folder(tmp_path: Path) -> None:
+    ResultStore(f"file://{tmp_path}/r").write(toy_row())
+    assert len(rows_of(ResultStore(tmp_path / "r"))) == 1
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="nope://x: no such place for results"):
+        ResultStore("nope://x")
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="results cannot be written to"):
+        ResultStore(tmp_path / "file" / "r").prepare()
+
+
+def test_the_cache_of_read_rows_gives_the_same_rows_and_sees_new_and_lost_files(tmp_path: Path) -> None:
+    plain, cached = ResultStore(tmp_path / "r"), ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    paths = [plain.write(toy_row(seed=seed)) for seed in range(25)]
+    for _ in range(2):
+        assert sorted(rows_of(cached), key=lambda row: row.seed) == sorted(rows_of(plain), key=lambda row: row.seed)
+    assert len(list((tmp_path / "cache" / "rows").iterdir())) == 1
+    Path(paths[0]).unlink()
+    plain.write(toy_row(seed=30))
+    assert {row.seed for row in rows_of(cached)} == {*range(1, 25), 30}
+
+
+def test_a_spoilt_cache_is_no_trouble(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    for seed in range(25):
+        store.write(toy_row(seed=seed))
+    store.read()
+    (file,) = (tmp_path / "cache" / "rows").iterdir()
+    file.write_bytes(b"torn")
+    assert len(rows_of(store)) == 25
