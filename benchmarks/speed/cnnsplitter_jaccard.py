@@ -1,0 +1,30 @@
+"""``cnnsplitter.jaccard``: the Jaccard distances of all pairs of candidates."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from benchmarks.speed.measurement import Measurement, fastest, timed
+from benchmarks.speed.plain import plain_distance
+from benchmarks.speed.plain_merging import kept_sets
+from splitters.masks import jaccard_distances
+
+_POPULATION, _KERNELS = 100, 4000
+
+
+def measure() -> Measurement:
+    """Compares one product of bit matrices with Python sets."""
+    bits = torch.rand(_POPULATION, _KERNELS, generator=torch.Generator().manual_seed(0)) < 0.6
+    sets = kept_sets(bits.numpy())
+
+    def reference() -> list[float]:
+        return [plain_distance(one, other) for one, other in itertools.combinations(sets, 2)]
+
+    return Measurement(
+        "cnnsplitter.jaccard",
+        seconds=fastest(lambda: jaccard_distances(bits), runs=10),
+        reference_seconds=timed(reference),
+        detail=f"all pairs of {_POPULATION} candidates with {_KERNELS} kernels; reference: Python sets",
+    )
