@@ -7,6 +7,9 @@ works on it leaves the model as it is.
 from __future__ import annotations
 
 import copy
+import inspect
+import operator
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,6 +31,12 @@ _FUNCTION_NAMES: dict[str, str] = {
 _UNCHANGED = frozenset({"contiguous", "clone", "detach", "dropout", "dropout2d", "alpha_dropout", "feature_dropout",
                         "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
 """Calls that return their input in eval mode."""
+
+
+_IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv"})
+
+_OPERATORS = frozenset({operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg})
+"""Functions that take no argument by name."""
 
 
 def canonical_graph(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
@@ -53,10 +62,18 @@ def canonical_graph(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, 
             "tensors; move such code out of the model, or mark it with torch.fx.wrap."
         ) from error
     with torch.no_grad():
+        _try_out(frozen, example)
         rewriter = _Rewriter(frozen, example)
         for node in traced.nodes:
             rewriter.add(node)
     return rewriter.finish()
+
+
+def _try_out(model: nn.Module, example: Tensor) -> None:
+    try:
+        model(example)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise GraphError(f"the model does not take images of shape {list(example.shape)}: {error}") from error
 
 
 class _Rewriter:
@@ -68,11 +85,14 @@ class _Rewriter:
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.renamed: dict[fx.Node, Any] = {}
+        self.memory: dict[fx.Node, fx.Node] = {}  # the node whose tensor a node of the model shares
+        self.constants: dict[str, fx.Node] = {}
         self.values: dict[fx.Node, Any] = {}
         self.sources: dict[fx.Node, str] = {}
 
     def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
         self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+        _let_relu_overwrite(self.graph, self.root)
         network = fx.GraphModule(self.root, self.graph, class_name="CanonicalNetwork")
         network.delete_all_unused_submodules()
         alive = set(network.graph.nodes)
@@ -100,6 +120,12 @@ class _Rewriter:
                 self.renamed[node] = self._module(node, args, kwargs)
             case _:
                 self.renamed[node] = self._function(node, args, kwargs)
+        self.memory[node] = self._owner(node)
+
+    def _owner(self, node: fx.Node) -> fx.Node:
+        """Returns the node of the model in whose memory a node's value lies."""
+        shared = [source for source in node.all_input_nodes if self.renamed[source] is self.renamed.get(node)]
+        return self.memory[shared[0]] if shared and _raw_name(node) != "clone" else node
 
     def _placeholder(self, node: fx.Node) -> Any:
         if self.values:
@@ -117,6 +143,19 @@ class _Rewriter:
     def _emit(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> fx.Node:
         return self._call(OPERATIONS[name].function, args, kwargs or {})
 
+    def _emit_operation(
+        self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, reads_alone: bool
+    ) -> fx.Node:
+        """Adds an operation; a pooling that alone reads a ReLU goes before it, where the ReLU has less to do.
+
+        Both orders give the same values, bit for bit: ReLU is monotone, and padding never wins a maximum.
+        """
+        x = args[0]
+        is_relu = isinstance(x, fx.Node) and x.target is OPERATIONS["relu"].function
+        if name == "max_pool2d" and is_relu and reads_alone and not kwargs.get("return_indices"):
+            return self._emit("relu", (self._emit(name, (x.args[0], *args[1:]), kwargs),))
+        return self._emit(name, args, kwargs)
+
     def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> fx.Node:
         new = self.graph.call_function(function, args, dict(kwargs))
         real_args, real_kwargs = self._real((args, dict(kwargs)))
@@ -127,18 +166,20 @@ class _Rewriter:
         return fx.map_arg(args, lambda node: self.values[node])
 
     def _constant(self, name: str, value: Any) -> fx.Node:
-        attribute = name.replace(".", "_")
-        if isinstance(value, Tensor):
-            if not hasattr(self.root, attribute):
-                self.root.register_buffer(attribute, value.detach().clone())
-        else:
+        if not isinstance(value, Tensor):
             raise GraphError(f"the model reads the attribute {name!r}, a {type(value).__name__}, in its forward.")
-        new = self.graph.get_attr(attribute)
-        self.values[new] = value
-        return new
+        if name not in self.constants:
+            new = self.graph.create_node("get_attr", "pending", name=name.replace(".", "_"))
+            new.target = new.name
+            self.root.register_buffer(new.name, value.detach().clone())
+            self.values[new] = value
+            self.constants[name] = new
+        return self.constants[name]
 
     def _layer(self, module: nn.Module, x: fx.Node, source: str) -> fx.Node:
-        """Adds a copied module with parameters; each call in the graph gets a module of its own."""
+        """Adds a copied module with parameters; each call in the graph gets a module of its own, without hooks."""
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
         node = self.graph.create_node("call_module", "pending", (x,), name=source.replace(".", "_") or "layer")
         node.target = node.name
         self.root.add_module(node.name, module)
@@ -160,14 +201,16 @@ class _Rewriter:
         if kind in (nn.Conv2d, nn.Linear):
             return self._layer(copy.deepcopy(module), x, name)
         if isinstance(module, BATCH_NORMS) and module.running_mean is not None:
-            return self._batch_norm(node.all_input_nodes[0], x, affine_of_batch_norm(module), name)
+            return self._batch_norm(node, x, affine_of_batch_norm(module), name)
         if isinstance(module, nn.PReLU):
             return self._prelu(module, x, name)
         if kind in MODULE_CALLS:
             function, call_args, call_kwargs = MODULE_CALLS[kind](module)
             fixed = {key: self._constant(f"{name}.{key}", value) if isinstance(value, Tensor) else value
                      for key, value in call_kwargs.items()}  # fmt: skip
-            new = self._emit(function, (x, *call_args), fixed)
+            new = self._emit_operation(
+                function, (x, *call_args), fixed, reads_alone=len(node.all_input_nodes[0].users) == 1
+            )
             self._rebind_in_place(node, bool(getattr(module, "inplace", False)), new)
             return new
         return self._opaque_module(module, args, kwargs, name)
@@ -185,57 +228,64 @@ class _Rewriter:
             return self._emit("leaky_relu", (x, float(module.weight)))
         return self._layer(ChannelPReLU(module.weight.detach().clone()), x, name)
 
-    def _batch_norm(self, old_input: fx.Node, x: fx.Node, affine: tuple[Tensor, Tensor], name: str) -> fx.Node:
+    def _batch_norm(self, node: fx.Node, x: fx.Node, affine: tuple[Tensor, Tensor], name: str) -> fx.Node:
         """Folds the affine map into the layer before it, if nothing else reads that layer."""
         before = getattr(self.root, str(x.target)) if x.op == "call_module" else None
         axis_fits = isinstance(before, nn.Conv2d) or self.values[x].dim() == 2
-        unread = len(old_input.users) == 1 and not x.users
-        if isinstance(before, (nn.Conv2d, nn.Linear)) and axis_fits and unread:
+        if isinstance(before, (nn.Conv2d, nn.Linear)) and axis_fits and self._reads_alone(node, x):
             fold_affine(before, *affine)
             self.values[x] = before(self._real(x.args[0]))
             return x
-        scale, shift = (part.to(torch.float32) for part in affine)
+        scale, shift = (part.to(self.values[x]) for part in affine)
         return self._layer(ChannelAffine(scale, shift), x, name)
+
+    def _reads_alone(self, reader: fx.Node, x: fx.Node) -> bool:
+        """Says whether no other node of the model reads what ``x`` stands for."""
+        others = {user for old, new in self.renamed.items() if new is x for user in old.users} - {reader}
+        return all(self.renamed.get(user) is x for user in others)
 
     def _rebind_in_place(self, node: fx.Node, in_place: bool, new: fx.Node) -> None:
         """Lets later readers of an input that was overwritten read the result, as they do in the model."""
         if in_place and node.all_input_nodes:
-            overwritten = self.renamed[node.all_input_nodes[0]]
-            for old, current in self.renamed.items():
-                if current is overwritten:
+            owner = self.memory[node.all_input_nodes[0]]
+            for old in self.renamed:
+                if self.memory[old] is owner:
                     self.renamed[old] = new
 
     # Functions and methods
 
     def _function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
-        raw = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+        raw = _raw_name(node)
         name = raw.removesuffix("_") if not raw.startswith("__") else raw
-        in_place = bool(kwargs.get("inplace")) or raw.endswith("_") or name in ("iadd", "isub", "imul", "itruediv")
-        name = _FUNCTION_NAMES.get(name, name)
         if not any(isinstance(part, fx.Node) for part in _flat((args, kwargs))):
             return _compute_now(node, args, kwargs)
-        kwargs.pop("inplace", None)
+        if node.op == "call_function" and not _is_of_torch(node.target):
+            return self._opaque_function(node, args, kwargs)
+        given = args, kwargs
+        args, kwargs = _input_first(node, args, kwargs)
+        in_place = bool(kwargs.pop("inplace", False)) or raw.endswith("_") or name in _IN_PLACE_OPERATORS
+        name = _FUNCTION_NAMES.get(name, name)
         if name in _UNCHANGED and not _is_training(name, args, kwargs):
-            return args[0] if args else kwargs["input"]
+            return args[0]
         special = getattr(self, f"_rewrite_{name}", None)
         new: fx.Node | None = special(args, kwargs) if special is not None else None
         if new is None:
             new = self._known(name, node, args, kwargs)
         if new is None:
-            new = self._opaque_function(node, args, kwargs)
+            new = self._opaque_function(node, *given)
         self._rebind_in_place(node, in_place, new)
         return new
 
     def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        if name not in OPERATIONS or not (node.op == "call_method" or _is_of_torch(node.target)):
+        if name not in OPERATIONS or "out" in kwargs or "dtype" in kwargs:
             return None
-        if "out" in kwargs or "dtype" in kwargs or ("alpha" in kwargs and name in ("add", "sub")):
-            return None
-        if "input" in kwargs:
-            args, kwargs = (kwargs["input"], *args), {key: value for key, value in kwargs.items() if key != "input"}
-        if name in ("relu", "sigmoid", "tanh") or "training" in kwargs:
+        if OPERATIONS[name].function in _OPERATORS:
+            args = (*args, *[kwargs[key] for key in ("other", "exponent") if key in kwargs])
+            if kwargs.keys() - {"other", "exponent"}:
+                return None
             kwargs = {}
-        return self._emit(name, args, kwargs)
+        reads_alone = bool(node.all_input_nodes) and len(node.all_input_nodes[0].users) == 1
+        return self._emit_operation(name, args, kwargs, reads_alone=reads_alone)
 
     def _opaque_function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         new = self.graph.create_node(node.op, node.target, args, kwargs)
@@ -248,20 +298,29 @@ class _Rewriter:
         return new
 
     def _rewrite_reshape(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        shape = args[1:] if len(args) > 1 else (kwargs.get("shape", kwargs.get("size")),)
-        if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
-            shape = tuple(shape[0])
-        if len(shape) == 1 and isinstance(shape[0], torch.dtype):
-            return None
-        if len(shape) == 1 and isinstance(shape[0], fx.Node) and not isinstance(self.values[shape[0]], int):
-            return self._emit("reshape", (args[0], shape[0]))
-        return self._emit("reshape", (args[0], tuple(shape)))
+        shape = self._sizes(args[1:], kwargs)
+        return None if isinstance(shape, torch.dtype) else self._emit("reshape", (args[0], shape))
 
     def _rewrite_permute(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         return self._emit("permute", (args[0], _dims(args[1:], kwargs)))
 
     def _rewrite_expand(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
-        return self._emit("expand", (args[0], _dims(args[1:], kwargs)))
+        return self._emit("expand", (args[0], self._sizes(args[1:], kwargs)))
+
+    def _sizes(self, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns sizes as a tuple, or as the one node that holds them all."""
+        sizes = _dims(rest, kwargs)
+        whole = len(sizes) == 1 and not isinstance(self._real(sizes[0]), int)
+        return sizes[0] if whole else tuple(sizes)
+
+    def _rewrite_narrow(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = {**dict(zip(("input", "dim", "start", "length"), args, strict=False)), **kwargs}
+        x, numbers = given["input"], self._real((given["dim"], given["start"], given["length"]))
+        if not all(isinstance(number, int) for number in numbers):
+            return None
+        dim, start, length = numbers
+        shape = self.values[x].shape
+        return self._emit("narrow", (x, dim % len(shape), start % shape[dim] if start else 0, length))
 
     def _rewrite_unflatten(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         x, dim, sizes = args[0], kwargs.get("dim", args[1] if len(args) > 1 else None), args[2:] or kwargs.get("sizes")
@@ -304,10 +363,10 @@ class _Rewriter:
             return self._emit("getitem", (x, index)) if isinstance(index, int) else None
         parts = index if isinstance(index, tuple) else (index,)
         if Ellipsis in parts:
-            at = parts.index(Ellipsis)
-            parts = (*parts[:at], *[slice(None)] * (value.dim() - len(parts) + 1), *parts[at + 1 :])
+            at, given = parts.index(Ellipsis), sum(part is not None for part in parts) - 1
+            parts = (*parts[:at], *[slice(None)] * (value.dim() - given), *parts[at + 1 :])
         if not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
-            return None
+            return self._emit("getitem", (x, parts))
         narrowed: fx.Node = x
         for axis, part in enumerate(parts):
             start, stop, _ = slice(self._real(part.start), self._real(part.stop)).indices(value.shape[axis])
@@ -325,8 +384,8 @@ class _Rewriter:
         groups = given.get("groups", 1)
         conv = nn.Conv2d(
             weight.shape[1] * groups, weight.shape[0], (height, width), given.get("stride", 1),
-            given.get("padding", 0), given.get("dilation", 1), groups, bias is not None,
-        ).to(weight)  # fmt: skip
+            given.get("padding", 0), given.get("dilation", 1), groups, bias is not None, device="meta",
+        )  # fmt: skip
         return self._layer(_with_weights(conv, weight, bias), given["input"], str(given["weight"].target))
 
     def _rewrite_linear(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
@@ -334,7 +393,7 @@ class _Rewriter:
         weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
         if weight is None or (bias is None and given.get("bias") is not None):
             return None
-        linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None).to(weight)
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
         return self._layer(_with_weights(linear, weight, bias), given["input"], str(given["weight"].target))
 
     def _rewrite_batch_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
@@ -347,20 +406,38 @@ class _Rewriter:
         weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
         scale = scale if weight is None else scale * weight.double()
         shift = -mean.double() * scale + (0 if bias is None else bias.double())
-        return self._layer(
-            ChannelAffine(scale.float(), shift.float()), given["input"], str(given["running_mean"].target)
-        )
+        affine = ChannelAffine(scale.to(mean), shift.to(mean))
+        return self._layer(affine, given["input"], str(given["running_mean"].target))
+
+    def _rewrite_prelu(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        weight = args[1] if len(args) > 1 else kwargs["weight"]
+        slope = self._stored(weight)
+        if slope is None:
+            return None
+        if slope.numel() == 1:
+            return self._emit("leaky_relu", (args[0], float(slope)))
+        return self._layer(ChannelPReLU(slope.clone()), args[0], str(weight.target))
 
     def _stored(self, node: Any) -> Tensor | None:
         value = self.values[node] if isinstance(node, fx.Node) and node.op == "get_attr" else None
         return value if isinstance(value, Tensor) else None
 
 
+def _let_relu_overwrite(graph: fx.Graph, root: nn.Module) -> None:
+    """Lets ReLUs overwrite their input where nothing else reads it and no gradient needs it."""
+    for node in graph.nodes:
+        if node.target is not OPERATIONS["relu"].function or not isinstance(node.args[0], fx.Node):
+            continue
+        x = node.args[0]
+        is_layer = x.op == "call_module" and isinstance(getattr(root, str(x.target)), (nn.Conv2d, nn.Linear))
+        if len(x.users) == 1 and (is_layer or x.target is OPERATIONS["max_pool2d"].function):
+            node.kwargs = {"inplace": True}
+
+
 def _with_weights(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    layer.requires_grad_(False)
-    layer.weight.copy_(weight)
-    if layer.bias is not None and bias is not None:
-        layer.bias.copy_(bias)
+    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
     return layer
 
 
@@ -386,10 +463,27 @@ def _flat(value: Any) -> list[Any]:
     return [value]
 
 
+def _raw_name(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+
+
+def _input_first(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Returns arguments with the input in front, and all others by name where one of them says "in place"."""
+    if isinstance(node.target, types.FunctionType):
+        signature = inspect.signature(node.target)
+        if "inplace" in signature.parameters:
+            first, *others = signature.bind(*args, **kwargs).arguments.items()
+            return (first[1],), dict(others)
+    for key in ("input", "tensor", "tensors"):
+        if not args and key in kwargs:
+            return (kwargs[key],), {name: value for name, value in kwargs.items() if name != key}
+    return args, dict(kwargs)
+
+
 def _is_of_torch(function: Any) -> bool:
     """Tells torch's and Python's own functions from a user's that bear the same name."""
     return isinstance(function, type(torch.relu)) or getattr(function, "__module__", "").startswith(
-        ("torch.", "_operator")
+        ("torch.", "torchvision.", "_operator")
     )
 
 

@@ -95,7 +95,10 @@ class ChannelGraph:
         example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
         network, values, sources = canonical_graph(model, example)
         _check_output(model, network, example)
+        network.to(memory_format=torch.channels_last)
         propagation = Propagation(network, values, sources)
+        if not any(producer.is_convolution for producer in propagation.producers.values()):
+            raise GraphError("the model has no convolution (torch.nn.Conv2d, F.conv2d); there is nothing to split.")
         return _assemble(propagation, tuple(example.shape[1:]))  # type: ignore[arg-type]
 
     def explain(self) -> str:
@@ -118,8 +121,6 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
     try:
         with torch.no_grad():
             expected = model.eval()(example)
-            logits = network(example)
-            alone = torch.cat([network(image[None]) for image in example])
     finally:
         for module, mode in was_training.items():
             module.training = mode
@@ -127,9 +128,22 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
         shape = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
         raise GraphError(f"the model must return [batch, class] logits; for {len(example)} images it returns {shape}.")
     allowed = _TOLERANCE * max(float(expected.abs().max()), 1e-6)
-    if not float((logits - expected).abs().max()) <= allowed:
-        raise GraphError("the traced graph does not compute what the model computes; its forward hides side effects.")
-    if not float((alone - logits).abs().max()) <= allowed:
+    with torch.no_grad():
+        logits = network(example)
+        if logits.shape != expected.shape or not float((logits - expected).abs().max()) <= allowed:
+            raise GraphError(
+                "the traced graph does not compute what the model computes; its forward hides side effects."
+            )
+        try:
+            alone = [fx.Interpreter(network).run(image[None]) for image in example]
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise GraphError(f"the model does not take an image alone: {error}") from error
+    if any(one.shape != logits[:1].shape for one in alone):
+        raise GraphError(
+            f"for one image the model returns {list(alone[0].shape)}, not {list(logits[:1].shape)}: it mixes the "
+            "images of a batch, or drops its axis (squeeze() without an axis does that, flatten(1) does not)."
+        )
+    if not float((torch.cat(alone) - logits).abs().max()) <= allowed:
         raise GraphError("the model mixes the images of a batch; each image's logits must depend on that image alone.")
 
 
@@ -148,9 +162,9 @@ def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> Ch
         if producer.is_convolution
     )
     groups = _groups(layers)
-    consumers = {node: index[ids] for node, ids in propagation.consumers.items()}
-    reading = tuple(node for node, read in consumers.items() if bool((read != ALWAYS_KEPT).any()))
-    layout = ChannelLayout(layers, groups, _required(groups, [consumers[node] for node in reading]))
+    reading = tuple(node for node, ids in propagation.consumers.items() if bool((index[ids] != ALWAYS_KEPT).any()))
+    held = [part.channels for parts in channels.values() for part in parts if part is not None]
+    layout = ChannelLayout(layers, groups, _required(groups, held))
     return ChannelGraph(
         network=propagation.network,
         layout=layout,
@@ -196,6 +210,9 @@ def _channels_of_nodes(
         parts = (stored,) if isinstance(stored, Tensor) else tuple(stored)
         found: list[NodeChannels | None] = []
         for ids in parts:
+            if ids.dim() == 0:
+                found.append(None)
+                continue
             raw_axes = varying_axes(ids)
             if len(raw_axes) <= 1:
                 axis = raw_axes[0] if raw_axes else _channel_axis(ids)
@@ -229,10 +246,10 @@ def _groups(layers: tuple[Layer, ...]) -> tuple[ChannelGroup, ...]:
     return tuple(ChannelGroup(made_by, tuple(sorted(channels))) for made_by, channels in sorted(members.items()))
 
 
-def _required(groups: tuple[ChannelGroup, ...], reads: list[Tensor]) -> tuple[tuple[int, ...], ...]:
+def _required(groups: tuple[ChannelGroup, ...], held: list[Tensor]) -> tuple[tuple[int, ...], ...]:
+    """Returns the groups, and what lies in tensors that hold no whole group: no tensor may become empty."""
     required = [frozenset(group.channels) for group in groups]
-    for read in reads:
-        channels = frozenset(read.tolist())
+    for channels in dict.fromkeys(frozenset(part.tolist()) for part in held):
         if ALWAYS_KEPT not in channels and not any(known <= channels for known in required):
             required.append(channels)
     return tuple(tuple(sorted(channels)) for channels in required)

@@ -52,7 +52,7 @@ class ChannelLayout:
         layers: The convolutions, in the order in which they run.
         groups: A partition of the maskable channels.
         required: Sets of maskable channels of which a module keeps at least one each: every group, and whatever a
-            layer reads where that holds no whole group.
+            tensor holds where that is no whole group.
     """
 
     layers: tuple[Layer, ...]

@@ -144,8 +144,7 @@ def repair(
     if not lost.any():
         return bits
     repaired = bits.clone()
-    members = layout.required_members.to(bits.device)
     for module, number in lost.nonzero().tolist():
-        candidates = priority[module].masked_fill(~members[number], float("-inf"))
-        repaired[module, int(candidates.argmax())] = True
+        candidates = layout.required[number]
+        repaired[module, candidates[int(priority[module, list(candidates)].argmax())]] = True
     return repaired

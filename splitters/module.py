@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
+import torch
 from jaxtyping import Float
 from pydantic import Field, ValidationError
 from safetensors.torch import save as to_safetensors
@@ -20,7 +21,7 @@ from splitters.errors import ModuleFileError
 from splitters.extraction import extract_network
 from splitters.graph import ChannelGraph
 from splitters.network_format import NodeDescription, build_network, describe_network
-from splitters.scores import HeadScore, LogitScore, ModuleScore
+from splitters.scores import HeadScore, LogitScore, ModuleScore, ScaledLogitScore
 from splitters.settings import Settings
 
 FORMAT = "splitbench.module"
@@ -137,7 +138,8 @@ class Module(nn.Module):
         try:
             network = build_network(header.nodes, _under(tensors, "network."))
             score = _build_score(header.score, _under(tensors, "score."))
-        except (ModuleFileError, TypeError, ValueError, RuntimeError) as error:
+            _rehearse(network, score, header.info)
+        except (ModuleFileError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
             raise ModuleFileError(f"{path}: the network cannot be rebuilt: {error}") from error
         return cls(network, score, header.info)
 
@@ -183,7 +185,17 @@ def _build_score(description: _ScoreDescription, tensors: Mapping[str, Tensor]) 
         return LogitScore(**description.settings)
     if description.kind == HeadScore.kind:
         return HeadScore(**tensors)
-    raise ModuleFileError(f"the score is of the unknown kind {description.kind!r}; known: logit, head.")
+    if description.kind == ScaledLogitScore.kind:
+        return ScaledLogitScore(**description.settings, **tensors)
+    raise ModuleFileError(f"the score is of the unknown kind {description.kind!r}; known: logit, scaled_logit, head.")
+
+
+@torch.no_grad()
+def _rehearse(network: fx.GraphModule, score: ModuleScore, info: ModuleInfo) -> None:
+    """Runs the parts of a module on one black image, to find what does not fit together before somebody uses it."""
+    scores = score(fx.Interpreter(network).run(torch.zeros(1, *info.input_shape)))
+    if not isinstance(scores, Tensor) or scores.shape != (1,):
+        raise ModuleFileError("it does not return one score for one image.")
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -195,9 +207,12 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             header = _read_header(path, metadata)
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Cloned, for torch's own alignment: sums over unaligned memory may differ in the last bit.
+            return header, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise ModuleFileError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise ModuleFileError(f"{path}: the file cannot be read ({error}).") from error
     except safetensors.SafetensorError as error:
         raise ModuleFileError(f"{path}: the file is truncated or is no safetensors file ({error}).") from error
 
@@ -208,15 +223,19 @@ def _read_header(path: Path, metadata: Mapping[str, str]) -> _Header:
     try:
         raw = json.loads(metadata[_HEADER])
         found, version = raw["format"], raw["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModuleFileError(f"{path}: the header is damaged ({error!r}).") from error
     if found != FORMAT:
         raise ModuleFileError(f"{path}: holds a {found!r}, not a {FORMAT!r}.")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or version < 1:
+        raise ModuleFileError(f"{path}: the header is damaged (format_version is {version!r}, not a number from 1 on).")
+    if version > FORMAT_VERSION:
         raise ModuleFileError(
             f"{path}: written in format version {version}; this Splitbench reads up to {FORMAT_VERSION}. Upgrade it."
         )
     try:
         return _Header.model_validate(raw)
     except ValidationError as error:
-        raise ModuleFileError(f"{path}: the header is damaged ({error.errors()[0]['loc']}).") from error
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ModuleFileError(f"{path}: the header is damaged ({place}: {first['msg']}).") from error

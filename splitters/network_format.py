@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -76,8 +78,10 @@ def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor
     """Rebuilds a network from nodes and tensors; only operations of the whitelist can be called.
 
     Raises:
-        ModuleFileError: If a node names an unknown operation, reads a node that is not before it, or lacks a tensor.
+        ModuleFileError: If a node names an unknown operation, reads a node that is not before it, or lacks a tensor,
+            or if the nodes do not lead from one input to one output.
     """
+    _check_order(nodes)
     graph, root = fx.Graph(), nn.Module()
     built: dict[str, fx.Node] = {}
     for description in nodes:
@@ -86,17 +90,20 @@ def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor
         name = description.name
         match description.kind:
             case "images":
-                new = graph.placeholder(name)
+                new = graph.placeholder("images")
             case "output":
-                new = graph.output(*args)
+                if len(args) != 1 or not isinstance(args[0], fx.Node):
+                    raise ModuleFileError(f"the output {name!r} must be the value of one node, not {args!r}.")
+                new = graph.output(args[0])
             case "tensor":
-                root.register_buffer(name, _tensor(tensors, name))
-                new = graph.get_attr(name)
+                # The prefix keeps names in files from meeting the attributes of a torch.nn.Module.
+                root.register_buffer(f"tensor_{name}", _tensor(tensors, name))
+                new = graph.create_node("get_attr", f"tensor_{name}", name=name)
             case "layer":
                 if description.layer is None:
                     raise ModuleFileError(f"node {name!r} is a layer without a description.")
-                root.add_module(name, _build_layer(description.layer, name, tensors))
-                new = graph.create_node("call_module", name, args, kwargs)
+                root.add_module(f"layer_{name}", _build_layer(description.layer, name, tensors))
+                new = graph.create_node("call_module", f"layer_{name}", args, kwargs, name=name)
             case "call":
                 operation = OPERATIONS.get(str(description.operation))
                 if operation is None:
@@ -107,6 +114,18 @@ def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor
         built[name] = new
     network = fx.GraphModule(root, graph, class_name="ExtractedNetwork")
     return network.to(memory_format=torch.channels_last).eval()
+
+
+def _check_order(nodes: Sequence[NodeDescription]) -> None:
+    kinds = [node.kind for node in nodes]
+    ends = (kinds[0], kinds[-1]) if kinds else ()
+    if ends != ("images", "output") or kinds.count("images") != 1 or kinds.count("output") != 1:
+        raise ModuleFileError(
+            f"the nodes must lead from one input to one output; they are {', '.join(kinds) or 'none'}."
+        )
+    names = {node.name for node in nodes}
+    if len(names) != len(nodes) or "self" in names:
+        raise ModuleFileError("two nodes have the same name, or one is called 'self'.")
 
 
 def _describe_layer(layer: nn.Module, node: fx.Node) -> LayerDescription:
@@ -134,10 +153,11 @@ def _build_layer(layer: LayerDescription, name: str, tensors: Mapping[str, Tenso
     if layer.kind == "prelu":
         return ChannelPReLU(_tensor(tensors, f"{name}.slope"))
     weight, bias = _tensor(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
+    axes = 2 if layer.kind == "linear" else 4
+    if weight.dim() != axes:
+        raise ModuleFileError(f"the layer {name!r} has weights of shape {list(weight.shape)}; {axes} axes are needed.")
     if layer.kind == "linear":
         return linear_of(weight, bias)
-    if weight.dim() != 4:
-        raise ModuleFileError(f"the convolution {name!r} has weights of shape {list(weight.shape)}; 4 axes are needed.")
     height, width = weight.shape[2:]
     like = nn.Conv2d(
         weight.shape[1] * layer.groups, weight.shape[0], (height, width), layer.stride, layer.padding,
@@ -159,6 +179,8 @@ def _encode(value: Any, node: fx.Node) -> Any:
         return [_encode(part, node) for part in value]
     if isinstance(value, slice):
         return {"slice": [_encode(part, node) for part in (value.start, value.stop, value.step)]}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise ModuleFileError(f"node {node.name!r} has an argument of type {type(value).__name__}, which no file can hold.")
@@ -170,6 +192,8 @@ def _decode(value: Any, built: Mapping[str, fx.Node]) -> Any:
     if isinstance(value, dict):
         if set(value) == {"slice"}:
             return slice(*(_decode(part, built) for part in value["slice"]))
+        if set(value) == {"number"}:
+            return float(value["number"])
         if set(value) == {"node"} and value["node"] in built:
             return built[value["node"]]
         raise ModuleFileError(f"an argument {value!r} names no earlier node.")
@@ -177,7 +201,7 @@ def _decode(value: Any, built: Mapping[str, fx.Node]) -> Any:
 
 
 def _keyword(name: str) -> str:
-    if not re.fullmatch(r"[a-z_]\w{0,49}", name):
+    if not re.fullmatch(r"[a-z_]\w{0,49}", name, re.ASCII) or keyword.iskeyword(name):
         raise ModuleFileError(f"{name!r} is no name of an argument.")
     return name
 

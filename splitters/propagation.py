@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor, fx, nn
 
 from splitters.channel_ids import FIXED, ChannelIds, along, spread, varying_axes
 from splitters.operations import ChannelAffine, ChannelPReLU, ChannelRule, operation_of
+
+_NOTHING = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -174,12 +177,21 @@ class Propagation:
         x, value = node.all_input_nodes[0], self.values[node]
         source = self.values[x]
         same_axes = isinstance(value, Tensor) and value.dim() == source.dim() == 4
-        if not same_axes or value.shape[:2] != source.shape[:2]:
+        if not same_axes or value.shape[:2] != source.shape[:2] or self._pads_channels(node):
             self._mix(node, reason="changes the number of channels, or does not take [batch, channel, height, width]")
             return
         self.ids[node] = spread(self._only_along(node, x, 1), value.shape, 1)
 
+    def _pads_channels(self, node: fx.Node) -> bool:
+        """Says whether a padding moves channels; their number alone does not tell."""
+        amounts = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad")
+        return self.operation_name(node) == "pad" and isinstance(amounts, (tuple, list)) and any(amounts[4:])
+
     def _shape(self, node: fx.Node) -> None:
+        name = self.operation_name(node)
+        if name == "getitem" and self._picks_channels(node):
+            self._mix(node, reason="picks channels by their position")
+            return
         function: Callable[..., Any] = node.target  # type: ignore[assignment]
         args, kwargs = fx.map_arg(
             (node.args, dict(node.kwargs)), lambda source: self.ids.get(source, self.values.get(source))
@@ -189,22 +201,63 @@ class Propagation:
             if 0 in varying_axes(part):
                 self.freeze(node, part, "channels move into the batch axis")
         self.ids[node] = result
-        if self.operation_name(node) in ("reshape", "expand") and isinstance(node.args[1], tuple):
-            self._check_literals(node, node.args[1], result)
+        if name in ("reshape", "expand"):
+            self._check_sizes(node, result)
+        elif name == "expand_as":
+            self._tie(node, result, self.ids[node.all_input_nodes[-1]])
 
-    def _check_literals(self, node: fx.Node, shape: tuple[Any, ...], ids: Tensor) -> None:
-        """Finds channel counts that are written as literals, and ties what must be dropped in whole slices."""
+    def _picks_channels(self, node: fx.Node) -> bool:
+        """Says whether an index of a tensor takes some of its channels, and not by a plain slice."""
+        source, index = node.args
+        ids = self.ids.get(source) if isinstance(source, fx.Node) else None
+        if not isinstance(ids, Tensor):
+            return False
+        parts = index if isinstance(index, tuple) else (index,)
+        if not all(part is None or type(part) in (int, slice) for part in parts):
+            return True
+        by_axis = [part for part in parts if part is not None]
+        return any(axis < len(by_axis) and by_axis[axis] != slice(None) for axis in varying_axes(ids))
+
+    def _check_sizes(self, node: fx.Node, ids: Tensor) -> None:
+        """Finds sizes that would not follow when channels go, and ties what must be dropped in whole slices."""
+        given = node.args[1]
+        sizes = given if isinstance(given, tuple) else self.values[given]  # type: ignore[index]
+        counts = self._counted(given)
         varying = varying_axes(ids)
-        free = [axis for axis in varying if isinstance(shape[axis], fx.Node) or shape[axis] == -1]
+        for axis, counted in enumerate(counts):
+            if axis not in varying:
+                self.freeze(node, counted, "the number of channels is the size of an axis that holds other values")
+        following = [axis for axis in varying if counts[axis].numel()]
+        free = following or [axis for axis in varying if isinstance(sizes[axis], int) and sizes[axis] == -1]
         if varying and not free:
-            literals = ", ".join(str(shape[axis]) for axis in varying)
-            self.freeze(
-                node, ids, f"the channel count is written as a literal ({literals}); use -1 or a size of the tensor"
-            )
+            literals = ", ".join(str(self._value(sizes[axis])) for axis in varying)
+            reason = f"the channel count is written as a literal ({literals}); use -1 or a size of the tensor"
+            self.freeze(node, ids, reason)
             return
         for axis in varying:
             if axis != free[0]:
                 self._tie(node, ids.narrow(axis, 0, 1), ids)
+        for axis in following[1:]:
+            self.freeze(node, counts[axis], "the number of channels is the size of several axes")
+        if following:
+            self._match_counts(node, counts[following[0]], along(ids, following[0]))
+
+    def _match_counts(self, node: fx.Node, counted: Tensor, ids: Tensor) -> None:
+        """Sees to it that an axis loses as many channels as the tensor whose size it was given."""
+        there, here = (Counter(map(self._root, side.tolist())) for side in (counted, ids))
+        if all(there[root] * len(ids) == here[root] * len(counted) for root in {*there, *here}):
+            return
+        if len(counted) == len(ids):
+            self._tie(node, counted, ids)
+        else:
+            for side in (counted, ids):
+                self.freeze(node, side, "takes its size from channels of another tensor")
+
+    def _root(self, identifier: int) -> int:
+        return FIXED if identifier == FIXED else self.channels.find(identifier)
+
+    def _value(self, size: Any) -> Any:
+        return self.values[size] if isinstance(size, fx.Node) else size
 
     def _reduce(self, node: fx.Node) -> None:
         self._freeze_taints(node)
@@ -233,22 +286,38 @@ class Propagation:
         self._set_fixed(node)
 
     def _visit_number(self, node: fx.Node) -> None:
-        """Follows sizes of tensors: a number that depends on a channel count must only be used as a size."""
+        """Follows sizes of tensors: a number that depends on a channel count must only be used as a size.
+
+        Of all arithmetic, only multiples and whole fractions stay right for every number of channels.
+        """
         sources = node.all_input_nodes
         name = self.operation_name(node)
+        tainted = [isinstance(arg, fx.Node) and arg in self._taints and bool(self._taints[arg].ids.numel())
+                   for arg in node.args]  # fmt: skip
         if name == "size":
             ids = self.ids[sources[0]]
             varying = varying_axes(ids)
-            nothing = torch.empty(0, dtype=torch.int64)
-            per_axis = tuple(along(ids, axis) if axis in varying else nothing for axis in range(ids.dim()))
+            per_axis = tuple(along(ids, axis) if axis in varying else _NOTHING for axis in range(ids.dim()))
             dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
             self._taints[node] = Taint((per_axis[dim],) if isinstance(dim, int) else per_axis)
-        elif name == "getitem" and isinstance(node.args[1], int) and sources[0] in self._taints:
-            self._taints[node] = Taint((self._taints[sources[0]].per_axis[node.args[1]],))
+        elif name == "getitem" and isinstance(node.args[1], (int, slice)) and sources[0] in self._taints:
+            found = self._taints[sources[0]].per_axis[node.args[1]]
+            self._taints[node] = Taint(found if isinstance(found, tuple) else (found,))
+        elif name == "add" and isinstance(self.values[node], tuple):
+            self._taints[node] = Taint(tuple(part for arg in node.args for part in self._counted(arg)))
+        elif sum(tainted) == 1 and (name == "mul" or (name == "floordiv" and tainted[0])):
+            self._taints[node] = Taint((self._taints[node.args[tainted.index(True)]].ids,))  # type: ignore[index]
         else:
-            parts = tuple(self._taints[source].ids for source in sources if source in self._taints)
-            if parts:
-                self._taints[node] = Taint(parts)
+            self._freeze_taints(node)
+
+    def _counted(self, sizes: Any) -> tuple[Tensor, ...]:
+        """Returns, for each of several sizes, the ids whose number it depends on."""
+        if isinstance(sizes, (tuple, list)):
+            return tuple(part for size in sizes for part in self._counted(size))
+        if isinstance(sizes, fx.Node) and sizes in self._taints:
+            return self._taints[sizes].per_axis
+        value = self._value(sizes)
+        return (_NOTHING,) * (len(value) if isinstance(value, (tuple, list)) else 1)
 
     # Ids of nodes
 

@@ -22,6 +22,7 @@ from splitters.base import (
     Splitter,
     ignore_progress,
 )
+from splitters.errors import SplitFailedError
 from splitters.evaluation import ClassReport, accuracy, class_report, network_logits
 from splitters.gradsplitter.phases import Trainer
 from splitters.gradsplitter.settings import GradSplitterSettings
@@ -80,6 +81,8 @@ class _Search:
     rescues: int = 0
 
     def __post_init__(self) -> None:
+        if not self.graph.layout.n_channels:
+            raise SplitFailedError(f"there is no kernel that a module could drop: {self.graph.explain()}")
         self.started = time.perf_counter()
         device = self.task.device
         self.graph.network.to(device).to(memory_format=torch.channels_last)
@@ -188,10 +191,11 @@ class _Search:
             tensors[f"states.{name}"] = torch.stack([state.heads.tensors()[name] for state in self.states])
         values: dict[str, object] = {
             "states": [[s.round, s.seconds, s.accuracy, s.loss] for s in self.states],
-            "warnings": self.warnings,
+            "warnings": list(self.warnings),
             "rescues": self.rescues,
         }
-        self.checkpoint.save(CheckpointState(tensors, values))
+        # Masks and heads of dead modules are overwritten in place; what was saved must stay as it is.
+        self.checkpoint.save(CheckpointState({name: value.clone() for name, value in tensors.items()}, values))
 
     def _restore(self, saved: CheckpointState) -> None:
         trainer, device = self.trainer, self.task.device

@@ -1,0 +1,74 @@
+"""The invariant that everything rests on, as a check: a masked forward is the extracted module's forward."""
+
+import torch
+from torch import Tensor, nn
+
+from splitters.extraction import extract_network
+from splitters.graph import ChannelGraph
+from splitters.layout import ALWAYS_KEPT
+from splitters.masked import masked_network
+from splitters.masks import repair
+
+TOLERANCE = 1e-5
+
+
+def shaken(model: nn.Module, *, seed: int = 0) -> nn.Module:
+    """Gives every batch norm random statistics, and every bias and slope a random value."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.running_mean is not None:
+                module.running_mean.normal_(0, 0.3, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+                if module.weight is not None:
+                    module.weight.uniform_(0.5, 1.5, generator=generator)
+            if isinstance(getattr(module, "bias", None), Tensor):
+                module.bias.normal_(0, 0.3, generator=generator)
+            if isinstance(module, nn.PReLU):
+                module.weight.uniform_(-0.5, 0.9, generator=generator)
+    return model
+
+
+def images(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def random_bits(graph: ChannelGraph, n_modules: int, *, keep: float, seed: int = 0) -> Tensor:
+    """Returns random masks that keep about this share of the channels."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = n_modules, graph.layout.n_channels
+    bits = torch.rand(shape, generator=generator) < keep
+    return repair(graph.layout, bits, torch.rand(shape, generator=generator))
+
+
+def worst_difference(graph: ChannelGraph, batch: Tensor, bits: Tensor) -> float:
+    """Returns how far masked and extracted modules lie apart, relative to the output's scale."""
+    with torch.no_grad():
+        masked = masked_network(graph)(batch, bits.float())
+        extracted = torch.stack([extract_network(graph, row)(batch) for row in bits])
+    return float((masked - extracted).abs().max() / extracted.abs().max())
+
+
+def assert_exact(
+    model: nn.Module, batch: Tensor, *, n_modules: int = 3, keeps: tuple[float, ...] = (0.6, 0.1)
+) -> ChannelGraph:
+    """Checks the invariant on random masks, many and few kept, and that a full mask gives the model's own logits."""
+    graph = ChannelGraph.trace(model, batch)
+    for seed, keep in enumerate(keeps):
+        assert worst_difference(graph, batch, random_bits(graph, n_modules, keep=keep, seed=seed)) < TOLERANCE
+    with torch.no_grad():
+        expected = model.eval()(batch)
+        full = masked_network(graph)(batch, torch.ones(2, graph.layout.n_channels))
+    assert float((full - expected).abs().max()) < TOLERANCE * float(expected.abs().max())
+    return graph
+
+
+def maskable(graph: ChannelGraph) -> dict[str, int]:
+    """Returns how many kernels of each convolution a module may drop."""
+    return {layer.name: sum(channel != ALWAYS_KEPT for channel in layer.channels) for layer in graph.layout.layers}
+
+
+def tied(graph: ChannelGraph) -> set[frozenset[str]]:
+    """Returns the names of the convolutions that make each channel group."""
+    names = [layer.name for layer in graph.layout.layers]
+    return {frozenset(names[number] for number in group.layers) for group in graph.layout.groups}

@@ -1,0 +1,309 @@
+"""The smallest networks that show one thing each: an operation, a spelling of it, or a way in which channels tie."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Forward = Callable[..., Tensor]
+
+
+class Between(nn.Module):
+    """A convolution of 8 kernels, what is to be shown, another convolution of 6 kernels, and a linear layer.
+
+    Args:
+        show: Takes this network and the first convolution's output, and returns what the second one reads.
+        reads: Channels that the second convolution reads.
+        **layers: What else ``show`` needs.
+    """
+
+    def __init__(self, show: Forward, reads: int = 8, **layers: nn.Module | Tensor) -> None:
+        super().__init__()
+        self.show = show
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(reads, 6, 3, padding=1)
+        self.fc = nn.Linear(6, 4)
+        for name, layer in layers.items():
+            if isinstance(layer, nn.Module):
+                self.add_module(name, layer)
+            else:
+                self.register_buffer(name, layer)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.last(self.show(self, self.conv(images))).mean((2, 3)))
+
+
+class Whole(nn.Module):
+    """A network whose whole forward is given as a function of the network and the images."""
+
+    def __init__(self, run: Forward, **layers: nn.Module | Tensor | nn.Parameter) -> None:
+        super().__init__()
+        self.run = run
+        for name, layer in layers.items():
+            if isinstance(layer, nn.Module):
+                self.add_module(name, layer)
+            elif isinstance(layer, nn.Parameter):
+                self.register_parameter(name, layer)
+            else:
+                self.register_buffer(name, layer)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.run(self, images)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and what its graph must say.
+
+    Args:
+        name: What it shows.
+        make: Builds it.
+        maskable: Kernels that can be dropped, per convolution.
+        tied: Sets of convolutions of which some share channels; sets of one are left out.
+        channels: How many maskable channels there are; None where it is as many as maskable kernels.
+        frozen: A part of each reason given.
+    """
+
+    name: str
+    make: Callable[[], nn.Module]
+    maskable: dict[str, int] = field(default_factory=lambda: {"conv": 8, "last": 6})
+    tied: frozenset[frozenset[str]] = frozenset()
+    channels: int | None = None
+    frozen: tuple[str, ...] = ()
+
+
+def conv(inputs: int, outputs: int, size: int = 3, **settings: object) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, padding=size // 2, **settings)
+
+
+def _between(name: str, show: Forward, reads: int = 8, **layers: nn.Module | Tensor) -> Case:
+    return Case(name, lambda: Between(show, reads, **layers))
+
+
+def _tied(name: str, show: Forward, other: nn.Module, channels: int = 14, **layers: nn.Module) -> Case:
+    """A case in which ``conv`` and ``other`` (8 kernels) share their channels."""
+    return Case(
+        name,
+        lambda: Between(show, other=other, **layers),
+        {"conv": 8, "last": 6, "other": 8},
+        frozenset({frozenset({"conv", "other"})}),
+        channels,
+    )
+
+
+def _frozen(name: str, show: Forward, *reasons: str, reads: int = 8, **layers: nn.Module | Tensor) -> Case:
+    """A case in which all kernels of ``conv`` freeze."""
+    return Case(name, lambda: Between(show, reads, **layers), {"conv": 0, "last": 6}, frozen=reasons)
+
+
+def _activations() -> list[Case]:
+    modules = [
+        nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(),
+        nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Hardswish(), nn.Hardsigmoid(), nn.Hardtanh(-0.5, 0.7),
+        nn.Softplus(2.0), nn.Softsign(), nn.LogSigmoid(), nn.Softshrink(0.1), nn.Hardshrink(0.1), nn.Tanhshrink(),
+        nn.Threshold(0.1, 0.8), nn.Sigmoid(), nn.Tanh(), nn.PReLU(), nn.PReLU(8),
+    ]  # fmt: skip
+    functions: dict[str, Forward] = {
+        "torch.relu": lambda net, x: torch.relu(x),
+        "F.relu": lambda net, x: F.relu(x),
+        "F.relu in place, by position": lambda net, x: F.relu(x, True) + x,
+        "x.relu_ read later": lambda net, x: x.relu_() + x,
+        "F.elu in place": lambda net, x: F.elu(x, 0.7, inplace=True),
+        "F.gelu": lambda net, x: F.gelu(x, approximate="tanh"),
+        "F.softplus": lambda net, x: F.softplus(x, beta=2),
+        "F.hardtanh": lambda net, x: F.hardtanh(x, min_val=-0.3, max_val=0.2),
+        "torch.sigmoid": lambda net, x: torch.sigmoid(input=x),
+        "x.tanh": lambda net, x: x.tanh(),
+        "clamp": lambda net, x: x.clamp(min=-0.2).clamp(-1, 1),
+        "exp, log, sqrt, abs": lambda net, x: torch.sqrt(torch.log(torch.exp(x).abs() + 1) + 1),
+        "powers": lambda net, x: x**2 + x.pow(exponent=3) + torch.pow(x, 2) + 1.5 ** (-x),
+        "quotient": lambda net, x: x / (x * x + 1).div(other=2),
+        "maximum": lambda net, x: torch.maximum(x, -x) - torch.minimum(x, x.neg()),
+        "F.prelu, one slope": lambda net, x: F.prelu(x, net.slope),
+        "F.prelu, a slope per channel": lambda net, x: F.prelu(x, weight=net.slopes),
+    }
+    slopes = {"slope": torch.tensor([0.3]), "slopes": torch.linspace(-0.5, 0.9, 8)}
+    return [_between(str(module), lambda net, x: net.act(x), act=module) for module in modules] + [
+        _between(name, show, **(slopes if "slope" in name else {})) for name, show in functions.items()
+    ]
+
+
+def _pools() -> list[Case]:
+    modules = [
+        nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d(2, dilation=2), nn.AvgPool2d(2),
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AdaptiveAvgPool2d(3), nn.AdaptiveAvgPool2d((2, None)),
+        nn.AdaptiveMaxPool2d(2), nn.LPPool2d(2, 2), nn.Upsample(scale_factor=2), nn.UpsamplingBilinear2d(12),
+        nn.ZeroPad2d(1), nn.ConstantPad2d(1, 0.7), nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.CircularPad2d(1),
+        nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout(), nn.Identity(),
+    ]  # fmt: skip
+    functions: dict[str, Forward] = {
+        "F.max_pool2d": lambda net, x: F.max_pool2d(x, 2, stride=1),
+        "F.avg_pool2d over all": lambda net, x: F.avg_pool2d(x, x.size()[2:]),
+        "F.adaptive_avg_pool2d": lambda net, x: F.adaptive_avg_pool2d(x, (1, 1)),
+        "F.interpolate to a size": lambda net, x: F.interpolate(F.max_pool2d(x, 2), size=x.shape[-2:]),
+        "F.pad": lambda net, x: F.pad(x, (1, 0, 2, 1), value=0.3),
+        "F.pad with infinity": lambda net, x: F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-float("inf")), 3),
+        "F.dropout": lambda net, x: F.dropout(x, 0.5, net.training),
+        "spatial stride": lambda net, x: x[:, :, ::2, 1:],
+        "a row, kept as an axis": lambda net, x: x[..., 0, None, :],
+    }
+    return [_between(str(module), lambda net, x: net.pool(x), pool=module) for module in modules] + [
+        _between(name, show) for name, show in functions.items()
+    ]
+
+
+def _shapes() -> list[Case]:
+    def shuffle(sizes: Callable[[Tensor], tuple[object, ...]], back: Callable[[Tensor], tuple[object, ...]]) -> Forward:
+        return lambda net, x: x.view(sizes(x)).transpose(1, 2).contiguous().view(back(x))
+
+    whole: dict[str, Forward] = {
+        "cat with itself, sliced": lambda net, x: torch.cat([x[:, 4:], x[:, :4]], dim=1),
+        "cat by name": lambda net, x: torch.cat(tensors=[x[:, :3], x[:, 3:]], dim=-3),
+        "concat of chunks": lambda net, x: torch.concat(x.chunk(2, dim=1)[::-1], 1),
+        "chunk by name": lambda net, x: torch.cat(torch.chunk(input=x, chunks=4, dim=1), 1),
+        "split into equal parts": lambda net, x: torch.cat(torch.split(x, 3, dim=1), 1),
+        "split by sizes": lambda net, x: torch.cat(x.split([1, 5, 2], -3), 1),
+        "slice from half of the channels": lambda net, x: torch.cat([x[:, x.size(1) // 2 :], x[:, :4]], 1),
+        "narrow": lambda net, x: torch.cat([x.narrow(-3, 2, 6), torch.narrow(x, dim=1, start=0, length=2)], 1),
+        "permute": lambda net, x: x.permute(0, 2, 3, 1).relu().permute(0, 3, 1, 2),
+        "torch.permute": lambda net, x: torch.permute(x, dims=(0, 1, 3, 2)),
+        "swapaxes": lambda net, x: x.swapaxes(-1, -2),
+        "squeeze and unsqueeze": lambda net, x: x.unsqueeze(1).squeeze(1),
+        "flatten and view back": lambda net, x: x.flatten(2).view(x.size(0), -1, x.size(2), x.size(3)),
+        "reshape by sizes": lambda net, x: x.reshape(x.shape[0], x.shape[1], -1).view(x.size()),
+        "view by added sizes": lambda net, x: x.view(x.shape[:2] + (-1,)).view(x.shape),  # noqa: RUF005
+        "unflatten": lambda net, x: x.flatten(1).unflatten(1, (-1, 8, 8)),
+        "expand": lambda net, x: x.mean((2, 3), keepdim=True).expand(-1, -1, 4, 4),
+        "expand to a size": lambda net, x: x * x.mean((2, 3), keepdim=True).expand(x.size()),
+        "expand as": lambda net, x: x * x.amax((2, 3), keepdim=True).expand_as(x),
+        "multiplied by height and width": lambda net, x: x.view(x.size(0), x.size(1) * x.size(2) * x.size(3)).view(
+            x.size(0), -1, x.size(2), x.size(3)
+        ),
+    }  # fmt: skip
+    by_two = dict.fromkeys(("conv",), 8) | {"last": 6}
+    return [
+        *[_between(name, show) for name, show in whole.items()],
+        Case(
+            "channel shuffle in two groups",
+            lambda: Between(shuffle(lambda x: (x.size(0), 2, x.size(1) // 2, 8, 8), lambda x: (x.size(0), -1, 8, 8))),
+            by_two, channels=4 + 6,
+        ),
+        Case(
+            "channel shuffle in fours, of which the size is inferred",
+            lambda: Between(
+                shuffle(lambda x: (x.size(0), -1, x.size(1) // 4, 8, 8), lambda x: (x.size(0), x.size(1), 8, 8))
+            ),
+            by_two, channels=2 + 6,
+        ),
+    ]  # fmt: skip
+
+
+def _ties() -> list[Case]:
+    excite = conv(4, 8, 1)
+    squeeze: Forward = lambda net, x: x * torch.sigmoid(net.other(F.relu(net.down(F.adaptive_avg_pool2d(x, 1)))))  # noqa: E731
+    return [
+        _tied("residual sum", lambda net, x: F.relu(x + net.other(x)), conv(8, 8)),
+        _tied("sum by torch.add and names", lambda net, x: torch.add(input=x, other=net.other(x)), conv(8, 8)),
+        _tied("sum in place", lambda net, x: net.other(x).add_(x), conv(8, 8)),
+        _tied("difference, product, quotient", lambda net, x: (x - net.other(x)) * x / (x**2 + 1), conv(8, 8)),
+        _tied("depthwise", lambda net, x: net.other(x), conv(8, 8, groups=8)),
+        _tied("grouped in twos", lambda net, x: net.other(x), conv(8, 8, groups=4), channels=4 + 6),
+        _tied("size taken from another tensor", lambda net, x: net.other(x).reshape(x.shape), conv(8, 8)),
+        _tied("expand as another tensor", lambda net, x: net.other(x).mean((2, 3), True).expand_as(x), conv(8, 8)),
+        Case(
+            "squeeze and excitation by convolutions",
+            lambda: Between(squeeze, other=excite, down=conv(8, 4, 1)),
+            {"conv": 8, "last": 6, "down": 4, "other": 8},
+            frozenset({frozenset({"conv", "other"})}),
+            8 + 6 + 4,
+        ),
+        Case(
+            "squeeze and excitation by linear layers",
+            lambda: Between(
+                lambda net, x: x * net.up(F.relu(net.down(x.mean((2, 3))))).view(x.size(0), x.size(1), 1, 1).sigmoid(),
+                down=nn.Linear(8, 4), up=nn.Linear(4, 8),
+            ),
+        ),
+        Case(
+            "depthwise with a multiplier",
+            lambda: Between(lambda net, x: net.other(x), 16, other=conv(8, 16, groups=8)),
+            {"conv": 8, "last": 6, "other": 16},
+            frozenset({frozenset({"conv", "other"})}),
+            8 + 6,
+        ),
+        Case(
+            "a module called twice",
+            lambda: Between(lambda net, x: net.other(F.relu(net.other(x))), other=conv(8, 8)),
+            {"conv": 8, "last": 6, "other": 8},
+            frozenset({frozenset({"conv", "other"})}),
+            8 + 6,
+        ),
+        Case(
+            "concatenation of two convolutions",
+            lambda: Between(lambda net, x: torch.cat([x, net.other(x)], 1), 13, other=conv(8, 5)),
+            {"conv": 8, "last": 6, "other": 5},
+        ),
+        Case(
+            "spatial attention of one kernel",
+            lambda: Between(lambda net, x: x * torch.sigmoid(net.other(x)), other=conv(8, 1, 7)),
+            {"conv": 8, "last": 6, "other": 0},
+            frozen=("is broadcast over the channels",),
+        ),
+    ]  # fmt: skip
+
+
+def _norms() -> list[Case]:
+    def read_twice(net: Between, x: Tensor) -> Tensor:
+        return net.norm(net.drop(x)) + x
+
+    def functional(net: Between, x: Tensor) -> Tensor:
+        return F.batch_norm(x, net.mean, net.variance, net.weight, net.shift, eps=0.1)
+
+    vectors = {"mean": torch.linspace(-1, 1, 8), "variance": torch.linspace(0.5, 2, 8)}
+    scales = {"weight": torch.linspace(0.5, 1.5, 8), "shift": torch.linspace(1, -1, 8)}
+    return [
+        _between("norm after convolution", lambda net, x: net.norm(x), norm=nn.BatchNorm2d(8)),
+        _between("norm without weights", lambda net, x: net.norm(x), norm=nn.BatchNorm2d(8, affine=False)),
+        _between("norm after activation", lambda net, x: net.norm(F.relu(x)), norm=nn.BatchNorm2d(8)),
+        _between("norm whose input is read elsewhere", lambda net, x: net.norm(x) + x, norm=nn.BatchNorm2d(8)),
+        _between("read elsewhere, past a dropout", read_twice, norm=nn.BatchNorm2d(8), drop=nn.Dropout()),
+        _between("norm used twice", lambda net, x: net.norm(F.relu(net.norm(x))), norm=nn.BatchNorm2d(8)),
+        _between("functional norm", functional, **vectors, **scales),
+        _between("overwritten norm", lambda net, x: x.clone() - net.norm(x).relu_() + x, norm=nn.BatchNorm2d(8)),
+        _between("a copy of what is overwritten", lambda net, x: x.clone() - 2 * x.relu_()),
+        _between("scalar buffers", lambda net, x: x * net.two + net.one, two=torch.tensor(2.0), one=torch.ones(1)),
+    ]  # fmt: skip
+
+
+def _frozen_cases() -> list[Case]:
+    literal = "written as a literal"
+    counted = "computes with the number of channels"
+    by_position = "picks channels by their position"
+    return [
+        _frozen("literal channel count", lambda net, x: x.view(-1, 8, 64).mean(-1)[..., None, None], f"{literal} (8)"),
+        _frozen("a literal in expand", lambda net, x: x.mean((2, 3), True).expand(-1, 8, 4, 4), f"{literal} (8)"),
+        _frozen("layer norm", lambda net, x: F.layer_norm(x, (8, 8, 8)), "mixes channels"),
+        _frozen("group norm", lambda net, x: net.norm(x), "mixes channels", norm=nn.GroupNorm(2, 8)),
+        _frozen("softmax over channels", lambda net, x: torch.softmax(x, 1), "mixes channels"),
+        _frozen("F.softmax over channels", lambda net, x: F.softmax(x, dim=1), "mixes channels"),
+        _frozen("unknown function", lambda net, x: torch.flip(x, (1,)), "unknown operation"),
+        _frozen("unknown method", lambda net, x: x.roll(1, 1), "unknown operation"),
+        _frozen("unknown module", lambda net, x: net.up(x), "unknown operation", reads=2, up=nn.PixelShuffle(2)),
+        _frozen("sum over channels", lambda net, x: x.sum(1, keepdim=True), "sums over the channels", reads=1),
+        _frozen("a constant per channel", lambda net, x: x + net.constant, "no kernel's", constant=torch.ones(8, 1, 1)),
+        _frozen("a channel by number", lambda net, x: x[:, 5].unsqueeze(1), by_position, reads=1),
+        _frozen("every second channel", lambda net, x: x[:, ::2], by_position, reads=4),
+        _frozen("a list of channels", lambda net, x: x[:, [1, 0, 3, 2, 5, 4, 7, 6]], by_position),
+        _frozen("a root of the channel count", lambda net, x: x * x.size(1) ** -0.5, counted),
+        _frozen("a difference of the channel count", lambda net, x: x.view(x.size(0), x.size(1) - 4, -1, 8, 8)
+                .flatten(1, 2), counted),
+        _frozen("padded channels", lambda net, x: F.pad(x, (0, 0, 0, 0, 1, -1)), "changes the number of channels"),
+        _frozen("spatial attention by a mean over channels", lambda net, x: x * torch.sigmoid(x.mean(1, keepdim=True)),
+                "sums over the channels"),
+        _frozen("rounded quotient", lambda net, x: torch.div(x, 0.1, rounding_mode="floor"), "unknown operation"),
+    ]  # fmt: skip
+
+
+BETWEEN = [*_activations(), *_pools(), *_shapes(), *_ties(), *_norms(), *_frozen_cases()]

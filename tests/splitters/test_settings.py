@@ -1,0 +1,100 @@
+"""Settings: how they are read, and what is said when they are wrong."""
+
+import pytest
+from pydantic import Field, ValidationError
+
+from splitters.baselines import ImportanceSettings
+from splitters.errors import ConfigurationError
+from splitters.gradsplitter import GradSplitterSettings
+from splitters.settings import Length, PhaseLength, Settings
+
+
+class _Inner(Settings):
+    depth: int = 1
+
+
+class _Outer(Settings):
+    rate: float = Field(gt=0)
+    phase: PhaseLength = Length(count=2, unit="epochs")
+    inner: _Inner = _Inner()
+    maybe: _Inner | None = None
+
+
+def _refusal(values: dict[str, object], model: type[Settings] = _Outer) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        model.parse(values, where="file.yaml")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "unit"),
+    [
+        ("75 steps", 75, "steps"),
+        ("1 step", 1, "steps"),
+        ("5 epochs", 5, "epochs"),
+        (" 1epoch ", 1, "epochs"),
+        ("0 steps", 0, "steps"),
+    ],
+)
+def test_lengths_are_read_from_words(text: str, count: int, unit: str) -> None:
+    assert _Outer(rate=1, phase=text).phase == Length(count=count, unit=unit)
+
+
+def test_lengths_are_written_as_they_are_read() -> None:
+    settings = _Outer(rate=1, phase="75 steps")
+    assert settings.model_dump(mode="json")["phase"] == "75 steps"
+    assert _Outer.parse(settings.model_dump(mode="json"), where="x") == settings
+
+
+@pytest.mark.parametrize("text", ["75", "steps", "-1 steps", "1.5 epochs", "5 hours", ""])
+def test_other_lengths_are_refused(text: str) -> None:
+    assert _refusal({"rate": 1, "phase": text}) == (
+        f"file.yaml: phase: a length is written as '75 steps' or '5 epochs', not {text!r}."
+    )
+
+
+def test_lengths_count_steps() -> None:
+    assert Length(count=7, unit="steps").steps(samples=100, batch_size=64) == 7
+    assert Length(count=3, unit="epochs").steps(samples=100, batch_size=64) == 6
+    assert Length(count=3, unit="epochs").steps(samples=128, batch_size=64) == 6
+
+
+def test_an_unknown_key_gets_the_nearest_and_the_list() -> None:
+    assert _refusal({"rate": 1, "phrase": "1 step"}) == (
+        "file.yaml: unknown key 'phrase'. Did you mean 'phase'? Known: inner, maybe, phase, rate."
+    )
+
+
+def test_an_unknown_key_of_an_inner_model_gets_that_models_keys() -> None:
+    for key in ("inner", "maybe"):
+        message = _refusal({"rate": 1, key: {"dept": 2}})
+        assert message == f"file.yaml: unknown key '{key}.dept'. Did you mean 'depth'? Known: depth."
+
+
+def test_missing_and_wrong_values_are_named() -> None:
+    assert _refusal({}) == "file.yaml: the key 'rate' is missing."
+    assert _refusal({"rate": -1}) == "file.yaml: rate: Input should be greater than 0 (given: -1)."
+    assert "nan" in _refusal({"rate": float("nan")})
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert len(_refusal({"rate": -1, "phrase": 1, "phase": "x"}).splitlines()) == 3
+
+
+def test_settings_are_frozen() -> None:
+    settings = _Outer(rate=1)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.rate = 2
+
+
+def test_gradsplitters_defaults_are_the_papers() -> None:
+    assert GradSplitterSettings().model_dump(mode="json") == {
+        "alpha": 0.1, "rounds": 20, "warmup": "5 epochs", "mask_phase": "5 epochs", "head_phase": "2 epochs",
+        "warmup_learning_rate": 0.01, "mask_learning_rate": 0.001, "head_learning_rate": 0.001, "batch_size": 64,
+        "head_width": 10, "tolerance": 0.01, "rescue": True, "rescue_attempts": 3,
+    }  # fmt: skip
+
+
+def test_a_misspelt_setting_of_a_referenced_splitter_is_refused() -> None:
+    message = _refusal({"like": {"name": "gradsplitter", "settings": {"alhpa": 1}}}, ImportanceSettings)
+    assert "unknown key 'alhpa'. Did you mean 'alpha'?" in message
