@@ -71,6 +71,7 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
             data_root=workspace.data_root,
             cache=workspace.cache,
             download=workspace.download,
+            progress=workspace.progress,
         )
         roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
     base = train_base_model(

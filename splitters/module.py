@@ -186,7 +186,8 @@ def _build_score(description: _ScoreDescription, tensors: Mapping[str, Tensor]) 
     if description.kind == HeadScore.kind:
         return HeadScore(**tensors)
     if description.kind == ScaledLogitScore.kind:
-        return ScaledLogitScore(**description.settings, **tensors)
+        arguments: dict[str, Any] = {**description.settings, **tensors}
+        return ScaledLogitScore(**arguments)
     raise ModuleFileError(f"the score is of the unknown kind {description.kind!r}; known: logit, scaled_logit, head.")
 
 

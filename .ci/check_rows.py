@@ -1,0 +1,52 @@
+"""Checks the rows of the quick suite: all there, all well, and what the README promises of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+
+def main() -> int:
+    """Prints what is wrong with the rows under the given folder; returns 1 if anything is."""
+    wrong = list(findings(leaderboard(sys.argv[1])))
+    print("\n".join(wrong) or "the rows are as they should be")
+    return 1 if wrong else 0
+
+
+def leaderboard(results: str) -> list[dict[str, Any]]:
+    """Returns the leaderboard's entries."""
+    command = [sys.executable, "-m", "harness", "leaderboard", results, "--json"]
+    entries: list[dict[str, Any]] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return entries
+
+
+def findings(entries: list[dict[str, Any]]) -> list[str]:
+    """Returns one sentence for each thing that is wrong."""
+    wrong = []
+    by_cell = {(entry["model"], entry["splitter"]): entry for entry in entries}
+    models = {entry["model"] for entry in entries}
+    if not models:
+        return ["there are no rows"]
+    for entry in entries:
+        name = f"{entry['splitter']} on {entry['model']}"
+        if entry["n_failed"] or not entry["n_seeds"]:
+            wrong.append(f"{name}: {entry['n_failed']} cells failed, {entry['n_seeds']} seeds are there")
+    for model in models:
+        grad, random = by_cell[model, "gradsplitter"], by_cell[model, "random"]
+        if grad["accuracy_loss"] > 0.03:
+            wrong.append(
+                f"gradsplitter on {model} loses {100 * grad['accuracy_loss']:.1f} points; at most 3 are promised"
+            )
+        if grad["kernel_retention"] > 0.60:
+            wrong.append(
+                f"gradsplitter on {model} keeps {100 * grad['kernel_retention']:.1f} %; at most 60 % are promised"
+            )
+        if grad["accuracy_loss"] > random["accuracy_loss"] - 0.05:
+            wrong.append(f"gradsplitter on {model} is not clearly better than random kernels at the same retention")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())

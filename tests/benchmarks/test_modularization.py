@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import preparation
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
+from benchmarks.datasets import Dataset
+from benchmarks.records import Metrics
+from benchmarks.scenarios.base import SCENARIOS, Workspace
+from splitters.errors import ConfigurationError
+
+GRADSPLITTER = {
+    "warmup": "4 steps",
+    "rounds": 2,
+    "mask_phase": "12 steps",
+    "head_phase": "4 steps",
+    "mask_learning_rate": 0.2,
+    "alpha": 0.5,
+    "batch_size": 16,
+}
+TEST_SCORES = {"base_accuracy", "composed_accuracy", "accuracy_loss"}
+MEASURED_TIMES = {"stages", "split_seconds"}
+
+
+def cell(splitter: str = "gradsplitter", **settings: object) -> Cell:
+    return Cell(
+        splitter=SplitterSpec(name=splitter, settings=dict(settings) if splitter != "gradsplitter" else GRADSPLITTER),
+        model=ModelSpec(name="rescnn", settings={"width": 0.03}),
+        dataset=DatasetSpec(name="digits", train_images=200, select_images=100),
+        training=TrainingSpec(recipe="one_cycle", epochs=2, learning_rate=0.05, batch_size=32),
+    )
+
+
+def measure(cell: Cell, cache: Path) -> Metrics:
+    return SCENARIOS.get("modularization")().measure(cell, Workspace(cache=cache))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def measured(cache: Path) -> Metrics:
+    return measure(cell(), cache)
+
+
+def test_counts_fit_each_other(measured: Metrics) -> None:
+    assert measured.kernels_total == sum(layer.kernels for layer in measured.layers)
+    for index, module in enumerate(measured.modules):
+        assert module.kernels == sum(layer.kept[index] for layer in measured.layers)
+    kept = sum(module.kernels for module in measured.modules)
+    assert measured.kernel_retention == pytest.approx(kept / len(measured.modules) / measured.kernels_total)
+    union = sum(layer.union_kept for layer in measured.layers)
+    assert measured.kernel_retention_union == pytest.approx(union / measured.kernels_total)
+    assert measured.kernel_retention < 1
+    assert measured.flops_retention_sum == pytest.approx(10 * measured.flops_retention)
+    assert measured.accuracy_loss == pytest.approx(measured.base_accuracy - measured.composed_accuracy)
+    assert [stage.name for stage in measured.stages] == ["data", "train", "split", "evaluate"]
+
+
+def test_modules_that_keep_everything_compose_to_the_base_model(cache: Path) -> None:
+    full = measure(cell("full"), cache)
+    assert full.accuracy_loss == 0
+    assert full.kernel_retention == full.flops_retention == full.param_retention == 1
+    assert full.flops_retention_sum == 10
+    assert full.jaccard_distance == 0
+
+
+def test_a_baseline_keeps_as_many_kernels_per_layer_as_its_reference(measured: Metrics, cache: Path) -> None:
+    random = measure(cell("random", like={"name": "gradsplitter", "settings": GRADSPLITTER}), cache)
+    assert [layer.kept for layer in random.layers] == [layer.kept for layer in measured.layers]
+    assert random.jaccard_distance != measured.jaccard_distance
+
+
+def test_base_models_and_splits_are_made_once(measured: Metrics, cache: Path) -> None:
+    again = measure(cell(), cache)
+    reused = {stage.name: stage.reused for stage in again.stages}
+    assert reused["train"]
+    assert reused["split"]
+    assert again.split_seconds == measured.split_seconds
+    assert again.model_dump(exclude=MEASURED_TIMES) == measured.model_dump(exclude=MEASURED_TIMES)
+
+
+def test_the_same_cell_gives_the_same_numbers_in_a_new_cache(measured: Metrics, tmp_path: Path) -> None:
+    fresh = measure(cell(), tmp_path)
+    assert fresh.model_dump(exclude=MEASURED_TIMES) == measured.model_dump(exclude=MEASURED_TIMES)
+
+
+def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
+    measured: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = preparation.load_dataset
+
+    def poisoned(*args: object, **kwargs: object) -> Dataset:
+        dataset = load(*args, **kwargs)
+        generator = torch.Generator().manual_seed(0)
+        shape = dataset.test.images.shape
+        noise = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        labels = torch.randint(0, 10, (shape[0],), generator=generator)
+        return dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, images=noise, labels=labels))
+
+    monkeypatch.setattr(preparation, "load_dataset", poisoned)
+    noisy = measure(cell(), tmp_path)
+    exempt = TEST_SCORES | MEASURED_TIMES
+    assert noisy.model_dump(exclude=exempt) == measured.model_dump(exclude=exempt)
+    assert noisy.base_accuracy != measured.base_accuracy
+
+
+def test_a_wrong_name_is_refused_before_anything_runs() -> None:
+    wrong = cell().model_copy(update={"splitter": SplitterSpec(name="gradspliter")})
+    with pytest.raises(ConfigurationError, match="Did you mean 'gradsplitter'"):
+        SCENARIOS.get("modularization")().check(wrong)

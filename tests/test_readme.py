@@ -1,0 +1,32 @@
+"""The README's Python example runs as it is written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.cells import ModelSpec
+from benchmarks.models import build_model
+from splitters import ImageSet, Module
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = tuple("abcd")
+    pictures = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
+    labelled = ImageSet(pictures, torch.arange(16) % 4, names)
+    spec = ModelSpec(name="simcnn", settings={"width": 0.03})
+    scope = {
+        "model": build_model(spec, n_classes=4, input_shape=(3, 32, 32), seed=0).eval(),
+        "train": labelled,
+        "select": labelled,
+        "images": labelled.batch(torch.arange(4))[0],
+    }
+    exec(example, scope)
+    assert Module.load("three.safetensors").info.class_name == "d"
