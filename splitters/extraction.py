@@ -105,16 +105,30 @@ class NetworkCutter:
         return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // module.out_channels)
 
 
+class _GivenLinear(nn.Linear):
+    """A linear layer that draws no weights, which takes long, as it is given some."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class _GivenConv2d(nn.Conv2d):
+    """The same for convolutions."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """Returns a linear layer with these very tensors as its frozen parameters."""
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    layer = _GivenLinear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     _adopt(layer, weight, bias)
     return layer
 
 
 def convolution_of(weight: Tensor, bias: Tensor | None, *, like: nn.Conv2d, groups: int) -> nn.Conv2d:
     """Returns a convolution with these very tensors, and the geometry of another one."""
-    layer = nn.Conv2d(
+    layer = _GivenConv2d(
         weight.shape[1] * groups, weight.shape[0], like.kernel_size, like.stride, like.padding, like.dilation,  # type: ignore[arg-type]
         groups, bias is not None, like.padding_mode, device="meta",
     )  # fmt: skip

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
+from benchmarks.models.simcnn import SimCNN
 from benchmarks.speed.measurement import Measurement, fastest, timed
-from benchmarks.speed.plain import plain_scores
+from benchmarks.speed.plain import plain_simcnn_logits
 from benchmarks.speed.plain_merging import PlainMerging, kept_sets
 from splitters.cnnsplitter.calibration import NoCalibration
 from splitters.cnnsplitter.evaluation import Evaluator
@@ -34,7 +35,7 @@ _SAMPLED = 10
 def measure() -> Measurement:
     """Compares a generation with one that slices and runs each individual in turn, and merges in plain Python."""
     search = _MidSearch()
-    forward = SharedForward(search.graph, batch_size=256, memory_bytes=1 << 30)
+    forward = SharedForward(search.graph, batch_size=512, memory_bytes=1 << 30)
 
     def evaluate() -> tuple[float, Tensor]:
         evaluator = Evaluator(forward, search.genes, search.images, calibration=NoCalibration(), cache_bytes=1 << 28)
@@ -47,9 +48,7 @@ def measure() -> Measurement:
     evaluate()
     evaluation, scores = evaluate()
     merging = fastest(lambda: search.merge(scores), runs=3)
-    bits = search.bits.flatten(0, 1)[::_SAMPLED]
-    classes = torch.arange(_CLASSES).repeat_interleave(_POPULATION)[::_SAMPLED].tolist()
-    plain_evaluation = timed(lambda: plain_scores(search.graph, bits, classes, search.images)) * _SAMPLED
+    plain_evaluation = timed(lambda: search.evaluate_plainly(scores)) * _SAMPLED
     plain = PlainMerging(
         rows={c: list(scores[c].numpy()) for c in range(_CLASSES)},
         labels=search.images.labels.numpy(),
@@ -79,7 +78,9 @@ class _MidSearch:
         self.images = ImageSet(pixels, labels, tuple(map(str, range(_CLASSES))))
         spec = ModelSpec(name="simcnn", settings={"width": 0.25})
         model = build_model(spec, n_classes=_CLASSES, input_shape=(3, 32, 32), seed=0)
-        self.graph = ChannelGraph.trace(model.eval(), self.images.normalisation(pixels[:2]))
+        assert isinstance(model, SimCNN)
+        self.model = model.eval()
+        self.graph = ChannelGraph.trace(model, self.images.normalisation(pixels[:2]))
         self.graph.network.to(memory_format=torch.channels_last)
         importance = torch.rand(_CLASSES, self.graph.layout.n_channels, generator=self.generator)
         self.genes: GeneMap = group_channels(
@@ -103,6 +104,17 @@ class _MidSearch:
     @cached_property
     def bits(self) -> Tensor:
         return torch.stack([self.genes.channels(c, rows) for c, rows in enumerate(self.population)])
+
+    def evaluate_plainly(self, expected: Tensor) -> None:
+        """Slices and runs a sample of the individuals in turn, and checks that ours scored them alike."""
+        images = self.images.normalisation(self.images.images).contiguous()
+        sizes = [layer.kernels for layer in self.graph.layout.layers]
+        rows = self.kernels(self.bits.flatten(0, 1))[::_SAMPLED]
+        for individual, row in enumerate(rows):
+            kept = [part.nonzero().squeeze(1) for part in row.split(sizes)]
+            class_index, candidate = divmod(individual * _SAMPLED, _POPULATION)
+            logits = torch.cat([plain_simcnn_logits(self.model, kept, part) for part in images.split(250)])
+            torch.testing.assert_close(logits[:, class_index], expected[class_index, candidate], rtol=1e-3, atol=1e-4)
 
     def kernels(self, bits: Tensor) -> Tensor:
         return KernelMasks(self.graph.layout, bits).kernel_bits

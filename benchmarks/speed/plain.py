@@ -9,7 +9,10 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from benchmarks.models.simcnn import SimCNN
 from splitters.data import ImageSet
 from splitters.evaluation import network_logits
 from splitters.extraction import extract_network
@@ -57,8 +60,8 @@ def plain_mean_distance(sets: Sequence[AbstractSet[int]]) -> float:
     return sum(plain_distance(one, other) for one, other in pairs) / len(pairs)
 
 
-def plain_scores(graph: ChannelGraph, bits: torch.Tensor, classes: Sequence[int], images: ImageSet) -> torch.Tensor:
-    """Slices and runs each individual in turn: ``[individual, sample]`` logits of each one's own class.
+def plain_scores(graph: ChannelGraph, bits: Tensor, classes: Sequence[int], images: ImageSet) -> Tensor:
+    """Cuts out and runs each individual in turn: ``[individual, sample]`` logits of each one's own class.
 
     Args:
         graph: The base model.
@@ -68,3 +71,33 @@ def plain_scores(graph: ChannelGraph, bits: torch.Tensor, classes: Sequence[int]
     """
     rows = [network_logits(extract_network(graph, own), images)[:, c] for own, c in zip(bits, classes, strict=True)]
     return torch.stack(rows)
+
+
+@torch.no_grad()
+def plain_simcnn_logits(model: SimCNN, kept: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Slices a SimCNN's weights layer by layer, and runs it on images of 32x32 pixels.
+
+    Args:
+        model: In eval mode.
+        kept: The indices of the kept kernels of each convolution.
+        images: Normalised.
+    """
+    x, before, following = images, torch.arange(images.shape[1]), iter(kept)
+    for layer in model.features.modules():
+        if isinstance(layer, nn.Conv2d):
+            own = next(following)
+            bias = None if layer.bias is None else layer.bias[own]
+            x, before = F.conv2d(x, layer.weight[own][:, before], bias, padding=1), own
+        elif isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            mean, variance = layer.running_mean[before], layer.running_var[before]
+            x = F.batch_norm(x, mean, variance, layer.weight[before], layer.bias[before], eps=layer.eps)
+        elif isinstance(layer, (nn.ReLU, nn.MaxPool2d)):
+            x = layer(x)
+    _, first, *others = model.classifier
+    assert isinstance(first, nn.Linear)
+    x = F.linear(x.flatten(1), first.weight[:, before], first.bias)
+    for layer in others:
+        x = layer(x)
+    return x

@@ -88,7 +88,7 @@ class CNNSplitterSettings(Settings):
     max_kept: int = Field(default=500, ge=1)
     max_compositions: int = Field(default=100_000, ge=1)
     calibration: Literal["none", "moments"] = "none"
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=512, ge=1)
     memory_mb: int = Field(default=1024, ge=1)
     cache_mb: int = Field(default=256, ge=1)
 

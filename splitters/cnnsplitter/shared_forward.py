@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, fx
 
@@ -22,6 +23,8 @@ from splitters.extraction import NetworkCutter
 from splitters.graph import ChannelGraph
 
 _Values = dict[fx.Node, Any]
+
+_ZERO, _ONE, _TWO = ((number, (number, number)) for number in range(3))
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ class SharedForward:
             images: The images.
         """
         parts = []
-        for batch in images.batches(self.batch_size):
+        # Passes of equal size: every other size costs the CPU's convolutions a new kernel.
+        passes = -(-len(images) // self.batch_size)
+        for batch in images.batches(-(-len(images) // passes)):
             self._on_batch()
             logits = self._run(bits, batch)
             parts.append(torch.stack([row[:, c] for row, c in zip(logits, classes.tolist(), strict=True)]))
@@ -147,7 +152,7 @@ class _Walk:
             there = (before[site.channels] | always).nonzero().squeeze(1)
             wanted = (after[site.channels] | always)[there]
             if not bool(wanted.all()):
-                part = part.index_select(site.axis, wanted.nonzero().squeeze(1).to(part.device))
+                part = _taken(part, site.axis, wanted.nonzero().squeeze(1).to(part.device))
             narrowed.append(part)
         return tuple(narrowed) if isinstance(value, tuple) else narrowed[0]
 
@@ -170,8 +175,38 @@ class _Walk:
                 (source,) = node.all_input_nodes
                 return cutter.module(node)(values[source])
         function: Any = node.target
-        args = fx.map_arg(cutter.arguments(node), values.__getitem__)
-        return function(*args, **fx.map_arg(dict(node.kwargs), values.__getitem__))
+        args: tuple[Any, ...] = fx.map_arg(cutter.arguments(node), values.__getitem__)
+        kwargs: dict[str, Any] = fx.map_arg(dict(node.kwargs), values.__getitem__)
+        if function is F.max_pool2d and _halves(*args, **kwargs):
+            return _halved(args[0])
+        return function(*args, **kwargs)
+
+
+def _taken(x: Tensor, axis: int, positions: Int64[Tensor, " position"]) -> Tensor:
+    """Returns some positions along an axis. Images stay in ``channels_last`` order, which convolutions run best in."""
+    if x.dim() == 4 and axis == 1:
+        return x.permute(0, 2, 3, 1).index_select(3, positions).permute(0, 3, 1, 2)
+    return x.index_select(axis, positions)
+
+
+def _halves(
+    x: Tensor,
+    kernel_size: object,
+    stride: object = None,
+    padding: object = 0,
+    dilation: object = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> bool:
+    """Says whether these arguments of ``max_pool2d`` take the maximum of each square of four, of even sides."""
+    plain = kernel_size in _TWO and stride in (*_TWO, None) and padding in _ZERO and dilation in _ONE
+    return plain and not return_indices and not (x.shape[-2] % 2 or x.shape[-1] % 2)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Returns the same as ``max_pool2d(x, 2)``, several times faster on a CPU."""
+    rows = torch.maximum(x[..., ::2, :], x[..., 1::2, :])
+    return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
 def _segments(graph: ChannelGraph) -> tuple[_Segment, ...]:

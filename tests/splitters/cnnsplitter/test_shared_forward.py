@@ -96,3 +96,19 @@ def test_every_pass_is_announced_so_that_work_can_be_stopped():
     forward = SharedForward(graph, batch_size=4, memory_bytes=1 << 30, on_batch=lambda: announced.append(1))
     forward.class_logits(torch.ones(1, graph.layout.n_channels, dtype=torch.bool), torch.zeros(1).long(), images)
     assert len(announced) == 3
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize(
+    "pool",
+    [nn.MaxPool2d(2), nn.MaxPool2d((2, 2), stride=2), nn.MaxPool2d(2, 1), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, 2, 1)],
+)
+def test_pooling_is_what_torch_computes(pool, size):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), pool, nn.Conv2d(5, 4, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = images_of(size + 2, 3)
+    graph = ChannelGraph.trace(net, images.normalisation(images.images[:2]))
+    bits = torch.ones(1, graph.layout.n_channels, dtype=torch.bool)
+    found = SharedForward(graph, batch_size=3, memory_bytes=1 << 30).class_logits(bits, torch.tensor([2]), images)
+    expected = net(images.normalisation(images.images))[:, 2]
+    assert torch.allclose(found[0], expected, atol=1e-5)
