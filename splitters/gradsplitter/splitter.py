@@ -114,7 +114,7 @@ class _Search:
                 f"no recorded state lies within {self.settings.tolerance:g} of the base model's accuracy on select "
                 f"({self.base_accuracy:.4f}); the most accurate one was chosen ({chosen.accuracy:.4f})."
             )
-        lost = ((chosen.f1 == 0) & (self.base_report.f1 > 0)).nonzero().flatten().tolist()
+        lost = chosen.dead.nonzero().flatten().tolist()
         warnings += [f"the module of class {self.task.select.class_names[module]!r} is dead." for module in lost]
         return SplitResult(
             masks=chosen.masks,
@@ -144,6 +144,7 @@ class _Search:
                 heads=self.trainer.heads,
                 accuracy=health.accuracy,
                 f1=health.report.f1,
+                dead=health.dead,
                 loss=self.trainer.loss,
             )
         )
@@ -187,6 +188,7 @@ class _Search:
         tensors.update({f"heads.{name}": value for name, value in trainer.heads.tensors().items()})
         tensors["states.bits"] = torch.stack([state.masks.bits for state in self.states])
         tensors["states.f1"] = torch.stack([state.f1 for state in self.states])
+        tensors["states.dead"] = torch.stack([state.dead for state in self.states])
         for name in trainer.heads.tensors():
             tensors[f"states.{name}"] = torch.stack([state.heads.tensors()[name] for state in self.states])
         values: dict[str, object] = {
@@ -209,8 +211,8 @@ class _Search:
                 **{name: saved.tensors[f"states.{name}"][index].to(device) for name in trainer.heads.tensors()}
             )
             masks = KernelMasks(self.graph.layout, saved.tensors["states.bits"][index].bool())
-            f1 = saved.tensors["states.f1"][index]
-            self.states.append(RecordedState(number, seconds, masks, heads, accurate, f1, loss))
+            f1, dead = saved.tensors["states.f1"][index], saved.tensors["states.dead"][index].bool()
+            self.states.append(RecordedState(number, seconds, masks, heads, accurate, f1, dead, loss))
         self.warnings = list(values["warnings"])
         self.rescues = int(values["rescues"])
         self.started -= self.states[-1].seconds

@@ -26,6 +26,7 @@ class RecordedState:
         heads: Their heads.
         accuracy: Accuracy of the composed model on select.
         f1: F1 of each class in the composed model on select.
+        dead: Modules that lost their class.
         loss: Training loss of the last step.
     """
 
@@ -35,6 +36,7 @@ class RecordedState:
     heads: HeadScores
     accuracy: float
     f1: Float[Tensor, " class"]
+    dead: Bool[Tensor, " module"]
     loss: float
 
     def facts(self) -> dict[str, float]:

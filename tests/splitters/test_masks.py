@@ -117,14 +117,11 @@ def test_some_modules_in_a_given_order() -> None:
     assert torch.equal(KernelMasks(LAYOUT, bits)[[2, 0]].bits, bits[[2, 0]])
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("bits", [torch.ones(2, 9).bool(), torch.ones(10).bool(), torch.ones(2, 10)])
 def test_bits_that_do_not_fit_are_refused(bits: torch.Tensor) -> None:
-    # Built without the run-time shape check of the tests, which would come first.
-    masks = object.__new__(KernelMasks)
-    object.__setattr__(masks, "layout", LAYOUT)
-    object.__setattr__(masks, "bits", bits)
     with pytest.raises(MaskError, match=r"masks are \[module, 10\] booleans"):
-        masks.__post_init__()
+        KernelMasks(LAYOUT, bits)
 
 
 def test_a_lost_layer_is_refused_and_named() -> None:
