@@ -27,6 +27,10 @@ Every attempt at a cell writes one row, in a Parquet file of its own, which neve
 `rows/scenario=S/dataset=D/<cell>-<attempt>.parquet`. This page is made from `benchmarks/records.py`
 (`python -m benchmarks.rows_doc > docs/rows.md`). Row format: {ROW_FORMAT}.
 
+To read them elsewhere: `pyarrow.dataset.dataset("results/quick/rows", partitioning="hive").to_table()`, or
+`pandas.read_parquet("results/quick/rows", partitioning=None)`. `scenario` and `dataset` stand in the files too, so a
+file says everything wherever it lies.
+
 Fractions lie in [0, 1]. `↑` marks numbers that are better when higher, `↓` when lower. NaN and infinity are
 failures, never values. States: {", ".join(f"`{state.value}`" for state in State)}.
 """

@@ -1,1 +1,69 @@
-"""How work is run, stored and shown."""
+"""How work is run, stored and shown.
+
+Importing a name loads what it needs only when the name is first used.
+
+Example:
+    Run a suite from Python, as ``splitbench run quick --backend inline`` does::
+
+        suite = load_suite("quick")
+        store = ResultStore("results/quick")
+        plan = make_plan(expand(suite), store.read().latest())
+        surroundings = Surroundings(suite.name, cache_folder())
+        report = run_plan(plan, store, InlineBackend(surroundings, Limits(timeout=suite.timeout)))
+        board = make_leaderboard(report.latest())
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.attempt import Surroundings
+    from harness.config import Suite, load_suite
+    from harness.dispatch import Limits, StopSignal
+    from harness.dispatch.inline import InlineBackend
+    from harness.dispatch.ray_backend import RayBackend
+    from harness.expand import expand
+    from harness.folders import cache_folder
+    from harness.leaderboard import make_leaderboard
+    from harness.plan import make_plan
+    from harness.run import run_plan
+    from harness.store import ResultStore
+
+__all__ = [
+    "InlineBackend",
+    "Limits",
+    "RayBackend",
+    "ResultStore",
+    "StopSignal",
+    "Suite",
+    "Surroundings",
+    "cache_folder",
+    "expand",
+    "load_suite",
+    "make_leaderboard",
+    "make_plan",
+    "run_plan",
+]
+
+_HOMES = {
+    "harness.attempt": ("Surroundings",),
+    "harness.config": ("Suite", "load_suite"),
+    "harness.dispatch": ("Limits", "StopSignal"),
+    "harness.dispatch.inline": ("InlineBackend",),
+    "harness.dispatch.ray_backend": ("RayBackend",),
+    "harness.expand": ("expand",),
+    "harness.folders": ("cache_folder",),
+    "harness.leaderboard": ("make_leaderboard",),
+    "harness.plan": ("make_plan",),
+    "harness.run": ("run_plan",),
+    "harness.store": ("ResultStore",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

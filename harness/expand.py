@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -39,14 +39,22 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     """
     plugins_of(suite).load()
     _check_names(suite)
-    models = [_completed_model(model) for model in suite.models]
-    cells = [_cell(suite, *choice) for choice in _choices(suite, models)]
+    # A seed changes neither the settings nor what there is to check.
+    first = [_cell(suite, *choice) for choice in _choices(suite)]
+    cells = [_with_seed(item, seed) for seed in suite.seeds for item in first]
     kept = _filtered(cells, suite, only)
     unique = {item.cell.cell_id: item for item in reversed(kept)}
     cells = [unique.pop(item.cell.cell_id) for item in kept if item.cell.cell_id in unique]
-    for item in cells:
+    checked = {_with_seed(item, 0).cell.cell_id: item for item in reversed(cells)}
+    for item in reversed(checked.values()):
         _check(item, suite)
     return cells
+
+
+def _with_seed(item: SuiteCell, seed: int) -> SuiteCell:
+    # Not model_copy, which would copy the cached identity too.
+    fields = {name: getattr(item.cell, name) for name in Cell.model_fields}
+    return SuiteCell(Cell(**{**fields, "seed": seed}), item.label)
 
 
 def _check_names(suite: Suite) -> None:
@@ -64,11 +72,12 @@ def _check_names(suite: Suite) -> None:
             )
 
 
-def _choices(suite: Suite, models: Sequence[ModelSpec]) -> Iterator[tuple[int, str, int, DatasetSpec, ModelSpec]]:
-    return product(suite.seeds, suite.scenario, range(len(suite.splitters)), suite.datasets, models)
+def _choices(suite: Suite) -> Iterator[tuple[str, int, DatasetSpec, ModelSpec]]:
+    models = [_completed_model(model) for model in suite.models]
+    return product(suite.scenario, range(len(suite.splitters)), suite.datasets, models)
 
 
-def _cell(suite: Suite, seed: int, scenario: str, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:
+def _cell(suite: Suite, scenario: str, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:
     entry = suite.splitters[index]
     cell = Cell(
         scenario=scenario,
@@ -76,7 +85,6 @@ def _cell(suite: Suite, seed: int, scenario: str, index: int, dataset: DatasetSp
         model=model,
         dataset=dataset,
         training=suite.training,
-        seed=seed,
         protocol=suite.protocol,
         threads=suite.threads,
         device=suite.device,

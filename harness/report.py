@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +31,11 @@ _COLUMNS = (
     ("split_seconds", "split", "time"),
 )
 
+_SPARED = ("flops_retention", "base_accuracy", "split_seconds")
+"""Columns that a narrow terminal does without, the first ones first."""
+
+_NAME_WIDTH = 12
+
 
 def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (), results: str = "") -> RenderableType:
     """Returns a leaderboard for the terminal: a table per section, then what failed, then what is damaged.
@@ -42,7 +47,7 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
     """
     parts: list[RenderableType] = []
     for section in board.sections:
-        parts += [Text(section.title, style="bold"), _section_table(section.entries, board.sort)]
+        parts += [Text(section.title, style="bold"), _SectionTable(section.entries, board.sort)]
     if not board.sections:
         parts.append(Text("No rows yet."))
     else:
@@ -54,24 +59,54 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
     return Group(*parts)
 
 
-def _section_table(entries: Sequence[Entry], sort: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("splitter", overflow="fold", min_width=12)
-    table.add_column("seeds", justify="right", no_wrap=True)
-    for measure, heading, unit in _COLUMNS:
-        marked = f"{heading} {_ARROWS[better(measure)]}".strip()
-        style = "bold" if measure == sort else None
-        table.add_column(f"{marked}\n{unit}", justify="right", no_wrap=True, style=style)
-    for entry in entries:
-        table.add_row(
-            "–" if entry.rank is None else str(entry.rank),
-            entry.label,
-            seeds_text(entry),
-            *(_measure_text(entry, measure) for measure, _, _ in _COLUMNS),
-            style="green" if entry.rank == 1 else "dim" if entry.rank is None else None,
-        )
-    return table
+class _SectionTable:
+    """A section's table; on a narrow terminal without the columns that can best be spared."""
+
+    def __init__(self, entries: Sequence[Entry], sort: str) -> None:
+        self._entries = entries
+        self._sort = sort
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yields the widest table that fits."""
+        columns = [_Column(*column, self._entries) for column in _COLUMNS]
+        for measure in _SPARED:
+            if _fixed_width(columns) + _NAME_WIDTH <= options.max_width:
+                break
+            columns = [column for column in columns if column.measure != measure or measure == self._sort]
+        yield self._table(columns)
+
+    def _table(self, columns: Sequence[_Column]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("rank", justify="right", no_wrap=True)
+        table.add_column("splitter", overflow="fold", min_width=_NAME_WIDTH)
+        table.add_column("seeds", justify="right", no_wrap=True)
+        for column in columns:
+            style = "bold" if column.measure == self._sort else None
+            table.add_column("\n".join(column.heading), justify="right", no_wrap=True, style=style)
+        for row, entry in enumerate(self._entries):
+            table.add_row(
+                "–" if entry.rank is None else str(entry.rank),
+                entry.label,
+                seeds_text(entry),
+                *(column.texts[row] for column in columns),
+                style="green" if entry.rank == 1 else "dim" if entry.rank is None else None,
+            )
+        return table
+
+
+class _Column:
+    """A column of numbers, as text."""
+
+    def __init__(self, measure: str, heading: str, unit: str, entries: Sequence[Entry]) -> None:
+        self.measure = measure
+        self.heading = (f"{heading} {_ARROWS[better(measure)]}".strip(), unit)
+        self.texts = [_measure_text(entry, measure) for entry in entries]
+        self.width = max(map(len, [*self.heading, *self.texts]))
+
+
+def _fixed_width(columns: Sequence[_Column]) -> int:
+    """Returns the width of a table but for its names: two spaces go between columns, one to each edge."""
+    return len("rank") + len("seeds") + sum(column.width for column in columns) + 2 * (len(columns) + 2) + 2
 
 
 def seeds_text(entry: Entry) -> str:
@@ -108,8 +143,8 @@ def duration_text(seconds: float) -> str:
 
 def _legend(board: Leaderboard) -> str:
     lines = [
-        "Means over seeds. ↑ higher is better, ↓ lower is better. ± is half a 95 % t-interval.",
-        f"Ranked by {board.sort}; splitters whose interval overlaps that of a rank's best share the rank.",
+        "Means over seeds; ↑ ↓ say which direction is better; ± is half a 95 % t-interval.",
+        f"Ranked by {board.sort}; a rank is shared where intervals overlap that of its best.",
     ]
     if board.has_single_seeds:
         lines.append("One seed has no interval and is ranked by its value.")

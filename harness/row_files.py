@@ -43,7 +43,7 @@ def decode_row(data: bytes | pa.Buffer, *, path: str) -> pa.Table:
         ConfigurationError: If it was written by a newer version.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
         _check_format(file.metadata.metadata or {}, path)
         table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:

@@ -22,7 +22,7 @@ _TEMPORARY = ".tmp-"
 _ABANDONED_SECONDS = 3600.0
 """A temporary file of this age has lost its writer."""
 
-_LOCAL_READERS = 4
+_LOCAL_READERS = os.cpu_count() or 4
 _REMOTE_READERS = 32
 """Threads that read. Remote stores answer late; local files cost the processor only."""
 

@@ -94,7 +94,8 @@ class LiveDisplay:
             console=console,
             transient=True,
         )
-        self._all = self._bars.add_task("all cells", total=n_cells, detail="")
+        self._all = self._bars.add_task("all cells", total=n_cells, detail=f"0/{n_cells}")
+        self._n_cells = n_cells
         self._tasks: dict[str, TaskID] = {}
         self._over: set[str] = set()
 
@@ -124,7 +125,7 @@ class LiveDisplay:
         """Removes the line, and writes how the cell ended above."""
         self._drop(item)
         self._over.add(row.cell_id)
-        self._bars.update(self._all, completed=len(self._over))
+        self._bars.update(self._all, completed=len(self._over), detail=f"{len(self._over)}/{self._n_cells}")
         self._bars.console.print(finished_line(item, row))
 
     def _drop(self, item: SuiteCell) -> None:

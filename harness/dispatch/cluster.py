@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import ray
@@ -31,24 +33,50 @@ class Node:
         return min(by_cpu, int(self.gpus / gpus + 1e-9)) if gpus else by_cpu
 
 
-def connect(address: str | None) -> bool:
-    """Connects to Ray.
+@contextmanager
+def connection(address: str | None) -> Iterator[None]:
+    """Connects to Ray for the block.
 
     Args:
         address: A cluster's address; None takes ``RAY_ADDRESS``, or else starts Ray on this machine. A connection that
-            exists already is used as it is.
-
-    Returns:
-        Whether a connection was made that the caller has to end.
+            exists already is used as it is, and outlives the block.
 
     Raises:
         ConfigurationError: If there is no such cluster.
     """
     if ray.is_initialized():
-        return False
+        yield
+        return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    with _local_environment() if address == "local" else nullcontext():
+        _connect(address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _local_environment() -> Iterator[None]:
+    """Sets what a Ray of our own should find in the environment, where the user has not decided it."""
     # Our workers hide GPUs themselves; this spares the notice that Ray is about to stop doing so.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    wanted = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if not any(name in os.environ for name in _AUTHENTICATION):
+        # Ray guards itself with a token. One for this run leaves no file in the user's home, as Ray would.
+        wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+_AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+def _connect(address: str) -> None:
     try:
         if address == "local":
             ray.init(
@@ -65,7 +93,6 @@ def connect(address: str | None) -> bool:
             f"no Ray cluster can be used at {address!r}: {error} Start one with 'ray start --head', "
             "or leave --address out, or use --backend inline."
         ) from error
-    return True
 
 
 def nodes() -> list[Node]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
@@ -16,7 +17,7 @@ from ray import exceptions
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, Surroundings, make_row
 from harness.dispatch.base import Limits, Listener
-from harness.dispatch.cluster import check_fits, connect, gpu_share_of, nodes
+from harness.dispatch.cluster import check_fits, connection, gpu_share_of, nodes
 from harness.dispatch.stop import StopSignal
 from harness.dispatch.worker import CONTROL, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
@@ -99,19 +100,18 @@ class RayBackend:
         self._address = address
         self._gpu_share = gpu_share
         self._workers = workers
-        self._owns_connection = False
+        self._stack = ExitStack()
 
     def __enter__(self) -> RayBackend:
         """Connects to Ray."""
-        self._owns_connection = connect(self._address)
+        self._stack.enter_context(connection(self._address))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends the connection that was made here."""
-        if self._owns_connection:
-            ray.shutdown()
+        self._stack.close()
 
     def check(self, cells: Sequence[SuiteCell]) -> None:
         """Checks that the cluster has room for each cell; see ``Backend.check``."""

@@ -168,9 +168,12 @@ def test_control_c_ends_a_run_on_ray_in_order(
 ) -> None:
     slow = {"name": "toy", "settings": {"behaviour": "polite", "folder": str(tmp_path)}}
     suite, results = write_suite(splitters=[slow]), tmp_path / "results"
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
     process = subprocess.Popen(
         splitbench("run", suite, "--results", results),
-        env=environment,
+        env={**environment, "HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -184,3 +187,4 @@ def test_control_c_ends_a_run_on_ray_in_order(
     assert "Interrupted after 1 cells" in output
     assert "Traceback" not in errors
     assert states(results) == ["interrupted"]
+    assert list(home.iterdir()) == [], "Ray left its token behind"

@@ -103,3 +103,15 @@ def test_only_and_exclude_of_the_suite_filter(write_suite: WriteSuite) -> None:
     assert [(item.splitter, item.cell.seed) for item in cells] == [
         ("toy", 0), ("other", 0), ("other", 1), ("toy", 2),
     ]  # fmt: skip
+
+
+def test_every_seed_has_an_identity_of_its_own_and_one_seed_is_checked_for_all(
+    write_suite: WriteSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toy_plugin import ToyScenario
+
+    checked: list[str] = []
+    monkeypatch.setattr(ToyScenario, "check", lambda self, cell: checked.append(cell.splitter.name))
+    cells = cells_of(write_suite, seeds=5)
+    assert len({item.cell.cell_id for item in cells}) == 10
+    assert checked == ["toy", "other"]

@@ -146,3 +146,11 @@ def test_the_harness_costs_little_per_cell(surroundings: Surroundings, tmp_path:
     begun = time.process_time()
     run([toy_item(seed=seed) for seed in range(50)], surroundings, tmp_path)
     assert (time.process_time() - begun) / 50 < 0.1
+
+
+def test_the_package_hands_on_its_public_names() -> None:
+    import harness
+
+    assert all(getattr(harness, name) is not None for name in harness.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = harness.nothing

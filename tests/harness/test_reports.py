@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 
+import pytest
 from conftest import toy_item, toy_row
 from rich.console import Console, RenderableType
 
@@ -127,3 +128,13 @@ def test_durations_are_readable() -> None:
     assert [duration_text(value) for value in seconds] == [
         "0.0 s", "9.9 s", "10 s", "89 s", "1.5 min", "90.0 min", "1.5 h",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [100, 80, 70])
+def test_a_narrow_terminal_loses_columns_but_no_figures(width: int) -> None:
+    text = plain(leaderboard_view(make_leaderboard(rows())), width)
+    assert max(map(len, text.splitlines())) <= width
+    for part in ("rank", "splitter", "2/3", "composed ↑", "40.50 ±6.35", "kernels ↓"):
+        assert part in text
+    assert ("split ↓" in text) == (width >= 80)
+    assert ("FLOPs ↓" in text) == (width >= 100)
