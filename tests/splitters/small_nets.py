@@ -246,6 +246,29 @@ def _ties() -> list[Case]:
             {"conv": 8, "last": 6, "other": 5},
         ),
         Case(
+            "twice the size of another tensor",
+            lambda: Between(lambda net, x: x.view(x.size(0), net.other(x).size(1) * 2, 8, 8), other=conv(8, 4)),
+            {"conv": 0, "last": 6, "other": 0},
+            frozen=("takes its size from channels of another tensor",),
+        ),
+        Case(
+            "sizes of two other tensors",
+            lambda: Between(
+                lambda net, x: x.view(x.size(0), net.other(x).size(1), net.third(x).size(1), 8, 8).flatten(1, 2),
+                other=conv(8, 4), third=conv(8, 2),
+            ),
+            {"conv": 8, "last": 6, "other": 4, "third": 0},
+            frozenset({frozenset({"conv", "other"})}),
+            4 + 6,
+            ("is the size of several axes",),
+        ),
+        Case(
+            "the channel count as the size of a constant",
+            lambda: Between(lambda net, x: x + net.zero.expand(x.size()), zero=torch.zeros(1)),
+            {"conv": 0, "last": 6},
+            frozen=("an axis that holds other values", "no kernel's"),
+        ),
+        Case(
             "spatial attention of one kernel",
             lambda: Between(lambda net, x: x * torch.sigmoid(net.other(x)), other=conv(8, 1, 7)),
             {"conv": 8, "last": 6, "other": 0},
