@@ -53,6 +53,8 @@ class DatasetSpec(Settings):
         input_shape: Channels, height and width that images are brought to.
         train_images: How many images ``train`` keeps at most (stratified); None keeps all.
         select_images: The same for ``select``.
+        split_train_images: How many of ``train`` the splitter sees (stratified); base models see all. None shows all.
+        split_select_images: The same for ``select``.
         dirichlet: Skews the classes of ``train`` and ``select``.
     """
 
@@ -60,6 +62,8 @@ class DatasetSpec(Settings):
     input_shape: tuple[int, int, int] = (3, 32, 32)
     train_images: int | None = Field(default=None, ge=1)
     select_images: int | None = Field(default=None, ge=1)
+    split_train_images: int | None = Field(default=None, ge=1)
+    split_select_images: int | None = Field(default=None, ge=1)
     dirichlet: DirichletSpec | None = None
 
 

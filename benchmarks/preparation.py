@@ -13,7 +13,7 @@ from benchmarks.datasets import load_dataset
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.records import StageRecord
 from benchmarks.scenarios.base import Workspace
-from benchmarks.splits import Roles, make_roles
+from benchmarks.splits import Roles, limit_roles, make_roles
 from benchmarks.training import TrainedModel, train_base_model
 
 
@@ -47,12 +47,14 @@ class Prepared:
     """A cell's images and base model.
 
     Args:
-        roles: The images by role.
+        roles: The images that the base model was made with, by role.
+        split_roles: Those that a splitter sees.
         base: The trained base model.
         dataset_hash: SHA-256 of the decoded data set.
     """
 
     roles: Roles
+    split_roles: Roles
     base: TrainedModel
     dataset_hash: str
 
@@ -74,6 +76,7 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
             progress=workspace.progress,
         )
         roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
+        split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
     base = train_base_model(
         cell.model,
         cell.training,
@@ -87,4 +90,4 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
         progress=workspace.progress,
     )
     stages.add("train", seconds=base.seconds, peak_memory_bytes=base.peak_memory_bytes, reused=base.reused)
-    return Prepared(roles, base, dataset.content_hash)
+    return Prepared(roles, split_roles, base, dataset.content_hash)

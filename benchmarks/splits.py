@@ -87,6 +87,31 @@ def make_roles(
     )
 
 
+def limit_roles(roles: Roles, spec: DatasetSpec, *, seed: int) -> Roles:
+    """Returns the images that a splitter sees: as many of ``train`` and ``select`` as the specification allows it.
+
+    Args:
+        roles: All images of the cell.
+        spec: Its limits ``split_train_images`` and ``split_select_images``.
+        seed: Seeds which images are taken.
+
+    Raises:
+        DataError: If a limit is below the number of classes.
+    """
+
+    def limited(images: ImageSet, limit: int | None, key: str) -> ImageSet:
+        if limit is None or limit >= len(images):
+            return images
+        order = np.random.default_rng(derive_seed(seed, key)).permutation(len(images))
+        return images.subset(_limited(images, order, limit, key))
+
+    return Roles(
+        limited(roles.train, spec.split_train_images, "split_train_images"),
+        limited(roles.select, spec.split_select_images, "split_select_images"),
+        roles.test,
+    )
+
+
 def apportion(counts: Indices, total: int) -> Indices:
     """Returns how many of each class to take so that ``total`` keep the classes' shares, each class at least one.
 

@@ -88,8 +88,8 @@ class _Splits:
     def _task(self) -> SplitTask:
         return SplitTask(
             model=self.prepared.base.model,
-            train=self.prepared.roles.train,
-            select=self.prepared.roles.select,
+            train=self.prepared.split_roles.train,
+            select=self.prepared.split_roles.select,
             seed=derive_seed(self.cell.seed, "split"),
             device=torch.device(self.workspace.device),
             resolve=self._by_name,
@@ -101,8 +101,8 @@ class _Splits:
             "splitter": spec.model_dump(mode="json"),
             "model": self.cell.model.model_dump(mode="json"),
             "base_model": self.prepared.base.weights_hash,
-            "train": images_hash(self.prepared.roles.train),
-            "select": images_hash(self.prepared.roles.select),
+            "train": images_hash(self.prepared.split_roles.train),
+            "select": images_hash(self.prepared.split_roles.select),
             "seed": self.cell.seed,
             "threads": self.cell.threads,
             "device": torch.device(self.workspace.device).type,

@@ -44,10 +44,12 @@ class Modularization(Scenario):
         split = split_once(cell, prepared, graph, workspace)
         stages.add("split", seconds=split.seconds, peak_memory_bytes=split.peak_memory_bytes, reused=split.reused)
         with stages.measured("evaluate"):
+            select = prepared.split_roles.select.to(workspace.device)
+            on_select = _answers(graph, split.result, select)
             measured = {
-                **_accuracies(prepared, graph, split.result, workspace.device),
+                **_accuracies(prepared, graph, split.result, select, on_select),
                 **_kernels(split.result.masks),
-                **_costs_and_modules(graph, split.result, roles.select.to(workspace.device)),
+                **_costs_and_modules(graph, split.result, select, on_select),
             }
         return Metrics(
             **measured,
@@ -57,13 +59,14 @@ class Modularization(Scenario):
         )
 
 
-def _accuracies(prepared: Prepared, graph: ChannelGraph, result: SplitResult, device: str) -> dict[str, float]:
-    test = prepared.roles.test.to(device)
+def _accuracies(
+    prepared: Prepared, graph: ChannelGraph, result: SplitResult, select: ImageSet, on_select: torch.Tensor
+) -> dict[str, float]:
+    test = prepared.roles.test.to(select.images.device)
     base = evaluate_accuracy(prepared.base.model, test)
     composed = accuracy(_answers(graph, result, test), test.labels)
-    select = prepared.roles.select.to(device)
     select_base = evaluate_accuracy(prepared.base.model, select)
-    select_composed = accuracy(_answers(graph, result, select), select.labels)
+    select_composed = accuracy(on_select, select.labels)
     return {
         "base_accuracy": base,
         "composed_accuracy": composed,
@@ -94,12 +97,14 @@ def _kernels(masks: KernelMasks) -> dict[str, Any]:
     }
 
 
-def _costs_and_modules(graph: ChannelGraph, result: SplitResult, select: ImageSet) -> dict[str, Any]:
+def _costs_and_modules(
+    graph: ChannelGraph, result: SplitResult, select: ImageSet, on_select: torch.Tensor
+) -> dict[str, Any]:
     modules = extract_modules(graph, result, select.class_names, select.normalisation)
     costs = [module.cost() for module in modules]
     base = base_cost(graph)
     union = network_cost(extract_network(graph, result.masks.union.bits[0]), graph.input_shape)
-    report = class_report(_answers(graph, result, select), select.labels, select.n_classes)
+    report = class_report(on_select, select.labels, select.n_classes)
     return {
         **_ratios("flops_retention", [cost.flops for cost in costs], union.flops, base.flops),
         **_ratios("param_retention", [cost.parameters for cost in costs], union.parameters, base.parameters),
@@ -138,6 +143,8 @@ def _circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
         "split_seconds": split.seconds,
         "train_images": len(roles.train),
         "select_images": len(roles.select),
+        "split_train_images": len(prepared.split_roles.train),
+        "split_select_images": len(prepared.split_roles.select),
         "test_images": len(roles.test),
         "dataset_hash": prepared.dataset_hash,
         "base_model_hash": prepared.base.weights_hash,
