@@ -102,6 +102,10 @@ class Metrics(Record):
     split_seconds: float | None = _lower("Wall time of the split when it was done")
     train_images: int | None = _fact("Images in train")
     select_images: int | None = _fact("Images in select")
+    split_train_images: int | None = Field(default=None, description="Images of train that the splitter saw")
+    split_select_images: int | None = Field(
+        default=None, description="Images of select that the splitter saw; figures on select are measured on these"
+    )
     test_images: int | None = _fact("Images in test")
     dataset_hash: str | None = _fact("SHA-256 of the decoded images and labels")
     base_model_hash: str | None = _fact("SHA-256 of the base model's weights")
