@@ -125,7 +125,7 @@ def start_shares(
     curves: SensitivityCurves | None,
     *,
     tolerance: float,
-    sensitive_from: float,
+    sensitive_from: float | None,
     margin: float,
     sensitive_layers: Sequence[int] | None,
     sensitive_shares: Sequence[float] | None,
@@ -133,16 +133,17 @@ def start_shares(
 ) -> StartShares:
     """Turns curves into sensitive layers and start shares. The papers read them by eye; this is the rule here.
 
-    A layer is sensitive if its curve is level only from the share ``sensitive_from`` on, or from a higher one. The
-    layers of a kind start with three shares: the mean share from which their curves are level plus the margin, rounded
-    to a tenth, and one and two tenths more; none above 1. What is given replaces what the curves say.
+    A layer is sensitive if its curve is level only from the share ``sensitive_from`` on, or from a higher one; without
+    such a share, from a share above the mean over all layers: how early curves fall depends on how wide a network is.
+    The layers of a kind start with three shares: the mean share from which their curves are level plus the margin,
+    rounded to a tenth, and one and two tenths more; none above 1. What is given replaces what the curves say.
 
     Args:
         layout: The channels.
         curves: May be None if all three choices are given.
         tolerance: How far below the base model's accuracy a curve counts as level.
         sensitive_from: See above.
-        margin: See above: other layers lose kernels at the same time.
+        margin: See above.
         sensitive_layers: Convolutions, counted from 0, that are sensitive.
         sensitive_shares: Start shares of sensitive layers.
         other_shares: Start shares of the others.
@@ -150,8 +151,10 @@ def start_shares(
     level = None if curves is None else curves.level_from(tolerance)
     if sensitive_layers is not None:
         sensitive = torch.tensor([bool(set(group.layers) & set(sensitive_layers)) for group in layout.groups])
-    else:
+    elif sensitive_from is not None:
         sensitive = _required(level) >= sensitive_from - _SLACK
+    else:
+        sensitive = _required(level) > _required(level).mean() + _SLACK
     chosen = {
         True: tuple(sensitive_shares) if sensitive_shares else _shares_of(level, sensitive, margin),
         False: tuple(other_shares) if other_shares else _shares_of(level, ~sensitive, margin),
@@ -163,7 +166,7 @@ def start_shares(
 def _shares_of(level: Tensor | None, kind: Bool[Tensor, " layer"], margin: float) -> tuple[float, ...]:
     if not kind.any():
         return (1.0,)
-    first = math.floor((float(_required(level)[kind].mean()) + margin) * 10 + 0.5)
+    first = max(1, math.floor((float(_required(level)[kind].mean()) + margin) * 10 + 0.5))
     return tuple(dict.fromkeys(min(10, first + more) / 10 for more in range(3)))
 
 

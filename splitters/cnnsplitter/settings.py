@@ -36,9 +36,10 @@ class CNNSplitterSettings(Settings):
         other_shares: The same for the other layers.
         curve_shares: Shares of kept kernels at which the sensitivity curves are read; 1 is known without measuring.
         curve_tolerance: How far a layer's curve may lie below the base model's accuracy and still count as level.
-        sensitive_from: A layer is sensitive if its curve is level only from this share on, or from a higher one.
-        share_margin: What start shares add to the share from which a kind's curves are level, as other layers
-            lose kernels at the same time.
+        sensitive_from: A layer is sensitive if its curve is level only from this share on, or from a higher one; None
+            takes a share above the mean over all layers.
+        share_margin: What start shares add to the share from which a kind's curves are level: more where layers that
+            lose kernels at the same time do not bear what each bears alone.
         population: Candidates per class.
         parents: The best candidates, from which offspring come.
         elites: The best candidates that are copied unchanged.
@@ -72,8 +73,8 @@ class CNNSplitterSettings(Settings):
     other_shares: Annotated[tuple[Share, ...], Field(min_length=1)] | None = None
     curve_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     curve_tolerance: Fraction = 0.05
-    sensitive_from: Share = 0.4
-    share_margin: Fraction = 0.2
+    sensitive_from: Share | None = None
+    share_margin: Annotated[float, Field(ge=-1, le=1)] = 0.0
     population: int = Field(default=100, ge=2)
     parents: int = Field(default=50, ge=2)
     elites: int = Field(default=20, ge=1)

@@ -160,6 +160,17 @@ def test_layers_whose_curves_are_level_late_are_sensitive_and_start_with_more_ge
     assert found.shares == ((0.9, 1.0), (0.3, 0.4, 0.5), (0.9, 1.0))
 
 
+def test_without_a_fixed_share_layers_are_sensitive_whose_curves_are_level_later_than_the_mean():
+    curves = curves_of([0.1, 0.3, 0.88, 0.9], [0.88, 0.9, 0.9, 0.9], [0.1, 0.88, 0.9, 0.9], [0.1, 0.2, 0.3, 0.9])
+    found = start_shares(
+        layout_of(4, 4, 4, 4), curves, tolerance=0.05, sensitive_from=None, margin=0.0,
+        sensitive_layers=None, sensitive_shares=None, other_shares=None,
+    )  # fmt: skip
+    assert found.sensitive == (True, False, False, True), "0.6 and 0.8 lie above the mean of 0.5"
+    assert found.shares[0] == (0.7, 0.8, 0.9)
+    assert found.shares[1] == (0.3, 0.4, 0.5)
+
+
 def test_choices_that_are_given_win_over_the_curves():
     found = start_shares(
         layout_of(4, 4), None, tolerance=0.05, sensitive_from=0.5, margin=0.1,
