@@ -10,13 +10,13 @@ import copy
 import inspect
 import operator
 import types
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from splitters.canonical_modules import ALIASES_OF_INPUT, BATCH_NORMS, MODULE_CALLS, affine_of_batch_norm, fold_affine
+from splitters.canonical_rules import CallRules
 from splitters.errors import GraphError
 from splitters.operations import OPERATIONS, ChannelAffine, ChannelPReLU
 
@@ -76,19 +76,15 @@ def _try_out(model: nn.Module, example: Tensor) -> None:
         raise GraphError(f"the model does not take images of shape {list(example.shape)}: {error}") from error
 
 
-class _Rewriter:
+class _Rewriter(CallRules):
     """Adds the nodes of a traced graph, one by one, to a canonical one, and runs them on the example."""
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
+        super().__init__()
         self.model = model
         self.example = example
-        self.root = nn.Module()
-        self.graph = fx.Graph()
         self.renamed: dict[fx.Node, Any] = {}
         self.memory: dict[fx.Node, fx.Node] = {}  # the node whose tensor a node of the model shares
-        self.constants: dict[str, fx.Node] = {}
-        self.values: dict[fx.Node, Any] = {}
-        self.sources: dict[fx.Node, str] = {}
 
     def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
         self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
@@ -137,55 +133,6 @@ class _Rewriter:
         new = self.graph.placeholder("images")
         self.values[new] = self.example
         return new
-
-    # Emitting
-
-    def _emit(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> fx.Node:
-        return self._call(OPERATIONS[name].function, args, kwargs or {})
-
-    def _emit_operation(
-        self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, reads_alone: bool
-    ) -> fx.Node:
-        """Adds an operation; a pooling that alone reads a ReLU goes before it, where the ReLU has less to do.
-
-        Both orders give the same values, bit for bit: ReLU is monotone, and padding never wins a maximum.
-        """
-        x = args[0]
-        is_relu = isinstance(x, fx.Node) and x.target is OPERATIONS["relu"].function
-        if name == "max_pool2d" and is_relu and reads_alone and not kwargs.get("return_indices"):
-            return self._emit("relu", (self._emit(name, (x.args[0], *args[1:]), kwargs),))
-        return self._emit(name, args, kwargs)
-
-    def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> fx.Node:
-        new = self.graph.call_function(function, args, dict(kwargs))
-        real_args, real_kwargs = self._real((args, dict(kwargs)))
-        self.values[new] = function(*real_args, **real_kwargs)
-        return new
-
-    def _real(self, args: Any) -> Any:
-        return fx.map_arg(args, lambda node: self.values[node])
-
-    def _constant(self, name: str, value: Any) -> fx.Node:
-        if not isinstance(value, Tensor):
-            raise GraphError(f"the model reads the attribute {name!r}, a {type(value).__name__}, in its forward.")
-        if name not in self.constants:
-            new = self.graph.create_node("get_attr", "pending", name=name.replace(".", "_"))
-            new.target = new.name
-            self.root.register_buffer(new.name, value.detach().clone())
-            self.values[new] = value
-            self.constants[name] = new
-        return self.constants[name]
-
-    def _layer(self, module: nn.Module, x: fx.Node, source: str) -> fx.Node:
-        """Adds a copied module with parameters; each call in the graph gets a module of its own, without hooks."""
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-        node = self.graph.create_node("call_module", "pending", (x,), name=source.replace(".", "_") or "layer")
-        node.target = node.name
-        self.root.add_module(node.name, module)
-        self.values[node] = module(self.values[x])
-        self.sources[node] = source
-        return node
 
     # Modules
 
@@ -297,131 +244,6 @@ class _Rewriter:
             self.values[new] = node.target(*real_args, **real_kwargs)  # type: ignore[operator]
         return new
 
-    def _rewrite_reshape(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        shape = self._sizes(args[1:], kwargs)
-        return None if isinstance(shape, torch.dtype) else self._emit("reshape", (args[0], shape))
-
-    def _rewrite_permute(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
-        return self._emit("permute", (args[0], _dims(args[1:], kwargs)))
-
-    def _rewrite_expand(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
-        return self._emit("expand", (args[0], self._sizes(args[1:], kwargs)))
-
-    def _sizes(self, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Returns sizes as a tuple, or as the one node that holds them all."""
-        sizes = _dims(rest, kwargs)
-        whole = len(sizes) == 1 and not isinstance(self._real(sizes[0]), int)
-        return sizes[0] if whole else tuple(sizes)
-
-    def _rewrite_narrow(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        given = {**dict(zip(("input", "dim", "start", "length"), args, strict=False)), **kwargs}
-        x, numbers = given["input"], self._real((given["dim"], given["start"], given["length"]))
-        if not all(isinstance(number, int) for number in numbers):
-            return None
-        dim, start, length = numbers
-        shape = self.values[x].shape
-        return self._emit("narrow", (x, dim % len(shape), start % shape[dim] if start else 0, length))
-
-    def _rewrite_unflatten(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        x, dim, sizes = args[0], kwargs.get("dim", args[1] if len(args) > 1 else None), args[2:] or kwargs.get("sizes")
-        if not isinstance(dim, int) or sizes is None:
-            return None
-        sizes = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else tuple(sizes)
-        shape = self.values[x].shape
-        dim %= len(shape)
-        before = tuple(self._emit("size", (x, axis)) for axis in range(dim))
-        after = tuple(self._emit("size", (x, axis)) for axis in range(dim + 1, len(shape)))
-        return self._emit("reshape", (x, (*before, *sizes, *after)))
-
-    def _rewrite_chunk(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        x = args[0]
-        chunks = args[1] if len(args) > 1 else kwargs.get("chunks")
-        dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)
-        if not isinstance(chunks, int) or not isinstance(dim, int):
-            return None
-        return self._split(x, [part.shape[dim] for part in torch.chunk(self.values[x], chunks, dim)], dim)
-
-    def _rewrite_split(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        x = args[0]
-        sizes = args[1] if len(args) > 1 else kwargs.get("split_size", kwargs.get("split_size_or_sections"))
-        dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)
-        if not isinstance(dim, int):
-            return None
-        return self._split(x, [part.shape[dim] for part in torch.split(self.values[x], self._real(sizes), dim)], dim)
-
-    def _split(self, x: fx.Node, sizes: list[int], dim: int) -> fx.Node:
-        return self._emit("split", (x, tuple(sizes), dim % self.values[x].dim()))
-
-    def _rewrite_getattr(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        return self._emit("size", (args[0],)) if args[1] == "shape" else None
-
-    def _rewrite_getitem(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        """Turns slices of tensors into ``narrow``; items of tuples and sizes stay as they are."""
-        x, index = args
-        value = self.values.get(x) if isinstance(x, fx.Node) else None
-        if not isinstance(value, Tensor):
-            return self._emit("getitem", (x, index)) if isinstance(index, int) else None
-        parts = index if isinstance(index, tuple) else (index,)
-        if Ellipsis in parts:
-            at, given = parts.index(Ellipsis), sum(part is not None for part in parts) - 1
-            parts = (*parts[:at], *[slice(None)] * (value.dim() - given), *parts[at + 1 :])
-        if not all(isinstance(part, slice) and part.step in (None, 1) for part in parts):
-            return self._emit("getitem", (x, parts))
-        narrowed: fx.Node = x
-        for axis, part in enumerate(parts):
-            start, stop, _ = slice(self._real(part.start), self._real(part.stop)).indices(value.shape[axis])
-            if (start, stop) != (0, value.shape[axis]):
-                narrowed = self._emit("narrow", (narrowed, axis, start, stop - start))
-        return narrowed
-
-    def _rewrite_conv2d(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
-        if weight is None or (bias is None and given.get("bias") is not None):
-            return None
-        height, width = weight.shape[2:]
-        groups = given.get("groups", 1)
-        conv = nn.Conv2d(
-            weight.shape[1] * groups, weight.shape[0], (height, width), given.get("stride", 1),
-            given.get("padding", 0), given.get("dilation", 1), groups, bias is not None, device="meta",
-        )  # fmt: skip
-        return self._layer(_with_weights(conv, weight, bias), given["input"], str(given["weight"].target))
-
-    def _rewrite_linear(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        given = {**dict(zip(("input", "weight", "bias"), args, strict=False)), **kwargs}
-        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
-        if weight is None or (bias is None and given.get("bias") is not None):
-            return None
-        linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-        return self._layer(_with_weights(linear, weight, bias), given["input"], str(given["weight"].target))
-
-    def _rewrite_batch_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        mean, variance = self._stored(given.get("running_mean")), self._stored(given.get("running_var"))
-        if given.get("training") or mean is None or variance is None:
-            return None
-        scale = torch.rsqrt(variance.double() + given.get("eps", 1e-5))
-        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
-        scale = scale if weight is None else scale * weight.double()
-        shift = -mean.double() * scale + (0 if bias is None else bias.double())
-        affine = ChannelAffine(scale.to(mean), shift.to(mean))
-        return self._layer(affine, given["input"], str(given["running_mean"].target))
-
-    def _rewrite_prelu(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        weight = args[1] if len(args) > 1 else kwargs["weight"]
-        slope = self._stored(weight)
-        if slope is None:
-            return None
-        if slope.numel() == 1:
-            return self._emit("leaky_relu", (args[0], float(slope)))
-        return self._layer(ChannelPReLU(slope.clone()), args[0], str(weight.target))
-
-    def _stored(self, node: Any) -> Tensor | None:
-        value = self.values[node] if isinstance(node, fx.Node) and node.op == "get_attr" else None
-        return value if isinstance(value, Tensor) else None
-
 
 def _let_relu_overwrite(graph: fx.Graph, root: nn.Module) -> None:
     """Lets ReLUs overwrite their input where nothing else reads it and no gradient needs it."""
@@ -434,23 +256,11 @@ def _let_relu_overwrite(graph: fx.Graph, root: nn.Module) -> None:
             node.kwargs = {"inplace": True}
 
 
-def _with_weights(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-    return layer
-
-
 def _attribute(root: nn.Module, path: str) -> Any:
     value: Any = root
     for part in path.split("."):
         value = getattr(value, part)
     return value
-
-
-def _dims(rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    given = rest or (kwargs.get("dims", kwargs.get("size")),)
-    return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
 
 
 def _flat(value: Any) -> list[Any]:
