@@ -70,6 +70,16 @@ class ModuleRecord(Record):
     select_f1: float = Field(description="F1 of its class in the composed model, on select")
 
 
+class SensitivityRecord(Record):
+    """How much one layer can lose, as the splitter measured it; tied layers are one record."""
+
+    layer: str = Field(description="The layer's name, or the names of tied layers")
+    kept_shares: list[float] = Field(description="Shares of its kernels that modules kept, all other layers whole")
+    select_accuracy: list[float] = Field(description="Composed accuracy on select at each of these shares")
+    sensitive: bool = Field(description="Whether the splitter takes it for sensitive")
+    start_shares: list[float] = Field(description="Shares of active genes that the search starts with")
+
+
 class StageRecord(Record):
     """One stage of a cell's work."""
 
@@ -111,6 +121,9 @@ class Metrics(Record):
     base_model_hash: str | None = _fact("SHA-256 of the base model's weights")
     layers: list[LayerRecord] = Field(default_factory=list, description="Kernel counts per convolution")
     modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")
+    sensitivity: list[SensitivityRecord] = Field(
+        default_factory=list, description="One record per layer, from splitters that measure sensitivity"
+    )
     stages: list[StageRecord] = Field(default_factory=list, description="Time and memory per stage")
     warnings: list[str] = Field(default_factory=list, description="What the user should know")
 

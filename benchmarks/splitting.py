@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
+from pydantic import TypeAdapter
 
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.cells import Cell, SplitterSpec
@@ -18,8 +19,11 @@ from splitters.base import Checkpoint, CheckpointState, SplitResult, SplitTask, 
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.scores import scores_from_tensors
+from splitters.sensitivity import LayerSensitivity
 
-SPLITTING_VERSION = 1
+_SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])
+
+SPLITTING_VERSION = 2
 """Counts the changes, outside the splitters, that alter what a split is given."""
 
 
@@ -117,6 +121,7 @@ def _to_state(result: SplitResult) -> CheckpointState:
         "warnings": list(result.warnings),
         "history": [dict(record) for record in result.history],
         "facts": dict(result.facts),
+        "sensitivity": [asdict(layer) for layer in result.sensitivity],
     }
     return CheckpointState(tensors, values)
 
@@ -136,4 +141,5 @@ def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
         warnings=tuple(values["warnings"]),
         history=tuple(values["history"]),
         facts=values["facts"],
+        sensitivity=_SENSITIVITY.validate_python(values["sensitivity"]),
     )

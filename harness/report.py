@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.records import Row, State
+from harness.curves import sensitivity_view
 from harness.leaderboard import Entry, Leaderboard, better
 from harness.plan import Plan, PlannedCell, Status
 from harness.statistics import Estimate
@@ -231,7 +232,9 @@ def row_view(attempts: Iterable[Row]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
-    for name, value in last.model_dump(mode="json", exclude={"layers", "modules", "traceback", "config"}).items():
+    for name, value in last.model_dump(
+        mode="json", exclude={"layers", "modules", "sensitivity", "traceback", "config"}
+    ).items():
         if value not in (None, [], ""):
             grid.add_row(name, _value_text(name, value))
     parts += [grid, *_details(last)]
@@ -266,4 +269,6 @@ def _details(row: Row) -> list[RenderableType]:
             mean = sum(layer.kept) / max(1, len(layer.kept))
             table.add_row(layer.name, str(layer.kernels), f"{mean:.1f}", str(layer.union_kept))
         parts += [Text("layers", style="bold"), table]
+    if row.sensitivity:
+        parts += [Text("sensitivity (composed accuracy on select, %)", style="bold"), sensitivity_view(row)]
     return parts

@@ -26,7 +26,7 @@ _LOCAL_READERS = os.cpu_count() or 4
 _REMOTE_READERS = 32
 """Threads that read. Remote stores answer late; local files cost the processor only."""
 
-_DETAILS = ("layers", "modules", "stages", "traceback")
+_DETAILS = ("layers", "modules", "sensitivity", "stages", "traceback")
 """Columns that summaries leave out."""
 
 _NULLABLE = frozenset(field.name for field in ROW_SCHEMA if field.nullable)
@@ -70,7 +70,7 @@ class StoreContents:
         return set(self.table.column("cell_id").to_pylist())
 
     def latest(self) -> list[Row]:
-        """Returns the attempt that counts of each cell, without layers, modules, stages and traceback.
+        """Returns the attempt that counts of each cell, without ``_DETAILS``.
 
         A final attempt (``ok`` or ``skipped``) counts before all others; of several, the newest does.
         """

@@ -18,6 +18,7 @@ from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.registry import Registry
 from splitters.scores import Scores
+from splitters.sensitivity import LayerSensitivity
 from splitters.settings import Settings
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -152,6 +153,7 @@ class SplitResult:
         history: One mapping of finite numbers per recorded state (``step``, ``seconds``, ``accuracy`` on select,
             ``kernel_retention``, and what else the splitter reports).
         facts: Further finite numbers about the whole split.
+        sensitivity: One entry per layer, in order, from splitters that ask how much a layer can lose.
     """
 
     masks: KernelMasks
@@ -160,6 +162,7 @@ class SplitResult:
     warnings: tuple[str, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
+    sensitivity: tuple[LayerSensitivity, ...] = ()
 
 
 class Splitter(ABC, Generic[SettingsT]):

@@ -11,7 +11,7 @@ from benchmarks.datasets import check_dataset
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.models import check_model
 from benchmarks.preparation import Prepared, Stages, prepare
-from benchmarks.records import LayerRecord, Metrics, ModuleRecord
+from benchmarks.records import LayerRecord, Metrics, ModuleRecord, SensitivityRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.splitting import FinishedSplit, split_once
 from splitters.base import SplitResult, make_splitter
@@ -140,6 +140,16 @@ def _circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
     roles = prepared.roles
     return {
         "met_tolerance": split.result.met_tolerance,
+        "sensitivity": [
+            SensitivityRecord(
+                layer=layer.layer,
+                kept_shares=list(layer.kept_shares),
+                select_accuracy=list(layer.accuracy),
+                sensitive=layer.sensitive,
+                start_shares=list(layer.start_shares),
+            )
+            for layer in split.result.sensitivity
+        ],
         "split_seconds": split.seconds,
         "train_images": len(roles.train),
         "select_images": len(roles.select),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +17,8 @@ from splitters.data import ImageSet
 from splitters.evaluation import accuracy, composed_answers
 from splitters.layout import ChannelLayout
 from splitters.masks import repair
+from splitters.sensitivity import LayerSensitivity
 
-_FACT = "sensitivity"
 _SLACK = 1e-9
 """Absorbs the rounding of differences between accuracies, which are ratios of counts."""
 
@@ -38,27 +38,6 @@ class SensitivityCurves:
     shares: tuple[float, ...]
     accuracy: Float64[Tensor, "layer share"]
     base_accuracy: float
-
-    def facts(self) -> dict[str, float]:
-        """Returns the curves as numbers by name: ``sensitivity/<layer>/<share>``, and ``sensitivity/base``."""
-        found = {
-            f"{_FACT}/{name}/{share:g}": float(self.accuracy[row, column])
-            for row, name in enumerate(self.names)
-            for column, share in enumerate(self.shares)
-        }
-        return {f"{_FACT}/base": self.base_accuracy, **found}
-
-    @classmethod
-    def from_facts(cls, facts: Mapping[str, float]) -> SensitivityCurves | None:
-        """Rebuilds curves from the facts of a ``SplitResult``; None if they hold none."""
-        if f"{_FACT}/base" not in facts:
-            return None
-        points = [key.split("/") for key in facts if key.startswith(f"{_FACT}/") and key.count("/") == 2]
-        names = tuple(dict.fromkeys(name for _, name, _ in points))
-        shares = tuple(dict.fromkeys(share for _, _, share in points))
-        rows = [[facts[f"{_FACT}/{name}/{share}"] for share in shares] for name in names]
-        table = torch.tensor(rows, dtype=torch.float64).reshape(len(names), len(shares))
-        return cls(names, tuple(map(float, shares)), table, facts[f"{_FACT}/base"])
 
     def level_from(self, tolerance: float) -> Float64[Tensor, " layer"]:
         """Returns the lowest share from which on each curve stays within the tolerance of the base model's accuracy.
@@ -174,6 +153,24 @@ def _required(level: Tensor | None) -> Tensor:
     if level is None:
         raise ValueError("without curves, the sensitive layers and both lists of shares must be given")
     return level
+
+
+def layer_sensitivities(
+    layout: ChannelLayout, curves: SensitivityCurves | None, shares: StartShares | None
+) -> tuple[LayerSensitivity, ...]:
+    """Returns curves and choices as part of a result: one entry per channel group, none without choices."""
+    if shares is None:
+        return ()
+    return tuple(
+        LayerSensitivity(
+            layer=name,
+            kept_shares=curves.shares if curves else (),
+            accuracy=tuple(curves.accuracy[row].tolist()) if curves else (),
+            sensitive=shares.sensitive[row],
+            start_shares=shares.shares[row],
+        )
+        for row, name in enumerate(curve_names(layout))
+    )
 
 
 def curve_names(layout: ChannelLayout) -> tuple[str, ...]:

@@ -33,7 +33,14 @@ from splitters.cnnsplitter.genetic import (
 from splitters.cnnsplitter.limits import stage_limits
 from splitters.cnnsplitter.merging import Compositions, Merger
 from splitters.cnnsplitter.population import random_population, start_population
-from splitters.cnnsplitter.sensitivity import SensitivityCurves, StartShares, curve_names, measure_curves, start_shares
+from splitters.cnnsplitter.sensitivity import (
+    SensitivityCurves,
+    StartShares,
+    curve_names,
+    layer_sensitivities,
+    measure_curves,
+    start_shares,
+)
 from splitters.cnnsplitter.settings import CNNSplitterSettings
 from splitters.cnnsplitter.shared_forward import SharedForward
 from splitters.cnnsplitter.state import SearchState, Streams
@@ -151,19 +158,13 @@ class _Search:
             "candidates_run": float(self.evaluator.evaluated),
             "peak_activation_bytes": float(self.forward.peak_bytes),
         }
-        if self.shares is not None:
-            names = curve_names(self.graph.layout)
-            facts.update(
-                {f"sensitive/{name}": float(kind) for name, kind in zip(names, self.shares.sensitive, strict=True)}
-            )
-        if self.curves is not None:
-            facts.update(self.curves.facts())
         return SplitResult(
             masks=masks,
             scores=self.calibration.scores(logits),
             warnings=self.importance.warnings,
             history=tuple(self.state.history),
             facts=facts,
+            sensitivity=layer_sensitivities(self.graph.layout, self.curves, self.shares),
         )
 
     # Before the first generation

@@ -115,3 +115,17 @@ def test_a_wrong_name_is_refused_before_anything_runs() -> None:
     wrong = cell().model_copy(update={"splitter": SplitterSpec(name="gradspliter")})
     with pytest.raises(ConfigurationError, match="Did you mean 'gradsplitter'"):
         SCENARIOS.get("modularization")().check(wrong)
+
+
+def test_sensitivity_curves_are_kept_and_found_again(cache: Path) -> None:
+    settings = {
+        "population": 4, "parents": 2, "elites": 1, "generations": 1, "genes": 2, "min_kept": 2, "max_kept": 4,
+        "curve_shares": [0.5, 1.0],
+    }  # fmt: skip
+    made, found = (measure(cell("cnnsplitter", **settings), cache) for _ in range(2))
+    assert [stage.reused for stage in found.stages if stage.name == "split"] == [True]
+    assert found.sensitivity == made.sensitivity
+    assert [curve.kept_shares for curve in made.sensitivity] == [[0.5, 1.0]] * 9, "12 convolutions, 3 pairs are tied"
+    assert {curve.select_accuracy[1] for curve in made.sensitivity} == {made.select_base_accuracy}
+    assert all(curve.start_shares for curve in made.sensitivity)
+    assert measure(cell("full"), cache).sensitivity == []

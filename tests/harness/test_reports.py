@@ -9,7 +9,7 @@ import pytest
 from conftest import toy_item, toy_row
 from rich.console import Console, RenderableType
 
-from benchmarks.records import ModuleRecord, Row, State
+from benchmarks.records import ModuleRecord, Row, SensitivityRecord, State
 from harness.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
@@ -138,3 +138,17 @@ def test_a_narrow_terminal_loses_columns_but_no_figures(width: int) -> None:
         assert part in text
     assert ("split ↓" in text) == (width >= 80)
     assert ("FLOPs ↓" in text) == (width >= 100)
+
+
+def test_a_row_draws_its_sensitivity_curves() -> None:
+    curves = [
+        SensitivityRecord(
+            layer="first", kept_shares=[0.2, 0.6], select_accuracy=[0.1, 0.96], sensitive=True, start_shares=[0.7, 0.8]
+        ),
+        SensitivityRecord(layer="given", kept_shares=[], select_accuracy=[], sensitive=False, start_shares=[0.4]),
+    ]
+    text = plain(row_view([toy_row().model_copy(update={"sensitivity": curves})]))
+    lines = [line.split() for line in text.splitlines()]
+    assert ["layer", "sensitive", "starts", "with", "curve", "0.2", "0.6"] in lines
+    assert ["first", "yes", "0.7", "0.8", "▁█", "10.0", "96.0"] in lines
+    assert ["given", "no", "0.4", "–", "–"] in lines

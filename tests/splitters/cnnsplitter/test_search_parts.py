@@ -15,7 +15,7 @@ from splitters.cnnsplitter.limits import stage_limits, stage_thresholds
 from splitters.cnnsplitter.merging import Compositions
 from splitters.cnnsplitter.population import random_population, start_population
 from splitters.cnnsplitter.presets import PRESETS
-from splitters.cnnsplitter.sensitivity import SensitivityCurves, start_shares
+from splitters.cnnsplitter.sensitivity import SensitivityCurves, curve_names, layer_sensitivities, start_shares
 from splitters.cnnsplitter.settings import CNNSplitterSettings
 from splitters.errors import ConfigurationError, DataError
 from splitters.evaluation import module_logits
@@ -180,13 +180,23 @@ def test_choices_that_are_given_win_over_the_curves():
     assert found.shares == ((0.2, 0.3), (0.7,))
 
 
-def test_curves_can_be_read_back_from_facts():
+def test_a_result_holds_the_curves_and_what_follows_from_them():
     curves = curves_of([0.1, 0.3, 0.88, 0.9], [0.88, 0.9, 0.9, 0.9])
-    again = SensitivityCurves.from_facts({"accuracy": 0.5, **curves.facts()})
-    assert again is not None
-    assert (again.names, again.shares, again.base_accuracy) == (curves.names, curves.shares, curves.base_accuracy)
-    assert torch.equal(again.accuracy, curves.accuracy)
-    assert SensitivityCurves.from_facts({"accuracy": 0.5}) is None
+    layout = layout_of(4, 4)
+    chosen = start_shares(
+        layout, curves, tolerance=0.05, sensitive_from=None, margin=0.0,
+        sensitive_layers=None, sensitive_shares=None, other_shares=None,
+    )  # fmt: skip
+    first, second = layer_sensitivities(layout, curves, chosen)
+    assert first.layer == curve_names(layout)[0]
+    assert first.kept_shares == curves.shares
+    assert first.accuracy == pytest.approx((0.1, 0.3, 0.88, 0.9))
+    assert (first.sensitive, second.sensitive) == (True, False)
+    assert (first.start_shares, second.start_shares) == chosen.shares
+
+
+def test_a_search_that_starts_at_random_knows_no_sensitivity():
+    assert layer_sensitivities(layout_of(4), None, None) == ()
 
 
 def test_a_preset_takes_the_place_of_defaults_and_given_settings_win():
