@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field
+from typing_extensions import Self
 
 from splitters.settings import Settings
 
@@ -122,6 +123,12 @@ class Cell(Settings):
     def cell_id(self) -> str:
         """SHA-256, in hex, of the canonical JSON of everything that determines the result."""
         return content_hash({"format": CELL_FORMAT, **self.model_dump(mode="json")})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Returns a copy, with an identity of its own; see ``pydantic.BaseModel.model_copy``."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("cell_id", None)
+        return copy
 
     @property
     def label(self) -> str:

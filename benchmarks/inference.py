@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
+from splitters.evaluation import accuracy, network_logits
 
 
 def predict_logits(model: nn.Module, images: ImageSet, batch_size: int = 256) -> Float[Tensor, "sample n_classes"]:
@@ -20,14 +21,14 @@ def predict_logits(model: nn.Module, images: ImageSet, batch_size: int = 256) ->
         images: At least one image, on any device.
         batch_size: Images per forward pass.
     """
-    with evaluating(model), torch.no_grad():
-        return torch.cat([model(batch) for batch in images.to(_device_of(model)).batches(batch_size)])
+    with evaluating(model):
+        return network_logits(model, images.to(_device_of(model)), batch_size=batch_size)
 
 
 def evaluate_accuracy(model: nn.Module, images: ImageSet, batch_size: int = 256) -> float:
     """Returns the share of images whose highest logit is their label's, in [0, 1]."""
-    predicted = predict_logits(model, images, batch_size).argmax(dim=1)
-    return float((predicted == images.labels.to(predicted.device)).double().mean())
+    answers = predict_logits(model, images, batch_size).argmax(dim=1)
+    return accuracy(answers, images.labels.to(answers.device))
 
 
 def _device_of(model: nn.Module) -> torch.device:

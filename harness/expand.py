@@ -52,9 +52,7 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
 
 
 def _with_seed(item: SuiteCell, seed: int) -> SuiteCell:
-    # Not model_copy, which would copy the cached identity too.
-    fields = {name: getattr(item.cell, name) for name in Cell.model_fields}
-    return SuiteCell(Cell(**{**fields, "seed": seed}), item.label)
+    return SuiteCell(item.cell.model_copy(update={"seed": seed}), item.label)
 
 
 def _check_names(suite: Suite) -> None:

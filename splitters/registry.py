@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from splitters.errors import ConfigurationError, UnknownNameError
@@ -62,21 +63,19 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         """Yields the known names, sorted."""
-        yield from sorted({*self._entries, *self._homes, *self._entry_point_names()})
+        yield from sorted({*self._entries, *self._homes, *self._offered})
 
     def __contains__(self, name: object) -> bool:
         """Says whether ``name`` is known."""
-        return name in set(self)
+        return name in self._entries or name in self._homes or name in self._offered
 
-    def _entry_point_names(self) -> set[str]:
-        return {point.name for point in entry_points(group=self._group)} if self._group else set()
+    @cached_property
+    def _offered(self) -> Mapping[str, EntryPoint]:
+        # Read once: a look through all installed packages takes as long as planning a hundred cells.
+        return {point.name: point for point in entry_points(group=self._group)} if self._group else {}
 
     def _load(self, name: str) -> None:
         if name in self._homes:
             importlib.import_module(self._homes[name])
-        elif self._group is not None:
-            self._load_entry_point(name, self._group)
-
-    def _load_entry_point(self, name: str, group: str) -> None:
-        for point in entry_points(group=group, name=name):
-            self._entries.setdefault(name, point.load())
+        elif name in self._offered:
+            self._entries.setdefault(name, self._offered[name].load())

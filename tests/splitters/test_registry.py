@@ -58,8 +58,8 @@ def test_modules_are_imported_when_their_name_is_asked_for(tmp_path, monkeypatch
 def test_installed_packages_offer_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("offered", "collections:OrderedDict", "splitbench.words")
 
-    def found(*, group: str, name: str | None = None) -> list[EntryPoint]:
-        return [point] if group == point.group and name in (None, point.name) else []
+    def found(*, group: str) -> list[EntryPoint]:
+        return [point] if group == point.group else []
 
     monkeypatch.setattr(registry_module, "entry_points", found)
     names: Registry[object] = Registry("word", entry_point_group="splitbench.words")

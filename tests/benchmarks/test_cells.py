@@ -1,0 +1,32 @@
+"""A cell's identity."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, content_hash
+
+
+def cell(seed: int = 0) -> Cell:
+    return Cell(
+        splitter=SplitterSpec(name="full"),
+        model=ModelSpec(name="simcnn"),
+        dataset=DatasetSpec(name="digits"),
+        seed=seed,
+    )
+
+
+def test_equal_cells_have_one_identity_and_a_changed_copy_has_another() -> None:
+    first = cell()
+    assert first.cell_id == cell().cell_id == Cell.model_validate_json(first.model_dump_json()).cell_id
+    assert first.model_copy().cell_id == first.cell_id
+    assert first.model_copy(update={"seed": 1}).cell_id == cell(seed=1).cell_id != first.cell_id
+
+
+def test_a_hash_is_that_of_canonical_json() -> None:
+    assert content_hash({"b": [1, 2.5], "a": "ä"}) == hashlib.sha256(rb'{"a":"\u00e4","b":[1,2.5]}').hexdigest()
+    assert content_hash({"a": "ä", "b": [1, 2.5]}) == content_hash({"b": [1, 2.5], "a": "ä"})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        content_hash({"a": float("nan")})
