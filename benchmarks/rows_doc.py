@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import get_args
 
 import pyarrow as pa
 from pydantic import BaseModel
 
-from benchmarks.records import (
-    ROW_FORMAT,
-    LayerRecord,
-    Metrics,
-    ModuleRecord,
-    Provenance,
-    Row,
-    StageRecord,
-    State,
-    arrow_schema,
-)
+from benchmarks.records import ROW_FORMAT, Metrics, Provenance, Row, State, arrow_schema
 
 _INTRODUCTION = f"""\
 # Rows
 
 Every attempt at a cell writes one row, in a Parquet file of its own, which never changes:
-`rows/scenario=S/dataset=D/<cell>-<attempt>.parquet`. This page is made from `benchmarks/records.py`
+`rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet`. This page is made from `benchmarks/records.py`
 (`python -m benchmarks.rows_doc > docs/rows.md`). Row format: {ROW_FORMAT}.
 
-To read them elsewhere: `pyarrow.dataset.dataset("results/quick/rows", partitioning="hive").to_table()`, or
-`pandas.read_parquet("results/quick/rows", partitioning=None)`. `scenario` and `dataset` stand in the files too, so a
-file says everything wherever it lies.
+To read them elsewhere: `pandas.read_parquet("results/quick/rows")`, `pyarrow.parquet.read_table("results/quick/rows")`,
+or any other reader of hive partitions. `scenario` and `dataset` stand in the files too, so a file says everything
+wherever it lies; the folders' names let readers pass over what they do not need.
 
 Fractions lie in [0, 1]. `↑` marks numbers that are better when higher, `↓` when lower. NaN and infinity are
 failures, never values. States: {", ".join(f"`{state.value}`" for state in State)}.
@@ -43,11 +34,17 @@ def rows_markdown() -> str:
         ("Identity and end", Row, own),
         ("Where it came from", Provenance, list(Provenance.model_fields)),
         ("What was measured", Metrics, list(Metrics.model_fields)),
-        ("One entry of `layers`", LayerRecord, list(LayerRecord.model_fields)),
-        ("One entry of `modules`", ModuleRecord, list(ModuleRecord.model_fields)),
-        ("One entry of `stages`", StageRecord, list(StageRecord.model_fields)),
+        *((f"One entry of `{name}`", record, list(record.model_fields)) for name, record in _records()),
     ]
     return "\n".join([_INTRODUCTION, *("\n".join(_section(*section)) for section in sections)])
+
+
+def _records() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yields the columns that hold lists of records, and their records."""
+    for name, field in Row.model_fields.items():
+        for part in get_args(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield name, part
 
 
 def _section(title: str, model: type[BaseModel], names: list[str]) -> Iterator[str]:

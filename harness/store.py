@@ -99,8 +99,8 @@ def _rows(table: pa.Table) -> list[Row]:
 class ResultStore:
     """A results folder.
 
-    Rows lie in ``rows/scenario=S/dataset=D/<cell>-<attempt>.parquet``. Several processes may write at once: no two
-    attempts share a file, and no file ever changes.
+    Rows lie in ``rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet``. Several processes may write at once: no
+    two attempts share a file, and no file ever changes.
 
     Args:
         location: A local path or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
@@ -122,7 +122,7 @@ class ResultStore:
         Raises:
             OSError: If the store cannot be written to.
         """
-        folder = f"{self._root}/rows/scenario={quote(row.scenario, safe='')}/dataset={quote(row.dataset, safe='')}"
+        folder = f"{self._root}/rows/in_scenario={_name(row.scenario)}/in_dataset={_name(row.dataset)}"
         name = f"{row.cell_id[:16]}-{row.attempt_id}.parquet"
         data = encode_row(row)
         if self._is_local:
@@ -231,6 +231,11 @@ class ResultStore:
         with self._fs.open_input_file(f"{path}.reason.txt") as stream:
             reason: str = stream.read().decode(errors="replace")
             return reason
+
+
+def _name(value: str) -> str:
+    """Returns a value as the end of a partition's name."""
+    return quote(value, safe="")
 
 
 def _open(location: str) -> tuple[fs.FileSystem, str]:
