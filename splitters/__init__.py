@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from splitters.errors import SplitbenchError
     from splitters.graph import ChannelGraph
     from splitters.masks import KernelMasks
+    from splitters.model_file import load_model
     from splitters.module import Module, ModuleInfo, extract_modules
-    from splitters.reuse import ComposedModel
+    from splitters.patching import PatchedModel, patch
+    from splitters.reuse import ComposedModel, compose
 
 __all__ = [
     "SPLITTERS",
@@ -37,13 +39,17 @@ __all__ = [
     "Module",
     "ModuleInfo",
     "Normalisation",
+    "PatchedModel",
     "Progress",
     "SplitResult",
     "SplitTask",
     "SplitbenchError",
     "Splitter",
+    "compose",
     "extract_modules",
+    "load_model",
     "make_splitter",
+    "patch",
 ]
 
 _HOMES = {
@@ -56,7 +62,9 @@ _HOMES = {
     "splitters.graph": ("ChannelGraph",),
     "splitters.masks": ("KernelMasks",),
     "splitters.module": ("Module", "ModuleInfo", "extract_modules"),
-    "splitters.reuse": ("ComposedModel",),
+    "splitters.model_file": ("load_model",),
+    "splitters.patching": ("PatchedModel", "patch"),
+    "splitters.reuse": ("ComposedModel", "compose"),
 }  # fmt: skip
 
 

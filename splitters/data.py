@@ -12,7 +12,7 @@ from torch import Tensor
 from splitters.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Normalisation:
     """The mean and standard deviation, per image channel, of values in [0, 1].
 

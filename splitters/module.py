@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from jaxtyping import Float
-from pydantic import Field, ValidationError
-from safetensors.torch import save as to_safetensors
+from pydantic import Field, model_validator
 from torch import Tensor, fx, nn
+from typing_extensions import Self
 
 from splitters.base import SplitResult
 from splitters.cost import Cost, network_cost
@@ -20,15 +18,15 @@ from splitters.data import IMAGENET, Normalisation
 from splitters.errors import ModuleFileError
 from splitters.extraction import extract_network
 from splitters.graph import ChannelGraph
+from splitters.input_form import InputForm
 from splitters.network_format import NodeDescription, build_network, describe_network
 from splitters.scores import HeadScore, LogitScore, ModuleScore, ScaledLogitScore
 from splitters.settings import Settings
+from splitters.tensor_file import FileHeader, read_tensor_file, write_tensor_file
 
 FORMAT = "splitbench.module"
 FORMAT_VERSION = 1
 """Readers take this version and older ones, and refuse newer ones."""
-
-_HEADER = "splitbench"
 
 
 class NormalisationInfo(Settings):
@@ -69,18 +67,35 @@ class ModuleInfo(Settings):
     metrics: dict[str, float] = Field(default_factory=dict)
     licence: str | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not 0 <= self.class_index < len(self.class_names):
+            raise ValueError(f"class {self.class_index} is not among {len(self.class_names)} classes")
+        if self.class_names[self.class_index] != self.class_name:
+            raise ValueError(
+                f"class {self.class_index} is {self.class_names[self.class_index]!r}, not {self.class_name!r}"
+            )
+        channels = {len(self.normalisation.mean), len(self.normalisation.std)}
+        if channels != {self.input_shape[0]}:
+            raise ValueError(f"images have {self.input_shape[0]} channels, their normalisation {sorted(channels)}")
+        return self
+
 
 class _ScoreDescription(Settings):
     kind: str
     settings: dict[str, int] = Field(default_factory=dict)
 
 
-class _Header(Settings):
-    format: str
-    format_version: int
+class ModuleDescription(Settings):
+    """A module as data, its tensors apart."""
+
     info: ModuleInfo
     score: _ScoreDescription
     nodes: list[NodeDescription]
+
+
+class _Header(FileHeader, ModuleDescription):
+    """The header of a module's file."""
 
 
 class Module(nn.Module):
@@ -108,6 +123,11 @@ class Module(nn.Module):
         """How bytes become the module's input."""
         return Normalisation(self.info.normalisation.mean, self.info.normalisation.std)
 
+    @property
+    def input_form(self) -> InputForm:
+        """What the module's images look like."""
+        return InputForm(self.info.input_shape, self.normalisation)
+
     def cost(self) -> Cost:
         """Returns the module's cost for one image, its head included."""
         return network_cost(self, self.info.input_shape)
@@ -118,13 +138,9 @@ class Module(nn.Module):
         Raises:
             ModuleFileError: If the network uses an operation that module files do not know; nothing is written.
         """
-        nodes, tensors = describe_network(self.network)
-        described = _ScoreDescription(kind=self.score.kind, settings=self.score.describe())
-        header = _Header(format=FORMAT, format_version=FORMAT_VERSION, info=self.info, score=described, nodes=nodes)
-        stored = {f"network.{name}": tensor for name, tensor in tensors.items()}
-        stored.update({f"score.{name}": tensor for name, tensor in self.score.state_dict().items()})
-        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in stored.items()}
-        Path(path).write_bytes(to_safetensors(plain, metadata={_HEADER: header.model_dump_json()}))
+        described, tensors = self.describe()
+        header = _Header(format=FORMAT, format_version=FORMAT_VERSION, **dict(described))
+        write_tensor_file(path, header, tensors)
 
     @classmethod
     def load(cls, path: Path | str) -> Module:
@@ -133,15 +149,40 @@ class Module(nn.Module):
         Raises:
             ModuleFileError: If the file is absent, damaged, not a module, or of a newer format.
         """
-        path = Path(path)
-        header, tensors = _read(path)
+        header, tensors = read_tensor_file(path, _Header, form=FORMAT, newest=FORMAT_VERSION)
+        return cls.rebuild(header, tensors, where=str(path))
+
+    def describe(self) -> tuple[ModuleDescription, dict[str, Tensor]]:
+        """Returns the module as data, and its tensors by name.
+
+        Raises:
+            ModuleFileError: If the network uses an operation that files do not know.
+        """
+        nodes, tensors = describe_network(self.network)
+        score = _ScoreDescription(kind=self.score.kind, settings=self.score.describe())
+        stored = {f"network.{name}": tensor for name, tensor in tensors.items()}
+        stored.update({f"score.{name}": tensor for name, tensor in self.score.state_dict().items()})
+        return ModuleDescription(info=self.info, score=score, nodes=nodes), stored
+
+    @classmethod
+    def rebuild(cls, described: ModuleDescription, tensors: Mapping[str, Tensor], *, where: str) -> Module:
+        """Builds a module from what ``describe`` returned.
+
+        Args:
+            described: The module as data.
+            tensors: Its tensors by name.
+            where: The file that holds it, for messages.
+
+        Raises:
+            ModuleFileError: If the parts do not fit each other.
+        """
         try:
-            network = build_network(header.nodes, _under(tensors, "network."))
-            score = _build_score(header.score, _under(tensors, "score."))
-            _rehearse(network, score, header.info)
+            network = build_network(described.nodes, under(tensors, "network."))
+            score = _build_score(described.score, under(tensors, "score."))
+            _rehearse(network, score, described.info)
         except (ModuleFileError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
-            raise ModuleFileError(f"{path}: the network cannot be rebuilt: {error}") from error
-        return cls(network, score, header.info)
+            raise ModuleFileError(f"{where}: the network cannot be rebuilt: {error}") from error
+        return cls(network, score, described.info)
 
 
 def extract_modules(
@@ -199,44 +240,6 @@ def _rehearse(network: fx.GraphModule, score: ModuleScore, info: ModuleInfo) -> 
         raise ModuleFileError("it does not return one score for one image.")
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors whose names begin so, without that beginning."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            header = _read_header(path, metadata)
-            # Cloned, for torch's own alignment: sums over unaligned memory may differ in the last bit.
-            return header, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise ModuleFileError(f"{path}: there is no such file.") from None
-    except OSError as error:
-        raise ModuleFileError(f"{path}: the file cannot be read ({error}).") from error
-    except safetensors.SafetensorError as error:
-        raise ModuleFileError(f"{path}: the file is truncated or is no safetensors file ({error}).") from error
-
-
-def _read_header(path: Path, metadata: Mapping[str, str]) -> _Header:
-    if _HEADER not in metadata:
-        raise ModuleFileError(f"{path}: a safetensors file, but not a Splitbench module: it has no {_HEADER!r} header.")
-    try:
-        raw = json.loads(metadata[_HEADER])
-        found, version = raw["format"], raw["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModuleFileError(f"{path}: the header is damaged ({error!r}).") from error
-    if found != FORMAT:
-        raise ModuleFileError(f"{path}: holds a {found!r}, not a {FORMAT!r}.")
-    if type(version) is not int or version < 1:
-        raise ModuleFileError(f"{path}: the header is damaged (format_version is {version!r}, not a number from 1 on).")
-    if version > FORMAT_VERSION:
-        raise ModuleFileError(
-            f"{path}: written in format version {version}; this Splitbench reads up to {FORMAT_VERSION}. Upgrade it."
-        )
-    try:
-        return _Header.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ModuleFileError(f"{path}: the header is damaged ({place}: {first['msg']}).") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,49 +13,99 @@ from torch import Tensor, nn
 from splitters.cost import Cost
 from splitters.errors import ConfigurationError
 from splitters.evaluation import composed_answers
+from splitters.input_form import InputAdapter, InputForm
 from splitters.module import Module
 
 
-class ComposedModel(nn.Module):
+class ReusedModel(nn.Module):
+    """A classifier made of finished parts, which knows its classes' names and what its images look like.
+
+    Args:
+        class_names: The classes, in the order of the scores.
+        input_form: What its images look like.
+    """
+
+    def __init__(self, class_names: tuple[str, ...], input_form: InputForm) -> None:
+        super().__init__()
+        self.class_names = class_names
+        self.input_form = input_form
+
+    @torch.no_grad()
+    def predict(self, images: Float[Tensor, "batch channel height width"]) -> Int64[Tensor, " batch"]:
+        """Returns the index, in ``class_names``, of the highest score; of equal scores, the lowest index.
+
+        Args:
+            images: Normalised images.
+
+        Raises:
+            SplitFailedError: If a score is NaN.
+        """
+        return composed_answers(self(images).T)
+
+    def predict_names(self, images: Float[Tensor, "batch channel height width"]) -> list[str]:
+        """Returns the name of each normalised image's class."""
+        return [self.class_names[index] for index in self.predict(images).tolist()]
+
+    def save(self, path: Path | str) -> None:
+        """Writes the whole model as one safetensors file, which ``load_model`` reads without anything else.
+
+        Raises:
+            ModuleFileError: If a network uses an operation that files do not know; nothing is written.
+        """
+        from splitters.model_file import save_model
+
+        save_model(self, path)
+
+
+class ComposedModel(ReusedModel):
     """Several modules side by side. The modules may come from different base models.
 
     The classes are in the order of the modules' class names as they are given by ``class_names``; the modules' own
-    order plays no part in any answer.
+    order plays no part in any answer. Where modules take images of different forms, the model takes the largest of
+    these forms, and brings images to the others'.
 
     Args:
         modules: One module for each class, in any order.
         class_names: The order of the classes; by default the base model's where all modules share one, else sorted.
 
     Raises:
-        ConfigurationError: If there is no module, a class comes twice, or inputs do not fit each other.
+        ConfigurationError: If there is no module, a class comes twice, or inputs cannot be made to fit each other.
     """
 
     def __init__(self, modules: Sequence[Module], class_names: Sequence[str] | None = None) -> None:
-        super().__init__()
         _check(modules)
         order = tuple(class_names) if class_names is not None else _default_order(modules)
         given = {module.info.class_name: module for module in modules}
         if sorted(order) != sorted(given):
             raise ConfigurationError(f"the modules recognise {sorted(given)}, but the classes are {sorted(order)}.")
-        self.class_names = order
+        form = max(module.input_form for module in modules)
+        for module in modules:
+            form.check_reachable(module.input_form, what=f"the module of {module.info.class_name!r}")
+        super().__init__(order, form)
         self.parts = nn.ModuleList(given[name] for name in order)
+        self.adapters = nn.ModuleList(InputAdapter(form, given[name].input_form) for name in order)
+
+    @property
+    def modules_in_order(self) -> list[Module]:
+        """The modules, in the order of ``class_names``."""
+        return [part for part in self.parts if isinstance(part, Module)]
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
         """Returns the modules' scores of normalised images, in the order of ``class_names``."""
-        return torch.stack([part(images) for part in self.parts], dim=1)
-
-    @torch.no_grad()
-    def predict(self, images: Float[Tensor, "batch channel height width"]) -> Int64[Tensor, " batch"]:
-        """Returns the index, in ``class_names``, of the highest score; of equal scores, the lowest index."""
-        return composed_answers(self(images).T)
+        pairs = zip(self.parts, self.adapters, strict=True)
+        return torch.stack([part(adapter(images)) for part, adapter in pairs], dim=1)
 
     def cost(self) -> Cost:
         """Returns the sum of the modules' costs."""
         total = Cost(0, 0)
-        for part in self.parts:
-            assert isinstance(part, Module)
+        for part in self.modules_in_order:
             total = total + part.cost()
         return total
+
+
+def compose(modules: Sequence[Module], class_names: Sequence[str] | None = None) -> ComposedModel:
+    """Returns a classifier of the modules' classes; see ``ComposedModel``."""
+    return ComposedModel(modules, class_names)
 
 
 def _check(modules: Sequence[Module]) -> None:
@@ -63,12 +114,6 @@ def _check(modules: Sequence[Module]) -> None:
     twice = [name for name, count in Counter(m.info.class_name for m in modules).items() if count > 1]
     if twice:
         raise ConfigurationError(f"each class needs one module, but there are several for {sorted(twice)}.")
-    shapes = {module.info.input_shape for module in modules}
-    if len(shapes) > 1:
-        raise ConfigurationError(f"modules of one composed model need one input shape; these have {sorted(shapes)}.")
-    norms = {(module.info.normalisation.mean, module.info.normalisation.std) for module in modules}
-    if len(norms) > 1:
-        raise ConfigurationError(f"modules of one composed model need one normalisation; these have {sorted(norms)}.")
 
 
 def _default_order(modules: Sequence[Module]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 class ModuleScore(nn.Module, ABC):
     """The score of one module: ``[batch, class]`` logits in, ``[batch]`` scores out; higher means its class."""
 
-    kind: str
+    kind: ClassVar[str]
+    is_probability: ClassVar[bool] = False
+    """Whether scores lie in [0, 1] and mean a probability."""
 
     @abstractmethod
     def describe(self) -> dict[str, int]:
@@ -83,6 +86,7 @@ class HeadScore(ModuleScore):
     """
 
     kind = "head"
+    is_probability = True
     hidden_weight: Tensor
     hidden_bias: Tensor
     output_weight: Tensor

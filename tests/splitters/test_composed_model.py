@@ -75,14 +75,25 @@ def test_its_cost_is_the_sum() -> None:
     [
         ([], "at least one module"),
         (_modules("a", "b") + _modules("b", seed=1), "there are several for ['b']"),
-        (_modules("a") + _modules("b", size=10), "need one input shape"),
-        (_modules("a") + _modules("b", normalisation=Normalisation((0.5,) * 3, (0.5,) * 3)), "need one normalisation"),
     ],
 )
 def test_what_does_not_fit_is_refused(modules: list[Module], message: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         ComposedModel(modules)
     assert message in str(error.value)
+
+
+def test_modules_of_other_sizes_and_normalisations_see_the_same_pictures() -> None:
+    other = Normalisation((0.5,) * 3, (0.25,) * 3)
+    (small,), (large,) = _modules("a"), _modules("b", size=16, normalisation=other)
+    composed = ComposedModel([small, large])
+    assert composed.input_form == large.input_form
+    # Images of one colour are the same at any size.
+    bytes_ = torch.tensor([[10, 200, 90], [0, 255, 31]], dtype=torch.uint8).view(2, 3, 1, 1)
+    scores = composed(other(bytes_.expand(-1, -1, 16, 16)))
+    assert torch.allclose(scores[:, 0], small(IMAGENET(bytes_.expand(-1, -1, 8, 8))), atol=1e-5)
+    assert torch.equal(scores[:, 1], large(other(bytes_.expand(-1, -1, 16, 16))))
+    assert torch.equal(ComposedModel([large, small])(_BATCH), ComposedModel([small, large])(_BATCH))
 
 
 @pytest.mark.parametrize("names", [("a",), ("a", "c"), ("a", "b", "c"), ("a", "a", "b")])

@@ -1,0 +1,36 @@
+"""Fitting a few numbers by a convex loss, with the same result every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+_STEPS = 200
+
+
+def minimise(
+    loss: Callable[[Float64[Tensor, " number"]], Float64[Tensor, ""]], start: Float64[Tensor, " number"]
+) -> Float64[Tensor, " number"]:
+    """Returns where a smooth convex loss is lowest.
+
+    Args:
+        loss: Numbers to loss, in double precision.
+        start: Where to begin.
+    """
+    numbers = start.detach().clone().requires_grad_()
+    optimiser = torch.optim.LBFGS(
+        [numbers], max_iter=_STEPS, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
+
+    def evaluate() -> Tensor:
+        optimiser.zero_grad()
+        with torch.enable_grad():
+            value = loss(numbers)
+            value.backward()
+        return value
+
+    optimiser.step(evaluate)
+    return numbers.detach()
