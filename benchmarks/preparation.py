@@ -59,6 +59,42 @@ class Prepared:
     dataset_hash: str
 
 
+@dataclass(frozen=True)
+class PreparedImages:
+    """A cell's images.
+
+    Args:
+        roles: The images that the base model is made with, by role.
+        split_roles: Those that a splitter sees.
+        dataset_hash: SHA-256 of the decoded data set.
+        flips: Whether a mirrored image keeps its label.
+    """
+
+    roles: Roles
+    split_roles: Roles
+    dataset_hash: str
+    flips: bool
+
+
+def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
+    """Loads a cell's images and deals them out to their roles.
+
+    Raises:
+        DataError: If the data is absent or damaged.
+    """
+    dataset = load_dataset(
+        cell.dataset.name,
+        input_shape=cell.dataset.input_shape,
+        data_root=workspace.data_root,
+        cache=workspace.cache,
+        download=workspace.download,
+        progress=workspace.progress,
+    )
+    roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
+    split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
+    return PreparedImages(roles, split_roles, dataset.content_hash, dataset.flips)
+
+
 def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
     """Loads a cell's data and trains its base model, or finds both in the cache.
 
@@ -67,22 +103,13 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
         TrainingError: If the training fails.
     """
     with stages.measured("data"):
-        dataset = load_dataset(
-            cell.dataset.name,
-            input_shape=cell.dataset.input_shape,
-            data_root=workspace.data_root,
-            cache=workspace.cache,
-            download=workspace.download,
-            progress=workspace.progress,
-        )
-        roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
-        split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
+        images = prepare_images(cell, workspace)
     base = train_base_model(
         cell.model,
         cell.training,
-        roles,
-        dataset_hash=dataset.content_hash,
-        flips=dataset.flips,
+        images.roles,
+        dataset_hash=images.dataset_hash,
+        flips=images.flips,
         seed=cell.seed,
         threads=cell.threads,
         cache=ArtifactCache(workspace.cache),
@@ -90,4 +117,4 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
         progress=workspace.progress,
     )
     stages.add("train", seconds=base.seconds, peak_memory_bytes=base.peak_memory_bytes, reused=base.reused)
-    return Prepared(roles, split_roles, base, dataset.content_hash)
+    return Prepared(images.roles, images.split_roles, base, images.dataset_hash)

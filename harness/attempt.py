@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +17,7 @@ from benchmarks.records import Metrics, Provenance, Row, State
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
+from harness.threads import torch_threads
 from splitters.base import Progress, ProgressCallback, ignore_progress
 
 
@@ -93,7 +93,7 @@ def run_attempt(
         progress: Called often; raises ``CellStopped`` to end the cell.
     """
     started_at, clock = datetime.now(timezone.utc), time.perf_counter()
-    with _threads(item.cell.threads):
+    with torch_threads(item.cell.threads):
         outcome = _outcome(lambda: _measure(item.cell, surroundings, device, progress))
     return make_row(
         item,
@@ -215,16 +215,3 @@ def _not_finite(error: BaseException) -> str:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Gives torch so many threads for the block."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -184,6 +184,22 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
     return _parse(values, Source(title, source.lines, path=path, changes=applied))
 
 
+def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] = ()) -> Suite:
+    """Returns a suite from plain values, checked as one from a file is.
+
+    Args:
+        values: What a file would hold.
+        title: What messages call it.
+        changes: See ``load_suite``.
+
+    Raises:
+        ConfigurationError: If a key or value is unknown or not allowed.
+    """
+    own = dict(values)
+    applied = apply_changes(own, changes)
+    return _parse(own, Source(title, changes=applied))
+
+
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
     """Returns a suite's text, its title for messages, and its path if it is a file of the user's."""
     path = Path(name_or_path)

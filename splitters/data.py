@@ -93,6 +93,25 @@ class ImageSet:
         indices = indices.to(self.images.device)
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
+    def of_classes(self, names: tuple[str, ...]) -> ImageSet:
+        """Returns the images of some classes, labelled by their place among ``names``.
+
+        Raises:
+            DataError: If a name is not among the classes.
+        """
+        unknown = [name for name in names if name not in self.class_names]
+        if unknown:
+            raise DataError(
+                f"there are no images of {', '.join(map(repr, unknown))}; there are images of "
+                f"{', '.join(map(repr, self.class_names))}."
+            )
+        places = torch.full((self.n_classes,), -1, dtype=torch.int64, device=self.labels.device)
+        for place, name in enumerate(names):
+            places[self.class_names.index(name)] = place
+        labels = places[self.labels]
+        kept = labels >= 0
+        return replace(self, images=self.images[kept], labels=labels[kept], class_names=names)
+
     def batch(
         self, indices: Int64[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]:

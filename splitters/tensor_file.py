@@ -41,7 +41,7 @@ def write_tensor_file(path: Path | str, header: FileHeader, tensors: Mapping[str
     """Writes a file beside ``path``, makes sure that it is on the disk, and renames it into place.
 
     Args:
-        path: Where to; a file that is there is replaced.
+        path: Where to; a file that is there is replaced, a folder that is not there is made.
         header: The header.
         tensors: The tensors by name, on any device.
 
@@ -52,6 +52,7 @@ def write_tensor_file(path: Path | str, header: FileHeader, tensors: Mapping[str
     # Files hold neither strides nor two names for the same memory.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     data = to_safetensors(plain, metadata={_HEADER: header.model_dump_json()})
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -6,7 +6,10 @@ import importlib
 
 import click
 
-_VERBS = ("run", "plan", "leaderboard", "show", "ls")
+_VERBS = (
+    "run", "plan", "leaderboard", "show", "ls",
+    "train", "split", "module", "compose", "patch", "evaluate",
+)  # fmt: skip
 
 
 class _Verbs(click.Group):
@@ -42,6 +45,8 @@ def _print_version(context: click.Context, option: click.Parameter, wanted: bool
 def main() -> None:
     """Cut trained CNNs into modules, one per class, and compare the methods that do it.
 
-    Begin with 'splitbench run quick'. Exit codes: 0 all well; 1 some cells failed, and their rows say why; 2 the call
+    Begin with 'splitbench run quick'. To work with a single model: train, split, module, compose, patch, evaluate.
+
+    Exit codes: 0 all well; 1 some cells failed, and their rows say why; 2 the call
     or a file is wrong, and nothing was run; 130 interrupted.
     """

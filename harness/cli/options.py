@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from benchmarks.scenarios.base import Workspace
     from harness.config import Suite
     from harness.store import ResultStore
     from harness.suite_cell import SuiteCell
@@ -18,6 +20,42 @@ json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="W
 
 results_option: Decorator = click.option(
     "--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SUITE]"
+)
+
+
+def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds where data sets lie, and whether they may be fetched."""
+    decorators = (
+        click.option(
+            "--data-root", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR",
+            help="Folder of data sets.",
+        ),
+        click.option("--download", is_flag=True, help="Fetch data that is not there."),
+    )  # fmt: skip
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def make_workspace(data_root: Path | None, download: bool) -> Workspace:
+    """Returns where work on a single model is done: on the GPU if there is one, with its progress on stderr."""
+    import torch
+
+    from benchmarks.scenarios.base import Workspace
+    from harness.cli.progress import show_progress
+    from harness.folders import cache_folder
+
+    return Workspace(
+        cache=cache_folder().absolute(),
+        data_root=data_root.absolute() if data_root else None,
+        download=download,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        progress=show_progress(),
+    )
+
+
+out_option: Decorator = click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True, help="The file to write."
 )
 
 

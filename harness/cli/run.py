@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
-from harness.cli.options import default_results, json_option, open_store, read_cells, split_kinds, suite_options
+from harness.cli.options import (
+    data_options,
+    default_results,
+    json_option,
+    open_store,
+    read_cells,
+    split_kinds,
+    suite_options,
+)
 from harness.cli.plan import plan_object
 
 if TYPE_CHECKING:
@@ -21,13 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @suite_options
-@click.option(
-    "--data-root",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
-    metavar="DIR",
-    help="Folder of data sets.",
-)
-@click.option("--download", is_flag=True, help="Fetch data that is not there.")
+@data_options
 @click.option(
     "--backend",
     type=click.Choice(["ray", "inline"]),

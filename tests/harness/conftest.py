@@ -146,3 +146,38 @@ def ray_cluster() -> Iterator[None]:
     yield
     ray.shutdown()
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small trained network, ``weights``, and its modules, ``modules``, made by the command line."""
+    folder = tmp_path_factory.mktemp("workshop")
+    suite = {
+        "name": "small",
+        "seeds": [3],
+        "models": [{"name": "rescnn", "settings": {"width": 0.03}}],
+        "datasets": [{"name": "digits", "train_images": 200, "select_images": 100}],
+        "training": {"recipe": "one_cycle", "epochs": 2, "learning_rate": 0.05, "batch_size": 32},
+        "splitters": [{"name": "importance", "settings": {"retention": 0.8}}],
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(suite))
+    common = ["--suite", "small.yaml", "--model", "rescnn", "--data", "digits"]
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SPLITBENCH_CACHE", str(folder / "cache"))
+    patch.chdir(folder)
+    for arguments in (
+        ["train", *common, "--seed", "3", "--out", "weights"],
+        ["split", *common, "--seed", "3", "--splitter", "importance", "--out", "modules"],
+    ):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+    patch.undo()
+    return folder
+
+
+@pytest.fixture
+def at_work(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a test into the workshop; what it writes has its own names."""
+    monkeypatch.setenv("SPLITBENCH_CACHE", str(workshop / "cache"))
+    monkeypatch.chdir(workshop)
+    return workshop

@@ -74,3 +74,13 @@ def test_a_task_traces_its_model_on_one_image_of_select() -> None:
     task = SplitTask(Between(lambda net, x: x), one, one, seed=0)
     assert task.trace().input_shape == (3, 8, 8)
     assert task.n_classes == 4
+
+
+def test_some_classes_can_be_taken_in_any_order() -> None:
+    images = _set([0, 1, 2, 1, 0], ("a", "b", "c"))
+    some = images.of_classes(("c", "b"))
+    assert some.class_names == ("c", "b")
+    assert some.labels.tolist() == [1, 0, 1]
+    assert torch.equal(some.images, images.images[[1, 2, 3]])
+    with pytest.raises(DataError, match="there are no images of 'x'; there are images of 'a', 'b', 'c'"):
+        images.of_classes(("a", "x"))

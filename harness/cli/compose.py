@@ -1,0 +1,34 @@
+"""``splitbench compose``: make a classifier of modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import json_option, out_option
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@out_option
+@json_option
+@told_plainly
+def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Compose the modules in FILE... into one classifier of their classes.
+
+    The modules may come from different networks. Each class needs one module; their order plays no part.
+    """
+    from harness.cli.output import show_json
+    from splitters.module import Module
+    from splitters.reuse import compose
+
+    model = compose([Module.load(file) for file in files])
+    model.save(out)
+    cost = model.cost()
+    if as_json:
+        known = {"file": str(out), "classes": list(model.class_names), "flops": cost.flops}
+        show_json({**known, "parameters": cost.parameters})
+    else:
+        click.echo(f"{out}: {', '.join(model.class_names)}; {cost.parameters:,} parameters, {cost.flops:,} FLOPs")

@@ -1,0 +1,98 @@
+"""``splitbench patch``: correct a weak network on one class with a module."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import data_options, json_option, make_workspace, out_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.workbench import Patch
+
+
+@click.command()
+@click.option(
+    "--weak",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="WEIGHTS",
+    help="The weak network, from 'splitbench train'.",
+)
+@click.option("--weak-model", metavar="NAME", help="The network that the weights are taken for; checked.")
+@click.option(
+    "--module",
+    "module_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The module, from 'splitbench split'.",
+)
+@click.option("--target-class", required=True, metavar="C", help="The name of the class to be patched.")
+@click.option("--data", required=True, metavar="D", help="A data set with the weak network's classes.")
+@click.option("--fusion", metavar="RULE", help="How both answers become one. [default: logistic]")
+@out_option
+@data_options
+@json_option
+@told_plainly
+def command(
+    weak: Path,
+    weak_model: str | None,
+    module_file: Path,
+    target_class: str,
+    data: str,
+    fusion: str | None,
+    out: Path,
+    data_root: Path | None,
+    download: bool,
+    as_json: bool,
+) -> None:
+    """Patch a weak network with a module of a stronger one, without training.
+
+    The rule is calibrated on select images; the table compares both networks on the test set.
+    """  # fmt: skip
+    from benchmarks.weights import load_weights
+    from harness.cli.output import show, show_json
+    from harness.workbench import patch_model
+    from splitters.module import Module
+    from splitters.patching import DEFAULT_RULE
+
+    patch = patch_model(
+        load_weights(weak, expected=weak_model),
+        Module.load(module_file),
+        data,
+        make_workspace(data_root, download),
+        target=target_class,
+        rule=fusion or DEFAULT_RULE,
+    )
+    patch.model.save(out)
+    if as_json:
+        show_json({"file": str(out), "before": asdict(patch.before), "after": asdict(patch.after)})
+    else:
+        show(_table(patch))
+        click.echo(f"{out}: patched for {patch.model.target_class!r} by {patch.model.fusion.kind}")
+
+
+def _table(patch: Patch) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    name = patch.model.target_class
+    before, after = patch.before.of(name), patch.after.of(name)
+    lines = [
+        (f"precision of {name!r}", before.precision, after.precision),
+        (f"recall of {name!r}", before.recall, after.recall),
+        (f"F1 of {name!r}", before.f1, after.f1),
+        ("accuracy on other classes", patch.before.accuracy_without(name), patch.after.accuracy_without(name)),
+        ("accuracy", patch.before.accuracy, patch.after.accuracy),
+    ]
+    table = Table("on test, %", "before", "after", "change", box=box.SIMPLE_HEAD)
+    for title, old, new in lines:
+        table.add_row(title, f"{100 * old:.1f}", f"{100 * new:.1f}", f"{100 * (new - old):+.1f}")
+    return table

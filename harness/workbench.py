@@ -1,0 +1,280 @@
+"""What one does with a single model: train it, split it, patch it, score it; what the command line is thin over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.cells import Cell, DatasetSpec
+from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
+from benchmarks.scenarios.base import Workspace
+from benchmarks.splitting import split_once
+from benchmarks.training import TrainedModel, weights_hash
+from benchmarks.weights import TrainedWeights
+from harness.config import Filter, load_suite, make_suite
+from harness.expand import expand
+from harness.threads import torch_threads
+from splitters.data import ImageSet
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.evaluation import accuracy, class_report, composed_answers, module_logits, network_logits
+from splitters.graph import ChannelGraph
+from splitters.module import Module, extract_modules
+from splitters.patching import PatchedModel, patch
+from splitters.reuse import ReusedModel
+
+_BATCH = 256
+
+
+def single_cell(
+    model: str,
+    dataset: str,
+    *,
+    splitter: str | None = None,
+    seed: int = 0,
+    suite: str | None = None,
+    changes: Sequence[str] = (),
+) -> Cell:
+    """Returns the one cell that a call on the command line means.
+
+    Args:
+        model: A base model's name.
+        dataset: A data set's name.
+        splitter: A splitter's name or label; None where it plays no part.
+        seed: Seeds images, training and split.
+        suite: A suite whose settings are taken, by name or path; without one, all settings have their defaults.
+        changes: ``KEY=VALUE`` changes as of a suite, e.g. ``training.epochs=3``, ``models.simcnn.width=0.25``.
+
+    Raises:
+        ConfigurationError: If a name, a key or a value is unknown or not allowed.
+    """
+    if suite is not None:
+        loaded = load_suite(suite, changes=[*changes, f"seeds=[{seed}]"])
+        wanted = Filter(model=(model,), dataset=(dataset,), splitter=(splitter,) if splitter else ())
+        return expand(loaded, only=wanted)[0].cell
+    values = {
+        "name": "single",
+        "models": [model],
+        "datasets": [dataset],
+        "splitters": [splitter or "full"],
+        "seeds": [seed],
+        "threads": os.cpu_count() or 1,
+    }
+    return expand(make_suite(values, title="the call", changes=changes))[0].cell
+
+
+def train_model(cell: Cell, workspace: Workspace) -> Prepared:
+    """Returns a cell's images and its trained base model, trained now or found in the cache.
+
+    Raises:
+        DataError: If the data is absent or damaged.
+        TrainingError: If the training fails.
+    """
+    with torch_threads(cell.threads):
+        return prepare(cell, workspace, Stages(workspace.device))
+
+
+def split_model(
+    cell: Cell, workspace: Workspace, *, weights: TrainedWeights | None = None, classes: Sequence[str] = ()
+) -> list[Module]:
+    """Returns the modules of a cell's base model, each with its F1 on select among its metrics.
+
+    Args:
+        cell: Names the splitter, the data set and, without weights, the base model.
+        workspace: Where to work.
+        weights: A trained network to split instead.
+        classes: The names of the classes whose modules are wanted; all without.
+
+    Raises:
+        ConfigurationError: If a class is unknown, or the weights were made for other classes or images.
+        SplitbenchError: If the splitter fails.
+    """
+    if weights is not None:
+        cell = cell.model_copy(update={"model": weights.header.model})
+    with torch_threads(cell.threads):
+        prepared = train_model(cell, workspace) if weights is None else _given(cell, workspace, weights)
+        select = prepared.split_roles.select.to(workspace.device)
+        _check_classes(classes, select.class_names)
+        graph = ChannelGraph.trace(prepared.base.model, select.normalisation(select.images[:2]))
+        result = split_once(cell, prepared, graph, workspace).result
+        with torch.no_grad():
+            answers = composed_answers(result.scores(module_logits(graph, result.masks, select)))
+        report = class_report(answers, select.labels, select.n_classes)
+        modules = extract_modules(
+            graph,
+            result,
+            select.class_names,
+            select.normalisation,
+            base_model=cell.model.name,
+            base_model_hash=prepared.base.weights_hash,
+            splitter=cell.splitter.name,
+        )
+        for index, module in enumerate(modules):
+            measured = {"select_f1": float(report.f1[index]), "kernel_retention": _retention(module, graph)}
+            module.info = module.info.model_copy(update={"metrics": measured})
+    return [module for module in modules if not classes or module.info.class_name in classes]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is recognised.
+
+    Args:
+        name: The class.
+        images: How many images it has.
+        precision: Right answers among those that name it.
+        recall: Right answers among its images.
+        f1: Their harmonic mean.
+    """
+
+    name: str
+    images: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a classifier does on the test set.
+
+    Args:
+        accuracy: The share of right answers.
+        images: How many images of its classes there are.
+        left_out: How many images of other classes there are.
+        classes: One entry per class, in order.
+    """
+
+    accuracy: float
+    images: int
+    left_out: int
+    classes: tuple[ClassScore, ...]
+
+    def of(self, name: str) -> ClassScore:
+        """Returns the entry of one class."""
+        return next(score for score in self.classes if score.name == name)
+
+    def accuracy_without(self, name: str) -> float:
+        """Returns the share of right answers among the images of the other classes."""
+        others = [score for score in self.classes if score.name != name]
+        return sum(score.recall * score.images for score in others) / max(1, sum(score.images for score in others))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patched model, and what the patch changed on the test set.
+
+    Args:
+        model: The patched model.
+        before: The weak model alone.
+        after: The patched model.
+    """
+
+    model: PatchedModel
+    before: Evaluation
+    after: Evaluation
+
+
+def patch_model(
+    weak: TrainedWeights, module: Module, dataset: str, workspace: Workspace, *, target: str, rule: str
+) -> Patch:
+    """Patches a trained network with a module, calibrated on select, and scores both on test.
+
+    Args:
+        weak: The weak model.
+        module: The module.
+        dataset: The data set's name; images of classes that the weak model does not know take no part.
+        workspace: Where to work.
+        target: The name of the class to be patched.
+        rule: The fusion rule.
+
+    Raises:
+        ConfigurationError: If module, class and weak model do not fit each other.
+        DataError: If the data set lacks a class, or its images do not determine the rule.
+    """
+    header = weak.header
+    cell = _data_cell(dataset, header.input_shape, header.seed)
+    roles = prepare_images(cell, workspace).roles
+    select, test = (images.of_classes(header.class_names) for images in (roles.select, roles.test))
+    patched = patch(weak.model, module, select, target=target, rule=rule)
+    before = _evaluation(network_logits(weak.model, test).argmax(1), test, left_out=len(roles.test) - len(test))
+    return Patch(patched, before, _evaluate(patched, test, left_out=len(roles.test) - len(test)))
+
+
+def evaluate_model(model: ReusedModel | TrainedWeights, dataset: str, workspace: Workspace) -> Evaluation:
+    """Scores a composed or patched model, or a trained network, on a data set's test images of its classes.
+
+    Raises:
+        DataError: If the data set lacks one of its classes.
+    """
+    if isinstance(model, TrainedWeights):
+        shape, names = model.header.input_shape, model.header.class_names
+    else:
+        shape, names = model.input_form.shape, model.class_names
+    everything = prepare_images(_data_cell(dataset, shape, 0), workspace).roles.test
+    test = everything.of_classes(names)
+    left_out = len(everything) - len(test)
+    if isinstance(model, TrainedWeights):
+        return _evaluation(network_logits(model.model, test).argmax(1), test, left_out=left_out)
+    return _evaluate(model, replace(test, normalisation=model.input_form.normalisation), left_out=left_out)
+
+
+def _data_cell(dataset: str, shape: tuple[int, int, int], seed: int) -> Cell:
+    cell = single_cell("simcnn", dataset, seed=seed)
+    return cell.model_copy(update={"dataset": DatasetSpec(name=dataset, input_shape=shape)})
+
+
+def _given(cell: Cell, workspace: Workspace, weights: TrainedWeights) -> Prepared:
+    """Returns a trained network from a file in the place of a base model of the cell's own."""
+    header = weights.header
+    images = prepare_images(cell, workspace)
+    if images.roles.train.class_names != header.class_names:
+        raise ConfigurationError(
+            f"the weights were made for the classes {', '.join(header.class_names)}, but {cell.dataset.name!r} has "
+            f"{', '.join(images.roles.train.class_names)}."
+        )
+    base = TrainedModel(
+        model=weights.model.to(workspace.device),
+        weights_hash=weights_hash(weights.model),
+        select_accuracy=header.select_accuracy,
+        epochs=0,
+        best_epoch=0,
+        seconds=0.0,
+        reused=True,
+        peak_memory_bytes=None,
+    )
+    return Prepared(images.roles, images.split_roles, base, images.dataset_hash)
+
+
+def _check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError("class", name, known, where="--classes")
+
+
+def _retention(module: Module, graph: ChannelGraph) -> float:
+    return sum(map(len, module.info.kept.values())) / graph.layout.n_kernels
+
+
+@torch.no_grad()
+def _evaluate(model: ReusedModel, test: ImageSet, *, left_out: int) -> Evaluation:
+    answers = torch.cat([model.predict(batch) for batch in test.batches(_BATCH)])
+    return _evaluation(answers, test, left_out=left_out)
+
+
+def _evaluation(answers: Tensor, test: ImageSet, *, left_out: int) -> Evaluation:
+    report = class_report(answers, test.labels, test.n_classes)
+    counts = torch.bincount(test.labels, minlength=test.n_classes).tolist()
+    figures = torch.stack([report.precision, report.recall, report.f1], dim=1).tolist()
+    return Evaluation(
+        accuracy=accuracy(answers, test.labels),
+        images=len(test),
+        left_out=left_out,
+        classes=tuple(
+            ClassScore(name, count, *three)
+            for name, count, three in zip(test.class_names, counts, figures, strict=True)
+        ),
+    )
