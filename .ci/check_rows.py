@@ -25,16 +25,15 @@ def leaderboard(results: str) -> list[dict[str, Any]]:
 def findings(entries: list[dict[str, Any]]) -> list[str]:
     """Returns one sentence for each thing that is wrong."""
     wrong = []
-    by_cell = {(entry["model"], entry["splitter"]): entry for entry in entries}
-    models = {entry["model"] for entry in entries}
-    if not models:
+    splits = {(entry["model"], entry["splitter"]): entry for entry in entries if entry["scenario"] == "modularization"}
+    if not splits:
         return ["there are no rows"]
     for entry in entries:
-        name = f"{entry['splitter']} on {entry['model']}"
+        name = f"{entry['scenario']}: {entry['splitter']} on {entry['model']}"
         if entry["n_failed"] or not entry["n_seeds"]:
             wrong.append(f"{name}: {entry['n_failed']} cells failed, {entry['n_seeds']} seeds are there")
-    for model in models:
-        grad, random = by_cell[model, "gradsplitter"], by_cell[model, "random"]
+    for model in {model for model, _ in splits}:
+        grad, genetic, random = (splits[model, name] for name in ("gradsplitter", "cnnsplitter", "random"))
         if grad["accuracy_loss"] > 0.03:
             wrong.append(
                 f"gradsplitter on {model} loses {100 * grad['accuracy_loss']:.1f} points; at most 3 are promised"
@@ -45,6 +44,8 @@ def findings(entries: list[dict[str, Any]]) -> list[str]:
             )
         if grad["accuracy_loss"] > random["accuracy_loss"] - 0.05:
             wrong.append(f"gradsplitter on {model} is not clearly better than random kernels at the same retention")
+        if genetic["accuracy_loss"] > 0.15 or genetic["kernel_retention"] > 0.75:
+            wrong.append(f"cnnsplitter on {model} finds no modules: {genetic}")
     return wrong
 
 

@@ -81,6 +81,7 @@ class TrainingSpec(Settings):
         weight_decay: Of SGD.
         flip: Horizontal flips as augmentation; None asks the data set (no flips on digits).
         crop_padding: Pixels of padding before the random crop; 0 turns it off.
+        keep: Which epoch's weights are taken: the ``best`` on select, or the ``last``.
     """
 
     recipe: Literal["paper", "one_cycle"] = "paper"
@@ -91,6 +92,7 @@ class TrainingSpec(Settings):
     weight_decay: float = Field(default=1e-4, ge=0)
     flip: bool | None = None
     crop_padding: int = Field(default=4, ge=0)
+    keep: Literal["best", "last"] = "best"
 
 
 class Cell(Settings):
@@ -98,6 +100,7 @@ class Cell(Settings):
 
     Args:
         scenario: A name of ``benchmarks.scenarios``.
+        scenario_settings: Its settings.
         splitter: What splits.
         model: The base model's architecture.
         dataset: The images.
@@ -110,6 +113,7 @@ class Cell(Settings):
     """
 
     scenario: str = "modularization"
+    scenario_settings: dict[str, Any] = Field(default_factory=dict)
     splitter: SplitterSpec
     model: ModelSpec
     dataset: DatasetSpec

@@ -51,12 +51,14 @@ class Prepared:
         split_roles: Those that a splitter sees.
         base: The trained base model.
         dataset_hash: SHA-256 of the decoded data set.
+        flips: Whether a mirrored image keeps its label.
     """
 
     roles: Roles
     split_roles: Roles
     base: TrainedModel
     dataset_hash: str
+    flips: bool
 
 
 @dataclass(frozen=True)
@@ -117,4 +119,4 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
         progress=workspace.progress,
     )
     stages.add("train", seconds=base.seconds, peak_memory_bytes=base.peak_memory_bytes, reused=base.reused)
-    return Prepared(images.roles, images.split_roles, base, images.dataset_hash)
+    return Prepared(images.roles, images.split_roles, base, images.dataset_hash, images.flips)

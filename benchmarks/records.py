@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 1
+ROW_FORMAT = 2
 """Counts the changes of the row schema. Readers take any older format and refuse newer ones."""
 
 
@@ -20,6 +20,10 @@ def _higher(description: str) -> Any:
 
 def _lower(description: str) -> Any:
     return Field(default=None, description=description, json_schema_extra={"better": "lower"})
+
+
+def _measured(description: str, better: str) -> Any:
+    return Field(description=description, json_schema_extra={"better": better})
 
 
 def _fact(description: str) -> Any:
@@ -80,6 +84,29 @@ class SensitivityRecord(Record):
     start_shares: list[float] = Field(description="Shares of active genes that the search starts with")
 
 
+class PatchRecord(Record):
+    """A weak model before and after its patch, on test: one record per target class and fusion rule."""
+
+    weak_kind: str = Field(description="What makes the weak model weak")
+    target_class: str = Field(description="The class that is patched")
+    fusion: str = Field(description="The rule that joins both answers")
+    tc_precision_before: float = _measured("Weak model's precision of the target class", "higher")
+    tc_precision_after: float = _measured("Patched model's precision of the target class", "higher")
+    tc_recall_before: float = _measured("Weak model's recall of the target class", "higher")
+    tc_recall_after: float = _measured("Patched model's recall of the target class", "higher")
+    tc_f1_before: float = _measured("Weak model's F1 of the target class", "higher")
+    tc_f1_after: float = _measured("Patched model's F1 of the target class", "higher")
+    tc_f1_gain: float = _measured("`tc_f1_after - tc_f1_before`", "higher")
+    non_tc_accuracy_before: float = _measured("Weak model's accuracy on images of the other classes", "higher")
+    non_tc_accuracy_after: float = _measured("Patched model's accuracy on images of the other classes", "higher")
+    accuracy_before: float = _measured("Weak model's accuracy", "higher")
+    accuracy_after: float = _measured("Patched model's accuracy", "higher")
+    accuracy_gain: float = _measured("`accuracy_after - accuracy_before`", "higher")
+    turned_right: int = _measured("Answers that were wrong and are right", "higher")
+    turned_wrong: int = _measured("Answers that were right and are wrong", "lower")
+    select_tc_f1_after: float = _measured("Patched model's F1 of the target class on select", "higher")
+
+
 class StageRecord(Record):
     """One stage of a cell's work."""
 
@@ -123,6 +150,9 @@ class Metrics(Record):
     modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")
     sensitivity: list[SensitivityRecord] = Field(
         default_factory=list, description="One record per layer, from splitters that measure sensitivity"
+    )
+    patches: list[PatchRecord] = Field(
+        default_factory=list, description="One record per target class and fusion rule, from the scenario `patching`"
     )
     stages: list[StageRecord] = Field(default_factory=list, description="Time and memory per stage")
     warnings: list[str] = Field(default_factory=list, description="What the user should know")

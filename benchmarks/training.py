@@ -72,7 +72,9 @@ def train_base_model(
     device: str = "cpu",
     progress: ProgressCallback = ignore_progress,
 ) -> TrainedModel:
-    """Trains a base model on ``train``, and keeps the epoch that is best on ``select`` (the later one of equals).
+    """Trains a base model on ``train``, and keeps the last epoch, or that which is best on ``select``.
+
+    Of equally good epochs, the later one is kept.
 
     Weights are cached under a hash of everything that determines them: the network, the recipe, the very images of
     ``train`` and ``select``, seed, threads and kind of device. Test images have no part in it. Each epoch ends with a
@@ -192,7 +194,7 @@ class _Training:
             loss = self._train_one_epoch()
             self.epoch += 1
             accuracy = evaluate_accuracy(self.model, self.select)
-            if accuracy >= self.best.accuracy:
+            if accuracy >= self.best.accuracy or self.spec.keep == "last":
                 self.best = _Best(self.epoch, accuracy)
                 self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
             checkpoint.save(self._state())

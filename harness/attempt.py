@@ -155,7 +155,7 @@ def make_row(
 
 
 def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
-    from benchmarks.scenarios.base import SCENARIOS, Workspace
+    from benchmarks.scenarios.base import Workspace, make_scenario
 
     surroundings.plugins.load()
     progress(Progress("start", 0))
@@ -166,7 +166,7 @@ def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: Prog
         device=device,
         progress=progress,
     )
-    return SCENARIOS.get(cell.scenario)().measure(cell, workspace)
+    return make_scenario(cell.scenario, cell.scenario_settings).measure(cell, workspace)
 
 
 def _outcome(measure: Callable[[], Metrics]) -> Outcome:

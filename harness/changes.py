@@ -9,7 +9,11 @@ from typing import Any
 from harness.yaml_source import read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
 
-_ENTRY_KEYS = {"models": ("name", "settings"), "splitters": ("name", "label", "settings", "overrides")}
+_ENTRY_KEYS = {
+    "scenario": ("name", "settings"),
+    "models": ("name", "settings"),
+    "splitters": ("name", "label", "settings", "overrides"),
+}
 """The keys of entries themselves; any other key of an entry is one of its settings."""
 
 

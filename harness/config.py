@@ -103,6 +103,29 @@ class SplitterEntry(Settings):
     overrides: tuple[Override, ...] = ()
 
 
+class ScenarioEntry(Settings):
+    """A scenario of a suite.
+
+    Args:
+        name: A name of ``benchmarks.scenarios``.
+        settings: Its settings.
+    """
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def _as_entries(value: object) -> object:
+    entries = _as_list(value)
+    if not isinstance(entries, list | tuple):
+        return entries
+    return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
+Scenarios = Annotated[tuple[ScenarioEntry, ...], BeforeValidator(_as_entries)]
+"""Scenarios as a list, or a single one, each a name or a name with settings."""
+
+
 class Suite(Settings):
     """A named set of cells: the product of all splitters, models, data sets, scenarios and seeds.
 
@@ -110,7 +133,7 @@ class Suite(Settings):
         name: The suite's name; its rows carry it.
         description: One line for people.
         plugins: Modules to import first, looked for beside the file too: they register splitters and the like.
-        scenario: Names of ``benchmarks.scenarios``.
+        scenario: Names of ``benchmarks.scenarios``, or ``ScenarioEntry``.
         seeds: A list, or a count.
         threads: CPU threads of each cell.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -128,7 +151,7 @@ class Suite(Settings):
     name: str = Field(pattern=r"^[\w.-]+$")
     description: str = ""
     plugins: Names = ()
-    scenario: Names = Field(default=("modularization",), min_length=1)
+    scenario: Scenarios = Field(default=(ScenarioEntry(name="modularization"),), min_length=1)
     seeds: Seeds = (0,)
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -180,8 +203,9 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
     values, source = read_yaml(text, name=title)
     if not isinstance(values, dict):
         raise ConfigurationError(f"{title}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}.")
-    applied = apply_changes(values, changes)
-    return _parse(values, Source(title, source.lines, path=path, changes=applied))
+    own = _with_list(values, "scenario")
+    applied = apply_changes(own, changes)
+    return _parse(own, Source(title, source.lines, path=path, changes=applied))
 
 
 def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] = ()) -> Suite:
@@ -195,7 +219,7 @@ def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] 
     Raises:
         ConfigurationError: If a key or value is unknown or not allowed.
     """
-    own = dict(values)
+    own = _with_list(values, "scenario")
     applied = apply_changes(own, changes)
     return _parse(own, Source(title, changes=applied))
 
@@ -218,6 +242,7 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
     for key in values:
         if key not in Suite.model_fields:
             raise UnknownNameError("key", str(key), Suite.model_fields, where=source.where(str(key)))
+    values = _with_list(values, "scenario")
     parsed = dict(values)
     for key, model in _LISTS.items():
         if key in values:
@@ -229,7 +254,14 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
     return suite
 
 
+def _with_list(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Returns the values with a single entry in the place of a list made a list."""
+    single = isinstance(values.get(key), str | Mapping)
+    return {**values, key: [values[key]]} if single else dict(values)
+
+
 _LISTS: dict[str, type[Settings]] = {
+    "scenario": ScenarioEntry,
     "models": ModelSpec,
     "datasets": DatasetSpec,
     "splitters": SplitterEntry,

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec
 from benchmarks.datasets import check_dataset
 from benchmarks.models import MODELS, check_model
-from benchmarks.scenarios.base import SCENARIOS
-from harness.config import Filter, Suite
+from benchmarks.scenarios.base import make_scenario
+from harness.config import Filter, ScenarioEntry, Suite
 from harness.plugins import Plugins
 from harness.suite_cell import SuiteCell
 from splitters.base import SPLITTERS
@@ -56,8 +56,8 @@ def _with_seed(item: SuiteCell, seed: int) -> SuiteCell:
 
 
 def _check_names(suite: Suite) -> None:
-    for name in suite.scenario:
-        SCENARIOS.get(name, where=f"{suite.source.where('scenario')}: scenario")
+    for index, scenario in enumerate(suite.scenario):
+        make_scenario(scenario.name, scenario.settings, where=f"{suite.source.where('scenario', index)}: scenario")
     for index, model in enumerate(suite.models):
         check_model(model, where=f"{suite.source.where('models', index)}: models")
     for index, dataset in enumerate(suite.datasets):
@@ -70,15 +70,16 @@ def _check_names(suite: Suite) -> None:
             )
 
 
-def _choices(suite: Suite) -> Iterator[tuple[str, int, DatasetSpec, ModelSpec]]:
+def _choices(suite: Suite) -> Iterator[tuple[ScenarioEntry, int, DatasetSpec, ModelSpec]]:
     models = [_completed_model(model) for model in suite.models]
     return product(suite.scenario, range(len(suite.splitters)), suite.datasets, models)
 
 
-def _cell(suite: Suite, scenario: str, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:
+def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:
     entry = suite.splitters[index]
     cell = Cell(
-        scenario=scenario,
+        scenario=scenario.name,
+        scenario_settings=make_scenario(scenario.name, scenario.settings).settings.model_dump(mode="json"),
         splitter=_Resolver(suite, model.name, dataset.name).spec(index),
         model=model,
         dataset=dataset,
@@ -196,6 +197,6 @@ def _check_filter(condition: Filter, cells: list[SuiteCell], where: str) -> None
 
 def _check(item: SuiteCell, suite: Suite) -> None:
     try:
-        SCENARIOS.get(item.cell.scenario)().check(item.cell)
+        make_scenario(item.cell.scenario, item.cell.scenario_settings).check(item.cell)
     except ConfigurationError as error:
         raise ConfigurationError(f"{suite.source.where()}: {item.title}: {error}") from None

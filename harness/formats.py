@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from harness.leaderboard import MEASURES, Entry, Leaderboard, Section, better
-from harness.report import ID_LENGTH, points_text, row_title, seeds_text
+from benchmarks.boards import Column
+from harness.leaderboard import Entry, Leaderboard, Section
+from harness.report import ARROWS, ID_LENGTH, measure_text, row_title, seeds_text, variant_texts
 
 
 def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
@@ -18,7 +19,7 @@ def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def _object(section: Section, entry: Entry) -> dict[str, Any]:
-    loss = entry.estimates.get("accuracy_loss")
+    ranked = entry.estimates.get(section.board.sort)
     return {
         "rank": entry.rank,
         "splitter": entry.splitter,
@@ -27,8 +28,9 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "scenario": section.scenario,
         "n_seeds": entry.n_seeds,
         "n_failed": entry.n_failed,
-        **{measure: entry.mean(measure) for measure in MEASURES},
-        "accuracy_loss_half_width": loss.half_width if loss else None,
+        **{key: entry.variant.get(key) for key in section.board.variants},
+        **{measure: entry.mean(measure) for measure in section.board.measures},
+        f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
         "label": entry.label,
         "section": section.title,
         "cell_ids": list(entry.cell_ids),
@@ -45,42 +47,41 @@ def to_csv(board: Leaderboard) -> str:
     objects = leaderboard_objects(board)
     text = io.StringIO()
     if objects:
-        names = [name for name in objects[0] if name != "cell_ids"]
+        names = list(dict.fromkeys(name for entry in objects for name in entry if name != "cell_ids"))
         writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(objects)
     return text.getvalue().rstrip("\n")
 
 
-_TEXT_MEASURES = ("base_accuracy", "composed_accuracy", "accuracy_loss", "kernel_retention", "flops_retention")
-_HEADINGS = ("rank", "splitter", "seeds", "base %", "composed %", "loss, points", "kernels %", "FLOPs %")
+def _shown(section: Section) -> list[Column]:
+    """Returns the columns of text tables: all but times."""
+    return [column for column in section.board.columns if column.unit != "time"]
 
 
-def _cells(entry: Entry) -> list[str]:
-    texts = []
-    for measure in _TEXT_MEASURES:
-        estimate = entry.estimates.get(measure)
-        if estimate is None:
-            texts.append("–")
-        else:
-            texts.append(points_text(estimate) if measure == "accuracy_loss" else f"{100 * estimate.mean:.1f}")
-    return ["–" if entry.rank is None else str(entry.rank), entry.label, seeds_text(entry), *texts]
+def _cells(section: Section, entry: Entry) -> list[str]:
+    rank = "–" if entry.rank is None else str(entry.rank)
+    told = [rank, entry.label, *variant_texts(section, entry), seeds_text(entry)]
+    return told + [measure_text(entry, column) for column in _shown(section)]
 
 
-def _headings(arrows: Mapping[str | None, str]) -> list[str]:
-    directions = [arrows[better(measure)] for measure in _TEXT_MEASURES]
-    marks = [""] * (len(_HEADINGS) - len(directions)) + directions
-    return [f"{heading} {mark}".strip() for heading, mark in zip(_HEADINGS, marks, strict=True)]
+def _headings(section: Section) -> list[str]:
+    headings = ["rank", "splitter", *(key.replace("_", " ") for key in section.variants), "seeds"]
+    for column in _shown(section):
+        unit = {"%": " %", "points": ", points"}.get(column.unit, "")
+        headings.append(f"{column.heading}{unit} {ARROWS[section.board.better(column.measure)]}".strip())
+    return headings
 
 
 def to_markdown(board: Leaderboard) -> str:
     """Returns a table per section, and a list of the cells that are not ``ok``."""
-    headings = _headings({"higher": "↑", "lower": "↓", None: ""})
     lines: list[str] = []
     for section in board.sections:
+        headings = _headings(section)
         lines += [f"### {section.title}", "", _markdown_line(headings)]
-        lines.append(_markdown_line(["---:", ":---", *["---:"] * (len(headings) - 2)]))
-        lines += [_markdown_line(_cells(entry)) for entry in section.entries]
+        n_names = 1 + len(section.variants)
+        lines.append(_markdown_line(["---:", *[":---"] * n_names, *["---:"] * (len(headings) - 1 - n_names)]))
+        lines += [_markdown_line(_cells(section, entry)) for entry in section.entries]
         lines.append("")
     if board.failures:
         lines += ["Not ok:", ""]
@@ -102,12 +103,19 @@ _LATEX_SPECIAL |= {"±": r"$\pm$", "·": r"$\cdot$", "–": "--", "↑": r"$\upa
 
 def to_latex(board: Leaderboard) -> str:
     """Returns a ``booktabs`` table per section; failures follow as comments."""
-    headings = _headings({"higher": "↑", "lower": "↓", None: ""})
     lines = ["% needs \\usepackage{booktabs}"]
     for section in board.sections:
-        lines += [r"\begin{table}", f"\\caption{{{_latex(section.title)}}}", r"\begin{tabular}{rlrrrrrr}", r"\toprule"]
+        headings = _headings(section)
+        n_names = 1 + len(section.variants)
+        form = "r" + "l" * n_names + "r" * (len(headings) - 1 - n_names)
+        lines += [
+            r"\begin{table}",
+            f"\\caption{{{_latex(section.title)}}}",
+            f"\\begin{{tabular}}{{{form}}}",
+            r"\toprule",
+        ]
         lines += [_latex_line(headings), r"\midrule"]
-        lines += [_latex_line(_cells(entry)) for entry in section.entries]
+        lines += [_latex_line(_cells(section, entry)) for entry in section.entries]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
+from benchmarks.boards import MODULARIZATION, Board, Sample
 from benchmarks.cells import content_hash
-from benchmarks.records import Metrics, Row, State
+from benchmarks.records import Row, State
+from benchmarks.scenarios.base import SCENARIOS
 from harness.statistics import Estimate
 from splitters.errors import UnknownNameError
-
-MEASURES = (
-    "base_accuracy",
-    "composed_accuracy",
-    "accuracy_loss",
-    "kernel_retention",
-    "kernel_retention_union",
-    "flops_retention",
-    "param_retention",
-    "jaccard_distance",
-    "split_seconds",
-)
-"""The numbers that a leaderboard shows, fields of ``Metrics``."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +24,17 @@ class Entry:
     Args:
         rank: Its rank in its section, shared where intervals overlap; None if no seed succeeded.
         splitter: The splitter's name.
-        label: What tells it from the section's other entries: its label or name, and settings where those are alike.
+        variant: What tells it from other entries of the same splitter, e.g. the fusion rule.
+        label: Its label or name, and settings where others' are alike; with the variant, it tells entries apart.
         n_seeds: Seeds that succeeded.
         n_failed: Seeds whose last attempt did not.
-        estimates: Mean and interval of each of ``MEASURES`` over the seeds that have it.
+        estimates: Mean and interval of each measure over the subjects (seeds, target classes) that have it.
         cell_ids: The cells that it stands for.
     """
 
     rank: int | None
     splitter: str
+    variant: Mapping[str, str]
     label: str
     n_seeds: int
     n_failed: int
@@ -61,6 +53,8 @@ class Section:
 
     Args:
         scenario: The scenario.
+        board: What the scenario shows.
+        sort: The measure that ranks.
         dataset: The data set.
         model: The base model's architecture.
         title: What tells it from other sections.
@@ -68,10 +62,17 @@ class Section:
     """
 
     scenario: str
+    board: Board
+    sort: str
     dataset: str
     model: str
     title: str
     entries: tuple[Entry, ...]
+
+    @property
+    def variants(self) -> list[str]:
+        """The keys of variants in which the entries differ."""
+        return [key for key in self.board.variants if len({entry.variant.get(key, "") for entry in self.entries}) > 1]
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,20 @@ class Leaderboard:
 
     Args:
         sections: One table each.
-        sort: The measure that ranks.
         failures: Rows of cells whose last attempt is not ``ok``.
     """
 
     sections: tuple[Section, ...]
-    sort: str
     failures: tuple[Row, ...]
 
     @property
     def has_single_seeds(self) -> bool:
-        """Whether some entry rests on one seed, and so has no interval."""
-        return any(entry.n_seeds == 1 for section in self.sections for entry in section.entries)
+        """Whether some entry rests on a single seed, and so has no interval."""
+        over_seeds = (section for section in self.sections if section.board.subjects == "seeds")
+        return any(entry.n_seeds == 1 for section in over_seeds for entry in section.entries)
 
 
-def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort: str = "accuracy_loss") -> Leaderboard:
+def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort: str | None = None) -> Leaderboard:
     """Ranks splitters.
 
     Rows that differ in more than the seed are never averaged: an entry is a splitter with one configuration, a section
@@ -106,39 +106,42 @@ def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort
     Args:
         latest: The attempt that counts of each cell.
         scenario: Leaves out other scenarios.
-        sort: The measure that ranks.
+        sort: The measure that ranks, in scenarios that have it; by default each scenario's own.
 
     Raises:
         UnknownNameError: If there is no such scenario or measure.
     """
-    if sort not in sortable_measures():
-        raise UnknownNameError("measure", sort, sortable_measures(), where="--sort")
     rows = sorted(latest, key=lambda row: (row.scenario, row.dataset, row.model, row.splitter, row.seed))
     if scenario is not None:
         known = {row.scenario for row in rows}
         if scenario not in known:
             raise UnknownNameError("scenario in these results", scenario, known, where="--scenario")
         rows = [row for row in rows if row.scenario == scenario]
+    boards = {name: board_of(name) for name in {row.scenario for row in rows}}
+    _check_sort(sort, boards.values())
     settings = {row.cell_id: _Configuration.of(row) for row in rows}
     groups = _grouped(rows, lambda row: settings[row.cell_id].section_key)
     titles = _section_titles([(members[0], settings[members[0].cell_id]) for members in groups.values()])
     sections = [
-        _section(members, settings, title, sort) for members, title in zip(groups.values(), titles, strict=True)
+        _section(members, settings, title, boards[members[0].scenario], sort)
+        for members, title in zip(groups.values(), titles, strict=True)
     ]
     failures = [row for row in rows if row.state is not State.OK]
-    return Leaderboard(tuple(sections), sort, tuple(failures))
+    return Leaderboard(tuple(sections), tuple(failures))
 
 
-def sortable_measures() -> list[str]:
-    """Returns the measures of which it is known whether more is better."""
-    return [name for name in MEASURES if better(name) is not None]
+def board_of(scenario: str) -> Board:
+    """Returns what a scenario shows; the usual numbers for one that is not installed here."""
+    try:
+        return SCENARIOS.get(scenario).board
+    except UnknownNameError:
+        return MODULARIZATION
 
 
-def better(measure: str) -> str | None:
-    """Returns ``higher`` or ``lower``, or None where neither is better."""
-    extra = Metrics.model_fields[measure].json_schema_extra
-    direction = extra.get("better") if isinstance(extra, dict) else None
-    return str(direction) if direction else None
+def _check_sort(sort: str | None, boards: Iterable[Board]) -> None:
+    known = {name for board in boards for name in board.sortable()} or set(MODULARIZATION.sortable())
+    if sort is not None and sort not in known:
+        raise UnknownNameError("measure", sort, known, where="--sort")
 
 
 @dataclass(frozen=True)
@@ -194,35 +197,55 @@ def _section_titles(sections: Sequence[tuple[Row, _Configuration]]) -> list[str]
     return _told_apart(names, [configuration.rest for _, configuration in sections])
 
 
-def _section(rows: list[Row], settings: Mapping[str, _Configuration], title: str, sort: str) -> Section:
+def _section(
+    rows: list[Row], settings: Mapping[str, _Configuration], title: str, board: Board, sort: str | None
+) -> Section:
     groups = list(_grouped(rows, lambda row: settings[row.cell_id].splitter_key).values())
     names = [next((row.splitter_label for row in group if row.splitter_label), group[0].splitter) for group in groups]
     labels = _told_apart(names, [settings[group[0].cell_id].splitter for group in groups])
-    entries = [_entry(group, label) for group, label in zip(groups, labels, strict=True)]
+    entries = [entry for group, label in zip(groups, labels, strict=True) for entry in _entries(group, label, board)]
+    chosen = sort if sort in board.sortable() else board.sort
     first = rows[0]
-    return Section(first.scenario, first.dataset, first.model, title, tuple(_ranked(entries, sort)))
+    ranked = tuple(_ranked(entries, chosen, board))
+    return Section(first.scenario, board, chosen, first.dataset, first.model, title, ranked)
 
 
-def _entry(rows: list[Row], label: str) -> Entry:
+def _entries(rows: list[Row], label: str, board: Board) -> Iterator[Entry]:
+    """Yields an entry per variant that the rows of one configuration hold; one without numbers if they hold none."""
     succeeded = [row for row in rows if row.state is State.OK]
+    samples: defaultdict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    for row in succeeded:
+        for sample in board.samples(row):
+            samples[tuple(sample.variant[key] for key in board.variants)].append(sample)
+    for variant, measured in (samples or {(): []}).items():
+        told = dict(zip(board.variants, variant, strict=False))
+        yield Entry(
+            rank=None,
+            splitter=rows[0].splitter,
+            variant=told,
+            label=label,
+            n_seeds=len(succeeded),
+            n_failed=sum(not row.state.is_final for row in rows),
+            estimates=_estimates(measured, board.measures),
+            cell_ids=tuple(row.cell_id for row in rows),
+        )
+
+
+def _estimates(samples: Sequence[Sample], measures: Iterable[str]) -> dict[str, Estimate]:
     estimates = {}
-    for measure in MEASURES:
-        values = [value for row in succeeded if (value := getattr(row, measure)) is not None]
-        if values:
-            estimates[measure] = Estimate.of(values)
-    return Entry(
-        rank=None,
-        splitter=rows[0].splitter,
-        label=label,
-        n_seeds=len(succeeded),
-        n_failed=sum(not row.state.is_final for row in rows),
-        estimates=estimates,
-        cell_ids=tuple(row.cell_id for row in rows),
-    )
+    for measure in measures:
+        by_subject: defaultdict[str, list[float]] = defaultdict(list)
+        for sample in samples:
+            value = sample.values[measure]
+            if value is not None:
+                by_subject[sample.subject].append(value)
+        if by_subject:
+            estimates[measure] = Estimate.of([fmean(values) for values in by_subject.values()])
+    return estimates
 
 
-def _ranked(entries: list[Entry], sort: str) -> list[Entry]:
-    sign = -1 if better(sort) == "higher" else 1
+def _ranked(entries: list[Entry], sort: str, board: Board) -> list[Entry]:
+    sign = -1 if board.better(sort) == "higher" else 1
     rankable = sorted(
         (entry for entry in entries if sort in entry.estimates), key=lambda e: sign * e.estimates[sort].mean
     )

@@ -9,31 +9,21 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.records import Row, State
+from benchmarks.boards import Board, Column
+from benchmarks.records import PatchRecord, Row, State
 from harness.curves import sensitivity_view
-from harness.leaderboard import Entry, Leaderboard, better
+from harness.leaderboard import Entry, Leaderboard, Section
 from harness.plan import Plan, PlannedCell, Status
 from harness.statistics import Estimate
 from harness.store import DamagedFile
+from harness.suite_cell import cell_title
 
 ID_LENGTH = 10
 """Characters of a cell's id on screen; ``splitbench show`` takes any unambiguous beginning."""
 
 _STATE_STYLES = {State.OK: "green", State.SKIPPED: "dim", State.INTERRUPTED: "yellow", State.TIMEOUT: "yellow"}
-_ARROWS = {"higher": "↑", "lower": "↓", None: ""}
-
-# Measure, heading, unit.
-_COLUMNS = (
-    ("base_accuracy", "base", "%"),
-    ("composed_accuracy", "composed", "%"),
-    ("accuracy_loss", "loss", "points"),
-    ("kernel_retention", "kernels", "%"),
-    ("flops_retention", "FLOPs", "%"),
-    ("split_seconds", "split", "time"),
-)
-
-_SPARED = ("flops_retention", "base_accuracy", "split_seconds")
-"""Columns that a narrow terminal does without, the first ones first."""
+ARROWS = {"higher": "↑", "lower": "↓", None: ""}
+"""What marks the better direction."""
 
 _NAME_WIDTH = 12
 
@@ -48,7 +38,7 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
     """
     parts: list[RenderableType] = []
     for section in board.sections:
-        parts += [Text(section.title, style="bold"), _SectionTable(section.entries, board.sort)]
+        parts += [Text(section.title, style="bold"), _SectionTable(section)]
     if not board.sections:
         parts.append(Text("No rows yet."))
     else:
@@ -63,23 +53,36 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
 class _SectionTable:
     """A section's table; on a narrow terminal without the columns that can best be spared."""
 
-    def __init__(self, entries: Sequence[Entry], sort: str) -> None:
-        self._entries = entries
-        self._sort = sort
+    def __init__(self, section: Section) -> None:
+        self._section = section
+        self._entries = section.entries
+        self._sort = section.sort
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yields the widest table that fits."""
-        columns = [_Column(*column, self._entries) for column in _COLUMNS]
-        for measure in _SPARED:
-            if _fixed_width(columns) + _NAME_WIDTH <= options.max_width:
+        board = self._section.board
+        columns = [_Column(column, board, self._entries) for column in board.columns]
+        spared = sorted(
+            (column.spared, column.measure)
+            for column in board.columns
+            if column.spared is not None and column.measure != self._sort
+        )
+        for _, measure in spared:
+            if _fixed_width(columns) + self._variants_width() + _NAME_WIDTH <= options.max_width:
                 break
-            columns = [column for column in columns if column.measure != measure or measure == self._sort]
+            columns = [column for column in columns if column.measure != measure]
         yield self._table(columns)
+
+    def _variants_width(self) -> int:
+        texts = [[key, *(entry.variant.get(key, "") for entry in self._entries)] for key in self._section.variants]
+        return sum(max(map(len, column)) + 2 for column in texts)
 
     def _table(self, columns: Sequence[_Column]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("rank", justify="right", no_wrap=True)
         table.add_column("splitter", overflow="fold", min_width=_NAME_WIDTH)
+        for key in self._section.variants:
+            table.add_column(key.replace("_", " "), no_wrap=True)
         table.add_column("seeds", justify="right", no_wrap=True)
         for column in columns:
             style = "bold" if column.measure == self._sort else None
@@ -88,6 +91,7 @@ class _SectionTable:
             table.add_row(
                 "–" if entry.rank is None else str(entry.rank),
                 entry.label,
+                *variant_texts(self._section, entry),
                 seeds_text(entry),
                 *(column.texts[row] for column in columns),
                 style="green" if entry.rank == 1 else "dim" if entry.rank is None else None,
@@ -98,10 +102,10 @@ class _SectionTable:
 class _Column:
     """A column of numbers, as text."""
 
-    def __init__(self, measure: str, heading: str, unit: str, entries: Sequence[Entry]) -> None:
-        self.measure = measure
-        self.heading = (f"{heading} {_ARROWS[better(measure)]}".strip(), unit)
-        self.texts = [_measure_text(entry, measure) for entry in entries]
+    def __init__(self, column: Column, board: Board, entries: Sequence[Entry]) -> None:
+        self.measure = column.measure
+        self.heading = (f"{column.heading} {ARROWS[board.better(column.measure)]}".strip(), column.unit)
+        self.texts = [measure_text(entry, column) for entry in entries]
         self.width = max(map(len, [*self.heading, *self.texts]))
 
 
@@ -110,20 +114,26 @@ def _fixed_width(columns: Sequence[_Column]) -> int:
     return len("rank") + len("seeds") + sum(column.width for column in columns) + 2 * (len(columns) + 2) + 2
 
 
+def variant_texts(section: Section, entry: Entry) -> list[str]:
+    """Returns what tells an entry from the section's others of the same label, a text per variant key."""
+    return [entry.variant.get(key, "–") for key in section.variants]
+
+
 def seeds_text(entry: Entry) -> str:
     """Returns how many seeds succeeded, out of how many if some failed."""
     return f"{entry.n_seeds}/{entry.n_seeds + entry.n_failed}" if entry.n_failed else str(entry.n_seeds)
 
 
-def _measure_text(entry: Entry, measure: str) -> str:
-    estimate = entry.estimates.get(measure)
+def measure_text(entry: Entry, column: Column) -> str:
+    """Returns a number as its column writes it, or a dash where there is none."""
+    estimate = entry.estimates.get(column.measure)
     if estimate is None:
         return "–"
-    if measure == "split_seconds":
+    if column.unit == "time":
         return duration_text(estimate.mean)
-    if measure == "accuracy_loss":
+    if column.unit == "points":
         return points_text(estimate)
-    return f"{100 * estimate.mean:.1f}"
+    return f"{100 * estimate.mean:.1f}" if column.unit == "%" else f"{estimate.mean:.1f}"
 
 
 def points_text(estimate: Estimate) -> str:
@@ -143,9 +153,11 @@ def duration_text(seconds: float) -> str:
 
 
 def _legend(board: Leaderboard) -> str:
+    subjects = sorted({section.board.subjects for section in board.sections})
+    sorts = {section.sort for section in board.sections}
     lines = [
-        "Means over seeds; ↑ ↓ say which direction is better; ± is half a 95 % t-interval.",
-        f"Ranked by {board.sort}; a rank is shared where intervals overlap that of its best.",
+        f"Means over {' or '.join(subjects)}; ↑ ↓ say which direction is better; ± is half a 95 % t-interval.",
+        f"Ranked by {' or '.join(sorted(sorts))}; a rank is shared where intervals overlap that of its best.",
     ]
     if board.has_single_seeds:
         lines.append("One seed has no interval and is ranked by its value.")
@@ -174,7 +186,7 @@ def _reason(row: Row) -> str:
 
 def row_title(row: Row) -> str:
     """Returns what a row's cell is called on screen."""
-    return f"{row.splitter_label or row.splitter} · {row.model} · {row.dataset} · seed {row.seed}"
+    return cell_title(row.scenario, row.splitter_label or row.splitter, row.model, row.dataset, row.seed)
 
 
 def damaged_view(damaged: Sequence[DamagedFile]) -> RenderableType:
@@ -233,7 +245,7 @@ def row_view(attempts: Iterable[Row]) -> RenderableType:
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     for name, value in last.model_dump(
-        mode="json", exclude={"layers", "modules", "sensitivity", "traceback", "config"}
+        mode="json", exclude={"layers", "modules", "patches", "sensitivity", "traceback", "config"}
     ).items():
         if value not in (None, [], ""):
             grid.add_row(name, _value_text(name, value))
@@ -263,6 +275,8 @@ def _details(row: Row) -> list[RenderableType]:
             sizes = (module.kernels, module.flops, module.parameters)
             table.add_row(module.class_name, *(f"{size:,}" for size in sizes), *(f"{score:.3f}" for score in scores))
         parts += [Text("\nmodules (scores of the composed model on select)", style="bold"), table]
+    if row.patches:
+        parts += [Text("\npatches (on test, %)", style="bold"), _patches_table(row.patches)]
     if row.layers:
         table = Table("layer", "kernels", "kept, mean", "union", box=box.SIMPLE_HEAD)
         for layer in row.layers:
@@ -272,3 +286,16 @@ def _details(row: Row) -> list[RenderableType]:
     if row.sensitivity:
         parts += [Text("sensitivity (composed accuracy on select, %)", style="bold"), sensitivity_view(row)]
     return parts
+
+
+def _patches_table(patches: Iterable[PatchRecord]) -> Table:
+    table = Table("class", "rule", "F1", "after", "others", "after", "all", "after", box=box.SIMPLE_HEAD)
+    for patch in patches:
+        figures = (
+            (patch.tc_f1_before, patch.tc_f1_after),
+            (patch.non_tc_accuracy_before, patch.non_tc_accuracy_after),
+            (patch.accuracy_before, patch.accuracy_after),
+        )
+        shown = (f"{100 * figure:.1f}" for pair in figures for figure in pair)
+        table.add_row(patch.target_class, patch.fusion, *shown)
+    return table

@@ -28,9 +28,15 @@ class SuiteCell:
     def title(self) -> str:
         """A short name for people."""
         cell = self.cell
-        return f"{self.splitter} · {cell.model.name} · {cell.dataset.name} · seed {cell.seed}"
+        return cell_title(cell.scenario, self.splitter, cell.model.name, cell.dataset.name, cell.seed)
 
     @property
     def reads_another(self) -> bool:
         """Whether the splitter is defined by another one's result, for which it would have to wait."""
         return bool(self.cell.splitter.settings.get("like"))
+
+
+def cell_title(scenario: str, splitter: str, model: str, dataset: str, seed: int) -> str:
+    """Returns a short name for people; it leaves out the usual scenario."""
+    parts = [splitter, model, dataset, f"seed {seed}"]
+    return " · ".join(parts if scenario == "modularization" else [scenario, *parts])

@@ -246,7 +246,7 @@ def _given(cell: Cell, workspace: Workspace, weights: TrainedWeights) -> Prepare
         reused=True,
         peak_memory_bytes=None,
     )
-    return Prepared(images.roles, images.split_roles, base, images.dataset_hash)
+    return Prepared(images.roles, images.split_roles, base, images.dataset_hash, images.flips)
 
 
 def _check_classes(wanted: Sequence[str], known: Sequence[str]) -> None:

@@ -34,8 +34,9 @@ class Source:
     changes: tuple[str, ...] = ()
 
     def where(self, *path: str | int) -> str:
-        """Returns the file, the line of an entry as far as it is known, and the changes that touch it."""
-        line = f", line {self.lines[path]}" if path in self.lines and path else ""
+        """Returns the file, the line of an entry or of what holds it, and the changes that touch it."""
+        known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), ())
+        line = f", line {self.lines[known]}" if known else ""
         touching = [change for change in self.changes if not path or change.startswith(f"--set {path[0]}")]
         return f"{self.name}{line}" + (f" with {' '.join(touching)}" if touching else "")
 

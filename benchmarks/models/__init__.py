@@ -5,6 +5,7 @@ from benchmarks.models.incecnn import InceCNN, InceCNNSettings
 from benchmarks.models.python_factory import PythonFactory
 from benchmarks.models.rescnn import ResCNN, ResCNNSettings
 from benchmarks.models.simcnn import SimCNN, SimCNNSettings
+from benchmarks.models.simplecnn import SimpleCNN, SimpleCNNSettings
 from benchmarks.models.torchvision_zoo import TorchvisionZoo
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "ResCNNSettings",
     "SimCNN",
     "SimCNNSettings",
+    "SimpleCNN",
+    "SimpleCNNSettings",
     "TorchvisionZoo",
     "build_model",
     "check_model",

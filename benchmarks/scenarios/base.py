@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
+from benchmarks.boards import MODULARIZATION, Board
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import SplitbenchError
 from splitters.registry import Registry
+from splitters.settings import Settings as AnySettings
 
 
 class CellSkippedError(SplitbenchError):
@@ -37,7 +41,20 @@ class Workspace:
 
 
 class Scenario(ABC):
-    """One way to measure a splitter. A subclass registers itself with ``@SCENARIOS.register("name")``."""
+    """One way to measure a splitter. A subclass registers itself with ``@SCENARIOS.register("name")``.
+
+    Args:
+        settings: Its settings; the defaults without.
+    """
+
+    Settings: ClassVar[type[AnySettings]] = AnySettings
+    """The model of its settings."""
+
+    board: ClassVar[Board] = MODULARIZATION
+    """What its leaderboard shows."""
+
+    def __init__(self, settings: AnySettings | None = None) -> None:
+        self.settings = settings or self.Settings()
 
     @abstractmethod
     def check(self, cell: Cell) -> None:
@@ -60,6 +77,24 @@ class Scenario(ABC):
 SCENARIOS: Registry[type[Scenario]] = Registry(
     "scenario",
     entry_point_group="splitbench.scenarios",
-    homes={"modularization": "benchmarks.scenarios.modularization"},
+    homes={
+        "modularization": "benchmarks.scenarios.modularization",
+        "patching": "benchmarks.scenarios.patching",
+    },
 )
 """All scenarios by name."""
+
+
+def make_scenario(name: str, settings: Mapping[str, Any], *, where: str = "") -> Scenario:
+    """Returns a configured scenario.
+
+    Args:
+        name: A name in ``SCENARIOS``.
+        settings: Its settings as plain values; absent ones take their defaults.
+        where: The file and key that hold them, for messages.
+
+    Raises:
+        ConfigurationError: If the name or a key is unknown, or a value is not allowed.
+    """
+    cls = SCENARIOS.get(name, where=where)
+    return cls(cls.Settings.parse(settings, where=f"{where + ': ' if where else ''}scenario {name!r}"))

@@ -13,13 +13,13 @@ _FORMATS = ("rich", "json", "md", "csv", "latex")
 @click.command()
 @click.argument("results")
 @click.option("--scenario", metavar="S", help="Only this scenario.")
-@click.option("--sort", metavar="MEASURE", default="accuracy_loss", show_default=True, help="What ranks.")
+@click.option("--sort", metavar="MEASURE", help="What ranks. [default: the scenario's own, e.g. accuracy_loss]")
 @click.option(
     "--format", "form", type=click.Choice(_FORMATS), default="rich", show_default=True, help="How to show it."
 )
 @json_option
 @told_plainly
-def command(results: str, scenario: str | None, sort: str, form: str, as_json: bool) -> None:
+def command(results: str, scenario: str | None, sort: str | None, form: str, as_json: bool) -> None:
     """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI.
 
     Means over seeds with 95 % t-intervals; splitters whose interval overlaps that of the rank's best share its rank.

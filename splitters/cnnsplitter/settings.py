@@ -74,7 +74,7 @@ class CNNSplitterSettings(Settings):
     curve_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     curve_tolerance: Fraction = 0.05
     sensitive_from: Share | None = None
-    share_margin: Annotated[float, Field(ge=-1, le=1)] = 0.2
+    share_margin: Annotated[float, Field(ge=-1, le=1)] = 0.3
     population: int = Field(default=100, ge=2)
     parents: int = Field(default=50, ge=2)
     elites: int = Field(default=20, ge=1)

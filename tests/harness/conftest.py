@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from benchmarks.cells import Cell
-from benchmarks.records import Metrics, Row, State
+from benchmarks.records import Metrics, PatchRecord, Row, State
 from harness.attempt import Outcome, Surroundings, make_row
 from harness.cli import main
 from harness.plugins import Plugins
@@ -22,6 +22,7 @@ from harness.suite_cell import SuiteCell
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
+_WHEN = ("before", "after")
 ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
@@ -77,6 +78,30 @@ def toy_row(
         started_at=ORIGIN - timedelta(seconds=age),
         seconds=seconds,
     )
+
+
+def patch_record(target: str = "3", fusion: str = "platt", *, gain: float = 0.25, **keys: Any) -> PatchRecord:
+    """Returns a patch that raises F1 from a half by ``gain``."""
+    figures = {"tc_precision": (0.5, 0.7), "tc_recall": (0.5, 0.8), "non_tc_accuracy": (0.9, 0.95)}
+    values = {
+        f"{name}_{when}": value for name, pair in figures.items() for when, value in zip(_WHEN, pair, strict=True)
+    }
+    f1 = {"tc_f1_before": 0.5, "tc_f1_after": 0.5 + gain, "tc_f1_gain": gain, "select_tc_f1_after": 0.9}
+    overall = {
+        "accuracy_before": 0.8,
+        "accuracy_after": 0.9,
+        "accuracy_gain": 0.1,
+        "turned_right": 12,
+        "turned_wrong": 2,
+    }
+    told = {"weak_kind": "under_fitted", "target_class": target, "fusion": fusion}
+    return PatchRecord(**{**values, **f1, **overall, **told, **keys})
+
+
+def patching_row(patches: Sequence[PatchRecord], *, splitter: str = "toy", seed: int = 0) -> Row:
+    """Returns a row of the scenario ``patching``."""
+    cell = toy_cell(splitter=splitter, seed=seed).model_copy(update={"scenario": "patching"})
+    return toy_row(loss=None, cell=cell).model_copy(update={"patches": list(patches)})
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_a_run_prints_its_cells_the_leaderboard_and_where_the_rows_are(
 ) -> None:
     result = inline(call, write_suite(seeds=2), tmp_path)
     assert result.exit_code == 0
-    assert "[4/4] ✓ other · simcnn · digits · seed 1" in result.stderr
+    assert "[4/4] ✓ toy · other · simcnn · digits · seed 1" in result.stderr
     assert "loss 2.10 points, kernels 40.0 %" in result.stderr
     assert "digits · simcnn" in result.stdout
     assert "4 cells run, 0 were done before." in result.stdout
@@ -49,7 +49,7 @@ def test_failed_cells_make_the_exit_code_one_and_are_tried_again_on_request(
     suite = write_suite(splitters=["toy", {"name": "other", "settings": {"behaviour": "raise"}}])
     first = inline(call, suite, tmp_path)
     assert first.exit_code == 1
-    assert "✗ other · simcnn · digits · seed 0  failed, no usable modules" in first.stderr
+    assert "✗ toy · other · simcnn · digits · seed 0  failed, no usable modules" in first.stderr
     assert "SplitFailedError: no usable modules" in first.stdout
     second = inline(call, suite, tmp_path)
     assert second.exit_code == 1

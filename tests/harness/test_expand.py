@@ -42,7 +42,7 @@ def test_a_label_is_no_part_of_a_cells_identity_but_of_what_it_is_called(write_s
     plain = cells_of(write_suite, splitters=["toy"])[0]
     labelled = cells_of(write_suite, splitters=[{"name": "toy", "label": "mine"}])[0]
     assert labelled.cell.cell_id == plain.cell.cell_id
-    assert labelled.title == "mine · simcnn · digits · seed 0"
+    assert labelled.title == "toy · mine · simcnn · digits · seed 0"
 
 
 def test_equal_cells_collapse(write_suite: WriteSuite) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from conftest import toy_cell, toy_row
+from conftest import patch_record, patching_row, toy_cell, toy_row
 
+from benchmarks.boards import MODULARIZATION
 from benchmarks.cells import ModelSpec
 from benchmarks.records import Row, State
-from harness.leaderboard import Leaderboard, make_leaderboard, sortable_measures
+from harness.leaderboard import Leaderboard, make_leaderboard
 from splitters.errors import UnknownNameError
 
 
@@ -96,7 +97,7 @@ def test_different_base_models_get_sections_of_their_own() -> None:
 def test_another_measure_sorts_in_its_own_direction() -> None:
     rows = [*rows_of("toy", [0.02]), *rows_of("other", [0.01])]
     assert ranks(make_leaderboard(rows, sort="composed_accuracy")) == [(1, "other"), (2, "toy")]
-    assert "jaccard_distance" not in sortable_measures()
+    assert "jaccard_distance" not in MODULARIZATION.sortable()
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,48 @@ def test_unknown_names_are_refused(keys: dict[str, str], message: str) -> None:
 
 def test_no_rows_make_an_empty_leaderboard() -> None:
     assert make_leaderboard([]).sections == ()
+
+
+def test_patches_make_an_entry_per_rule_with_means_over_seeds_and_intervals_over_classes() -> None:
+    rows = [
+        patching_row([patch_record("3", "platt", gain=0.1), patch_record("8", "platt", gain=0.3)], seed=0),
+        patching_row([patch_record("3", "platt", gain=0.2), patch_record("8", "gate", gain=0.5)], seed=1),
+    ]
+    (section,) = make_leaderboard(rows).sections
+    gate, platt = section.entries
+    assert [(entry.rank, entry.label, entry.variant["fusion"], entry.n_seeds) for entry in (gate, platt)] == [
+        (1, "toy", "gate", 2), (1, "toy", "platt", 2),
+    ]  # fmt: skip
+    assert section.variants == ["fusion"]
+    estimate = platt.estimates["tc_f1_gain"]  # of 0.15 (class 3, both seeds) and 0.3 (class 8, one seed)
+    assert estimate.mean == pytest.approx(0.225)
+    assert estimate.half_width == pytest.approx(12.706 * 0.106066 / 2**0.5, rel=1e-3)
+
+
+def test_kinds_of_weakness_and_splitters_are_never_averaged() -> None:
+    rows = [
+        patching_row([patch_record(weak_kind="over_simple"), patch_record(weak_kind="label_noise")]),
+        patching_row([patch_record()], splitter="other"),
+    ]
+    board = make_leaderboard(rows)
+    (section,) = board.sections
+    assert {(entry.splitter, entry.variant["weak_kind"]) for entry in section.entries} == {
+        ("other", "under_fitted"), ("toy", "label_noise"), ("toy", "over_simple"),
+    }  # fmt: skip
+    assert section.variants == ["weak_kind"]
+    assert not board.has_single_seeds
+
+
+def test_scenarios_have_sections_of_their_own_each_with_its_own_measures() -> None:
+    board = make_leaderboard([toy_row(), patching_row([patch_record()])])
+    assert [(section.title, section.sort) for section in board.sections] == [
+        ("patching · digits · simcnn", "tc_f1_gain"), ("toy · digits · simcnn", "accuracy_loss"),
+    ]  # fmt: skip
+    by_precision = make_leaderboard([toy_row(), patching_row([patch_record()])], sort="tc_precision_after")
+    assert [section.sort for section in by_precision.sections] == ["tc_precision_after", "accuracy_loss"]
+
+
+def test_a_failed_patching_cell_is_listed_without_a_rank() -> None:
+    failed = patching_row([]).model_copy(update={"state": State.FAILED})
+    (section,) = make_leaderboard([failed]).sections
+    assert [(entry.rank, entry.n_failed, dict(entry.estimates)) for entry in section.entries] == [(None, 1, {})]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from conftest import toy_item, toy_row
+from conftest import patch_record, patching_row, toy_item, toy_row
 from rich.console import Console, RenderableType
 
 from benchmarks.records import ModuleRecord, Row, SensitivityRecord, State
@@ -20,6 +20,13 @@ ASKED_FOR = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
     "accuracy_loss", "kernel_retention", "kernel_retention_union", "flops_retention", "param_retention",
     "jaccard_distance", "split_seconds",
+]  # fmt: skip
+
+
+OF_PATCHES = [
+    "weak_kind", "fusion", "tc_precision_before", "tc_precision_after", "tc_recall_before", "tc_recall_after",
+    "tc_f1_before", "tc_f1_after", "non_tc_accuracy_before", "non_tc_accuracy_after", "accuracy_before",
+    "accuracy_after",
 ]  # fmt: skip
 
 
@@ -80,6 +87,39 @@ def test_json_has_the_keys_that_were_promised_with_fractions() -> None:
     assert (objects[1]["n_seeds"], objects[1]["n_failed"], objects[1]["rank"]) == (2, 1, 2)
 
 
+def test_json_of_patches_has_the_keys_that_were_promised() -> None:
+    patches = [patch_record(target, rule) for target in "38" for rule in ("platt", "min_max")]
+    objects = json.loads(to_json(make_leaderboard([patching_row(patches)])))
+    assert set(OF_PATCHES) <= set(objects[0])
+    assert {entry["fusion"] for entry in objects} == {"platt", "min_max"}
+    assert {(entry["weak_kind"], entry["tc_f1_gain"], entry["accuracy_before"]) for entry in objects} == {
+        ("under_fitted", 0.25, 0.8)
+    }
+
+
+def test_patches_beside_other_scenarios_leave_no_gap_in_csv_and_text() -> None:
+    board = make_leaderboard([toy_row(), patching_row([patch_record("3"), patch_record("8")])])
+    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert [(line["scenario"], line["fusion"], line["accuracy_loss"]) for line in lines] == [
+        ("patching", "platt", ""), ("toy", "", "0.02"),
+    ]  # fmt: skip
+    text = plain(leaderboard_view(board))
+    for part in ("patching · digits · simcnn", "F1 gain ↑", "25.00 ±0.00", "Means over seeds or target classes"):
+        assert part in text
+    assert "| F1 gain, points ↑ |" in to_markdown(board)
+
+
+def test_rules_that_differ_get_a_column_in_every_form() -> None:
+    board = make_leaderboard([patching_row([patch_record(t, rule) for t in "38" for rule in ("gate", "min_max")])])
+    text = plain(leaderboard_view(board))
+    assert max(map(len, text.splitlines())) <= 100
+    assert [line.split()[:3] for line in text.splitlines() if " toy " in line] == [
+        ["1", "toy", "gate"], ["1", "toy", "min_max"],
+    ]  # fmt: skip
+    assert "| 1 | toy | min_max | 1 |" in to_markdown(board)
+    assert "\\begin{tabular}{rllr" in to_latex(board)
+
+
 def test_csv_has_a_line_per_entry() -> None:
     board = make_leaderboard(rows())
     lines = list(csv.DictReader(io.StringIO(to_csv(board))))
@@ -121,6 +161,12 @@ def test_a_row_is_shown_whole() -> None:
     text = plain(row_view([toy_row(state=State.TIMEOUT, age=5), good]))
     for part in ("2 attempts: timeout, ok", good.cell_id, "accuracy_loss", "zero", "1,234", "0.333"):
         assert part in text
+
+
+def test_a_row_of_patches_shows_each_of_them() -> None:
+    text = plain(row_view([patching_row([patch_record("seven", "platt")])]))
+    line = next(line for line in text.splitlines() if "seven" in line)
+    assert line.split() == ["seven", "platt", "50.0", "75.0", "90.0", "95.0", "80.0", "90.0"]
 
 
 def test_durations_are_readable() -> None:

@@ -1,0 +1,273 @@
+"""Scenario ``patching``: what modules of a strong network do for weak networks (arXiv 2209.06116, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
+
+from benchmarks.artifacts import ArtifactCache
+from benchmarks.boards import PATCHING, Board
+from benchmarks.cells import Cell, DatasetSpec
+from benchmarks.datasets import check_dataset
+from benchmarks.inference import predict_logits
+from benchmarks.models import check_model
+from benchmarks.patch_tasks import joined_task
+from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
+from benchmarks.records import Metrics, PatchRecord
+from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.seeding import derive_seed
+from benchmarks.splits import Roles
+from benchmarks.splitting import FinishedSplit, split_once
+from benchmarks.training import TrainedModel, train_base_model
+from benchmarks.weak_models import WeakSettings, is_one_per_target, weak_recipe
+from splitters.base import make_splitter
+from splitters.data import ImageSet
+from splitters.errors import DataError, UnknownNameError
+from splitters.evaluation import accuracy, class_report
+from splitters.fusion import FUSIONS, Fusion, FusionExamples, fit_fusion
+from splitters.graph import ChannelGraph
+from splitters.module import Module, extract_modules
+
+ALL_RULES = ("min_max", "min_max_clipped", "temperature", "platt", "logistic", "gate")
+"""The rules that are compared; ``min_max`` is the papers'."""
+
+_BATCH = 256
+
+
+class PatchingSettings(WeakSettings):
+    """Settings of the scenario.
+
+    The strong network is the cell's base model, split by the cell's splitter. Without ``weak_dataset`` the weak model
+    knows the same classes. With one, it knows some of that data set's classes and the target class (the papers take 9
+    classes of CIFAR-100 and one of CIFAR-10).
+
+    Args:
+        fusion: The rules, all measured on the same weak models and modules.
+        targets: The names of the target classes; all of the cell's data set if none is given.
+        weak_dataset: The other data set.
+        weak_classes: The names of its classes that the weak model knows.
+        target_train_images: How many train images of the target class the weak model may see at most.
+        target_test_images: How many test images of the target class count at most.
+    """
+
+    fusion: Annotated[tuple[str, ...], Field(min_length=1)] = ALL_RULES
+    targets: tuple[str, ...] = ()
+    weak_dataset: DatasetSpec | None = None
+    weak_classes: tuple[str, ...] = ()
+    target_train_images: int | None = Field(default=None, ge=1)
+    target_test_images: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.weak_dataset is None) != (not self.weak_classes):
+            raise ValueError("weak_dataset and weak_classes belong together; give both or neither")
+        return self
+
+
+@SCENARIOS.register("patching")
+class Patching(Scenario):
+    """Patches a weak model for each target class with that class's module, by each rule, and scores it on test.
+
+    All rules are fitted on select images; test images are looked at for the final scores alone. Where a rule cannot be
+    fitted, e.g. because the module scores the same on all images of its class, the weak model counts as it is, and a
+    warning says so.
+    """
+
+    Settings = PatchingSettings
+    board: ClassVar[Board] = PATCHING
+    settings: PatchingSettings
+
+    def check(self, cell: Cell) -> None:
+        """Checks the cell's names and settings; see ``Scenario.check``."""
+        make_splitter(cell.splitter.name, cell.splitter.settings)
+        check_model(cell.model)
+        check_dataset(cell.dataset.name)
+        if self.settings.weak_dataset is not None:
+            check_dataset(self.settings.weak_dataset.name)
+        for rule in self.settings.fusion:
+            FUSIONS.get(rule, where="fusion")
+
+    def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
+        """Runs the cell; see ``Scenario.measure``."""
+        stages = Stages(workspace.device)
+        prepared = prepare(cell, workspace, stages)
+        select = prepared.roles.select
+        graph = ChannelGraph.trace(prepared.base.model, select.normalisation(select.images[:2]).to(workspace.device))
+        split = split_once(cell, prepared, graph, workspace)
+        stages.add("split", seconds=split.seconds, peak_memory_bytes=split.peak_memory_bytes, reused=split.reused)
+        modules = extract_modules(graph, split.result, select.class_names, select.normalisation)
+        run = _Run(self.settings, cell, workspace, prepared, modules)
+        with stages.measured("patch"):
+            patches = list(run.patches())
+        facts = _circumstances(prepared, split)
+        return Metrics(
+            **facts, patches=patches, warnings=[*split.result.warnings, *run.warnings], stages=stages.records
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    settings: PatchingSettings
+    cell: Cell
+    workspace: Workspace
+    strong: Prepared
+    modules: list[Module]
+    warnings: list[str] = field(default_factory=list)
+
+    def patches(self) -> Iterator[PatchRecord]:
+        weak: TrainedModel | None = None
+        for target in self.targets:
+            roles = self._task(target)
+            index = roles.train.class_names.index(target)
+            if weak is None or is_one_per_target(self.settings) or self.settings.weak_dataset is not None:
+                weak = self._train(roles, index)
+            yield from self._measured(weak, self._module(target), roles, target, index)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        known = self.strong.roles.train.class_names
+        for name in self.settings.targets:
+            if name not in known:
+                raise UnknownNameError("class", name, known, where="targets")
+        return self.settings.targets or known
+
+    def _module(self, target: str) -> Module:
+        return next(module for module in self.modules if module.info.class_name == target)
+
+    def _task(self, target: str) -> Roles:
+        if self._others is None:
+            return self.strong.roles
+        return joined_task(
+            self._others,
+            self.settings.weak_classes,
+            self.strong.roles,
+            target,
+            train_images=self.settings.target_train_images,
+            test_images=self.settings.target_test_images,
+            seed=self.cell.seed,
+        )
+
+    @cached_property
+    def _others(self) -> Roles | None:
+        if self.settings.weak_dataset is None:
+            return None
+        spec = self.settings.weak_dataset.model_copy(update={"input_shape": self.cell.dataset.input_shape})
+        return prepare_images(self.cell.model_copy(update={"dataset": spec}), self.workspace).roles
+
+    def _train(self, roles: Roles, target: int) -> TrainedModel:
+        cell = self.cell
+        recipe = weak_recipe(self.settings, cell.model, cell.training, roles, target=target, seed=cell.seed)
+        return train_base_model(
+            recipe.model,
+            recipe.training,
+            recipe.roles,
+            dataset_hash=self.strong.dataset_hash,
+            flips=self.strong.flips,
+            seed=derive_seed(cell.seed, "weak model"),
+            threads=cell.threads,
+            cache=ArtifactCache(self.workspace.cache),
+            device=self.workspace.device,
+            progress=self.workspace.progress,
+        )
+
+    def _measured(
+        self, weak: TrainedModel, module: Module, roles: Roles, target: str, index: int
+    ) -> Iterator[PatchRecord]:
+        select, test = (_Seen.of(weak, module, images) for images in (roles.select, roles.test))
+        examples = FusionExamples(
+            weak_logits=select.logits,
+            module_scores=select.scores,
+            labels=select.labels,
+            target=index,
+            is_probability=module.score.is_probability,
+        )
+        for rule in self.settings.fusion:
+            fusion = self._fitted(rule, examples, target)
+            yield PatchRecord(
+                weak_kind=self.settings.weak_kind,
+                target_class=target,
+                fusion=rule,
+                **_compared(test.logits.argmax(1), test.answers(fusion), test.labels, index, test.logits.shape[1]),
+                select_tc_f1_after=_of_target(select.answers(fusion), select.labels, index, select.logits.shape[1])[2],
+            )
+
+    def _fitted(self, rule: str, examples: FusionExamples, target: str) -> Fusion | None:
+        try:
+            return fit_fusion(rule, examples)
+        except DataError as error:
+            self.warnings.append(f"class {target}: {error} The weak model is left as it is.")
+            return None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Images as the weak model and a module see them, on the CPU."""
+
+    logits: Float[Tensor, "sample class"]
+    scores: Float[Tensor, " sample"]
+    labels: Int64[Tensor, " sample"]
+
+    @classmethod
+    def of(cls, weak: TrainedModel, module: Module, images: ImageSet) -> _Seen:
+        there = images.to(next(module.network.parameters()).device)
+        with torch.no_grad():
+            scores = torch.cat([module(batch) for batch in there.batches(_BATCH)])
+        return cls(predict_logits(weak.model, images).cpu(), scores.cpu(), images.labels.cpu())
+
+    def answers(self, fusion: Fusion | None) -> Int64[Tensor, " sample"]:
+        """Returns the patched model's answers; the weak one's without a patch."""
+        with torch.no_grad():
+            scores = self.logits if fusion is None else fusion(self.logits, self.scores)
+        answers: Tensor = scores.argmax(1)
+        return answers
+
+
+def _compared(before: Tensor, after: Tensor, labels: Tensor, target: int, n_classes: int) -> dict[str, Any]:
+    old, new = (_of_target(answers, labels, target, n_classes) for answers in (before, after))
+    others = labels != target
+    right_before, right_after = before == labels, after == labels
+    return {
+        **{f"tc_{name}_before": value for name, value in zip(("precision", "recall", "f1"), old, strict=True)},
+        **{f"tc_{name}_after": value for name, value in zip(("precision", "recall", "f1"), new, strict=True)},
+        "tc_f1_gain": new[2] - old[2],
+        "non_tc_accuracy_before": accuracy(before[others], labels[others]),
+        "non_tc_accuracy_after": accuracy(after[others], labels[others]),
+        "accuracy_before": accuracy(before, labels),
+        "accuracy_after": accuracy(after, labels),
+        "accuracy_gain": accuracy(after, labels) - accuracy(before, labels),
+        "turned_right": int((~right_before & right_after).sum()),
+        "turned_wrong": int((right_before & ~right_after).sum()),
+    }
+
+
+def _of_target(answers: Tensor, labels: Tensor, target: int, n_classes: int) -> tuple[float, float, float]:
+    """Returns precision, recall and F1 of one class."""
+    report = class_report(answers, labels, n_classes)
+    return float(report.precision[target]), float(report.recall[target]), float(report.f1[target])
+
+
+def _circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
+    roles = prepared.roles
+    masks = split.result.masks
+    return {
+        "kernels_total": masks.layout.n_kernels,
+        "kernel_retention": masks.retention,
+        "kernel_retention_union": masks.union_retention,
+        "met_tolerance": split.result.met_tolerance,
+        "split_seconds": split.seconds,
+        "train_images": len(roles.train),
+        "select_images": len(roles.select),
+        "split_train_images": len(prepared.split_roles.train),
+        "split_select_images": len(prepared.split_roles.select),
+        "test_images": len(roles.test),
+        "dataset_hash": prepared.dataset_hash,
+        "base_model_hash": prepared.base.weights_hash,
+    }

@@ -1,0 +1,133 @@
+"""The scenario ``patching``: its figures, its honesty, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import preparation
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
+from benchmarks.datasets import Dataset
+from benchmarks.records import Metrics
+from benchmarks.scenarios.base import Workspace, make_scenario
+from splitters.errors import ConfigurationError
+
+FEW = {"convolutions": 2, "fusion": ["min_max", "logistic"], "targets": ["3", "8"]}
+
+
+def cell(**settings: object) -> Cell:
+    return Cell(
+        scenario="patching",
+        scenario_settings={**FEW, **settings},
+        splitter=SplitterSpec(name="importance", settings={"retention": 0.9}),
+        model=ModelSpec(name="rescnn", settings={"width": 0.06}),
+        dataset=DatasetSpec(name="digits", train_images=300, select_images=150),
+        training=TrainingSpec(recipe="one_cycle", epochs=2, learning_rate=0.05, batch_size=32),
+    )
+
+
+def measure(cell: Cell, cache: Path) -> Metrics:
+    return make_scenario(cell.scenario, cell.scenario_settings).measure(cell, Workspace(cache=cache))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def measured(cache: Path) -> Metrics:
+    return measure(cell(), cache)
+
+
+def test_every_target_class_meets_every_rule(measured: Metrics) -> None:
+    assert [(patch.target_class, patch.fusion) for patch in measured.patches] == [
+        ("3", "min_max"), ("3", "logistic"), ("8", "min_max"), ("8", "logistic"),
+    ]  # fmt: skip
+    assert {patch.weak_kind for patch in measured.patches} == {"over_simple"}
+    assert [stage.name for stage in measured.stages] == ["data", "train", "split", "patch"]
+
+
+def test_figures_fit_each_other(measured: Metrics) -> None:
+    for patch in measured.patches:
+        assert patch.tc_f1_gain == pytest.approx(patch.tc_f1_after - patch.tc_f1_before)
+        assert patch.accuracy_gain == pytest.approx((patch.turned_right - patch.turned_wrong) / measured.test_images)
+        for state in ("before", "after"):
+            precision, recall, f1 = (getattr(patch, f"tc_{name}_{state}") for name in ("precision", "recall", "f1"))
+            assert f1 == pytest.approx(2 * precision * recall / max(1e-12, precision + recall))
+            accuracy, others = getattr(patch, f"accuracy_{state}"), getattr(patch, f"non_tc_accuracy_{state}")
+            assert min(recall, others) - 1e-9 <= accuracy <= max(recall, others) + 1e-9
+    one, other = (patch for patch in measured.patches if patch.target_class == "3")
+    assert one.tc_f1_before == other.tc_f1_before, "the weak model is the same"
+
+
+@pytest.mark.parametrize("kind", ["under_fitted", "label_noise"])
+def test_other_kinds_of_weakness_are_measured_too(cache: Path, kind: str) -> None:
+    found = measure(cell(weak_kind=kind, fusion=["gate"], targets=["3", "8"]), cache)
+    assert [patch.weak_kind for patch in found.patches] == [kind, kind]
+    before = {patch.accuracy_before for patch in found.patches}
+    assert len(before) == (1 if kind == "under_fitted" else 2)
+
+
+def test_the_target_class_may_come_from_another_data_set(cache: Path) -> None:
+    other = {"weak_dataset": {"name": "digits", "train_images": 200}, "weak_classes": ["0", "1", "2"]}
+    found = measure(cell(**other, targets=["7"], target_train_images=5, target_test_images=9), cache)
+    assert {patch.target_class for patch in found.patches} == {"7"}
+    assert all(0 <= patch.accuracy_after <= 1 for patch in found.patches)
+
+
+def test_where_a_rule_cannot_be_fitted_the_weak_model_stays_and_a_warning_says_so(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same(module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(images),), 0.5)
+
+    monkeypatch.setattr("splitters.module.Module.forward", same)
+    found = measure(cell(fusion=["min_max"], targets=["8"]), cache)
+    (patch,) = found.patches
+    assert patch.tc_f1_gain == patch.accuracy_gain == patch.turned_right == patch.turned_wrong == 0
+    assert any("class 8: the module scores 0.5 on all" in warning for warning in found.warnings)
+
+
+def test_a_poisoned_test_set_reaches_no_choice(
+    measured: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = preparation.load_dataset
+
+    def poisoned(*args: object, **kwargs: object) -> Dataset:
+        dataset = original(*args, **kwargs)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randint(0, 256, dataset.test.images.shape, generator=generator, dtype=torch.uint8)
+        labels = torch.randint(0, 10, dataset.test.labels.shape, generator=generator)
+        return dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, images=noise, labels=labels))
+
+    monkeypatch.setattr(preparation, "load_dataset", poisoned)
+    again = measure(cell(), tmp_path)
+    assert again.base_model_hash == measured.base_model_hash
+    for patch, clean in zip(again.patches, measured.patches, strict=True):
+        assert patch.select_tc_f1_after == clean.select_tc_f1_after
+        assert patch.accuracy_after != clean.accuracy_after
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weak_kind": "over_simpel"}, "weak_kind"),
+        ({"fusion": ["minmax"]}, "unknown fusion rule 'minmax'. Did you mean 'min_max'"),
+        ({"fusions": ["gate"]}, "unknown key 'fusions'. Did you mean 'fusion'"),
+        ({"weak_classes": ["a"]}, "give both or neither"),
+        ({"weak_dataset": {"name": "digit"}, "weak_classes": ["a"]}, "unknown data set 'digit'"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_runs(settings: dict[str, object], message: str) -> None:
+    wrong = cell(**settings)
+    with pytest.raises(ConfigurationError, match=message):
+        make_scenario(wrong.scenario, wrong.scenario_settings).check(wrong)
+
+
+def test_an_unknown_target_is_named(cache: Path) -> None:
+    with pytest.raises(ConfigurationError, match="unknown class 'three'"):
+        measure(cell(targets=["three"]), cache)
