@@ -13,9 +13,9 @@ class Measurement:
 
     Args:
         name: What was measured.
-        seconds: Ours: the fastest of several runs.
-        reference_seconds: The plain reference's.
-        detail: What was measured on, and what the figures leave out.
+        seconds: Ours: the fastest of several runs, after one that warms up.
+        reference_seconds: The plain reference's: the same; of one that takes many seconds, a single run.
+        detail: What was measured on.
     """
 
     name: str
