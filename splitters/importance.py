@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, fx
 
 from splitters.data import ImageSet
+from splitters.errors import GraphError
 from splitters.graph import ChannelGraph
 
 
@@ -41,7 +42,12 @@ def channel_importance(
         confidence: For a class, only images count that the base model gives this class with at least this
             probability; if there are none, all images of the class count, and a warning says so.
         batch_size: Images per forward pass.
+
+    Raises:
+        GraphError: If the base model has no kernel that a module could drop.
     """
+    if not graph.layout.groups:
+        raise GraphError(f"there is nothing to choose from, as every kernel is always kept: {graph.explain()}")
     reader = _consumed_tensors(graph)
     n_classes, n_channels = images.n_classes, graph.layout.n_channels
     device = images.images.device

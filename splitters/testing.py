@@ -254,6 +254,7 @@ def assert_equal_results(one: SplitResult, other: SplitResult) -> None:
     assert (one.met_tolerance, one.warnings) == (other.met_tolerance, other.warnings)
     assert _timeless(one.facts) == _timeless(other.facts)
     assert list(map(_timeless, one.history)) == list(map(_timeless, other.history))
+    assert one.sensitivity == other.sensitivity
 
 
 @functools.cache

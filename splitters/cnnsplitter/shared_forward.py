@@ -64,7 +64,7 @@ class SharedForward:
         device = next(iter(graph.network.parameters())).device
         full = torch.ones(1, graph.layout.n_channels, dtype=torch.bool)
         example = torch.zeros(1, *graph.input_shape, device=device).to(memory_format=torch.channels_last)
-        self._run(full, example)
+        self._run(full, torch.zeros(1, dtype=torch.int64), example)
         # No branch holds more than the whole network does, if it keeps what the branches of a candidate hold.
         self.batch_size = max(1, min(batch_size, memory_bytes // max(self.peak_bytes, 1)))
         self.peak_bytes = 0
@@ -85,24 +85,26 @@ class SharedForward:
         passes = -(-len(images) // self.batch_size)
         for batch in images.batches(-(-len(images) // passes)):
             self._on_batch()
-            logits = self._run(bits, batch)
-            parts.append(torch.stack([row[:, c] for row, c in zip(logits, classes.tolist(), strict=True)]))
+            parts.append(self._run(bits, classes, batch))
         return torch.cat(parts, dim=1)
 
-    def _run(self, bits: Tensor, batch: Tensor) -> list[Tensor]:
-        walk = _Walk(self.graph, self._segments, bits.cpu(), batch)
+    def _run(self, bits: Tensor, classes: Tensor, batch: Tensor) -> Tensor:
+        walk = _Walk(self.graph, self._segments, bits.cpu(), classes.tolist(), batch)
         walk.descend(0, range(len(bits)), {}, torch.ones(bits.shape[1], dtype=torch.bool), held=0)
         self.peak_bytes = max(self.peak_bytes, walk.peak_bytes)
         return walk.logits
 
 
 class _Walk:
-    def __init__(self, graph: ChannelGraph, segments: Sequence[_Segment], bits: Tensor, batch: Tensor) -> None:
+    def __init__(
+        self, graph: ChannelGraph, segments: Sequence[_Segment], bits: Tensor, classes: Sequence[int], batch: Tensor
+    ) -> None:
         self.graph = graph
         self.segments = segments
         self.bits = bits
+        self.classes = classes
         self.batch = batch
-        self.logits: list[Tensor] = [batch] * len(bits)
+        self.logits = torch.empty(len(bits), len(batch), device=batch.device)
         self.peak_bytes = 0
 
     def descend(self, depth: int, members: Sequence[int], values: _Values, kept: Tensor, *, held: int) -> None:
@@ -125,7 +127,7 @@ class _Walk:
             else:
                 (logits,) = (taken[node] for node in _output(self.graph).all_input_nodes)
                 for member in fork:
-                    self.logits[member] = logits
+                    self.logits[member] = logits[:, self.classes[member]]
 
     def _forks(self, segment: _Segment, members: Sequence[int]) -> list[list[int]]:
         """Parts the candidates by what they keep of the channels that are read here first."""

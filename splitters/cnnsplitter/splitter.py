@@ -33,6 +33,7 @@ from splitters.cnnsplitter.genetic import (
 from splitters.cnnsplitter.limits import stage_limits
 from splitters.cnnsplitter.merging import Compositions, Merger
 from splitters.cnnsplitter.population import random_population, start_population
+from splitters.cnnsplitter.presets import PRESETS
 from splitters.cnnsplitter.sensitivity import (
     SensitivityCurves,
     StartShares,
@@ -44,7 +45,7 @@ from splitters.cnnsplitter.sensitivity import (
 from splitters.cnnsplitter.settings import CNNSplitterSettings
 from splitters.cnnsplitter.shared_forward import SharedForward
 from splitters.cnnsplitter.state import SearchState, Streams
-from splitters.errors import DataError
+from splitters.errors import ConfigurationError, DataError
 from splitters.evaluation import accuracy, network_logits
 from splitters.graph import ChannelGraph
 from splitters.importance import channel_importance
@@ -61,7 +62,7 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
     """
 
     Settings = CNNSplitterSettings
-    version = 1
+    version = 2
 
     def split(
         self,
@@ -74,12 +75,15 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
         """Splits the task's base model; see ``Splitter.split``.
 
         Raises:
-            ConfigurationError: If ``exhaustive`` would have to try too many compositions.
+            ConfigurationError: If ``exhaustive`` would have to try too many compositions, or settings name layers that
+                the base model does not have.
             DataError: If a class has no images in select.
+            GraphError: If the base model has no kernel that a module could drop.
             SplitFailedError: If a module's scores are not numbers.
         """
         stage_limits(self.settings, task.n_classes)
         graph = graph or task.trace()
+        _check_layers(self.settings, graph)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
         return search.result()
@@ -93,6 +97,7 @@ class _Search:
     progress: ProgressCallback
     checkpoint: Checkpoint
     state: SearchState = field(default_factory=SearchState)
+    shown: Progress = field(default_factory=lambda: Progress("search", 0))
 
     def __post_init__(self) -> None:
         _check_classes(self.task)
@@ -118,7 +123,7 @@ class _Search:
             self.graph,
             batch_size=settings.batch_size,
             memory_bytes=settings.memory_mb << 20,
-            on_batch=lambda: self._report("search"),
+            on_batch=lambda: self.progress(self.shown),
         )
         self.evaluator = Evaluator(
             self.forward,
@@ -140,10 +145,11 @@ class _Search:
             self._measure_curves()
         if not self.state.population.numel():
             self.state.population = self._first_population()
+        self._report_generation()
         while not self._is_over():
             self._generation()
             self._save()
-            self._report("search", self.state.history[-1])
+            self._report_generation()
 
     def result(self) -> SplitResult:
         masks = KernelMasks(self.graph.layout, self.state.best)
@@ -170,6 +176,7 @@ class _Search:
     # Before the first generation
 
     def _measure_curves(self) -> None:
+        self._report_curves({})
         rows = measure_curves(
             self.forward,
             self.graph.layout,
@@ -182,8 +189,7 @@ class _Search:
         for row in rows:
             self.state.curves.append(row)
             self._save()
-            done, total = len(self.state.curves), len(self.graph.layout.groups)
-            self.progress(Progress("sensitivity", done, total, {"lowest_accuracy": min(row)}))
+            self._report_curves({"lowest_accuracy": min(row)})
 
     @cached_property
     def curves(self) -> SensitivityCurves | None:
@@ -216,7 +222,10 @@ class _Search:
         if self.shares is None:
             return torch.stack([random_population(self.genes, size, stream) for stream in self.streams.classes])
         shares = self.shares.shares
-        return torch.stack([start_population(self.genes, shares, size, stream) for stream in self.streams.classes])
+        fall_off = self.settings.start_fall_off
+        return torch.stack(
+            [start_population(self.genes, shares, size, stream, fall_off=fall_off) for stream in self.streams.classes]
+        )
 
     # A generation
 
@@ -231,18 +240,18 @@ class _Search:
         evaluated = time.perf_counter()
         found = self._merge(scores, bits)
         merged = time.perf_counter()
-        last = self.state.history[-1]["accuracy"] if self.state.history else None
+        last = self.state.history[-1]["leader_accuracy"] if self.state.history else None
         alpha, gamma = self.settings.alpha, self.settings.gamma
         weight = accuracy_weight(alpha, gamma, last)
         fitness = composition_fitness(found, accuracy_weight=weight, distance_weight=1 - alpha)
-        best = int(fitness.argmax())
-        members = found.members[best]
-        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), members])
+        leader = int(fitness.argmax())
         plain = composition_fitness(found, accuracy_weight=alpha, distance_weight=1 - alpha)
+        best = int(plain.argmax())
+        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), found.members[best]])
         if float(plain[best]) > self.state.best_fitness:
             self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
             self.state.best_generation = self.state.generation + 1
-        self._breed(candidate_fitness(found, fitness, self.settings.population), members.tolist())
+        self._breed(candidate_fitness(found, fitness, self.settings.population), found.members[leader].tolist())
         self.state.history.append(
             {
                 "step": float(self.state.generation + 1),
@@ -251,10 +260,12 @@ class _Search:
                 "kernel_retention": masks.retention,
                 "jaccard_distance": float(found.distance[best]),
                 "fitness": float(plain[best]),
+                "leader_accuracy": float(found.accuracy[leader]),
                 "accuracy_weight": weight,
                 "candidates_run": float(self.evaluator.evaluated),
                 "evaluation_seconds": evaluated - began,
                 "merging_seconds": merged - evaluated,
+                "generation_seconds": time.perf_counter() - began,
             }
         )
 
@@ -291,10 +302,21 @@ class _Search:
             ]
         )
 
-    def _report(self, stage: str, record: dict[str, float] | None = None) -> None:
-        shown = ("accuracy", "kernel_retention", "jaccard_distance", "fitness", "seconds")
-        metrics = {name: record[name] for name in shown} if record else {}
-        self.progress(Progress(stage, self.state.generation, self.settings.generations, metrics))
+    def _report_curves(self, metrics: dict[str, float]) -> None:
+        self._report(Progress("sensitivity", len(self.state.curves), len(self.graph.layout.groups), metrics))
+
+    def _report_generation(self) -> None:
+        metrics = {}
+        if self.state.history:
+            last = self.state.history[-1]
+            metrics = {name: last[name] for name in ("accuracy", "kernel_retention", "jaccard_distance", "fitness")}
+            metrics["seconds"] = last["generation_seconds"]
+        self._report(Progress("search", self.state.generation, self.settings.generations, metrics))
+
+    def _report(self, shown: Progress) -> None:
+        """Reports, now and again before every pass, so that a search can be stopped while a generation runs."""
+        self.shown = shown
+        self.progress(shown)
 
     def _save(self) -> None:
         self.state.seconds = time.perf_counter() - self.started
@@ -309,4 +331,20 @@ def _check_classes(task: SplitTask) -> None:
         raise DataError(
             f"select holds no images of the classes {empty}; importance and fitness need some of every class. "
             "Take more images for select."
+        )
+
+
+def _check_layers(settings: CNNSplitterSettings, graph: ChannelGraph) -> None:
+    layers = graph.layout.layers
+    if settings.preset is not None and PRESETS[settings.preset].convolutions != len(layers):
+        raise ConfigurationError(
+            f"preset {settings.preset!r} is for a network of {PRESETS[settings.preset].convolutions} convolutions, but "
+            f"this one has {len(layers)}. Leave the preset out: the sensitivity curves decide then."
+        )
+    known = {index for group in graph.layout.groups for index in group.layers}
+    unknown = sorted(set(settings.sensitive_layers or ()) - known)
+    if unknown:
+        raise ConfigurationError(
+            f"sensitive_layers: {unknown} are no convolutions of which modules can drop kernels. This network has "
+            f"{len(layers)} convolutions, counted from 0; kernels can be dropped from {sorted(known)}."
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from splitters.base import make_splitter
 from splitters.cnnsplitter.calibration import MomentsCalibration
@@ -17,7 +18,8 @@ from splitters.cnnsplitter.population import random_population, start_population
 from splitters.cnnsplitter.presets import PRESETS
 from splitters.cnnsplitter.sensitivity import SensitivityCurves, curve_names, layer_sensitivities, start_shares
 from splitters.cnnsplitter.settings import CNNSplitterSettings
-from splitters.errors import ConfigurationError, DataError
+from splitters.cnnsplitter.state import Streams
+from splitters.errors import ConfigurationError, DataError, GraphError
 from splitters.evaluation import module_logits
 from splitters.layout import ChannelGroup, ChannelLayout, Layer
 from splitters.module import Module, extract_modules
@@ -222,6 +224,8 @@ def test_every_preset_is_valid(name):
         ({"elite": 3}, "Did you mean 'elites'"),
         ({"elites": 0}, "greater than or equal to 1"),
         ({"thresholds": []}, "thresholds"),
+        ({"curve_shares": [0.5, 0.2]}, "curve_shares must rise"),
+        ({"curve_shares": [0.5, 0.5]}, "curve_shares must rise"),
         ({"grouping": "rank"}, "'importance', 'random' or 'none'"),
     ],
 )
@@ -251,6 +255,74 @@ def test_a_class_without_images_in_select_is_refused_before_the_search():
     select = task.select.subset((task.select.labels != 1).nonzero().flatten())
     with pytest.raises(DataError, match="select holds no images of the classes"):
         make_splitter("cnnsplitter", SMALL).split(dataclasses.replace(task, select=select))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sensitive_layers": [0, 99]}, r"sensitive_layers: \[99\] are no convolutions of which"),
+        ({"preset": "rescnn-cifar10"}, "'rescnn-cifar10' is for a network of 12 convolutions"),
+    ],
+)
+def test_layers_that_the_network_does_not_have_are_refused_before_the_search(settings, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make_splitter("cnnsplitter", {**SMALL, **settings}).split(tiny_task(), progress=never)
+
+
+def never(report):
+    raise AssertionError(report)
+
+
+@pytest.mark.parametrize("settings", [("cnnsplitter", SMALL), ("importance", {})])
+def test_a_network_without_kernels_to_drop_is_refused_with_the_reason(settings):
+    task = tiny_task()
+    frozen = nn.Sequential(
+        nn.Conv2d(task.select.images.shape[1], 6, 3), nn.GroupNorm(2, 6), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(6, task.n_classes),
+    )  # fmt: skip
+    with pytest.raises(GraphError, match=r"every kernel is always kept: 0 of 6 kernels.*\ngroup_norm"):
+        make_splitter(*settings).split(dataclasses.replace(task, model=frozen))
+
+
+def test_every_report_says_what_goes_on_and_the_figures_of_the_last_generation_stay():
+    reports = []
+    task = tiny_task()
+    result = make_splitter("cnnsplitter", {**SMALL, "generations": 3, "patience": 3}).split(
+        task, progress=reports.append
+    )
+    stages = [report.stage for report in reports]
+    assert stages == sorted(stages, key=["sensitivity", "search"].index)
+    curves = [report for report in reports if report.stage == "sensitivity"]
+    assert {report.total for report in curves} == {len(result.sensitivity)}
+    later = [report for report in reports if report.stage == "search" and report.step > 0]
+    assert {report.step for report in later} == {1, 2, 3}
+    for report in later:
+        record = result.history[report.step - 1]
+        assert report.metrics["jaccard_distance"] == record["jaccard_distance"]
+        assert report.metrics["seconds"] == record["generation_seconds"] < record["seconds"]
+
+
+def test_where_nothing_passes_the_thresholds_the_best_compositions_go_on():
+    settings = {**SMALL, "thresholds": [1.0], "min_kept": 2, "max_kept": 3, "initialization": "random", "genes": 1}
+    task = tiny_task()
+    noise = torch.randint(0, 256, task.select.images.shape, dtype=torch.uint8)
+    result = make_splitter("cnnsplitter", settings).split(
+        dataclasses.replace(task, select=dataclasses.replace(task.select, images=noise))
+    )
+    assert result.facts["accuracy"] < 1
+    assert len(result.masks.bits) == task.n_classes
+
+
+def test_classes_do_not_share_a_random_stream():
+    streams, others = Streams.seeded(3, 4), Streams.seeded(3, 4)
+    first = [torch.rand(2, generator=stream).tolist() for stream in streams.classes]
+    assert len({tuple(drawn) for drawn in first}) == 4
+    torch.rand(100, generator=others.classes[0])
+    assert [torch.rand(2, generator=stream).tolist() for stream in others.classes[1:]] == first[1:]
+    states = streams.get_state()
+    following = torch.rand(5, generator=streams.classes[2])
+    streams.set_state(states)
+    assert torch.equal(torch.rand(5, generator=streams.classes[2]), following)
 
 
 def test_a_search_stops_when_it_no_longer_finds_better_modules():

@@ -89,6 +89,22 @@ def test_memory_lowers_the_images_per_pass_and_is_kept():
     assert 0 < narrow.peak_bytes <= budget
 
 
+def test_candidates_keep_one_logit_and_not_those_of_all_classes():
+    images = images_of(8, 6)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1000))
+    graph = ChannelGraph.trace(net, images.normalisation(images.images[:2]))
+    forward = SharedForward(graph, batch_size=6, memory_bytes=1 << 30)
+    bits = torch.rand(30, 4, generator=torch.Generator().manual_seed(1)) < 0.5
+    bits[:, 0] = True
+    held = []
+    original = forward._run
+    forward._run = lambda *args: held.append(original(*args)) or held[-1]
+    found = forward.class_logits(bits, torch.arange(30) * 30, images)
+    assert [tensor.untyped_storage().nbytes() for tensor in held] == [30 * 6 * 4]
+    assert torch.allclose(found, plain_scores(graph, bits, (torch.arange(30) * 30).tolist(), images), atol=1e-5)
+
+
 def test_every_pass_is_announced_so_that_work_can_be_stopped():
     images = images_of(8, 10)
     graph = ChannelGraph.trace(TinyNet().eval(), images.normalisation(images.images[:2]))
