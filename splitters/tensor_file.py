@@ -119,7 +119,7 @@ def _open(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     except OSError as error:
         raise ModuleFileError(f"{path}: the file cannot be read ({error}).") from error
     except safetensors.SafetensorError as error:
-        raise ModuleFileError(f"{path}: the file is truncated or is no safetensors file ({error}).") from error
+        raise ModuleFileError(f"{path}: {_damage(path)} ({error}).") from error
 
 
 def _check_size(path: Path) -> None:
@@ -130,6 +130,30 @@ def _check_size(path: Path) -> None:
         raise ModuleFileError(
             f"{path}: its header has {claimed:,} bytes; more than {_MOST_HEADER_BYTES:,} are not read."
         )
+
+
+def _damage(path: Path) -> str:
+    """Says what is wrong with a file that the library refuses: it is cut off, foreign, or damaged within.
+
+    A safetensors file begins with the length of its header in eight bytes and with the header, a JSON object.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(9)
+        length = int.from_bytes(start[:8], "little")
+        if size < len(b"12345678{"):
+            return f"the file is truncated: it has {size} bytes"
+        if not start.endswith(b"{") or length > _MOST_HEADER_BYTES:
+            return "the file is foreign: it is no safetensors file"
+        if size < 8 + length:
+            return f"the file is truncated: it has {size:,} bytes, its header alone {8 + length:,}"
+        header = b"{" + file.read(length - 1)
+    try:
+        ends = [tensor["data_offsets"][1] for name, tensor in json.loads(header).items() if name != "__metadata__"]
+        whole = 8 + length + max(ends, default=0)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return "the file's header is damaged"
+    return f"the file is truncated: it has {size:,} of {whole:,} bytes" if size < whole else "the file is damaged"
 
 
 def _raw_header(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:

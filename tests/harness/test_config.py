@@ -21,6 +21,21 @@ def test_a_packaged_suite_is_the_product_of_what_it_names(name: str) -> None:
     assert suite.description
 
 
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_that_comes_along_measures_both_methods(name: str) -> None:
+    assert {"gradsplitter", "cnnsplitter"} <= {item.cell.splitter.name for item in expand(load_suite(name))}
+
+
+def test_the_papers_suite_takes_the_papers_choices_where_there_are_any() -> None:
+    items = [item for item in expand(load_suite("paper")) if item.cell.splitter.name == "cnnsplitter"]
+    chosen = {(item.cell.model.name, item.cell.dataset.name, item.cell.splitter.settings["preset"]) for item in items}
+    assert chosen == {
+        ("simcnn", "cifar10", "simcnn-cifar10"), ("simcnn", "svhn", "simcnn-svhn"),
+        ("rescnn", "cifar10", "rescnn-cifar10"), ("rescnn", "svhn", "rescnn-svhn"),
+        ("incecnn", "cifar10", None), ("incecnn", "svhn", None),
+    }  # fmt: skip
+
+
 def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) -> None:
     suite = load_suite(write_suite(seeds=3, timeout="30m"))
     assert suite.seeds == (0, 1, 2)

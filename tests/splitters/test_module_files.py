@@ -151,14 +151,28 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_truncated_file_is_called_truncated(saved: Path, tmp_path: Path, share: float) -> None:
     data = saved.read_bytes()
     (tmp_path / "torn").write_bytes(data[: int(len(data) * share)])
-    assert "truncated" in _refusal(tmp_path / "torn")
+    refusal = _refusal(tmp_path / "torn")
+    assert "the file is truncated" in refusal
+    assert "foreign" not in refusal
+    if share > 0.9:
+        assert f"of {len(data):,} bytes" in refusal
+
+
+def test_a_damaged_header_is_neither_truncated_nor_foreign(saved: Path, tmp_path: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    data[9] = 0
+    (tmp_path / "bad").write_bytes(data)
+    assert "the file's header is damaged" in _refusal(tmp_path / "bad")
 
 
 def test_foreign_files_are_told_from_damaged_ones(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello, world, this is no tensor file")
-    assert "is no safetensors file" in _refusal(tmp_path / "text")
+    (tmp_path / "image").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     torch.save({"weight": torch.ones(2)}, tmp_path / "pickle")
-    assert "is no safetensors file" in _refusal(tmp_path / "pickle")
+    for name in ("text", "image", "pickle"):
+        refusal = _refusal(tmp_path / name)
+        assert "the file is foreign: it is no safetensors file" in refusal
+        assert "truncated" not in refusal.partition(" (")[0]
     save_file({"weight": torch.ones(2)}, tmp_path / "other")
     assert "but not a Splitbench module" in _refusal(tmp_path / "other")
 
