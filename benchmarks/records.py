@@ -84,6 +84,16 @@ class SensitivityRecord(Record):
     start_shares: list[float] = Field(description="Shares of active genes that the search starts with")
 
 
+class FigureRecord(Record):
+    """A number that the splitter reports of one of its recorded states or generations, or of the whole split."""
+
+    step: int | None = _fact("The round or generation, counted from 1; null: the whole split")
+    name: str = Field(
+        description="What it is, e.g. `accuracy` (on select), `kernel_retention`, `seconds` since the start"
+    )
+    value: float = Field(description="The number")
+
+
 class PatchRecord(Record):
     """A weak model before and after its patch, on test: one record per target class and fusion rule."""
 
@@ -150,6 +160,9 @@ class Metrics(Record):
     modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")
     sensitivity: list[SensitivityRecord] = Field(
         default_factory=list, description="One record per layer, from splitters that measure sensitivity"
+    )
+    figures: list[FigureRecord] = Field(
+        default_factory=list, description="What the splitter reports of its steps and of the whole split, in order"
     )
     patches: list[PatchRecord] = Field(
         default_factory=list, description="One record per target class and fusion rule, from the scenario `patching`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.cells import Cell, SplitterSpec
 from benchmarks.preparation import Prepared
+from benchmarks.records import FigureRecord, SensitivityRecord
 from benchmarks.scenarios.base import Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.training import images_hash
@@ -57,6 +58,43 @@ def split_once(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: W
         SplitbenchError: If the splitter fails.
     """
     return _Splits(cell, prepared, graph, workspace).of(cell.splitter)
+
+
+def circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
+    """Returns what a row says of how a split came to be, whatever its scenario: fields of ``Metrics`` by name."""
+    result, roles = split.result, prepared.roles
+    return {
+        "met_tolerance": result.met_tolerance,
+        "sensitivity": [
+            SensitivityRecord(
+                layer=layer.layer,
+                kept_shares=list(layer.kept_shares),
+                select_accuracy=list(layer.accuracy),
+                sensitive=layer.sensitive,
+                start_shares=list(layer.start_shares),
+            )
+            for layer in result.sensitivity
+        ],
+        "figures": list(_figures(result)),
+        "split_seconds": split.seconds,
+        "train_images": len(roles.train),
+        "select_images": len(roles.select),
+        "split_train_images": len(prepared.split_roles.train),
+        "split_select_images": len(prepared.split_roles.select),
+        "test_images": len(roles.test),
+        "dataset_hash": prepared.dataset_hash,
+        "base_model_hash": prepared.base.weights_hash,
+    }
+
+
+def _figures(result: SplitResult) -> Iterator[FigureRecord]:
+    for place, record in enumerate(result.history, start=1):
+        step = int(record.get("step", place))
+        for name, value in record.items():
+            if name != "step":
+                yield FigureRecord(step=step, name=name, value=value)
+    for name, value in result.facts.items():
+        yield FigureRecord(step=None, name=name, value=value)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -234,6 +235,10 @@ def plan_summary(plan: Plan) -> str:
     return line
 
 
+_TABLES = ("layers", "modules", "patches", "sensitivity", "figures")
+"""What a row holds in lists, and is shown in tables."""
+
+
 def row_view(attempts: Iterable[Row]) -> RenderableType:
     """Returns all attempts at a cell, the last one in full."""
     rows = list(attempts)
@@ -244,9 +249,7 @@ def row_view(attempts: Iterable[Row]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
-    for name, value in last.model_dump(
-        mode="json", exclude={"layers", "modules", "patches", "sensitivity", "traceback", "config"}
-    ).items():
+    for name, value in last.model_dump(mode="json", exclude={*_TABLES, "traceback", "config"}).items():
         if value not in (None, [], ""):
             grid.add_row(name, _value_text(name, value))
     parts += [grid, *_details(last)]
@@ -283,6 +286,8 @@ def _details(row: Row) -> list[RenderableType]:
             mean = sum(layer.kept) / max(1, len(layer.kept))
             table.add_row(layer.name, str(layer.kernels), f"{mean:.1f}", str(layer.union_kept))
         parts += [Text("layers", style="bold"), table]
+    if row.figures:
+        parts += [Text("\nthe splitter's own figures (accuracies on select)", style="bold"), *_figures_views(row)]
     if row.sensitivity:
         parts += [Text("sensitivity (composed accuracy on select, %)", style="bold"), sensitivity_view(row)]
     return parts
@@ -299,3 +304,24 @@ def _patches_table(patches: Iterable[PatchRecord]) -> Table:
         shown = (f"{100 * figure:.1f}" for pair in figures for figure in pair)
         table.add_row(patch.target_class, patch.fusion, *shown)
     return table
+
+
+_MOST_STEPS = 24
+"""Of a longer search, so many steps are shown, evenly spread, the last one among them."""
+
+
+def _figures_views(row: Row) -> Iterator[RenderableType]:
+    whole = [figure for figure in row.figures if figure.step is None]
+    by_step: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for figure in row.figures:
+        if figure.step is not None:
+            by_step[figure.step][figure.name] = figure.value
+    if by_step:
+        names = list(dict.fromkeys(name for figures in by_step.values() for name in figures))
+        table = Table("step", *(name.replace("_", " ") for name in names), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        stride = -(-len(by_step) // _MOST_STEPS)
+        for step, figures in list(by_step.items())[::-stride][::-1]:
+            table.add_row(str(step), *(f"{figures[name]:.4g}" if name in figures else "–" for name in names))
+        yield table
+    if whole:
+        yield Text(", ".join(f"{figure.name.replace('_', ' ')} {figure.value:.6g}" for figure in whole))

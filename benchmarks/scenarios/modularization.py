@@ -11,9 +11,9 @@ from benchmarks.datasets import check_dataset
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.models import check_model
 from benchmarks.preparation import Prepared, Stages, prepare
-from benchmarks.records import LayerRecord, Metrics, ModuleRecord, SensitivityRecord
+from benchmarks.records import LayerRecord, Metrics, ModuleRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
-from benchmarks.splitting import FinishedSplit, split_once
+from benchmarks.splitting import circumstances, split_once
 from splitters.base import SplitResult, make_splitter
 from splitters.cost import Cost, base_cost, network_cost
 from splitters.data import ImageSet
@@ -53,7 +53,7 @@ class Modularization(Scenario):
             }
         return Metrics(
             **measured,
-            **_circumstances(prepared, split),
+            **circumstances(prepared, split),
             stages=stages.records,
             warnings=list(split.result.warnings),
         )
@@ -134,28 +134,3 @@ def _module_record(index: int, name: str, masks: KernelMasks, cost: Cost, report
         select_recall=float(report.recall[index]),
         select_f1=float(report.f1[index]),
     )
-
-
-def _circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
-    roles = prepared.roles
-    return {
-        "met_tolerance": split.result.met_tolerance,
-        "sensitivity": [
-            SensitivityRecord(
-                layer=layer.layer,
-                kept_shares=list(layer.kept_shares),
-                select_accuracy=list(layer.accuracy),
-                sensitive=layer.sensitive,
-                start_shares=list(layer.start_shares),
-            )
-            for layer in split.result.sensitivity
-        ],
-        "split_seconds": split.seconds,
-        "train_images": len(roles.train),
-        "select_images": len(roles.select),
-        "split_train_images": len(prepared.split_roles.train),
-        "split_select_images": len(prepared.split_roles.select),
-        "test_images": len(roles.test),
-        "dataset_hash": prepared.dataset_hash,
-        "base_model_hash": prepared.base.weights_hash,
-    }

@@ -25,7 +25,7 @@ from benchmarks.records import Metrics, PatchRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.splits import Roles
-from benchmarks.splitting import FinishedSplit, split_once
+from benchmarks.splitting import circumstances, split_once
 from benchmarks.training import TrainedModel, train_base_model
 from benchmarks.weak_models import WeakSettings, is_one_per_target, weak_recipe
 from splitters.base import make_splitter
@@ -107,9 +107,15 @@ class Patching(Scenario):
         run = _Run(self.settings, cell, workspace, prepared, modules)
         with stages.measured("patch"):
             patches = list(run.patches())
-        facts = _circumstances(prepared, split)
+        masks = split.result.masks
         return Metrics(
-            **facts, patches=patches, warnings=[*split.result.warnings, *run.warnings], stages=stages.records
+            kernels_total=masks.layout.n_kernels,
+            kernel_retention=masks.retention,
+            kernel_retention_union=masks.union_retention,
+            **circumstances(prepared, split),
+            patches=patches,
+            warnings=[*split.result.warnings, *run.warnings],
+            stages=stages.records,
         )
 
 
@@ -252,22 +258,3 @@ def _of_target(answers: Tensor, labels: Tensor, target: int, n_classes: int) -> 
     """Returns precision, recall and F1 of one class."""
     report = class_report(answers, labels, n_classes)
     return float(report.precision[target]), float(report.recall[target]), float(report.f1[target])
-
-
-def _circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
-    roles = prepared.roles
-    masks = split.result.masks
-    return {
-        "kernels_total": masks.layout.n_kernels,
-        "kernel_retention": masks.retention,
-        "kernel_retention_union": masks.union_retention,
-        "met_tolerance": split.result.met_tolerance,
-        "split_seconds": split.seconds,
-        "train_images": len(roles.train),
-        "select_images": len(roles.select),
-        "split_train_images": len(prepared.split_roles.train),
-        "split_select_images": len(prepared.split_roles.select),
-        "test_images": len(roles.test),
-        "dataset_hash": prepared.dataset_hash,
-        "base_model_hash": prepared.base.weights_hash,
-    }

@@ -9,7 +9,7 @@ import pytest
 from conftest import patch_record, patching_row, toy_item, toy_row
 from rich.console import Console, RenderableType
 
-from benchmarks.records import ModuleRecord, Row, SensitivityRecord, State
+from benchmarks.records import FigureRecord, ModuleRecord, Row, SensitivityRecord, State
 from harness.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
@@ -161,6 +161,21 @@ def test_a_row_is_shown_whole() -> None:
     text = plain(row_view([toy_row(state=State.TIMEOUT, age=5), good]))
     for part in ("2 attempts: timeout, ok", good.cell_id, "accuracy_loss", "zero", "1,234", "0.333"):
         assert part in text
+
+
+def test_the_steps_of_a_search_are_shown_evenly_spread_with_the_last_one() -> None:
+    figures = [
+        FigureRecord(step=step, name=name, value=value)
+        for step in range(1, 101)
+        for name, value in (("accuracy", step / 100), ("fitness", 0.5))
+    ]
+    figures.append(FigureRecord(step=None, name="candidates_run", value=1234.0))
+    text = plain(row_view([toy_row().model_copy(update={"figures": figures})]))
+    steps = [
+        int(line.split()[0]) for line in text.splitlines() if line.endswith("0.5 ") or line.rstrip().endswith(" 0.5")
+    ]
+    assert steps == list(range(5, 101, 5))
+    assert "candidates run 1234" in text
 
 
 def test_a_row_of_patches_shows_each_of_them() -> None:
