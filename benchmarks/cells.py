@@ -13,8 +13,14 @@ from typing_extensions import Self
 
 from splitters.settings import Settings
 
-CELL_FORMAT = 1
+CELL_FORMAT = 2
 """Counts the changes of meaning of a cell's fields; part of every identity."""
+
+TRAINING_VERSION = 1
+"""Counts the changes of code that alter which weights a recipe ends with; part of every identity."""
+
+SPLITTING_VERSION = 2
+"""Counts the changes, outside the splitters, that alter what a split is given; part of every identity."""
 
 
 class SplitterSpec(Settings):
@@ -26,10 +32,17 @@ class SplitterSpec(Settings):
 
 
 class ModelSpec(Settings):
-    """A network: a name of ``benchmarks.models`` and its settings (``width``, ``norm``, ...)."""
+    """A network: a name of ``benchmarks.models`` and its settings (``width``, ``norm``, ...).
+
+    Args:
+        name: Its name.
+        settings: Its settings.
+        code: Hash of the source that defines it, where that is no published package's; filled in by the suite's cells.
+    """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    code: str = ""
 
 
 class DirichletSpec(Settings):
@@ -126,7 +139,8 @@ class Cell(Settings):
     @cached_property
     def cell_id(self) -> str:
         """SHA-256, in hex, of the canonical JSON of everything that determines the result."""
-        return content_hash({"format": CELL_FORMAT, **self.model_dump(mode="json")})
+        versions = {"format": CELL_FORMAT, "training_version": TRAINING_VERSION, "splitting_version": SPLITTING_VERSION}
+        return content_hash({**versions, **self.model_dump(mode="json")})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Returns a copy, with an identity of its own; see ``pydantic.BaseModel.model_copy``."""

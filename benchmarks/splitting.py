@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter
 
 from benchmarks.artifacts import ArtifactCache
-from benchmarks.cells import Cell, SplitterSpec
+from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.preparation import Prepared
 from benchmarks.records import FigureRecord, SensitivityRecord
 from benchmarks.scenarios.base import Workspace
@@ -23,9 +23,6 @@ from splitters.scores import scores_from_tensors
 from splitters.sensitivity import LayerSensitivity
 
 _SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])
-
-SPLITTING_VERSION = 2
-"""Counts the changes, outside the splitters, that alter what a split is given."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.augmentation import augment
-from benchmarks.cells import ModelSpec, TrainingSpec
+from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.models import build_model, code_fingerprint
 from benchmarks.schedules import learning_rate
@@ -23,9 +23,6 @@ from benchmarks.splits import Roles
 from splitters.base import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
 from splitters.data import ImageSet
 from splitters.errors import SplitbenchError
-
-TRAINING_VERSION = 1
-"""Counts the changes of this training that alter weights."""
 
 _STAGE = "train"
 
@@ -106,7 +103,7 @@ def train_base_model(
     )
     key = {
         "version": TRAINING_VERSION,
-        "model": spec.model_dump(mode="json"),
+        "model": spec.model_dump(mode="json", exclude={"code"}),
         "code": code_fingerprint(spec),
         "initial_weights": weights_hash(model),
         "training": resolved.model_dump(mode="json"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec
 from benchmarks.datasets import check_dataset
-from benchmarks.models import MODELS, check_model
+from benchmarks.models import MODELS, check_model, code_fingerprint
 from benchmarks.scenarios.base import make_scenario
 from harness.config import Filter, ScenarioEntry, Suite
 from harness.plugins import Plugins
@@ -132,12 +132,16 @@ def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "
 
 
 def _completed_model(model: ModelSpec) -> ModelSpec:
-    """Returns a model with all its settings where its architecture declares them."""
+    """Returns a model with all its settings where its architecture declares them, and the hash of the user's code."""
     settings_model = getattr(MODELS.get(model.name), "settings_model", None) if model.name in MODELS else None
-    if not (isinstance(settings_model, type) and issubclass(settings_model, Settings)):
-        return model
-    values = settings_model.parse(model.settings, where=f"model {model.name!r}").model_dump(mode="json")
-    return ModelSpec(name=model.name, settings=values)
+    values = model.settings
+    if isinstance(settings_model, type) and issubclass(settings_model, Settings):
+        values = settings_model.parse(values, where=f"model {model.name!r}").model_dump(mode="json")
+    try:
+        code = code_fingerprint(model)
+    except ConfigurationError:
+        code = ""  # The check of the cells, which follows, says what is wrong, and where.
+    return ModelSpec(name=model.name, settings=values, code=code)
 
 
 def _filtered(cells: list[SuiteCell], suite: Suite, only: Filter | None) -> list[SuiteCell]:

@@ -119,7 +119,7 @@ def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort
         rows = [row for row in rows if row.scenario == scenario]
     boards = {name: board_of(name) for name in {row.scenario for row in rows}}
     _check_sort(sort, boards.values())
-    settings = {row.cell_id: _Configuration.of(row) for row in rows}
+    settings = _configurations(rows)
     groups = _grouped(rows, lambda row: settings[row.cell_id].section_key)
     titles = _section_titles([(members[0], settings[members[0].cell_id]) for members in groups.values()])
     sections = [
@@ -171,6 +171,26 @@ class _Configuration:
     @property
     def splitter_key(self) -> str:
         return content_hash(self.splitter)
+
+
+def _configurations(rows: Sequence[Row]) -> dict[str, _Configuration]:
+    """Returns what determines each cell's result, by cell.
+
+    A suite does not say which images a data set's name stood for, nor on what kind of device ``auto`` ran. Where rows
+    that are otherwise alike differ in these, they count as part of the configuration. Failures go with the first kind.
+    """
+    found = {row.cell_id: _Configuration.of(row) for row in rows}
+    for members in _grouped(rows, lambda row: found[row.cell_id].section_key).values():
+        told = {row.cell_id: _surroundings(row) for row in members if row.state is State.OK}
+        kinds = list(dict.fromkeys(told.values()))
+        for row in members if len(kinds) > 1 else ():
+            images, device = told.get(row.cell_id, kinds[0])
+            found[row.cell_id].rest.update({"images": images, "ran on": device})
+    return found
+
+
+def _surroundings(row: Row) -> tuple[str, str]:
+    return (row.dataset_hash or "")[:8], "cpu" if row.cuda_version is None else "gpu"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -115,3 +115,19 @@ def test_every_seed_has_an_identity_of_its_own_and_one_seed_is_checked_for_all(
     cells = cells_of(write_suite, seeds=5)
     assert len({item.cell.cell_id for item in cells}) == 10
     assert checked == ["toy", "other"]
+
+
+def test_a_cell_of_ones_own_network_gets_another_identity_when_its_code_changes(
+    write_suite: WriteSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "net_that_changes.py"
+    source.write_text("def make(n_classes):\n    return None\n")
+
+    def identity() -> str:
+        return cells_of(write_suite, models=["python:net_that_changes:make"], splitters=["toy"])[0].cell.cell_id
+
+    first = identity()
+    assert identity() == first
+    source.write_text("def make(n_classes):\n    raise NotImplementedError\n")
+    assert identity() != first

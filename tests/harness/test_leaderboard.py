@@ -94,6 +94,23 @@ def test_different_base_models_get_sections_of_their_own() -> None:
     ]  # fmt: skip
 
 
+def test_rows_of_other_images_or_devices_are_never_averaged_though_their_cells_look_alike() -> None:
+    rows = [
+        toy_row(seed=0).model_copy(update={"dataset_hash": "a" * 64}),
+        toy_row(seed=1).model_copy(update={"dataset_hash": "a" * 64, "cuda_version": "12.8"}),
+        toy_row(seed=2).model_copy(update={"dataset_hash": "b" * 64}),
+        toy_row(seed=3, state=State.FAILED),
+    ]
+    board = make_leaderboard(rows)
+    assert [(section.title, section.entries[0].n_seeds, section.entries[0].n_failed) for section in board.sections] == [
+        ("digits · simcnn (images=aaaaaaaa, ran on=cpu)", 1, 1),
+        ("digits · simcnn (images=aaaaaaaa, ran on=gpu)", 1, 0),
+        ("digits · simcnn (images=bbbbbbbb, ran on=cpu)", 1, 0),
+    ]
+    alike = [row.model_copy(update={"cuda_version": None, "dataset_hash": "a" * 64}) for row in rows[:3]]
+    assert [section.title for section in make_leaderboard(alike).sections] == ["digits · simcnn"]
+
+
 def test_another_measure_sorts_in_its_own_direction() -> None:
     rows = [*rows_of("toy", [0.02]), *rows_of("other", [0.01])]
     assert ranks(make_leaderboard(rows, sort="composed_accuracy")) == [(1, "other"), (2, "toy")]
