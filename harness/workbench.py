@@ -79,8 +79,8 @@ def train_model(cell: Cell, workspace: Workspace) -> Prepared:
 
 def split_model(
     cell: Cell, workspace: Workspace, *, weights: TrainedWeights | None = None, classes: Sequence[str] = ()
-) -> list[Module]:
-    """Returns the modules of a cell's base model, each with its F1 on select among its metrics.
+) -> tuple[list[Module], tuple[str, ...]]:
+    """Returns the modules of a cell's base model, each with its F1 on select among its metrics, and what to know.
 
     Args:
         cell: Names the splitter, the data set and, without weights, the base model.
@@ -115,7 +115,7 @@ def split_model(
         for index, module in enumerate(modules):
             measured = {"select_f1": float(report.f1[index]), "kernel_retention": _retention(module, graph)}
             module.info = module.info.model_copy(update={"metrics": measured})
-    return [module for module in modules if not classes or module.info.class_name in classes]
+    return [module for module in modules if not classes or module.info.class_name in classes], result.warnings
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from benchmarks.records import Row, State
+from harness.cli.progress import Pace, progress_text
 from harness.dispatch import Listener
 from harness.report import duration_text
 from harness.suite_cell import SuiteCell
 from splitters.base import Progress
 
 _MARKS = {State.OK: ("✓", "green"), State.SKIPPED: ("–", "dim"), State.INTERRUPTED: ("■", "yellow")}
-_MOST_METRICS = 3
 
 
 class Display(Listener, Protocol):
@@ -44,16 +44,18 @@ def make_display(console: Console, n_cells: int) -> Display:
 
 
 class PlainDisplay:
-    """One line per attempt that is over.
+    """One line per attempt that is over, and one a minute about each that takes longer.
 
     Args:
         console: Where to write.
         n_cells: How many cells are to be run.
+        pace: When lines about running cells are due.
     """
 
-    def __init__(self, console: Console, n_cells: int) -> None:
+    def __init__(self, console: Console, n_cells: int, pace: Pace | None = None) -> None:
         self._console = console
         self._n_cells = n_cells
+        self._pace = pace or Pace()
         self._over: set[str] = set()
 
     def __enter__(self) -> PlainDisplay:
@@ -66,10 +68,13 @@ class PlainDisplay:
         """Does nothing."""
 
     def started(self, item: SuiteCell) -> None:
-        """Shows nothing."""
+        """Shows nothing yet."""
+        self._pace.begin(item.cell.cell_id)
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """Shows nothing."""
+        """Writes a line, if one is due."""
+        if self._pace.is_due(item.cell.cell_id):
+            self._console.print(f"… {item.title}  {progress_text(progress)}", soft_wrap=True, highlight=False)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
         """Writes a line."""
@@ -133,13 +138,6 @@ class LiveDisplay:
         task = self._tasks.pop(item.cell.cell_id, None)
         if task is not None:
             self._bars.remove_task(task)
-
-
-def progress_text(progress: Progress) -> str:
-    """Returns a report in a few words: stage, how far, numbers."""
-    far = f"{progress.step}/{progress.total}" if progress.total else str(progress.step)
-    numbers = [f"{name} {value:.3g}" for name, value in list(progress.metrics.items())[:_MOST_METRICS]]
-    return "  ".join([f"{progress.stage} {far}", *numbers])
 
 
 def finished_line(item: SuiteCell, row: Row) -> Text:

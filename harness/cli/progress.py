@@ -1,22 +1,68 @@
-"""The progress of one piece of work, as a line that is written over on a terminal; elsewhere nothing."""
+"""The progress of one piece of work: on a terminal, a line that is written over; elsewhere, a line a minute."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from harness.cli.output import progress_console
-from splitters.base import Progress, ProgressCallback, ignore_progress
+from splitters.base import Progress, ProgressCallback
+
+MINUTE = 60.0
+"""Seconds between two lines about the same work, where lines cannot be written over."""
+
+_MOST_METRICS = 4
+_SHORT = {"kernel_retention": "kernels", "jaccard_distance": "distance", "lowest_accuracy": "lowest accuracy"}
 
 
-def show_progress() -> ProgressCallback:
-    """Returns a progress callback that shows stage, step and figures on stderr."""
+def progress_text(progress: Progress) -> str:
+    """Returns a report in a few words: stage, how far, numbers."""
+    far = f"{progress.step}/{progress.total}" if progress.total else str(progress.step)
+    shown = list(progress.metrics.items())[:_MOST_METRICS]
+    numbers = [f"{_SHORT.get(name, name)} {value:.3g}" for name, value in shown]
+    return "  ".join([f"{progress.stage} {far}", *numbers])
+
+
+class Pace:
+    """Says when a line is due: for each piece of work at most one a minute, and none in its first minute.
+
+    Args:
+        clock: Returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def begin(self, key: str) -> None:
+        """Starts a piece of work."""
+        self._last[key] = self._clock()
+
+    def is_due(self, key: str) -> bool:
+        """Says whether its next line may be written, and takes it for written if so."""
+        now = self._clock()
+        if now - self._last.setdefault(key, now) < MINUTE:
+            return False
+        self._last[key] = now
+        return True
+
+
+def show_progress(pace: Pace | None = None) -> ProgressCallback:
+    """Returns a progress callback that shows stage, step and figures on stderr.
+
+    Args:
+        pace: When lines are due off a terminal.
+    """
     console = progress_console()
-    if not console.is_terminal:
-        return ignore_progress
+    paced = pace or Pace()
+    paced.begin("")
 
     def show(progress: Progress) -> None:
-        of = f"/{progress.total}" if progress.total else ""
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())
-        text = f"{progress.stage} {progress.step}{of}  {figures}"[: console.width - 1]
-        console.file.write(f"\r\x1b[2K{text}")
+        if not console.is_terminal:
+            if paced.is_due(""):
+                console.print(progress_text(progress), soft_wrap=True)
+            return
+        console.file.write(f"\r\x1b[2K{progress_text(progress)[: console.width - 1]}")
         console.file.flush()
         if progress.total == progress.step:
             console.file.write("\r\x1b[2K")

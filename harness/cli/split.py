@@ -77,11 +77,13 @@ def command(
     seed = seed if seed is not None else trained.header.seed if trained else 0
     cell = single_cell(name, data, splitter=splitter, seed=seed, suite=suite, changes=changes)
     wanted = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
-    modules = split_model(cell, make_workspace(data_root, download), weights=trained, classes=wanted)
+    modules, warnings = split_model(cell, make_workspace(data_root, download), weights=trained, classes=wanted)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / _file_name(module) for module in modules]
     for module, file in zip(modules, files, strict=True):
         module.save(file)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
     found = [_object(module, file) for module, file in zip(modules, files, strict=True)]
     show_json(found) if as_json else show(_table(found))
 

@@ -309,8 +309,8 @@ class _Search:
         metrics = {}
         if self.state.history:
             last = self.state.history[-1]
-            metrics = {name: last[name] for name in ("accuracy", "kernel_retention", "jaccard_distance", "fitness")}
-            metrics["seconds"] = last["generation_seconds"]
+            metrics = {name: last[name] for name in ("accuracy", "kernel_retention", "jaccard_distance")}
+            metrics |= {"seconds": last["generation_seconds"], "fitness": last["fitness"]}
         self._report(Progress("search", self.state.generation, self.settings.generations, metrics))
 
     def _report(self, shown: Progress) -> None:

@@ -33,6 +33,14 @@ def test_trained_weights_are_split_as_the_network_that_they_came_from(call: Call
     assert load_weights("weights").header.seed == 3
 
 
+def test_what_the_splitter_warns_of_is_told_beside_the_modules(call: Call, at_work: Path) -> None:
+    arguments = ("--suite", "small.yaml", "--data", "digits", "--splitter", "importance", "--classes", "7")
+    certain = ("--set", "splitters.importance.confidence=1.0")
+    result = call("split", "--weights", "weights", *arguments, *certain, "--out", "unsure", "--json")
+    assert [entry["class"] for entry in json.loads(result.stdout)] == ["7"]
+    assert "warning: importance for class '7' is measured on all its images" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

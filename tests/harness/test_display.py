@@ -1,0 +1,59 @@
+"""What is shown while cells run, where lines cannot be written over."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from conftest import toy_item, toy_row
+from rich.console import Console
+
+from harness.cli.display import PlainDisplay
+from harness.cli.progress import MINUTE, Pace, progress_text, show_progress
+from splitters.base import Progress
+
+GENERATION = Progress(
+    "search", 3, 200,
+    {"accuracy": 0.91234, "kernel_retention": 0.625, "jaccard_distance": 0.41, "seconds": 71.3, "fitness": 0.9},
+)  # fmt: skip
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_generation_is_told_with_its_figures() -> None:
+    assert progress_text(GENERATION) == "search 3/200  accuracy 0.912  kernels 0.625  distance 0.41  seconds 71.3"
+
+
+def test_a_cell_that_takes_minutes_has_a_line_for_each_and_a_short_one_has_none() -> None:
+    clock, output = Clock(), io.StringIO()
+    display = PlainDisplay(Console(file=output, width=60), 2, Pace(clock))
+    long, short = toy_item(seed=1), toy_item(seed=2)
+    display.started(long)
+    display.started(short)
+    for _ in range(5):
+        clock.now += MINUTE / 2.5
+        display.progressed(long, GENERATION)
+    display.finished(short, toy_row(seed=2))
+    lines = output.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0] == f"… {long.title}  {progress_text(GENERATION)}"
+    assert lines[1].startswith("[1/2] ✓ ")
+
+
+def test_single_commands_tell_it_a_minute_later(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    show = show_progress(Pace(clock))
+    show(GENERATION)
+    assert capsys.readouterr().err == ""
+    clock.now += MINUTE
+    show(GENERATION)
+    show(GENERATION)
+    assert capsys.readouterr().err == progress_text(GENERATION) + "\n"
