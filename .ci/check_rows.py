@@ -1,18 +1,37 @@
-"""Checks the rows of the quick suite: all there, all well, and what the README promises of them."""
+"""Checks the rows of the quick suite: all there, all well, and what is promised of them."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
+
+from benchmarks.records import ROW_SCHEMA
+from harness.config import load_suite
+from harness.expand import expand
 
 
 def main() -> int:
     """Prints what is wrong with the rows under the given folder; returns 1 if anything is."""
-    wrong = list(findings(leaderboard(sys.argv[1])))
+    wrong = [*missing(Path(sys.argv[1]) / "rows"), *findings(leaderboard(sys.argv[1]))]
     print("\n".join(wrong) or "the rows are as they should be")
     return 1 if wrong else 0
+
+
+def missing(rows: Path) -> list[str]:
+    """Returns one sentence for each cell of the suite that has no row, and for each file that is no such row."""
+    wrong, found = [], set()
+    for file in sorted(rows.rglob("*.parquet")):
+        table = pq.ParquetFile(file).read()
+        if table.schema != ROW_SCHEMA:
+            wrong.append(f"{file} has another schema")
+        found.update(zip(table["cell_id"].to_pylist(), table["state"].to_pylist(), strict=True))
+    wanted = {(item.cell.cell_id, "ok"): item.title for item in expand(load_suite("quick"))}
+    return wrong + [f"{title} has no row that is ok" for key, title in wanted.items() if key not in found]
 
 
 def leaderboard(results: str) -> list[dict[str, Any]]:
@@ -26,13 +45,15 @@ def findings(entries: list[dict[str, Any]]) -> list[str]:
     """Returns one sentence for each thing that is wrong."""
     wrong = []
     splits = {(entry["model"], entry["splitter"]): entry for entry in entries if entry["scenario"] == "modularization"}
-    if not splits:
-        return ["there are no rows"]
+    models, names = {model for model, _ in splits}, ("gradsplitter", "cnnsplitter", "random", "importance", "full")
+    absent = [f"no {name} on {model}" for model in sorted(models) for name in names if (model, name) not in splits]
+    if absent or not models:
+        return absent or ["there are no rows"]
     for entry in entries:
         name = f"{entry['scenario']}: {entry['splitter']} on {entry['model']}"
         if entry["n_failed"] or not entry["n_seeds"]:
             wrong.append(f"{name}: {entry['n_failed']} cells failed, {entry['n_seeds']} seeds are there")
-    for model in {model for model, _ in splits}:
+    for model in sorted(models):
         grad, genetic, random = (splits[model, name] for name in ("gradsplitter", "cnnsplitter", "random"))
         if grad["accuracy_loss"] > 0.03:
             wrong.append(
