@@ -87,6 +87,11 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
 
 @dataclass
 class _Search:
+    """One split.
+
+    ``reported`` is the last report of progress, which is sent again before every batch.
+    """
+
     task: SplitTask
     graph: ChannelGraph
     settings: CNNSplitterSettings
@@ -118,7 +123,7 @@ class _Search:
             self.graph,
             batch_size=settings.batch_size,
             memory_bytes=settings.memory_mb << 20,
-            on_batch=lambda: self._report("search"),
+            on_batch=lambda: self.progress(self.reported),
         )
         self.evaluator = Evaluator(
             self.forward,
@@ -140,10 +145,12 @@ class _Search:
             self._measure_curves()
         if not self.state.population.numel():
             self.state.population = self._first_population()
+        self.reported = self._search_progress()
         while not self._is_over():
             self._generation()
             self._save()
-            self._report("search", self.state.history[-1])
+            self.reported = self._search_progress()
+            self.progress(self.reported)
 
     def result(self) -> SplitResult:
         masks = KernelMasks(self.graph.layout, self.state.best)
@@ -179,11 +186,17 @@ class _Search:
             shares=self.settings.curve_shares,
             done=len(self.state.curves),
         )
+        self.reported = self._sensitivity_progress()
         for row in rows:
             self.state.curves.append(row)
             self._save()
-            done, total = len(self.state.curves), len(self.graph.layout.groups)
-            self.progress(Progress("sensitivity", done, total, {"lowest_accuracy": min(row)}))
+            self.reported = self._sensitivity_progress()
+            self.progress(self.reported)
+
+    def _sensitivity_progress(self) -> Progress:
+        done = self.state.curves
+        metrics = {"lowest_accuracy": min(done[-1])} if done else {}
+        return Progress("sensitivity", len(done), len(self.graph.layout.groups), metrics)
 
     @cached_property
     def curves(self) -> SensitivityCurves | None:
@@ -243,10 +256,12 @@ class _Search:
             self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
             self.state.best_generation = self.state.generation + 1
         self._breed(candidate_fitness(found, fitness, self.settings.population), members.tolist())
+        ended = time.perf_counter()
         self.state.history.append(
             {
                 "step": float(self.state.generation + 1),
-                "seconds": time.perf_counter() - self.started,
+                "seconds": ended - self.started,
+                "generation_seconds": ended - began,
                 "accuracy": float(found.accuracy[best]),
                 "kernel_retention": masks.retention,
                 "jaccard_distance": float(found.distance[best]),
@@ -291,10 +306,13 @@ class _Search:
             ]
         )
 
-    def _report(self, stage: str, record: dict[str, float] | None = None) -> None:
-        shown = ("accuracy", "kernel_retention", "jaccard_distance", "fitness", "seconds")
-        metrics = {name: record[name] for name in shown} if record else {}
-        self.progress(Progress(stage, self.state.generation, self.settings.generations, metrics))
+    def _search_progress(self) -> Progress:
+        shown = ("accuracy", "kernel_retention", "jaccard_distance", "fitness")
+        metrics: dict[str, float] = {}
+        if self.state.history:
+            record = self.state.history[-1]
+            metrics = {**{name: record[name] for name in shown}, "seconds": record["generation_seconds"]}
+        return Progress("search", self.state.generation, self.settings.generations, metrics)
 
     def _save(self) -> None:
         self.state.seconds = time.perf_counter() - self.started
