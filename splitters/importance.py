@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, fx
 
 from splitters.data import ImageSet
+from splitters.errors import SplitFailedError
 from splitters.graph import ChannelGraph
 
 
@@ -41,7 +42,11 @@ def channel_importance(
         confidence: For a class, only images count that the base model gives this class with at least this
             probability; if there are none, all images of the class count, and a warning says so.
         batch_size: Images per forward pass.
+
+    Raises:
+        SplitFailedError: If the network has no channel that a module could drop.
     """
+    check_droppable(graph)
     reader = _consumed_tensors(graph)
     n_classes, n_channels = images.n_classes, graph.layout.n_channels
     device = images.images.device
@@ -72,6 +77,16 @@ def channel_importance(
 
 def _count(labels: Int64[Tensor, " batch"], chosen: Bool[Tensor, " batch"], n_classes: int) -> Tensor:
     return torch.bincount(labels[chosen], minlength=n_classes).double()
+
+
+def check_droppable(graph: ChannelGraph) -> None:
+    """Checks that there is a channel that a module could drop.
+
+    Raises:
+        SplitFailedError: If there is none; it says why.
+    """
+    if not graph.layout.n_channels:
+        raise SplitFailedError(f"there is no kernel that a module could drop: {graph.explain()}")
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ from splitters.cnnsplitter.state import SearchState, Streams
 from splitters.errors import DataError
 from splitters.evaluation import accuracy, network_logits
 from splitters.graph import ChannelGraph
-from splitters.importance import channel_importance
+from splitters.importance import channel_importance, check_droppable
 from splitters.masks import KernelMasks, jaccard_distances
 
 
@@ -76,10 +76,11 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
         Raises:
             ConfigurationError: If ``exhaustive`` would have to try too many compositions.
             DataError: If a class has no images in select.
-            SplitFailedError: If a module's scores are not numbers.
+            SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
         """
         stage_limits(self.settings, task.n_classes)
         graph = graph or task.trace()
+        check_droppable(graph)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
         return search.result()
