@@ -8,8 +8,12 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """What the paper chose for one base model and data set; names as in ``CNNSplitterSettings``."""
+    """What the paper chose for one base model and data set; names as in ``CNNSplitterSettings``.
 
+    ``convolutions`` is no setting: it is how many the base model has, among which the sensitive layers are counted.
+    """
+
+    convolutions: int
     sensitive_layers: tuple[int, ...]
     sensitive_shares: tuple[float, ...]
     other_shares: tuple[float, ...]
@@ -19,11 +23,12 @@ class Preset:
 
     def settings(self) -> dict[str, object]:
         """Returns the choices as settings by name."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "convolutions"}
 
 
 PRESETS: Mapping[str, Preset] = {
     "simcnn-cifar10": Preset(
+        convolutions=13,
         sensitive_layers=(0, 1, 2, 3, 4, 5, 6),
         sensitive_shares=(0.6, 0.7, 0.8),
         other_shares=(0.4, 0.5, 0.6, 0.7),
@@ -32,6 +37,7 @@ PRESETS: Mapping[str, Preset] = {
         thresholds=(0.95, 0.95, 0.85, 0.80),
     ),
     "simcnn-svhn": Preset(
+        convolutions=13,
         sensitive_layers=(0, 1, 2, 3, 4, 5, 6),
         sensitive_shares=(0.4, 0.5, 0.6),
         other_shares=(0.1, 0.2, 0.3, 0.4),
@@ -40,6 +46,7 @@ PRESETS: Mapping[str, Preset] = {
         thresholds=(0.95, 0.95, 0.85, 0.80),
     ),
     "rescnn-cifar10": Preset(
+        convolutions=12,
         sensitive_layers=(0, 1, 3, 4, 5, 7),
         sensitive_shares=(0.5, 0.6, 0.7),
         other_shares=(0.2, 0.3, 0.4),
@@ -48,6 +55,7 @@ PRESETS: Mapping[str, Preset] = {
         thresholds=(0.95, 0.95, 0.85, 0.80),
     ),
     "rescnn-svhn": Preset(
+        convolutions=12,
         sensitive_layers=(1, 3, 4, 5, 7),
         sensitive_shares=(0.3, 0.4, 0.5),
         other_shares=(0.2, 0.3),
@@ -56,6 +64,7 @@ PRESETS: Mapping[str, Preset] = {
         thresholds=(0.95, 0.95, 0.90, 0.85),
     ),
     "simcnn-svhn-0-4": Preset(
+        convolutions=13,
         sensitive_layers=(0, 1, 2, 3, 4),
         sensitive_shares=(0.4, 0.5, 0.6, 0.7),
         other_shares=(0.3, 0.4),
@@ -64,6 +73,7 @@ PRESETS: Mapping[str, Preset] = {
         thresholds=(0.95, 0.90, 0.85),
     ),
     "rescnn-svhn-0-4": Preset(
+        convolutions=12,
         sensitive_layers=(4, 5, 7),
         sensitive_shares=(0.3, 0.4, 0.5),
         other_shares=(0.2, 0.3),

@@ -30,7 +30,7 @@ from splitters.cnnsplitter.genetic import (
     next_generation,
     rank_candidates,
 )
-from splitters.cnnsplitter.limits import stage_limits
+from splitters.cnnsplitter.limits import check_layers, stage_limits
 from splitters.cnnsplitter.merging import Compositions, Merger
 from splitters.cnnsplitter.population import random_population, start_population
 from splitters.cnnsplitter.sensitivity import (
@@ -74,13 +74,15 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
         """Splits the task's base model; see ``Splitter.split``.
 
         Raises:
-            ConfigurationError: If ``exhaustive`` would have to try too many compositions.
+            ConfigurationError: If ``exhaustive`` would have to try too many compositions, or the sensitive layers or
+                the preset are not this net's.
             DataError: If a class has no images in select.
             SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
         """
         stage_limits(self.settings, task.n_classes)
         graph = graph or task.trace()
         check_droppable(graph)
+        check_layers(self.settings, graph.layout)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
         return search.result()
