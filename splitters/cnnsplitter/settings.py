@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -34,7 +35,8 @@ class CNNSplitterSettings(Settings):
         sensitive_shares: Shares of active genes from which sensitive layers of the start population draw; None lets
             the curves decide.
         other_shares: The same for the other layers.
-        curve_shares: Shares of kept kernels at which the sensitivity curves are read; 1 is known without measuring.
+        curve_shares: Shares of kept kernels at which the sensitivity curves are read, strictly rising; 1 is measured
+            like any other, as whole modules need not answer exactly as the base model once they are calibrated.
         curve_tolerance: How far a layer's curve may lie below the base model's accuracy and still count as level.
         sensitive_from: A layer is sensitive if its curve is level only from this share on, or from a higher one; None
             takes a share above the mean over all layers.
@@ -114,6 +116,8 @@ class CNNSplitterSettings(Settings):
                     f"{count} {name} cannot be chosen among a population of {self.population}; "
                     f"lower {name}, or raise population"
                 )
+        if any(one >= other for one, other in pairwise(self.curve_shares)):
+            raise ValueError(f"curve_shares must rise strictly; {list(self.curve_shares)} does not")
         if self.min_kept > self.max_kept:
             raise ValueError(f"min_kept is {self.min_kept}, more than max_kept, which is {self.max_kept}")
         return self

@@ -222,6 +222,8 @@ def test_every_preset_is_valid(name):
         ({"elite": 3}, "Did you mean 'elites'"),
         ({"elites": 0}, "greater than or equal to 1"),
         ({"thresholds": []}, "thresholds"),
+        ({"curve_shares": [0.5, 0.2, 0.9]}, r"curve_shares must rise strictly; \[0.5, 0.2, 0.9\] does not"),
+        ({"curve_shares": [0.5, 0.5]}, "curve_shares must rise strictly"),
         ({"grouping": "rank"}, "'importance', 'random' or 'none'"),
     ],
 )
