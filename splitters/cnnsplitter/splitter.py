@@ -57,11 +57,12 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
 
     Each class has a population of its own; a candidate is worth what the best composition is worth that it is part of.
     The best composition of all generations becomes the result: the one of the highest fitness with the weights alpha
-    and 1 - alpha, as the weight of accuracy that adapts is not the same in all generations.
+    and 1 - alpha. Candidates breed by the fitness whose weight of accuracy adapts, which is not the same in all
+    generations.
     """
 
     Settings = CNNSplitterSettings
-    version = 1
+    version = 2
 
     def split(
         self,
@@ -247,18 +248,18 @@ class _Search:
         evaluated = time.perf_counter()
         found = self._merge(scores, bits)
         merged = time.perf_counter()
-        last = self.state.history[-1]["accuracy"] if self.state.history else None
         alpha, gamma = self.settings.alpha, self.settings.gamma
-        weight = accuracy_weight(alpha, gamma, last)
+        weight = accuracy_weight(alpha, gamma, self.state.bred_accuracy)
         fitness = composition_fitness(found, accuracy_weight=weight, distance_weight=1 - alpha)
-        best = int(fitness.argmax())
-        members = found.members[best]
-        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), members])
+        bred = int(fitness.argmax())
         plain = composition_fitness(found, accuracy_weight=alpha, distance_weight=1 - alpha)
+        best = int(plain.argmax())
+        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), found.members[best]])
         if float(plain[best]) > self.state.best_fitness:
             self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
             self.state.best_generation = self.state.generation + 1
-        self._breed(candidate_fitness(found, fitness, self.settings.population), members.tolist())
+        self._breed(candidate_fitness(found, fitness, self.settings.population), found.members[bred].tolist())
+        self.state.bred_accuracy = float(found.accuracy[bred])
         ended = time.perf_counter()
         self.state.history.append(
             {
@@ -289,7 +290,7 @@ class _Search:
             distances.view(n_classes, population, n_classes, population),
             class_order=torch.randperm(n_classes, generator=self.streams.order).tolist(),
             stages=stage_limits(self.settings, n_classes),
-            # The members of the last best composition are the first elites of their classes.
+            # The members of the composition that bred best are the first elites of their classes.
             last_best=[0] * n_classes if self.state.history else None,
         )
         return Compositions(found.members.cpu(), found.accuracy.cpu(), found.distance.cpu())

@@ -12,7 +12,7 @@ from splitters.cnnsplitter.calibration import MomentsCalibration
 from splitters.cnnsplitter.genes import group_channels
 from splitters.cnnsplitter.genetic import accuracy_weight, candidate_fitness, next_generation, rank_candidates
 from splitters.cnnsplitter.limits import stage_limits, stage_thresholds
-from splitters.cnnsplitter.merging import Compositions
+from splitters.cnnsplitter.merging import Compositions, Merger
 from splitters.cnnsplitter.population import random_population, start_population
 from splitters.cnnsplitter.presets import PRESETS
 from splitters.cnnsplitter.sensitivity import SensitivityCurves, curve_names, layer_sensitivities, start_shares
@@ -263,6 +263,24 @@ def test_a_search_stops_when_it_no_longer_finds_better_modules():
     assert best["step"] == result.facts["chosen_generation"]
     assert best["kernel_retention"] == result.masks.retention
     assert best["jaccard_distance"] == pytest.approx(result.masks.mean_jaccard_distance)
+
+
+def test_the_result_is_the_best_by_plain_fitness_though_candidates_breed_by_another(monkeypatch):
+    merge = Merger.merge
+
+    def merge_into_rising_accuracy_and_falling_distance(*args, **kwargs):
+        found = merge(*args, **kwargs)
+        steps = torch.linspace(0, 1, len(found.members), dtype=torch.float64)
+        return dataclasses.replace(found, accuracy=0.5 + 0.1 * steps, distance=0.7 - 0.12 * steps)
+
+    monkeypatch.setattr(Merger, "merge", merge_into_rising_accuracy_and_falling_distance)
+    settings = {**SMALL, "generations": 4, "patience": 9, "initialization": "random", "alpha": 0.5, "gamma": 1.0}
+    result = make_splitter("cnnsplitter", settings).split(tiny_task())
+    # Without weight added, the first composition is the best of all; with it, the last one is.
+    assert [record["accuracy"] for record in result.history] == [0.5] * 4
+    assert [record["fitness"] for record in result.history] == pytest.approx([0.6] * 4)
+    assert [record["accuracy_weight"] for record in result.history] == pytest.approx([0.5, 1.0, 0.9, 0.9])
+    assert result.facts["chosen_generation"] == 1
 
 
 def test_elites_and_repeated_candidates_are_not_run_again():
