@@ -75,6 +75,14 @@ def channel_importance(
     return Importance(torch.where(recognised[:, None], means[0], means[1]).float().cpu(), warnings)
 
 
+@torch.no_grad()
+def reading_bytes(graph: ChannelGraph) -> int:
+    """Returns the bytes per image of all tensors in which importance is read, which are held at the same time."""
+    device = next(iter(graph.network.parameters())).device
+    _, *tensors = _consumed_tensors(graph).network(torch.zeros(1, *graph.input_shape, device=device))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
 def _count(labels: Int64[Tensor, " batch"], chosen: Bool[Tensor, " batch"], n_classes: int) -> Tensor:
     return torch.bincount(labels[chosen], minlength=n_classes).double()
 

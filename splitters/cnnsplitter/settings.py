@@ -59,7 +59,9 @@ class CNNSplitterSettings(Settings):
         calibration: What is done to a module's logit so that it compares with the other modules': nothing (``none``),
             or a shift and a scale that give it the base model's mean and deviation on select (``moments``).
         batch_size: Images per forward pass at most.
-        memory_mb: Activations that may be held at once while candidates run.
+        memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
+            pass; at least one image runs at a time. It leaves out weights, images, remembered scores (``cache_mb``),
+            the scores of all of a generation's candidates, merging, and what torch needs inside an operation.
         cache_mb: Scores of earlier candidates that are kept, so that repeated ones are never run again.
     """
 

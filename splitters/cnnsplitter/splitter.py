@@ -47,7 +47,7 @@ from splitters.cnnsplitter.state import SearchState, Streams
 from splitters.errors import DataError
 from splitters.evaluation import accuracy, network_logits
 from splitters.graph import ChannelGraph
-from splitters.importance import channel_importance, check_droppable
+from splitters.importance import channel_importance, check_droppable, reading_bytes
 from splitters.masks import KernelMasks, jaccard_distances
 
 
@@ -109,8 +109,19 @@ class _Search:
         settings, self.task = self.settings, self.task.on_device()
         self.graph.network.to(self.task.device).to(memory_format=torch.channels_last)
         self.streams = Streams.seeded(self.task.seed, self.task.n_classes)
-        self.base_logits = network_logits(self.graph.network, self.task.select)
-        self.importance = channel_importance(self.graph, self.task.select, confidence=settings.confidence)
+        self.forward = SharedForward(
+            self.graph,
+            batch_size=settings.batch_size,
+            memory_bytes=settings.memory_mb << 20,
+            on_batch=lambda: self.progress(self.reported),
+        )
+        self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
+        self.importance = channel_importance(
+            self.graph,
+            self.task.select,
+            confidence=settings.confidence,
+            batch_size=self.forward.batch_size(extra_bytes=reading_bytes(self.graph)),
+        )
         self.genes = group_channels(
             self.graph.layout,
             self.importance.norms,
@@ -122,12 +133,6 @@ class _Search:
         )
         self.calibration: Calibration = (
             NoCalibration() if settings.calibration == "none" else MomentsCalibration.of_base_model(self.base_logits)
-        )
-        self.forward = SharedForward(
-            self.graph,
-            batch_size=settings.batch_size,
-            memory_bytes=settings.memory_mb << 20,
-            on_batch=lambda: self.progress(self.reported),
         )
         self.evaluator = Evaluator(
             self.forward,
