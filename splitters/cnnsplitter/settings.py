@@ -35,6 +35,8 @@ class CNNSplitterSettings(Settings):
         sensitive_shares: Shares of active genes from which sensitive layers of the start population draw; None lets
             the curves decide.
         other_shares: The same for the other layers.
+        start_fall_off: A gene of rank i, by importance, is drawn into the start population in proportion to
+            exp(-i / start_fall_off); the larger, the more alike are the chances of all genes.
         curve_shares: Shares of kept kernels at which the sensitivity curves are read, strictly rising; 1 is measured
             like any other, as whole modules need not answer exactly as the base model once they are calibrated.
         curve_tolerance: How far a layer's curve may lie below the base model's accuracy and still count as level.
@@ -75,6 +77,7 @@ class CNNSplitterSettings(Settings):
     sensitive_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     sensitive_shares: Annotated[tuple[Share, ...], Field(min_length=1)] | None = None
     other_shares: Annotated[tuple[Share, ...], Field(min_length=1)] | None = None
+    start_fall_off: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     curve_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     curve_tolerance: Fraction = 0.05
     sensitive_from: Share | None = None

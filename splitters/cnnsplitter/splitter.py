@@ -237,8 +237,10 @@ class _Search:
         size = self.settings.population
         if self.shares is None:
             return torch.stack([random_population(self.genes, size, stream) for stream in self.streams.classes])
-        shares = self.shares.shares
-        return torch.stack([start_population(self.genes, shares, size, stream) for stream in self.streams.classes])
+        shares, fall_off = self.shares.shares, self.settings.start_fall_off
+        return torch.stack(
+            [start_population(self.genes, shares, size, stream, fall_off=fall_off) for stream in self.streams.classes]
+        )
 
     # A generation
 

@@ -90,6 +90,13 @@ def test_the_start_population_keeps_the_shares_and_prefers_important_genes():
     assert drawn[-10:].mean() < 0.1
 
 
+def test_a_large_fall_off_makes_the_chances_of_all_genes_alike():
+    genes = genes_of(layout_of(300), torch.rand(1, 300))
+    drawn = start_population(genes, [(0.4,)], 400, torch.Generator().manual_seed(1), fall_off=1e6).float().mean(0)
+    assert float(drawn[:10].mean()) == pytest.approx(0.4, abs=0.05)
+    assert float(drawn[-10:].mean()) == pytest.approx(0.4, abs=0.05)
+
+
 def test_a_random_population_draws_every_gene_with_one_half():
     population = random_population(genes_of(layout_of(300), torch.rand(1, 300)), 200, torch.Generator().manual_seed(1))
     assert float(population.float().mean()) == pytest.approx(0.5, abs=0.02)
