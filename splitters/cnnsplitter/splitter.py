@@ -177,10 +177,19 @@ class _Search:
         return SplitResult(
             masks=masks,
             scores=self.calibration.scores(logits),
-            warnings=self.importance.warnings,
+            warnings=(*self.importance.warnings, *self._threshold_warnings(chosen["accuracy"])),
             history=tuple(self.state.history),
             facts=facts,
             sensitivity=layer_sensitivities(self.graph.layout, self.curves, self.shares),
+        )
+
+    def _threshold_warnings(self, reached: float) -> tuple[str, ...]:
+        threshold = stage_limits(self.settings, self.task.n_classes)[-1].threshold
+        if reached >= threshold - 1e-9:
+            return ()
+        return (
+            f"the composed accuracy of the result on select, {reached:.4f}, lies below {threshold:g}, the threshold of "
+            "the last merge: it is the best of the compositions that min_kept keeps in any case.",
         )
 
     # Before the first generation

@@ -290,6 +290,19 @@ def test_the_result_is_the_best_by_plain_fitness_though_candidates_breed_by_anot
     assert result.facts["chosen_generation"] == 1
 
 
+def test_where_no_composition_passes_the_thresholds_the_best_is_the_result_and_a_warning_says_so():
+    task = tiny_task()
+    labels = task.select.labels.roll(1)
+    task = dataclasses.replace(task, select=dataclasses.replace(task.select, labels=labels))
+    result = make_splitter("cnnsplitter", {**SMALL, "thresholds": [1.0], "initialization": "random"}).split(task)
+    assert result.facts["accuracy"] < 1
+    assert len(result.masks) == 3
+    assert result.facts["accuracy"] == result.history[int(result.facts["chosen_generation"]) - 1]["accuracy"]
+    assert any("lies below 1, the threshold of the last merge" in warning for warning in result.warnings)
+    easy = make_splitter("cnnsplitter", {**SMALL, "thresholds": [0.0], "initialization": "random"}).split(task)
+    assert not any("threshold" in warning for warning in easy.warnings)
+
+
 def test_elites_and_repeated_candidates_are_not_run_again():
     settings = {**SMALL, "mutation_rate": 0.0, "generations": 6, "patience": 6, "genes": 1, "initialization": "random"}
     result = make_splitter("cnnsplitter", settings).split(tiny_task())
