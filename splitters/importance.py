@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, fx
 
 from splitters.data import ImageSet
-from splitters.errors import GraphError
+from splitters.errors import SplitFailedError
 from splitters.graph import ChannelGraph
 
 
@@ -44,10 +44,9 @@ def channel_importance(
         batch_size: Images per forward pass.
 
     Raises:
-        GraphError: If the base model has no kernel that a module could drop.
+        SplitFailedError: If the network has no channel that a module could drop.
     """
-    if not graph.layout.groups:
-        raise GraphError(f"there is nothing to choose from, as every kernel is always kept: {graph.explain()}")
+    check_droppable(graph)
     reader = _consumed_tensors(graph)
     n_classes, n_channels = images.n_classes, graph.layout.n_channels
     device = images.images.device
@@ -76,8 +75,26 @@ def channel_importance(
     return Importance(torch.where(recognised[:, None], means[0], means[1]).float().cpu(), warnings)
 
 
+@torch.no_grad()
+def reading_bytes(graph: ChannelGraph) -> int:
+    """Returns the bytes per image of all tensors in which importance is read, which are held at the same time."""
+    device = next(iter(graph.network.parameters())).device
+    _, *tensors = _consumed_tensors(graph).network(torch.zeros(1, *graph.input_shape, device=device))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
 def _count(labels: Int64[Tensor, " batch"], chosen: Bool[Tensor, " batch"], n_classes: int) -> Tensor:
     return torch.bincount(labels[chosen], minlength=n_classes).double()
+
+
+def check_droppable(graph: ChannelGraph) -> None:
+    """Checks that there is a channel that a module could drop.
+
+    Raises:
+        SplitFailedError: If there is none; it says why.
+    """
+    if not graph.layout.n_channels:
+        raise SplitFailedError(f"there is no kernel that a module could drop: {graph.explain()}")
 
 
 @dataclass(frozen=True)

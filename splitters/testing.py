@@ -252,9 +252,9 @@ def assert_equal_results(one: SplitResult, other: SplitResult) -> None:
     assert one.scores.tensors().keys() == tensors.keys()
     assert all(torch.equal(value, tensors[name]) for name, value in one.scores.tensors().items())
     assert (one.met_tolerance, one.warnings) == (other.met_tolerance, other.warnings)
+    assert one.sensitivity == other.sensitivity
     assert _timeless(one.facts) == _timeless(other.facts)
     assert list(map(_timeless, one.history)) == list(map(_timeless, other.history))
-    assert one.sensitivity == other.sensitivity
 
 
 @functools.cache

@@ -1,10 +1,12 @@
-"""What each stage of merging keeps, by the settings."""
+"""What the settings mean for a task: what each stage of merging keeps, and whether the layers they name exist."""
 
 from __future__ import annotations
 
 from splitters.cnnsplitter.merging import StageLimits, stage_sizes
+from splitters.cnnsplitter.presets import PRESETS
 from splitters.cnnsplitter.settings import CNNSplitterSettings
 from splitters.errors import ConfigurationError
+from splitters.layout import ChannelLayout
 
 
 def stage_limits(settings: CNNSplitterSettings, n_classes: int) -> list[StageLimits]:
@@ -34,3 +36,27 @@ def stage_thresholds(thresholds: tuple[float, ...], stages: int) -> tuple[float,
     if stages <= len(thresholds):
         return (*thresholds[: stages - 1], thresholds[-1])
     return thresholds + thresholds[-1:] * (stages - len(thresholds))
+
+
+def check_layers(settings: CNNSplitterSettings, layout: ChannelLayout) -> None:
+    """Checks that the sensitive layers are convolutions of this net, where the search asks for them.
+
+    A preset's own layers mean the net of the paper only. With other layers, its further choices fit any net.
+
+    Raises:
+        ConfigurationError: If they are not.
+    """
+    layers, count = settings.sensitive_layers, len(layout.layers)
+    if layers is None or settings.initialization == "random":
+        return
+    preset = PRESETS[settings.preset] if settings.preset else None
+    if preset is not None and layers == preset.sensitive_layers and count != preset.convolutions:
+        raise ConfigurationError(
+            f"the preset {settings.preset!r} names layers of a net with {preset.convolutions} convolutions; "
+            f"this one has {count}. Choose another preset, or give other sensitive_layers."
+        )
+    unknown = sorted(layer for layer in set(layers) if layer >= count)
+    if unknown:
+        raise ConfigurationError(
+            f"sensitive_layers names {unknown}; this net has {count} convolutions, counted from 0 to {count - 1}."
+        )

@@ -32,7 +32,8 @@ def start_population(
         shares: For each channel group, the shares of active genes of which each candidate draws one.
         size: The number of candidates.
         generator: The class's random stream.
-        fall_off: A gene of rank i among G is drawn in proportion to exp((G - 1 - i) / fall_off).
+        fall_off: A gene of rank i, of G in its group, is drawn in proportion to exp((G - 1 - i) / fall_off); the
+            papers' constant by default.
     """
     population = torch.zeros(size, genes.n_genes, dtype=torch.bool)
     for place, choices, count in zip(genes.group_slices, shares, genes.counts, strict=True):

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 class Preset:
     """What the paper chose for one base model and data set; names as in ``CNNSplitterSettings``.
 
-    Args:
-        convolutions: How many the base model has.
+    ``convolutions`` is no setting: it is how many the base model has, among which the sensitive layers are counted.
     """
 
     convolutions: int
@@ -24,9 +23,7 @@ class Preset:
 
     def settings(self) -> dict[str, object]:
         """Returns the choices as settings by name."""
-        choices = asdict(self)
-        del choices["convolutions"]
-        return choices
+        return {name: value for name, value in asdict(self).items() if name != "convolutions"}
 
 
 PRESETS: Mapping[str, Preset] = {

@@ -35,10 +35,10 @@ class CNNSplitterSettings(Settings):
         sensitive_shares: Shares of active genes from which sensitive layers of the start population draw; None lets
             the curves decide.
         other_shares: The same for the other layers.
-        start_fall_off: How slowly the chance of genes falls in the start population: a gene of rank i among G is drawn
-            in proportion to exp((G - 1 - i) / start_fall_off).
-        curve_shares: Shares of kept kernels, rising, at which the sensitivity curves are read; one that is level at
-            none of them counts as level from 1 on.
+        start_fall_off: A gene of rank i, by importance, is drawn into the start population in proportion to
+            exp(-i / start_fall_off); the larger, the more alike are the chances of all genes.
+        curve_shares: Shares of kept kernels at which the sensitivity curves are read, strictly rising; 1 is measured
+            like any other, as whole modules need not answer exactly as the base model once they are calibrated.
         curve_tolerance: How far a layer's curve may lie below the base model's accuracy and still count as level.
         sensitive_from: A layer is sensitive if its curve is level only from this share on, or from a higher one; None
             takes a share above the mean over all layers.
@@ -61,8 +61,9 @@ class CNNSplitterSettings(Settings):
         calibration: What is done to a module's logit so that it compares with the other modules': nothing (``none``),
             or a shift and a scale that give it the base model's mean and deviation on select (``moments``).
         batch_size: Images per forward pass at most.
-        memory_mb: Activations that may be held at once while candidates run; scores, distances and compositions come
-            on top of it.
+        memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
+            pass; at least one image runs at a time. It leaves out weights, images, remembered scores (``cache_mb``),
+            the scores of all of a generation's candidates, merging, and what torch needs inside an operation.
         cache_mb: Scores of earlier candidates that are kept, so that repeated ones are never run again.
     """
 
@@ -76,7 +77,7 @@ class CNNSplitterSettings(Settings):
     sensitive_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     sensitive_shares: Annotated[tuple[Share, ...], Field(min_length=1)] | None = None
     other_shares: Annotated[tuple[Share, ...], Field(min_length=1)] | None = None
-    start_fall_off: float = Field(default=10.0, gt=0)
+    start_fall_off: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     curve_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     curve_tolerance: Fraction = 0.05
     sensitive_from: Share | None = None
@@ -120,8 +121,8 @@ class CNNSplitterSettings(Settings):
                     f"{count} {name} cannot be chosen among a population of {self.population}; "
                     f"lower {name}, or raise population"
                 )
-        if any(left >= right for left, right in pairwise(self.curve_shares)):
-            raise ValueError(f"curve_shares must rise from each to the next, unlike {list(self.curve_shares)}")
+        if any(one >= other for one, other in pairwise(self.curve_shares)):
+            raise ValueError(f"curve_shares must rise strictly; {list(self.curve_shares)} does not")
         if self.min_kept > self.max_kept:
             raise ValueError(f"min_kept is {self.min_kept}, more than max_kept, which is {self.max_kept}")
         return self

@@ -24,6 +24,8 @@ from splitters.graph import ChannelGraph
 
 _Values = dict[fx.Node, Any]
 
+_FLOAT_BYTES = 4
+
 _ZERO, _ONE, _TWO = ((number, (number, number)) for number in range(3))
 
 
@@ -50,7 +52,8 @@ class SharedForward:
     Args:
         graph: The CNN, on the device of the images.
         batch_size: Images per pass at most.
-        memory_bytes: Activations that may be held at once; it lowers the number of images per pass, to one at least.
+        memory_bytes: Activations, and the candidates' logits of one pass, that may be held at once; it lowers the
+            number of images per pass, to one at least. What ``class_logits`` returns comes on top.
         on_batch: Called before every pass; it may raise, and so stop the work.
     """
 
@@ -66,8 +69,14 @@ class SharedForward:
         example = torch.zeros(1, *graph.input_shape, device=device).to(memory_format=torch.channels_last)
         self._run(full, torch.zeros(1, dtype=torch.int64), example)
         # No branch holds more than the whole network does, if it keeps what the branches of a candidate hold.
-        self.batch_size = max(1, min(batch_size, memory_bytes // max(self.peak_bytes, 1)))
+        self.bytes_per_image = self.peak_bytes
         self.peak_bytes = 0
+        self._most_images = batch_size
+        self._memory_bytes = memory_bytes
+
+    def batch_size(self, *, extra_bytes: int = 0) -> int:
+        """Returns how many images a pass may take if each needs so many bytes beside the activations of a branch."""
+        return max(1, min(self._most_images, self._memory_bytes // max(self.bytes_per_image + extra_bytes, 1)))
 
     @torch.no_grad()
     def class_logits(
@@ -82,7 +91,7 @@ class SharedForward:
         """
         parts = []
         # Passes of equal size: every other size costs the CPU's convolutions a new kernel.
-        passes = -(-len(images) // self.batch_size)
+        passes = -(-len(images) // self.batch_size(extra_bytes=_FLOAT_BYTES * len(bits)))
         for batch in images.batches(-(-len(images) // passes)):
             self._on_batch()
             parts.append(self._run(bits, classes, batch))
@@ -90,7 +99,8 @@ class SharedForward:
 
     def _run(self, bits: Tensor, classes: Tensor, batch: Tensor) -> Tensor:
         walk = _Walk(self.graph, self._segments, bits.cpu(), classes.tolist(), batch)
-        walk.descend(0, range(len(bits)), {}, torch.ones(bits.shape[1], dtype=torch.bool), held=0)
+        held = _FLOAT_BYTES * walk.logits.numel()
+        walk.descend(0, range(len(bits)), {}, torch.ones(bits.shape[1], dtype=torch.bool), held=held)
         self.peak_bytes = max(self.peak_bytes, walk.peak_bytes)
         return walk.logits
 
@@ -102,8 +112,8 @@ class _Walk:
         self.graph = graph
         self.segments = segments
         self.bits = bits
-        self.classes = classes
         self.batch = batch
+        self.classes = classes
         self.logits = torch.empty(len(bits), len(batch), device=batch.device)
         self.peak_bytes = 0
 

@@ -30,10 +30,9 @@ from splitters.cnnsplitter.genetic import (
     next_generation,
     rank_candidates,
 )
-from splitters.cnnsplitter.limits import stage_limits
+from splitters.cnnsplitter.limits import check_layers, stage_limits
 from splitters.cnnsplitter.merging import Compositions, Merger
 from splitters.cnnsplitter.population import random_population, start_population
-from splitters.cnnsplitter.presets import PRESETS
 from splitters.cnnsplitter.sensitivity import (
     SensitivityCurves,
     StartShares,
@@ -45,10 +44,10 @@ from splitters.cnnsplitter.sensitivity import (
 from splitters.cnnsplitter.settings import CNNSplitterSettings
 from splitters.cnnsplitter.shared_forward import SharedForward
 from splitters.cnnsplitter.state import SearchState, Streams
-from splitters.errors import ConfigurationError, DataError
+from splitters.errors import DataError
 from splitters.evaluation import accuracy, network_logits
 from splitters.graph import ChannelGraph
-from splitters.importance import channel_importance
+from splitters.importance import channel_importance, check_droppable, reading_bytes
 from splitters.masks import KernelMasks, jaccard_distances
 
 
@@ -58,7 +57,8 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
 
     Each class has a population of its own; a candidate is worth what the best composition is worth that it is part of.
     The best composition of all generations becomes the result: the one of the highest fitness with the weights alpha
-    and 1 - alpha, as the weight of accuracy that adapts is not the same in all generations.
+    and 1 - alpha. Candidates breed by the fitness whose weight of accuracy adapts, which is not the same in all
+    generations.
     """
 
     Settings = CNNSplitterSettings
@@ -75,15 +75,15 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
         """Splits the task's base model; see ``Splitter.split``.
 
         Raises:
-            ConfigurationError: If ``exhaustive`` would have to try too many compositions, or settings name layers that
-                the base model does not have.
+            ConfigurationError: If ``exhaustive`` would have to try too many compositions, or the sensitive layers or
+                the preset are not this net's.
             DataError: If a class has no images in select.
-            GraphError: If the base model has no kernel that a module could drop.
-            SplitFailedError: If a module's scores are not numbers.
+            SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
         """
         stage_limits(self.settings, task.n_classes)
         graph = graph or task.trace()
-        _check_layers(self.settings, graph)
+        check_droppable(graph)
+        check_layers(self.settings, graph.layout)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
         return search.result()
@@ -91,13 +91,17 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
 
 @dataclass
 class _Search:
+    """One split.
+
+    ``reported`` is the last report of progress, which is sent again before every batch.
+    """
+
     task: SplitTask
     graph: ChannelGraph
     settings: CNNSplitterSettings
     progress: ProgressCallback
     checkpoint: Checkpoint
     state: SearchState = field(default_factory=SearchState)
-    shown: Progress = field(default_factory=lambda: Progress("search", 0))
 
     def __post_init__(self) -> None:
         _check_classes(self.task)
@@ -105,8 +109,19 @@ class _Search:
         settings, self.task = self.settings, self.task.on_device()
         self.graph.network.to(self.task.device).to(memory_format=torch.channels_last)
         self.streams = Streams.seeded(self.task.seed, self.task.n_classes)
-        self.base_logits = network_logits(self.graph.network, self.task.select)
-        self.importance = channel_importance(self.graph, self.task.select, confidence=settings.confidence)
+        self.forward = SharedForward(
+            self.graph,
+            batch_size=settings.batch_size,
+            memory_bytes=settings.memory_mb << 20,
+            on_batch=lambda: self.progress(self.reported),
+        )
+        self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
+        self.importance = channel_importance(
+            self.graph,
+            self.task.select,
+            confidence=settings.confidence,
+            batch_size=self.forward.batch_size(extra_bytes=reading_bytes(self.graph)),
+        )
         self.genes = group_channels(
             self.graph.layout,
             self.importance.norms,
@@ -118,12 +133,6 @@ class _Search:
         )
         self.calibration: Calibration = (
             NoCalibration() if settings.calibration == "none" else MomentsCalibration.of_base_model(self.base_logits)
-        )
-        self.forward = SharedForward(
-            self.graph,
-            batch_size=settings.batch_size,
-            memory_bytes=settings.memory_mb << 20,
-            on_batch=lambda: self.progress(self.shown),
         )
         self.evaluator = Evaluator(
             self.forward,
@@ -145,11 +154,12 @@ class _Search:
             self._measure_curves()
         if not self.state.population.numel():
             self.state.population = self._first_population()
-        self._report_generation()
+        self.reported = self._search_progress()
         while not self._is_over():
             self._generation()
             self._save()
-            self._report_generation()
+            self.reported = self._search_progress()
+            self.progress(self.reported)
 
     def result(self) -> SplitResult:
         masks = KernelMasks(self.graph.layout, self.state.best)
@@ -167,16 +177,24 @@ class _Search:
         return SplitResult(
             masks=masks,
             scores=self.calibration.scores(logits),
-            warnings=self.importance.warnings,
+            warnings=(*self.importance.warnings, *self._threshold_warnings(chosen["accuracy"])),
             history=tuple(self.state.history),
             facts=facts,
             sensitivity=layer_sensitivities(self.graph.layout, self.curves, self.shares),
         )
 
+    def _threshold_warnings(self, reached: float) -> tuple[str, ...]:
+        threshold = stage_limits(self.settings, self.task.n_classes)[-1].threshold
+        if reached >= threshold - 1e-9:
+            return ()
+        return (
+            f"the composed accuracy of the result on select, {reached:.4f}, lies below {threshold:g}, the threshold of "
+            "the last merge: it is the best of the compositions that min_kept keeps in any case.",
+        )
+
     # Before the first generation
 
     def _measure_curves(self) -> None:
-        self._report_curves({})
         rows = measure_curves(
             self.forward,
             self.graph.layout,
@@ -186,10 +204,17 @@ class _Search:
             shares=self.settings.curve_shares,
             done=len(self.state.curves),
         )
+        self.reported = self._sensitivity_progress()
         for row in rows:
             self.state.curves.append(row)
             self._save()
-            self._report_curves({"lowest_accuracy": min(row)})
+            self.reported = self._sensitivity_progress()
+            self.progress(self.reported)
+
+    def _sensitivity_progress(self) -> Progress:
+        done = self.state.curves
+        metrics = {"lowest_accuracy": min(done[-1])} if done else {}
+        return Progress("sensitivity", len(done), len(self.graph.layout.groups), metrics)
 
     @cached_property
     def curves(self) -> SensitivityCurves | None:
@@ -221,8 +246,7 @@ class _Search:
         size = self.settings.population
         if self.shares is None:
             return torch.stack([random_population(self.genes, size, stream) for stream in self.streams.classes])
-        shares = self.shares.shares
-        fall_off = self.settings.start_fall_off
+        shares, fall_off = self.shares.shares, self.settings.start_fall_off
         return torch.stack(
             [start_population(self.genes, shares, size, stream, fall_off=fall_off) for stream in self.streams.classes]
         )
@@ -240,32 +264,32 @@ class _Search:
         evaluated = time.perf_counter()
         found = self._merge(scores, bits)
         merged = time.perf_counter()
-        last = self.state.history[-1]["leader_accuracy"] if self.state.history else None
         alpha, gamma = self.settings.alpha, self.settings.gamma
-        weight = accuracy_weight(alpha, gamma, last)
+        weight = accuracy_weight(alpha, gamma, self.state.bred_accuracy)
         fitness = composition_fitness(found, accuracy_weight=weight, distance_weight=1 - alpha)
-        leader = int(fitness.argmax())
+        bred = int(fitness.argmax())
         plain = composition_fitness(found, accuracy_weight=alpha, distance_weight=1 - alpha)
         best = int(plain.argmax())
         masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), found.members[best]])
         if float(plain[best]) > self.state.best_fitness:
             self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
             self.state.best_generation = self.state.generation + 1
-        self._breed(candidate_fitness(found, fitness, self.settings.population), found.members[leader].tolist())
+        self._breed(candidate_fitness(found, fitness, self.settings.population), found.members[bred].tolist())
+        self.state.bred_accuracy = float(found.accuracy[bred])
+        ended = time.perf_counter()
         self.state.history.append(
             {
                 "step": float(self.state.generation + 1),
-                "seconds": time.perf_counter() - self.started,
+                "seconds": ended - self.started,
+                "generation_seconds": ended - began,
                 "accuracy": float(found.accuracy[best]),
                 "kernel_retention": masks.retention,
                 "jaccard_distance": float(found.distance[best]),
                 "fitness": float(plain[best]),
-                "leader_accuracy": float(found.accuracy[leader]),
                 "accuracy_weight": weight,
                 "candidates_run": float(self.evaluator.evaluated),
                 "evaluation_seconds": evaluated - began,
                 "merging_seconds": merged - evaluated,
-                "generation_seconds": time.perf_counter() - began,
             }
         )
 
@@ -282,7 +306,7 @@ class _Search:
             distances.view(n_classes, population, n_classes, population),
             class_order=torch.randperm(n_classes, generator=self.streams.order).tolist(),
             stages=stage_limits(self.settings, n_classes),
-            # The members of the last best composition are the first elites of their classes.
+            # The members of the composition that bred best are the first elites of their classes.
             last_best=[0] * n_classes if self.state.history else None,
         )
         return Compositions(found.members.cpu(), found.accuracy.cpu(), found.distance.cpu())
@@ -302,21 +326,13 @@ class _Search:
             ]
         )
 
-    def _report_curves(self, metrics: dict[str, float]) -> None:
-        self._report(Progress("sensitivity", len(self.state.curves), len(self.graph.layout.groups), metrics))
-
-    def _report_generation(self) -> None:
-        metrics = {}
+    def _search_progress(self) -> Progress:
+        metrics: dict[str, float] = {}
         if self.state.history:
-            last = self.state.history[-1]
-            metrics = {name: last[name] for name in ("accuracy", "kernel_retention", "jaccard_distance")}
-            metrics |= {"seconds": last["generation_seconds"], "fitness": last["fitness"]}
-        self._report(Progress("search", self.state.generation, self.settings.generations, metrics))
-
-    def _report(self, shown: Progress) -> None:
-        """Reports, now and again before every pass, so that a search can be stopped while a generation runs."""
-        self.shown = shown
-        self.progress(shown)
+            record = self.state.history[-1]
+            metrics = {name: record[name] for name in ("accuracy", "kernel_retention", "jaccard_distance")}
+            metrics |= {"seconds": record["generation_seconds"], "fitness": record["fitness"]}
+        return Progress("search", self.state.generation, self.settings.generations, metrics)
 
     def _save(self) -> None:
         self.state.seconds = time.perf_counter() - self.started
@@ -331,20 +347,4 @@ def _check_classes(task: SplitTask) -> None:
         raise DataError(
             f"select holds no images of the classes {empty}; importance and fitness need some of every class. "
             "Take more images for select."
-        )
-
-
-def _check_layers(settings: CNNSplitterSettings, graph: ChannelGraph) -> None:
-    layers = graph.layout.layers
-    if settings.preset is not None and PRESETS[settings.preset].convolutions != len(layers):
-        raise ConfigurationError(
-            f"preset {settings.preset!r} is for a network of {PRESETS[settings.preset].convolutions} convolutions, but "
-            f"this one has {len(layers)}. Leave the preset out: the sensitivity curves decide then."
-        )
-    known = {index for group in graph.layout.groups for index in group.layers}
-    unknown = sorted(set(settings.sensitive_layers or ()) - known)
-    if unknown:
-        raise ConfigurationError(
-            f"sensitive_layers: {unknown} are no convolutions of which modules can drop kernels. This network has "
-            f"{len(layers)} convolutions, counted from 0; kernels can be dropped from {sorted(known)}."
         )

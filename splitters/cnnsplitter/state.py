@@ -57,7 +57,9 @@ class SearchState:
         best: Channels of the best composition so far, one row per class; empty before the first generation.
         best_fitness: Its fitness.
         best_generation: The generation that found it.
-        history: One record per generation.
+        bred_accuracy: Accuracy of the last generation's best composition by the fitness by which candidates breed;
+            None before the first.
+        history: One record per generation: the best composition by the plain fitness, and what the generation took.
         seconds: Since the split began.
         peak_bytes: The most activations that were held at once.
     """
@@ -67,6 +69,7 @@ class SearchState:
     best: Bool[Tensor, "class channel"] = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
     best_fitness: float = -1.0
     best_generation: int = 0
+    bred_accuracy: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     peak_bytes: int = 0
@@ -84,6 +87,7 @@ class SearchState:
             "curves": self.curves,
             "best_fitness": self.best_fitness,
             "best_generation": self.best_generation,
+            "bred_accuracy": self.bred_accuracy,
             "history": self.history,
             "seconds": self.seconds,
             "peak_bytes": self.peak_bytes,
@@ -101,6 +105,7 @@ class SearchState:
             best=saved.tensors["best"].bool(),
             best_fitness=float(values["best_fitness"]),
             best_generation=int(values["best_generation"]),
+            bred_accuracy=values["bred_accuracy"],
             history=[dict(record) for record in values["history"]],
             seconds=float(values["seconds"]),
             peak_bytes=int(values["peak_bytes"]),

@@ -6,20 +6,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from splitters.base import make_splitter
 from splitters.cnnsplitter.calibration import MomentsCalibration
 from splitters.cnnsplitter.genes import group_channels
 from splitters.cnnsplitter.genetic import accuracy_weight, candidate_fitness, next_generation, rank_candidates
 from splitters.cnnsplitter.limits import stage_limits, stage_thresholds
-from splitters.cnnsplitter.merging import Compositions
+from splitters.cnnsplitter.merging import Compositions, Merger
 from splitters.cnnsplitter.population import random_population, start_population
 from splitters.cnnsplitter.presets import PRESETS
 from splitters.cnnsplitter.sensitivity import SensitivityCurves, curve_names, layer_sensitivities, start_shares
 from splitters.cnnsplitter.settings import CNNSplitterSettings
-from splitters.cnnsplitter.state import Streams
-from splitters.errors import ConfigurationError, DataError, GraphError
+from splitters.errors import ConfigurationError, DataError
 from splitters.evaluation import module_logits
 from splitters.layout import ChannelGroup, ChannelLayout, Layer
 from splitters.module import Module, extract_modules
@@ -90,6 +88,13 @@ def test_the_start_population_keeps_the_shares_and_prefers_important_genes():
     drawn = wide.float().mean(0)
     assert drawn[:10].mean() > 0.9
     assert drawn[-10:].mean() < 0.1
+
+
+def test_a_large_fall_off_makes_the_chances_of_all_genes_alike():
+    genes = genes_of(layout_of(300), torch.rand(1, 300))
+    drawn = start_population(genes, [(0.4,)], 400, torch.Generator().manual_seed(1), fall_off=1e6).float().mean(0)
+    assert float(drawn[:10].mean()) == pytest.approx(0.4, abs=0.05)
+    assert float(drawn[-10:].mean()) == pytest.approx(0.4, abs=0.05)
 
 
 def test_a_random_population_draws_every_gene_with_one_half():
@@ -224,8 +229,8 @@ def test_every_preset_is_valid(name):
         ({"elite": 3}, "Did you mean 'elites'"),
         ({"elites": 0}, "greater than or equal to 1"),
         ({"thresholds": []}, "thresholds"),
-        ({"curve_shares": [0.5, 0.2]}, "curve_shares must rise"),
-        ({"curve_shares": [0.5, 0.5]}, "curve_shares must rise"),
+        ({"curve_shares": [0.5, 0.2, 0.9]}, r"curve_shares must rise strictly; \[0.5, 0.2, 0.9\] does not"),
+        ({"curve_shares": [0.5, 0.5]}, "curve_shares must rise strictly"),
         ({"grouping": "rank"}, "'importance', 'random' or 'none'"),
     ],
 )
@@ -257,74 +262,6 @@ def test_a_class_without_images_in_select_is_refused_before_the_search():
         make_splitter("cnnsplitter", SMALL).split(dataclasses.replace(task, select=select))
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"sensitive_layers": [0, 99]}, r"sensitive_layers: \[99\] are no convolutions of which"),
-        ({"preset": "rescnn-cifar10"}, "'rescnn-cifar10' is for a network of 12 convolutions"),
-    ],
-)
-def test_layers_that_the_network_does_not_have_are_refused_before_the_search(settings, message):
-    with pytest.raises(ConfigurationError, match=message):
-        make_splitter("cnnsplitter", {**SMALL, **settings}).split(tiny_task(), progress=never)
-
-
-def never(report):
-    raise AssertionError(report)
-
-
-@pytest.mark.parametrize("settings", [("cnnsplitter", SMALL), ("importance", {})])
-def test_a_network_without_kernels_to_drop_is_refused_with_the_reason(settings):
-    task = tiny_task()
-    frozen = nn.Sequential(
-        nn.Conv2d(task.select.images.shape[1], 6, 3), nn.GroupNorm(2, 6), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(), nn.Linear(6, task.n_classes),
-    )  # fmt: skip
-    with pytest.raises(GraphError, match=r"every kernel is always kept: 0 of 6 kernels.*\ngroup_norm"):
-        make_splitter(*settings).split(dataclasses.replace(task, model=frozen))
-
-
-def test_every_report_says_what_goes_on_and_the_figures_of_the_last_generation_stay():
-    reports = []
-    task = tiny_task()
-    result = make_splitter("cnnsplitter", {**SMALL, "generations": 3, "patience": 3}).split(
-        task, progress=reports.append
-    )
-    stages = [report.stage for report in reports]
-    assert stages == sorted(stages, key=["sensitivity", "search"].index)
-    curves = [report for report in reports if report.stage == "sensitivity"]
-    assert {report.total for report in curves} == {len(result.sensitivity)}
-    later = [report for report in reports if report.stage == "search" and report.step > 0]
-    assert {report.step for report in later} == {1, 2, 3}
-    for report in later:
-        record = result.history[report.step - 1]
-        assert report.metrics["jaccard_distance"] == record["jaccard_distance"]
-        assert report.metrics["seconds"] == record["generation_seconds"] < record["seconds"]
-
-
-def test_where_nothing_passes_the_thresholds_the_best_compositions_go_on():
-    settings = {**SMALL, "thresholds": [1.0], "min_kept": 2, "max_kept": 3, "initialization": "random", "genes": 1}
-    task = tiny_task()
-    noise = torch.randint(0, 256, task.select.images.shape, dtype=torch.uint8)
-    result = make_splitter("cnnsplitter", settings).split(
-        dataclasses.replace(task, select=dataclasses.replace(task.select, images=noise))
-    )
-    assert result.facts["accuracy"] < 1
-    assert len(result.masks.bits) == task.n_classes
-
-
-def test_classes_do_not_share_a_random_stream():
-    streams, others = Streams.seeded(3, 4), Streams.seeded(3, 4)
-    first = [torch.rand(2, generator=stream).tolist() for stream in streams.classes]
-    assert len({tuple(drawn) for drawn in first}) == 4
-    torch.rand(100, generator=others.classes[0])
-    assert [torch.rand(2, generator=stream).tolist() for stream in others.classes[1:]] == first[1:]
-    states = streams.get_state()
-    following = torch.rand(5, generator=streams.classes[2])
-    streams.set_state(states)
-    assert torch.equal(torch.rand(5, generator=streams.classes[2]), following)
-
-
 def test_a_search_stops_when_it_no_longer_finds_better_modules():
     settings = {**SMALL, "mutation_rate": 0.0, "generations": 50, "initialization": "random"}
     result = make_splitter("cnnsplitter", settings).split(tiny_task())
@@ -333,6 +270,37 @@ def test_a_search_stops_when_it_no_longer_finds_better_modules():
     assert best["step"] == result.facts["chosen_generation"]
     assert best["kernel_retention"] == result.masks.retention
     assert best["jaccard_distance"] == pytest.approx(result.masks.mean_jaccard_distance)
+
+
+def test_the_result_is_the_best_by_plain_fitness_though_candidates_breed_by_another(monkeypatch):
+    merge = Merger.merge
+
+    def merge_into_rising_accuracy_and_falling_distance(*args, **kwargs):
+        found = merge(*args, **kwargs)
+        steps = torch.linspace(0, 1, len(found.members), dtype=torch.float64)
+        return dataclasses.replace(found, accuracy=0.5 + 0.1 * steps, distance=0.7 - 0.12 * steps)
+
+    monkeypatch.setattr(Merger, "merge", merge_into_rising_accuracy_and_falling_distance)
+    settings = {**SMALL, "generations": 4, "patience": 9, "initialization": "random", "alpha": 0.5, "gamma": 1.0}
+    result = make_splitter("cnnsplitter", settings).split(tiny_task())
+    # Without weight added, the first composition is the best of all; with it, the last one is.
+    assert [record["accuracy"] for record in result.history] == [0.5] * 4
+    assert [record["fitness"] for record in result.history] == pytest.approx([0.6] * 4)
+    assert [record["accuracy_weight"] for record in result.history] == pytest.approx([0.5, 1.0, 0.9, 0.9])
+    assert result.facts["chosen_generation"] == 1
+
+
+def test_where_no_composition_passes_the_thresholds_the_best_is_the_result_and_a_warning_says_so():
+    task = tiny_task()
+    labels = task.select.labels.roll(1)
+    task = dataclasses.replace(task, select=dataclasses.replace(task.select, labels=labels))
+    result = make_splitter("cnnsplitter", {**SMALL, "thresholds": [1.0], "initialization": "random"}).split(task)
+    assert result.facts["accuracy"] < 1
+    assert len(result.masks) == 3
+    assert result.facts["accuracy"] == result.history[int(result.facts["chosen_generation"]) - 1]["accuracy"]
+    assert any("lies below 1, the threshold of the last merge" in warning for warning in result.warnings)
+    easy = make_splitter("cnnsplitter", {**SMALL, "thresholds": [0.0], "initialization": "random"}).split(task)
+    assert not any("threshold" in warning for warning in easy.warnings)
 
 
 def test_elites_and_repeated_candidates_are_not_run_again():

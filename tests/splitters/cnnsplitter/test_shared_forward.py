@@ -1,5 +1,7 @@
 """Candidates that share what they have in common compute what each would compute alone."""
 
+import weakref
+
 import pytest
 import torch
 import torchvision
@@ -8,6 +10,7 @@ from torch import nn
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
 from benchmarks.speed.plain import plain_scores
+from splitters.cnnsplitter import shared_forward
 from splitters.cnnsplitter.shared_forward import SharedForward
 from splitters.data import ImageSet
 from splitters.graph import ChannelGraph
@@ -84,25 +87,49 @@ def test_memory_lowers_the_images_per_pass_and_is_kept():
     full = wide.class_logits(bits, torch.zeros(12, dtype=torch.int64), images)
     budget = wide.peak_bytes // 3
     narrow = SharedForward(graph, batch_size=40, memory_bytes=budget)
-    assert 1 <= narrow.batch_size < wide.batch_size
+    assert 1 <= narrow.batch_size() < wide.batch_size()
     assert torch.allclose(narrow.class_logits(bits, torch.zeros(12, dtype=torch.int64), images), full, atol=1e-5)
     assert 0 < narrow.peak_bytes <= budget
 
 
-def test_candidates_keep_one_logit_and_not_those_of_all_classes():
-    images = images_of(8, 6)
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1000))
+def many_classes(n_classes, n_candidates):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, n_classes))
+    images = images_of(8, 20)
     graph = ChannelGraph.trace(net, images.normalisation(images.images[:2]))
-    forward = SharedForward(graph, batch_size=6, memory_bytes=1 << 30)
-    bits = torch.rand(30, 4, generator=torch.Generator().manual_seed(1)) < 0.5
-    bits[:, 0] = True
-    held = []
-    original = forward._run
-    forward._run = lambda *args: held.append(original(*args)) or held[-1]
-    found = forward.class_logits(bits, torch.arange(30) * 30, images)
-    assert [tensor.untyped_storage().nbytes() for tensor in held] == [30 * 6 * 4]
-    assert torch.allclose(found, plain_scores(graph, bits, (torch.arange(30) * 30).tolist(), images), atol=1e-5)
+    bits = masks_with_common_beginnings(graph, n_candidates, seed=1)
+    return graph, bits, torch.arange(n_candidates) % n_classes, images
+
+
+def test_of_each_candidate_only_its_own_classs_logits_are_held(monkeypatch):
+    graph, bits, classes, images = many_classes(n_classes=1000, n_candidates=60)
+    live, counts = [], []
+    compute = shared_forward._Walk._value
+
+    def watched(*args):
+        value = compute(*args)
+        if isinstance(value, torch.Tensor) and value.shape[-1] == 1000:
+            live.append(weakref.ref(value))
+            counts.append(sum(one() is not None for one in live))
+        return value
+
+    forward = SharedForward(graph, batch_size=20, memory_bytes=1 << 30)
+    monkeypatch.setattr(shared_forward._Walk, "_value", watched)
+    found = forward.class_logits(bits, classes, images)
+    assert len(counts) > 5
+    assert max(counts) <= 2, "the logits of all classes go when those of the next candidate come"
+    assert forward.peak_bytes < 20 * (forward.bytes_per_image + 4 * 60 + 1)
+    assert torch.allclose(found, plain_scores(graph, bits, classes.tolist(), images), atol=1e-5)
+
+
+def test_the_logits_of_many_candidates_lower_the_images_per_pass():
+    graph, bits, classes, images = many_classes(n_classes=4, n_candidates=3000)
+    forward = SharedForward(graph, batch_size=20, memory_bytes=1 << 30)
+    budget = 5 * (forward.bytes_per_image + 4 * 3000)
+    narrow = SharedForward(graph, batch_size=20, memory_bytes=budget)
+    assert narrow.batch_size() > 5
+    found = narrow.class_logits(bits, classes, images)
+    assert 4 * 3000 * 5 < narrow.peak_bytes <= budget
+    assert torch.allclose(found, forward.class_logits(bits, classes, images), atol=1e-5)
 
 
 def test_every_pass_is_announced_so_that_work_can_be_stopped():
