@@ -337,7 +337,8 @@ class _Search:
             record = self.state.history[-1]
             metrics = {name: record[name] for name in ("accuracy", "kernel_retention", "jaccard_distance")}
             metrics |= {"seconds": record["generation_seconds"], "fitness": record["fitness"]}
-        return Progress("search", self.state.generation, self.settings.generations, metrics)
+        done = self.state.generation
+        return Progress("search", done, self.settings.generations, metrics, milestone=done > 0)
 
     def _save(self) -> None:
         self.state.seconds = time.perf_counter() - self.started
