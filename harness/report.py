@@ -134,6 +134,8 @@ def measure_text(entry: Entry, column: Column) -> str:
         return duration_text(estimate.mean)
     if column.unit == "points":
         return points_text(estimate)
+    if column.unit == "ratio":
+        return f"{estimate.mean:.2f}x"
     return f"{100 * estimate.mean:.1f}" if column.unit == "%" else f"{estimate.mean:.1f}"
 
 

@@ -243,9 +243,10 @@ def _compared(before: Tensor, after: Tensor, labels: Tensor, target: int, n_clas
     return {
         **{f"tc_{name}_before": value for name, value in zip(("precision", "recall", "f1"), old, strict=True)},
         **{f"tc_{name}_after": value for name, value in zip(("precision", "recall", "f1"), new, strict=True)},
-        "tc_f1_gain": new[2] - old[2],
+        **{f"tc_{name}_gain": new[place] - old[place] for place, name in enumerate(("precision", "recall", "f1"))},
         "non_tc_accuracy_before": accuracy(before[others], labels[others]),
         "non_tc_accuracy_after": accuracy(after[others], labels[others]),
+        "non_tc_accuracy_gain": accuracy(after[others], labels[others]) - accuracy(before[others], labels[others]),
         "accuracy_before": accuracy(before, labels),
         "accuracy_after": accuracy(after, labels),
         "accuracy_gain": accuracy(after, labels) - accuracy(before, labels),
