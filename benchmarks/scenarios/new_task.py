@@ -45,7 +45,7 @@ class NewTaskSettings(Settings):
         size: How many classes a task has, one of each data set at least.
         tasks: How many tasks; without a number all pairs of a class of either data set.
         task_seed: Seeds which classes; the same for all seeds of a suite, so that these are compared on the same tasks.
-        images_per_class: How many images of a class the trained networks may see, one number or several; null is all.
+        images_per_class: How many images of a class the trained networks may see; each number is measured, null is all.
         scratch_training: How networks are trained from scratch; as base models are, without.
         min_steps: A training from scratch gets more epochs where few images would mean fewer steps than this.
     """
