@@ -19,7 +19,7 @@ from benchmarks.inference import evaluate_accuracy
 from benchmarks.last_layer import LastLayer, train_last_layer
 from benchmarks.models import check_model
 from benchmarks.preparation import Stages, prepare
-from benchmarks.records import Metrics, NewTaskRecord
+from benchmarks.records import Metrics, NewTaskRecord, StageRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.split_models import SplitModel, add_splits, add_trainings, renamed, split_prepared
@@ -97,9 +97,9 @@ class NewTask(Scenario):
         """Runs the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
         cells = (cell, self._other(cell))
-        unseen = Stages(workspace.device)
-        with stages.measured("data"):
-            bases = [prepare(own, workspace, unseen) for own in cells]
+        single = Stages(workspace.device)
+        bases = [prepare(own, workspace, single) for own in cells]
+        stages.records.append(_together([record for record in single.records if record.name == "data"]))
         add_trainings(stages, [base.base for base in bases])
         first, second = (
             split_prepared(own, base, workspace, name=own.dataset.name) for own, base in zip(cells, bases, strict=True)
@@ -123,6 +123,12 @@ class NewTask(Scenario):
         """Returns the cell of the second base model."""
         spec = self.settings.other_dataset.model_copy(update={"input_shape": cell.dataset.input_shape})
         return cell.model_copy(update={"dataset": spec})
+
+
+def _together(records: Sequence[StageRecord]) -> StageRecord:
+    """Returns stages of the same name as one: the sum of all times, and the memory of the last, which is the peak."""
+    seconds = sum(record.seconds for record in records)
+    return records[-1].model_copy(update={"seconds": seconds})
 
 
 @dataclass(frozen=True)
