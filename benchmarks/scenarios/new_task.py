@@ -126,9 +126,13 @@ class NewTask(Scenario):
 
 
 def _together(records: Sequence[StageRecord]) -> StageRecord:
-    """Returns stages of the same name as one: the sum of all times, and the memory of the last, which is the peak."""
-    seconds = sum(record.seconds for record in records)
-    return records[-1].model_copy(update={"seconds": seconds})
+    """Returns stages of the same name as one: the sum of all times, and the memory of the hungriest."""
+    peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
+    return StageRecord(
+        name=records[0].name,
+        seconds=sum(record.seconds for record in records),
+        peak_memory_bytes=max(peaks, default=None),
+    )
 
 
 @dataclass(frozen=True)
