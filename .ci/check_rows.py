@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks.records import ROW_SCHEMA
 from harness.config import load_suite
 from harness.expand import expand
+from splitters.patching import DEFAULT_RULE
 
 
 def main() -> int:
@@ -43,6 +44,7 @@ def leaderboard(results: str) -> list[dict[str, Any]]:
 
 def findings(entries: list[dict[str, Any]]) -> list[str]:
     """Returns one sentence for each thing that is wrong."""
+    entries = [entry for entry in entries if entry["measured"]]
     wrong = []
     splits = {(entry["model"], entry["splitter"]): entry for entry in entries if entry["scenario"] == "modularization"}
     models, names = {model for model, _ in splits}, ("gradsplitter", "cnnsplitter", "random", "importance", "full")
@@ -67,6 +69,30 @@ def findings(entries: list[dict[str, Any]]) -> list[str]:
             wrong.append(f"gradsplitter on {model} is not clearly better than random kernels at the same retention")
         if genetic["accuracy_loss"] > 0.15 or genetic["kernel_retention"] > 0.75:
             wrong.append(f"cnnsplitter on {model} finds no modules: {genetic}")
+    return wrong + reuse_findings(entries)
+
+
+def reuse_findings(entries: list[dict[str, Any]]) -> list[str]:
+    """Returns one sentence for each thing that is wrong with patches and composed models."""
+    wrong = []
+    by_scenario: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        by_scenario.setdefault(entry["scenario"], []).append(entry)
+    for name in ("patching", "sub_task", "accuracy_composition"):
+        if name not in by_scenario:
+            wrong.append(f"there are no rows of {name}")
+    for entry in by_scenario.get("patching", []):
+        if entry["fusion"] == DEFAULT_RULE and (entry["tc_f1_gain"] <= 0 or entry["accuracy_gain"] < 0):
+            wrong.append(f"patches by {entry['splitter']} and {entry['fusion']} make weak models no better: {entry}")
+    for entry in by_scenario.get("sub_task", []):
+        if entry["accuracy_loss"] > 0.1:
+            wrong.append(f"{entry['splitter']} on {entry['n_classes']} classes loses too much: {entry}")
+    for entry in by_scenario.get("accuracy_composition", []):
+        if entry["gain_over_best_base"] < -0.2:
+            wrong.append(f"modules of {entry['splitter']} of several base models do not compose: {entry}")
+    for entry in [*by_scenario.get("sub_task", []), *by_scenario.get("accuracy_composition", [])]:
+        if not 0 < entry["flops_retention_union"] <= entry["flops_retention_sum"] or not entry["latency_ratio"] > 0:
+            wrong.append(f"{entry['scenario']}: the costs do not fit each other: {entry}")
     return wrong
 
 

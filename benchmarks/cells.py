@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from typing_extensions import Self
 
 from splitters.settings import Settings
@@ -65,6 +65,7 @@ class DatasetSpec(Settings):
     Args:
         name: A name of ``benchmarks.datasets``, e.g. ``digits``, ``cifar10``, ``parquet:cifar10``, ``folder:cats``.
         input_shape: Channels, height and width that images are brought to.
+        classes: The names of the classes that take part, in the order of the labels; all, where none is named.
         train_images: How many images ``train`` keeps at most (stratified); None keeps all.
         select_images: The same for ``select``.
         split_train_images: How many of ``train`` the splitter sees (stratified); base models see all. None shows all.
@@ -74,11 +75,27 @@ class DatasetSpec(Settings):
 
     name: str
     input_shape: tuple[int, int, int] = (3, 32, 32)
+    classes: tuple[str, ...] = ()
     train_images: int | None = Field(default=None, ge=1)
     select_images: int | None = Field(default=None, ge=1)
     split_train_images: int | None = Field(default=None, ge=1)
     split_select_images: int | None = Field(default=None, ge=1)
     dirichlet: DirichletSpec | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) < len(classes) or len(classes) == 1:
+            raise ValueError(f"classes are at least two, each once, not {list(classes)}")
+        return classes
+
+    @model_serializer(mode="wrap")
+    def _without_needless(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out ``classes`` where there are none, so that identities are those from before there were any."""
+        values: dict[str, Any] = serialise(self)
+        if not self.classes:
+            values.pop("classes", None)
+        return values
 
 
 class TrainingSpec(Settings):

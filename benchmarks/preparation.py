@@ -92,6 +92,8 @@ def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
         download=workspace.download,
         progress=workspace.progress,
     )
+    if cell.dataset.classes:
+        dataset = dataset.of_classes(cell.dataset.classes)
     roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
     split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
     return PreparedImages(roles, split_roles, dataset.content_hash, dataset.flips)

@@ -104,15 +104,23 @@ class SplitterEntry(Settings):
 
 
 class ScenarioEntry(Settings):
-    """A scenario of a suite.
+    """A scenario of a suite, on all of the suite's cells or on some.
 
     Args:
         name: A name of ``benchmarks.scenarios``.
         settings: Its settings.
+        splitters: Names or labels of the splitters that it measures; all if none is given.
+        models: Names of the models.
+        datasets: Names of the data sets.
+        first_seeds: How many of the suite's seeds, from the first on; all if it is not given.
     """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    splitters: Names = ()
+    models: Names = ()
+    datasets: Names = ()
+    first_seeds: int | None = Field(default=None, ge=1)
 
 
 def _as_entries(value: object) -> object:

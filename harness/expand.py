@@ -11,7 +11,7 @@ from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec
 from benchmarks.datasets import check_dataset
 from benchmarks.models import MODELS, check_model, code_fingerprint
 from benchmarks.scenarios.base import make_scenario
-from harness.config import Filter, ScenarioEntry, Suite
+from harness.config import Filter, ScenarioEntry, SplitterEntry, Suite
 from harness.plugins import Plugins
 from harness.suite_cell import SuiteCell
 from splitters.base import SPLITTERS
@@ -40,8 +40,13 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     plugins_of(suite).load()
     _check_names(suite)
     # A seed changes neither the settings nor what there is to check.
-    first = [_cell(suite, *choice) for choice in _choices(suite)]
-    cells = [_with_seed(item, seed) for seed in suite.seeds for item in first]
+    first = [(choice[0], _cell(suite, *choice)) for choice in _choices(suite)]
+    cells = [
+        _with_seed(item, seed)
+        for place, seed in enumerate(suite.seeds)
+        for scenario, item in first
+        if scenario.first_seeds is None or place < scenario.first_seeds
+    ]
     kept = _filtered(cells, suite, only)
     unique = {item.cell.cell_id: item for item in reversed(kept)}
     cells = [unique.pop(item.cell.cell_id) for item in kept if item.cell.cell_id in unique]
@@ -62,6 +67,7 @@ def _check_names(suite: Suite) -> None:
         check_model(model, where=f"{suite.source.where('models', index)}: models")
     for index, dataset in enumerate(suite.datasets):
         check_dataset(dataset.name, where=f"{suite.source.where('datasets', index)}: datasets")
+    _check_scenarios(suite)
     labels = [entry.label for entry in suite.splitters if entry.label]
     for label in labels:
         if labels.count(label) > 1:
@@ -70,9 +76,35 @@ def _check_names(suite: Suite) -> None:
             )
 
 
+def _check_scenarios(suite: Suite) -> None:
+    """Refuses a scenario that is to measure what the suite does not have."""
+    known = {
+        "splitters": {name for entry in suite.splitters for name in _names_of(entry)},
+        "models": {model.name for model in suite.models},
+        "datasets": {dataset.name for dataset in suite.datasets},
+    }
+    for index, scenario in enumerate(suite.scenario):
+        where = f"{suite.source.where('scenario', index)}: scenario.{scenario.name}"
+        for key, names in known.items():
+            for name in getattr(scenario, key):
+                if name not in names:
+                    raise UnknownNameError(f"entry of {key}", name, names, where=f"{where}: {key}")
+
+
+def _names_of(entry: SplitterEntry) -> tuple[str, ...]:
+    return (entry.name,) if entry.label is None else (entry.name, entry.label)
+
+
 def _choices(suite: Suite) -> Iterator[tuple[ScenarioEntry, int, DatasetSpec, ModelSpec]]:
+    """Yields what cells are made of, but for the seed."""
     models = [_completed_model(model) for model in suite.models]
-    return product(suite.scenario, range(len(suite.splitters)), suite.datasets, models)
+    for scenario, index, dataset, model in product(suite.scenario, range(len(suite.splitters)), suite.datasets, models):
+        if (
+            _matches_any(_names_of(suite.splitters[index]), scenario.splitters)
+            and _matches_any(model.name, scenario.models)
+            and _matches_any(dataset.name, scenario.datasets)
+        ):
+            yield scenario, index, dataset, model
 
 
 def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:

@@ -129,12 +129,12 @@ class _Run:
     warnings: list[str] = field(default_factory=list)
 
     def patches(self) -> Iterator[PatchRecord]:
-        weak: TrainedModel | None = None
+        weak: _WeakAnswers | None = None
         for target in self.targets:
             roles = self._task(target)
             index = roles.train.class_names.index(target)
             if weak is None or is_one_per_target(self.settings) or self.settings.weak_dataset is not None:
-                weak = self._train(roles, index)
+                weak = _WeakAnswers.of(self._train(roles, index), roles)
             yield from self._measured(weak, self._module(target), roles, target, index)
 
     @property
@@ -185,9 +185,10 @@ class _Run:
         )
 
     def _measured(
-        self, weak: TrainedModel, module: Module, roles: Roles, target: str, index: int
+        self, weak: _WeakAnswers, module: Module, roles: Roles, target: str, index: int
     ) -> Iterator[PatchRecord]:
-        select, test = (_Seen.of(weak, module, images) for images in (roles.select, roles.test))
+        select = _Seen.of(weak.select, module, roles.select)
+        test = _Seen.of(weak.test, module, roles.test)
         examples = FusionExamples(
             weak_logits=select.logits,
             module_scores=select.scores,
@@ -214,6 +215,18 @@ class _Run:
 
 
 @dataclass(frozen=True)
+class _WeakAnswers:
+    """A weak model's logits of a task's images, on the CPU; several target classes may share them."""
+
+    select: Float[Tensor, "select_sample class"]
+    test: Float[Tensor, "test_sample class"]
+
+    @classmethod
+    def of(cls, weak: TrainedModel, roles: Roles) -> _WeakAnswers:
+        return cls(*(predict_logits(weak.model, images).cpu() for images in (roles.select, roles.test)))
+
+
+@dataclass(frozen=True)
 class _Seen:
     """Images as the weak model and a module see them, on the CPU."""
 
@@ -222,11 +235,11 @@ class _Seen:
     labels: Int64[Tensor, " sample"]
 
     @classmethod
-    def of(cls, weak: TrainedModel, module: Module, images: ImageSet) -> _Seen:
+    def of(cls, weak_logits: Tensor, module: Module, images: ImageSet) -> _Seen:
         there = images.to(next(module.network.parameters()).device)
         with torch.no_grad():
             scores = torch.cat([module(batch) for batch in there.batches(_BATCH)])
-        return cls(predict_logits(weak.model, images).cpu(), scores.cpu(), images.labels.cpu())
+        return cls(weak_logits, scores.cpu(), images.labels.cpu())
 
     def answers(self, fusion: Fusion | None) -> Int64[Tensor, " sample"]:
         """Returns the patched model's answers; the weak one's without a patch."""
@@ -243,9 +256,10 @@ def _compared(before: Tensor, after: Tensor, labels: Tensor, target: int, n_clas
     return {
         **{f"tc_{name}_before": value for name, value in zip(("precision", "recall", "f1"), old, strict=True)},
         **{f"tc_{name}_after": value for name, value in zip(("precision", "recall", "f1"), new, strict=True)},
-        "tc_f1_gain": new[2] - old[2],
+        **{f"tc_{name}_gain": new[place] - old[place] for place, name in enumerate(("precision", "recall", "f1"))},
         "non_tc_accuracy_before": accuracy(before[others], labels[others]),
         "non_tc_accuracy_after": accuracy(after[others], labels[others]),
+        "non_tc_accuracy_gain": accuracy(after[others], labels[others]) - accuracy(before[others], labels[others]),
         "accuracy_before": accuracy(before, labels),
         "accuracy_after": accuracy(after, labels),
         "accuracy_gain": accuracy(after, labels) - accuracy(before, labels),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import fmean
 from types import TracebackType
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from benchmarks.records import Row, State
 from harness.cli.progress import Pace, progress_text
 from harness.dispatch import Listener
 from harness.report import duration_text
+from harness.reuse_views import reuse_facts
 from harness.suite_cell import SuiteCell
 from splitters.base import Progress
 
@@ -147,9 +147,7 @@ def finished_line(item: SuiteCell, row: Row) -> Text:
     facts = [duration_text(row.seconds)]
     if row.accuracy_loss is not None:
         facts.append(f"loss {100 * row.accuracy_loss:.2f} points")
-    if row.patches:
-        gain = fmean(patch.tc_f1_gain for patch in row.patches)
-        facts.append(f"{len(row.patches)} patches, F1 {100 * gain:+.2f} points on average")
+    facts += reuse_facts(row)
     if row.kernel_retention is not None:
         facts.append(f"kernels {100 * row.kernel_retention:.1f} %")
     if row.state is not State.OK:

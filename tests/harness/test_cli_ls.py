@@ -17,6 +17,7 @@ Call = Callable[..., Result]
         ("splitters", {"gradsplitter", "full", "random", "importance"}),
         ("models", {"simcnn", "rescnn", "incecnn"}),
         ("datasets", {"digits", "cifar10", "parquet:FOLDER"}),
+        ("scenarios", {"modularization", "patching", "accuracy_composition", "new_task", "sub_task"}),
         ("suites", set(suite_names())),
     ],
 )
@@ -37,6 +38,16 @@ def test_settings_come_with_type_default_and_meaning(call: Call) -> None:
     }  # fmt: skip
     assert settings["warmup"]["default"] == "5 epochs"
     assert all(setting["description"] for setting in settings.values())
+
+
+@pytest.mark.parametrize("kind", ["scenarios", "models", "datasets"])
+def test_what_is_asked_for_without_a_default_is_listed_too(call: Call, kind: str) -> None:
+    choices = json.loads(call("ls", kind, "--json").stdout)
+    settings = [setting for choice in choices for setting in choice["settings"]]
+    assert all(setting["description"] for setting in settings)
+    if kind == "scenarios":
+        other = next(setting for setting in settings if setting["name"] == "other_dataset")
+        assert other["default"] is None
 
 
 def test_an_unknown_kind_is_refused_with_the_choices(call: Call) -> None:

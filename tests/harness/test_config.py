@@ -16,7 +16,13 @@ WriteSuite = Callable[..., Path]
 def test_a_packaged_suite_is_the_product_of_what_it_names(name: str) -> None:
     suite = load_suite(name)
     cells = expand(suite)
-    assert len(cells) == len(suite.splitters) * len(suite.models) * len(suite.datasets) * len(suite.seeds)
+    assert len(cells) == sum(
+        len(entry.splitters or suite.splitters)
+        * len(entry.models or suite.models)
+        * len(entry.datasets or suite.datasets)
+        * len(suite.seeds[: entry.first_seeds])
+        for entry in suite.scenario
+    )
     assert suite.name == name
     assert suite.description
 

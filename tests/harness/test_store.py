@@ -11,7 +11,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, toy_cell, toy_row
+from conftest import ROOT, patch_record, patching_row, toy_cell, toy_row
 from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
@@ -178,6 +178,22 @@ def test_rows_of_an_older_format_have_nulls_where_columns_are_new(store: ResultS
     assert read.splitter_label is None
     assert read.stages == []
     assert read.accuracy_loss == row.accuracy_loss
+
+
+def test_records_of_an_older_format_have_nulls_where_their_fields_are_new(store: ResultStore) -> None:
+    row = patching_row([patch_record("3", tc_precision_gain=0.2), patch_record("8")])
+    path = Path(store.write(row))
+    table = pq.read_table(pa.BufferReader(encode_row(row))).drop_columns(["compositions", "new_tasks", "sub_tasks"])
+    fields = [field for field in table.schema.field("patches").type.value_type if not field.name.endswith("n_gain")]
+    patches = pa.array(table["patches"].to_pylist(), pa.list_(pa.struct(fields)))
+    sink = pa.BufferOutputStream()
+    old = table.set_column(table.schema.get_field_index("patches"), "patches", patches)
+    pq.write_table(old.replace_schema_metadata({"splitbench_row_format": "2"}), sink)
+    path.write_bytes(bytes(sink.getvalue()))
+    (read,) = store.read().attempts(row.cell_id)
+    assert [patch.tc_precision_gain for patch in read.patches] == [None, None]
+    assert [patch.tc_f1_gain for patch in read.patches] == [0.25, 0.25]
+    assert read.new_tasks == []
 
 
 def test_a_newer_format_is_refused_and_left_where_it_is(store: ResultStore) -> None:
