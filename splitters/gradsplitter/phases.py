@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splitters.base import SplitTask
 from splitters.errors import SplitFailedError
-from splitters.evaluation import module_logits
+from splitters.evaluation import Tick, module_logits, no_tick
 from splitters.gradsplitter.binarise import binarise, kept
 from splitters.gradsplitter.settings import GradSplitterSettings
 from splitters.graph import ChannelGraph
@@ -33,16 +33,24 @@ class Trainer:
         graph: The base model's channel graph, on the task's device.
         settings: The configuration.
         generator: Draws heads and the order of images.
+        tick: Called before every batch of head phases; whoever iterates over a mask phase is between its batches.
     """
 
     def __init__(
-        self, task: SplitTask, graph: ChannelGraph, settings: GradSplitterSettings, generator: torch.Generator
+        self,
+        task: SplitTask,
+        graph: ChannelGraph,
+        settings: GradSplitterSettings,
+        generator: torch.Generator,
+        *,
+        tick: Tick = no_tick,
     ) -> None:
         self.graph = graph
         self.layout = graph.layout
         self.settings = settings
         self.images = task.train
         self.generator = generator
+        self.tick = tick
         self.n_modules = task.n_classes
         self.masks: Float[Tensor, "module channel"] = torch.ones(
             self.n_modules, self.layout.n_channels, device=task.device
@@ -104,6 +112,7 @@ class Trainer:
         heads = self.heads.map(lambda tensor: tensor.clone().requires_grad_())
         optimiser = torch.optim.Adam(heads.tensors().values(), lr=learning_rate)
         for indices, logits in self._logits_of(batches):
+            self.tick()
             loss = F.cross_entropy(heads(logits).T, self.images.labels[indices])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -122,12 +131,12 @@ class Trainer:
         masks = self.kernel_masks()
         used, places = torch.unique(torch.cat(batches), return_inverse=True)
         if used.numel() * self.n_modules**2 * 4 <= _LOGITS_BYTES:
-            logits = module_logits(self.graph, masks, self.images.subset(used))
+            logits = module_logits(self.graph, masks, self.images.subset(used), tick=self.tick)
             for indices, place in zip(batches, places.split([len(batch) for batch in batches]), strict=True):
                 yield indices, logits[:, place]
         else:
             for indices in batches:
-                yield indices, module_logits(self.graph, masks, self.images.subset(indices))
+                yield indices, module_logits(self.graph, masks, self.images.subset(indices), tick=self.tick)
 
     def _batches(self, steps: int) -> Iterator[Int64[Tensor, " batch"]]:
         """Yields shuffled batches of indices, epoch after epoch, until there were enough."""
