@@ -22,7 +22,7 @@ def predict_logits(
         model: A network; it is run in eval mode and given back in the mode that it had.
         images: At least one image, on any device.
         batch_size: Images per forward pass.
-        tick: Called before every batch.
+        tick: Called after every batch.
     """
     with evaluating(model):
         return network_logits(model, images.to(_device_of(model)), batch_size=batch_size, tick=tick)

@@ -16,7 +16,7 @@ from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 
 Tick = Callable[[], None]
-"""Called before every batch. It may raise, and so stop the work."""
+"""Called after every batch. It may raise, and so stop the work."""
 
 
 def no_tick() -> None:
@@ -33,12 +33,12 @@ def network_logits(
         network: The network, on the images' device.
         images: The images.
         batch_size: Images per forward pass.
-        tick: Called before every batch.
+        tick: Called after every batch.
     """
     logits = []
     for batch in images.batches(batch_size):
-        tick()
         logits.append(network(batch))
+        tick()
     return torch.cat(logits)
 
 
@@ -54,7 +54,7 @@ def module_logits(
         masks: The modules.
         images: The images.
         batch_size: Images per forward pass.
-        tick: Called before every batch of every network, and before a network is cut out.
+        tick: Called after every batch of every network, and after each cut.
     """
     return ModuleNetworks.of(graph, masks, tick=tick).logits(images, batch_size=batch_size, tick=tick)
 
@@ -73,19 +73,19 @@ class ModuleNetworks:
 
     @classmethod
     def of(cls, graph: ChannelGraph, masks: KernelMasks, *, tick: Tick = no_tick) -> ModuleNetworks:
-        """Cuts the networks out of a CNN; ``tick`` is called before each."""
+        """Cuts the networks out of a CNN; ``tick`` is called after each."""
         distinct, which = torch.unique(masks.bits, dim=0, return_inverse=True)
         networks = []
         for bits in distinct:
-            tick()
             networks.append(extract_network(graph, bits))
+            tick()
         return cls(tuple(networks), which)
 
     @torch.no_grad()
     def logits(
         self, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
     ) -> Float[Tensor, "module sample class"]:
-        """Returns every module's logits for all images, in order; ``tick`` is called before every batch."""
+        """Returns every module's logits for all images, in order; ``tick`` is called after every batch."""
         found = [network_logits(network, images, batch_size=batch_size, tick=tick) for network in self.networks]
         logits = torch.stack(found)
         return logits[self.which.to(logits.device)]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splitters.base import SplitTask
 from splitters.errors import SplitFailedError
-from splitters.evaluation import Tick, module_logits, no_tick
+from splitters.evaluation import ModuleNetworks, Tick, no_tick
 from splitters.gradsplitter.binarise import binarise, kept
 from splitters.gradsplitter.settings import GradSplitterSettings
 from splitters.graph import ChannelGraph
@@ -33,7 +33,7 @@ class Trainer:
         graph: The base model's channel graph, on the task's device.
         settings: The configuration.
         generator: Draws heads and the order of images.
-        tick: Called before every batch of head phases; whoever iterates over a mask phase is between its batches.
+        tick: Called after every batch and step of head phases; mask phases yield after theirs.
     """
 
     def __init__(
@@ -112,7 +112,6 @@ class Trainer:
         heads = self.heads.map(lambda tensor: tensor.clone().requires_grad_())
         optimiser = torch.optim.Adam(heads.tensors().values(), lr=learning_rate)
         for indices, logits in self._logits_of(batches):
-            self.tick()
             loss = F.cross_entropy(heads(logits).T, self.images.labels[indices])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -123,20 +122,21 @@ class Trainer:
                         parameter.grad[~only] = 0
             optimiser.step()
             self.loss = float(loss.detach())
+            self.tick()
         self.heads = heads.map(torch.Tensor.detach)
         self._check_finite()
 
     def _logits_of(self, batches: list[Tensor]) -> Iterator[tuple[Tensor, Float[Tensor, "module batch class"]]]:
         """Yields each batch with all modules' logits, which do not change while heads alone are trained."""
-        masks = self.kernel_masks()
+        networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
         used, places = torch.unique(torch.cat(batches), return_inverse=True)
         if used.numel() * self.n_modules**2 * 4 <= _LOGITS_BYTES:
-            logits = module_logits(self.graph, masks, self.images.subset(used), tick=self.tick)
+            logits = networks.logits(self.images.subset(used), tick=self.tick)
             for indices, place in zip(batches, places.split([len(batch) for batch in batches]), strict=True):
                 yield indices, logits[:, place]
         else:
             for indices in batches:
-                yield indices, module_logits(self.graph, masks, self.images.subset(indices), tick=self.tick)
+                yield indices, networks.logits(self.images.subset(indices), tick=self.tick)
 
     def _batches(self, steps: int) -> Iterator[Int64[Tensor, " batch"]]:
         """Yields shuffled batches of indices, epoch after epoch, until there were enough."""

@@ -83,7 +83,7 @@ def examine(
     *,
     tick: Tick = no_tick,
 ) -> Health:
-    """Runs the modules on select; ``tick`` is called before every batch.
+    """Runs the modules on select; ``tick`` is called after every batch.
 
     A module is dead if its score is the same for all images, or if the composed model never answers its class rightly
     although the base model does.

@@ -79,7 +79,7 @@ def test_modules_that_keep_everything_compose_to_the_base_model(cache: Path) -> 
     assert full.jaccard_distance == 0
 
 
-def test_the_evaluation_reports_before_every_batch_and_can_be_stopped_there(cache: Path) -> None:
+def test_the_evaluation_reports_after_every_batch_and_can_be_stopped_there(cache: Path) -> None:
     reports: list[Progress] = []
     workspace = Workspace(cache=cache, progress=reports.append)
     full = SCENARIOS.get("modularization")().measure(cell("full"), workspace)

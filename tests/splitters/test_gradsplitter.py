@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from splitters import evaluation
 from splitters.base import Progress, SplitResult, SplitTask, make_splitter
 from splitters.data import Normalisation
 from splitters.errors import SplitFailedError
@@ -119,7 +120,7 @@ class _Work:
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0], ids=["logits kept", "logits recomputed"])
-def test_head_phases_tick_before_every_batch_and_step(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+def test_head_phases_tick_after_every_batch_and_step(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(phases, "_LOGITS_BYTES", limit)
     trainer = _trainer()
     trainer.masks = torch.randn(trainer.masks.shape, generator=trainer.generator)
@@ -180,6 +181,23 @@ def test_cached_logits_train_heads_as_recomputed_ones_do(monkeypatch: pytest.Mon
         trained.append(trainer.heads.tensors())
     for name, value in trained[0].items():
         assert torch.allclose(value, trained[1][name], atol=1e-4), name
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0], ids=["logits kept", "logits recomputed"])
+def test_a_head_phase_cuts_each_network_out_once(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    cut: list[Tensor] = []
+
+    def extract_network(graph: ChannelGraph, bits: Tensor) -> nn.Module:
+        cut.append(bits)
+        return real(graph, bits)
+
+    real = evaluation.extract_network
+    monkeypatch.setattr(evaluation, "extract_network", extract_network)
+    monkeypatch.setattr(phases, "_LOGITS_BYTES", limit)
+    trainer = _trainer()
+    trainer.masks[1:, 0] = -1.0
+    trainer.head_phase(Length(count=5, unit="steps"), 0.01)
+    assert len(cut) == 2, "two of the three modules are alike"
 
 
 def test_a_head_phase_for_some_modules_leaves_the_other_heads_bit_for_bit() -> None:
