@@ -77,6 +77,16 @@ def test_classes_without_names_are_numbered_and_not_mirrored(metadata: dict[str,
     assert not pets.flips
 
 
+@pytest.mark.parametrize("label", [3, 10**12])
+def test_a_label_that_cannot_be_a_class_is_refused_and_not_counted_up_to(label: int, tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    _write(folder / "train-0.parquet", [0], metadata={"other": "x"})
+    _write(folder / "train-1.parquet", [1, label], metadata={"other": "x"})
+    _write(folder / "test.parquet", [0, 1], metadata={"other": "x"})
+    with pytest.raises(DataError, match=rf"train-1\.parquet, row 1: the label {label} cannot be a class of 3 images"):
+        _load(tmp_path)
+
+
 def _refuse(tmp_path: Path, message: str) -> None:
     for part in ("train", "test"):
         if not (tmp_path / "pets" / f"{part}.parquet").exists():
