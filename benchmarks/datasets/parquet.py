@@ -61,7 +61,7 @@ class ParquetSource(Source):
         names = _common_class_names(tables["train"] + tables["test"])
         if names is None:
             names = _numbered_classes(parts["train"])
-        return Contents(names, parts["train"], parts["test"])
+        return Contents(names, parts["train"], parts["test"], str(self._root))
 
     def _files(self, part: str) -> list[Path]:
         pattern = f"{part}*.parquet"

@@ -169,12 +169,12 @@ def test_a_null_struct_is_named_by_its_row(tmp_path: Path) -> None:
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:
     _write(tmp_path / "pets" / "test.parquet", [])
-    _refuse(tmp_path, "test holds no images")
+    _refuse(tmp_path, "pets: test holds no images; it needs some of every class")
 
 
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     _write(tmp_path / "pets" / "train.parquet", [1, 1])
-    _refuse(tmp_path, r"train holds no image of class 0 \('cat'\)")
+    _refuse(tmp_path, r"pets: train holds no image of class 0 \('cat'\)")
 
 
 def test_files_with_different_class_names_are_refused(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_files_with_different_class_names_are_refused(tmp_path: Path) -> None:
 def test_equal_class_names_are_refused(tmp_path: Path) -> None:
     for part in ("train", "test"):
         _write(tmp_path / "pets" / f"{part}.parquet", names=("cat", "cat"))
-    _refuse(tmp_path, "two classes are called 'cat'")
+    _refuse(tmp_path, "pets: two classes are called 'cat'")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"info": {"features": {}}}'])
