@@ -118,7 +118,7 @@ class Cell(Settings):
         model: The base model's architecture.
         dataset: The images.
         training: How the base model comes to be.
-        seed: Seeds splits, base model and splitter.
+        seed: Seeds splits, base model and splitter; below 2**63, for rows hold it in 64 bits.
         protocol: ``splitbench`` keeps ``test`` for the final score; ``published`` chooses modules on 20 % of the test
             set, as the papers' code does.
         threads: CPU threads of the cell; they change sums in their last bits.
@@ -131,7 +131,7 @@ class Cell(Settings):
     model: ModelSpec
     dataset: DatasetSpec
     training: TrainingSpec = Field(default_factory=TrainingSpec)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     protocol: Literal["splitbench", "published"] = "splitbench"
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"

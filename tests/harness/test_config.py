@@ -58,6 +58,7 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ({"scenario": "toi"}, r"line \d+: scenario: unknown scenario 'toi'. Did you mean 'toy'"),
         ({"seeds": 0}, "a count of seeds is at least 1, not 0"),
         ({"seeds": [1, 1]}, "a seed appears twice"),
+        ({"seeds": [2**63]}, r"seeds.0: Input should be less than 9223372036854775808 \(given: 9223372036854775808\)"),
         ({"timeout": "soon"}, "a duration is written in seconds or as '90s'"),
         ({"models": []}, "'models' must be a list with one entry at least"),
         ({"splitters": [3]}, "an entry is a name or a mapping"),
