@@ -291,6 +291,11 @@ def test_a_rescued_split_resumes_to_the_same_result(monkeypatch: pytest.MonkeyPa
 # Failures
 
 
+def test_without_head_steps_the_masks_alone_are_trained() -> None:
+    result = _split(warmup="0 steps", head_phase="0 steps", rescue=False)
+    assert all(math.isfinite(state["loss"]) for state in result.history)
+
+
 def test_a_loss_that_is_no_number_fails_with_the_rates() -> None:
     with pytest.raises(SplitFailedError, match=r"the loss became nan; lower the learning rates \(masks 0.15"):
         _split(head_learning_rate=1e30, warmup_learning_rate=1e30)
