@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from typing_extensions import Self
 
 from splitters.settings import Settings
@@ -64,7 +64,7 @@ class DatasetSpec(Settings):
 
     Args:
         name: A name of ``benchmarks.datasets``, e.g. ``digits``, ``cifar10``, ``parquet:cifar10``, ``folder:cats``.
-        input_shape: Channels, height and width that images are brought to.
+        input_shape: Channels (1 or 3), height and width that images are brought to.
         train_images: How many images ``train`` keeps at most (stratified); None keeps all.
         select_images: The same for ``select``.
         split_train_images: How many of ``train`` the splitter sees (stratified); base models see all. None shows all.
@@ -79,6 +79,14 @@ class DatasetSpec(Settings):
     split_train_images: int | None = Field(default=None, ge=1)
     split_select_images: int | None = Field(default=None, ge=1)
     dirichlet: DirichletSpec | None = None
+
+    @field_validator("input_shape")
+    @classmethod
+    def _can_be_made(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        channels, height, width = shape
+        if channels not in (1, 3) or height < 1 or width < 1:
+            raise ValueError(f"channels must be 1 or 3, height and width at least 1, as in [3, 32, 32]; not {[*shape]}")
+        return shape
 
 
 class TrainingSpec(Settings):

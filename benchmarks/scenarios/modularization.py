@@ -32,7 +32,7 @@ class Modularization(Scenario):
     def check(self, cell: Cell) -> None:
         """Checks the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
-        check_model(cell.model)
+        check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:

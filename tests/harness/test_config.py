@@ -62,6 +62,14 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ({"models": [{"name": "simcnn", "settings": {"widht": 1}}]}, r"line \d+: models: .*'widht'. .*'width'"),
         ({"datasets": ["digit"]}, r"line \d+: datasets: unknown data set 'digit'. Did you mean 'digits'"),
         ({"datasets": [{"name": "digits", "train_images": 0}]}, r"datasets.digits: train_images: .* \(given: 0\)"),
+        (
+            {"datasets": [{"name": "digits", "input_shape": [2, 32, 32]}]},
+            r"line \d+: datasets.digits: input_shape: channels must be 1 or 3, .* not \[2, 32, 32\]",
+        ),
+        (
+            {"scenario": "modularization", "datasets": [{"name": "digits", "input_shape": [3, 8, 8]}]},
+            r"toy · simcnn · digits · seed 0: model 'simcnn': images of 8x8 pixels are too small; .*least 32x32",
+        ),
         ({"scenario": "toi"}, r"line \d+: scenario: unknown scenario 'toi'. Did you mean 'toy'"),
         ({"seeds": 0}, "a count of seeds is at least 1, not 0"),
         ({"seeds": [1, 1]}, "a seed appears twice"),
