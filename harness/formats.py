@@ -8,13 +8,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.boards import Column
+from benchmarks.boards import MODULARIZATION, Column
 from harness.leaderboard import Entry, Leaderboard, Section
 from harness.report import ARROWS, ID_LENGTH, measure_text, row_title, seeds_text, variant_texts
 
 
 def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
-    """Returns one object per entry: fractions, means over seeds, null where nothing was measured."""
+    """Returns one object per entry: fractions, means over seeds, null where nothing was measured.
+
+    The measures of splitting are among the keys of every scenario, so that programs can read all entries alike.
+    """
     return [_object(section, entry) for section in board.sections for entry in section.entries]
 
 
@@ -28,6 +31,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "scenario": section.scenario,
         "n_seeds": entry.n_seeds,
         "n_failed": entry.n_failed,
+        **dict.fromkeys(MODULARIZATION.measures),
         **{key: entry.variant.get(key) for key in section.board.variants},
         **{measure: entry.mean(measure) for measure in section.board.measures},
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
