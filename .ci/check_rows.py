@@ -1,10 +1,11 @@
-"""Checks the rows of the quick suite: all there, all well, and what is promised of them."""
+"""Checks the rows of the quick suite: all there, all well, in time, and what is promised of them."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from harness.config import load_suite
 from harness.expand import expand
 from splitters.patching import DEFAULT_RULE
 
+MOST_SECONDS = 420
+
 
 def main() -> int:
     """Prints what is wrong with the rows under the given folder; returns 1 if anything is."""
-    wrong = [*missing(Path(sys.argv[1]) / "rows"), *findings(leaderboard(sys.argv[1]))]
+    rows = Path(sys.argv[1]) / "rows"
+    wrong = [*missing(rows), *too_slow(rows), *findings(leaderboard(sys.argv[1]))]
     print("\n".join(wrong) or "the rows are as they should be")
     return 1 if wrong else 0
 
@@ -33,6 +37,18 @@ def missing(rows: Path) -> list[str]:
         found.update(zip(table["cell_id"].to_pylist(), table["state"].to_pylist(), strict=True))
     wanted = {(item.cell.cell_id, "ok"): item.title for item in expand(load_suite("quick"))}
     return wrong + [f"{title} has no row that is ok" for key, title in wanted.items() if key not in found]
+
+
+def too_slow(rows: Path) -> list[str]:
+    """Returns a sentence if more time lies between the first start and the last end than is promised."""
+    spans = []
+    for file in rows.rglob("*.parquet"):
+        (row,) = pq.ParquetFile(file).read(columns=["started_at", "seconds"]).to_pylist()
+        spans.append((row["started_at"], row["started_at"] + timedelta(seconds=row["seconds"])))
+    if not spans:
+        return []
+    took = (max(end for _, end in spans) - min(start for start, _ in spans)).total_seconds()
+    return [f"the suite took {took:.0f} s; less than {MOST_SECONDS} s are promised"] if took >= MOST_SECONDS else []
 
 
 def leaderboard(results: str) -> list[dict[str, Any]]:

@@ -235,7 +235,7 @@ def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
     """Returns a suite's text, its title for messages, and its path if it is a file of the user's."""
     path = Path(name_or_path)
-    packaged = resources.files("benchmarks").joinpath("suites", f"{name_or_path}.yaml")
+    packaged = resources.files("benchmarks") / "suites" / f"{name_or_path}.yaml"
     if isinstance(name_or_path, str) and name_or_path in suite_names():
         return packaged.read_text(encoding="utf-8"), f"{name_or_path}.yaml", ""
     if path.suffix not in (".yaml", ".yml") and not path.is_file():

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.boards import Column
+from benchmarks.boards import MODULARIZATION, Column
 from harness.leaderboard import Entry, Leaderboard, Section
 from harness.report import (
     ARROWS,
@@ -27,6 +27,7 @@ from harness.report import (
 def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
     """Returns one object per entry: fractions, means over seeds, null where nothing was measured.
 
+    The measures of splitting are among the keys of every scenario, so that programs can read all entries alike.
     Published figures follow the entries of each section; their ``measured`` is false, and ``source`` says whose.
     """
     return [entry for section in board.sections for entry in _section_objects(section)]
@@ -51,6 +52,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "scenario": section.scenario,
         "n_seeds": entry.n_seeds,
         "n_failed": entry.n_failed,
+        **dict.fromkeys(MODULARIZATION.measures),
         **{key: entry.variant.get(key) for key in section.board.variants},
         **{measure: entry.mean(measure) for measure in section.board.measures},
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,

@@ -254,11 +254,15 @@ def _write_local(folder: Path, name: str, data: bytes) -> None:
     """Writes under a temporary name, makes sure of the disk, renames, and makes sure of the folder."""
     _make_folder(folder)
     temporary = folder / f"{_TEMPORARY}{name}"
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(folder / name)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(folder / name)
+    finally:
+        # Gone already, unless the disk is full or the like.
+        temporary.unlink(missing_ok=True)
     _sync_folder(folder)
 
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import patch_record, patching_row, toy_item, toy_row
 from rich.console import Console, RenderableType
 
+from benchmarks.boards import MODULARIZATION
 from benchmarks.records import (
     CompositionRecord,
     FigureRecord,
@@ -107,6 +108,8 @@ def test_json_of_patches_has_the_keys_that_were_promised() -> None:
     patches = [patch_record(target, rule) for target in "38" for rule in ("platt", "min_max")]
     objects = [entry for entry in json.loads(to_json(make_leaderboard([patching_row(patches)]))) if entry["measured"]]
     assert set(OF_PATCHES) <= set(objects[0])
+    assert list(objects[0])[: len(ASKED_FOR)] == ASKED_FOR, "as those of every scenario"
+    assert {objects[0][measure] for measure in MODULARIZATION.measures} == {None}
     assert {entry["fusion"] for entry in objects} == {"platt", "min_max"}
     assert {(entry["weak_kind"], entry["tc_f1_gain"], entry["accuracy_before"]) for entry in objects} == {
         ("under_fitted", 0.25, 0.8)

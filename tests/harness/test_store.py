@@ -312,6 +312,31 @@ def test_the_cache_of_read_rows_gives_the_same_rows_and_sees_new_and_lost_files(
     assert {row.seed for row in rows_of(cached)} == {*range(1, 25), 30}
 
 
+def test_a_write_that_fails_leaves_nothing_behind(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(store.write(toy_row())).parent
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        store.write(toy_row(seed=1))
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    for seed in range(25):
+        store.write(toy_row(seed=seed))
+
+    def full(source: object, target: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert len(rows_of(store)) == 25
+    assert list((tmp_path / "cache" / "rows").iterdir()) == []
+
+
 def test_a_spoilt_cache_is_no_trouble(tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
     for seed in range(25):
