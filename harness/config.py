@@ -47,7 +47,7 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...],
+    tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
     BeforeValidator(_read_seeds),
     AfterValidator(_distinct),
     Field(min_length=1),

@@ -14,7 +14,7 @@ from benchmarks.scenarios.base import make_scenario
 from harness.config import Filter, ScenarioEntry, SplitterEntry, Suite
 from harness.plugins import Plugins
 from harness.suite_cell import SuiteCell
-from splitters.base import SPLITTERS
+from splitters.base import SPLITTERS, make_splitter
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 
@@ -68,6 +68,9 @@ def _check_names(suite: Suite) -> None:
     for index, dataset in enumerate(suite.datasets):
         check_dataset(dataset.name, where=f"{suite.source.where('datasets', index)}: datasets")
     _check_scenarios(suite)
+    for index, splitter in enumerate(suite.splitters):
+        where = f"{suite.source.where('splitters', index)}: splitters.{splitter.label or splitter.name}"
+        _check_overrides(suite, splitter, where)
     labels = [entry.label for entry in suite.splitters if entry.label]
     for label in labels:
         if labels.count(label) > 1:
@@ -93,6 +96,22 @@ def _check_scenarios(suite: Suite) -> None:
 
 def _names_of(entry: SplitterEntry) -> tuple[str, ...]:
     return (entry.name,) if entry.label is None else (entry.name, entry.label)
+
+
+def _check_overrides(suite: Suite, splitter: SplitterEntry, where: str) -> None:
+    """Refuses an override for a model or data set that the suite does not have: it would change nothing.
+
+    Where the command line puts others in their place (``--set models=[rescnn]``), that is no slip of the pen.
+    """
+    for index, override in enumerate(splitter.overrides):
+        for kind, wanted, known in (
+            ("model", override.model, [model.name for model in suite.models]),
+            ("dataset", override.dataset, [dataset.name for dataset in suite.datasets]),
+        ):
+            replaced = any(change.startswith(f"--set {kind}s=") for change in suite.source.changes)
+            for name in wanted:
+                if name not in known and not replaced:
+                    raise UnknownNameError(f"{kind} of this suite", name, known, where=f"{where}: overrides[{index}]")
 
 
 def _choices(suite: Suite) -> Iterator[tuple[ScenarioEntry, int, DatasetSpec, ModelSpec]]:
@@ -142,6 +161,7 @@ class _Resolver:
                 settings.update(override.settings)
         if isinstance(settings.get("like"), str):
             settings["like"] = self._like(settings["like"], where, (*seen, index))
+        _check_reference(settings.get("like"), where=f"{where}: like")
         return completed_splitter(entry.name, settings, where=where)
 
     def _like(self, name: str, where: str, seen: tuple[int, ...]) -> dict[str, Any]:
@@ -150,6 +170,14 @@ class _Resolver:
             raise UnknownNameError("splitter of this suite", name, names, where=f"{where}: like")
         meant = self.spec(names.index(name), seen=seen)
         return {"name": meant.name, "settings": meant.settings}
+
+
+def _check_reference(like: object, *, where: str) -> None:
+    """Checks another splitter that is written out, whose own settings would be refused without saying where it is."""
+    if isinstance(like, Mapping) and isinstance(like.get("name"), str):
+        settings = like.get("settings") or {}
+        if isinstance(settings, Mapping):
+            make_splitter(like["name"], settings, where=where)
 
 
 def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "") -> SplitterSpec:

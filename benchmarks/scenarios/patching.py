@@ -88,7 +88,7 @@ class Patching(Scenario):
     def check(self, cell: Cell) -> None:
         """Checks the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
-        check_model(cell.model)
+        check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
         if self.settings.weak_dataset is not None:
             check_dataset(self.settings.weak_dataset.name)

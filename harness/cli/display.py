@@ -44,7 +44,7 @@ def make_display(console: Console, n_cells: int) -> Display:
 
 
 class PlainDisplay:
-    """One line per attempt that is over, and one a minute about each that takes longer.
+    """One line per attempt that is over, one per milestone of a running one, and one a minute if it has none.
 
     Args:
         console: Where to write.
@@ -73,7 +73,7 @@ class PlainDisplay:
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
         """Writes a line, if one is due."""
-        if self._pace.is_due(item.cell.cell_id):
+        if self._pace.is_due(item.cell.cell_id, progress):
             self._console.print(f"… {item.title}  {progress_text(progress)}", soft_wrap=True, highlight=False)
 
     def finished(self, item: SuiteCell, row: Row) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from dataclasses import replace
 
 import ray
 
@@ -28,6 +30,7 @@ class CellWorker:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._gpu_share = gpu_share
         self._latest: Progress | None = None
+        self._milestones: deque[Progress] = deque()
         self._stop: tuple[State, str] | None = None
 
     def run(self, item: SuiteCell, surroundings: Surroundings) -> Row:
@@ -39,8 +42,11 @@ class CellWorker:
 
     @ray.method(concurrency_group=CONTROL)
     def poll(self) -> Progress | None:
-        """Returns the last report of the cell; that it answers at all says that the worker has started."""
-        return self._latest
+        """Returns the next milestone that was not told yet, else the last report.
+
+        That it answers at all says that the worker has started.
+        """
+        return self._milestones.popleft() if self._milestones else self._latest
 
     @ray.method(concurrency_group=CONTROL)
     def stop(self, state: State, reason: str) -> None:
@@ -48,6 +54,13 @@ class CellWorker:
         self._stop = (state, reason)
 
     def _report(self, progress: Progress) -> None:
-        self._latest = Progress(progress.stage, progress.step, progress.total, dict(progress.metrics))
+        report = replace(progress, metrics=dict(progress.metrics))
+        if report.milestone and (self._latest is None or _place(report) != _place(self._latest)):
+            self._milestones.append(report)
+        self._latest = report
         if self._stop is not None:
             raise CellStopped(*self._stop)
+
+
+def _place(progress: Progress) -> tuple[str, int]:
+    return progress.stage, progress.step

@@ -25,6 +25,12 @@ def test_equal_cells_have_one_identity_and_a_changed_copy_has_another() -> None:
     assert first.model_copy(update={"seed": 1}).cell_id == cell(seed=1).cell_id != first.cell_id
 
 
+def test_a_seed_fits_into_the_rows_64_bits() -> None:
+    assert cell(seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ValueError, match="less than 9223372036854775808"):
+        cell(seed=2**63)
+
+
 def test_a_hash_is_that_of_canonical_json() -> None:
     assert content_hash({"b": [1, 2.5], "a": "ä"}) == hashlib.sha256(rb'{"a":"\u00e4","b":[1,2.5]}').hexdigest()
     assert content_hash({"a": "ä", "b": [1, 2.5]}) == content_hash({"b": [1, 2.5], "a": "ä"})

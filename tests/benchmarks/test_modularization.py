@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, Trainin
 from benchmarks.datasets import Dataset
 from benchmarks.records import Metrics
 from benchmarks.scenarios.base import SCENARIOS, Workspace
+from splitters.base import Progress
 from splitters.errors import ConfigurationError
 
 GRADSPLITTER = {
@@ -75,6 +77,25 @@ def test_modules_that_keep_everything_compose_to_the_base_model(cache: Path) -> 
     assert full.kernel_retention == full.flops_retention == full.param_retention == 1
     assert full.flops_retention_sum == 10
     assert full.jaccard_distance == 0
+
+
+def test_the_evaluation_reports_after_every_batch_and_can_be_stopped_there(cache: Path) -> None:
+    reports: list[Progress] = []
+    workspace = Workspace(cache=cache, progress=reports.append)
+    full = SCENARIOS.get("modularization")().measure(cell("full"), workspace)
+    batches = 2 * (
+        math.ceil(full.select_images / 256) + math.ceil(full.test_images / 256)
+    )  # of one module and the base
+    cuts = 2  # the one network of all modules, for select and for test
+    steps = [report.step for report in reports if report.stage == "evaluate"]
+    assert steps == list(range(1, batches + cuts + 1))
+
+    def stop(report: Progress) -> None:
+        if report == Progress("evaluate", 2):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        SCENARIOS.get("modularization")().measure(cell("full"), Workspace(cache=cache, progress=stop))
 
 
 def test_a_baseline_keeps_as_many_kernels_per_layer_as_its_reference(measured: Metrics, cache: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import toy_cell, toy_item
@@ -8,6 +10,7 @@ from benchmarks.cells import Cell
 from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
 from harness.provenance import git_commit, package_version
+from harness.store import ResultStore
 from splitters.base import Progress, ProgressCallback, ignore_progress
 
 
@@ -48,6 +51,18 @@ def test_whatever_happens_becomes_a_row(
     assert (row.state, row.failure_kind, row.reason) == (state, kind, reason)
     assert row.accuracy_loss is None
     assert (row.traceback is None) == (state is State.SKIPPED)
+
+
+def test_text_that_parquet_cannot_hold_becomes_a_row_too(surroundings: Surroundings, tmp_path: Path) -> None:
+    def fail(progress: Progress) -> None:
+        raise OSError("no caf\udce9 here")
+
+    row = attempt(surroundings, fail)
+    store = ResultStore(tmp_path / "results")
+    store.write(row)
+    (read,) = store.read().attempts(row.cell_id)
+    assert (read.reason, read.failure_kind) == (r"no caf\udce9 here", "OSError")
+    assert r"caf\udce9" in read.traceback
 
 
 def test_an_unknown_scenario_becomes_a_failure(surroundings: Surroundings) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from conftest import ROOT, patch_record, patching_row, toy_cell, toy_row
 from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
-from harness.row_files import encode_row
-from harness.store import ResultStore
+from harness.row_files import DamagedFileError, decode_row, encode_row
+from harness.store import ResultStore, StoreContents
 from splitters.errors import ConfigurationError
 
 
@@ -100,6 +101,17 @@ def _two_rows(data: bytes) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _without_seed(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pq.read_table(pa.BufferReader(data)).drop_columns(["seed"]), sink)
+    return bytes(sink.getvalue())
+
+
+def _with_a_wrong_byte_in_a_column_name(data: bytes) -> bytes:
+    place = data.index(b"attempt_id")
+    return data[:place] + b"\xe3" + data[place + 1 :]
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -109,6 +121,8 @@ def _two_rows(data: bytes) -> bytes:
         (_foreign, "foreign: it is a Parquet file, but not a row"),
         (_extra_column, "foreign: it has the unknown columns surprise"),
         (_two_rows, "foreign: it holds 2 rows"),
+        (_without_seed, "foreign: it lacks the columns seed"),
+        (_with_a_wrong_byte_in_a_column_name, "torn"),
     ],
 )
 def test_a_spoilt_file_is_moved_away_and_reported_for_ever(
@@ -127,6 +141,24 @@ def test_a_spoilt_file_is_moved_away_and_reported_for_ever(
         assert damaged.quarantined
         assert Path(damaged.path).read_bytes() == content
     assert not path.exists()
+
+
+def test_a_bit_that_flips_among_the_values_is_never_read_as_another_row() -> None:
+    row = toy_row()
+    data = encode_row(row)
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    outcomes = Counter(_outcome_of_flip(data, row, place) for place in range(0, len(data) - footer, 29))
+    assert outcomes["damaged"] > 50
+
+
+def _outcome_of_flip(data: bytes, row: Row, place: int) -> str:
+    flipped = data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
+    try:
+        table = decode_row(flipped, path="x")
+    except DamagedFileError:
+        return "damaged"
+    assert StoreContents(table, ()).attempts(row.cell_id) == [row], f"byte {place}"
+    return "as it was"
 
 
 def test_a_foreign_file_without_parquets_name_is_moved_away(store: ResultStore) -> None:
