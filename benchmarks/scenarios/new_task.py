@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -161,11 +162,11 @@ class _Run:
     workspace: Workspace
     first: SplitModel
     second: SplitModel
-    sources: list[Pick] = field(init=False)
 
-    def __post_init__(self) -> None:
-        sources = [Pick(model, index) for model in (self.first, self.second) for index in range(len(model.modules))]
-        object.__setattr__(self, "sources", sources)
+    @cached_property
+    def sources(self) -> list[Pick]:
+        """All modules that there are, the first base model's first."""
+        return [Pick(model, index) for model in (self.first, self.second) for index in range(len(model.modules))]
 
     def records(self) -> Iterator[NewTaskRecord]:
         tasks = joint_subsets(

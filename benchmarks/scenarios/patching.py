@@ -24,8 +24,9 @@ from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.records import Metrics, PatchRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.seeding import derive_seed
+from benchmarks.split_models import add_splits, split_prepared
 from benchmarks.splits import Roles
-from benchmarks.splitting import circumstances, split_once
+from benchmarks.splitting import circumstances
 from benchmarks.training import TrainedModel, train_base_model
 from benchmarks.weak_models import WeakSettings, is_one_per_target, weak_recipe
 from splitters.base import make_splitter
@@ -33,8 +34,7 @@ from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
 from splitters.evaluation import accuracy, class_report
 from splitters.fusion import FUSIONS, Fusion, FusionExamples, fit_fusion
-from splitters.graph import ChannelGraph
-from splitters.module import Module, extract_modules
+from splitters.module import Module
 
 ALL_RULES = ("min_max", "min_max_clipped", "temperature", "platt", "logistic", "gate")
 """The rules that are compared; ``min_max`` is the papers'."""
@@ -99,12 +99,10 @@ class Patching(Scenario):
         """Runs the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
         prepared = prepare(cell, workspace, stages)
-        select = prepared.roles.select
-        graph = ChannelGraph.trace(prepared.base.model, select.normalisation(select.images[:2]).to(workspace.device))
-        split = split_once(cell, prepared, graph, workspace)
-        stages.add("split", seconds=split.seconds, peak_memory_bytes=split.peak_memory_bytes, reused=split.reused)
-        modules = extract_modules(graph, split.result, select.class_names, select.normalisation)
-        run = _Run(self.settings, cell, workspace, prepared, modules)
+        strong = split_prepared(cell, prepared, workspace, name=cell.model.name)
+        add_splits(stages, [strong])
+        split = strong.split
+        run = _Run(self.settings, cell, workspace, prepared, strong.modules)
         with stages.measured("patch"):
             patches = list(run.patches())
         masks = split.result.masks
@@ -125,7 +123,7 @@ class _Run:
     cell: Cell
     workspace: Workspace
     strong: Prepared
-    modules: list[Module]
+    modules: tuple[Module, ...]
     warnings: list[str] = field(default_factory=list)
 
     def patches(self) -> Iterator[PatchRecord]:
