@@ -83,7 +83,8 @@ def findings(entries: list[dict[str, Any]]) -> list[str]:
             )
         if grad["accuracy_loss"] > random["accuracy_loss"] - 0.05:
             wrong.append(f"gradsplitter on {model} is not clearly better than random kernels at the same retention")
-        if genetic["accuracy_loss"] > 0.15 or genetic["kernel_retention"] > 0.75:
+        # Four generations are no search: a start population keeps 60 to 85 % of such narrow nets.
+        if genetic["accuracy_loss"] > 0.10 or genetic["kernel_retention"] > 0.85:
             wrong.append(f"cnnsplitter on {model} finds no modules: {genetic}")
     return wrong + reuse_findings(entries)
 

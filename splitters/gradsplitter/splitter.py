@@ -177,11 +177,12 @@ class _Search:
 
     def _report(self, stage: str, done: int, fraction: float = 0.0) -> None:
         metrics: dict[str, float] = {}
-        if self.states and fraction == 0:
+        is_round = bool(self.states) and fraction == 0
+        if is_round:
             metrics = {"accuracy": self.states[-1].accuracy, "kernel_retention": self.states[-1].masks.retention}
         elif fraction:
             metrics = {"loss": self.trainer.loss, "round_done": fraction}
-        self.reported = Progress(stage, done, self.settings.rounds, metrics)
+        self.reported = Progress(stage, done, self.settings.rounds, metrics, milestone=is_round)
         self.progress(self.reported)
 
     def _repeat_report(self) -> None:
