@@ -100,6 +100,10 @@ class ToyScenario(Scenario):
             workspace.progress(Progress("split", step, 600))
             time.sleep(0.1)
 
+    def _slow_once(self, settings: ToySettings, workspace: Workspace) -> None:
+        if not (Path(settings.folder) / "begun").exists():
+            self._polite(settings, workspace)
+
     def _deaf(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(120)
 
