@@ -103,8 +103,9 @@ class Patching(Scenario):
         add_splits(stages, [strong])
         split = strong.split
         run = _Run(self.settings, cell, workspace, prepared, strong.modules)
-        with stages.measured("patch"):
+        with stages.measured("patch") as inner:
             patches = list(run.patches())
+            inner.extend(run.peaks)
         masks = split.result.masks
         return Metrics(
             kernels_total=masks.layout.n_kernels,
@@ -125,6 +126,7 @@ class _Run:
     strong: Prepared
     modules: tuple[Module, ...]
     warnings: list[str] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
 
     def patches(self) -> Iterator[PatchRecord]:
         weak: _WeakAnswers | None = None
@@ -169,7 +171,7 @@ class _Run:
     def _train(self, roles: Roles, target: int) -> TrainedModel:
         cell = self.cell
         recipe = weak_recipe(self.settings, cell.model, cell.training, roles, target=target, seed=cell.seed)
-        return train_base_model(
+        trained = train_base_model(
             recipe.model,
             recipe.training,
             recipe.roles,
@@ -181,6 +183,9 @@ class _Run:
             device=self.workspace.device,
             progress=self.workspace.progress,
         )
+        if trained.peak_memory_bytes is not None and not trained.reused:
+            self.peaks.append(trained.peak_memory_bytes)
+        return trained
 
     def _measured(
         self, weak: _WeakAnswers, module: Module, roles: Roles, target: str, index: int
