@@ -330,7 +330,9 @@ def _told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> 
         alike = [other for other_name, other in zip(names, settings, strict=True) if other_name == name]
         keys = {key for other in alike for key in other} if len(alike) > 1 else set()
         differing = sorted(key for key in keys if len({json.dumps(other.get(key)) for other in alike}) > 1)
-        shown = ", ".join(f"{key.rpartition('.')[2]}={own[key]}" for key in differing if own.get(key) is not None)
+        given = [key for key in differing if own.get(key) is not None]
+        told = [key for key in given if own[key] not in ([], "")] or given
+        shown = ", ".join(f"{key.rpartition('.')[2]}={own[key]}" for key in told)
         if len(differing) > _MOST_SHOWN or (differing and not shown):
             shown = f"#{content_hash(own)[:6]}"
         apart.append(f"{name} ({shown})" if shown else name)
