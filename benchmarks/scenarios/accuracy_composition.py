@@ -24,7 +24,7 @@ from benchmarks.seeding import derive_seed
 from benchmarks.split_models import SplitModel, add_splits, add_trainings, split_prepared
 from benchmarks.splits import estimator_roles, limit_roles
 from benchmarks.training import train_base_model
-from splitters.base import make_splitter
+from splitters.base import Progress, ProgressCallback, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.evaluation import accuracy, class_report, composed_answers
@@ -89,12 +89,16 @@ class AccuracyComposition(Scenario):
         with stages.measured("data"):
             images = prepare_images(cell, workspace)
         run = _Run(self.settings, cell, workspace, images)
-        members = [_Member.of(model, images) for model in run.split_models()]
+        members: list[_Member] = []
+        for model in run.split_models():
+            workspace.progress(Progress("compose", len(members), run.n_models))
+            members.append(_Member.of(model, images))
         models = [member.model for member in members]
         add_trainings(stages, [model.prepared.base for model in models])
         add_splits(stages, models)
         with stages.measured("compose"):
-            compositions = list(self._compositions(cell, members, _TestScores(images.roles.test)))
+            scores = _TestScores(images.roles.test, workspace.progress)
+            compositions = list(self._compositions(cell, members, scores))
         retentions = [model.split.result.masks.retention for model in models]
         return Metrics(
             kernel_retention=sum(retentions) / len(retentions),
@@ -124,6 +128,10 @@ class _Run:
     cell: Cell
     workspace: Workspace
     images: PreparedImages
+
+    @property
+    def n_models(self) -> int:
+        return self.settings.base_models * (1 + len(self.settings.networks))
 
     def split_models(self) -> Iterator[SplitModel]:
         for network in (self.cell.model, *self.settings.networks):
@@ -199,11 +207,13 @@ class _TestScores:
     """Modules' scores of test images, each computed once: the best modules of a network are often those of all."""
 
     test: ImageSet
+    progress: ProgressCallback
     known: dict[Pick, Tensor] = field(default_factory=dict)
 
     def accuracy(self, picks: Sequence[Pick]) -> float:
         """Returns the accuracy of modules, composed."""
         for pick in picks:
+            self.progress(Progress("compose", len(self.known)))
             if pick not in self.known:
                 self.known[pick] = pick.model.module_scores(pick.class_index, self.test)
         answers = composed_answers(torch.stack([self.known[pick] for pick in picks]))

@@ -28,7 +28,7 @@ from benchmarks.splits import Roles
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, few_of_each, joined, joint_subsets
 from benchmarks.training import TrainedModel, train_base_model
-from splitters.base import make_splitter
+from splitters.base import Progress, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.evaluation import accuracy, composed_answers, network_logits
@@ -176,7 +176,8 @@ class _Run:
             count=self.settings.tasks,
             seed=self.settings.task_seed,
         )
-        for classes in tasks:
+        for done, classes in enumerate(tasks):
+            self.workspace.progress(Progress("tasks", done, len(tasks)))
             yield from self._measured(self._task(classes))
 
     def _task(self, classes: Classes) -> _Task:

@@ -29,7 +29,7 @@ from benchmarks.splits import Roles
 from benchmarks.splitting import circumstances
 from benchmarks.training import TrainedModel, train_base_model
 from benchmarks.weak_models import WeakSettings, is_one_per_target, weak_recipe
-from splitters.base import make_splitter
+from splitters.base import Progress, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
 from splitters.evaluation import accuracy, class_report
@@ -130,7 +130,8 @@ class _Run:
 
     def patches(self) -> Iterator[PatchRecord]:
         weak: _WeakAnswers | None = None
-        for target in self.targets:
+        for done, target in enumerate(self.targets):
+            self.workspace.progress(Progress("patch", done, len(self.targets)))
             roles = self._task(target)
             index = roles.train.class_names.index(target)
             if weak is None or is_one_per_target(self.settings) or self.settings.weak_dataset is not None:

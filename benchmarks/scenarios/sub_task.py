@@ -22,7 +22,7 @@ from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.split_models import SplitModel, add_splits, split_prepared
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, class_subsets
-from splitters.base import make_splitter
+from splitters.base import Progress, ProgressCallback, make_splitter
 from splitters.data import ImageSet
 from splitters.evaluation import accuracy, composed_answers
 from splitters.reuse import compose
@@ -69,7 +69,7 @@ class SubTask(Scenario):
         model = split_prepared(cell, prepared, workspace, name=cell.model.name)
         add_splits(stages, [model])
         with stages.measured("evaluate"):
-            records = list(_records(model, tasks))
+            records = list(_records(model, tasks, workspace.progress))
         masks = model.split.result.masks
         return Metrics(
             kernels_total=masks.layout.n_kernels,
@@ -106,12 +106,13 @@ class _Seen:
         return accuracy(composed, self.labels[kept]), accuracy(restricted, self.labels[kept])
 
 
-def _records(model: SplitModel, tasks: list[Classes]) -> Iterator[SubTaskRecord]:
+def _records(model: SplitModel, tasks: list[Classes], progress: ProgressCallback) -> Iterator[SubTaskRecord]:
     select, test = (
         _Seen.of(model, images) for images in (model.prepared.split_roles.select, model.prepared.roles.test)
     )
     names = model.prepared.roles.train.class_names
-    for classes in tasks:
+    for done, classes in enumerate(tasks):
+        progress(Progress("evaluate", done, len(tasks)))
         composed, restricted = test.accuracies(classes)
         select_composed, select_restricted = select.accuracies(classes)
         picks = [Pick(model, index) for index in classes]

@@ -8,7 +8,8 @@ import pytest
 from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
 
 from benchmarks.records import Metrics
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.scenarios.base import Workspace, make_scenario
+from splitters.base import Progress
 from splitters.errors import ConfigurationError
 
 SETTINGS = {"sizes": [2, 10], "tasks": 3}
@@ -67,6 +68,30 @@ def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
     assert [one.restricted_accuracy for one in noisy.sub_tasks] != [
         one.restricted_accuracy for one in measured.sub_tasks
     ]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "stage", "total", "settings"),
+    [
+        ("sub_task", "evaluate", 4, SETTINGS),
+        ("patching", "patch", 2, {"convolutions": 2, "fusion": ["gate"], "targets": ["3", "8"]}),
+        ("accuracy_composition", "compose", 2, {"base_models": 2, "min_images": 8}),
+    ],
+)
+def test_long_work_reports_what_is_done_and_can_be_stopped_there(
+    cache: Path, scenario: str, stage: str, total: int, settings: dict[str, object]
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == stage and progress.step == 1:
+            assert progress.total == total
+            raise Stopped
+
+    cell = reuse_cell(scenario, **settings)
+    with pytest.raises(Stopped):
+        make_scenario(scenario, cell.scenario_settings).measure(cell, Workspace(cache=cache, progress=stop))
 
 
 @pytest.mark.parametrize(
