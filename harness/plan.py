@@ -122,6 +122,11 @@ def _status(earlier: Row | None, wanted: frozenset[str]) -> Status:
     return Status.TO_DO if again or asked else Status.FAILED
 
 
+def is_settled(row: Row) -> bool:
+    """Returns whether a row is the last word on its cell, as long as nobody asks for another attempt."""
+    return _status(row, frozenset()) is not Status.TO_DO
+
+
 def _key(item: SuiteCell) -> tuple[str, str, str, str]:
     cell = item.cell
     return cell.scenario, cell.splitter.name, cell.model.name, cell.dataset.name

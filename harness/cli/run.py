@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
+@click.option("--force", is_flag=True, help="Run on a cluster whose machines differ in versions, too.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
 @json_option
 @told_plainly
@@ -56,6 +57,7 @@ def command(
     address: str | None,
     workers: int | None,
     timeout: str | None,
+    force: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -87,7 +89,7 @@ def command(
         download=download,
         plugins=plugins_of(loaded),
     )
-    chosen = _backend(backend, surroundings, loaded, address, workers)
+    chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force)
     with make_display(progress_console(), len(plan.queue())) as display:
         report = run_plan(plan, store, chosen, listener=display)
     if as_json:
@@ -97,7 +99,9 @@ def command(
     sys.exit(_exit_code(report))
 
 
-def _backend(name: str, surroundings: Surroundings, suite: Suite, address: str | None, workers: int | None) -> Backend:
+def _backend(
+    name: str, surroundings: Surroundings, suite: Suite, address: str | None, workers: int | None, *, mixed: bool
+) -> Backend:
     from harness.dispatch import Limits
     from splitters.errors import ConfigurationError
 
@@ -110,7 +114,7 @@ def _backend(name: str, surroundings: Surroundings, suite: Suite, address: str |
         return InlineBackend(surroundings, limits)
     from harness.dispatch.ray_backend import RayBackend
 
-    return RayBackend(surroundings, limits, address=address, gpu_share=suite.gpu_share, workers=workers)
+    return RayBackend(surroundings, limits, address=address, gpu_share=suite.gpu_share, workers=workers, mixed=mixed)
 
 
 def _show_report(report: RunReport, location: str) -> None:
@@ -133,8 +137,15 @@ def _closing(report: RunReport, location: str) -> str:
         head = f"{len(report.rows)} cells run, {len(report.plan.with_status(Status.DONE))} were done before."
     else:
         head = f"Nothing to do: all {len(report.plan.cells)} cells have rows."
+    unsent = report.contents.unsent
+    waiting = (
+        f"\n{unsent.n_rows} of the rows wait in {unsent.folder}, for {location} did not take them"
+        f"{f' ({unsent.reason})' if unsent.reason else ''}; the next command that reads {location} delivers them."
+        if unsent
+        else ""
+    )
     again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
-    return f"{head}{again}\nRows: {location}/rows"
+    return f"{head}{again}\nRows: {location}/rows{waiting}"
 
 
 def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
@@ -153,10 +164,11 @@ def _report_object(report: RunReport, suite: str, location: str) -> dict[str, An
             for row in board.failures
         ],
         "damaged": [vars(file) for file in report.contents.damaged],
+        "unsent": vars(report.contents.unsent) if report.contents.unsent else None,
     }
 
 
 def _exit_code(report: RunReport) -> int:
     if report.interrupted:
         return EXIT_INTERRUPTED
-    return 0 if report.all_well else EXIT_FAILED
+    return 0 if report.all_well and report.contents.unsent is None else EXIT_FAILED

@@ -17,6 +17,7 @@ from splitters.settings import Settings
 PLACEHOLDER = "YOUR"
 """What stands in our files where users must write something of their own."""
 
+_TOKEN = "RAY_AUTH_MODE=token"
 _HEAD, _WORKER = "head", "worker"
 _CHECKED_PROVIDERS = ("aws", "gcp", "local")
 """Providers whose keys are all in Ray's schema, which itself lets any key pass there."""
@@ -32,6 +33,7 @@ class ClusterNotes(Settings):
         environment: The virtual environment on the nodes; by default their own ``ray`` and ``python`` are taken.
         gpus_per_worker: For the provider ``local``, whose file does not say it.
         cpus_per_worker: The same for CPUs.
+        dashboard_port: Where the head's dashboard listens, which takes jobs.
     """
 
     results: str | None = None
@@ -40,6 +42,7 @@ class ClusterNotes(Settings):
     environment: str = Field(default="", pattern=r"^[\w./~-]*$")
     gpus_per_worker: int = Field(default=0, ge=0)
     cpus_per_worker: int | None = Field(default=None, ge=1)
+    dashboard_port: int = Field(default=8265, ge=1, le=65535)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class ClusterFile:
         head: The head.
         workers: The kinds of workers.
         notes: What Splitbench keeps in the file.
+        has_token: Whether Ray's token guards it.
     """
 
     path: Path
@@ -78,6 +82,7 @@ class ClusterFile:
     head: NodeType
     workers: tuple[NodeType, ...]
     notes: ClusterNotes
+    has_token: bool = False
 
     def require_filled_in(self) -> None:
         """Checks that nothing is left to be filled in.
@@ -115,7 +120,8 @@ def read_cluster_file(path: Path | str) -> ClusterFile:
     for name in notes.price_per_hour:
         if name not in known:
             raise UnknownNameError("node type", name, known, where=f"{source.name}: metadata.splitbench.price_per_hour")
-    return ClusterFile(path, _provider(values), head, workers, notes)
+    has_token = any(_TOKEN in line for line in values.get("head_start_ray_commands", []))
+    return ClusterFile(path, _provider(values), head, workers, notes, has_token)
 
 
 def ray_schema() -> dict[str, Any]:

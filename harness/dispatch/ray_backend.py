@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ from ray import exceptions
 
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, Surroundings, make_row
-from harness.dispatch.base import Limits, Listener
+from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
 from harness.dispatch.cluster import check_fits, connection, gpu_share_of, nodes
+from harness.dispatch.inspection import require_alike
 from harness.dispatch.stop import StopSignal
 from harness.dispatch.worker import CONTROL, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
@@ -28,7 +28,7 @@ _WAIT_SECONDS = 0.2
 _POLL_SECONDS = 0.5
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """A cell that waits.
 
@@ -43,7 +43,7 @@ class _Job:
     not_before: float = 0.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     """A cell that has a worker.
 
@@ -84,6 +84,7 @@ class RayBackend:
         address: A cluster's address; None starts Ray on this machine.
         gpu_share: The share of a GPU that each cell owns.
         workers: How many cells run at once at most; None fills the cluster.
+        mixed: Whether machines may differ in what ``harness.doctor`` compares.
     """
 
     def __init__(
@@ -94,12 +95,14 @@ class RayBackend:
         address: str | None = None,
         gpu_share: float = 1.0,
         workers: int | None = None,
+        mixed: bool = False,
     ) -> None:
         self._surroundings = surroundings
         self._limits = limits
         self._address = address
         self._gpu_share = gpu_share
         self._workers = workers
+        self._mixed = mixed
         self._stack = ExitStack()
 
     def __enter__(self) -> RayBackend:
@@ -113,22 +116,34 @@ class RayBackend:
         """Ends the connection that was made here."""
         self._stack.close()
 
+    @property
+    def suite(self) -> str:
+        """The name of the suite that rows carry."""
+        return self._surroundings.suite
+
     def check(self, cells: Sequence[SuiteCell]) -> None:
-        """Checks that the cluster has room for each cell; see ``Backend.check``."""
+        """Checks that the cluster has room for each cell, and machines that are alike; see ``Backend.check``."""
         check_fits(cells, self._gpu_share)
+        if not self._mixed:
+            require_alike(self._surroundings.cache)
 
     def run(
-        self, queue: Sequence[SuiteCell], *, stop: StopSignal, listener: Listener
+        self,
+        queue: Sequence[SuiteCell],
+        *,
+        stop: StopSignal,
+        listener: Listener,
+        claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells as far as there is room; see ``Backend.run``."""
-        waiting = deque(_Job(item) for item in queue)
+        waiting = [_Job(item) for item in queue]
         running: list[_Running] = []
         try:
             while waiting or running:
                 if stop.requested:
                     waiting.clear()
                     _interrupt(running)
-                self._start(waiting, running)
+                self._start(waiting, running, claims or NoOtherDrivers())
                 _await_news(running)
                 self._follow(running, listener)
                 for ended, row in self._ended(running):
@@ -141,23 +156,34 @@ class RayBackend:
             for left in running:
                 ray.kill(left.worker)
 
-    def _start(self, waiting: deque[_Job], running: list[_Running]) -> None:
-        """Gives workers to cells whose time has come, as far as the cluster has room."""
-        if not waiting:
+    def _start(self, waiting: list[_Job], running: list[_Running], claims: Claims) -> None:
+        """Gives workers to cells whose time has come, the first ones first, as far as the cluster has room."""
+        ready = self._ready(waiting, len(running))
+        if not ready:
             return
-        machines = nodes()
-        for _ in range(len(waiting)):
-            job = waiting.popleft()
+        for (job, share), claim in zip(ready, claims.take([job.item for job, _ in ready]), strict=True):
+            if claim is Claim.THEIRS:
+                job.not_before = time.monotonic() + CLAIM_SECONDS
+                continue
+            waiting.remove(job)
+            if claim is Claim.OURS:
+                running.append(self._launch(job, share))
+
+    def _ready(self, waiting: list[_Job], n_running: int) -> list[tuple[_Job, float]]:
+        """Returns the cells that may begin, each with its share of a GPU."""
+        if not waiting:
+            return []
+        machines, now = nodes(), time.monotonic()
+        ready: list[tuple[_Job, float]] = []
+        for job in waiting:
             cell = job.item.cell
             share = gpu_share_of(cell, self._gpu_share, machines)
             room = sum(node.room(cell.threads, share) for node in machines)
-            if len(running) >= min(room, self._workers or room):
-                waiting.appendleft(job)
-                return
-            if job.not_before > time.monotonic():
-                waiting.append(job)
-                continue
-            running.append(self._launch(job, share))
+            if n_running + len(ready) >= min(room, self._workers or room):
+                break
+            if job.not_before <= now:
+                ready.append((job, share))
+        return ready
 
     def _launch(self, job: _Job, gpu_share: float) -> _Running:
         options: dict[str, Any] = {

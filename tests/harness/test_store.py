@@ -155,7 +155,7 @@ def test_in_a_store_that_cannot_be_changed_damage_is_reported_only(
 
         move = create_dir
 
-    monkeypatch.setattr(store, "_fs", ReadOnly(fs.LocalFileSystem()))
+    monkeypatch.setattr(store.storage, "fs", ReadOnly(fs.LocalFileSystem()))
     (damaged,) = store.read().damaged
     assert not damaged.quarantined
     assert damaged.path == str(path)

@@ -100,6 +100,15 @@ class ToyScenario(Scenario):
             workspace.progress(Progress("split", step, 600))
             time.sleep(0.1)
 
+    def _nap(self, settings: ToySettings, workspace: Workspace) -> None:
+        time.sleep(0.3)
+
+    def _block_once(self, settings: ToySettings, workspace: Workspace) -> None:
+        mark = Path(settings.folder) / "blocked"
+        if not mark.exists():
+            mark.touch()
+            time.sleep(120)
+
     def _deaf(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(120)
 
