@@ -23,17 +23,11 @@ _FIRST_WAIT_SECONDS = 0.1
 
 # What waiting does not mend. Everything else from a store is a request that failed, and may succeed the next time.
 _PERMANENT = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EISDIR,
-        errno.ENOTDIR,
-        errno.ENAMETOOLONG,
-    }
-)
+    (
+        errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+        errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    )
+)  # fmt: skip
 
 ResultT = TypeVar("ResultT")
 
