@@ -98,7 +98,7 @@ def make_plan(cells: Sequence[SuiteCell], latest: Iterable[Row], *, retry: Itera
     planned = []
     for item in cells:
         earlier = by_id.get(item.cell.cell_id)
-        planned.append(PlannedCell(item, _status(earlier, wanted), earlier, history.get(_key(item))))
+        planned.append(PlannedCell(item, _status(earlier, wanted), earlier, history.get(history_key(item))))
     return Plan(tuple(planned))
 
 
@@ -127,7 +127,8 @@ def is_settled(row: Row) -> bool:
     return _status(row, frozenset()) is not Status.TO_DO
 
 
-def _key(item: SuiteCell) -> tuple[str, str, str, str]:
+def history_key(item: SuiteCell) -> tuple[str, str, str, str]:
+    """Returns what a cell has in common with earlier ones that took about as long and as much memory."""
     cell = item.cell
     return cell.scenario, cell.splitter.name, cell.model.name, cell.dataset.name
 

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     help="Ray workers, or one cell after the other in this process.",
 )
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
+@click.option(
+    "--shared-cache",
+    metavar="URI",
+    help="Where machines share trained weights and checkpoints. [default: in the results, if they are a URI and Ray's "
+    "address is given]",
+)
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
 @click.option("--force", is_flag=True, help="Run on a cluster whose machines differ in versions, too.")
@@ -55,6 +61,7 @@ def command(
     download: bool,
     backend: str,
     address: str | None,
+    shared_cache: str | None,
     workers: int | None,
     timeout: str | None,
     force: bool,
@@ -71,6 +78,7 @@ def command(
     from harness.cli.output import progress_console, show, show_json
     from harness.expand import plugins_of
     from harness.folders import cache_folder
+    from harness.memory import memory_needs
     from harness.plan import make_plan
     from harness.report import plan_view
     from harness.run import run_plan
@@ -78,7 +86,8 @@ def command(
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
     location = results or default_results(loaded)
     store = open_store(location)
-    plan = make_plan(cells, store.read().latest(), retry=split_kinds(retry))
+    contents = store.read()
+    plan = make_plan(cells, contents.latest(), retry=split_kinds(retry))
     if dry_run:
         show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
         return
@@ -88,8 +97,10 @@ def command(
         data_root=data_root.absolute() if data_root else None,
         download=download,
         plugins=plugins_of(loaded),
+        mirror=shared_cache or (f"{location}/cache" if "://" in location and address else None),
     )
-    chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force)
+    memory = memory_needs(plan, contents.table)
+    chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
     with make_display(progress_console(), len(plan.queue())) as display:
         report = run_plan(plan, store, chosen, listener=display)
     if as_json:
@@ -100,7 +111,14 @@ def command(
 
 
 def _backend(
-    name: str, surroundings: Surroundings, suite: Suite, address: str | None, workers: int | None, *, mixed: bool
+    name: str,
+    surroundings: Surroundings,
+    suite: Suite,
+    address: str | None,
+    workers: int | None,
+    *,
+    mixed: bool,
+    memory: dict[str, int],
 ) -> Backend:
     from harness.dispatch import Limits
     from splitters.errors import ConfigurationError
@@ -114,7 +132,15 @@ def _backend(
         return InlineBackend(surroundings, limits)
     from harness.dispatch.ray_backend import RayBackend
 
-    return RayBackend(surroundings, limits, address=address, gpu_share=suite.gpu_share, workers=workers, mixed=mixed)
+    return RayBackend(
+        surroundings,
+        limits,
+        address=address,
+        gpu_share=suite.gpu_share,
+        workers=workers,
+        mixed=mixed,
+        memory=memory,
+    )
 
 
 def _show_report(report: RunReport, location: str) -> None:

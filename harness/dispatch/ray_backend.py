@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,6 +18,7 @@ from harness.attempt import Outcome, Surroundings, make_row
 from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
 from harness.dispatch.cluster import check_fits, connection, gpu_share_of, nodes
 from harness.dispatch.inspection import require_alike
+from harness.dispatch.preparations import Preparations
 from harness.dispatch.stop import StopSignal
 from harness.dispatch.worker import CONTROL, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
@@ -26,6 +27,8 @@ from harness.suite_cell import SuiteCell
 
 _WAIT_SECONDS = 0.2
 _POLL_SECONDS = 0.5
+_MEMORY_AFTER_TROUBLE = float(4 << 30)
+"""A cell that was ended for want of memory asks for so much at least, and so has fewer neighbours the next time."""
 
 
 @dataclass(eq=False)
@@ -36,11 +39,13 @@ class _Job:
         item: The cell.
         attempts: How many attempts it has had.
         not_before: When it may begin (``time.monotonic``).
+        memory: Bytes of memory that it asks for; 0 asks for none.
     """
 
     item: SuiteCell
     attempts: int = 0
     not_before: float = 0.0
+    memory: float = 0.0
 
 
 @dataclass(eq=False)
@@ -85,6 +90,7 @@ class RayBackend:
         gpu_share: The share of a GPU that each cell owns.
         workers: How many cells run at once at most; None fills the cluster.
         mixed: Whether machines may differ in what ``harness.doctor`` compares.
+        memory: Bytes of memory that cells ask for, by cell id; those that are not in it ask for none.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class RayBackend:
         gpu_share: float = 1.0,
         workers: int | None = None,
         mixed: bool = False,
+        memory: Mapping[str, int] | None = None,
     ) -> None:
         self._surroundings = surroundings
         self._limits = limits
@@ -103,6 +110,8 @@ class RayBackend:
         self._gpu_share = gpu_share
         self._workers = workers
         self._mixed = mixed
+        self._memory = memory or {}
+        self._preparations = Preparations()
         self._stack = ExitStack()
 
     def __enter__(self) -> RayBackend:
@@ -136,7 +145,7 @@ class RayBackend:
         claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells as far as there is room; see ``Backend.run``."""
-        waiting = [_Job(item) for item in queue]
+        waiting = [_Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
         running: list[_Running] = []
         try:
             while waiting or running:
@@ -149,8 +158,9 @@ class RayBackend:
                 for ended, row in self._ended(running):
                     running.remove(ended)
                     ray.kill(ended.worker)
+                    self._preparations.ends(ended.job.item)
                     if self._deserves_retry(row, ended.job) and not stop.requested:
-                        waiting.append(self._again(ended.job))
+                        waiting.append(self._again(ended.job, row))
                     yield ended.job.item, row
         finally:
             for left in running:
@@ -174,27 +184,47 @@ class RayBackend:
         if not waiting:
             return []
         machines, now = nodes(), time.monotonic()
+        # Without a mirror, machines that share no folder train a base model each; waiting would not spare them that.
+        one_each = len(machines) == 1 or self._surroundings.mirror is not None
         ready: list[tuple[_Job, float]] = []
+        begun: set[str] = set()
         for job in waiting:
             cell = job.item.cell
             share = gpu_share_of(cell, self._gpu_share, machines)
-            room = sum(node.room(cell.threads, share) for node in machines)
+            job.memory = min(job.memory, max(node.memory for node in machines))
+            room = sum(node.room(cell.threads, share, job.memory) for node in machines)
             if n_running + len(ready) >= min(room, self._workers or room):
                 break
-            if job.not_before <= now:
-                ready.append((job, share))
+            if job.not_before > now:
+                continue
+            if one_each and not self._may_begin(job.item, begun):
+                continue
+            ready.append((job, share))
         return ready
+
+    def _may_begin(self, item: SuiteCell, begun: set[str]) -> bool:
+        """Returns whether nobody trains the cell's base model; of several such cells at once, the first may."""
+        if not self._preparations.may_begin(item):
+            return False
+        if self._preparations.is_there(item):
+            return True
+        key = self._preparations.key(item)
+        is_first = key not in begun
+        begun.add(key)
+        return is_first
 
     def _launch(self, job: _Job, gpu_share: float) -> _Running:
         options: dict[str, Any] = {
             "num_cpus": job.item.cell.threads,
             "num_gpus": gpu_share,
+            "memory": int(job.memory) or None,
             "max_restarts": 0,
             "max_task_retries": 0,
             "concurrency_groups": {CONTROL: 1},
         }
         worker: Any = ray.remote(**options)(CellWorker).remote(gpu_share)
         job.attempts += 1
+        self._preparations.begins(job.item)
         result = worker.run.remote(job.item, self._surroundings)
         return _Running(job, worker, result, gpu_share, worker.poll.remote(), time.monotonic())
 
@@ -210,8 +240,7 @@ class RayBackend:
             if timeout is not None and cell.clock is not None and time.monotonic() - cell.clock > timeout:
                 cell.ask(State.TIMEOUT, f"it took longer than {timeout:g} s")
 
-    @staticmethod
-    def _hear(cell: _Running, listener: Listener) -> None:
+    def _hear(self, cell: _Running, listener: Listener) -> None:
         now = time.monotonic()
         if cell.clock is not None and now - cell.polled_at < _POLL_SECONDS:
             return
@@ -224,6 +253,7 @@ class RayBackend:
             cell.clock, cell.started_at = now, datetime.now(timezone.utc)
             listener.started(cell.job.item)
         if progress is not None:
+            self._preparations.reports(cell.job.item, progress)
             listener.progressed(cell.job.item, progress)
         cell.poll, cell.polled_at = cell.worker.poll.remote(), now
 
@@ -261,8 +291,10 @@ class RayBackend:
     def _deserves_retry(self, row: Row, job: _Job) -> bool:
         return row.failure_kind in INFRASTRUCTURE_FAULTS and job.attempts <= self._limits.retries
 
-    def _again(self, job: _Job) -> _Job:
+    def _again(self, job: _Job, row: Row) -> _Job:
         job.not_before = time.monotonic() + self._limits.backoff * 2 ** (job.attempts - 1)
+        if row.failure_kind == NODE_OUT_OF_MEMORY:
+            job.memory = max(2 * job.memory, _MEMORY_AFTER_TROUBLE)
         return job
 
 

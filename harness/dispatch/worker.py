@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import ray
 
@@ -13,6 +14,8 @@ from splitters.base import Progress
 
 CONTROL = "control"
 """The concurrency group of the methods that answer while a cell runs."""
+
+_HEARING_SECONDS = 30.0
 
 
 class CellWorker:
@@ -27,6 +30,7 @@ class CellWorker:
             # Ray leaves GPUs visible to workers that did not ask for one.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._gpu_share = gpu_share
+        self._heard = threading.Event()
         self._latest: Progress | None = None
         self._stop: tuple[State, str] | None = None
 
@@ -34,12 +38,15 @@ class CellWorker:
         """Runs the cell and returns its row."""
         import torch
 
+        # The driver's clock starts with the first answer; code that never lets go of the interpreter would prevent one.
+        self._heard.wait(_HEARING_SECONDS)
         device = "cuda:0" if item.cell.device == "cuda" or (self._gpu_share and torch.cuda.is_available()) else "cpu"
         return run_attempt(item, surroundings, device=device, gpu_share=self._gpu_share, progress=self._report)
 
     @ray.method(concurrency_group=CONTROL)
     def poll(self) -> Progress | None:
         """Returns the last report of the cell; that it answers at all says that the worker has started."""
+        self._heard.set()
         return self._latest
 
     @ray.method(concurrency_group=CONTROL)
