@@ -118,6 +118,12 @@ class Storage:
         return data
 
 
+def beneath(location: str, name: str) -> str:
+    """Returns the place of that name in a folder or URI; what stands behind a URI's ``?`` stays there."""
+    path, mark, options = location.partition("?") if "://" in location else (location, "", "")
+    return f"{path.rstrip('/')}/{name}{mark}{options}"
+
+
 def patiently(request: Callable[[], ResultT]) -> ResultT:
     """Returns what a request returns; one that fails is made again, up to six times within some seconds.
 

@@ -82,6 +82,7 @@ def command(
     from harness.plan import make_plan
     from harness.report import plan_view
     from harness.run import run_plan
+    from harness.storage import beneath
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
     location = results or default_results(loaded)
@@ -97,7 +98,7 @@ def command(
         data_root=data_root.absolute() if data_root else None,
         download=download,
         plugins=plugins_of(loaded),
-        mirror=shared_cache or (f"{location}/cache" if "://" in location and address else None),
+        mirror=shared_cache or (beneath(location, "cache") if "://" in location and address else None),
     )
     memory = memory_needs(plan, contents.table)
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)

@@ -113,6 +113,7 @@ def _read_suite(
 
 
 def _results_in(cluster: ClusterFile, name: str) -> str:
+    from harness.storage import beneath
     from splitters.errors import ConfigurationError
 
     if not cluster.notes.results:
@@ -120,7 +121,7 @@ def _results_in(cluster: ClusterFile, name: str) -> str:
             f"{cluster.path} does not say where results go. Write 'metadata: {{splitbench: {{results: s3://...}}}}', "
             "or name a place with --results."
         )
-    return f"{cluster.notes.results.rstrip('/')}/{name}"
+    return beneath(cluster.notes.results, name)
 
 
 def _on_cluster(location: str) -> str:

@@ -27,9 +27,10 @@ def inspect_cluster(cache: Path, *, results: str | None = None) -> Diagnosis:
     here, machines = _machines()
     own = next((node["NodeManagerAddress"] for node in machines if node["NodeID"] == here), "here")
     shared = results if results is not None and "://" in results else None
-    asked = {node["NodeManagerAddress"]: _ask(node, cache, shared) for node in machines if node["NodeID"] != here}
+    others = [node for node in machines if node["NodeID"] != here]
+    asked = [(node["NodeManagerAddress"], _ask(node, cache, shared)) for node in others]
     facts, unreachable = [node_facts(cache, address=own, results=results)], []
-    for address, answer in asked.items():
+    for address, answer in asked:
         found = _answer(address, answer)
         if isinstance(found, Finding):
             unreachable.append(found)

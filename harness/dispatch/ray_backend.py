@@ -20,13 +20,14 @@ from harness.dispatch.cluster import check_fits, connection, gpu_share_of, nodes
 from harness.dispatch.inspection import require_alike
 from harness.dispatch.preparations import Preparations
 from harness.dispatch.stop import StopSignal
-from harness.dispatch.worker import CONTROL, CellWorker
+from harness.dispatch.worker import CONTROL, Answer, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 
 _WAIT_SECONDS = 0.2
 _POLL_SECONDS = 0.5
+_BAD_NEWS_SECONDS = 2.0
 _MEMORY_AFTER_TROUBLE = float(4 << 30)
 """A cell that was ended for want of memory asks for so much at least, and so has fewer neighbours the next time."""
 
@@ -61,6 +62,7 @@ class _Running:
         polled_at: When that was asked for.
         started_at: When the worker answered first; None while Ray still looks for room.
         asked: How it was asked to end, and when.
+        node_id: Ray's name of its worker's machine, once it has answered.
     """
 
     job: _Job
@@ -72,6 +74,7 @@ class _Running:
     clock: float | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     asked: tuple[State, str, float] | None = None
+    node_id: str | None = None
 
     def ask(self, state: State, reason: str) -> None:
         """Asks the cell to end, once."""
@@ -245,16 +248,17 @@ class RayBackend:
         if cell.clock is not None and now - cell.polled_at < _POLL_SECONDS:
             return
         try:
-            progress = ray.get(cell.poll)
+            answer: Answer = ray.get(cell.poll)
         except exceptions.RayError:
             # The worker is dead; the reference to its row says how.
             return
         if cell.clock is None:
             cell.clock, cell.started_at = now, datetime.now(timezone.utc)
+            cell.node_id = answer.node_id
             listener.started(cell.job.item)
-        if progress is not None:
-            self._preparations.reports(cell.job.item, progress)
-            listener.progressed(cell.job.item, progress)
+        if answer.progress is not None:
+            self._preparations.reports(cell.job.item, answer.progress)
+            listener.progressed(cell.job.item, answer.progress)
         cell.poll, cell.polled_at = cell.worker.poll.remote(), now
 
     def _ended(self, running: list[_Running]) -> Iterator[tuple[_Running, Row]]:
@@ -273,7 +277,7 @@ class RayBackend:
         try:
             row: Row = ray.get(cell.result)
         except exceptions.RayError as error:
-            return self._driver_row(cell, _outcome_of(error))
+            return self._driver_row(cell, _outcome_of(error, cell.node_id))
         return row
 
     def _driver_row(self, cell: _Running, outcome: Outcome) -> Row:
@@ -315,16 +319,28 @@ def _await_news(running: list[_Running]) -> None:
         time.sleep(_WAIT_SECONDS)
 
 
-def _outcome_of(error: exceptions.RayError) -> Outcome:
+def _outcome_of(error: exceptions.RayError, node_id: str | None) -> Outcome:
     """Tells the machine's faults from errors that would come again."""
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if isinstance(error, exceptions.OutOfMemoryError):
         return Outcome(State.OUT_OF_MEMORY, reason=reason, kind=NODE_OUT_OF_MEMORY, traceback=str(error))
     if isinstance(error, exceptions.RayTaskError):
         return Outcome(State.FAILED, reason=_cause(error), kind=type(error.cause).__name__, traceback=str(error))
-    node_died = isinstance(error, exceptions.NodeDiedError) or "node died" in str(error)
-    kind = NODE_DIED if node_died else WORKER_DIED
-    return Outcome(State.FAILED, reason=reason, kind=kind, traceback=str(error))
+    if isinstance(error, exceptions.NodeDiedError) or "node died" in str(error) or _is_gone(node_id):
+        return Outcome(State.FAILED, reason=reason, kind=NODE_DIED, traceback=str(error))
+    return Outcome(State.FAILED, reason=reason, kind=WORKER_DIED, traceback=str(error))
+
+
+def _is_gone(node_id: str | None) -> bool:
+    """Returns whether a machine is down. Its workers are missed before it is, so this waits a moment for bad news."""
+    deadline = time.monotonic() + _BAD_NEWS_SECONDS
+    while node_id is not None and len(known := ray.nodes()) > 1:  # type: ignore[no-untyped-call]
+        if not any(node["NodeID"] == node_id and node["Alive"] for node in known):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_WAIT_SECONDS)
+    return False
 
 
 def _cause(error: exceptions.RayTaskError) -> str:

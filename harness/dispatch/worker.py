@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 
 import ray
 
@@ -16,6 +17,19 @@ CONTROL = "control"
 """The concurrency group of the methods that answer while a cell runs."""
 
 _HEARING_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker answers.
+
+    Args:
+        node_id: Ray's name of the machine that it is on.
+        progress: The last report of its cell, if there is one.
+    """
+
+    node_id: str
+    progress: Progress | None
 
 
 class CellWorker:
@@ -44,10 +58,10 @@ class CellWorker:
         return run_attempt(item, surroundings, device=device, gpu_share=self._gpu_share, progress=self._report)
 
     @ray.method(concurrency_group=CONTROL)
-    def poll(self) -> Progress | None:
-        """Returns the last report of the cell; that it answers at all says that the worker has started."""
+    def poll(self) -> Answer:
+        """Returns how far the cell is; that it answers at all says that the worker has started."""
         self._heard.set()
-        return self._latest
+        return Answer(ray.get_runtime_context().get_node_id(), self._latest)
 
     @ray.method(concurrency_group=CONTROL)
     def stop(self, state: State, reason: str) -> None:
