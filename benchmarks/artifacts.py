@@ -12,6 +12,7 @@ from benchmarks.cells import content_hash
 from benchmarks.checkpoints import FileCheckpoint
 from benchmarks.locks import exclusive
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.mirror import Mirror
 from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
 from splitters.base import Checkpoint, CheckpointState, ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
@@ -38,14 +39,17 @@ class ArtifactCache:
     """A folder of artefacts, each under the hash of what determines it.
 
     Any number of processes may share it: whoever needs an artefact first makes it, the others wait for it. Work that is
-    interrupted leaves a checkpoint, and whoever comes next goes on from there.
+    interrupted leaves a checkpoint, and whoever comes next goes on from there. Machines without a common folder share
+    artefacts and checkpoints through a mirror; there, nobody waits, and two that begin at once both make the artefact.
 
     Args:
         root: The folder; it is made when it is first written to.
+        mirror: A place that other machines reach too.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, mirror: Mirror | None = None) -> None:
         self.root = root
+        self.mirror = mirror
 
     def get_or_make(
         self,
@@ -73,10 +77,10 @@ class ArtifactCache:
         if artifact is not None:
             return artifact
         with exclusive(path.with_suffix(".lock"), progress=progress, stage=kind):
-            artifact = _read(path)
+            artifact = _read(path) or self._from_mirror(path)
             if artifact is not None:
                 return artifact
-            _make(path, key, make, device)
+            self._make(path, key, make, device)
             artifact = _read(path)
         if artifact is None:
             raise OSError(f"{path} was written but cannot be read back; is the disk full?")
@@ -89,18 +93,30 @@ class ArtifactCache:
             )
         return self.root / kind / f"{content_hash(key)}.safetensors"
 
+    def _from_mirror(self, path: Path) -> Artifact | None:
+        if self.mirror is None or not self.mirror.fetch(self._name(path), path):
+            return None
+        return _read(path)
+
+    def _make(
+        self, path: Path, key: Mapping[str, Any], make: Callable[[Checkpoint], CheckpointState], device: str
+    ) -> None:
+        checkpoint_path = path.with_suffix(".checkpoint.safetensors")
+        checkpoint = FileCheckpoint(checkpoint_path, mirror=self.mirror, name=self._name(checkpoint_path))
+        reset_peak_memory(device)
+        state = make(checkpoint)
+        facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
+        write_tensor_file(path, TensorFile(state, facts))
+        if self.mirror is not None:
+            self.mirror.publish(path, self._name(path))
+        checkpoint.remove()
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
 
 def _read(path: Path) -> Artifact | None:
     content = read_tensor_file(path)
     if content is None:
         return None
     return Artifact(content.state, content.facts["seconds"], True, content.facts["peak_memory_bytes"])
-
-
-def _make(path: Path, key: Mapping[str, Any], make: Callable[[Checkpoint], CheckpointState], device: str) -> None:
-    checkpoint = FileCheckpoint(path.with_suffix(".checkpoint.safetensors"))
-    reset_peak_memory(device)
-    state = make(checkpoint)
-    facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
-    write_tensor_file(path, TensorFile(state, facts))
-    checkpoint.remove()

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from benchmarks.artifacts import ArtifactCache
 from benchmarks.cells import Cell
 from benchmarks.datasets import load_dataset
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
@@ -15,6 +14,9 @@ from benchmarks.records import StageRecord
 from benchmarks.scenarios.base import Workspace
 from benchmarks.splits import Roles, limit_roles, make_roles
 from benchmarks.training import TrainedModel, train_base_model
+
+STAGES = frozenset({"start", "data", "train", "weights", "download"})
+"""What a cell may report before its base model is there."""
 
 
 @dataclass
@@ -123,7 +125,7 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
         flips=images.flips,
         seed=cell.seed,
         threads=cell.threads,
-        cache=ArtifactCache(workspace.cache),
+        cache=workspace.artifacts,
         device=workspace.device,
         progress=workspace.progress,
     )

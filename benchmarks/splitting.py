@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks.artifacts import ArtifactCache
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.preparation import Prepared
 from benchmarks.records import FigureRecord, SensitivityRecord
@@ -115,7 +114,7 @@ class _Splits:
         complete = SplitterSpec(
             name=spec.name, settings=splitter.settings.model_dump(mode="json"), version=splitter.version
         )
-        artifact = ArtifactCache(self.workspace.cache).get_or_make(
+        artifact = self.workspace.artifacts.get_or_make(
             "splits", self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress
         )
         result = _from_state(artifact.state, self.graph)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +38,19 @@ def write_tensor_file(path: Path, content: TensorFile) -> None:
     """Writes ``content`` beside ``path``, flushes it to the disk, and renames it into place.
 
     The caller sees to it that nobody else writes ``path`` at the same time.
+
+    Raises:
+        OSError: If it cannot be written; what was there is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {"format": _FORMAT, "values": content.state.values, "facts": content.facts}
     temporary = path.with_name(path.name + ".tmp")
-    save_file(_storable(content.state.tensors), temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+    try:
+        save_file(_storable(content.state.tensors), temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+    except SafetensorError as error:
+        # The library tells the system's error in words alone.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(temporary)) from error
     flush_to_disk(temporary)
     os.replace(temporary, path)
     flush_to_disk(path.parent)

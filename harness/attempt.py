@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Provenance, Row, State
+from harness.faults import NODE_DISK, is_disk_fault
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
@@ -47,6 +48,7 @@ class Surroundings:
         data_root: Folder of data sets, if one was named.
         download: Whether absent data may be fetched.
         plugins: Modules that register what the cells name.
+        mirror: Folder or URI in which machines share trained weights, splits and checkpoints; None shares nothing.
     """
 
     suite: str
@@ -54,6 +56,7 @@ class Surroundings:
     data_root: Path | None = None
     download: bool = False
     plugins: Plugins = field(default_factory=Plugins)
+    mirror: str | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: Prog
         download=surroundings.download,
         device=device,
         progress=progress,
+        mirror=surroundings.mirror,
     )
     return make_scenario(cell.scenario, cell.scenario_settings).measure(cell, workspace)
 
@@ -189,6 +193,8 @@ def _outcome(measure: Callable[[], Metrics]) -> Outcome:
         return Outcome(State.SKIPPED, reason=_first_line(skip))
     except (MemoryError, torch.OutOfMemoryError) as error:
         return _failure(error, State.OUT_OF_MEMORY)
+    except OSError as error:
+        return _failure(error, State.FAILED, NODE_DISK if is_disk_fault(error) else None)
     except ValidationError as error:
         kind = "not_finite" if any(item["type"] == "finite_number" for item in error.errors()) else None
         return _failure(error, State.FAILED, kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -275,7 +275,7 @@ def _entries(rows: list[Row], label: str, board: Board) -> Iterator[Entry]:
     succeeded = [row for row in rows if row.state is State.OK]
     samples: defaultdict[tuple[str, ...], list[Sample]] = defaultdict(list)
     for row in succeeded:
-        for sample in board.samples(row):
+        for sample in _comparable(row, board):
             samples[tuple(sample.variant[key] for key in board.variants)].append(sample)
     for variant, measured in (samples or {(): []}).items():
         told = dict(zip(board.variants, variant, strict=False))
@@ -289,6 +289,14 @@ def _entries(rows: list[Row], label: str, board: Board) -> Iterator[Entry]:
             estimates=_estimates(measured, board.measures),
             cell_ids=tuple(row.cell_id for row in rows),
         )
+
+
+def _comparable(row: Row, board: Board) -> Iterator[Sample]:
+    """Yields what a row measured, without times where it shared its GPU with another cell."""
+    times = {column.measure for column in board.columns if column.unit == "time"} if 0 < row.gpu_share < 1 else set()
+    for sample in board.samples(row):
+        values = {name: None if name in times else value for name, value in sample.values.items()}
+        yield replace(sample, values=values) if times else sample
 
 
 def _estimates(samples: Sequence[Sample], measures: Iterable[str]) -> dict[str, Estimate]:

@@ -98,7 +98,7 @@ def make_plan(cells: Sequence[SuiteCell], latest: Iterable[Row], *, retry: Itera
     planned = []
     for item in cells:
         earlier = by_id.get(item.cell.cell_id)
-        planned.append(PlannedCell(item, _status(earlier, wanted), earlier, history.get(_key(item))))
+        planned.append(PlannedCell(item, _status(earlier, wanted), earlier, history.get(history_key(item))))
     return Plan(tuple(planned))
 
 
@@ -122,7 +122,13 @@ def _status(earlier: Row | None, wanted: frozenset[str]) -> Status:
     return Status.TO_DO if again or asked else Status.FAILED
 
 
-def _key(item: SuiteCell) -> tuple[str, str, str, str]:
+def is_settled(row: Row) -> bool:
+    """Returns whether a row is the last word on its cell, as long as nobody asks for another attempt."""
+    return _status(row, frozenset()) is not Status.TO_DO
+
+
+def history_key(item: SuiteCell) -> tuple[str, str, str, str]:
+    """Returns what a cell has in common with earlier ones that took about as long and as much memory."""
     cell = item.cell
     return cell.scenario, cell.splitter.name, cell.model.name, cell.dataset.name
 

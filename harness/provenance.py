@@ -12,6 +12,9 @@ from benchmarks.records import Provenance
 
 _GIT_SECONDS = 10.0
 
+COMMIT_FILE = "harness/built_from.txt"
+"""Holds the commit in a wheel that 'splitbench submit' built, since a wheel lies in no checkout."""
+
 
 def provenance(device: str = "cpu") -> Provenance:
     """Returns where a row comes from that this process makes on a torch device.
@@ -45,14 +48,24 @@ def package_version() -> str:
 
 @cache
 def git_commit() -> str | None:
-    """Returns the commit of this package's own checkout, with ``+dirty`` if it was changed; None outside one."""
+    """Returns the commit of this package's own checkout, with ``+dirty`` if it was changed, or that of its wheel.
+
+    None if neither is known.
+    """
     folder = Path(__file__).resolve().parent
     commit = _git(folder, "rev-parse", "HEAD")
     tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
     # A package inside somebody else's checkout (an environment in a project's folder) is not that project's code.
     if not commit or not tracked:
-        return None
+        return _built_from(folder.parent)
     return f"{commit}+dirty" if _git(folder.parent, "status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _built_from(root: Path) -> str | None:
+    try:
+        return (root / COMMIT_FILE).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
 
 
 def _git(folder: Path, *arguments: str) -> str:

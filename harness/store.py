@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import uuid
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,12 @@ import pyarrow as pa
 from pyarrow import fs
 
 from benchmarks.records import ROW_SCHEMA, Row, State
+from harness.outbox import Outbox
 from harness.row_cache import RowCache
 from harness.row_files import READ_SCHEMA, DamagedFileError, decode_row, encode_row
+from harness.storage import TEMPORARY, Storage, patiently
 from splitters.errors import ConfigurationError
 
-_TEMPORARY = ".tmp-"
 _ABANDONED_SECONDS = 3600.0
 """A temporary file of this age has lost its writer."""
 
@@ -28,6 +31,9 @@ _REMOTE_READERS = 32
 
 _DETAILS = ("layers", "modules", "sensitivity", "stages", "traceback")
 """Columns that summaries leave out."""
+
+_ID_LENGTH = 16
+"""Characters of a cell's id in the names of its files."""
 
 _NULLABLE = frozenset(field.name for field in ROW_SCHEMA if field.nullable)
 
@@ -48,16 +54,33 @@ class DamagedFile:
 
 
 @dataclass(frozen=True)
+class Unsent:
+    """Rows that the store has not taken yet. They count, and are delivered when it takes them.
+
+    Args:
+        folder: Where they wait on this machine.
+        n_rows: How many they are.
+        reason: Why the store did not take them, if this process has tried.
+    """
+
+    folder: str
+    n_rows: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class StoreContents:
     """All rows of a store, and the files that are none.
 
     Args:
         table: The rows, in no particular order.
         damaged: Files that were moved to ``quarantine/``, now or earlier, or that could not be moved.
+        unsent: Rows among them that wait on this machine, if there are any.
     """
 
     table: pa.Table
     damaged: tuple[DamagedFile, ...]
+    unsent: Unsent | None = None
 
     def attempts(self, cell_id: str) -> list[Row]:
         """Returns all attempts at a cell, the oldest first."""
@@ -105,33 +128,40 @@ class ResultStore:
     Args:
         location: A local path or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
         filesystem: The file system that ``location`` is a path of, where a URI cannot say it.
-        cache: A local folder for a copy of the rows that are known already; None reads every file every time.
+        cache: A local folder for a copy of the rows that are known already, and for rows that the store does not take.
+            With None, every file is read every time, and a row that the store does not take is an error.
     """
 
     def __init__(
         self, location: str | Path, *, filesystem: fs.FileSystem | None = None, cache: Path | None = None
     ) -> None:
         self.location = str(location)
-        self._fs, self._root = (filesystem, str(location)) if filesystem else _open(str(location))
-        self._is_local = isinstance(self._fs, fs.LocalFileSystem)
-        self._cache = RowCache(cache, f"{self._fs.type_name}:{self._root}") if cache else None
+        self.storage = Storage(str(location), filesystem=filesystem)
+        self._cache = RowCache(cache, self.storage.name) if cache else None
+        self._outbox = Outbox(cache, self.storage.name) if cache else None
 
     def write(self, row: Row) -> str:
         """Stores a row, all or nothing, and returns its file's path.
 
+        A row that the store does not take, because it is full, say, or out of reach, waits in the cache folder.
+
         Raises:
-            OSError: If the store cannot be written to.
+            OSError: If the row can be stored nowhere.
         """
-        folder = f"{self._root}/rows/in_scenario={_name(row.scenario)}/in_dataset={_name(row.dataset)}"
-        name = f"{row.cell_id[:16]}-{row.attempt_id}.parquet"
-        data = encode_row(row)
-        if self._is_local:
-            _write_local(Path(folder), name, data)
+        folder = f"rows/in_scenario={_name(row.scenario)}/in_dataset={_name(row.dataset)}"
+        path, data = f"{folder}/{row.cell_id[:_ID_LENGTH]}-{row.attempt_id}.parquet", encode_row(row)
+        if self._outbox is None:
+            self.storage.put(path, data)
+        elif not self._outbox.is_trying:
+            self._outbox.keep(path, data, OSError(self._outbox.reason))
         else:
-            self._fs.create_dir(folder, recursive=True)
-            with self._fs.open_output_stream(f"{folder}/{name}") as stream:
-                stream.write(data)
-        return f"{folder}/{name}"
+            try:
+                self.storage.put(path, data)
+            except OSError as error:
+                self._outbox.keep(path, data, error)
+            else:
+                self._deliver()
+        return f"{self.storage.root}/{path}"
 
     def read(self) -> StoreContents:
         """Reads all rows; moves files that are none to ``quarantine/`` and reports them.
@@ -142,18 +172,28 @@ class ResultStore:
             ConfigurationError: If a row was written by a newer version.
             OSError: If the store cannot be read.
         """
-        infos = [info for info in self._files("rows") if not self._is_being_written(info)]
+        self._deliver()
+        infos = [info for info in self.storage.files("rows") if not self._is_being_written(info)]
         known, rows = self._cache.load(infos) if self._cache else ([], READ_SCHEMA.empty_table())
         known_paths = {info.path for info in known}
         fresh = [info for info in infos if info.path not in known_paths]
         earlier = self._quarantined()
-        with ThreadPoolExecutor(_LOCAL_READERS if self._is_local else _REMOTE_READERS) as readers:
-            outcomes = list(readers.map(self._read_file, fresh))
+        outcomes = self._read_files(fresh)
         good = [(info, found) for info, found in zip(fresh, outcomes, strict=True) if isinstance(found, pa.Table)]
         rows = pa.concat_tables([rows, *(found for _, found in good)]).combine_chunks()
         if self._cache:
             self._cache.save([*known, *(info for info, _ in good)], rows, n_fresh=len(good))
-        return StoreContents(rows, earlier + tuple(found for found in outcomes if isinstance(found, DamagedFile)))
+        damaged = earlier + tuple(found for found in outcomes if isinstance(found, DamagedFile))
+        return self._with_unsent(StoreContents(rows, damaged))
+
+    def read_cells(self, cell_ids: Collection[str]) -> StoreContents:
+        """Reads the rows of some cells only; see ``read``."""
+        beginnings = {cell_id[:_ID_LENGTH] for cell_id in cell_ids}
+        infos = [info for info in self.storage.files("rows") if info.base_name[:_ID_LENGTH] in beginnings]
+        outcomes = self._read_files(infos)
+        tables = [found for found in outcomes if isinstance(found, pa.Table)]
+        rows = pa.concat_tables([READ_SCHEMA.empty_table(), *tables])
+        return StoreContents(rows, tuple(found for found in outcomes if isinstance(found, DamagedFile)))
 
     def prepare(self) -> None:
         """Makes the store's folder, so that a place that cannot be written to is found before the work and not after.
@@ -162,13 +202,29 @@ class ResultStore:
             ConfigurationError: If it cannot be made.
         """
         try:
-            self._fs.create_dir(f"{self._root}/rows", recursive=True)
-            if self._is_local and not os.access(f"{self._root}/rows", os.W_OK):
+            self.storage.make("rows")
+            if self.storage.is_local and not os.access(f"{self.storage.root}/rows", os.W_OK):
                 raise PermissionError("it is read-only")
         except OSError as error:
             raise ConfigurationError(
                 f"results cannot be written to {self.location}: {error}. Name another place with --results."
             ) from error
+
+    def probe(self) -> None:
+        """Writes a small file, reads it back, and removes it.
+
+        Raises:
+            OSError: If that fails.
+        """
+        path, existed = f".probe-{uuid.uuid4().hex}", self.storage.exists()
+        try:
+            self.storage.put(path, path.encode())
+            if self.storage.read(path) != path.encode():
+                raise OSError(f"{path}: what was read back is not what was written.")
+        finally:
+            self.storage.delete(path)
+            if not existed and self.storage.exists():
+                self.storage.fs.delete_dir(self.storage.root)
 
     def require(self) -> None:
         """Checks that there is a store to read.
@@ -176,108 +232,84 @@ class ResultStore:
         Raises:
             ConfigurationError: If the folder does not exist.
         """
-        if self._fs.get_file_info(self._root).type == fs.FileType.NotFound:
+        if not self.storage.exists():
             raise ConfigurationError(
                 f"there are no results at {self.location}. Name the folder that 'splitbench run' wrote to, "
                 "for example results/quick."
             )
 
-    def _files(self, folder: str) -> list[fs.FileInfo]:
-        selector = fs.FileSelector(f"{self._root}/{folder}", recursive=True, allow_not_found=True)
-        return [info for info in self._fs.get_file_info(selector) if info.type == fs.FileType.File]
+    def _deliver(self) -> None:
+        """Gives the store the rows that wait for it, if it may take them now."""
+        if self._outbox is not None and self._outbox.is_trying:
+            for _ in self._outbox.deliver(self.storage):
+                pass
+
+    def _with_unsent(self, contents: StoreContents) -> StoreContents:
+        waiting = self._outbox.waiting() if self._outbox is not None else []
+        if self._outbox is None or not waiting:
+            return contents
+        # A store may have taken a row and yet reported a failure.
+        stored = set(contents.table.column("attempt_id").to_pylist())
+        tables = [decode_row(self._outbox.read(path), path=path) for path in waiting]
+        tables = [table for table in tables if table.column("attempt_id")[0].as_py() not in stored]
+        unsent = Unsent(self._outbox.folder, len(waiting), self._outbox.reason)
+        return StoreContents(pa.concat_tables([contents.table, *tables]).combine_chunks(), contents.damaged, unsent)
 
     @staticmethod
     def _is_being_written(info: fs.FileInfo) -> bool:
         age = time.time() - info.mtime_ns / 1e9 if info.mtime_ns else 0.0
-        return bool(info.base_name.startswith(_TEMPORARY) and age < _ABANDONED_SECONDS)
+        return bool(info.base_name.startswith(TEMPORARY) and age < _ABANDONED_SECONDS)
+
+    def _read_files(self, infos: list[fs.FileInfo]) -> list[pa.Table | DamagedFile | None]:
+        if not infos:
+            return []
+        with ThreadPoolExecutor(_LOCAL_READERS if self.storage.is_local else _REMOTE_READERS) as readers:
+            return list(readers.map(self._read_file, infos))
 
     def _read_file(self, info: fs.FileInfo) -> pa.Table | DamagedFile | None:
         """Returns a file's row, or what is wrong with it, or None if another reader has just moved it away."""
         try:
-            with self._fs.open_input_file(info.path) as stream:
-                data = stream.read_buffer()
+            data = patiently(lambda: self._buffer(info.path))
         except FileNotFoundError:
             return None
         try:
-            if not info.path.endswith(".parquet") or info.base_name.startswith(_TEMPORARY):
+            if not info.path.endswith(".parquet") or info.base_name.startswith(TEMPORARY):
                 raise DamagedFileError("foreign: its name is not that of a row")
             return decode_row(data, path=info.path)
         except DamagedFileError as damage:
-            return self._quarantine(info.path, str(damage))
+            return self._quarantine(self.storage.relative(info), str(damage))
+
+    def _buffer(self, path: str) -> pa.Buffer:
+        with self.storage.fs.open_input_file(path) as stream:
+            return stream.read_buffer()
 
     def _quarantine(self, path: str, reason: str) -> DamagedFile:
-        inner = path.removeprefix(f"{self._root}/rows/")
-        target = f"{self._root}/quarantine/{inner.replace('/', '__')}"
+        target = f"quarantine/{path.removeprefix('rows/').replace('/', '__')}"
         try:
-            self._fs.create_dir(f"{self._root}/quarantine", recursive=True)
-            self._fs.move(path, target)
+            self.storage.make("quarantine")
+            self.storage.move(path, target)
         except FileNotFoundError:
-            return DamagedFile(target, reason, quarantined=True)
+            return DamagedFile(f"{self.storage.root}/{target}", reason, quarantined=True)
         except OSError as error:
-            return DamagedFile(path, f"{reason}; it could not be moved: {error}", quarantined=False)
-        with contextlib.suppress(OSError), self._fs.open_output_stream(f"{target}.reason.txt") as stream:
-            stream.write(reason.encode())
-        return DamagedFile(target, reason, quarantined=True)
+            where = f"{self.storage.root}/{path}"
+            return DamagedFile(where, f"{reason}; it could not be moved: {error}", quarantined=False)
+        with contextlib.suppress(OSError):
+            self.storage.put(f"{target}.reason.txt", reason.encode())
+        return DamagedFile(f"{self.storage.root}/{target}", reason, quarantined=True)
 
     def _quarantined(self) -> tuple[DamagedFile, ...]:
-        paths = {info.path for info in self._files("quarantine")}
+        paths = {self.storage.relative(info) for info in self.storage.files("quarantine")}
         return tuple(
-            DamagedFile(path, self._reason(path) if f"{path}.reason.txt" in paths else "", quarantined=True)
+            DamagedFile(f"{self.storage.root}/{path}", self._reason(path, paths), quarantined=True)
             for path in sorted(paths)
             if not path.endswith(".reason.txt")
         )
 
-    def _reason(self, path: str) -> str:
-        with self._fs.open_input_file(f"{path}.reason.txt") as stream:
-            reason: str = stream.read().decode(errors="replace")
-            return reason
+    def _reason(self, path: str, paths: Collection[str]) -> str:
+        note = f"{path}.reason.txt"
+        return self.storage.read(note).decode(errors="replace") if note in paths else ""
 
 
 def _name(value: str) -> str:
     """Returns a value as the end of a partition's name."""
     return quote(value, safe="")
-
-
-def _open(location: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in location:
-        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
-    try:
-        filesystem, root = fs.FileSystem.from_uri(location)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"{location}: no such place for results: {error}. Give a folder, or a URI such as s3://bucket/folder."
-        ) from None
-    return filesystem, root.rstrip("/")
-
-
-def _write_local(folder: Path, name: str, data: bytes) -> None:
-    """Writes under a temporary name, makes sure of the disk, renames, and makes sure of the folder."""
-    _make_folder(folder)
-    temporary = folder / f"{_TEMPORARY}{name}"
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(folder / name)
-    finally:
-        # Gone already, unless the disk is full or the like.
-        temporary.unlink(missing_ok=True)
-    _sync_folder(folder)
-
-
-def _make_folder(folder: Path) -> None:
-    """Makes a folder and its parents, each of them certain to be on the disk."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

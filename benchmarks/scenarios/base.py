@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmarks.artifacts import ArtifactCache
 from benchmarks.boards import MODULARIZATION, Board
 from benchmarks.cells import Cell
+from benchmarks.mirror import Mirror
 from benchmarks.records import Metrics
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import SplitbenchError
@@ -31,6 +33,7 @@ class Workspace:
         download: Whether absent data may be fetched.
         device: The torch device that the cell owns (``cpu``, ``cuda:0``).
         progress: Called often; it may raise, and so stop the work.
+        mirror: Folder or URI in which machines share what the cache holds; None shares nothing.
     """
 
     cache: Path
@@ -38,6 +41,12 @@ class Workspace:
     download: bool = False
     device: str = "cpu"
     progress: ProgressCallback = ignore_progress
+    mirror: str | None = None
+
+    @property
+    def artifacts(self) -> ArtifactCache:
+        """Trained weights, finished splits and checkpoints."""
+        return ArtifactCache(self.cache, mirror=Mirror(self.mirror) if self.mirror else None)
 
 
 class Scenario(ABC):

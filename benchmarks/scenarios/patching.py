@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
-from benchmarks.artifacts import ArtifactCache
 from benchmarks.boards import PATCHING, Board
 from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.datasets import check_dataset
@@ -180,7 +179,7 @@ class _Run:
             flips=self.strong.flips,
             seed=derive_seed(cell.seed, "weak model"),
             threads=cell.threads,
-            cache=ArtifactCache(self.workspace.cache),
+            cache=self.workspace.artifacts,
             device=self.workspace.device,
             progress=self.workspace.progress,
         )

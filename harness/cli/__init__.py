@@ -9,6 +9,7 @@ import click
 _VERBS = (
     "run", "plan", "leaderboard", "show", "ls",
     "train", "split", "module", "compose", "patch", "evaluate",
+    "doctor", "submit", "status", "fetch",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,11 +11,18 @@ from harness.cli.errors import told_plainly
 from harness.cli.options import default_results, json_option, open_store, read_cells, split_kinds, suite_options
 
 if TYPE_CHECKING:
+    from harness.clusters.bill import Bill
     from harness.plan import Plan
 
 
 @click.command()
 @suite_options
+@click.option(
+    "--cluster",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A cluster's file, as 'ray up' takes it: add GPU hours and money.",
+)
 @json_option
 @told_plainly
 def command(
@@ -24,20 +32,28 @@ def command(
     seeds: int | None,
     retry: str | None,
     results: str | None,
+    cluster: Path | None,
     as_json: bool,
 ) -> None:
     """Show which cells of a suite are done, failed or to do, and how long they may take."""  # fmt: skip
     from harness.cli.output import show, show_json
+    from harness.clusters.bill import bill_of
+    from harness.clusters.cluster_file import read_cluster_file
     from harness.plan import make_plan
     from harness.report import damaged_view, plan_view
+
+    described = read_cluster_file(cluster) if cluster else None
 
     loaded, cells = read_cells(suite, changes, only, seeds)
     contents = open_store(results or default_results(loaded)).read()
     plan = make_plan(cells, contents.latest(), retry=split_kinds(retry))
+    bill = bill_of(plan, described, gpu_share=loaded.gpu_share) if described else None
     if as_json:
-        show_json(plan_object(plan, loaded.name))
+        show_json({**plan_object(plan, loaded.name), **({"bill": bill_object(bill)} if bill else {})})
         return
     show(plan_view(plan))
+    if bill:
+        show(_bill_line(bill))
     if contents.damaged:
         show(damaged_view(contents.damaged))
 
@@ -67,3 +83,24 @@ def plan_object(plan: Plan, suite: str) -> dict[str, Any]:
             for planned in plan.cells
         ],
     }
+
+
+def bill_object(bill: Bill) -> dict[str, Any]:
+    """Returns what a plan costs as plain values."""
+    return {**vars(bill), "worker": bill.worker.name}
+
+
+def _bill_line(bill: Bill) -> str:
+    from harness.report import duration_text
+
+    if not bill.cells:
+        reason = "no earlier row tells how long they take" if bill.without_history else "there is nothing to do"
+        return f"On the cluster: no estimate, for {reason}."
+    parts = [f"{bill.gpu_hours:.2f} GPU hours"] if bill.gpu_hours else []
+    parts.append(f"{bill.worker_hours:.2f} hours of {bill.worker.name}")
+    parts.append(f"{duration_text(bill.hours * 3600)} with all {bill.worker.most}")
+    price = "the file names no price" if bill.money is None else f"{bill.money:.2f} {bill.currency}"
+    left = f" {bill.without_history} cells without history are not in it." if bill.without_history else ""
+    return (
+        f"On the cluster, if its machines are as fast as those of the earlier rows: {', '.join(parts)}; {price}.{left}"
+    )

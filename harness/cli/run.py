@@ -38,8 +38,15 @@ if TYPE_CHECKING:
     help="Ray workers, or one cell after the other in this process.",
 )
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
+@click.option(
+    "--shared-cache",
+    metavar="URI",
+    help="Where machines share trained weights and checkpoints. [default: in the results, if they are a URI and Ray's "
+    "address is given]",
+)
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
+@click.option("--force", is_flag=True, help="Run on a cluster whose machines differ in versions, too.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
 @json_option
 @told_plainly
@@ -54,8 +61,10 @@ def command(
     download: bool,
     backend: str,
     address: str | None,
+    shared_cache: str | None,
     workers: int | None,
     timeout: str | None,
+    force: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -69,14 +78,17 @@ def command(
     from harness.cli.output import progress_console, show, show_json
     from harness.expand import plugins_of
     from harness.folders import cache_folder
+    from harness.memory import memory_needs
     from harness.plan import make_plan
     from harness.report import plan_view
     from harness.run import run_plan
+    from harness.storage import beneath
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
     location = results or default_results(loaded)
     store = open_store(location)
-    plan = make_plan(cells, store.read().latest(), retry=split_kinds(retry))
+    contents = store.read()
+    plan = make_plan(cells, contents.latest(), retry=split_kinds(retry))
     if dry_run:
         show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
         return
@@ -86,8 +98,10 @@ def command(
         data_root=data_root.absolute() if data_root else None,
         download=download,
         plugins=plugins_of(loaded),
+        mirror=shared_cache or (beneath(location, "cache") if "://" in location and address else None),
     )
-    chosen = _backend(backend, surroundings, loaded, address, workers)
+    memory = memory_needs(plan, contents.table)
+    chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
     with make_display(progress_console(), len(plan.queue())) as display:
         report = run_plan(plan, store, chosen, listener=display)
     if as_json:
@@ -97,7 +111,16 @@ def command(
     sys.exit(_exit_code(report))
 
 
-def _backend(name: str, surroundings: Surroundings, suite: Suite, address: str | None, workers: int | None) -> Backend:
+def _backend(
+    name: str,
+    surroundings: Surroundings,
+    suite: Suite,
+    address: str | None,
+    workers: int | None,
+    *,
+    mixed: bool,
+    memory: dict[str, int],
+) -> Backend:
     from harness.dispatch import Limits
     from splitters.errors import ConfigurationError
 
@@ -110,7 +133,15 @@ def _backend(name: str, surroundings: Surroundings, suite: Suite, address: str |
         return InlineBackend(surroundings, limits)
     from harness.dispatch.ray_backend import RayBackend
 
-    return RayBackend(surroundings, limits, address=address, gpu_share=suite.gpu_share, workers=workers)
+    return RayBackend(
+        surroundings,
+        limits,
+        address=address,
+        gpu_share=suite.gpu_share,
+        workers=workers,
+        mixed=mixed,
+        memory=memory,
+    )
 
 
 def _show_report(report: RunReport, location: str) -> None:
@@ -133,8 +164,15 @@ def _closing(report: RunReport, location: str) -> str:
         head = f"{len(report.rows)} cells run, {len(report.plan.with_status(Status.DONE))} were done before."
     else:
         head = f"Nothing to do: all {len(report.plan.cells)} cells have rows."
+    unsent = report.contents.unsent
+    waiting = (
+        f"\n{unsent.n_rows} of the rows wait in {unsent.folder}, for {location} did not take them"
+        f"{f' ({unsent.reason})' if unsent.reason else ''}; the next command that reads {location} delivers them."
+        if unsent
+        else ""
+    )
     again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
-    return f"{head}{again}\nRows: {location}/rows"
+    return f"{head}{again}\nRows: {location}/rows{waiting}"
 
 
 def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
@@ -153,10 +191,11 @@ def _report_object(report: RunReport, suite: str, location: str) -> dict[str, An
             for row in board.failures
         ],
         "damaged": [vars(file) for file in report.contents.damaged],
+        "unsent": vars(report.contents.unsent) if report.contents.unsent else None,
     }
 
 
 def _exit_code(report: RunReport) -> int:
     if report.interrupted:
         return EXIT_INTERRUPTED
-    return 0 if report.all_well else EXIT_FAILED
+    return 0 if report.all_well and report.contents.unsent is None else EXIT_FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -18,19 +18,32 @@ from splitters.errors import ConfigurationError
 _OBJECT_STORE_BYTES = 128 << 20
 """Rows are small, and Ray would take a third of the memory."""
 
+_MOST_STARTABLE = 1000
+
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine of the cluster has."""
+    """What one machine of the cluster has.
+
+    Args:
+        cpus: CPUs.
+        gpus: GPUs.
+        memory: Bytes of memory that Ray deals out.
+    """
 
     cpus: float
     gpus: float
+    memory: float = float("inf")
 
-    def room(self, cpus: float, gpus: float) -> int:
+    def room(self, cpus: float, gpus: float, memory: float = 0.0) -> int:
         """Returns how many workers of this size fit."""
-        by_cpu = int(self.cpus // cpus)
-        # A share such as 0.1 has no exact binary form.
-        return min(by_cpu, int(self.gpus / gpus + 1e-9)) if gpus else by_cpu
+        room = int(self.cpus // cpus)
+        if gpus:
+            # A share such as 0.1 has no exact binary form.
+            room = min(room, int(self.gpus / gpus + 1e-9))
+        if memory and self.memory < float("inf"):
+            room = min(room, int(self.memory // memory))
+        return room
 
 
 @contextmanager
@@ -96,9 +109,59 @@ def _connect(address: str) -> None:
 
 
 def nodes() -> list[Node]:
-    """Returns the machines that are up."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return [Node(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0)) for found in resources]
+    """Returns the machines that are up, and those that the cluster's autoscaler would start for work that waits."""
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    up = [_node(found["Resources"]) for found in alive]
+    return [*up, *_startable([set(map(str, found.get("Labels", {}).values())) for found in alive])]
+
+
+def _node(resources: Mapping[str, float]) -> Node:
+    memory = resources.get("memory", float("inf"))
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0), memory=memory)
+
+
+def _startable(labels: Sequence[Collection[str]]) -> list[Node]:
+    """Returns machines that are not up and might be.
+
+    Args:
+        labels: The labels of each machine that is up, among them its kind.
+    """
+    startable: list[Node] = []
+    for kind in autoscaled_kinds():
+        n_up = sum(kind.name in values for values in labels)
+        startable += [_node(kind.resources)] * max(0, min(kind.most, _MOST_STARTABLE) - n_up)
+    return startable
+
+
+@dataclass(frozen=True)
+class AutoscaledKind:
+    """A kind of machine that the autoscaler may start.
+
+    Args:
+        name: Its name in the cluster's file.
+        most: How many there may be.
+        resources: What each has.
+    """
+
+    name: str
+    most: int
+    resources: Mapping[str, float]
+
+
+def autoscaled_kinds() -> list[AutoscaledKind]:
+    """Returns what the cluster's autoscaler has told Ray that it may start; nothing without an autoscaler."""
+    # Ray has no public way to ask for this; its own max-resources question reads the same place.
+    from ray._private.state import state
+
+    try:
+        config = state.get_cluster_config()
+    except (AttributeError, ray.exceptions.RaySystemError):
+        return []
+    groups = config.node_group_configs if config is not None else ()
+    return [
+        AutoscaledKind(group.name, _MOST_STARTABLE if group.max_count < 0 else group.max_count, dict(group.resources))
+        for group in groups
+    ]
 
 
 def gpu_share_of(cell: Cell, gpu_share: float, machines: Sequence[Node]) -> float:
@@ -108,7 +171,7 @@ def gpu_share_of(cell: Cell, gpu_share: float, machines: Sequence[Node]) -> floa
 
 
 def check_fits(cells: Sequence[SuiteCell], gpu_share: float) -> None:
-    """Checks that some machine has room for every cell.
+    """Checks that some machine, one that is up or may be started, has room for every cell.
 
     Raises:
         ConfigurationError: If a cell would wait for ever.

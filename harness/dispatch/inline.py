@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
@@ -11,7 +12,7 @@ import torch
 from benchmarks.cells import Cell
 from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
-from harness.dispatch.base import Limits, Listener
+from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
 from harness.dispatch.stop import StopSignal
 from harness.suite_cell import SuiteCell
 from splitters.base import Progress, ProgressCallback
@@ -41,6 +42,11 @@ class InlineBackend:
     ) -> None:
         """Does nothing."""
 
+    @property
+    def suite(self) -> str:
+        """The name of the suite that rows carry."""
+        return self._surroundings.suite
+
     def check(self, cells: Sequence[SuiteCell]) -> None:
         """Checks that there is a GPU if one is asked for; see ``Backend.check``."""
         for item in cells:
@@ -51,12 +57,15 @@ class InlineBackend:
                 )
 
     def run(
-        self, queue: Sequence[SuiteCell], *, stop: StopSignal, listener: Listener
+        self,
+        queue: Sequence[SuiteCell],
+        *,
+        stop: StopSignal,
+        listener: Listener,
+        claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells one after the other; see ``Backend.run``."""
-        for item in queue:
-            if stop.requested:
-                return
+        for item in _claimed(queue, claims or NoOtherDrivers(), stop):
             listener.started(item)
             device = _device(item.cell)
             yield (
@@ -82,6 +91,23 @@ class InlineBackend:
             listener.progressed(item, progress)
 
         return report
+
+
+def _claimed(queue: Sequence[SuiteCell], claims: Claims, stop: StopSignal) -> Iterator[SuiteCell]:
+    """Yields each cell once it is ours, until none is left or the run shall end."""
+    waiting = deque(queue)
+    refused = 0
+    while waiting and not stop.requested:
+        item = waiting.popleft()
+        (claim,) = claims.take([item])
+        if claim is Claim.OURS:
+            refused = 0
+            yield item
+        elif claim is Claim.THEIRS:
+            waiting.append(item)
+            refused += 1
+            if refused >= len(waiting):
+                stop.wait(CLAIM_SECONDS)
 
 
 def _device(cell: Cell) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -16,19 +15,24 @@ from ray import exceptions
 
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, Surroundings, make_row
-from harness.dispatch.base import Limits, Listener
+from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
 from harness.dispatch.cluster import check_fits, connection, gpu_share_of, nodes
+from harness.dispatch.inspection import require_alike
+from harness.dispatch.preparations import Preparations
 from harness.dispatch.stop import StopSignal
-from harness.dispatch.worker import CONTROL, CellWorker
+from harness.dispatch.worker import CONTROL, Answer, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 
 _WAIT_SECONDS = 0.2
 _POLL_SECONDS = 0.5
+_BAD_NEWS_SECONDS = 2.0
+_MEMORY_AFTER_TROUBLE = float(4 << 30)
+"""A cell that was ended for want of memory asks for so much at least, and so has fewer neighbours the next time."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     """A cell that waits.
 
@@ -36,14 +40,16 @@ class _Job:
         item: The cell.
         attempts: How many attempts it has had.
         not_before: When it may begin (``time.monotonic``).
+        memory: Bytes of memory that it asks for; 0 asks for none.
     """
 
     item: SuiteCell
     attempts: int = 0
     not_before: float = 0.0
+    memory: float = 0.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     """A cell that has a worker.
 
@@ -56,6 +62,7 @@ class _Running:
         polled_at: When that was asked for.
         started_at: When the worker answered first; None while Ray still looks for room.
         asked: How it was asked to end, and when.
+        node_id: Ray's name of its worker's machine, once it has answered.
     """
 
     job: _Job
@@ -67,6 +74,7 @@ class _Running:
     clock: float | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     asked: tuple[State, str, float] | None = None
+    node_id: str | None = None
 
     def ask(self, state: State, reason: str) -> None:
         """Asks the cell to end, once."""
@@ -84,6 +92,8 @@ class RayBackend:
         address: A cluster's address; None starts Ray on this machine.
         gpu_share: The share of a GPU that each cell owns.
         workers: How many cells run at once at most; None fills the cluster.
+        mixed: Whether machines may differ in what ``harness.doctor`` compares.
+        memory: Bytes of memory that cells ask for, by cell id; those that are not in it ask for none.
     """
 
     def __init__(
@@ -94,12 +104,17 @@ class RayBackend:
         address: str | None = None,
         gpu_share: float = 1.0,
         workers: int | None = None,
+        mixed: bool = False,
+        memory: Mapping[str, int] | None = None,
     ) -> None:
         self._surroundings = surroundings
         self._limits = limits
         self._address = address
         self._gpu_share = gpu_share
         self._workers = workers
+        self._mixed = mixed
+        self._memory = memory or {}
+        self._preparations = Preparations()
         self._stack = ExitStack()
 
     def __enter__(self) -> RayBackend:
@@ -113,62 +128,106 @@ class RayBackend:
         """Ends the connection that was made here."""
         self._stack.close()
 
+    @property
+    def suite(self) -> str:
+        """The name of the suite that rows carry."""
+        return self._surroundings.suite
+
     def check(self, cells: Sequence[SuiteCell]) -> None:
-        """Checks that the cluster has room for each cell; see ``Backend.check``."""
+        """Checks that the cluster has room for each cell, and machines that are alike; see ``Backend.check``."""
         check_fits(cells, self._gpu_share)
+        if not self._mixed:
+            require_alike(self._surroundings.cache)
 
     def run(
-        self, queue: Sequence[SuiteCell], *, stop: StopSignal, listener: Listener
+        self,
+        queue: Sequence[SuiteCell],
+        *,
+        stop: StopSignal,
+        listener: Listener,
+        claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells as far as there is room; see ``Backend.run``."""
-        waiting = deque(_Job(item) for item in queue)
+        waiting = [_Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
         running: list[_Running] = []
         try:
             while waiting or running:
                 if stop.requested:
                     waiting.clear()
                     _interrupt(running)
-                self._start(waiting, running)
+                self._start(waiting, running, claims or NoOtherDrivers())
                 _await_news(running)
                 self._follow(running, listener)
                 for ended, row in self._ended(running):
                     running.remove(ended)
                     ray.kill(ended.worker)
+                    self._preparations.ends(ended.job.item)
                     if self._deserves_retry(row, ended.job) and not stop.requested:
-                        waiting.append(self._again(ended.job))
+                        waiting.append(self._again(ended.job, row))
                     yield ended.job.item, row
         finally:
             for left in running:
                 ray.kill(left.worker)
 
-    def _start(self, waiting: deque[_Job], running: list[_Running]) -> None:
-        """Gives workers to cells whose time has come, as far as the cluster has room."""
-        if not waiting:
+    def _start(self, waiting: list[_Job], running: list[_Running], claims: Claims) -> None:
+        """Gives workers to cells whose time has come, the first ones first, as far as the cluster has room."""
+        ready = self._ready(waiting, len(running))
+        if not ready:
             return
-        machines = nodes()
-        for _ in range(len(waiting)):
-            job = waiting.popleft()
+        for (job, share), claim in zip(ready, claims.take([job.item for job, _ in ready]), strict=True):
+            if claim is Claim.THEIRS:
+                job.not_before = time.monotonic() + CLAIM_SECONDS
+                continue
+            waiting.remove(job)
+            if claim is Claim.OURS:
+                running.append(self._launch(job, share))
+
+    def _ready(self, waiting: list[_Job], n_running: int) -> list[tuple[_Job, float]]:
+        """Returns the cells that may begin, each with its share of a GPU."""
+        if not waiting:
+            return []
+        machines, now = nodes(), time.monotonic()
+        # Without a mirror, machines that share no folder train a base model each; waiting would not spare them that.
+        one_each = len(machines) == 1 or self._surroundings.mirror is not None
+        ready: list[tuple[_Job, float]] = []
+        begun: set[str] = set()
+        for job in waiting:
             cell = job.item.cell
             share = gpu_share_of(cell, self._gpu_share, machines)
-            room = sum(node.room(cell.threads, share) for node in machines)
-            if len(running) >= min(room, self._workers or room):
-                waiting.appendleft(job)
-                return
-            if job.not_before > time.monotonic():
-                waiting.append(job)
+            job.memory = min(job.memory, max(node.memory for node in machines))
+            room = sum(node.room(cell.threads, share, job.memory) for node in machines)
+            if n_running + len(ready) >= min(room, self._workers or room):
+                break
+            if job.not_before > now:
                 continue
-            running.append(self._launch(job, share))
+            if one_each and not self._may_begin(job.item, begun):
+                continue
+            ready.append((job, share))
+        return ready
+
+    def _may_begin(self, item: SuiteCell, begun: set[str]) -> bool:
+        """Returns whether nobody trains the cell's base model; of several such cells at once, the first may."""
+        if not self._preparations.may_begin(item):
+            return False
+        if self._preparations.is_there(item):
+            return True
+        key = self._preparations.key(item)
+        is_first = key not in begun
+        begun.add(key)
+        return is_first
 
     def _launch(self, job: _Job, gpu_share: float) -> _Running:
         options: dict[str, Any] = {
             "num_cpus": job.item.cell.threads,
             "num_gpus": gpu_share,
+            "memory": int(job.memory) or None,
             "max_restarts": 0,
             "max_task_retries": 0,
             "concurrency_groups": {CONTROL: 1},
         }
         worker: Any = ray.remote(**options)(CellWorker).remote(gpu_share)
         job.attempts += 1
+        self._preparations.begins(job.item)
         result = worker.run.remote(job.item, self._surroundings)
         return _Running(job, worker, result, gpu_share, worker.poll.remote(), time.monotonic())
 
@@ -184,21 +243,22 @@ class RayBackend:
             if timeout is not None and cell.clock is not None and time.monotonic() - cell.clock > timeout:
                 cell.ask(State.TIMEOUT, f"it took longer than {timeout:g} s")
 
-    @staticmethod
-    def _hear(cell: _Running, listener: Listener) -> None:
+    def _hear(self, cell: _Running, listener: Listener) -> None:
         now = time.monotonic()
         if cell.clock is not None and now - cell.polled_at < _POLL_SECONDS:
             return
         try:
-            progress = ray.get(cell.poll)
+            answer: Answer = ray.get(cell.poll)
         except exceptions.RayError:
             # The worker is dead; the reference to its row says how.
             return
         if cell.clock is None:
             cell.clock, cell.started_at = now, datetime.now(timezone.utc)
+            cell.node_id = answer.node_id
             listener.started(cell.job.item)
-        if progress is not None:
-            listener.progressed(cell.job.item, progress)
+        if answer.progress is not None:
+            self._preparations.reports(cell.job.item, answer.progress)
+            listener.progressed(cell.job.item, answer.progress)
         cell.poll, cell.polled_at = cell.worker.poll.remote(), now
 
     def _ended(self, running: list[_Running]) -> Iterator[tuple[_Running, Row]]:
@@ -217,7 +277,7 @@ class RayBackend:
         try:
             row: Row = ray.get(cell.result)
         except exceptions.RayError as error:
-            return self._driver_row(cell, _outcome_of(error))
+            return self._driver_row(cell, _outcome_of(error, cell.node_id))
         return row
 
     def _driver_row(self, cell: _Running, outcome: Outcome) -> Row:
@@ -235,8 +295,10 @@ class RayBackend:
     def _deserves_retry(self, row: Row, job: _Job) -> bool:
         return row.failure_kind in INFRASTRUCTURE_FAULTS and job.attempts <= self._limits.retries
 
-    def _again(self, job: _Job) -> _Job:
+    def _again(self, job: _Job, row: Row) -> _Job:
         job.not_before = time.monotonic() + self._limits.backoff * 2 ** (job.attempts - 1)
+        if row.failure_kind == NODE_OUT_OF_MEMORY:
+            job.memory = max(2 * job.memory, _MEMORY_AFTER_TROUBLE)
         return job
 
 
@@ -257,16 +319,28 @@ def _await_news(running: list[_Running]) -> None:
         time.sleep(_WAIT_SECONDS)
 
 
-def _outcome_of(error: exceptions.RayError) -> Outcome:
+def _outcome_of(error: exceptions.RayError, node_id: str | None) -> Outcome:
     """Tells the machine's faults from errors that would come again."""
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if isinstance(error, exceptions.OutOfMemoryError):
         return Outcome(State.OUT_OF_MEMORY, reason=reason, kind=NODE_OUT_OF_MEMORY, traceback=str(error))
     if isinstance(error, exceptions.RayTaskError):
         return Outcome(State.FAILED, reason=_cause(error), kind=type(error.cause).__name__, traceback=str(error))
-    node_died = isinstance(error, exceptions.NodeDiedError) or "node died" in str(error)
-    kind = NODE_DIED if node_died else WORKER_DIED
-    return Outcome(State.FAILED, reason=reason, kind=kind, traceback=str(error))
+    if isinstance(error, exceptions.NodeDiedError) or "node died" in str(error) or _is_gone(node_id):
+        return Outcome(State.FAILED, reason=reason, kind=NODE_DIED, traceback=str(error))
+    return Outcome(State.FAILED, reason=reason, kind=WORKER_DIED, traceback=str(error))
+
+
+def _is_gone(node_id: str | None) -> bool:
+    """Returns whether a machine is down. Its workers are missed before it is, so this waits a moment for bad news."""
+    deadline = time.monotonic() + _BAD_NEWS_SECONDS
+    while node_id is not None and len(known := ray.nodes()) > 1:  # type: ignore[no-untyped-call]
+        if not any(node["NodeID"] == node_id and node["Alive"] for node in known):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_WAIT_SECONDS)
+    return False
 
 
 def _cause(error: exceptions.RayTaskError) -> str:

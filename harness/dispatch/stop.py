@@ -24,6 +24,10 @@ class StopSignal:
         """Whether somebody asked for the end."""
         return self._requested.is_set()
 
+    def wait(self, seconds: float) -> None:
+        """Waits so long, or until somebody asks for the end."""
+        self._requested.wait(seconds)
+
     def request(self) -> None:
         """Asks for the end."""
         self._requested.set()

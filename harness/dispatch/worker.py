@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import ray
 
@@ -15,6 +16,21 @@ from splitters.base import Progress
 
 CONTROL = "control"
 """The concurrency group of the methods that answer while a cell runs."""
+
+_HEARING_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker answers.
+
+    Args:
+        node_id: Ray's name of the machine that it is on.
+        progress: The last report of its cell, if there is one.
+    """
+
+    node_id: str
+    progress: Progress | None
 
 
 class CellWorker:
@@ -29,6 +45,7 @@ class CellWorker:
             # Ray leaves GPUs visible to workers that did not ask for one.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._gpu_share = gpu_share
+        self._heard = threading.Event()
         self._latest: Progress | None = None
         self._milestones: deque[Progress] = deque()
         self._stop: tuple[State, str] | None = None
@@ -37,21 +54,25 @@ class CellWorker:
         """Runs the cell and returns its row."""
         import torch
 
+        # The driver's clock starts with the first answer; code that never lets go of the interpreter would prevent one.
+        self._heard.wait(_HEARING_SECONDS)
         device = "cuda:0" if item.cell.device == "cuda" or (self._gpu_share and torch.cuda.is_available()) else "cpu"
         return run_attempt(item, surroundings, device=device, gpu_share=self._gpu_share, progress=self._report)
 
     @ray.method(concurrency_group=CONTROL)
-    def poll(self) -> Progress | None:
-        """Returns the next milestone that was not told yet, else the last report.
-
-        That it answers at all says that the worker has started.
-        """
-        return self._milestones.popleft() if self._milestones else self._latest
+    def poll(self) -> Answer:
+        """Returns how far the cell is; that it answers at all says that the worker has started."""
+        self._heard.set()
+        return Answer(ray.get_runtime_context().get_node_id(), self._next_report())
 
     @ray.method(concurrency_group=CONTROL)
     def stop(self, state: State, reason: str) -> None:
         """Asks the cell to end; it does so when it next reports progress."""
         self._stop = (state, reason)
+
+    def _next_report(self) -> Progress | None:
+        """Returns the next milestone that was not told yet, else the last report."""
+        return self._milestones.popleft() if self._milestones else self._latest
 
     def _report(self, progress: Progress) -> None:
         report = replace(progress, metrics=dict(progress.metrics))

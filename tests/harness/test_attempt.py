@@ -41,6 +41,8 @@ def test_a_good_cell_becomes_a_whole_row(surroundings: Surroundings) -> None:
         ("exit", State.FAILED, "SystemExit", "3"),
         ("nan", State.FAILED, "not_finite", "not finite: accuracy_loss is nan"),
         ("memory", State.OUT_OF_MEMORY, "MemoryError", "no memory left"),
+        ("disk_full", State.FAILED, "node_disk", "[Errno 28] No space left on device"),
+        ("no_file", State.FAILED, "FileNotFoundError", "[Errno 2] No such file or directory: '/no/such/file'"),
         ("skip", State.SKIPPED, None, "nothing to split here"),
     ],
 )

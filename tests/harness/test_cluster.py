@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from conftest import toy_cell
+from conftest import toy_cell, toy_item
 
-from harness.dispatch.cluster import Node, gpu_share_of
+from harness.dispatch import cluster
+from harness.dispatch.cluster import AutoscaledKind, Node, autoscaled_kinds, check_fits, gpu_share_of, nodes
+from splitters.errors import ConfigurationError
+
+HEAD = {"Alive": True, "Resources": {"memory": 4e9}, "Labels": {"ray.io/node-group": "head"}}
+WORKER = {"Alive": True, "Resources": {"CPU": 4, "GPU": 1}, "Labels": {"ray.io/node-group": "gpu_worker"}}
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,35 @@ def test_a_machine_has_room_for_as_many_workers_as_cpus_and_gpus_allow(
 )
 def test_a_cell_gets_a_gpu_if_it_can_use_one(device: str, gpus: int, share: float) -> None:
     assert gpu_share_of(toy_cell(device=device), 0.5, [Node(8, gpus)]) == share
+
+
+def test_memory_limits_the_room_where_ray_deals_it_out() -> None:
+    assert Node(8, 0, 4e9).room(1, 0, 1e9) == 4
+    assert Node(8, 0, 4e9).room(1, 0) == 8
+    assert Node(8, 0).room(1, 0, 1e12) == 8
+
+
+def test_machines_that_the_autoscaler_may_start_count_as_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = AutoscaledKind("gpu_worker", 3, {"CPU": 4, "GPU": 1})
+    monkeypatch.setattr(cluster, "autoscaled_kinds", lambda: [kind])
+    monkeypatch.setattr(cluster.ray, "nodes", lambda: [HEAD, WORKER, {**WORKER, "Alive": False}])
+    assert [node.gpus for node in nodes()] == [0, 1, 1, 1]
+    check_fits([toy_item(device="cuda", threads=4)], 1.0)
+    assert gpu_share_of(toy_cell(), 1.0, nodes()) == 1.0
+    with pytest.raises(ConfigurationError, match="asks for 8 CPU threads"):
+        check_fits([toy_item(device="cuda", threads=8)], 1.0)
+
+
+def test_the_autoscalers_kinds_are_read_as_ray_stores_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private.state import state
+    from ray.core.generated import autoscaler_pb2
+
+    config = autoscaler_pb2.ClusterConfig()
+    config.node_group_configs.add(name="gpu_worker", max_count=8, resources={"CPU": 4, "GPU": 1})
+    config.node_group_configs.add(name="endless", max_count=-1, resources={"CPU": 1})
+    monkeypatch.setattr(state, "get_cluster_config", lambda: config)
+    first, endless = autoscaled_kinds()
+    assert first == AutoscaledKind("gpu_worker", 8, {"CPU": 4, "GPU": 1})
+    assert endless.most == 1000
+    monkeypatch.setattr(state, "get_cluster_config", lambda: None)
+    assert autoscaled_kinds() == []

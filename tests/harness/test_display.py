@@ -75,7 +75,7 @@ def test_a_worker_hands_on_every_milestone_though_it_is_asked_seldom() -> None:
     for step in (1, 1, 2, 3):
         worker._report(Progress("search", step, 3, milestone=True))
     worker._report(Progress("evaluate", 7))
-    told = [worker.poll() for _ in range(5)]
+    told = [worker._next_report() for _ in range(5)]
     assert [report and (report.stage, report.step) for report in told] == [
         ("search", 1), ("search", 2), ("search", 3), ("evaluate", 7), ("evaluate", 7),
     ]  # fmt: skip

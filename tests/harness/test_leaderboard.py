@@ -181,3 +181,14 @@ def test_a_failed_patching_cell_is_listed_without_a_rank() -> None:
     failed = patching_row([]).model_copy(update={"state": State.FAILED})
     (section,) = make_leaderboard([failed]).sections
     assert [(entry.rank, entry.n_failed, dict(entry.estimates)) for entry in section.entries] == [(None, 1, {})]
+
+
+def test_times_of_cells_that_shared_a_gpu_are_not_in_the_table_and_their_accuracies_are() -> None:
+    alone, shared = rows_of("toy", [0.01, 0.02]), rows_of("other", [0.03, 0.03])
+    shared = [row.model_copy(update={"gpu_share": 0.5, "split_seconds": 99.0}) for row in shared]
+    mixed = [*alone[:1], alone[1].model_copy(update={"gpu_share": 0.5, "split_seconds": 99.0})]
+    entries = {entry.label: entry for entry in make_leaderboard([*mixed, *shared]).sections[0].entries}
+    assert entries["other"].mean("split_seconds") is None
+    assert entries["other"].mean("accuracy_loss") == pytest.approx(0.03)
+    assert entries["toy"].mean("split_seconds") == pytest.approx(1.0)
+    assert entries["toy"].mean("accuracy_loss") == pytest.approx(0.015)

@@ -146,7 +146,7 @@ def _timeless(row: Row) -> dict[str, object]:
 def test_a_killed_driver_loses_no_finished_row_and_the_next_run_completes(
     ray_cluster: None, write_suite: WriteSuite, call: Call, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    slow = {"name": "other", "settings": {"behaviour": "slow_once", "folder": str(tmp_path)}}
+    slow = {"name": "other", "settings": {"behaviour": "polite_once", "folder": str(tmp_path)}}
     suite, results = write_suite(splitters=["toy", slow], device="cpu"), tmp_path / "results"
     options = ["run", suite, "--results", results, "--workers", "1"]
     address = ray.get_runtime_context().gcs_address

@@ -17,6 +17,7 @@ from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
 from harness.row_files import DamagedFileError, decode_row, encode_row
+from harness.storage import beneath
 from harness.store import ResultStore, StoreContents
 from splitters.errors import ConfigurationError
 
@@ -187,7 +188,7 @@ def test_in_a_store_that_cannot_be_changed_damage_is_reported_only(
 
         move = create_dir
 
-    monkeypatch.setattr(store, "_fs", ReadOnly(fs.LocalFileSystem()))
+    monkeypatch.setattr(store.storage, "fs", ReadOnly(fs.LocalFileSystem()))
     (damaged,) = store.read().damaged
     assert not damaged.quarantined
     assert damaged.path == str(path)
@@ -345,3 +346,16 @@ def test_a_spoilt_cache_is_no_trouble(tmp_path: Path) -> None:
     (file,) = (tmp_path / "cache" / "rows").iterdir()
     file.write_bytes(b"torn")
     assert len(rows_of(store)) == 25
+
+
+@pytest.mark.parametrize(
+    ("location", "inner"),
+    [
+        ("results/quick", "results/quick/cache"),
+        ("s3://bucket/quick/", "s3://bucket/quick/cache"),
+        ("s3://bucket/quick?scheme=http", "s3://bucket/quick/cache?scheme=http"),
+        ("a?b", "a?b/cache"),
+    ],
+)
+def test_a_place_in_a_place(location: str, inner: str) -> None:
+    assert beneath(location, "cache") == inner

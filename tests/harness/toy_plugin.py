@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import signal
 import sys
@@ -9,10 +11,12 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from benchmarks.artifacts import ArtifactCache
 from benchmarks.cells import Cell
+from benchmarks.mirror import Mirror
 from benchmarks.records import Metrics, StageRecord
 from benchmarks.scenarios.base import SCENARIOS, CellSkippedError, Scenario, Workspace
-from splitters.base import SPLITTERS, Progress, Splitter, SplitterReference
+from splitters.base import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.errors import ConfigurationError, SplitFailedError
 from splitters.settings import Settings
 
@@ -57,6 +61,13 @@ class ToyScenario(Scenario):
         if cell.splitter.settings["behaviour"] == "refused":
             raise ConfigurationError("the toy refuses this cell.")
 
+    def _die_first(self, settings: ToySettings, workspace: Workspace) -> None:
+        # The first six attempts fail, whoever makes them.
+        with (Path(settings.folder) / "attempts").open("a+") as file:
+            file.write("x")
+            if file.tell() <= 6:
+                raise SplitFailedError("not yet")
+
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         settings = ToySettings.parse(cell.splitter.settings, where="toy")
         behaviour = getattr(self, f"_{settings.behaviour}", None)
@@ -100,9 +111,64 @@ class ToyScenario(Scenario):
             workspace.progress(Progress("split", step, 600))
             time.sleep(0.1)
 
-    def _slow_once(self, settings: ToySettings, workspace: Workspace) -> None:
+    def _nap(self, settings: ToySettings, workspace: Workspace) -> None:
+        time.sleep(0.3)
+
+    def _block_once(self, settings: ToySettings, workspace: Workspace) -> None:
+        mark = Path(settings.folder) / "blocked"
+        if not mark.exists():
+            _write(mark, str(os.getpid()))
+            time.sleep(120)
+
+    def _block_third(self, settings: ToySettings, workspace: Workspace) -> None:
+        with (Path(settings.folder) / "count").open("a") as file:
+            file.write("x")
+            if file.tell() == 3:
+                _write(Path(settings.folder) / "blocked", str(os.getpid()))
+                time.sleep(120)
+
+    def _polite_once(self, settings: ToySettings, workspace: Workspace) -> None:
         if not (Path(settings.folder) / "begun").exists():
             self._polite(settings, workspace)
+
+    def _disk_full(self, settings: ToySettings, workspace: Workspace) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _no_file(self, settings: ToySettings, workspace: Workspace) -> None:
+        Path("/no/such/file").read_text()
+
+    def _native(self, settings: ToySettings, workspace: Workspace) -> None:
+        # PyDLL keeps the interpreter's lock: no other thread of the process gets a turn.
+        ctypes.PyDLL(None).sleep(120)
+
+    def _glutton_once(self, settings: ToySettings, workspace: Workspace) -> None:
+        mark, eaten = Path(settings.folder) / "eaten", []
+        while not mark.exists() or eaten:
+            mark.touch()
+            eaten.append(b"x" * (64 << 20))
+            time.sleep(0.05)
+
+    def _home(self, settings: ToySettings, workspace: Workspace) -> None:
+        """Goes in steps with a checkpoint in a cache that its machine does not share; blocks once, after five."""
+        from ray import get_runtime_context
+
+        node, folder = get_runtime_context().get_node_id(), Path(settings.folder)
+
+        def make(checkpoint: Checkpoint) -> CheckpointState:
+            state = checkpoint.load()
+            step = 0 if state is None else int(state.values["step"])
+            with (folder / "steps").open("a") as file:
+                file.write(f"{node} {step}\n")
+            while step < 10:
+                step += 1
+                checkpoint.save(CheckpointState({}, {"step": step}))
+                if step == 5 and not (folder / "node").exists():
+                    _write(folder / "node", node)
+                    time.sleep(120)
+            return CheckpointState({}, {"step": step})
+
+        mirror = Mirror(workspace.mirror) if workspace.mirror else None
+        ArtifactCache(workspace.cache / node, mirror=mirror).get_or_make("steps", {"folder": settings.folder}, make)
 
     def _deaf(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(120)
@@ -119,3 +185,10 @@ class ToyScenario(Scenario):
     def _gpu(self, settings: ToySettings, workspace: Workspace) -> None:
         # Long enough that another cell runs at the same time.
         time.sleep(1.0)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that appears with its content."""
+    half = path.with_name(f"half-{path.name}")
+    half.write_text(text)
+    half.rename(path)

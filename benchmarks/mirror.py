@@ -1,0 +1,82 @@
+"""A place that several machines reach, for what is dear to make: trained weights, splits, and how far they are."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import fs
+
+from splitters.errors import ConfigurationError
+
+_CHUNK_BYTES = 8 << 20
+
+
+class Mirror:
+    """A folder of files, on any file system of pyarrow, that machines share.
+
+    It only saves time. A file that cannot be fetched is made anew, and one that cannot be published is missed by others
+    alone; so a mirror that fails never fails a cell.
+
+    Args:
+        location: A local path or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
+        filesystem: The file system that ``location`` is a path of, where a URI cannot say it.
+
+    Raises:
+        ConfigurationError: If there is no such kind of place.
+    """
+
+    def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
+        self._fs, self._root = (filesystem, location) if filesystem else _open(location)
+
+    def fetch(self, name: str, target: Path) -> bool:
+        """Copies a file to ``target``, all or nothing, and returns whether it is there now."""
+        temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.fetched")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._fs.open_input_stream(f"{self._root}/{name}") as source, temporary.open("wb") as file:
+                while chunk := source.read(_CHUNK_BYTES):
+                    file.write(chunk)
+            temporary.replace(target)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            return False
+        return True
+
+    def publish(self, path: Path, name: str) -> bool:
+        """Copies a file to the mirror, and returns whether others can have it now."""
+        final = f"{self._root}/{name}"
+        # An object appears when it is whole; elsewhere, a name of its own and a rename see to that.
+        on_files = isinstance(self._fs, fs.LocalFileSystem)
+        written = f"{final}.{secrets.token_hex(4)}.tmp" if on_files else final
+        try:
+            self._fs.create_dir(final.rpartition("/")[0], recursive=True)
+            with path.open("rb") as file, self._fs.open_output_stream(written) as target:
+                while chunk := file.read(_CHUNK_BYTES):
+                    target.write(chunk)
+            if written != final:
+                self._fs.move(written, final)
+        except OSError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there and can be removed."""
+        try:
+            self._fs.delete_file(f"{self._root}/{name}")
+        except OSError:
+            # What is left over is a checkpoint of finished work, which nobody looks for again.
+            return
+
+
+def _open(location: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in location:
+        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    try:
+        filesystem, root = fs.FileSystem.from_uri(location)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{location}: no such place to share a cache in: {error}. Give a folder, or a URI such as s3://bucket/folder."
+        ) from None
+    return filesystem, root.rstrip("/")

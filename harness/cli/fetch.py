@@ -1,0 +1,51 @@
+"""``splitbench fetch``: copy results to this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import json_option, open_store
+
+
+@click.command()
+@click.argument("results", metavar="RESULTS")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where to. [default: results/NAME, NAME being the last part of RESULTS]",
+)
+@click.option(
+    "--cluster",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The cluster's file, where RESULTS is a folder on its head and no URI.",
+)
+@json_option
+@told_plainly
+def command(results: str, target: Path | None, cluster: Path | None, as_json: bool) -> None:
+    """Copy rows from a folder or URI of results to this machine; those that are here already are left alone."""
+    from harness.cli.output import show, show_json
+    from harness.clusters.cluster_file import read_cluster_file
+    from harness.clusters.remote import RemoteCluster
+    from harness.fetching import fetch_rows
+
+    folder = target or Path("results") / results.rstrip("/").rpartition("/")[2]
+    if cluster is not None:
+        before = len(list((folder / "rows").rglob("*.parquet")))
+        source = results if results.startswith(("/", "~")) else f"~/{results}"
+        RemoteCluster(read_cluster_file(cluster)).fetch(f"{source.rstrip('/')}/rows", folder / "rows")
+        n_new = len(list((folder / "rows").rglob("*.parquet"))) - before
+    else:
+        source_store = open_store(results)
+        source_store.require()
+        n_new = fetch_rows(source_store, open_store(str(folder)))
+    contents = open_store(str(folder)).read()
+    if as_json:
+        show_json({"results": str(folder), "new": n_new, "rows": contents.table.num_rows})
+    else:
+        show(f"{n_new} new rows, {contents.table.num_rows} in all.\nRows: {folder}/rows")

@@ -1,0 +1,81 @@
+"""``splitbench status``: how the runs on a results folder go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import json_option, open_store
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from harness.run_status import ResultsStatus, RunStatus
+
+_EARLIER_RUNS = 5
+
+
+@click.command()
+@click.argument("results", metavar="RESULTS")
+@json_option
+@told_plainly
+def command(results: str, as_json: bool) -> None:
+    """Show how the runs on a folder or URI of results go, from any machine that reaches it."""
+    from datetime import datetime, timezone
+
+    from harness.cli.output import show, show_json
+    from harness.run_status import results_status
+
+    store = open_store(results)
+    store.require()
+    now = datetime.now(timezone.utc)
+    status = results_status(store, now)
+    show_json(status_object(status)) if as_json else show(_view(status, now.timestamp()))
+
+
+def status_object(status: ResultsStatus) -> dict[str, Any]:
+    """Returns a status as plain values."""
+    return {
+        "cells": {state.value: count for state, count in status.cells.items()},
+        "rows": status.n_rows,
+        "newest": status.newest.isoformat() if status.newest else None,
+        "runs": [
+            {"state": run.state, "age": run.age, **run.record.model_dump(mode="json", exclude={"claims"})}
+            for run in status.runs
+        ],
+    }
+
+
+def _view(status: ResultsStatus, now: float) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    from harness.report import duration_text
+
+    counts = ", ".join(f"{count} {state.value}" for state, count in status.cells.items()) or "none yet"
+    parts: list[RenderableType] = [Text(f"{sum(status.cells.values())} cells with rows: {counts}.", style="bold")]
+    live = [run for run in status.runs if run.state == "running"]
+    for run in [*live, *(run for run in status.runs if run not in live)][: max(len(live), _EARLIER_RUNS)]:
+        parts.append(Text(_run_line(run)))
+        if run.state == "running":
+            for cell in run.record.running.values():
+                far = f" {cell.step}/{cell.total}" if cell.total else ""
+                took = duration_text(max(0.0, now - cell.since.timestamp()))
+                parts.append(Text(f"  {cell.title}  {cell.stage}{far}, {took}"))
+    if not status.runs:
+        parts.append(Text("No run has left a record here."))
+    return Group(*parts)
+
+
+def _run_line(run: RunStatus) -> str:
+    from harness.report import duration_text
+
+    record = run.record
+    failed = f", {record.failed} of them not ok" if record.failed else ""
+    heard = "" if run.state in ("done", "interrupted") else f", heard of {duration_text(run.age)} ago"
+    return (
+        f"{run.state}: {record.suite} on {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC, "
+        f"{record.finished} attempts over{failed}, {record.to_do} of {record.cells} cells were to do{heard}"
+    )

@@ -1,0 +1,143 @@
+"""``splitbench submit``: run a suite on a cluster that 'ray up' has started."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.errors import EXIT_FAILED, told_plainly
+from harness.cli.options import read_cells, suite_options
+
+if TYPE_CHECKING:
+    from harness.clusters.cluster_file import ClusterFile
+    from harness.clusters.shipment import Shipment
+
+
+@click.command()
+@suite_options
+@click.option(
+    "--cluster",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    default=Path("cluster.yaml"),
+    show_default=True,
+    help="The cluster's file, as 'ray up' takes it.",
+)
+@click.option(
+    "--verb",
+    type=click.Choice(["run", "sweep"]),
+    default="run",
+    show_default=True,
+    help="What SUITE is given to on the cluster.",
+)
+@click.option("--data-root", metavar="DIR", help="Folder of data sets on the cluster's machines.")
+@click.option("--download", is_flag=True, help="Fetch data that is not there, on the cluster.")
+@click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
+@click.option("--no-follow", is_flag=True, help="Do not show the job's log; it runs all the same.")
+@told_plainly
+def command(
+    suite: str,
+    changes: tuple[str, ...],
+    only: tuple[str, ...],
+    seeds: int | None,
+    retry: str | None,
+    results: str | None,
+    cluster: Path,
+    verb: str,
+    data_root: str | None,
+    download: bool,
+    timeout: str | None,
+    no_follow: bool,
+) -> None:
+    """Run a suite on a cluster that 'ray up FILE' has started.
+
+    Sends this checkout of Splitbench and the suite's file, starts the run as a job on the cluster, and shows its log.
+    The job goes on when this command ends or the connection breaks. Data are not sent.
+    """  # fmt: skip
+    from harness.clusters.cluster_file import read_cluster_file
+    from harness.clusters.remote import RemoteCluster
+    from harness.clusters.shipment import pack
+
+    described = read_cluster_file(cluster)
+    described.require_filled_in()
+    path, name, plugins = _read_suite(suite, changes, only, seeds, verb)
+    location = results or _results_in(described, name)
+    words = [verb, path.name if path else suite, "--address", "auto", "--results", _on_cluster(location)]
+    words += [part for change in changes for part in ("--set", change)]
+    words += [part for condition in only for part in ("--only", condition)]
+    given = {"--seeds": seeds, "--retry": retry, "--data-root": data_root, "--timeout": timeout}
+    words += [part for option, value in given.items() if value is not None for part in (option, str(value))]
+    words += ["--download"] if download else []
+    job_id = f"{_plain(name)}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    remote = RemoteCluster(described)
+    with tempfile.TemporaryDirectory(prefix="splitbench-") as folder:
+        shipment = pack(Path(folder), words, suite=path, plugins=plugins)
+        click.echo(_shipped(shipment, words), err=True)
+        remote.submit(Path(folder), job_id)
+    click.echo(f"Job {job_id} runs on the cluster, whatever becomes of this connection.")
+    click.echo(f"Its log:    {remote.follow_hint(job_id)}")
+    click.echo(f"Its end:    {remote.stop_hint(job_id)}")
+    click.echo(f"Its state:  splitbench status {location}")
+    click.echo(f"Its rows:   splitbench fetch {location}{'' if '://' in location else f' --cluster {cluster}'}")
+    if not no_follow:
+        sys.exit(0 if remote.follow(job_id) else EXIT_FAILED)
+
+
+def _read_suite(
+    suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None, verb: str
+) -> tuple[Path | None, str, tuple[str, ...]]:
+    """Returns the suite's file (None if it comes with the package), its name and plugins; mistakes are found here."""
+    from harness.config import suite_names
+
+    path = Path(suite) if suite not in suite_names() and Path(suite).is_file() else None
+    if verb == "run":
+        loaded, _ = read_cells(suite, changes, only, seeds)
+        return path, loaded.name, loaded.plugins
+    from splitters.errors import ConfigurationError
+
+    if path is None:
+        raise ConfigurationError(f"{suite}: there is no such file; a sweep is a YAML file.")
+    from harness.yaml_source import read_yaml
+
+    values, _ = read_yaml(path.read_text(encoding="utf-8"), name=suite)
+    known = values if isinstance(values, dict) else {}
+    plugins = known.get("plugins", [])
+    return path, str(known.get("name", path.stem)), tuple([plugins] if isinstance(plugins, str) else plugins)
+
+
+def _results_in(cluster: ClusterFile, name: str) -> str:
+    from harness.storage import beneath
+    from splitters.errors import ConfigurationError
+
+    if not cluster.notes.results:
+        raise ConfigurationError(
+            f"{cluster.path} does not say where results go. Write 'metadata: {{splitbench: {{results: s3://...}}}}', "
+            "or name a place with --results."
+        )
+    return beneath(cluster.notes.results, name)
+
+
+def _on_cluster(location: str) -> str:
+    """Returns a place as the job names it: relative to the home folder, for no other folder of a job stays."""
+    return location if "://" in location or location.startswith(("/", "~")) else f"~/{location}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "suite"
+
+
+def _shipped(shipment: Shipment, words: list[str]) -> str:
+    lines = [
+        f"Sends {shipment.n_bytes / (1 << 20):.1f} MB, no data:",
+        f"  Splitbench, commit {shipment.commit or 'unknown'}",
+        *(f"  {name}" for name in shipment.files),
+        f"The call: splitbench {' '.join(words)}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Clusters of several machines: what their files say, what a run on them costs, and how work gets there."""

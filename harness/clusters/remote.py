@@ -1,0 +1,116 @@
+"""A running cluster, reached as ``ray exec`` and ``ray rsync-up`` reach it: over ssh to its head."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.clusters.cluster_file import ClusterFile
+from splitters.errors import ConfigurationError
+
+_RAY = (sys.executable, "-m", "ray.scripts.scripts")
+_JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+class ClusterCommandError(ConfigurationError):
+    """Ray could not do on the cluster what was asked of it."""
+
+
+class RemoteCluster:
+    """A cluster that ``ray up`` has started.
+
+    Args:
+        cluster: Its file.
+    """
+
+    def __init__(self, cluster: ClusterFile) -> None:
+        self._cluster = cluster
+
+    def submit(self, folder: Path, job_id: str) -> None:
+        """Sends a folder and starts it as a job, which goes on when this connection is gone.
+
+        Args:
+            folder: See ``harness.clusters.shipment``; it becomes the job's working directory on every machine.
+            job_id: Names the job, in lower-case letters, digits and ``-``.
+
+        Raises:
+            ClusterCommandError: If the cluster cannot be reached or does not take the job.
+        """
+        _check_id(job_id)
+        place = f"splitbench-job-{job_id}"
+        self._ray("rsync-up", str(self._cluster.path), f"{folder}/", f"~/{place}/", quiet=True)
+        call = [
+            *self._job("submit"), "--submission-id", job_id, "--working-dir", place, "--no-wait",
+            "--", self._program("python"), "-m", "harness.clusters.job",
+        ]  # fmt: skip
+        self._exec(f"{_words(call)} && rm -r -- {shlex.quote(place)}")
+
+    def follow(self, job_id: str) -> bool:
+        """Shows a job's log until it ends, and returns whether it ended well."""
+        _check_id(job_id)
+        self._exec(_words([*self._job("logs"), "--follow", job_id]), check=False)
+        status = self._exec(_words([*self._job("status"), job_id]), check=False, quiet=True)
+        return "succeeded" in status.lower()
+
+    def follow_hint(self, job_id: str) -> str:
+        """Returns what a user types to see the log again."""
+        command = _words([*self._job("logs"), "--follow", job_id])
+        return f"ray exec {shlex.quote(str(self._cluster.path))} {shlex.quote(command)}"
+
+    def stop_hint(self, job_id: str) -> str:
+        """Returns what a user types to stop a job in order."""
+        command = _words([*self._job("stop"), job_id])
+        return f"ray exec {shlex.quote(str(self._cluster.path))} {shlex.quote(command)}"
+
+    def fetch(self, source: str, target: Path) -> None:
+        """Copies a folder of the head to this machine; files that are here already are left alone.
+
+        Raises:
+            ClusterCommandError: If it cannot be copied.
+        """
+        target.mkdir(parents=True, exist_ok=True)
+        self._ray("rsync-down", str(self._cluster.path), f"{source.rstrip('/')}/", f"{target}/", quiet=True)
+
+    def _job(self, verb: str) -> list[str]:
+        notes = self._cluster.notes
+        guard = ["env", "RAY_AUTH_MODE=token"] if self._cluster.has_token else []
+        return [*guard, self._program("ray"), "job", verb, "--address", f"http://127.0.0.1:{notes.dashboard_port}"]
+
+    def _program(self, name: str) -> str:
+        environment = self._cluster.notes.environment
+        return f"{environment.rstrip('/')}/bin/{name}" if environment else name
+
+    def _exec(self, command: str, *, check: bool = True, quiet: bool = False) -> str:
+        return self._ray("exec", str(self._cluster.path), command, check=check, quiet=quiet)
+
+    def _ray(self, verb: str, *arguments: str, check: bool = True, quiet: bool = False) -> str:
+        """Runs a command of Ray's; its output goes to the user's terminal, or is returned if ``quiet``."""
+        done = subprocess.run(
+            [*_RAY, verb, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            last = next((line for line in reversed((done.stdout or "").splitlines()) if line.strip()), "see above")
+            raise ClusterCommandError(
+                f"'ray {verb} {arguments[0]}' failed: {last.strip()} Is the cluster up? 'ray up {self._cluster.path}' "
+                "starts it."
+            )
+        return done.stdout or ""
+
+
+def _check_id(job_id: str) -> None:
+    if not _JOB_ID.fullmatch(job_id):
+        raise ConfigurationError(f"{job_id!r} names no job; a job's name has lower-case letters, digits and '-'.")
+
+
+def _words(command: Sequence[str]) -> str:
+    """Returns a command line of words; a leading ``~/`` stays what it is for a shell."""
+    return " ".join(f"~/{shlex.quote(word[2:])}" if word.startswith("~/") else shlex.quote(word) for word in command)

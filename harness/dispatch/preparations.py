@@ -1,0 +1,52 @@
+"""Base models are trained by one cell each, and the cells that need the same one begin when it is there."""
+
+from __future__ import annotations
+
+from benchmarks.cells import content_hash
+from benchmarks.preparation import STAGES
+from harness.suite_cell import SuiteCell
+from splitters.base import Progress
+
+
+class Preparations:
+    """Which base models are being trained, and by which cell.
+
+    Cells that need the same one could begin at once and wait for each other; but then they would hold GPUs without
+    using them, or, on machines that do not share a folder, each train it.
+    """
+
+    def __init__(self) -> None:
+        self._makers: dict[str, str] = {}
+        self._there: set[str] = set()
+
+    def may_begin(self, item: SuiteCell) -> bool:
+        """Returns whether a cell would not have to wait for another one's base model."""
+        return self.key(item) not in self._makers
+
+    def is_there(self, item: SuiteCell) -> bool:
+        """Returns whether a cell's base model is known to be there."""
+        return self.key(item) in self._there
+
+    def begins(self, item: SuiteCell) -> None:
+        """Notes that a cell begins: if its base model is not there, it trains it."""
+        key = self.key(item)
+        if key not in self._there:
+            self._makers.setdefault(key, item.cell.cell_id)
+
+    def reports(self, item: SuiteCell, progress: Progress) -> None:
+        """Notes how far a cell is: what comes after its preparation says that its base model is there."""
+        if progress.stage not in STAGES:
+            self._there.add(self.key(item))
+            self._makers.pop(self.key(item), None)
+
+    def ends(self, item: SuiteCell) -> None:
+        """Notes that a cell has ended, one way or the other; if it was to train a base model, another one may."""
+        key = self.key(item)
+        if self._makers.get(key) == item.cell.cell_id:
+            del self._makers[key]
+
+    @staticmethod
+    def key(item: SuiteCell) -> str:
+        """Returns what cells have in common that need the same base model."""
+        include = {"model", "dataset", "training", "seed", "protocol", "threads", "device"}
+        return content_hash(item.cell.model_dump(mode="json", include=include))

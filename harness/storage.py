@@ -1,0 +1,189 @@
+"""A folder on any file system of pyarrow, with patience for stores that fail now and then."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+from pyarrow import fs
+
+from splitters.errors import ConfigurationError
+
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are still being written."""
+
+_ATTEMPTS = 6
+_FIRST_WAIT_SECONDS = 0.1
+
+# What waiting does not mend. Everything else from a store is a request that failed, and may succeed the next time.
+_PERMANENT = frozenset(
+    (
+        errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+        errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    )
+)  # fmt: skip
+
+ResultT = TypeVar("ResultT")
+
+
+class Storage:
+    """A folder and what is done with its files. Paths are relative to it.
+
+    Args:
+        location: A local path or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
+        filesystem: The file system that ``location`` is a path of, where a URI cannot say it.
+    """
+
+    def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
+        self.fs, self.root = (filesystem, location) if filesystem else _open(location)
+        self.is_local = isinstance(self.fs, fs.LocalFileSystem)
+
+    @property
+    def name(self) -> str:
+        """Names the folder among all folders."""
+        return f"{self.fs.type_name}:{self.root}"
+
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Writes a file, all or nothing, in the place of one that may be there.
+
+        Args:
+            path: Its path.
+            data: Its content.
+            durable: Whether it must be on the disk, and not only visible to others, before this returns.
+
+        Raises:
+            ConfigurationError: If the path leads out of the folder.
+            OSError: If that is not possible, also after some attempts.
+        """
+        if ".." in path.split("/"):
+            raise ConfigurationError(f"{path!r} leads out of {self.root}; no such file is written.")
+        patiently(lambda: self._put(path, data, durable=durable))
+
+    def read(self, path: str) -> bytes:
+        """Returns a file's content.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            OSError: If it cannot be read, also after some attempts.
+        """
+        return patiently(lambda: self._read(path))
+
+    def files(self, folder: str) -> list[fs.FileInfo]:
+        """Returns all files below a folder, none if there is no such folder; their paths are absolute."""
+        selector = fs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
+        infos = patiently(lambda: self.fs.get_file_info(selector))
+        return [info for info in infos if info.type == fs.FileType.File]
+
+    def relative(self, info: fs.FileInfo) -> str:
+        """Returns the path of a file of ``files`` as the other methods take it."""
+        return str(info.path.removeprefix(f"{self.root}/"))
+
+    def exists(self) -> bool:
+        """Returns whether the folder is there."""
+        return bool(patiently(lambda: self.fs.get_file_info(self.root)).type != fs.FileType.NotFound)
+
+    def make(self, folder: str) -> None:
+        """Makes a folder, if it is not there."""
+        patiently(lambda: self.fs.create_dir(f"{self.root}/{folder}".rstrip("/"), recursive=True))
+
+    def move(self, source: str, target: str) -> None:
+        """Moves a file."""
+        self.fs.move(f"{self.root}/{source}", f"{self.root}/{target}")
+
+    def delete(self, path: str) -> None:
+        """Removes a file, if it is there."""
+        try:
+            patiently(lambda: self.fs.delete_file(f"{self.root}/{path}"))
+        except FileNotFoundError:
+            return
+
+    def _put(self, path: str, data: bytes, *, durable: bool) -> None:
+        folder, _, name = f"{self.root}/{path}".rpartition("/")
+        if self.is_local:
+            _write_local(Path(folder), name, data, durable=durable)
+            return
+        self.fs.create_dir(folder, recursive=True)
+        with self.fs.open_output_stream(f"{folder}/{name}") as stream:
+            stream.write(data)
+
+    def _read(self, path: str) -> bytes:
+        with self.fs.open_input_file(f"{self.root}/{path}") as stream:
+            data: bytes = stream.read()
+        return data
+
+
+def beneath(location: str, name: str) -> str:
+    """Returns the place of that name in a folder or URI; what stands behind a URI's ``?`` stays there."""
+    path, mark, options = location.partition("?") if "://" in location else (location, "", "")
+    return f"{path.rstrip('/')}/{name}{mark}{options}"
+
+
+def patiently(request: Callable[[], ResultT]) -> ResultT:
+    """Returns what a request returns; one that fails is made again, up to six times within some seconds.
+
+    Raises:
+        OSError: If it fails for a reason that stays (no such file, no space, no right), or time and again.
+    """
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return request()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if error.errno in _PERMANENT:
+                raise
+        time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+    return request()
+
+
+def _open(location: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in location:
+        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    try:
+        filesystem, root = fs.FileSystem.from_uri(location)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{location}: no such place for results: {error}. Give a folder, or a URI such as s3://bucket/folder."
+        ) from None
+    return filesystem, root.rstrip("/")
+
+
+def _write_local(folder: Path, name: str, data: bytes, *, durable: bool) -> None:
+    """Writes under a temporary name and renames; if durable, makes sure of the disk before and of the folder after."""
+    _make_folder(folder)
+    temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{name}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        temporary.replace(folder / name)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_folder(folder)
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder and its parents, each of them certain to be on the disk."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

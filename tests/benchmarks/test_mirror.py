@@ -1,0 +1,101 @@
+"""What machines without a common disk share: weights made once, checkpoints found again, and no cell failed by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+import pytest
+from pyarrow import fs
+
+from benchmarks.artifacts import ArtifactCache
+from benchmarks.checkpoints import FileCheckpoint
+from benchmarks.mirror import Mirror
+from splitters.base import Checkpoint, CheckpointState
+from splitters.errors import ConfigurationError
+
+KEY = {"seed": 1}
+
+
+class Make:
+    def __init__(self, *, stop_at: int | None = None) -> None:
+        self.begun_at: list[int] = []
+        self._stop_at = stop_at
+
+    def __call__(self, checkpoint: Checkpoint) -> CheckpointState:
+        state = checkpoint.load()
+        step = 0 if state is None else int(state.values["step"])
+        self.begun_at.append(step)
+        while step < 10:
+            step += 1
+            checkpoint.save(CheckpointState({}, {"step": step}))
+            if step == self._stop_at:
+                raise KeyboardInterrupt
+        return CheckpointState({}, {"step": step})
+
+
+def mirrors(tmp_path: Path) -> list[Mirror]:
+    memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
+    return [Mirror(str(tmp_path / "shared")), Mirror(f"/{tmp_path.name}", filesystem=memory)]
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_what_one_machine_made_another_one_finds(tmp_path: Path, kind: int) -> None:
+    mirror, make = mirrors(tmp_path)[kind], Make()
+    first = ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
+    second = ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("weights", KEY, make)
+    assert make.begun_at == [0]
+    assert (first.reused, second.reused) == (False, True)
+    assert second.state.values == {"step": 10}
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_work_goes_on_on_another_machine_from_its_last_checkpoint(tmp_path: Path, kind: int) -> None:
+    mirror, make = mirrors(tmp_path)[kind], Make(stop_at=6)
+    with pytest.raises(KeyboardInterrupt):
+        ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("splits", KEY, make)
+    again = Make()
+    ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("splits", KEY, again)
+    # Publishing takes at most a twentieth of the time, so the very last steps may be missing there, never more.
+    assert 1 <= again.begun_at[0] <= 6
+    assert not list((tmp_path / "shared").rglob("*checkpoint*")), "what is finished needs no checkpoint"
+
+
+def test_of_two_checkpoints_the_one_of_more_work_counts(tmp_path: Path) -> None:
+    mirror = Mirror(str(tmp_path / "shared"))
+    here, elsewhere = (
+        FileCheckpoint(tmp_path / name / "c.safetensors", mirror=mirror, name="splits/c.safetensors")
+        for name in ("here", "elsewhere")
+    )
+    here._earlier_seconds, elsewhere._earlier_seconds = 5.0, 50.0
+    here.save(CheckpointState({}, {"step": 1}))
+    elsewhere.save(CheckpointState({}, {"step": 2}))
+    for path in ("here", "third"):
+        fresh = FileCheckpoint(tmp_path / path / "c.safetensors", mirror=mirror, name="splits/c.safetensors")
+        state = fresh.load()
+        assert state is not None
+        assert state.values["step"] == 2
+        assert fresh.seconds == pytest.approx(50.0, abs=1.0)
+
+
+def test_a_mirror_that_fails_fails_no_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    mirror = Mirror(str(tmp_path / "file" / "shared"))
+    make = Make()
+    artifact = ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
+    assert artifact.state.values == {"step": 10}
+
+
+def test_a_torn_file_in_the_mirror_is_made_again(tmp_path: Path) -> None:
+    mirror, make = Mirror(str(tmp_path / "shared")), Make()
+    ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
+    (file,) = (tmp_path / "shared" / "weights").iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    assert not ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("weights", KEY, make).reused
+    assert make.begun_at == [0, 0]
+    assert ArtifactCache(tmp_path / "three", mirror=mirror).get_or_make("weights", KEY, make).reused
+
+
+def test_an_unknown_kind_of_place_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="nope://x: no such place to share a cache in"):
+        Mirror("nope://x")

@@ -1,0 +1,213 @@
+"""The cluster files that come with the project are what their readers take, and pin what the tests run with."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from harness.clusters.cluster_file import read_cluster_file
+from splitters.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / "docs" / "clusters"
+RAY_FILES = [ROOT / "cluster.yaml", *(FOLDER / f"{name}.yaml" for name in ("gcp", "local"))]
+PINNED = [*RAY_FILES, FOLDER / "Dockerfile", FOLDER / "slurm.sh"]
+_PIN = re.compile(r"'([\w-]+)(?:\[[\w,]+\])?==([\d.]+)'")
+_ON_THE_HEAD_ALONE = {"google-api-python-client"}
+
+
+def pins(path: Path) -> dict[str, str]:
+    found = _PIN.findall(path.read_text())
+    return {name: version for name, version in found if name not in _ON_THE_HEAD_ALONE}
+
+
+@pytest.mark.parametrize("path", RAY_FILES, ids=lambda path: path.name)
+def test_ray_takes_the_file(path: Path) -> None:
+    cluster = read_cluster_file(path)
+    assert cluster.workers
+    assert cluster.notes.results
+
+
+@pytest.mark.parametrize("path", PINNED, ids=lambda path: path.name)
+def test_every_direct_dependency_is_pinned_as_pyproject_allows(path: Path) -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read TOML")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    entries = [Requirement(text) for text in project["dependencies"]]
+    wanted = {entry.name: entry.specifier for entry in entries if entry.marker is None or entry.marker.evaluate()}
+    assert set(pins(path)) == set(wanted)
+    for name, version in pins(path).items():
+        assert wanted[name].contains(version), f"{name} {version} is not what pyproject.toml asks for"
+
+
+def test_all_files_pin_the_same_versions() -> None:
+    assert {path.name: pins(path) for path in PINNED} == {path.name: pins(PINNED[0]) for path in PINNED}
+
+
+@pytest.mark.parametrize("name", ["ray", "torch", "pyarrow", "pydantic"])
+def test_the_pinned_versions_are_those_that_the_tests_run_with(name: str) -> None:
+    here, pinned = Version(metadata.version(name)), Version(pins(PINNED[0])[name])
+    if here > pinned:
+        pytest.skip(f"this environment has {name} {here}, newer than {pinned}, which the cluster files were tried with")
+    assert here == pinned
+
+
+@pytest.mark.parametrize("path", [*PINNED, FOLDER / "rayjob.yaml"], ids=lambda path: path.name)
+def test_images_and_rays_version_agree_with_the_pin(path: Path) -> None:
+    text, ray = path.read_text(), pins(PINNED[0])["ray"]
+    named = re.findall(r"rayproject/ray:([\d.]+)-|rayVersion: ([\d.]+)", text)
+    assert {version for pair in named for version in pair if version} <= {ray}
+
+
+@pytest.mark.parametrize("path", RAY_FILES, ids=lambda path: path.name)
+def test_nothing_listens_to_the_world_and_the_token_is_on(path: Path) -> None:
+    values = yaml.safe_load(path.read_text())
+    (head,) = [line for line in values["head_start_ray_commands"] if "ray start" in line]
+    (worker,) = [line for line in values["worker_start_ray_commands"] if "ray start" in line]
+    assert "--dashboard-host=127.0.0.1" in head
+    assert "RAY_AUTH_MODE=token" in head
+    assert "RAY_AUTH_MODE=token" in worker
+    assert values["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
+
+
+@pytest.mark.parametrize("path", [*PINNED, FOLDER / "rayjob.yaml"], ids=lambda path: path.name)
+def test_no_secret_is_in_a_file(path: Path) -> None:
+    assert re.search(r"AKIA[0-9A-Z]{12}|aws_secret|BEGIN [A-Z ]*PRIVATE KEY|password", path.read_text()) is None
+
+
+def test_on_clouds_the_head_takes_no_cells_and_idle_machines_are_terminated() -> None:
+    for path in RAY_FILES[:2]:
+        cluster, values = read_cluster_file(path), yaml.safe_load(path.read_text())
+        assert (cluster.head.cpus, cluster.head.gpus) == (0, 0)
+        assert values["provider"]["cache_stopped_nodes"] is False
+        assert values["idle_timeout_minutes"] <= 10
+        assert all(worker.price for worker in cluster.workers)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "max_workers: 8\nupscaling",
+            "max_worker: 8\nupscaling",
+            "unknown key 'max_worker'. Did you mean 'max_workers'",
+        ),
+        ("region:", "regoin:", "unknown key 'regoin'. Did you mean 'region'"),
+        ("    min_workers: 0", "    min_worker: 0", r"available_node_types.gpu_worker.*min_worker"),
+        ("cluster_name:", "clustername:", "unknown key 'clustername'. Did you mean 'cluster_name'"),
+        ("price_per_hour:", "price_per_hours:", "unknown key 'price_per_hours'. Did you mean 'price_per_hour'"),
+        ("gpu_worker: 0.526", "gpu_workers: 0.526", "unknown node type 'gpu_workers'. Did you mean 'gpu_worker'"),
+        ("head_node_type: head", "head_node_type: haed", "unknown node type 'haed'. Did you mean 'head'"),
+        ("max_workers: 8\nupscaling", "max_workers: eight\nupscaling", "line 14: max_workers: 'eight' is not of type"),
+        ("ssh_user:", "ssh_usr:", "auth: Additional properties.*ssh_usr"),
+    ],
+)
+def test_a_typo_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (ROOT / "cluster.yaml").read_text()
+    assert old in text
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigurationError, match=message):
+        read_cluster_file(path)
+
+
+@pytest.mark.parametrize("path", RAY_FILES, ids=lambda path: path.name)
+def test_a_file_that_is_not_filled_in_yet_is_not_used(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"line \d+: .*YOUR-.* is still to be filled in"):
+        read_cluster_file(path).require_filled_in()
+
+
+# The fields of KubeRay's API reference, ray.io/v1, as far as a job of ours may use them.
+_JOB = {
+    "entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "backoffLimit",
+    "jobId", "runtimeEnvYAML", "rayClusterSpec", "submitterPodTemplate", "submissionMode", "suspend", "metadata",
+    "managedBy", "clusterSelector", "submitterConfig", "deletionStrategy", "entrypointNumCpus", "entrypointNumGpus",
+    "entrypointResources",
+}  # fmt: skip
+_CLUSTER = {
+    "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs", "suspend",
+    "managedBy", "headServiceAnnotations", "gcsFaultToleranceOptions",
+}  # fmt: skip
+_AUTOSCALER = {
+    "idleTimeoutSeconds", "upscalingMode", "resources", "image", "imagePullPolicy", "securityContext", "version", "env",
+    "envFrom", "volumeMounts",
+}  # fmt: skip
+_HEAD = {"template", "headService", "enableIngress", "rayStartParams", "serviceType"}
+_WORKERS = {
+    "groupName", "suspend", "replicas", "minReplicas", "maxReplicas", "idleTimeoutSeconds", "rayStartParams",
+    "template", "scaleStrategy", "numOfHosts",
+}  # fmt: skip
+_POD = {"serviceAccountName", "restartPolicy", "containers", "nodeSelector", "tolerations", "volumes"}
+_CONTAINER = {"name", "image", "env", "resources", "command", "args", "volumeMounts", "ports", "imagePullPolicy"}
+
+
+def unknown_fields(job: dict[str, Any]) -> list[str]:
+    """Returns the fields of a RayJob that KubeRay would not know."""
+    spec, found = job["spec"], []
+
+    def check(name: str, value: dict[str, Any], known: set[str]) -> None:
+        found.extend(f"{name}.{key}" for key in value if key not in known)
+
+    def check_pod(name: str, template: dict[str, Any]) -> None:
+        check(name, template, {"spec", "metadata"})
+        check(f"{name}.spec", template["spec"], _POD)
+        for container in template["spec"]["containers"]:
+            check(f"{name}.{container['name']}", container, _CONTAINER)
+
+    check("job", job, {"apiVersion", "kind", "metadata", "spec"})
+    check("spec", spec, _JOB)
+    check_pod("submitter", spec["submitterPodTemplate"])
+    cluster = spec["rayClusterSpec"]
+    check("cluster", cluster, _CLUSTER)
+    check("autoscaler", cluster["autoscalerOptions"], _AUTOSCALER)
+    check("head", cluster["headGroupSpec"], _HEAD)
+    check_pod("head", cluster["headGroupSpec"]["template"])
+    for group in cluster["workerGroupSpecs"]:
+        check(group["groupName"], group, _WORKERS)
+        check_pod(group["groupName"], group["template"])
+    return found
+
+
+def test_the_rayjob_has_only_fields_that_kuberay_publishes() -> None:
+    job = yaml.safe_load((FOLDER / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert unknown_fields(job) == []
+    group = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    (container,) = group["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]
+    assert head["rayStartParams"] == {"num-cpus": "0", "num-gpus": "0"}
+
+
+@pytest.mark.parametrize(
+    ("old", "unknown"),
+    [
+        ("shutdownAfterJobFinishes", "spec.shutdownAfterJobFinish"),
+        ("rayVersion", "cluster.rayVersio"),
+        ("maxReplicas", "gpu-worker.maxReplica"),
+        ("serviceAccountName", "head.spec.serviceAccountNam"),
+    ],
+)
+def test_a_typo_in_the_rayjob_is_found(old: str, unknown: str) -> None:
+    text = (FOLDER / "rayjob.yaml").read_text()
+    typo = unknown.rpartition(".")[2]
+    assert unknown in unknown_fields(yaml.safe_load(text.replace(f"{old}:", f"{typo}:", 1)))
+
+
+def test_the_rayjobs_entrypoint_is_a_call_that_splitbench_takes() -> None:
+    from click.testing import CliRunner
+
+    from harness.cli import main
+
+    words = yaml.safe_load((FOLDER / "rayjob.yaml").read_text())["spec"]["entrypoint"].split()
+    assert words[0] == "splitbench"
+    results = words.index("--results")
+    del words[results : results + 2]
+    result = CliRunner().invoke(main, [*words[1:], "--results", "results/none", "--dry-run"])
+    assert result.exit_code == 0, result.output

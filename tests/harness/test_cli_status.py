@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from conftest import toy_item, toy_row
+
+from benchmarks.records import State
+from harness.claims import RunRegister
+from harness.fetching import fetch_rows
+from harness.run_status import results_status
+from harness.storage import Storage
+from harness.store import ResultStore
+from splitters.base import Progress
+from splitters.errors import ConfigurationError
+
+Call = Callable[..., Result]
+NOW = datetime.now(timezone.utc)
+
+
+def test_it_counts_cells_and_tells_of_runs(call: Call, write_suite: Callable[..., Path], tmp_path: Path) -> None:
+    splitters = ["toy", {"name": "other", "settings": {"behaviour": "raise"}}]
+    call("run", write_suite(splitters=splitters), "--results", tmp_path / "r", "--backend", "inline")
+    result = call("status", tmp_path / "r")
+    assert result.exit_code == 0
+    assert "2 cells with rows: 1 ok, 1 failed." in result.stdout
+    assert "done: toys on" in result.stdout
+    assert "2 attempts over, 1 of them not ok, 2 of 2 cells were to do" in result.stdout.replace("\n", " ")
+    told = json.loads(call("status", tmp_path / "r", "--json").stdout)
+    assert told["cells"] == {"ok": 1, "failed": 1}
+    assert [run["state"] for run in told["runs"]] == ["done"]
+
+
+def test_a_run_that_goes_on_shows_its_cells(call: Call, tmp_path: Path) -> None:
+    item = toy_item(seed=3)
+    with RunRegister(Storage(str(tmp_path)), "toys", cells=5, to_do=4) as run:
+        run.started(item)
+        run.progressed(item, Progress("split", 3, 8))
+        run.take([item.cell.cell_id])
+        text = call("status", tmp_path).stdout
+    assert "running: toys" in text
+    assert "toy · toy · simcnn · digits · seed 3  split 3/8" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({"pid": 2**22 + 1}, "lost"),
+        ({"machine": "elsewhere"}, "running"),
+        ({"machine": "elsewhere", "told_at": NOW - timedelta(hours=1)}, "silent"),
+        ({"machine": "elsewhere", "told_at": NOW + timedelta(hours=1)}, "running"),
+        ({"ended": "interrupted"}, "interrupted"),
+    ],
+)
+def test_a_driver_that_is_gone_is_told_from_one_that_works(
+    tmp_path: Path, changes: dict[str, object], state: str
+) -> None:
+    with RunRegister(Storage(str(tmp_path)), "toys", cells=1, to_do=1) as run:
+        record = run.record.model_copy(update={"run_id": "other", **changes})
+        (tmp_path / record.path).write_text(record.model_dump_json())
+        status = results_status(ResultStore(tmp_path), NOW)
+    assert {found.record.run_id: found.state for found in status.runs}["other"] == state
+
+
+def test_where_there_is_nothing_it_says_so(call: Call, tmp_path: Path) -> None:
+    assert call("status", tmp_path / "none").exit_code == 2
+    assert "No run has left a record here" in call("status", tmp_path).stdout
+
+
+def test_fetch_copies_what_is_new_and_nothing_twice(call: Call, tmp_path: Path) -> None:
+    source = ResultStore(tmp_path / "far" / "toys")
+    for seed in range(3):
+        source.write(toy_row(seed=seed))
+    target = tmp_path / "here"
+    assert "3 new rows, 3 in all" in call("fetch", tmp_path / "far" / "toys", "--to", target).stdout
+    source.write(toy_row(seed=3, state=State.FAILED, kind="X"))
+    told = json.loads(call("fetch", tmp_path / "far" / "toys", "--to", target, "--json").stdout)
+    assert told == {"results": str(target), "new": 1, "rows": 4}
+    assert {row.seed for row in ResultStore(target).read().latest()} == {0, 1, 2, 3}
+
+
+def test_fetch_by_default_keeps_the_last_name(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ResultStore(tmp_path / "far" / "toys").write(toy_row())
+    monkeypatch.chdir(tmp_path)
+    assert call("fetch", tmp_path / "far" / "toys").exit_code == 0
+    assert len(list((tmp_path / "results" / "toys" / "rows").rglob("*.parquet"))) == 1
+
+
+def test_fetch_of_nothing_is_an_error(call: Call, tmp_path: Path) -> None:
+    result = call("fetch", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "there are no results at" in result.stderr
+
+
+def test_a_name_in_the_source_cannot_lead_out_of_the_target(tmp_path: Path) -> None:
+    class Sly(Storage):
+        def relative(self, info: object) -> str:
+            return "rows/../../escaped.parquet"
+
+        def read(self, path: str) -> bytes:
+            return b"whatever lies there"
+
+    source = ResultStore(tmp_path / "far")
+    source.write(toy_row())
+    source.storage.__class__ = Sly
+    with pytest.raises(ConfigurationError, match="leads out of"):
+        fetch_rows(source, ResultStore(tmp_path / "here"))
+    assert not (tmp_path / "escaped.parquet").exists()
