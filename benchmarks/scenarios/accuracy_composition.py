@@ -11,7 +11,6 @@ from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from benchmarks.artifacts import ArtifactCache
 from benchmarks.boards import COMPOSITION, Board
 from benchmarks.cells import Cell, DirichletSpec, ModelSpec
 from benchmarks.composed_costs import Pick, composed_cost
@@ -150,7 +149,7 @@ class _Run:
             flips=self.images.flips,
             seed=derive_seed(cell.seed, "estimator", estimator),
             threads=cell.threads,
-            cache=ArtifactCache(self.workspace.cache),
+            cache=self.workspace.artifacts,
             device=self.workspace.device,
             progress=self.workspace.progress,
         )

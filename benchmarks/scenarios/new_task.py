@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from benchmarks.artifacts import ArtifactCache
 from benchmarks.boards import NEW_TASK, Board
 from benchmarks.cells import Cell, DatasetSpec, TrainingSpec
 from benchmarks.composed_costs import Pick, composed_cost
@@ -248,7 +247,7 @@ class _Run:
             flips=self.first.prepared.flips and self.second.prepared.flips,
             seed=derive_seed(self.cell.seed, "from scratch"),
             threads=self.cell.threads,
-            cache=ArtifactCache(self.workspace.cache),
+            cache=self.workspace.artifacts,
             device=self.workspace.device,
             progress=self.workspace.progress,
         )
