@@ -53,6 +53,9 @@ class Scenario(ABC):
     board: ClassVar[Board] = MODULARIZATION
     """What its leaderboard shows."""
 
+    selection: ClassVar[str | None] = None
+    """The scenario that measures the same without a look at test, if there is one; sweeps choose by that one."""
+
     def __init__(self, settings: AnySettings | None = None) -> None:
         self.settings = settings or self.Settings()
 
@@ -80,6 +83,7 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
     homes={
         "modularization": "benchmarks.scenarios.modularization",
         "patching": "benchmarks.scenarios.patching",
+        "selection": "benchmarks.scenarios.modularization",
     },
 )
 """All scenarios by name."""

@@ -117,6 +117,27 @@ def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
     assert noisy.base_accuracy != measured.base_accuracy
 
 
+def test_the_selection_measures_all_but_the_scores_on_test(measured: Metrics, cache: Path) -> None:
+    selection = SCENARIOS.get("selection")().measure(cell(), Workspace(cache=cache))
+    exempt = TEST_SCORES | MEASURED_TIMES
+    assert timeless(selection, exempt) == timeless(measured, exempt)
+    assert [getattr(selection, name) for name in sorted(TEST_SCORES)] == [None, None, None]
+
+
+def test_the_selection_never_looks_at_the_test_images(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = preparation.load_dataset
+
+    def without_test(*args: object, **kwargs: object) -> Dataset:
+        dataset = load(*args, **kwargs)
+        unreadable = dataclasses.replace(dataset.test, images=torch.empty_like(dataset.test.images, device="meta"))
+        return dataclasses.replace(dataset, test=unreadable)
+
+    monkeypatch.setattr(preparation, "load_dataset", without_test)
+    assert SCENARIOS.get("selection")().measure(cell(), Workspace(cache=tmp_path)).select_accuracy_loss is not None
+
+
 def test_a_wrong_name_is_refused_before_anything_runs() -> None:
     wrong = cell().model_copy(update={"splitter": SplitterSpec(name="gradspliter")})
     with pytest.raises(ConfigurationError, match="Did you mean 'gradsplitter'"):
