@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +75,22 @@ class StoreContents:
 
         A final attempt (``ok`` or ``skipped``) counts before all others; of several, the newest does.
         """
+        return _rows(_take(self.table, list(self._counting().values())).drop_columns(list(_DETAILS)))
+
+    def in_full(self, cell_ids: Iterable[str]) -> list[Row]:
+        """Returns the attempt that counts of some cells, with everything; of those cells that have one."""
+        counting = self._counting()
+        return _rows(_take(self.table, [counting[cell_id] for cell_id in cell_ids if cell_id in counting]))
+
+    def _counting(self) -> dict[str, int]:
+        """Returns the index of the attempt that counts of each cell, in the order of the table."""
         keys = zip(*(self.table.column(name).to_pylist() for name in ("cell_id", "state", "started_at")), strict=True)
         best: dict[str, tuple[bool, object, int]] = {}
         for index, (cell_id, state, started_at) in enumerate(keys):
             rank = (State(state).is_final, started_at, index)
             if cell_id not in best or rank > best[cell_id]:
                 best[cell_id] = rank
-        chosen = _take(self.table, sorted(rank[2] for rank in best.values()))
-        return _rows(chosen.drop_columns(list(_DETAILS)))
+        return dict(sorted(((cell_id, rank[2]) for cell_id, rank in best.items()), key=lambda entry: entry[1]))
 
 
 def _take(table: pa.Table, indices: list[int]) -> pa.Table:
@@ -122,16 +131,37 @@ class ResultStore:
         Raises:
             OSError: If the store cannot be written to.
         """
-        folder = f"{self._root}/rows/in_scenario={_name(row.scenario)}/in_dataset={_name(row.dataset)}"
-        name = f"{row.cell_id[:16]}-{row.attempt_id}.parquet"
-        data = encode_row(row)
+        folder = f"rows/in_scenario={_name(row.scenario)}/in_dataset={_name(row.dataset)}"
+        path = f"{folder}/{row.cell_id[:16]}-{row.attempt_id}.parquet"
+        self.write_file(path, encode_row(row))
+        return f"{self._root}/{path}"
+
+    def write_file(self, path: str, data: bytes) -> None:
+        """Stores something that belongs to the rows but is none, all or nothing.
+
+        Args:
+            path: Its path below the store; a file that is there already is replaced.
+            data: Its bytes.
+
+        Raises:
+            OSError: If the store cannot be written to.
+        """
+        folder, _, name = f"{self._root}/{path}".rpartition("/")
         if self._is_local:
             _write_local(Path(folder), name, data)
-        else:
-            self._fs.create_dir(folder, recursive=True)
-            with self._fs.open_output_stream(f"{folder}/{name}") as stream:
-                stream.write(data)
-        return f"{folder}/{name}"
+            return
+        self._fs.create_dir(folder, recursive=True)
+        with self._fs.open_output_stream(f"{folder}/{name}") as stream:
+            stream.write(data)
+
+    def read_files(self, folder: str) -> dict[str, bytes]:
+        """Returns the files that ``write_file`` has put into a folder below the store, by path."""
+        found = {}
+        for info in sorted(self._files(folder), key=lambda info: info.path):
+            if not info.base_name.startswith(_TEMPORARY):
+                with self._fs.open_input_file(info.path) as stream:
+                    found[info.path] = bytes(stream.read())
+        return found
 
     def read(self) -> StoreContents:
         """Reads all rows; moves files that are none to ``quarantine/`` and reports them.

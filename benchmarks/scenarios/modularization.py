@@ -32,7 +32,7 @@ from splitters.module import extract_modules
 class Modularization(Scenario):
     """Splits a base model, composes all its modules again, and compares the two on the test set."""
 
-    selection = "selection"
+    selection: ClassVar[str | None] = "selection"
 
     def check(self, cell: Cell) -> None:
         """Checks the cell's names and settings; see ``Scenario.check``."""
@@ -81,6 +81,7 @@ class Selection(Modularization):
     """
 
     board: ClassVar[Board] = SELECTION
+    selection = None
 
     def _test_accuracies(self, prepared: Prepared, graph: ChannelGraph, result: SplitResult) -> dict[str, float]:
         return {}
