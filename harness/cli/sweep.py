@@ -52,7 +52,7 @@ def command(
     """  # fmt: skip
     from harness.attempt import Surroundings
     from harness.cli.output import progress_console, show, show_json
-    from harness.cli.sweep_display import make_sweep_display
+    from harness.cli.sweep_display import SweepDisplay
     from harness.folders import cache_folder
     from harness.sweep.loading import load_sweep
     from harness.sweep.run import plan_sweep, run_sweep
@@ -74,7 +74,7 @@ def command(
         download=download,
         plugins=loaded.plugin_modules,
     )
-    with make_sweep_display(console, plan.n_to_run) as display:
+    with SweepDisplay(console) as display:
         report = run_sweep(plan, store, surroundings, listener=display, address=address)
     show_json(_report_object(report, store, location)) if as_json else _show_report(report, store, location)
     sys.exit(_exit_code(report))

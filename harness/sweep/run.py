@@ -89,10 +89,19 @@ class SweepReport:
 
 
 class SweepListener(Listener):
-    """A listener that also hears how many trials run at once."""
+    """A listener that also hears of the parts of a sweep."""
 
-    def concurrent(self, slots: int, n_trials: int) -> None:
-        """Says how many trials run at once at most, and how many are to be run."""
+    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
+        """Says that trials begin.
+
+        Args:
+            slots: How many run at once at most.
+            n_trials: How many are to be run.
+            n_cells: How many cells these have at most.
+        """
+
+    def scoring_begins(self, *, n_cells: int) -> None:
+        """Says that so many cells are run to score on test what was chosen."""
 
 
 def plan_sweep(sweep: Sweep, store: ResultStore) -> SweepPlan:
@@ -157,7 +166,8 @@ def _run_trials(
     check_fits([first], sweep.gpu_share)
     gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
     slots = min(free_slots(first.cell, sweep.gpu_share), sweep.concurrency or plan.n_to_run, plan.n_to_run)
-    listener.concurrent(slots, plan.n_to_run)
+    n_cells = plan.n_to_run * len(plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items)
+    listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
     dealer = Dealer(sweep, plan.cells, plan.book, is_parallel=slots > 1)
     used = _DeviceTime()
     stopwatch = Stopwatch(sweep.budget.sweep.wall, _device_left(plan), used.seconds)
@@ -227,7 +237,7 @@ class _Scorer:
     cells: Cells
     store: ResultStore
     surroundings: Surroundings
-    listener: Listener
+    listener: SweepListener
     address: str | None
 
     def is_needed(self, book: TrialBook) -> bool:
@@ -240,6 +250,7 @@ class _Scorer:
         from harness.dispatch.ray_backend import RayBackend
 
         plan = make_plan(self._items(book), self.store.read().latest())
+        self.listener.scoring_begins(n_cells=len(plan.queue()))
         backend = RayBackend(
             self.surroundings, Limits(), address=self.address, gpu_share=self.sweep.gpu_share,
             workers=self.sweep.concurrency,

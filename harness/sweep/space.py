@@ -145,7 +145,7 @@ def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, w
     """Returns a parameter with its choices as the settings write them.
 
     Raises:
-        ConfigurationError: If the splitter takes none of its values, or refuses one for its own sake.
+        ConfigurationError: If the splitter refuses one of its values for its own sake.
     """
     ends = parameter.choices if parameter.kind == "choice" else (parameter.low, parameter.high)
     written, refusals = [], []
@@ -156,9 +156,9 @@ def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, w
         except ConfigurationError as error:
             written.append(value)
             refusals.append(error)
-    # A value may be impossible with the other settings as they are, and possible with others.
+    # A value may be impossible with the other settings as they are, and possible with others: that is no error here.
     for refusal in refusals:
-        if len(refusals) == len(ends) or f": {parameter.name}:" in str(refusal):
+        if str(refusal).startswith(f"{where}: {parameter.name}"):
             raise refusal
     return replace(parameter, choices=tuple(written)) if parameter.kind == "choice" else parameter
 

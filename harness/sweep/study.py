@@ -128,8 +128,9 @@ def new_study(
         storage: Where it is kept; in memory by default.
     """
     directions: list[Any] = ["minimize" if goal.direction == "min" else "maximize" for goal in objectives]
-    study = optuna.create_study(study_name=name, directions=directions, sampler=sampler, storage=storage)
-    study.set_metric_names([goal.name for goal in objectives])
+    with quiet():
+        study = optuna.create_study(study_name=name, directions=directions, sampler=sampler, storage=storage)
+        study.set_metric_names([goal.name for goal in objectives])
     return study
 
 
@@ -225,13 +226,12 @@ def make_sampler(spec: SamplerSpec, *, seed: int, n_trials: int, is_parallel: bo
             multivariate=True,
             group=True,
             constant_liar=is_parallel,
-            warn_independent_sampling=False,
             **old,
         )
     if spec.name == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=spec.population or max(4, n_trials // 4), **old)
     if spec.name == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False, **old)
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, **old)
     return optuna.samplers.RandomSampler(seed=seed)
 
 
