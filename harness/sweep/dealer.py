@@ -58,6 +58,7 @@ class Dealer:
         self._running: dict[str, Deal] = {}
         self._twins: defaultdict[str, list[tuple[SplitterStudy, optuna.trial.Trial]]] = defaultdict(list)
         self._unfinished = book.unfinished
+        self._retried: set[str] = set()
         share = -(-sweep.trials // len(sweep.spaces))
         self._proposers = {
             space.label: _Proposer(space, sweep, share, known=_known(book, space), is_parallel=is_parallel)
@@ -84,10 +85,14 @@ class Dealer:
             proposer.is_exhausted = True
         return None
 
-    def finish(self, trial: Trial) -> Trial:
+    def finish(self, trial: Trial, *, again: bool = False) -> Trial:
         """Takes back a trial that was dealt and has ended, tells Optuna, and returns it with its number and verdict.
 
         One that is not over (its run was interrupted) is told as failed: it comes back with the next sweep.
+
+        Args:
+            trial: The trial.
+            again: Whether one that is not over is to be dealt again, for it was the machine's fault; once.
         """
         deal = self._running.pop(trial.key)
         self.book = self.book.with_trial(trial)
@@ -95,6 +100,9 @@ class Dealer:
         study = self._proposers[trial.candidate.space.label].study
         for told, asked in [(study, deal.asked), *self._twins.pop(trial.key, [])]:
             told.tell(asked, judged)
+        if again and not judged.is_over and trial.key not in self._retried:
+            self._retried.add(trial.key)
+            self._unfinished.append(judged)
         return judged
 
     def update(self, trial: Trial) -> Trial:

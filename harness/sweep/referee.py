@@ -17,7 +17,7 @@ from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 from harness.sweep.curves import CurvePoint
 from harness.sweep.dealer import Deal, Dealer
-from harness.sweep.reports import Report
+from harness.sweep.reports import Report, worker_config
 from harness.sweep.trials import STOPPED_EARLY, Trial, TrialState
 
 
@@ -117,16 +117,22 @@ class Referee:
         self._running: dict[str, _Running] = {}
         self.overhead = Overhead()
 
-    def begin(self, trial_id: str) -> Deal | None:
-        """Returns the next trial to run, or None if there is none."""
+    @property
+    def n_running(self) -> int:
+        """How many trials run."""
+        return len(self._running)
+
+    def begin(self, trial_id: str) -> dict[str, Any] | None:
+        """Returns what the next trial's worker is given, or None if there is none."""
         with self.overhead.measured():
             return self._begin(trial_id)
 
-    def _begin(self, trial_id: str) -> Deal | None:
+    def _begin(self, trial_id: str) -> dict[str, Any] | None:
         deal = None if self._is_ending() else self.dealer.deal()
-        if deal is not None:
-            self._running[trial_id] = _Running(trial_id, deal, deal.trial)
-        return deal
+        if deal is None:
+            return None
+        self._running[trial_id] = _Running(trial_id, deal, deal.trial)
+        return worker_config(deal.trial.missing)
 
     def hear(self, trial_id: str, report: Report) -> bool:
         """Takes a report, and says whether the trial goes on."""
@@ -157,7 +163,8 @@ class Referee:
         with self.overhead.measured():
             if running.item is not None:
                 self._store(running, self._unsaid(running, has_died=has_died))
-            self.ended.append(self.dealer.finish(running.trial))
+            ended = self.dealer.finish(running.trial, again=has_died and not self._is_ending())
+            self.ended.append(ended)
 
     def end_all(self) -> None:
         """Closes all trials that nobody closed, because the sweep was stopped."""

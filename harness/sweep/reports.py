@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from benchmarks.records import Row
+from harness.suite_cell import SuiteCell
 from splitters.base import Progress
 
 Event = Literal["begin", "progress", "step", "row"]
-
-STEP = "splitbench_step"
-"""The key of the step by which running trials are compared."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,11 @@ class Report:
     def progress(self) -> Progress:
         """The report as progress of the cell."""
         return Progress(self.stage, self.step, self.total, self.metrics)
+
+
+def worker_config(items: Sequence[SuiteCell]) -> dict[str, Any]:
+    """Returns what a worker is given to run some cells of one configuration."""
+    return {"cells": [item.cell.model_dump_json() for item in items], "label": items[0].label or ""}
 
 
 def is_step(progress: Progress) -> bool:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from benchmarks.records import Row
 from harness.attempt import Surroundings
-from harness.dispatch import Limits, Listener, StopSignal
+from harness.dispatch import Listener, StopSignal
 from harness.plan import make_plan
-from harness.run import run_plan
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.candidates import Cells
@@ -138,7 +137,7 @@ def run_sweep(
     stop = stop or StopSignal()
     store.prepare()
     write_definition(store, plan.continuation.study, plan.sweep)
-    scorer = _Scorer(plan.sweep, plan.cells, store, surroundings, listener, address)
+    scorer = _Scorer(plan.sweep, plan.cells, store, surroundings, listener)
     if not plan.n_to_run and not scorer.is_needed(plan.book):
         return SweepReport(plan, read_results(store, plan.continuation.study))
     # Ray and Tune take seconds to import, and a sweep that has nothing to do needs neither.
@@ -193,7 +192,7 @@ def _run_trials(
     )
     began = time.monotonic()
     tune_trials(
-        sweep, referee, n_trials=plan.n_to_run, concurrency=slots, surroundings=surroundings,
+        sweep, referee, concurrency=slots, surroundings=surroundings,
         is_ending=is_ending, gpu_share=gpu_share,
     )  # fmt: skip
     dealer.close()
@@ -238,25 +237,45 @@ class _Scorer:
     store: ResultStore
     surroundings: Surroundings
     listener: SweepListener
-    address: str | None
 
     def is_needed(self, book: TrialBook) -> bool:
         """Says whether something that was chosen has no score yet."""
-        latest = self.store.read().latest()
-        return bool(make_plan(self._items(book), latest).queue())
+        return bool(self._groups(book))
 
     def score(self, book: TrialBook, stop: StopSignal) -> None:
-        """Runs the test-scored cells of what was chosen; their splits are in the cache, and only the scores are new."""
-        from harness.dispatch.ray_backend import RayBackend
+        """Runs the test-scored cells of what was chosen, as far as they have no rows."""
+        from harness.dispatch.cluster import gpu_share_of, nodes
+        from harness.sweep.scoring import Scoring
+        from harness.sweep.tuning import free_slots, tune_trials
 
-        plan = make_plan(self._items(book), self.store.read().latest())
-        self.listener.scoring_begins(n_cells=len(plan.queue()))
-        backend = RayBackend(
-            self.surroundings, Limits(), address=self.address, gpu_share=self.sweep.gpu_share,
-            workers=self.sweep.concurrency,
-        )  # fmt: skip
-        run_plan(plan, self.store, backend, listener=self.listener, stop=stop)
+        groups = self._groups(book)
+        self.listener.scoring_begins(n_cells=sum(map(len, groups)))
+        if not groups:
+            return
+        cell, share = groups[0][0].cell, self.sweep.gpu_share
+        scoring = Scoring(
+            groups,
+            keep=lambda row: _discard(self.store.write(row)),
+            listener=self.listener,
+            is_ending=lambda: stop.requested,
+            suite=self.sweep.name,
+        )
+        tune_trials(
+            self.sweep,
+            scoring,
+            concurrency=min(free_slots(cell, share), self.sweep.concurrency or len(groups), len(groups)),
+            surroundings=self.surroundings,
+            is_ending=lambda: stop.requested,
+            gpu_share=gpu_share_of(cell, share, nodes()),
+        )
 
-    def _items(self, book: TrialBook) -> list[SuiteCell]:
+    def _groups(self, book: TrialBook) -> list[list[SuiteCell]]:
+        """Returns the cells to run of each configuration that was chosen and has some."""
+        latest = self.store.read().latest()
         results = SweepResults("", self.sweep, self.cells, book, ())
-        return [item for trial in results.chosen for item in self.cells.scored(trial.candidate)]
+        plans = [make_plan(self.cells.scored(trial.candidate), latest) for trial in results.chosen]
+        return [queue for queue in (plan.queue() for plan in plans) if queue]
+
+
+def _discard(path: str) -> None:
+    """Takes what nobody asks for."""

@@ -1,21 +1,40 @@
 """Our thin side of Tune: a searcher that deals trials, a scheduler that ends them, a stopper that ends them all.
 
-All three pass on what Tune says to one ``Referee``, in this process. Tune writes its state to a folder all the time;
+All pass on what Tune says to one ``Follower``, in this process. Tune writes its state to a folder all the time;
 none of it is ever read again, for a sweep goes on from its rows, so these write nothing that could be mistaken for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from harness.sweep.dealer import Deal
-from harness.sweep.referee import Referee
 from harness.sweep.reports import Report
+
+
+class Follower(Protocol):
+    """What knows the trials: hands them out, hears of them, and closes them."""
+
+    @property
+    def n_running(self) -> int:
+        """How many run."""
+
+    def begin(self, trial_id: str) -> dict[str, Any] | None:
+        """Returns what the next trial's worker is given, or None if there is none."""
+
+    def hear(self, trial_id: str, report: Report) -> bool:
+        """Takes a report, and says whether the trial goes on."""
+
+    def end(self, trial_id: str, *, has_died: bool = False) -> None:
+        """Closes a trial that is over for Tune, however that came."""
+
+    def end_all(self) -> None:
+        """Closes all trials that nobody closed."""
 
 
 def _nothing() -> None:
@@ -23,24 +42,47 @@ def _nothing() -> None:
 
 
 class DealtSearcher(Searcher):
-    """Gives Tune the trials that the referee deals.
+    """Gives Tune the trials that the follower hands out.
 
     Args:
-        referee: Knows all trials.
+        follower: Knows all trials.
     """
 
-    def __init__(self, referee: Referee) -> None:
+    def __init__(self, follower: Follower) -> None:
         super().__init__()
-        self._referee = referee
+        self._follower = follower
+        self._max_concurrent = 1
+        self.failure: Exception | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """Returns the next trial's configuration, or that there is none left."""
-        deal = self._referee.begin(trial_id)
-        return trial_config(deal) if deal is not None else Searcher.FINISHED
+        """Returns the next trial's configuration, nothing for now, or that there is none left."""
+        if self._follower.n_running >= self._max_concurrent:
+            return None
+        config = self._follower.begin(trial_id)
+        if config is not None:
+            return config
+        # A trial that runs may have to be run again.
+        return None if self._follower.n_running else Searcher.FINISHED
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Takes over the limit of trials at once.
+
+        Tune's own limiter counts a trial that was lost before it began as running, and waits for it.
+        """
+        self._max_concurrent = max_concurrent
+        return True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Closes a trial."""
-        self._referee.end(trial_id, has_died=error)
+        """Closes a trial.
+
+        Tune logs what is raised here and goes on, and would then wait minutes for a trial that it takes for running.
+        So an error is also kept, for the sweep to end with.
+        """
+        try:
+            self._follower.end(trial_id, has_died=error)
+        except Exception as failure:
+            self.failure = failure
+            raise
 
     def save(self, checkpoint_path: str) -> None:
         """Writes nothing."""
@@ -53,32 +95,44 @@ class DealtSearcher(Searcher):
         return _nothing, ()
 
 
-def trial_config(deal: Deal) -> dict[str, Any]:
-    """Returns what a trial's worker is given: the cells that are left to run."""
-    space = deal.trial.candidate.space
-    return {
-        "cells": [item.cell.model_dump_json() for item in deal.trial.missing],
-        "label": "" if space.label == space.splitter else space.label,
-    }
+class LostTrials(Callback):
+    """Closes trials that Tune gave up without a word to the searcher, as it does when a worker cannot be used again.
+
+    Args:
+        searcher: Closes them.
+    """
+
+    def __init__(self, searcher: DealtSearcher) -> None:
+        self._searcher = searcher
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Looks for such trials."""
+        for trial in trials:
+            if trial.status == "ERROR":
+                self._searcher.on_trial_complete(trial.trial_id, error=True)
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        """Pickles as nothing."""
+        return _nothing, ()
 
 
-class RefereeScheduler(FIFOScheduler):
-    """Passes every report to the referee, and ends the trials that it ends.
+class FollowingScheduler(FIFOScheduler):
+    """Passes every report to the follower, and ends the trials that it ends.
 
     A searcher would not do: Tune does not tell it of the result with which a trial ends.
 
     Args:
-        referee: Knows all trials.
+        follower: Knows all trials.
     """
 
-    def __init__(self, referee: Referee) -> None:
+    def __init__(self, follower: Follower) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._referee = referee
+        self._follower = follower
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Says whether a trial goes on."""
         report = None if result.get("done") else Report.from_result(result)
-        goes_on = report is None or self._referee.hear(trial.trial_id, report)
+        goes_on = report is None or self._follower.hear(trial.trial_id, report)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:

@@ -62,6 +62,8 @@ def run_trial(
     if not limits.gpu_share:
         # Ray leaves GPUs visible to workers that did not ask for one.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # Before a worker serves its next trial, Tune waits for the thread of the last one; if that is slow, it loses one.
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(int(limits.grace) + 1)
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
     with _watchdog(limits):
         for text in config["cells"]:
@@ -80,13 +82,17 @@ def _run_cell(
     """Runs a cell and says whether it is ``ok``."""
     cell_id = item.cell.cell_id
     report(Report("begin", cell_id).to_result())
+    reporter = _Reporter(cell_id, limits, deadline, report)
     row = run_attempt(
         item,
         surroundings,
         device=_device(item.cell, limits.gpu_share),
         gpu_share=limits.gpu_share,
-        progress=_Reporter(cell_id, limits, deadline, report),
+        progress=reporter,
     )
+    if reporter.was_ended:
+        # Tune ends a trial's thread so. Any further report would wait for ever, or go to this worker's next trial.
+        raise SystemExit(0)
     report(Report("row", cell_id, row=row).to_result())
     return row.state is State.OK
 
@@ -109,6 +115,7 @@ class _Reporter:
         self._report = report
         self._began = self._last = time.monotonic()
         self._step = 0
+        self.was_ended = False
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -137,6 +144,7 @@ class _Reporter:
             self._report(report.to_result())
         except SystemExit as stop:
             # Tune ends a trial by an exit out of the report, which must not be taken for an error of the splitter.
+            self.was_ended = True
             raise CellStopped(State.INTERRUPTED, "the trial was ended") from stop
 
 

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,7 @@ from benchmarks.cells import Cell
 from harness.attempt import Surroundings
 from harness.dispatch.cluster import gpu_share_of, nodes
 from harness.sweep.file import Sweep
-from harness.sweep.referee import Referee
-from harness.sweep.searcher import DealtSearcher, RefereeScheduler, SweepStopper
+from harness.sweep.searcher import DealtSearcher, Follower, FollowingScheduler, LostTrials, SweepStopper
 from harness.sweep.trainable import TrialLimits, run_trial
 
 _GRACE_SECONDS = 15.0
@@ -68,9 +68,8 @@ def trial_limit(sweep: Sweep, gpu_share: float) -> float | None:
 
 def tune_trials(
     sweep: Sweep,
-    referee: Referee,
+    follower: Follower,
     *,
-    n_trials: int,
     concurrency: int,
     surroundings: Surroundings,
     is_ending: Callable[[], bool],
@@ -80,22 +79,23 @@ def tune_trials(
 
     Args:
         sweep: The sweep.
-        referee: Deals trials and follows them.
-        n_trials: How many are left to run.
+        follower: Knows the trials: the referee of a sweep, or what scores the chosen.
         concurrency: How many run at once at most.
         surroundings: What all cells share.
         is_ending: Says whether all trials shall end; asked often.
         gpu_share: The share of a GPU that each trial owns; none on CPUs.
     """
     limits = TrialLimits(trial_limit(sweep, gpu_share), _GRACE_SECONDS, gpu_share)
+    searcher = DealtSearcher(follower)
     worker = functools.partial(run_trial, surroundings=surroundings, limits=limits)
     with _scratch(surroundings.cache) as folder, _environment():
         tuner = tune.Tuner(
             tune.with_resources(worker, {"CPU": sweep.threads, "GPU": gpu_share}),
             tune_config=tune.TuneConfig(
-                search_alg=DealtSearcher(referee),
-                scheduler=RefereeScheduler(referee),
-                num_samples=n_trials,
+                search_alg=searcher,
+                scheduler=FollowingScheduler(follower),
+                # The searcher says when there are enough.
+                num_samples=sys.maxsize,
                 max_concurrent_trials=concurrency,
                 # A worker takes seconds to start; it serves one trial after the other, and is replaced if one dies.
                 reuse_actors=True,
@@ -105,7 +105,8 @@ def tune_trials(
             run_config=tune.RunConfig(
                 name=sweep.name,
                 storage_path=str(folder),
-                stop=SweepStopper(is_ending),
+                callbacks=[LostTrials(searcher)],
+                stop=SweepStopper(lambda: searcher.failure is not None or is_ending()),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
@@ -113,7 +114,9 @@ def tune_trials(
         try:
             tuner.fit()
         finally:
-            referee.end_all()
+            follower.end_all()
+        if searcher.failure is not None:
+            raise searcher.failure
 
 
 def _name(trial: object) -> str:

@@ -75,7 +75,7 @@ class BowlScenario(Scenario):
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         settings = BowlSettings.parse(cell.splitter.settings, where="bowl")
         if settings.folder:
-            (Path(settings.folder) / f"{cell.scenario}-{cell.cell_id[:12]}-{uuid.uuid4().hex}").touch()
+            (Path(settings.folder) / f"{cell.scenario}--{cell.cell_id[:12]}--{uuid.uuid4().hex}").touch()
         loss = settings.x + settings.y + settings.noise * cell.seed
         retention = min(1.0, (1 - settings.x) ** 2 / 2 + settings.y / 2)
         self._trouble(settings, workspace)

@@ -1,0 +1,270 @@
+"""Sweeps on the real Ray Tune and Optuna: each trap that they hold, and that the sweep does not fall into it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import HERE
+
+from benchmarks.records import Row, State
+from harness.attempt import Surroundings
+from harness.dispatch import StopSignal
+from harness.plugins import Plugins
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+from harness.sweep.curves import read_curves
+from harness.sweep.file import Sweep
+from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
+from harness.sweep.trials import STOPPED_EARLY, TrialState
+from splitters.base import Progress
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+MakeSweep = Callable[..., Sweep]
+Run = Callable[..., SweepReport]
+
+
+@dataclass
+class Recorder(SweepListener):
+    """Notes what happens, and may ask for the end after so many cells, or once a cell is so far."""
+
+    stop: StopSignal | None = None
+    after_cells: int | None = None
+    at_step: int | None = None
+    slots: int = 0
+    rows: list[Row] = field(default_factory=list)
+
+    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
+        self.slots = slots
+
+    def started(self, item: SuiteCell) -> None:
+        pass
+
+    def progressed(self, item: SuiteCell, progress: Progress) -> None:
+        if self.stop is not None and self.at_step is not None and progress.step >= self.at_step:
+            self.stop.request()
+
+    def finished(self, item: SuiteCell, row: Row) -> None:
+        self.rows.append(row)
+        if self.stop is not None and len(self.rows) == self.after_cells:
+            self.stop.request()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def start(sweep: Sweep, listener: SweepListener | None = None, stop: StopSignal | None = None) -> SweepReport:
+        store = ResultStore(tmp_path / "results")
+        surroundings = Surroundings("bowls", tmp_path / "cache", plugins=Plugins(("bowl_plugin",), str(HERE)))
+        return run_sweep(plan_sweep(sweep, store), store, surroundings, listener=listener or Recorder(), stop=stop)
+
+    return start
+
+
+def runs_of(folder: Path, scenario: str = "bowl-selection") -> Counter[str]:
+    """Returns how often each cell was run, by the marks that runs left."""
+    return Counter(path.name.split("--")[1] for path in folder.glob(f"{scenario}--*"))
+
+
+def states(report: SweepReport) -> Counter[TrialState]:
+    return Counter(trial.state for trial in report.results.book.trials)
+
+
+def bowl(marks: Path | None = None, *, name: str = "bowl", space: Any = None, **settings: Any) -> dict[str, Any]:
+    folder = {"folder": str(marks)} if marks is not None else {}
+    usual = {"x": {"float": [0, 1]}, "y": {"float": [0, 0.5]}}
+    return {"name": name, "settings": {**folder, **settings}, "space": space or usual}
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
+
+
+def test_a_sweep_runs_its_trials_once_scores_the_chosen_once_and_a_second_call_does_nothing(
+    run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path
+) -> None:
+    sweep = make_bowls(trials=6, splitters=[bowl(marks), bowl(marks, name="dish")])
+    recorder = Recorder()
+    report = run(sweep, recorder)
+    assert states(report) == {TrialState.COMPLETE: 6}
+    assert runs_of(marks).total() == len(runs_of(marks)) == 12, "two seeds of six trials, none of them twice"
+    chosen = report.results.chosen
+    assert runs_of(marks, "bowl") == {
+        item.cell.cell_id[:12]: 1 for trial in chosen for item in report.results.cells.scored(trial.candidate)
+    }
+    assert recorder.slots == report.concurrency == 3, "as many as the cluster has room for"
+    for trial in report.results.front:
+        on_select, on_test = trial.values["accuracy_loss"].mean, report.results.test_values(trial)["accuracy_loss"].mean
+        assert on_test == pytest.approx(0.1 + on_select / 4), "rows keep both"
+    assert report.results.hypervolume >= report.results.volume(report.results.defaults) > 0
+    assert not list((tmp_path / "cache").glob("tune-*")), "Tune's own state is not kept"
+    again = run(sweep)
+    assert (again.run_trials, again.concurrency) == (0, 0)
+    assert runs_of(marks).total() == 12
+
+
+def test_trials_without_a_number_or_with_an_error_or_a_dead_worker_end_and_the_others_go_on(
+    run: Run, make_bowls: MakeSweep
+) -> None:
+    space = {"mode": ["plain", "raise", "nan", "die"]}
+    sweep = make_bowls(trials=4, splitters=[bowl(space=space)], budget={"trial": "60s"})
+    recorder = Recorder()
+    report = run(sweep, recorder)
+    by_mode = {trial.candidate.values["mode"]: trial for trial in report.results.book.trials}
+    assert {mode: trial.state for mode, trial in by_mode.items()} == {
+        "plain": TrialState.COMPLETE,
+        "raise": TrialState.FAILED,
+        "nan": TrialState.FAILED,
+        "die": TrialState.UNFINISHED,
+    }
+    assert by_mode["nan"].failure == "not_finite: not finite: select_accuracy_loss is nan"
+    assert by_mode["raise"].failure == "SplitFailedError: no usable modules"
+    assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
+    assert [row.failure_kind for row in by_mode["die"].rows.values()] == ["worker_died"]
+    assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 2, "tried again once"
+    assert not report.interrupted
+
+
+def test_a_trial_that_takes_too_long_fails_and_one_that_does_not_listen_is_killed(
+    run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.sweep import tuning
+
+    monkeypatch.setattr(tuning, "_GRACE_SECONDS", 1.0)
+    sweep = make_bowls(trials=2, seeds=1, splitters=[bowl(space={"mode": ["slow", "deaf"]})], budget={"trial": "3s"})
+    report = run(sweep)
+    failures = {trial.candidate.values["mode"]: trial.failure for trial in report.results.book.trials}
+    assert failures == {
+        "slow": "timeout: the trial took longer than 3 s",
+        "deaf": "timeout: the trial took longer than 3 s; it did not end and was killed",
+    }
+
+
+def test_a_stopped_sweep_goes_on_where_it_was_from_its_rows_alone(run: Run, make_bowls: MakeSweep, marks: Path) -> None:
+    sweep = make_bowls(trials=5, splitters=[bowl(marks, pause=0.2)], concurrency=2)
+    stop = StopSignal()
+    first = run(sweep, Recorder(stop=stop, after_cells=4), stop)
+    assert first.interrupted
+    known = states(first)
+    assert known[TrialState.COMPLETE] >= 1
+    assert sum(known.values()) < 5 or known[TrialState.UNFINISHED]
+    assert not runs_of(marks, "bowl"), "nothing is scored on test before the end"
+    done = {
+        row.cell_id[:12] for trial in first.results.book.trials for row in trial.rows.values() if row.state is State.OK
+    }
+    second = run(sweep)
+    assert states(second) == {TrialState.COMPLETE: 5}
+    assert all(runs_of(marks)[cell_id] == 1 for cell_id in done), "what is done is not done twice"
+    assert len(runs_of(marks)) == 10
+
+
+def test_a_grown_sweep_runs_what_is_new_and_says_so(run: Run, make_bowls: MakeSweep, marks: Path) -> None:
+    run(make_bowls(trials=2, splitters=[bowl(marks)]))
+    report = run(make_bowls(trials=3, seeds=3, splitters=[bowl(marks)]))
+    assert report.plan.continuation.changed == ()
+    assert report.plan.continuation.grown == ("seeds: [2] added", "trials: 2 before, 3 now")
+    assert states(report) == {TrialState.COMPLETE: 3}
+    assert runs_of(marks).total() == 9, "two trials get a third seed, and one is new"
+
+
+def test_a_race_ends_beaten_configurations_before_their_last_seeds(
+    run: Run, make_bowls: MakeSweep, marks: Path
+) -> None:
+    space = {"x": [0.5], "y": [0.0, 0.4, 0.5]}
+    splitter = bowl(marks, space=space, y=0.0, noise=0.01)
+    sweep = make_bowls(trials=3, seeds=4, race=True, concurrency=1, splitters=[splitter])
+    report = run(sweep)
+    assert {trial.candidate.values["y"]: (trial.state, len(trial.seeds)) for trial in report.results.book.trials} == {
+        0.0: (TrialState.COMPLETE, 4), 0.4: (TrialState.BEATEN, 2), 0.5: (TrialState.BEATEN, 2),
+    }  # fmt: skip
+    assert runs_of(marks).total() == 8
+    assert run(sweep).run_trials == 0
+
+
+def test_early_stopping_ends_trials_that_lie_behind_and_keeps_their_curves(
+    run: Run, make_bowls: MakeSweep, tmp_path: Path
+) -> None:
+    splitter = bowl(space={"x": [0.0, 0.5, 1.0], "y": [0.0, 0.5]}, x=0.0, y=0.0, steps=6)
+    stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
+    sweep = make_bowls(trials=6, seeds=1, sampler="grid", concurrency=1, early_stopping=stopping, splitters=[splitter])
+    report = run(sweep)
+    found = {(t.candidate.values["x"], t.candidate.values["y"]): t for t in report.results.book.trials}
+    assert found[0.0, 0.0].state is TrialState.COMPLETE
+    assert found[1.0, 0.5].state is TrialState.STOPPED
+    (row,) = found[1.0, 0.5].rows.values()
+    assert row.failure_kind == STOPPED_EARLY
+    assert row.reason.startswith("stopped early at step 2: it lay behind (accuracy 0.775")
+    curves = read_curves(ResultStore(tmp_path / "results")).to_pylist()
+    steps = {
+        cell_id: [p["step"] for p in curves if p["cell_id"] == cell_id] for cell_id in {p["cell_id"] for p in curves}
+    }
+    assert steps[row.cell_id] == [1, 2]
+    whole = found[0.0, 0.0].candidate.items[0].cell.cell_id
+    assert steps[whole] == [1, 2, 3, 4, 5, 6]
+    assert [p["seconds"] for p in curves if p["cell_id"] == whole] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert run(sweep).run_trials == 0, "what was stopped early is not run again"
+
+
+def test_the_budget_of_a_sweep_ends_it_in_order_and_the_next_call_goes_on(run: Run, make_bowls: MakeSweep) -> None:
+    splitters = [bowl(pause=0.3)]
+    first = run(make_bowls(trials=8, seeds=1, concurrency=1, splitters=splitters, budget={"sweep": {"device": "3s"}}))
+    assert first.spent
+    assert not first.interrupted
+    assert 0 < len(first.results.book.over) < 8
+    assert first.results.test_values(first.results.front[0]), "what there is, is scored"
+    second = run(make_bowls(trials=4, seeds=1, concurrency=1, splitters=splitters))
+    assert states(second)[TrialState.COMPLETE] == max(4, states(first)[TrialState.COMPLETE])
+
+
+# The traps themselves: what the stock parts do, so that one sees when they no longer do it.
+
+
+def test_the_stock_searcher_leaves_a_trial_without_a_number_running_for_ever() -> None:
+    from optuna.trial import TrialState as OptunaState
+    from ray.tune.search.optuna import OptunaSearch
+
+    search = OptunaSearch(lambda trial: {"x": trial.suggest_float("x", 0, 1)}, metric=["a", "b"], mode=["min", "min"])
+    for number, result in enumerate(({"a": math.nan, "b": 1.0}, {"a": 1.0})):
+        search.suggest(str(number))
+        search.on_trial_complete(str(number), result)
+    assert {trial.state for trial in search._ot_study.get_trials()} == {OptunaState.RUNNING}
+
+
+def test_the_stock_scheduler_takes_several_metrics_and_cannot_use_them() -> None:
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    scheduler = AsyncHyperBandScheduler(metric=["a", "b"], mode="min")
+    trial = type("Trial", (), {"trial_id": "1"})()
+    scheduler.on_trial_add(None, trial)
+    with pytest.raises(TypeError):
+        scheduler.on_trial_result(None, trial, {"training_iteration": 1, "a": 1.0, "b": 2.0})
+
+
+def test_workers_without_a_gpu_see_none(run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.sweep.trainable import TrialLimits, run_trial
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
+    surroundings = Surroundings("bowls", Path("nowhere"))
+    run_trial({"cells": [], "label": ""}, surroundings=surroundings, limits=TrialLimits(), report=lambda _: None)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_ray_has_no_local_mode_to_fall_back_to(ray_cluster: None) -> None:
+    import ray
+
+    with pytest.raises((RuntimeError, TypeError, ValueError, DeprecationWarning)):
+        ray.init(local_mode=True)
+
+
+def figures(report: SweepReport) -> Iterable[float]:
+    return (trial.values["accuracy_loss"].mean for trial in report.results.book.trials)
