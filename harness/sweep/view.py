@@ -34,12 +34,15 @@ def results_view(results: SweepResults, *, location: str, reused: Sequence[Reuse
     parts: list[RenderableType] = [Text(_headline(results), style="bold")]
     if not results.book.complete:
         return Group(*parts, *_failures(results), Text("No trial is complete yet; there is no front."))
-    parts += [Text("\nPareto front", style="bold"), _trials_table(results, results.front, mark_default=True)]
+    parts += [Text("\nPareto front", style="bold"), _trials_table(results, results.front)]
     if not results.front:
         parts.append(Text(f"No complete trial keeps {' and '.join(bound.text for bound in results.sweep.bounds)}."))
     best = list(results.best.values())
     if best:
-        parts += [Text("Best of each splitter", style="bold"), _trials_table(results, best, mark_default=True)]
+        parts += [Text("Best of each splitter", style="bold"), _trials_table(results, best)]
+    others = [trial for trial in results.defaults if trial not in [*results.front, *best]]
+    if others:
+        parts += [Text("Default settings, for comparison", style="bold"), _trials_table(results, others)]
     parts += [Text(line) for line in _volume_lines(results)]
     parts += [*_importances(results), *_failures(results)]
     parts += [Text(line, style="dim") for line in [*_legend(results), *_reuse_lines(reused)]]
@@ -56,7 +59,7 @@ def _headline(results: SweepResults) -> str:
     return f"{results.sweep.name} · study {results.study} · {len(results.book.over)} trials ({told or 'none yet'})"
 
 
-def _trials_table(results: SweepResults, trials: Sequence[Trial], *, mark_default: bool) -> Table:
+def _trials_table(results: SweepResults, trials: Sequence[Trial]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("splitter", no_wrap=True)
@@ -68,7 +71,7 @@ def _trials_table(results: SweepResults, trials: Sequence[Trial], *, mark_defaul
             table.add_column("\ntest", justify="right", no_wrap=True)
     table.add_column("first cell", no_wrap=True)
     for trial in trials:
-        is_default = mark_default and trial.candidate.spec == trial.candidate.space.base
+        is_default = trial.candidate.spec == trial.candidate.space.base
         table.add_row(
             str(trial.number),
             trial.candidate.space.label,

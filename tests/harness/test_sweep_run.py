@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from harness.dispatch import StopSignal
 from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from harness.sweep.curves import read_curves
+from harness.sweep import tuning
+from harness.sweep.candidates import Cells
 from harness.sweep.file import Sweep
 from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
-from harness.sweep.trials import STOPPED_EARLY, TrialState
+from harness.sweep.trainable import TrialLimits, run_trial
+from harness.sweep.trials import TrialState
 from splitters.base import Progress
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -45,7 +47,7 @@ class Recorder(SweepListener):
         self.slots = slots
 
     def started(self, item: SuiteCell) -> None:
-        pass
+        """Does nothing."""
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
         if self.stop is not None and self.at_step is not None and progress.step >= self.at_step:
@@ -92,16 +94,16 @@ def marks(tmp_path: Path) -> Path:
 def test_a_sweep_runs_its_trials_once_scores_the_chosen_once_and_a_second_call_does_nothing(
     run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path
 ) -> None:
-    sweep = make_bowls(trials=6, splitters=[bowl(marks), bowl(marks, name="dish")])
+    sweep = make_bowls(trials=4, splitters=[bowl(marks), bowl(marks, name="dish")], concurrency=2)
     recorder = Recorder()
     report = run(sweep, recorder)
-    assert states(report) == {TrialState.COMPLETE: 6}
-    assert runs_of(marks).total() == len(runs_of(marks)) == 12, "two seeds of six trials, none of them twice"
+    assert states(report) == {TrialState.COMPLETE: 4}
+    assert runs_of(marks).total() == len(runs_of(marks)) == 8, "two seeds of four trials, none of them twice"
     chosen = report.results.chosen
     assert runs_of(marks, "bowl") == {
         item.cell.cell_id[:12]: 1 for trial in chosen for item in report.results.cells.scored(trial.candidate)
     }
-    assert recorder.slots == report.concurrency == 3, "as many as the cluster has room for"
+    assert recorder.slots == report.concurrency == 2
     for trial in report.results.front:
         on_select, on_test = trial.values["accuracy_loss"].mean, report.results.test_values(trial)["accuracy_loss"].mean
         assert on_test == pytest.approx(0.1 + on_select / 4), "rows keep both"
@@ -109,120 +111,55 @@ def test_a_sweep_runs_its_trials_once_scores_the_chosen_once_and_a_second_call_d
     assert not list((tmp_path / "cache").glob("tune-*")), "Tune's own state is not kept"
     again = run(sweep)
     assert (again.run_trials, again.concurrency) == (0, 0)
-    assert runs_of(marks).total() == 12
+    assert runs_of(marks).total() == 8
 
 
-def test_trials_without_a_number_or_with_an_error_or_a_dead_worker_end_and_the_others_go_on(
-    run: Run, make_bowls: MakeSweep
+def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
+    run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space = {"mode": ["plain", "raise", "nan", "die"]}
-    sweep = make_bowls(trials=4, splitters=[bowl(space=space)], budget={"trial": "60s"})
+    monkeypatch.setattr(tuning, "_GRACE_SECONDS", 1.0)
+    space = {"mode": ["plain", "raise", "nan", "die", "deaf"]}
+    sweep = make_bowls(trials=5, splitters=[bowl(space=space)], budget={"trial": "3s"}, concurrency=2)
     recorder = Recorder()
     report = run(sweep, recorder)
     by_mode = {trial.candidate.values["mode"]: trial for trial in report.results.book.trials}
-    assert {mode: trial.state for mode, trial in by_mode.items()} == {
-        "plain": TrialState.COMPLETE,
-        "raise": TrialState.FAILED,
-        "nan": TrialState.FAILED,
-        "die": TrialState.UNFINISHED,
+    assert {mode: trial.failure for mode, trial in by_mode.items()} == {
+        "plain": None,
+        "raise": "SplitFailedError: no usable modules",
+        "nan": "not_finite: not finite: select_accuracy_loss is nan",
+        "die": None,
+        "deaf": "timeout: the trial took longer than 3 s; it did not end and was killed",
     }
-    assert by_mode["nan"].failure == "not_finite: not finite: select_accuracy_loss is nan"
-    assert by_mode["raise"].failure == "SplitFailedError: no usable modules"
+    assert by_mode["plain"].state is TrialState.COMPLETE
+    assert by_mode["die"].state is TrialState.UNFINISHED
     assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
-    assert [row.failure_kind for row in by_mode["die"].rows.values()] == ["worker_died"]
     assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 2, "tried again once"
     assert not report.interrupted
 
 
-def test_a_trial_that_takes_too_long_fails_and_one_that_does_not_listen_is_killed(
-    run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from harness.sweep import tuning
-
-    monkeypatch.setattr(tuning, "_GRACE_SECONDS", 1.0)
-    sweep = make_bowls(trials=2, seeds=1, splitters=[bowl(space={"mode": ["slow", "deaf"]})], budget={"trial": "3s"})
-    report = run(sweep)
-    failures = {trial.candidate.values["mode"]: trial.failure for trial in report.results.book.trials}
-    assert failures == {
-        "slow": "timeout: the trial took longer than 3 s",
-        "deaf": "timeout: the trial took longer than 3 s; it did not end and was killed",
-    }
-
-
 def test_a_stopped_sweep_goes_on_where_it_was_from_its_rows_alone(run: Run, make_bowls: MakeSweep, marks: Path) -> None:
-    sweep = make_bowls(trials=5, splitters=[bowl(marks, pause=0.2)], concurrency=2)
+    sweep = make_bowls(trials=4, splitters=[bowl(marks, pause=0.3)], concurrency=1)
     stop = StopSignal()
-    first = run(sweep, Recorder(stop=stop, after_cells=4), stop)
+    first = run(sweep, Recorder(stop=stop, after_cells=3), stop)
     assert first.interrupted
-    known = states(first)
-    assert known[TrialState.COMPLETE] >= 1
-    assert sum(known.values()) < 5 or known[TrialState.UNFINISHED]
+    assert states(first) == {TrialState.COMPLETE: 1, TrialState.UNFINISHED: 1}
     assert not runs_of(marks, "bowl"), "nothing is scored on test before the end"
     done = {
         row.cell_id[:12] for trial in first.results.book.trials for row in trial.rows.values() if row.state is State.OK
     }
     second = run(sweep)
-    assert states(second) == {TrialState.COMPLETE: 5}
+    assert states(second) == {TrialState.COMPLETE: 4}
     assert all(runs_of(marks)[cell_id] == 1 for cell_id in done), "what is done is not done twice"
-    assert len(runs_of(marks)) == 10
+    assert len(runs_of(marks)) == 8
 
 
-def test_a_grown_sweep_runs_what_is_new_and_says_so(run: Run, make_bowls: MakeSweep, marks: Path) -> None:
-    run(make_bowls(trials=2, splitters=[bowl(marks)]))
-    report = run(make_bowls(trials=3, seeds=3, splitters=[bowl(marks)]))
-    assert report.plan.continuation.changed == ()
-    assert report.plan.continuation.grown == ("seeds: [2] added", "trials: 2 before, 3 now")
-    assert states(report) == {TrialState.COMPLETE: 3}
-    assert runs_of(marks).total() == 9, "two trials get a third seed, and one is new"
-
-
-def test_a_race_ends_beaten_configurations_before_their_last_seeds(
-    run: Run, make_bowls: MakeSweep, marks: Path
-) -> None:
-    space = {"x": [0.5], "y": [0.0, 0.4, 0.5]}
-    splitter = bowl(marks, space=space, y=0.0, noise=0.01)
-    sweep = make_bowls(trials=3, seeds=4, race=True, concurrency=1, splitters=[splitter])
-    report = run(sweep)
-    assert {trial.candidate.values["y"]: (trial.state, len(trial.seeds)) for trial in report.results.book.trials} == {
-        0.0: (TrialState.COMPLETE, 4), 0.4: (TrialState.BEATEN, 2), 0.5: (TrialState.BEATEN, 2),
-    }  # fmt: skip
-    assert runs_of(marks).total() == 8
-    assert run(sweep).run_trials == 0
-
-
-def test_early_stopping_ends_trials_that_lie_behind_and_keeps_their_curves(
-    run: Run, make_bowls: MakeSweep, tmp_path: Path
-) -> None:
-    splitter = bowl(space={"x": [0.0, 0.5, 1.0], "y": [0.0, 0.5]}, x=0.0, y=0.0, steps=6)
-    stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
-    sweep = make_bowls(trials=6, seeds=1, sampler="grid", concurrency=1, early_stopping=stopping, splitters=[splitter])
-    report = run(sweep)
-    found = {(t.candidate.values["x"], t.candidate.values["y"]): t for t in report.results.book.trials}
-    assert found[0.0, 0.0].state is TrialState.COMPLETE
-    assert found[1.0, 0.5].state is TrialState.STOPPED
-    (row,) = found[1.0, 0.5].rows.values()
-    assert row.failure_kind == STOPPED_EARLY
-    assert row.reason.startswith("stopped early at step 2: it lay behind (accuracy 0.775")
-    curves = read_curves(ResultStore(tmp_path / "results")).to_pylist()
-    steps = {
-        cell_id: [p["step"] for p in curves if p["cell_id"] == cell_id] for cell_id in {p["cell_id"] for p in curves}
-    }
-    assert steps[row.cell_id] == [1, 2]
-    whole = found[0.0, 0.0].candidate.items[0].cell.cell_id
-    assert steps[whole] == [1, 2, 3, 4, 5, 6]
-    assert [p["seconds"] for p in curves if p["cell_id"] == whole] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    assert run(sweep).run_trials == 0, "what was stopped early is not run again"
-
-
-def test_the_budget_of_a_sweep_ends_it_in_order_and_the_next_call_goes_on(run: Run, make_bowls: MakeSweep) -> None:
-    splitters = [bowl(pause=0.3)]
-    first = run(make_bowls(trials=8, seeds=1, concurrency=1, splitters=splitters, budget={"sweep": {"device": "3s"}}))
-    assert first.spent
-    assert not first.interrupted
-    assert 0 < len(first.results.book.over) < 8
-    assert first.results.test_values(first.results.front[0]), "what there is, is scored"
-    second = run(make_bowls(trials=4, seeds=1, concurrency=1, splitters=splitters))
-    assert states(second)[TrialState.COMPLETE] == max(4, states(first)[TrialState.COMPLETE])
+def test_the_number_of_trials_at_once_comes_from_the_free_slots(make_bowls: MakeSweep) -> None:
+    sweep = make_bowls()
+    cell = Cells(sweep).candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2}).items[0].cell
+    assert tuning.free_slots(cell, 1.0) == 3, "three CPUs, one thread each"
+    assert tuning.free_slots(cell.model_copy(update={"threads": 2}), 1.0) == 1
+    assert tuning.free_slots(cell.model_copy(update={"device": "auto"}), 1.0) == 2, "two GPUs"
+    assert tuning.free_slots(cell.model_copy(update={"device": "auto"}), 0.5) == 3
 
 
 # The traps themselves: what the stock parts do, so that one sees when they no longer do it.
@@ -250,8 +187,6 @@ def test_the_stock_scheduler_takes_several_metrics_and_cannot_use_them() -> None
 
 
 def test_workers_without_a_gpu_see_none(run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.sweep.trainable import TrialLimits, run_trial
-
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
     surroundings = Surroundings("bowls", Path("nowhere"))
@@ -264,7 +199,3 @@ def test_ray_has_no_local_mode_to_fall_back_to(ray_cluster: None) -> None:
 
     with pytest.raises((RuntimeError, TypeError, ValueError, DeprecationWarning)):
         ray.init(local_mode=True)
-
-
-def figures(report: SweepReport) -> Iterable[float]:
-    return (trial.values["accuracy_loss"].mean for trial in report.results.book.trials)
