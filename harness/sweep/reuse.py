@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmarks.records import Row
+from splitters.base import REUSED_SECONDS
+
+_FINDINGS = "importance and curves"
+"""What splitters find out about a base model, whatever their settings."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class Reused:
     """Work of one kind that was found done.
 
     Args:
-        stage: What it is: ``train``, ``split``.
+        stage: What it is: ``train``, ``split``, ``importance and curves``.
         times: How often it was reused.
         made: How often it was done.
         saved_seconds: How long the reused work had taken when it was done.
@@ -31,6 +35,10 @@ def reused_work(rows: Iterable[Row]) -> list[Reused]:
     for row in rows:
         for stage in row.stages:
             stages.setdefault(stage.name, []).append((stage.reused, stage.seconds))
+        is_own = not any(stage.name == "split" and stage.reused for stage in row.stages)
+        for figure in row.figures if is_own else ():
+            if figure.name == REUSED_SECONDS:
+                stages.setdefault(_FINDINGS, []).append((figure.value > 0, figure.value))
     found = [
         Reused(
             stage=name,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from splitters.base import (
+    REUSED_SECONDS,
     SPLITTERS,
     Checkpoint,
+    CheckpointState,
     NoCheckpoint,
     Progress,
     ProgressCallback,
@@ -47,7 +50,7 @@ from splitters.cnnsplitter.state import SearchState, Streams
 from splitters.errors import DataError
 from splitters.evaluation import accuracy, network_logits
 from splitters.graph import ChannelGraph
-from splitters.importance import channel_importance, check_droppable, reading_bytes
+from splitters.importance import Importance, channel_importance, check_droppable, reading_bytes
 from splitters.masks import KernelMasks, jaccard_distances
 
 
@@ -116,12 +119,7 @@ class _Search:
             on_batch=lambda: self.progress(self.reported),
         )
         self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
-        self.importance = channel_importance(
-            self.graph,
-            self.task.select,
-            confidence=settings.confidence,
-            batch_size=self.forward.batch_size(extra_bytes=reading_bytes(self.graph)),
-        )
+        self.importance = self._importance()
         self.genes = group_channels(
             self.graph.layout,
             self.importance.norms,
@@ -143,13 +141,31 @@ class _Search:
         )
         self.merger = Merger(self.task.select.labels, self.task.n_classes)
 
+    def _importance(self) -> Importance:
+        batch_size = self.forward.batch_size(extra_bytes=reading_bytes(self.graph))
+        confidence = self.settings.confidence
+
+        def make() -> CheckpointState:
+            found = channel_importance(self.graph, self.task.select, confidence=confidence, batch_size=batch_size)
+            return CheckpointState({"norms": found.norms}, {"warnings": list(found.warnings)})
+
+        found = self.task.finding("importance", {"confidence": confidence, "batch_size": batch_size}, make)
+        self._reuse(found.seconds)
+        warnings: Any = found.state.values["warnings"]
+        return Importance(found.state.tensors["norms"], tuple(warnings))
+
+    def _reuse(self, seconds: float) -> None:
+        """Lets what was found earlier count as it took then."""
+        self.started -= seconds
+        self.state.reused_seconds += seconds
+
     def run(self) -> None:
         saved = self.checkpoint.load()
         if saved is not None:
             self.state, cache = SearchState.from_checkpoint(saved, self.streams)
             self.evaluator.restore(cache)
             self.forward.peak_bytes = self.state.peak_bytes
-            self.started -= self.state.seconds
+            self.started = time.perf_counter() - self.state.seconds
         if self.settings.needs_curves:
             self._measure_curves()
         if not self.state.population.numel():
@@ -173,6 +189,7 @@ class _Search:
             "accuracy": chosen["accuracy"],
             "candidates_run": float(self.evaluator.evaluated),
             "peak_activation_bytes": float(self.forward.peak_bytes),
+            REUSED_SECONDS: self.state.reused_seconds,
         }
         return SplitResult(
             masks=masks,
@@ -195,6 +212,23 @@ class _Search:
     # Before the first generation
 
     def _measure_curves(self) -> None:
+        if len(self.state.curves) == len(self.graph.layout.groups):
+            return
+        settings = self.settings
+        key = {
+            "confidence": settings.confidence,
+            "shares": list(settings.curve_shares),
+            "calibration": settings.calibration,
+            "batch_size": settings.batch_size,
+            "memory_mb": settings.memory_mb,
+        }
+        found = self.task.finding("sensitivity", key, self._made_curves)
+        self._reuse(found.seconds)
+        self.state.curves = found.state.tensors["accuracy"].tolist()
+        peak: Any = found.state.values["peak_bytes"]
+        self.forward.peak_bytes = max(self.forward.peak_bytes, int(peak))
+
+    def _made_curves(self) -> CheckpointState:
         rows = measure_curves(
             self.forward,
             self.graph.layout,
@@ -210,6 +244,8 @@ class _Search:
             self._save()
             self.reported = self._sensitivity_progress()
             self.progress(self.reported)
+        curves = torch.tensor(self.state.curves, dtype=torch.float64)
+        return CheckpointState({"accuracy": curves}, {"peak_bytes": self.forward.peak_bytes})
 
     def _sensitivity_progress(self) -> Progress:
         done = self.state.curves

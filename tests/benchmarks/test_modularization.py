@@ -144,6 +144,27 @@ def test_a_wrong_name_is_refused_before_anything_runs() -> None:
         SCENARIOS.get("modularization")().check(wrong)
 
 
+def test_what_a_splitter_finds_out_whatever_its_settings_is_found_once(tmp_path: Path) -> None:
+    settings = {
+        "population": 4, "parents": 2, "elites": 1, "genes": 2, "min_kept": 2, "max_kept": 4,
+        "curve_shares": [0.5, 1.0],
+    }  # fmt: skip
+    first, second = (measure(cell("cnnsplitter", **settings, generations=n), tmp_path / "one") for n in (1, 2))
+    alone = measure(cell("cnnsplitter", **settings, generations=2), tmp_path / "two")
+    assert timeless(second, MEASURED_TIMES) == timeless(alone, MEASURED_TIMES)
+    reused = [reused_seconds(metrics) for metrics in (first, second, alone)]
+    assert reused[0] == reused[2] == 0
+    assert reused[1] > 0
+    assert second.split_seconds is not None
+    assert second.split_seconds > reused[1], "what was found earlier counts as it took then"
+    other = measure(cell("cnnsplitter", **{**settings, "curve_shares": [0.2, 1.0]}, generations=1), tmp_path / "one")
+    assert other.sensitivity[0].kept_shares == [0.2, 1.0]
+
+
+def reused_seconds(metrics: Metrics) -> float:
+    return next(figure.value for figure in metrics.figures if figure.name == "reused_seconds")
+
+
 def test_sensitivity_curves_are_kept_and_found_again(cache: Path) -> None:
     settings = {
         "population": 4, "parents": 2, "elites": 1, "generations": 1, "genes": 2, "min_kept": 2, "max_kept": 4,
