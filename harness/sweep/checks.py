@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 from benchmarks.scenarios.base import SCENARIOS
 from harness.expand import expand
 from harness.sweep.file import CURVE_METRICS, Sweep
@@ -94,7 +96,20 @@ def _check_race(sweep: Sweep) -> None:
         )
 
 
+_GP_OF_SEVERAL = (4, 4)
+"""The Optuna from which on its Gaussian processes take several objectives."""
+
+
+def _optuna_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in metadata.version("optuna").split(".")[:2])
+
+
 def _check_sampler(sweep: Sweep) -> None:
+    if sweep.sampler.name == "gp" and len(sweep.goals) > 1 and _optuna_version() < _GP_OF_SEVERAL:
+        raise ConfigurationError(
+            f"{sweep.source.where('sampler')}: sampler: gp takes several objectives from Optuna "
+            f"{'.'.join(map(str, _GP_OF_SEVERAL))} on; upgrade Optuna, or choose tpe."
+        )
     if sweep.sampler.name != "grid":
         return
     for index, space in enumerate(sweep.spaces):

@@ -167,7 +167,13 @@ class _Proposer:
 
     def __init__(self, space: Space, sweep: Sweep, share: int, *, known: list[Trial], is_parallel: bool) -> None:
         self.study = SplitterStudy(
-            space, sweep.goals, sweep.sampler, n_trials=share, is_parallel=is_parallel, known=known
+            space,
+            sweep.goals,
+            sweep.sampler,
+            n_trials=share,
+            is_parallel=is_parallel,
+            has_constraints=bool(sweep.bounds),
+            known=known,
         )
         self.is_exhausted = False
         self._random = Random(f"{sweep.sampler.seed} {space.label} {len(known)}")

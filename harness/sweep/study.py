@@ -48,6 +48,7 @@ class SplitterStudy:
         sampler: How configurations are proposed.
         n_trials: How many trials this splitter may expect, for the samplers' defaults.
         is_parallel: Whether trials run at the same time.
+        has_constraints: Whether the sweep has constraints.
         known: Trials of this splitter that are over.
     """
 
@@ -59,13 +60,20 @@ class SplitterStudy:
         *,
         n_trials: int,
         is_parallel: bool,
+        has_constraints: bool = False,
         known: Sequence[Trial] = (),
     ) -> None:
         self.space = space
         self._objectives = objectives
         with quiet():
             # The seed moves on with what is known, or a resumed study would propose its first configurations again.
-            chosen = make_sampler(sampler, seed=sampler.seed + len(known), n_trials=n_trials, is_parallel=is_parallel)
+            chosen = make_sampler(
+                sampler,
+                seed=sampler.seed + len(known),
+                n_trials=n_trials,
+                is_parallel=is_parallel,
+                has_constraints=has_constraints,
+            )
             self.study = new_study(space.label, objectives, chosen)
             self.study.add_trials([frozen_trial(trial) for trial in known])
 
@@ -150,7 +158,8 @@ def frozen_trial(trial: Trial, *, prefix: str = "", shared: Mapping[str, Sequenc
         values[name] = trial.candidate.space.label
         distributions[name] = CategoricalDistribution(tuple(choices))
     means = [trial.values[goal.name].mean for goal in trial.goals] if state is OptunaState.COMPLETE else None
-    keyword: dict[str, Any] = {"constraints": trial.violations} if HAS_CONSTRAINTS else {}
+    old = {"system_attrs": {"constraints": list(trial.violations.values())}} if trial.violations else {}
+    keyword: dict[str, Any] = {"constraints": trial.violations} if HAS_CONSTRAINTS else old
     return optuna.trial.create_trial(
         state=state,
         values=means,
@@ -208,7 +217,9 @@ def _to_optuna(parameter: Parameter, value: Any) -> Any:
     return value if is_plain else json.dumps(value)
 
 
-def make_sampler(spec: SamplerSpec, *, seed: int, n_trials: int, is_parallel: bool) -> BaseSampler:
+def make_sampler(
+    spec: SamplerSpec, *, seed: int, n_trials: int, is_parallel: bool, has_constraints: bool
+) -> BaseSampler:
     """Returns Optuna's sampler.
 
     Args:
@@ -216,9 +227,11 @@ def make_sampler(spec: SamplerSpec, *, seed: int, n_trials: int, is_parallel: bo
         seed: Seeds it.
         n_trials: Trials to expect, for defaults that fit them.
         is_parallel: Whether trials run at the same time, so that one should keep away from what others try.
+        has_constraints: Whether trials have constraints.
     """
     startup = spec.startup or max(4, n_trials // 3)
-    old: dict[str, Any] = {} if HAS_CONSTRAINTS else {"constraints_func": _old_constraints}
+    takes_function = has_constraints and not HAS_CONSTRAINTS
+    old: dict[str, Any] = {"constraints_func": _old_constraints} if takes_function else {}
     if spec.name == "tpe":
         return optuna.samplers.TPESampler(
             seed=seed,

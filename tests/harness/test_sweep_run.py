@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from conftest import HERE
 
-from benchmarks.records import Row, State
+from benchmarks.records import Row
 from harness.attempt import Surroundings
-from harness.dispatch import StopSignal
 from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
@@ -25,7 +24,6 @@ from harness.sweep.file import Sweep
 from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
 from harness.sweep.trainable import TrialLimits, run_trial
 from harness.sweep.trials import TrialState
-from splitters.base import Progress
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -35,36 +33,24 @@ Run = Callable[..., SweepReport]
 
 @dataclass
 class Recorder(SweepListener):
-    """Notes what happens, and may ask for the end after so many cells, or once a cell is so far."""
+    """Notes what happens."""
 
-    stop: StopSignal | None = None
-    after_cells: int | None = None
-    at_step: int | None = None
     slots: int = 0
     rows: list[Row] = field(default_factory=list)
 
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
         self.slots = slots
 
-    def started(self, item: SuiteCell) -> None:
-        """Does nothing."""
-
-    def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        if self.stop is not None and self.at_step is not None and progress.step >= self.at_step:
-            self.stop.request()
-
     def finished(self, item: SuiteCell, row: Row) -> None:
         self.rows.append(row)
-        if self.stop is not None and len(self.rows) == self.after_cells:
-            self.stop.request()
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def start(sweep: Sweep, listener: SweepListener | None = None, stop: StopSignal | None = None) -> SweepReport:
+    def start(sweep: Sweep, listener: SweepListener | None = None) -> SweepReport:
         store = ResultStore(tmp_path / "results")
         surroundings = Surroundings("bowls", tmp_path / "cache", plugins=Plugins(("bowl_plugin",), str(HERE)))
-        return run_sweep(plan_sweep(sweep, store), store, surroundings, listener=listener or Recorder(), stop=stop)
+        return run_sweep(plan_sweep(sweep, store), store, surroundings, listener=listener or Recorder())
 
     return start
 
@@ -135,22 +121,6 @@ def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
     assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
     assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 2, "tried again once"
     assert not report.interrupted
-
-
-def test_a_stopped_sweep_goes_on_where_it_was_from_its_rows_alone(run: Run, make_bowls: MakeSweep, marks: Path) -> None:
-    sweep = make_bowls(trials=4, splitters=[bowl(marks, pause=0.3)], concurrency=1)
-    stop = StopSignal()
-    first = run(sweep, Recorder(stop=stop, after_cells=3), stop)
-    assert first.interrupted
-    assert states(first) == {TrialState.COMPLETE: 1, TrialState.UNFINISHED: 1}
-    assert not runs_of(marks, "bowl"), "nothing is scored on test before the end"
-    done = {
-        row.cell_id[:12] for trial in first.results.book.trials for row in trial.rows.values() if row.state is State.OK
-    }
-    second = run(sweep)
-    assert states(second) == {TrialState.COMPLETE: 4}
-    assert all(runs_of(marks)[cell_id] == 1 for cell_id in done), "what is done is not done twice"
-    assert len(runs_of(marks)) == 8
 
 
 def test_the_number_of_trials_at_once_comes_from_the_free_slots(make_bowls: MakeSweep) -> None:
