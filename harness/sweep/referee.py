@@ -24,7 +24,7 @@ from harness.sweep.trials import STOPPED_EARLY, Trial, TrialState
 class Halving(Protocol):
     """Compares running trials at the same step."""
 
-    def lies_behind(self, trial_id: str, label: str, report: Report) -> bool:
+    def lies_behind(self, trial_id: str, label: str, point: CurvePoint) -> bool:
         """Notes a step, and says whether the trial had better end."""
 
 
@@ -202,7 +202,7 @@ class Referee:
         if self._halving is None or report.cell_id != first:
             return True
         label = running.trial.candidate.space.label
-        if not self._halving.lies_behind(running.trial_id, label, report):
+        if not self._halving.lies_behind(running.trial_id, label, running.points[-1]):
             return True
         self._store(running, self._row(running, _stopped(report)))
         return False

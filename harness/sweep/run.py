@@ -14,7 +14,7 @@ from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.candidates import Cells
 from harness.sweep.checks import curve_metric
-from harness.sweep.curves import CurvePoint, curve_of, write_curve
+from harness.sweep.curves import CurvePoint, curve_of, read_curves, write_curve
 from harness.sweep.dealer import Dealer
 from harness.sweep.definitions import Continuation, continue_study, read_definitions, write_definition
 from harness.sweep.file import Sweep
@@ -146,7 +146,7 @@ def run_sweep(
     with connection(address), stop:
         report = _run_trials(plan, store, surroundings, listener, stop)
         if not stop.requested:
-            scorer.score(report.results.book, stop)
+            scorer.score(report.results.book, stop, slots=report.concurrency)
     results = read_results(store, plan.continuation.study)
     return SweepReport(**{**vars(report), "results": results, "interrupted": stop.requested})
 
@@ -180,6 +180,9 @@ def _run_trials(
     def is_ending() -> bool:
         return stop.requested or stopwatch()
 
+    halving = AshaHalving(stopping, curve_metric(sweep)) if stopping else None
+    if halving is not None:
+        halving.remember(plan.book, read_curves(store))
     referee = Referee(
         dealer,
         keep=keep,
@@ -187,7 +190,7 @@ def _run_trials(
         is_ending=is_ending,
         suite=sweep.name,
         limit=trial_limit(sweep, gpu_share),
-        halving=AshaHalving(stopping, curve_metric(sweep)) if stopping else None,
+        halving=halving,
         gpu_share=gpu_share,
     )
     began = time.monotonic()
@@ -242,8 +245,14 @@ class _Scorer:
         """Says whether something that was chosen has no score yet."""
         return bool(self._groups(book))
 
-    def score(self, book: TrialBook, stop: StopSignal) -> None:
-        """Runs the test-scored cells of what was chosen, as far as they have no rows."""
+    def score(self, book: TrialBook, stop: StopSignal, *, slots: int) -> None:
+        """Runs the test-scored cells of what was chosen, as far as they have no rows.
+
+        Args:
+            book: All trials.
+            stop: Ends it when it is requested.
+            slots: How many trials ran at once, whose room may not all be free again yet; 0 if none ran.
+        """
         from harness.dispatch.cluster import gpu_share_of, nodes
         from harness.sweep.scoring import Scoring
         from harness.sweep.tuning import free_slots, tune_trials
@@ -263,7 +272,7 @@ class _Scorer:
         tune_trials(
             self.sweep,
             scoring,
-            concurrency=min(free_slots(cell, share), self.sweep.concurrency or len(groups), len(groups)),
+            concurrency=min(slots or free_slots(cell, share), self.sweep.concurrency or len(groups), len(groups)),
             surroundings=self.surroundings,
             is_ending=lambda: stop.requested,
             gpu_share=gpu_share_of(cell, share, nodes()),

@@ -45,6 +45,9 @@ class Bench:
     def run(self, *, die: bool = False) -> TrialBook:
         dealer = Dealer(self.sweep, self.cells, self.book(), is_parallel=False)
         stopping = self.sweep.early_stopping
+        halving = AshaHalving(stopping, curve_metric(self.sweep)) if stopping else None
+        if halving is not None:
+            halving.remember(dealer.book, read_curves(self.store))
         referee = Referee(
             dealer,
             keep=self._keep,
@@ -52,7 +55,7 @@ class Bench:
             is_ending=lambda: self.end_after is not None and len(self.rows) >= self.end_after,
             suite=self.sweep.name,
             limit=self.limit,
-            halving=AshaHalving(stopping, curve_metric(self.sweep)) if stopping else None,
+            halving=halving,
         )
         number = 0
         while (config := referee.begin(str(number))) is not None:
@@ -147,6 +150,14 @@ def test_early_stopping_ends_trials_that_lie_behind_and_keeps_their_curves(bench
     n_rows = len(made.rows)
     made.run()
     assert len(made.rows) == n_rows, "what was stopped early is not run again"
+
+
+def test_a_resumed_sweep_compares_with_the_trials_of_earlier_calls(bench: Callable[..., Bench]) -> None:
+    stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
+    bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.0, 0.2]), trials=1).run()
+    again = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.0, 0.9]))
+    states = {trial.candidate.values["x"]: trial.state for trial in again.run().trials}
+    assert states == {0.0: TrialState.COMPLETE, 0.9: TrialState.STOPPED}
 
 
 def test_splitters_are_compared_with_themselves_when_trials_are_stopped_early(bench: Callable[..., Bench]) -> None:
