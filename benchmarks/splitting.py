@@ -10,12 +10,13 @@ import torch
 from pydantic import TypeAdapter
 
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
+from benchmarks.findings import Findings
 from benchmarks.preparation import Prepared
 from benchmarks.records import FigureRecord, SensitivityRecord
 from benchmarks.scenarios.base import Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.training import images_hash
-from splitters.base import Checkpoint, CheckpointState, SplitResult, SplitTask, make_splitter
+from splitters.base import REUSED_SECONDS, Checkpoint, CheckpointState, SplitResult, SplitTask, make_splitter
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.scores import scores_from_tensors
@@ -104,26 +105,29 @@ class _Splits:
         splitter = make_splitter(spec.name, spec.settings)
         for reference in splitter.references():
             self._by_name(reference.name, reference.settings)
-
-        def make(checkpoint: Checkpoint) -> CheckpointState:
-            result = splitter.split(
-                self._task(), graph=self.graph, progress=self.workspace.progress, checkpoint=checkpoint
-            )
-            return _to_state(result)
-
         complete = SplitterSpec(
             name=spec.name, settings=splitter.settings.model_dump(mode="json"), version=splitter.version
         )
+
+        def make(checkpoint: Checkpoint) -> CheckpointState:
+            result = splitter.split(
+                self._task(complete), graph=self.graph, progress=self.workspace.progress, checkpoint=checkpoint
+            )
+            return _to_state(result)
+
         artifact = self.workspace.artifacts.get_or_make(
             "splits", self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress
         )
         result = _from_state(artifact.state, self.graph)
-        return FinishedSplit(result, artifact.seconds, artifact.peak_memory_bytes, artifact.reused)
+        # What was found earlier counts as it took then, so that a split's time does not depend on what came before it.
+        seconds = artifact.seconds + result.facts.get(REUSED_SECONDS, 0.0)
+        return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused)
 
     def _by_name(self, name: str, settings: Mapping[str, object]) -> SplitResult:
         return self.of(SplitterSpec(name=name, settings=dict(settings))).result
 
-    def _task(self) -> SplitTask:
+    def _task(self, spec: SplitterSpec) -> SplitTask:
+        known = {**self._key(spec), "splitter": {"name": spec.name, "version": spec.version}}
         return SplitTask(
             model=self.prepared.base.model,
             train=self.prepared.split_roles.train,
@@ -131,6 +135,7 @@ class _Splits:
             seed=derive_seed(self.cell.seed, "split"),
             device=torch.device(self.workspace.device),
             resolve=self._by_name,
+            recall=Findings(self.workspace.cache, known, self.workspace.progress).recall,
         )
 
     def _key(self, spec: SplitterSpec) -> dict[str, Any]:

@@ -84,12 +84,21 @@ def suite_choices() -> list[Choice]:
     return [Choice(name, load_suite(name).description) for name in suite_names()]
 
 
+def sweep_choices() -> list[Choice]:
+    """Returns the sweeps that come with the package."""
+    from harness.config import sweep_names
+    from harness.sweep.loading import load_sweep
+
+    return [Choice(name, load_sweep(name).description) for name in sweep_names()]
+
+
 CHOICES: dict[str, Callable[[], list[Choice]]] = {
     "splitters": splitter_choices,
     "models": model_choices,
     "datasets": dataset_choices,
     "scenarios": scenario_choices,
     "suites": suite_choices,
+    "sweeps": sweep_choices,
 }
 """What can be listed, by the word for it."""
 

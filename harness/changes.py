@@ -12,7 +12,7 @@ from splitters.errors import ConfigurationError, UnknownNameError
 _ENTRY_KEYS = {
     "scenario": ("name", "settings", "splitters", "models", "datasets", "first_seeds"),
     "models": ("name", "settings"),
-    "splitters": ("name", "label", "settings", "overrides"),
+    "splitters": ("name", "label", "settings", "overrides", "space"),
 }
 """The keys of entries themselves; any other key of an entry is one of its settings."""
 

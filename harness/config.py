@@ -189,11 +189,27 @@ class Suite(Settings):
 
 def suite_names() -> list[str]:
     """Returns the names of the suites that come with the package."""
-    return sorted(
-        file.name.removesuffix(".yaml")
-        for file in resources.files("benchmarks").joinpath("suites").iterdir()
-        if file.name.endswith(".yaml")
-    )
+    return [name for name in _packaged_names() if not is_sweep(read_packaged(name))]
+
+
+def sweep_names() -> list[str]:
+    """Returns the names of the sweeps that come with the package."""
+    return [name for name in _packaged_names() if is_sweep(read_packaged(name))]
+
+
+def is_sweep(text: str) -> bool:
+    """Says whether a YAML file is a sweep: it has objectives, which no suite has."""
+    return re.search(r"^objectives\s*:", text, re.MULTILINE) is not None
+
+
+def _packaged_names() -> list[str]:
+    folder = resources.files("benchmarks").joinpath("suites")
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def read_packaged(name: str) -> str:
+    """Returns the text of a suite or sweep that comes with the package."""
+    return (resources.files("benchmarks") / "suites" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suite:
@@ -209,6 +225,8 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
     """
     text, title, path = _open(name_or_path)
     values, source = read_yaml(text, name=title)
+    if isinstance(values, dict) and "objectives" in values:
+        raise ConfigurationError(f"{title} has objectives, so it is a sweep; type 'splitbench sweep {name_or_path}'.")
     if not isinstance(values, dict):
         raise ConfigurationError(f"{title}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}.")
     own = _with_list(values, "scenario")
@@ -235,9 +253,10 @@ def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
     """Returns a suite's text, its title for messages, and its path if it is a file of the user's."""
     path = Path(name_or_path)
-    packaged = resources.files("benchmarks") / "suites" / f"{name_or_path}.yaml"
     if isinstance(name_or_path, str) and name_or_path in suite_names():
-        return packaged.read_text(encoding="utf-8"), f"{name_or_path}.yaml", ""
+        return read_packaged(name_or_path), f"{name_or_path}.yaml", ""
+    if str(name_or_path) in sweep_names():
+        raise ConfigurationError(f"{name_or_path} is a sweep, not a suite; type 'splitbench sweep {name_or_path}'.")
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         raise UnknownNameError("suite", str(name_or_path), suite_names(), where="a suite is a name or a YAML file")
     try:
@@ -254,7 +273,7 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
     parsed = dict(values)
     for key, model in _LISTS.items():
         if key in values:
-            parsed[key] = _parse_list(key, values[key], model, source)
+            parsed[key] = parse_entries(key, values[key], model, source)
     if isinstance(values.get("training"), Mapping):
         parsed["training"] = TrainingSpec.parse(values["training"], where=f"{source.where('training')}: training")
     suite = Suite.parse(parsed, where=source.where())
@@ -278,7 +297,18 @@ _LISTS: dict[str, type[Settings]] = {
 }
 
 
-def _parse_list(key: str, values: object, model: type[Settings], source: Source) -> list[Settings]:
+def parse_entries(key: str, values: object, model: type[Settings], source: Source) -> list[Settings]:
+    """Returns the entries of a list of a file, each parsed where it stands.
+
+    Args:
+        key: The list's key.
+        values: What the file holds there.
+        model: The model of an entry; where it has a ``name``, a name alone is an entry too.
+        source: Where the values come from.
+
+    Raises:
+        ConfigurationError: If it is no list or empty, or an entry is wrong.
+    """
     if not isinstance(values, list) or not values:
         raise ConfigurationError(
             f"{source.where(key)}: {key!r} must be a list with one entry at least; it is {values!r}."

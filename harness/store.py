@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +97,22 @@ class StoreContents:
 
         A final attempt (``ok`` or ``skipped``) counts before all others; of several, the newest does.
         """
+        return _rows(_take(self.table, list(self._counting().values())).drop_columns(list(_DETAILS)))
+
+    def in_full(self, cell_ids: Iterable[str]) -> list[Row]:
+        """Returns the attempt that counts of some cells, with everything; of those cells that have one."""
+        counting = self._counting()
+        return _rows(_take(self.table, [counting[cell_id] for cell_id in cell_ids if cell_id in counting]))
+
+    def _counting(self) -> dict[str, int]:
+        """Returns the index of the attempt that counts of each cell, in the order of the table."""
         keys = zip(*(self.table.column(name).to_pylist() for name in ("cell_id", "state", "started_at")), strict=True)
         best: dict[str, tuple[bool, object, int]] = {}
         for index, (cell_id, state, started_at) in enumerate(keys):
             rank = (State(state).is_final, started_at, index)
             if cell_id not in best or rank > best[cell_id]:
                 best[cell_id] = rank
-        chosen = _take(self.table, sorted(rank[2] for rank in best.values()))
-        return _rows(chosen.drop_columns(list(_DETAILS)))
+        return dict(sorted(((cell_id, rank[2]) for cell_id, rank in best.items()), key=lambda entry: entry[1]))
 
 
 def _take(table: pa.Table, indices: list[int]) -> pa.Table:
@@ -162,6 +170,27 @@ class ResultStore:
             else:
                 self._deliver()
         return f"{self.storage.root}/{path}"
+
+    def write_file(self, path: str, data: bytes) -> None:
+        """Stores something that belongs to the rows but is none, all or nothing.
+
+        Args:
+            path: Its path below the store; a file that is there already is replaced.
+            data: Its bytes.
+
+        Raises:
+            OSError: If the store cannot be written to.
+        """
+        self.storage.put(path, data)
+
+    def read_files(self, folder: str) -> dict[str, bytes]:
+        """Returns the files that ``write_file`` has put into a folder below the store, by path."""
+        infos = sorted(self.storage.files(folder), key=lambda info: info.path)
+        return {
+            info.path: self.storage.read(self.storage.relative(info))
+            for info in infos
+            if not info.base_name.startswith(TEMPORARY)
+        }
 
     def read(self) -> StoreContents:
         """Reads all rows; moves files that are none to ``quarantine/`` and reports them.

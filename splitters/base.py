@@ -85,6 +85,23 @@ class NoCheckpoint:
         """Does nothing."""
 
 
+REUSED_SECONDS = "reused_seconds"
+"""The fact that says how long a splitter's findings had taken that it did not have to make again."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a splitter has found out about a task, now or earlier.
+
+    Args:
+        state: Tensors, on the CPU, and a JSON value.
+        seconds: How long it took where it was found earlier; 0 if it was found now.
+    """
+
+    state: CheckpointState
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class SplitTask:
     """All that a splitter may know: a trained network, and images that are not the test set's.
@@ -97,6 +114,8 @@ class SplitTask:
         device: Where the split runs.
         resolve: Returns the result of another splitter on this very task, for splitters that are defined relative
             to another one. The caller may answer it from a store.
+        recall: Returns what was found out about this very task under a name and a key, and asks for it if nobody has
+            found it yet; see ``finding``. The caller may keep it, for splits with other settings.
     """
 
     model: nn.Module
@@ -105,6 +124,7 @@ class SplitTask:
     seed: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     resolve: Callable[[str, Mapping[str, object]], SplitResult] | None = None
+    recall: Callable[[str, Mapping[str, object], Callable[[], CheckpointState]], Finding] | None = None
 
     def __post_init__(self) -> None:
         """Checks that there is something to split and something to choose by.
@@ -135,6 +155,16 @@ class SplitTask:
     def on_device(self) -> SplitTask:
         """Returns the same task with its images on the task's device."""
         return replace(self, train=self.train.to(self.device), select=self.select.to(self.device))
+
+    def finding(self, name: str, key: Mapping[str, object], make: Callable[[], CheckpointState]) -> Finding:
+        """Returns what ``make`` finds out about this task, or found out earlier.
+
+        Args:
+            name: What it is, e.g. ``importance``.
+            key: All settings that it depends on, as JSON values. The task and the splitter's code need not be named.
+            make: Finds it out.
+        """
+        return Finding(make()) if self.recall is None else self.recall(name, key, make)
 
     def result_of(self, splitter: str, settings: Mapping[str, object]) -> SplitResult:
         """Returns what another splitter makes of this task."""

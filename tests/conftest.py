@@ -1,10 +1,11 @@
-"""What holds for all tests: shapes are checked at run time, one thread each, no telemetry or tokens from Ray."""
+"""What holds for all tests: shapes are checked at run time, one thread each, nothing is timed, no telemetry or tokens from Ray."""
 
 import os
 from collections.abc import Iterator
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
+import hypothesis
 import jaxtyping
 import pytest
 import torch
@@ -15,6 +16,10 @@ _CHECKED = ("channel_ids", "data", "evaluation", "gradsplitter.binarise", "grads
 jaxtyping.install_import_hook([f"splitters.{name}" for name in _CHECKED], "beartype.beartype")
 
 torch.set_num_threads(1)
+
+# No test is timed: a machine that is busy with something else is no fault of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture

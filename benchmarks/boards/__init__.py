@@ -5,6 +5,7 @@ from benchmarks.boards.composition import COMPOSITION
 from benchmarks.boards.modularization import MODULARIZATION
 from benchmarks.boards.new_task import NEW_TASK
 from benchmarks.boards.patching import PATCHING
+from benchmarks.boards.selection import SELECTION
 from benchmarks.boards.sub_task import SUB_TASK
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "MODULARIZATION",
     "NEW_TASK",
     "PATCHING",
+    "SELECTION",
     "SUB_TASK",
     "Board",
     "Column",

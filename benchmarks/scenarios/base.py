@@ -62,6 +62,9 @@ class Scenario(ABC):
     board: ClassVar[Board] = MODULARIZATION
     """What its leaderboard shows."""
 
+    selection: ClassVar[str | None] = None
+    """The scenario that measures the same without a look at test, if there is one; sweeps choose by that one."""
+
     def __init__(self, settings: AnySettings | None = None) -> None:
         self.settings = settings or self.Settings()
 
@@ -91,6 +94,7 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
         "modularization": "benchmarks.scenarios.modularization",
         "new_task": "benchmarks.scenarios.new_task",
         "patching": "benchmarks.scenarios.patching",
+        "selection": "benchmarks.scenarios.modularization",
         "sub_task": "benchmarks.scenarios.sub_task",
     },
 )

@@ -8,6 +8,7 @@ import click
 
 _VERBS = (
     "run", "plan", "leaderboard", "show", "ls",
+    "sweep", "front", "rerun", "export-study",
     "train", "split", "module", "compose", "patch", "evaluate",
     "doctor", "submit", "status", "fetch",
 )  # fmt: skip
@@ -22,7 +23,7 @@ class _Verbs(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _VERBS:
             return None
-        command: click.Command = importlib.import_module(f"harness.cli.{name}").command
+        command: click.Command = importlib.import_module(f"harness.cli.{name.replace('-', '_')}").command
         return command
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from splitters.base import (
+    REUSED_SECONDS,
     SPLITTERS,
     Checkpoint,
+    CheckpointState,
     NoCheckpoint,
     Progress,
     ProgressCallback,
@@ -118,7 +121,7 @@ class _Search:
         self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
         saved = self.checkpoint.load()
         # Kept, not measured again: sums on a GPU may differ in their last bits, and with them the order of kernels.
-        self.importance = self._measured_importance() if saved is None else importance_from_checkpoint(saved)
+        self.importance = self._importance() if saved is None else importance_from_checkpoint(saved)
         self.genes = group_channels(
             self.graph.layout,
             self.importance.norms,
@@ -143,15 +146,25 @@ class _Search:
             self.state, cache = SearchState.from_checkpoint(saved, self.streams)
             self.evaluator.restore(cache)
             self.forward.peak_bytes = self.state.peak_bytes
-            self.started -= self.state.seconds
+            self.started = time.perf_counter() - self.state.seconds
 
-    def _measured_importance(self) -> Importance:
-        return channel_importance(
-            self.graph,
-            self.task.select,
-            confidence=self.settings.confidence,
-            batch_size=self.forward.batch_size(extra_bytes=reading_bytes(self.graph)),
-        )
+    def _importance(self) -> Importance:
+        batch_size = self.forward.batch_size(extra_bytes=reading_bytes(self.graph))
+        confidence = self.settings.confidence
+
+        def make() -> CheckpointState:
+            found = channel_importance(self.graph, self.task.select, confidence=confidence, batch_size=batch_size)
+            return CheckpointState({"norms": found.norms}, {"warnings": list(found.warnings)})
+
+        found = self.task.finding("importance", {"confidence": confidence, "batch_size": batch_size}, make)
+        self._reuse(found.seconds)
+        warnings: Any = found.state.values["warnings"]
+        return Importance(found.state.tensors["norms"], tuple(warnings))
+
+    def _reuse(self, seconds: float) -> None:
+        """Lets what was found earlier count as it took then."""
+        self.started -= seconds
+        self.state.reused_seconds += seconds
 
     def run(self) -> None:
         if self.settings.needs_curves:
@@ -177,6 +190,7 @@ class _Search:
             "accuracy": chosen["accuracy"],
             "candidates_run": float(self.evaluator.evaluated),
             "peak_activation_bytes": float(self.forward.peak_bytes),
+            REUSED_SECONDS: self.state.reused_seconds,
         }
         return SplitResult(
             masks=masks,
@@ -199,6 +213,23 @@ class _Search:
     # Before the first generation
 
     def _measure_curves(self) -> None:
+        if len(self.state.curves) == len(self.graph.layout.groups):
+            return
+        settings = self.settings
+        key = {
+            "confidence": settings.confidence,
+            "shares": list(settings.curve_shares),
+            "calibration": settings.calibration,
+            "batch_size": settings.batch_size,
+            "memory_mb": settings.memory_mb,
+        }
+        found = self.task.finding("sensitivity", key, self._made_curves)
+        self._reuse(found.seconds)
+        self.state.curves = found.state.tensors["accuracy"].tolist()
+        peak: Any = found.state.values["peak_bytes"]
+        self.forward.peak_bytes = max(self.forward.peak_bytes, int(peak))
+
+    def _made_curves(self) -> CheckpointState:
         rows = measure_curves(
             self.forward,
             self.graph.layout,
@@ -214,6 +245,8 @@ class _Search:
             self._save()
             self.reported = self._sensitivity_progress()
             self.progress(self.reported)
+        curves = torch.tensor(self.state.curves, dtype=torch.float64)
+        return CheckpointState({"accuracy": curves}, {"peak_bytes": self.forward.peak_bytes})
 
     def _sensitivity_progress(self) -> Progress:
         done = self.state.curves

@@ -63,6 +63,7 @@ class SearchState:
         history: One record per generation: the best composition by the plain fitness, and what the generation took.
         seconds: Since the split began.
         peak_bytes: The most activations that were held at once.
+        reused_seconds: What findings had taken that were not made again; part of ``seconds``.
     """
 
     curves: list[list[float]] = field(default_factory=list)
@@ -74,6 +75,7 @@ class SearchState:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     peak_bytes: int = 0
+    reused_seconds: float = 0.0
 
     @property
     def generation(self) -> int:
@@ -94,6 +96,7 @@ class SearchState:
             "seconds": self.seconds,
             "peak_bytes": self.peak_bytes,
             "importance_warnings": list(importance.warnings),
+            "reused_seconds": self.reused_seconds,
         }
         return CheckpointState(tensors, values)
 
@@ -112,6 +115,7 @@ class SearchState:
             history=[dict(record) for record in values["history"]],
             seconds=float(values["seconds"]),
             peak_bytes=int(values["peak_bytes"]),
+            reused_seconds=float(values.get("reused_seconds", 0.0)),
         )
         cache = {name.removeprefix(_CACHE): tensor for name, tensor in saved.tensors.items() if name.startswith(_CACHE)}
         return state, cache

@@ -148,10 +148,52 @@ def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
     assert noisy.base_accuracy != clean.base_accuracy
 
 
+def test_the_selection_measures_all_but_the_scores_on_test(measured: Metrics, cache: Path) -> None:
+    selection = SCENARIOS.get("selection")().measure(cell(), Workspace(cache=cache))
+    exempt = TEST_SCORES | MEASURED_TIMES
+    assert timeless(selection, exempt) == timeless(measured, exempt)
+    assert [getattr(selection, name) for name in sorted(TEST_SCORES)] == [None, None, None]
+
+
+def test_the_selection_never_looks_at_the_test_images(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = preparation.load_dataset
+
+    def without_test(*args: object, **kwargs: object) -> Dataset:
+        dataset = load(*args, **kwargs)
+        unreadable = dataclasses.replace(dataset.test, images=torch.empty_like(dataset.test.images, device="meta"))
+        return dataclasses.replace(dataset, test=unreadable)
+
+    monkeypatch.setattr(preparation, "load_dataset", without_test)
+    assert SCENARIOS.get("selection")().measure(cell(), Workspace(cache=tmp_path)).select_accuracy_loss is not None
+
+
 def test_a_wrong_name_is_refused_before_anything_runs() -> None:
     wrong = cell().model_copy(update={"splitter": SplitterSpec(name="gradspliter")})
     with pytest.raises(ConfigurationError, match="Did you mean 'gradsplitter'"):
         SCENARIOS.get("modularization")().check(wrong)
+
+
+def test_what_a_splitter_finds_out_whatever_its_settings_is_found_once(tmp_path: Path) -> None:
+    settings = {
+        "population": 4, "parents": 2, "elites": 1, "genes": 2, "min_kept": 2, "max_kept": 4,
+        "curve_shares": [0.5, 1.0],
+    }  # fmt: skip
+    first, second = (measure(cell("cnnsplitter", **settings, generations=n), tmp_path / "one") for n in (1, 2))
+    alone = measure(cell("cnnsplitter", **settings, generations=2), tmp_path / "two")
+    assert timeless(second, MEASURED_TIMES) == timeless(alone, MEASURED_TIMES)
+    reused = [reused_seconds(metrics) for metrics in (first, second, alone)]
+    assert reused[0] == reused[2] == 0
+    assert reused[1] > 0
+    assert second.split_seconds is not None
+    assert second.split_seconds > reused[1], "what was found earlier counts as it took then"
+    other = measure(cell("cnnsplitter", **{**settings, "curve_shares": [0.2, 1.0]}, generations=1), tmp_path / "one")
+    assert other.sensitivity[0].kept_shares == [0.2, 1.0]
+
+
+def reused_seconds(metrics: Metrics) -> float:
+    return next(figure.value for figure in metrics.figures if figure.name == "reused_seconds")
 
 
 def test_sensitivity_curves_are_kept_and_found_again(cache: Path) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import bowl_plugin  # noqa: F401  (registers the bowl)
 import pytest
 import toy_plugin  # noqa: F401  (registers the toy)
 import yaml
@@ -18,6 +19,8 @@ from harness.cli import main
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
+from harness.sweep.file import Sweep
+from harness.sweep.loading import load_sweep
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -129,6 +132,39 @@ def write_suite(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def write_sweep(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a sweep of bowls to a file; keys replace the usual ones, None leaves one out."""
+
+    def write(**keys: Any) -> Path:
+        (tmp_path / "bowl_plugin.py").write_text((HERE / "bowl_plugin.py").read_text())
+        usual = {
+            "name": "bowls",
+            "plugins": ["bowl_plugin"],
+            "scenario": "bowl",
+            "device": "cpu",
+            "seeds": 2,
+            "models": ["simcnn"],
+            "datasets": ["digits"],
+            "splitters": [{"name": "bowl", "space": {"x": {"float": [0, 1]}, "y": {"float": [0, 0.5]}}}],
+            "objectives": {"accuracy_loss": "min", "kernel_retention": "min"},
+            "sampler": "random",
+            "trials": 4,
+        }
+        values = {key: value for key, value in {**usual, **keys}.items() if value is not None}
+        path = tmp_path / "bowls.yaml"
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_bowls(write_sweep: Callable[..., Path]) -> Callable[..., Sweep]:
+    """Makes a sweep of bowls by way of a file."""
+    return lambda **keys: load_sweep(write_sweep(**keys))
 
 
 @pytest.fixture

@@ -1,0 +1,35 @@
+"""``splitbench export-study``: a sweep as an Optuna journal."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import json_option, open_store
+
+
+@click.command(name="export-study")
+@click.argument("results")
+@click.option("--out", metavar="FILE", required=True, help="The journal to write, e.g. study.log.")
+@click.option(
+    "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
+)
+@json_option
+@told_plainly
+def command(results: str, out: str, study: str | None, as_json: bool) -> None:
+    """Write the trials of the sweep in RESULTS as an Optuna journal, which optuna-dashboard opens."""
+    from pathlib import Path
+
+    from harness.cli.output import show_json
+    from harness.sweep.export import export_study
+    from harness.sweep.results import read_results
+
+    store = open_store(results)
+    store.require()
+    found = read_results(store, study)
+    names = export_study(found, Path(out))
+    if as_json:
+        show_json({"file": out, "studies": names, "trials": len(found.book.over)})
+        return
+    click.echo(f"{out}: {len(found.book.over)} trials; studies: {', '.join(names)}")
+    click.echo(f"Look at them: pip install optuna-dashboard && optuna-dashboard {out}")

@@ -1,0 +1,99 @@
+"""``splitbench rerun``: run cells again that have rows, and compare."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.errors import EXIT_FAILED, told_plainly
+from harness.cli.options import data_options, json_option, open_store
+
+if TYPE_CHECKING:
+    from harness.reruns import Rerun
+
+
+@click.command()
+@click.argument("cell_ids", metavar="CELL_ID...", nargs=-1, required=True)
+@click.option("--results", metavar="URI", help="Where their rows are. [default: every folder in ./results]")
+@click.option("--fresh", is_flag=True, help="Train and split anew instead of taking both from the cache.")
+@data_options
+@json_option
+@told_plainly
+def command(
+    cell_ids: tuple[str, ...],
+    results: str | None,
+    fresh: bool,
+    data_root: Path | None,
+    download: bool,
+    as_json: bool,
+) -> None:
+    """Run cells again, with the configuration of their rows, and say whether the numbers are the same.
+
+    CELL_ID is an id, or as much of its beginning as no other cell has. The new row is stored beside the earlier ones.
+    """  # fmt: skip
+    from harness.attempt import Surroundings
+    from harness.cli.output import show_json
+    from harness.cli.progress import show_progress
+    from harness.reruns import find_rows, plugins_of_store, rerun_cell
+
+    found = [find_rows(cell_id.lower(), results) for cell_id in cell_ids]
+    runs = []
+    with _cache(fresh) as cache:
+        for location, row in found:
+            store = open_store(location)
+            surroundings = Surroundings(
+                suite=row.suite,
+                cache=cache,
+                data_root=data_root.absolute() if data_root else None,
+                download=download,
+                plugins=plugins_of_store(store),
+            )
+            runs.append(rerun_cell(row, store, surroundings, progress=show_progress()))
+            if not as_json:
+                click.echo(_text(runs[-1]))
+    if as_json:
+        show_json([_object(run) for run in runs])
+    sys.exit(0 if all(run.is_same for run in runs) else EXIT_FAILED)
+
+
+@contextmanager
+def _cache(fresh: bool) -> Iterator[Path]:
+    """Returns the cache folder, or one for this call alone."""
+    from harness.folders import cache_folder
+
+    if not fresh:
+        yield cache_folder().absolute()
+        return
+    with TemporaryDirectory(prefix="splitbench-") as folder:
+        yield Path(folder)
+
+
+def _text(run: Rerun) -> str:
+    from harness.report import ID_LENGTH, row_title
+
+    head = f"{run.row.cell_id[:ID_LENGTH]}  {row_title(run.row)}  {run.row.state.value}"
+    if run.row.reason:
+        head += f": {run.row.reason}"
+    if run.is_same:
+        return f"{head}\n  the same numbers as before"
+    return "\n".join(
+        [head, *(f"  {name}: {before} before, {now} now" for name, (before, now) in run.differing.items())]
+    )
+
+
+def _object(run: Rerun) -> dict[str, Any]:
+    return {
+        "cell_id": run.row.cell_id,
+        "attempt_id": run.row.attempt_id,
+        "state": run.row.state.value,
+        "reason": run.row.reason,
+        "same": run.is_same,
+        "differing": {name: {"before": before, "now": now} for name, (before, now) in run.differing.items()},
+        **{name: getattr(run.row, name) for name in run.numbers},
+    }

@@ -1,0 +1,123 @@
+"""Cells that have rows, run once more: the same configuration must give the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.cells import Cell
+from benchmarks.records import Metrics, Row
+from harness.attempt import Surroundings, run_attempt
+from harness.plugins import Plugins
+from harness.report import ID_LENGTH, row_title
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+from harness.sweep.definitions import read_definitions
+from splitters.base import ProgressCallback, ignore_progress
+from splitters.errors import ConfigurationError
+
+_TIMES = ("split_seconds",)
+_MOST_CANDIDATES = 10
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A cell that was run again.
+
+    Args:
+        row: The new row.
+        before: The row that counted before.
+    """
+
+    row: Row
+    before: Row
+
+    @property
+    def numbers(self) -> list[str]:
+        """The columns that hold one number each and should not change; times may."""
+        scalars = (int, float, bool, type(None))
+        names = [name for name in Metrics.model_fields if name not in _TIMES]
+        return [name for name in names if isinstance(getattr(self.row, name), scalars)]
+
+    @property
+    def differing(self) -> Mapping[str, tuple[Any, Any]]:
+        """What is not as it was, before and now."""
+        pairs = {name: (getattr(self.before, name), getattr(self.row, name)) for name in ["state", *self.numbers]}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    @property
+    def is_same(self) -> bool:
+        """Whether all is as it was."""
+        return not self.differing
+
+
+def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
+    """Returns the store of the one cell whose id begins so, and the row of it that counts.
+
+    Args:
+        prefix: The beginning of its id.
+        results: The store to look in; every folder in ``./results`` by default.
+
+    Raises:
+        ConfigurationError: If there is no such cell, or more than one.
+    """
+    folders = [results] if results else [str(path.parent) for path in sorted(Path("results").glob("*/rows"))]
+    found: dict[str, tuple[str, Row]] = {}
+    for location in folders:
+        store = ResultStore(location)
+        store.require()
+        found |= {row.cell_id: (location, row) for row in store.read().latest() if row.cell_id.startswith(prefix)}
+    if not found:
+        where = results or "./results"
+        raise ConfigurationError(
+            f"no cell at {where} has an id that begins with {prefix!r}; --results URI names others."
+        )
+    if len(found) > 1:
+        lines = [f"  {row.cell_id[: len(prefix) + ID_LENGTH]}  {row_title(row)}" for _, row in found.values()]
+        raise ConfigurationError(
+            f"{len(found)} cells' ids begin with {prefix!r}; type more of it:\n" + "\n".join(lines[:_MOST_CANDIDATES])
+        )
+    return next(iter(found.values()))
+
+
+def plugins_of_store(store: ResultStore) -> Plugins:
+    """Returns the modules that the sweeps of a store name, so that their cells can be run again."""
+    known = [definition.sweep.plugin_modules for definition in read_definitions(store)]
+    return next((plugins for plugins in reversed(known) if plugins.modules), Plugins())
+
+
+def rerun_cell(
+    row: Row, store: ResultStore, surroundings: Surroundings, *, progress: ProgressCallback = ignore_progress
+) -> Rerun:
+    """Runs a row's cell in this process, stores the new row, and returns both.
+
+    Args:
+        row: The row.
+        store: Where the new one goes.
+        surroundings: Caches, data and plugins.
+        progress: Told how it goes on.
+
+    Raises:
+        ConfigurationError: If this version would measure something else under that configuration.
+    """
+    cell = Cell.model_validate_json(row.config)
+    if cell.cell_id != row.cell_id:
+        raise ConfigurationError(
+            f"{row.cell_id[:ID_LENGTH]}: this version of Splitbench gives its configuration another id, "
+            f"{cell.cell_id[:ID_LENGTH]}, as results would differ. Use the version that wrote the row: "
+            f"{row.splitbench_version} ({row.git_commit or 'no commit'})."
+        )
+    on_gpu = cell.device == "cuda" or (cell.device == "auto" and torch.cuda.is_available())
+    again = run_attempt(
+        SuiteCell(cell, row.splitter_label),
+        surroundings,
+        device="cuda:0" if on_gpu else "cpu",
+        gpu_share=1.0 if on_gpu else 0.0,
+        progress=progress,
+    )
+    store.write(again)
+    return Rerun(again, row)

@@ -1,0 +1,100 @@
+"""Reading sweeps: from files, from the package, from plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
+from harness.changes import apply_changes
+from harness.config import parse_entries, read_packaged, sweep_names
+from harness.sweep.checks import check_sweep
+from harness.sweep.file import SAMPLERS, Budget, EarlyStopping, Race, SamplerSpec, SearchedSplitter, Sweep
+from harness.yaml_source import Source, read_yaml
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.settings import Settings
+
+
+def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Sweep:
+    """Reads and checks a sweep.
+
+    Args:
+        name_or_path: A name in ``sweep_names()``, or a YAML file.
+        changes: ``KEY=VALUE`` changes as of a suite, e.g. ``splitters.gradsplitter.space.alpha={float: [0.1, 1]}``.
+
+    Raises:
+        ConfigurationError: If there is no such sweep, or a key or value in it is unknown or not allowed.
+    """
+    text, title, path = _open(name_or_path)
+    values, source = read_yaml(text, name=title)
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{title}: a sweep is a mapping with the keys {', '.join(Sweep.model_fields)}.")
+    if "objectives" not in values:
+        raise ConfigurationError(
+            f"{title}: a sweep has 'objectives', for example {{accuracy_loss: min, kernel_retention: min}}. "
+            "A file without them is a suite: 'splitbench run' runs it."
+        )
+    applied = apply_changes(values, changes)
+    return make_sweep(values, Source(title, source.lines, path=path, changes=applied))
+
+
+def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None = None) -> Sweep:
+    """Returns a sweep from plain values, checked as one from a file is.
+
+    Args:
+        values: What a file holds.
+        source: Where they come from.
+        folder: Where plugins may lie; the file's folder by default.
+
+    Raises:
+        ConfigurationError: If a key or value is unknown or not allowed.
+    """
+    for key in values:
+        if key not in Sweep.model_fields:
+            raise UnknownNameError("key", str(key), Sweep.model_fields, where=source.where(str(key)))
+    parsed = dict(values)
+    for key, model in _LISTS.items():
+        if key in values:
+            parsed[key] = parse_entries(key, values[key], model, source)
+    if isinstance(values.get("sampler"), str):
+        parsed["sampler"] = {"name": values["sampler"]}
+    for key, part in _PARTS.items():
+        if isinstance(parsed.get(key), Mapping):
+            parsed[key] = _parse_part(key, parsed[key], part, source)
+    if isinstance(values.get("constraints"), str):
+        parsed["constraints"] = [values["constraints"]]
+    sweep = Sweep.parse(parsed, where=source.where())
+    own = str(Path(source.path).parent) if source.path else ""
+    check_sweep(sweep.located(source, own if folder is None else folder))
+    return sweep
+
+
+_LISTS: dict[str, type[Settings]] = {"models": ModelSpec, "datasets": DatasetSpec, "splitters": SearchedSplitter}
+_PARTS: dict[str, type[Settings]] = {
+    "training": TrainingSpec,
+    "sampler": SamplerSpec,
+    "budget": Budget,
+    "race": Race,
+    "early_stopping": EarlyStopping,
+}
+
+
+def _parse_part(key: str, values: Mapping[str, Any], part: type[Settings], source: Source) -> Settings:
+    where = f"{source.where(key)}: {key}"
+    if part is SamplerSpec and "name" in values and values["name"] not in SAMPLERS:
+        raise UnknownNameError("sampler", str(values["name"]), SAMPLERS, where=where)
+    return part.parse(values, where=where)
+
+
+def _open(name_or_path: str | Path) -> tuple[str, str, str]:
+    """Returns a sweep's text, its title for messages, and its path if it is a file of the user's."""
+    if isinstance(name_or_path, str) and name_or_path in sweep_names():
+        return read_packaged(name_or_path), f"{name_or_path}.yaml", ""
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise UnknownNameError("sweep", str(name_or_path), sweep_names(), where="a sweep is a name or a YAML file")
+    try:
+        return path.read_text(encoding="utf-8"), str(path), str(path.resolve())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: the sweep cannot be read: {error}.") from None

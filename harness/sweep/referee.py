@@ -1,0 +1,239 @@
+"""The driver's part of running trials: it takes rows, keeps the book, and says which trials go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+from benchmarks.records import Row, State
+from harness.attempt import Outcome, make_row
+from harness.dispatch import Listener
+from harness.faults import WORKER_DIED
+from harness.provenance import provenance
+from harness.suite_cell import SuiteCell
+from harness.sweep.curves import CurvePoint
+from harness.sweep.dealer import Deal, Dealer
+from harness.sweep.reports import Report, worker_config
+from harness.sweep.trials import STOPPED_EARLY, Trial, TrialState
+
+
+class Halving(Protocol):
+    """Compares running trials at the same step."""
+
+    def lies_behind(self, trial_id: str, label: str, point: CurvePoint) -> bool:
+        """Notes a step, and says whether the trial had better end."""
+
+
+@dataclass
+class _Running:
+    """A trial under way.
+
+    Args:
+        trial_id: Tune's name for it.
+        deal: What was dealt.
+        trial: What is known of it by now.
+        item: The cell that runs.
+        begun_at: When that cell began.
+        clock: The same, for durations.
+        points: Its curve so far.
+        dealt: When it was dealt.
+        worked: Seconds that its cells took.
+    """
+
+    trial_id: str
+    deal: Deal
+    trial: Trial
+    item: SuiteCell | None = None
+    begun_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    clock: float = field(default_factory=time.monotonic)
+    points: list[CurvePoint] = field(default_factory=list)
+    dealt: float = field(default_factory=time.monotonic)
+    worked: float = 0.0
+
+
+@dataclass
+class Overhead:
+    """What trials cost besides their cells.
+
+    Args:
+        trials: How many trials are counted.
+        around: Seconds of these trials that were none of their cells': Ray's, Tune's and ours.
+        own: Seconds that this process spent on dealing, rows and verdicts.
+    """
+
+    trials: int = 0
+    around: float = 0.0
+    own: float = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Adds a block to what is ours."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.own += time.perf_counter() - began
+
+
+class Referee:
+    """Follows trials from their reports, whoever carries them.
+
+    Args:
+        dealer: Deals trials.
+        keep: Takes every row, with its curve as far as it was reported, and stores both.
+        listener: Told how cells go on.
+        is_ending: Says whether the sweep shall end.
+        suite: What rows say asked for them.
+        limit: Seconds that a trial may take, if there is a limit.
+        halving: Compares running trials, if there is early stopping.
+        gpu_share: The share of a GPU that each trial has.
+    """
+
+    def __init__(
+        self,
+        dealer: Dealer,
+        *,
+        keep: Callable[[Row, list[CurvePoint]], None],
+        listener: Listener,
+        is_ending: Callable[[], bool],
+        suite: str,
+        limit: float | None = None,
+        halving: Halving | None = None,
+        gpu_share: float = 0.0,
+    ) -> None:
+        self.dealer = dealer
+        self.ended: list[Trial] = []
+        self._keep = keep
+        self._listener = listener
+        self._is_ending = is_ending
+        self._suite = suite
+        self._limit = limit
+        self._halving = halving
+        self._gpu_share = gpu_share
+        self._running: dict[str, _Running] = {}
+        self.overhead = Overhead()
+
+    @property
+    def n_running(self) -> int:
+        """How many trials run."""
+        return len(self._running)
+
+    def begin(self, trial_id: str) -> dict[str, Any] | None:
+        """Returns what the next trial's worker is given, or None if there is none."""
+        with self.overhead.measured():
+            return self._begin(trial_id)
+
+    def _begin(self, trial_id: str) -> dict[str, Any] | None:
+        deal = None if self._is_ending() else self.dealer.deal()
+        if deal is None:
+            return None
+        self._running[trial_id] = _Running(trial_id, deal, deal.trial)
+        return worker_config(deal.trial.missing)
+
+    def hear(self, trial_id: str, report: Report) -> bool:
+        """Takes a report, and says whether the trial goes on."""
+        with self.overhead.measured():
+            return self._hear(trial_id, report)
+
+    def _hear(self, trial_id: str, report: Report) -> bool:
+        running = self._running.get(trial_id)
+        if running is None:
+            return False
+        if report.event == "begin":
+            self._begin_cell(running, report)
+        elif report.event == "row" and report.row is not None:
+            return self._take(running, report.row)
+        elif running.item is not None:
+            self._listener.progressed(running.item, report.progress)
+            if report.event == "step":
+                return self._step(running, report)
+        return True
+
+    def end(self, trial_id: str, *, has_died: bool = False) -> None:
+        """Closes a trial that is over for Tune, however that came."""
+        running = self._running.pop(trial_id, None)
+        if running is None:
+            return
+        self.overhead.trials += 1
+        self.overhead.around += time.monotonic() - running.dealt - running.worked
+        with self.overhead.measured():
+            if running.item is not None:
+                self._store(running, self._unsaid(running, has_died=has_died))
+            ended = self.dealer.finish(running.trial, again=has_died and not self._is_ending())
+            self.ended.append(ended)
+
+    def end_all(self) -> None:
+        """Closes all trials that nobody closed, because the sweep was stopped."""
+        for trial_id in list(self._running):
+            self.end(trial_id)
+
+    def _begin_cell(self, running: _Running, report: Report) -> None:
+        items = {item.cell.cell_id: item for item in running.trial.candidate.items}
+        running.item = items[report.cell_id]
+        running.begun_at, running.clock = datetime.now(timezone.utc), time.monotonic()
+        running.points = []
+        self._listener.started(running.item)
+
+    def _take(self, running: _Running, row: Row) -> bool:
+        self._store(running, row)
+        if row.state is not State.OK:
+            return False
+        judged = self.dealer.update(running.trial)
+        running.trial = judged
+        return judged.state is not TrialState.BEATEN
+
+    def _store(self, running: _Running, row: Row) -> None:
+        item = running.item
+        running.worked += row.seconds
+        self._keep(row, running.points)
+        running.trial = running.trial.with_row(row)
+        running.item = None
+        if item is not None:
+            self._listener.finished(item, row)
+
+    def _step(self, running: _Running, report: Report) -> bool:
+        running.points.append(CurvePoint.of(report))
+        first = running.trial.candidate.items[0].cell.cell_id
+        # Halving compares like with like: all configurations on the same seed, data set and model.
+        if self._halving is None or report.cell_id != first:
+            return True
+        label = running.trial.candidate.space.label
+        if not self._halving.lies_behind(running.trial_id, label, running.points[-1]):
+            return True
+        self._store(running, self._row(running, _stopped(report)))
+        return False
+
+    def _unsaid(self, running: _Running, *, has_died: bool) -> Row:
+        """Returns the row of a cell whose worker cannot write one any more."""
+        seconds = time.monotonic() - running.clock
+        if self._is_ending() or not has_died:
+            return self._row(running, Outcome(State.INTERRUPTED, reason="interrupted"))
+        if self._limit is not None and seconds >= self._limit:
+            reason = f"the trial took longer than {self._limit:g} s; it did not end and was killed"
+            return self._row(running, Outcome(State.TIMEOUT, reason=reason))
+        return self._row(running, Outcome(State.FAILED, reason="the trial's worker died", kind=WORKER_DIED))
+
+    def _row(self, running: _Running, outcome: Outcome) -> Row:
+        if running.item is None:
+            raise RuntimeError("no cell runs whose row could be written.")
+        return make_row(
+            running.item,
+            self._suite,
+            outcome,
+            source=provenance(),
+            started_at=running.begun_at,
+            seconds=time.monotonic() - running.clock,
+            gpu_share=self._gpu_share,
+        )
+
+
+def _stopped(report: Report) -> Outcome:
+    told: dict[str, Any] = {name: f"{value:.4g}" for name, value in report.metrics.items()}
+    numbers = f"accuracy {told.get('accuracy')}, kernel retention {told.get('kernel_retention')}"
+    return Outcome(
+        State.INTERRUPTED, reason=f"stopped early at step {report.step}: it lay behind ({numbers})", kind=STOPPED_EARLY
+    )

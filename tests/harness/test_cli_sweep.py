@@ -1,0 +1,251 @@
+"""The verbs around sweeps, on rows that were written without running anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+from trial_rows import ORIGIN, rows_of
+
+from benchmarks.records import Metrics, State
+from harness.attempt import Outcome, make_row
+from harness.provenance import provenance
+from harness.store import ResultStore
+from harness.sweep.candidates import Cells
+from harness.sweep.definitions import continue_study, write_definition
+from harness.sweep.file import Sweep
+from harness.sweep.loading import load_sweep
+
+Call = Callable[..., Result]
+WriteSweep = Callable[..., Path]
+
+CONFIGURATIONS = ((0.5, 0.2), (0.1, 0.0), (0.6, 0.0), (0.9, 0.0), (0.6, 0.3), (0.3, 0.1))
+
+
+def scored_row(sweep: Sweep, x: float, y: float, seed: int) -> Any:
+    candidate = Cells(sweep).candidate(sweep.spaces[0], {"x": x, "y": y})
+    item = next(item for item in Cells(sweep).scored(candidate) if item.cell.seed == seed)
+    metrics = Metrics(accuracy_loss=0.1 + (x + y) / 4, kernel_retention=(1 - x) ** 2 / 2 + y / 2)
+    outcome = Outcome(State.OK, metrics)
+    return make_row(item, sweep.name, outcome, source=provenance(), started_at=ORIGIN, seconds=1.0)
+
+
+@pytest.fixture
+def swept(write_sweep: WriteSweep, tmp_path: Path) -> Path:
+    """The results of a sweep of six trials and a failed one, scored on test."""
+    sweep = load_sweep(write_sweep(constraints=["accuracy_loss <= 0.8"], trials=7))
+    store = ResultStore(tmp_path / "results")
+    write_definition(store, continue_study(sweep, []).study, sweep)
+    for place, (x, y) in enumerate(CONFIGURATIONS):
+        for row in rows_of(sweep, x=x, y=y, at=10.0 * place):
+            store.write(row)
+        for seed in sweep.seeds:
+            store.write(scored_row(sweep, x, y, seed))
+    store.write(rows_of(sweep, x=0.7, y=0.4, state=State.FAILED, kind="SplitFailedError", at=99.0)[0])
+    return tmp_path / "results"
+
+
+def test_the_front_is_shown_with_its_best_volume_importances_and_failures(call: Call, swept: Path) -> None:
+    result = call("front", swept)
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    assert "7 trials (6 complete, 1 failed)" in text
+    assert "x=0.1, y=0" in text
+    assert "(default)" in text
+    assert "Hypervolume 0." in text
+    assert "the default settings alone: 0." in text
+    assert "bowl · kernel_retention: x " in text
+    assert "6 bowl x=0.7, y=0.4: SplitFailedError: a reason" in text
+    assert "Reused instead of done again: 6 × train (24 s; done 6 ×)" in text
+    assert "Run trial 1 again: splitbench rerun" in text
+
+
+def test_the_front_as_json_has_trials_front_hypervolume_and_best(call: Call, swept: Path) -> None:
+    found = json.loads(call("front", swept, "--json").stdout)
+    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 6 + ["failed"]
+    front = {(trial["configuration"]["x"], trial["configuration"]["y"]) for trial in found["front"]}
+    assert front == {(0.1, 0.0), (0.3, 0.1), (0.6, 0.0)}, "0.9 breaks the constraint, the others are dominated"
+    for trial in found["front"]:
+        on_select, on_test = trial["objectives"]["accuracy_loss"]["mean"], trial["test"]["accuracy_loss"]["mean"]
+        assert on_test == pytest.approx(0.1 + on_select / 4)
+        assert trial["objectives"]["accuracy_loss"]["by_seed"] == {"0": on_select, "1": on_select}
+    assert found["hypervolume"]["value"] > found["hypervolume"]["default"] > 0
+    steps = [step["hypervolume"] for step in found["hypervolume"]["over_time"]]
+    assert steps == sorted(steps)
+    assert steps[-1] == found["hypervolume"]["value"]
+    assert found["reference"] == {"accuracy_loss": 1.0, "kernel_retention": 1.0}
+    assert found["best"]["bowl"]["number"] in {trial["number"] for trial in found["front"]}
+    assert set(found["importances"]["bowl"]) == {"accuracy_loss", "kernel_retention"}
+    assert sum(found["importances"]["bowl"]["accuracy_loss"].values()) == pytest.approx(1)
+
+
+def test_a_folder_without_a_sweep_is_told(call: Call, tmp_path: Path) -> None:
+    ResultStore(tmp_path / "other").prepare()
+    result = call("front", tmp_path / "other")
+    assert result.exit_code == 2
+    assert "there is no sweep at" in result.stderr
+
+
+def test_a_dry_run_tells_what_is_known_and_what_would_be_run_without_ray(
+    call: Call, write_sweep: WriteSweep, swept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=9)
+    result = call("sweep", file, "--results", swept, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "has grown: trials: 7 before, 9 now." in result.stdout
+    assert "7 trials are known from rows." in result.stdout
+    assert "2 of 9 trials are to be run." in result.stdout
+    plan = json.loads(call("sweep", file, "--results", swept, "--dry-run", "--json").stdout)
+    assert (plan["known_trials"], plan["to_run"], plan["changed"]) == (7, 2, [])
+    assert plan["seconds_per_trial"] == 2.0
+
+
+def test_a_sweep_that_has_all_its_trials_needs_no_ray_and_shows_the_front(
+    call: Call, write_sweep: WriteSweep, swept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = call("sweep", write_sweep(constraints=["accuracy_loss <= 0.8"], trials=7), "--results", swept)
+    assert result.exit_code == 1, "a trial has failed"
+    assert "No trial to run: 7 of 7 are known. More: --trials N." in result.stdout
+
+
+def test_a_changed_meaning_is_told_before_anything_runs(call: Call, write_sweep: WriteSweep, swept: Path) -> None:
+    result = call("sweep", write_sweep(trials=7), "--results", swept, "--dry-run")
+    assert "A new study, " in result.stdout
+    assert 'constraints: ["accuracy_loss <= 0.8"] before, [] now' in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"splitters": ["bwl"]}, "unknown splitter 'bwl'. Did you mean 'bowl'"),
+        ({"splitters": [{"name": "bowl", "space": {"z": [1]}}]}, "unknown setting of bowl 'z'"),
+        ({"splitters": [{"name": "bowl", "space": {"x": {"float": [1, 0]}}}]}, "is upside down or empty"),
+        ({"objectives": {"accuracy_lss": "min"}}, "Did you mean 'accuracy_loss'"),
+        ({"constraints": ["accuracy_loss ~ 3"]}, "cannot be parsed"),
+        ({"early_stopping": {"grace": 1}}, "there are 2 objectives"),
+    ],
+)
+def test_a_wrong_file_is_told_before_ray_starts(
+    call: Call, write_sweep: WriteSweep, tmp_path: Path, keys: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = call("sweep", write_sweep(**keys), "--results", tmp_path / "none")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "bowls.yaml, line" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_exported_journal_holds_the_trials_of_all_splitters_and_of_each(
+    call: Call, write_sweep: WriteSweep, tmp_path: Path
+) -> None:
+    spaces = [{"name": name, "space": {"x": {"float": [0, 1]}, "n": [1, 2]}} for name in ("bowl", "dish")]
+    sweep = load_sweep(write_sweep(splitters=spaces, constraints=["accuracy_loss <= 0.7"]))
+    store = ResultStore(tmp_path / "r")
+    write_definition(store, continue_study(sweep, []).study, sweep)
+    for splitter, x in ((0, 0.2), (0, 0.4), (1, 0.6)):
+        for row in rows_of(sweep, splitter=splitter, x=x, n=2, at=10 * x):
+            store.write(row)
+    journal = tmp_path / "out" / "study.log"
+    result = call("export-study", tmp_path / "r", "--out", journal)
+    assert result.exit_code == 0, result.output
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    studies = {summary.study_name: summary for summary in optuna.get_all_study_summaries(storage)}
+    assert set(studies) == {"bowls", "bowls · bowl", "bowls · dish"}
+    whole = optuna.load_study(study_name="bowls", storage=storage)
+    assert [trial.params for trial in whole.trials] == [
+        {"bowl.x": 0.2, "bowl.n": 2, "splitter": "bowl"},
+        {"bowl.x": 0.4, "bowl.n": 2, "splitter": "bowl"},
+        {"dish.x": 0.6, "dish.n": 2, "splitter": "dish"},
+    ]
+    assert [trial.values[0] for trial in whole.trials] == pytest.approx([0.4, 0.6, 0.8])
+    assert whole.metric_names == ["accuracy_loss", "kernel_retention"]
+    assert [trial.number for trial in whole.best_trials] == [0, 1], "the third breaks the constraint"
+    again = call("export-study", tmp_path / "r", "--out", journal)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+
+
+def test_a_point_is_run_again_with_the_command_that_the_front_gives(call: Call, swept: Path) -> None:
+    front = json.loads(call("front", swept, "--json").stdout)["front"][0]
+    words = front["rerun"].split()
+    assert words[:2] == ["splitbench", "rerun"]
+    result = call(*words[1:])
+    assert result.exit_code == 1, "these rows were made up, without the accuracies of the base model"
+    assert "base_accuracy: None before, 0.9 now" in result.stdout
+    again = call(*words[1:], "--json")
+    assert again.exit_code == 0, "now the row of the first rerun counts"
+    assert [run["same"] for run in json.loads(again.stdout)] == [True] * len(front["seeds"])
+
+
+def test_cells_that_are_not_there_or_meant_twice_are_not_run(call: Call, swept: Path) -> None:
+    missing = call("rerun", "ffffffffffff", "--results", swept)
+    assert missing.exit_code == 2
+    assert "has an id that begins with 'ffffffffffff'" in missing.stderr
+    many = call("rerun", "", "--results", swept)
+    assert many.exit_code == 2
+    assert "type more of it" in many.stderr
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_driver_that_is_killed_or_stopped_again_and_again_ends_where_one_left_alone_would(
+    write_sweep: WriteSweep, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    marks, results = tmp_path / "marks", tmp_path / "results"
+    marks.mkdir()
+    splitter = {"name": "bowl", "settings": {"pause": 0.1, "folder": str(marks)}, "space": {"x": {"float": [0, 1]}}}
+    file = write_sweep(splitters=[splitter], concurrency=1, trials=4)
+    command = [sys.executable, "-m", "harness", "sweep", str(file), "--results", str(results), "--json"]
+    for number, n_rows in ((signal.SIGKILL, 2), (signal.SIGTERM, 4), (signal.SIGINT, 6)):
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        wait_until(lambda n_rows=n_rows: len(ok_cells(results)) >= n_rows, f"{n_rows} rows")
+        # As a terminal does it, the whole group gets Ctrl-C; the others go to the driver alone.
+        os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
+        output, errors = process.communicate(timeout=90)
+        assert process.returncode == (-number if number is signal.SIGKILL else 130), errors
+        assert "Traceback" not in errors
+        if number is not signal.SIGKILL:
+            assert json.loads(output)["interrupted"]
+    done = ok_cells(results)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    report = json.loads(again.stdout)
+    assert [trial["state"] for trial in report["trials"]] == ["complete"] * 4
+    assert report["known_trials"] == 3
+    runs = Counter(path.name.split("--")[1] for path in marks.glob("bowl-selection--*"))
+    assert len(runs) == 8
+    assert all(runs[cell_id[:12]] == 1 for cell_id in done), "what had a row was not run again"
+    assert {trial["number"] for trial in report["front"]} <= {0, 1, 2, 3}
+    assert all(trial["test"] for trial in report["front"])
+
+
+def ok_cells(results: Path) -> list[str]:
+    rows = [
+        pq.ParquetFile(path).read(columns=["state", "cell_id"]).to_pylist()[0]
+        for path in results.rglob("rows/**/*.parquet")
+    ]
+    return [row["cell_id"] for row in rows if row["state"] == "ok"]

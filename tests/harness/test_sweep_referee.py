@@ -1,0 +1,213 @@
+"""What the driver makes of reports: the worker's own code runs in this process, without Ray between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.records import Row, State
+from harness.attempt import Surroundings
+from harness.dispatch import SilentListener
+from harness.store import ResultStore
+from harness.sweep.candidates import Cells
+from harness.sweep.checks import curve_metric
+from harness.sweep.curves import curve_of, read_curves, write_curve
+from harness.sweep.dealer import Dealer
+from harness.sweep.file import Sweep
+from harness.sweep.halving import AshaHalving
+from harness.sweep.referee import Referee
+from harness.sweep.reports import Report
+from harness.sweep.trainable import TrialLimits, run_trial
+from harness.sweep.trials import STOPPED_EARLY, TrialBook, TrialState, read_trials
+from splitters.errors import ConfigurationError
+
+MakeSweep = Callable[..., Sweep]
+
+
+@dataclass
+class Bench:
+    """Runs a sweep's trials one after the other, as a worker and the driver do, until there are no more."""
+
+    sweep: Sweep
+    folder: Path
+    limit: float | None = None
+    end_after: int | None = None
+    rows: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = ResultStore(self.folder / "results")
+        self.cells = Cells(self.sweep)
+
+    def run(self, *, die: bool = False) -> TrialBook:
+        dealer = Dealer(self.sweep, self.cells, self.book(), is_parallel=False)
+        stopping = self.sweep.early_stopping
+        halving = AshaHalving(stopping, curve_metric(self.sweep)) if stopping else None
+        if halving is not None:
+            halving.remember(dealer.book, read_curves(self.store))
+        referee = Referee(
+            dealer,
+            keep=self._keep,
+            listener=SilentListener(),
+            is_ending=lambda: self.end_after is not None and len(self.rows) >= self.end_after,
+            suite=self.sweep.name,
+            limit=self.limit,
+            halving=halving,
+        )
+        number = 0
+        while (config := referee.begin(str(number))) is not None:
+            self._work(referee, str(number), config, die=die)
+            number += 1
+        referee.end_all()
+        return dealer.book
+
+    def _work(self, referee: Referee, trial_id: str, config: dict[str, Any], *, die: bool) -> None:
+        def report(result: dict[str, Any]) -> None:
+            heard = Report.from_result(result)
+            assert heard is not None
+            if not referee.hear(trial_id, heard):
+                referee.end(trial_id)
+                raise SystemExit(0)
+            if die and heard.event == "step":
+                referee.end(trial_id, has_died=True)
+                raise SystemExit(0)
+
+        try:
+            run_trial(
+                config,
+                surroundings=Surroundings("bowls", self.folder / "cache"),
+                limits=TrialLimits(self.limit),
+                report=report,
+            )
+        except SystemExit:
+            return
+        referee.end(trial_id)
+
+    def _keep(self, row: Row, points: list[Any]) -> None:
+        self.rows.append(row)
+        self.store.write(row)
+        write_curve(self.store, row, curve_of(row, points))
+
+    def book(self) -> TrialBook:
+        return read_trials(self.sweep, self.cells, self.store.read().latest())
+
+
+def grid(**space: list[Any]) -> list[dict[str, Any]]:
+    return [{"name": "bowl", "settings": {"y": 0.0, "noise": 0.01, "steps": 6}, "space": space}]
+
+
+@pytest.fixture
+def bench(make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
+
+    def make(*, limit: float | None = None, end_after: int | None = None, **keys: Any) -> Bench:
+        return Bench(make_bowls(**{"sampler": "grid", "trials": 50, **keys}), tmp_path, limit, end_after)
+
+    return make
+
+
+def test_what_the_driver_knows_at_the_end_is_what_rows_tell(bench: Callable[..., Bench]) -> None:
+    made = bench(splitters=grid(x=[0.2, 0.6], y=[0.0, 0.1], mode=["plain", "raise", "nan"]))
+    book, again = made.run(), made.book()
+    assert [(trial.key, trial.state, trial.point) for trial in book.trials] == [
+        (trial.key, trial.state, trial.point) for trial in again.trials
+    ]
+    assert {trial.candidate.values["mode"]: trial.state for trial in book.trials} == {
+        "plain": TrialState.COMPLETE, "raise": TrialState.FAILED, "nan": TrialState.FAILED,
+    }  # fmt: skip
+    assert len(made.run().trials) == len(book.trials)
+    assert len(made.rows) == 4 * 2 + 8, "what failed on one seed is not run on the next, and nothing runs twice"
+
+
+def test_a_race_ends_beaten_configurations_before_their_last_seeds(bench: Callable[..., Bench]) -> None:
+    made = bench(seeds=4, race=True, splitters=grid(x=[0.5], y=[0.0, 0.4, 0.5]))
+    book = made.run()
+    assert {trial.candidate.values["y"]: (trial.state, len(trial.seeds)) for trial in book.trials} == {
+        0.0: (TrialState.COMPLETE, 4), 0.4: (TrialState.BEATEN, 2), 0.5: (TrialState.BEATEN, 2),
+    }  # fmt: skip
+    assert [trial.state for trial in made.book().trials] == [trial.state for trial in book.trials]
+    assert [trial.candidate.values["y"] for trial in book.front] == [0.0]
+
+
+def test_early_stopping_ends_trials_that_lie_behind_and_keeps_their_curves(bench: Callable[..., Bench]) -> None:
+    stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
+    made = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.0, 0.5, 1.0], y=[0.0, 0.5]))
+    found = {(t.candidate.values["x"], t.candidate.values["y"]): t for t in made.run().trials}
+    assert found[0.0, 0.0].state is TrialState.COMPLETE
+    (row,) = found[1.0, 0.5].rows.values()
+    assert (row.state, row.failure_kind) == (State.INTERRUPTED, STOPPED_EARLY)
+    assert row.reason is not None
+    assert row.reason.startswith("stopped early at step 2: it lay behind (accuracy 0.775")
+    steps: dict[str, list[int]] = {}
+    for point in read_curves(made.store).to_pylist():
+        steps.setdefault(point["cell_id"], []).append(point["step"])
+    assert steps[row.cell_id] == [1, 2]
+    assert steps[found[0.0, 0.0].candidate.items[0].cell.cell_id] == [1, 2, 3, 4, 5, 6]
+    n_rows = len(made.rows)
+    made.run()
+    assert len(made.rows) == n_rows, "what was stopped early is not run again"
+
+
+def test_a_resumed_sweep_compares_with_the_trials_of_earlier_calls(bench: Callable[..., Bench]) -> None:
+    stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
+    bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.0, 0.2]), trials=1).run()
+    again = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.0, 0.9]))
+    states = {trial.candidate.values["x"]: trial.state for trial in again.run().trials}
+    assert states == {0.0: TrialState.COMPLETE, 0.9: TrialState.STOPPED}
+
+
+def test_splitters_are_compared_with_themselves_when_trials_are_stopped_early(bench: Callable[..., Bench]) -> None:
+    poor = {"name": "dish", "settings": {"x": 1.0, "y": 0.5, "steps": 4}, "space": {"n": [1, 2]}}
+    stopping = {"metric": "accuracy", "grace": 1, "reduction": 2}
+    made = bench(seeds=1, early_stopping=stopping, splitters=[*grid(x=[0.0], n=[1, 2]), poor])
+    assert {trial.state for trial in made.run().trials} == {TrialState.COMPLETE}
+
+
+def test_only_the_first_cell_of_a_trial_is_compared_while_it_runs(bench: Callable[..., Bench]) -> None:
+    stopping = {"metric": "accuracy", "grace": 1, "reduction": 2}
+    splitters = [{"name": "bowl", "settings": {"noise": 0.5}, "space": {"n": [1, 2]}}]
+    made = bench(seeds=2, early_stopping=stopping, splitters=splitters)
+    assert {trial.state for trial in made.run().trials} == {TrialState.COMPLETE}
+
+
+def test_a_trial_that_takes_longer_than_its_budget_fails(bench: Callable[..., Bench]) -> None:
+    made = bench(limit=0.5, seeds=3, splitters=[{"name": "bowl", "settings": {"pause": 0.1}, "space": {"x": [0.2]}}])
+    (trial,) = made.run().trials
+    assert trial.state is TrialState.FAILED
+    assert trial.failure == "timeout: the trial took longer than 0.5 s"
+    assert [row.state for row in trial.rows.values()] == [State.OK, State.TIMEOUT]
+
+
+def test_a_dead_worker_leaves_a_row_and_its_trial_is_dealt_once_more_and_then_left(bench: Callable[..., Bench]) -> None:
+    made = bench(seeds=1, splitters=grid(x=[0.2]))
+    (trial,) = made.run(die=True).trials
+    assert [row.failure_kind for row in made.rows] == ["worker_died"] * 2
+    assert trial.state is TrialState.UNFINISHED
+    assert [trial.state for trial in made.run().trials] == [TrialState.COMPLETE]
+
+
+def test_an_ending_sweep_leaves_the_running_trial_unfinished_and_goes_on_with_it(bench: Callable[..., Bench]) -> None:
+    first = bench(end_after=3, splitters=grid(x=[0.2, 0.4, 0.6]))
+    assert [trial.state for trial in first.run().trials] == [TrialState.COMPLETE] * 2, "it ended between two trials"
+    second = bench(splitters=grid(x=[0.2, 0.4, 0.6]))
+    assert [trial.state for trial in second.run().trials] == [TrialState.COMPLETE] * 3
+    assert len(second.rows) == 2
+
+
+def test_the_curve_of_a_whole_split_is_what_the_splitter_recorded(bench: Callable[..., Bench]) -> None:
+    made = bench(seeds=1, splitters=grid(x=[0.2]))
+    made.run()
+    assert [point.seconds for point in curve_of(made.rows[0], [])] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+
+
+def test_a_damaged_curve_is_named(bench: Callable[..., Bench]) -> None:
+    made = bench(seeds=1, splitters=grid(x=[0.2]))
+    made.run()
+    (file,) = (made.folder / "results" / "curves").iterdir()
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(ConfigurationError, match=rf"{file.name} is damaged"):
+        read_curves(made.store)

@@ -1,0 +1,171 @@
+"""Sweeps on the real Ray Tune and Optuna: each trap that they hold, and that the sweep does not fall into it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import HERE
+
+from benchmarks.records import Row
+from harness.attempt import Surroundings
+from harness.plugins import Plugins
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+from harness.sweep import tuning
+from harness.sweep.candidates import Cells
+from harness.sweep.file import Sweep
+from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
+from harness.sweep.trainable import TrialLimits, run_trial
+from harness.sweep.trials import TrialState
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+MakeSweep = Callable[..., Sweep]
+Run = Callable[..., SweepReport]
+
+
+@dataclass
+class Recorder(SweepListener):
+    """Notes what happens."""
+
+    slots: int = 0
+    rows: list[Row] = field(default_factory=list)
+
+    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
+        self.slots = slots
+
+    def finished(self, item: SuiteCell, row: Row) -> None:
+        self.rows.append(row)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def start(sweep: Sweep, listener: SweepListener | None = None) -> SweepReport:
+        store = ResultStore(tmp_path / "results")
+        surroundings = Surroundings("bowls", tmp_path / "cache", plugins=Plugins(("bowl_plugin",), str(HERE)))
+        return run_sweep(plan_sweep(sweep, store), store, surroundings, listener=listener or Recorder())
+
+    return start
+
+
+def runs_of(folder: Path, scenario: str = "bowl-selection") -> Counter[str]:
+    """Returns how often each cell was run, by the marks that runs left."""
+    return Counter(path.name.split("--")[1] for path in folder.glob(f"{scenario}--*"))
+
+
+def states(report: SweepReport) -> Counter[TrialState]:
+    return Counter(trial.state for trial in report.results.book.trials)
+
+
+def bowl(marks: Path | None = None, *, name: str = "bowl", space: Any = None, **settings: Any) -> dict[str, Any]:
+    folder = {"folder": str(marks)} if marks is not None else {}
+    usual = {"x": {"float": [0, 1]}, "y": {"float": [0, 0.5]}}
+    return {"name": name, "settings": {**folder, **settings}, "space": space or usual}
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Path:
+    folder = tmp_path / "marks"
+    folder.mkdir()
+    return folder
+
+
+def test_a_sweep_runs_its_trials_once_scores_the_chosen_once_and_a_second_call_does_nothing(
+    run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path
+) -> None:
+    sweep = make_bowls(trials=4, splitters=[bowl(marks), bowl(marks, name="dish")], concurrency=2)
+    recorder = Recorder()
+    report = run(sweep, recorder)
+    assert states(report) == {TrialState.COMPLETE: 4}
+    assert runs_of(marks).total() == len(runs_of(marks)) == 8, "two seeds of four trials, none of them twice"
+    chosen = report.results.chosen
+    assert runs_of(marks, "bowl") == {
+        item.cell.cell_id[:12]: 1 for trial in chosen for item in report.results.cells.scored(trial.candidate)
+    }
+    assert recorder.slots == report.concurrency == 2
+    for trial in report.results.front:
+        on_select, on_test = trial.values["accuracy_loss"].mean, report.results.test_values(trial)["accuracy_loss"].mean
+        assert on_test == pytest.approx(0.1 + on_select / 4), "rows keep both"
+    assert report.results.hypervolume >= report.results.volume(report.results.defaults) > 0
+    assert not list((tmp_path / "cache").glob("tune-*")), "Tune's own state is not kept"
+    again = run(sweep)
+    assert (again.run_trials, again.concurrency) == (0, 0)
+    assert runs_of(marks).total() == 8
+
+
+def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
+    run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "_GRACE_SECONDS", 1.0)
+    space = {"mode": ["plain", "raise", "nan", "die", "deaf"]}
+    sweep = make_bowls(trials=5, splitters=[bowl(space=space)], budget={"trial": "3s"}, concurrency=2)
+    recorder = Recorder()
+    report = run(sweep, recorder)
+    by_mode = {trial.candidate.values["mode"]: trial for trial in report.results.book.trials}
+    assert {mode: trial.failure for mode, trial in by_mode.items()} == {
+        "plain": None,
+        "raise": "SplitFailedError: no usable modules",
+        "nan": "not_finite: not finite: select_accuracy_loss is nan",
+        "die": None,
+        "deaf": "timeout: the trial took longer than 3 s; it did not end and was killed",
+    }
+    assert by_mode["plain"].state is TrialState.COMPLETE
+    assert by_mode["die"].state is TrialState.UNFINISHED
+    assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
+    assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 2, "tried again once"
+    assert not report.interrupted
+
+
+def test_the_number_of_trials_at_once_comes_from_the_free_slots(make_bowls: MakeSweep) -> None:
+    sweep = make_bowls()
+    cell = Cells(sweep).candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2}).items[0].cell
+    assert tuning.free_slots(cell, 1.0) == 3, "three CPUs, one thread each"
+    assert tuning.free_slots(cell.model_copy(update={"threads": 2}), 1.0) == 1
+    assert tuning.free_slots(cell.model_copy(update={"device": "auto"}), 1.0) == 2, "two GPUs"
+    assert tuning.free_slots(cell.model_copy(update={"device": "auto"}), 0.5) == 3
+
+
+# The traps themselves: what the stock parts do, so that one sees when they no longer do it.
+
+
+def test_the_stock_searcher_leaves_a_trial_without_a_number_running_for_ever() -> None:
+    from optuna.trial import TrialState as OptunaState
+    from ray.tune.search.optuna import OptunaSearch
+
+    search = OptunaSearch(lambda trial: {"x": trial.suggest_float("x", 0, 1)}, metric=["a", "b"], mode=["min", "min"])
+    for number, result in enumerate(({"a": math.nan, "b": 1.0}, {"a": 1.0})):
+        search.suggest(str(number))
+        search.on_trial_complete(str(number), result)
+    assert {trial.state for trial in search._ot_study.get_trials()} == {OptunaState.RUNNING}
+
+
+def test_the_stock_scheduler_takes_several_metrics_and_cannot_use_them() -> None:
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    scheduler = AsyncHyperBandScheduler(metric=["a", "b"], mode="min")
+    trial = type("Trial", (), {"trial_id": "1"})()
+    scheduler.on_trial_add(None, trial)
+    with pytest.raises(TypeError):
+        scheduler.on_trial_result(None, trial, {"training_iteration": 1, "a": 1.0, "b": 2.0})
+
+
+def test_workers_without_a_gpu_see_none(run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
+    surroundings = Surroundings("bowls", Path("nowhere"))
+    run_trial({"cells": [], "label": ""}, surroundings=surroundings, limits=TrialLimits(), report=lambda _: None)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_ray_has_no_local_mode_to_fall_back_to(ray_cluster: None) -> None:
+    import ray
+
+    with pytest.raises((RuntimeError, TypeError, ValueError, DeprecationWarning)):
+        ray.init(local_mode=True)

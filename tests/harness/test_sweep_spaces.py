@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.sweep.parameters import Parameter
+from harness.sweep.space import Space
+from splitters.errors import ConfigurationError
+
+SETTINGS = {"rounds": 3, "alpha": 0.5, "rescue": False}
+GRADSPLITTER = {
+    "alpha": {"float": [0.1, 2.0], "log": True},
+    "rounds": {"int": [2, 8], "step": 2},
+    "mask_phase": {"int": [30, 120], "step": 30, "unit": "steps"},
+    "batch_size": [16, 32],
+    "rescue_attempts": {"int": [1, 3], "when": {"rescue": True}},
+    "rescue": [True, False],
+}
+
+
+def space(settings: dict[str, Any], parameters: dict[str, Any], splitter: str = "gradsplitter") -> Space:
+    return Space.parse(splitter, splitter, settings, parameters, where=lambda *key: f"a.yaml: {'.'.join(key)}")
+
+
+def by_chance(seed: int) -> Any:
+    random = Random(seed)
+
+    def pick(parameter: Parameter) -> Any:
+        values = parameter.values
+        return random.choice(values) if values else random.uniform(parameter.low, parameter.high)
+
+    return pick
+
+
+@given(st.integers(min_value=0))
+def test_values_become_settings_and_settings_the_same_values(seed: int) -> None:
+    searched = space(SETTINGS, GRADSPLITTER)
+    values = searched.choose(by_chance(seed))
+    assert searched.read(searched.spec(values)) == values
+
+
+def test_a_parameter_is_searched_only_where_its_condition_holds() -> None:
+    searched = space(SETTINGS, GRADSPLITTER)
+    assert [parameter.name for parameter in searched.parameters][-1] == "rescue_attempts"
+    rescued = searched.choose(lambda p: True if p.name == "rescue" else (p.values or [1.0])[0])
+    dead = searched.choose(lambda p: False if p.name == "rescue" else (p.values or [1.0])[0])
+    assert rescued["rescue_attempts"] == 1
+    assert "rescue_attempts" not in dead
+
+
+def test_a_length_is_a_number_with_a_unit() -> None:
+    searched = space(SETTINGS, {"mask_phase": {"int": [30, 120], "step": 30, "unit": "steps"}})
+    spec = searched.spec({"mask_phase": 60})
+    assert spec.settings["mask_phase"] == "60 steps"
+    assert searched.read(spec) == {"mask_phase": 60}
+    other = searched.spec({}).model_copy(update={"settings": {**spec.settings, "mask_phase": "60 epochs"}})
+    assert searched.read(other) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"alpha": 3.0}, {"rounds": 3}, {"tolerance": 0.5}, {"batch_size": 64}, {"mask_phase": "45 steps"}],
+)
+def test_settings_outside_the_space_or_with_another_fixed_value_are_no_point_of_it(changes: dict[str, Any]) -> None:
+    searched = space(SETTINGS, GRADSPLITTER)
+    spec = searched.spec({"alpha": 0.5, "rounds": 4, "mask_phase": 60, "batch_size": 16, "rescue": False})
+    assert searched.read(spec) is not None
+    assert searched.read(spec.model_copy(update={"settings": {**spec.settings, **changes}})) is None
+
+
+def test_settings_of_another_version_of_the_splitter_are_no_point() -> None:
+    searched = space(SETTINGS, GRADSPLITTER)
+    spec = searched.spec({"alpha": 0.5, "rounds": 4, "mask_phase": 60, "batch_size": 16, "rescue": False})
+    assert searched.read(spec.model_copy(update={"version": spec.version + 1})) is None
+
+
+def test_the_default_is_a_point_if_it_lies_inside() -> None:
+    assert space(SETTINGS, {"alpha": {"float": [0.1, 1]}}).default == {"alpha": 0.5}
+    assert space(SETTINGS, {"alpha": {"float": [0.6, 1]}}).default is None
+
+
+def test_a_space_with_an_end_is_counted_and_listed_without_what_conditions_forbid() -> None:
+    small = space({}, {"rescue": [True, False], "rescue_attempts": {"int": [1, 3], "when": {"rescue": True}}})
+    assert small.size == 6
+    points = list(small.points())
+    assert len(points) == 4
+    assert {"rescue": False} in points
+    assert space({}, {"alpha": {"float": [0.1, 1]}}).size is None
+
+
+def test_choices_may_be_lists_and_are_compared_as_settings_write_them() -> None:
+    searched = space({}, {"curve_shares": [[0.5, 1.0], [0.2, 0.6, 1]]}, splitter="cnnsplitter")
+    for choice in searched.parameters[0].choices:
+        assert searched.read(searched.spec({"curve_shares": choice})) == {"curve_shares": choice}
+
+
+def test_a_combination_that_the_splitter_refuses_is_found_when_it_is_asked_for() -> None:
+    searched = space({"elites": 2}, {"population": [4, 20], "parents": [2, 10]}, splitter="cnnsplitter")
+    assert searched.spec({"population": 20, "parents": 10}).settings["parents"] == 10
+    with pytest.raises(ConfigurationError, match="10 parents cannot be chosen among a population of 4"):
+        searched.spec({"population": 4, "parents": 10})
+
+
+def test_conditions_in_a_circle_are_refused() -> None:
+    circle = {
+        "rounds": {"int": [1, 3], "when": {"batch_size": 16}},
+        "batch_size": {"int": [8, 16], "when": {"rounds": 2}},
+    }
+    with pytest.raises(ConfigurationError, match="the conditions of rounds, batch_size lead in a circle"):
+        space({}, circle)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.store import ResultStore
+from harness.sweep import definitions
+from harness.sweep.definitions import continue_study, find_definition, read_definitions, write_definition
+from harness.sweep.file import Sweep
+from splitters.errors import ConfigurationError, UnknownNameError
+
+MakeSweep = Callable[..., Sweep]
+
+
+def bowl(settings: dict[str, Any] | None = None, **space: object) -> list[dict[str, Any]]:
+    return [{"name": "bowl", "settings": settings or {}, "space": space or {"x": {"float": [0.2, 0.6]}}}]
+
+
+@pytest.mark.parametrize(
+    ("keys", "grown"),
+    [
+        ({"trials": 9}, "trials: 4 before, 9 now"),
+        ({"seeds": 3}, "seeds: [2] added"),
+        ({"datasets": ["digits", {"name": "digits", "train_images": 50}]}, "datasets: "),
+        ({"models": ["simcnn", "rescnn"]}, "models: "),
+        ({"splitters": bowl(x={"float": [0.1, 0.9]})}, "splitters.bowl.space.x: wider"),
+        ({"splitters": bowl(x={"float": [0.2, 0.6]}, n={"int": [1, 3]})}, "splitters.bowl.space.n added"),
+        ({"splitters": [*bowl(), {"name": "dish"}]}, "splitters: dish added"),
+    ],
+)
+def test_more_of_the_same_is_the_same_study(make_bowls: MakeSweep, tmp_path: Path, keys: Any, grown: str) -> None:
+    store = ResultStore(tmp_path / "r")
+    before = make_bowls(splitters=bowl())
+    study = continue_study(before, []).study
+    write_definition(store, study, before)
+    found = continue_study(make_bowls(**{"splitters": bowl(), **keys}), read_definitions(store))
+    assert (found.study, found.changed) == (study, ())
+    assert [line for line in found.grown if line.startswith(grown)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"objectives": {"accuracy_loss": "min"}}, "objectives: "),
+        ({"constraints": ["accuracy_loss <= 0.1"]}, 'constraints: [] before, ["accuracy_loss <= 0.1"] now'),
+        ({"training": {"epochs": 3}}, "training: "),
+        ({"threads": 2}, "threads: 1 before, 2 now"),
+        ({"seeds": 1}, "seeds: [1] is gone, and means are over seeds"),
+        ({"splitters": bowl({"steps": 9})}, "splitters.bowl.steps: 3 before, 9 now"),
+        ({"splitters": bowl(x={"float": [0.3, 0.6]})}, "splitters.bowl.space.x: another range"),
+        ({"splitters": bowl(y={"float": [0, 1]})}, "splitters.bowl.space.x is gone"),
+        ({"splitters": [{"name": "dish"}]}, "splitters: bowl is gone"),
+    ],
+)
+def test_another_meaning_is_a_new_study_with_the_reason(
+    make_bowls: MakeSweep, tmp_path: Path, keys: Any, why: str
+) -> None:
+    store = ResultStore(tmp_path / "r")
+    before = make_bowls(splitters=bowl())
+    study = continue_study(before, []).study
+    write_definition(store, study, before)
+    found = continue_study(make_bowls(**{"splitters": bowl(), **keys}), read_definitions(store))
+    assert found.study != study
+    assert [line for line in found.changed if line.startswith(why)], found.changed
+
+
+def test_another_version_of_a_splitter_is_a_new_study(
+    make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, sweep = ResultStore(tmp_path / "r"), make_bowls()
+    study = continue_study(sweep, []).study
+    write_definition(store, study, sweep)
+    monkeypatch.setattr(definitions, "SPLITTING_VERSION", 99)
+    found = continue_study(sweep, read_definitions(store))
+    assert found.changed == ("splitting: version 2 before, 99 now, with other results",)
+    assert found.study != study
+
+
+def test_a_definition_is_written_once_and_read_back_as_it_was(make_bowls: MakeSweep, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    sweep = make_bowls(race=True, seeds=4, early_stopping={"metric": "accuracy"}, budget={"trial": "5m"})
+    for _ in range(2):
+        write_definition(store, "abc", sweep)
+    (found,) = read_definitions(store)
+    assert found.sweep.model_dump() == sweep.model_dump()
+    assert found.sweep.plugin_modules == sweep.plugin_modules
+    write_definition(store, "abc", make_bowls(trials=9))
+    assert [definition.sweep.trials for definition in read_definitions(store)] == [4, 9]
+
+
+def test_a_store_without_a_sweep_and_a_wrong_study_are_told(make_bowls: MakeSweep, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    with pytest.raises(ConfigurationError, match="there is no sweep at"):
+        find_definition(store, None)
+    write_definition(store, "abcdef", make_bowls())
+    assert find_definition(store, "abc").study == "abcdef"
+    with pytest.raises(UnknownNameError, match=r"--study: unknown study 'abd'.*'abcdef'"):
+        find_definition(store, "abd")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no definition of a sweep"),
+        (json.dumps({"format": 99}), "format 99 is newer than 1"),
+        ("{}", "'format'"),
+    ],
+)
+def test_a_damaged_or_newer_definition_is_named(tmp_path: Path, text: str, message: str) -> None:
+    store = ResultStore(tmp_path / "r")
+    store.write_file("sweeps/a.json", text.encode())
+    with pytest.raises(ConfigurationError, match=message):
+        read_definitions(store)
