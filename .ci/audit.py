@@ -30,7 +30,8 @@ def main() -> int:
         for weakness in package["vulns"]:
             mended = ", ".join(weakness["fix_versions"])
             to_upgrade += bool(mended)
-            print(f"{package['name']} {package['version']}: {weakness['id']}, {f'mended in {mended}' if mended else 'open'}")
+            outlook = f"mended in {mended}" if mended else "open"
+            print(f"{package['name']} {package['version']}: {weakness['id']}, {outlook}")
     print(f"{len(answered)} of {len(found)} packages audited, {to_upgrade} weaknesses to be mended by upgrades")
     return 1 if to_upgrade else 0
 
