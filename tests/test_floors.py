@@ -59,7 +59,23 @@ def test_only_the_command_line_prints(floor: str) -> None:
     assert prints == []
 
 
-@pytest.mark.parametrize("name", ["__init__", "errors", "options", "run", "plan", "leaderboard", "ls", "show"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__init__",
+        "errors",
+        "options",
+        "run",
+        "plan",
+        "leaderboard",
+        "ls",
+        "show",
+        "doctor",
+        "submit",
+        "status",
+        "fetch",
+    ],
+)
 def test_the_verbs_load_what_is_heavy_when_they_are_called(name: str) -> None:
     tree = ast.parse((ROOT / "harness" / "cli" / f"{name}.py").read_text())
     assert imported_at_once(tree) & LIGHT == set()
