@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from harness.dispatch.preparations import Preparations
 from harness.dispatch.stop import StopSignal
 from harness.dispatch.worker import CONTROL, Answer, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
+from harness.node_facts import versions
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 
@@ -107,7 +108,8 @@ class RayBackend:
         mixed: bool = False,
         memory: Mapping[str, int] | None = None,
     ) -> None:
-        self._surroundings = surroundings
+        # Machines may join after the run has begun, so each worker looks once more.
+        self._surroundings = surroundings if mixed else replace(surroundings, expected=versions())
         self._limits = limits
         self._address = address
         self._gpu_share = gpu_share
