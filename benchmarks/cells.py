@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from typing_extensions import Self
 
 from splitters.settings import Settings
@@ -64,7 +64,8 @@ class DatasetSpec(Settings):
 
     Args:
         name: A name of ``benchmarks.datasets``, e.g. ``digits``, ``cifar10``, ``parquet:cifar10``, ``folder:cats``.
-        input_shape: Channels, height and width that images are brought to.
+        input_shape: Channels (1 or 3), height and width that images are brought to.
+        classes: The names of the classes that take part, in the order of the labels; all, where none is named.
         train_images: How many images ``train`` keeps at most (stratified); None keeps all.
         select_images: The same for ``select``.
         split_train_images: How many of ``train`` the splitter sees (stratified); base models see all. None shows all.
@@ -74,11 +75,35 @@ class DatasetSpec(Settings):
 
     name: str
     input_shape: tuple[int, int, int] = (3, 32, 32)
+    classes: tuple[str, ...] = ()
     train_images: int | None = Field(default=None, ge=1)
     select_images: int | None = Field(default=None, ge=1)
     split_train_images: int | None = Field(default=None, ge=1)
     split_select_images: int | None = Field(default=None, ge=1)
     dirichlet: DirichletSpec | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(classes)) < len(classes) or len(classes) == 1:
+            raise ValueError(f"classes are at least two, each once, not {list(classes)}")
+        return classes
+
+    @model_serializer(mode="wrap")
+    def _without_needless(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out ``classes`` where there are none, so that identities are those from before there were any."""
+        values: dict[str, Any] = serialise(self)
+        if not self.classes:
+            values.pop("classes", None)
+        return values
+
+    @field_validator("input_shape")
+    @classmethod
+    def _can_be_made(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        channels, height, width = shape
+        if channels not in (1, 3) or height < 1 or width < 1:
+            raise ValueError(f"channels must be 1 or 3, height and width at least 1, as in [3, 32, 32]; not {[*shape]}")
+        return shape
 
 
 class TrainingSpec(Settings):
@@ -118,7 +143,7 @@ class Cell(Settings):
         model: The base model's architecture.
         dataset: The images.
         training: How the base model comes to be.
-        seed: Seeds splits, base model and splitter.
+        seed: Seeds splits, base model and splitter; below 2**63, for rows hold it in 64 bits.
         protocol: ``splitbench`` keeps ``test`` for the final score; ``published`` chooses modules on 20 % of the test
             set, as the papers' code does.
         threads: CPU threads of the cell; they change sums in their last bits.
@@ -131,7 +156,7 @@ class Cell(Settings):
     model: ModelSpec
     dataset: DatasetSpec
     training: TrainingSpec = Field(default_factory=TrainingSpec)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     protocol: Literal["splitbench", "published"] = "splitbench"
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"

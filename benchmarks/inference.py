@@ -10,24 +10,27 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
-from splitters.evaluation import accuracy, network_logits
+from splitters.evaluation import Tick, accuracy, network_logits, no_tick
 
 
-def predict_logits(model: nn.Module, images: ImageSet, batch_size: int = 256) -> Float[Tensor, "sample n_classes"]:
+def predict_logits(
+    model: nn.Module, images: ImageSet, batch_size: int = 256, *, tick: Tick = no_tick
+) -> Float[Tensor, "sample n_classes"]:
     """Returns the logits of all images, in order, on the model's device.
 
     Args:
         model: A network; it is run in eval mode and given back in the mode that it had.
         images: At least one image, on any device.
         batch_size: Images per forward pass.
+        tick: Called after every batch.
     """
     with evaluating(model):
-        return network_logits(model, images.to(_device_of(model)), batch_size=batch_size)
+        return network_logits(model, images.to(_device_of(model)), batch_size=batch_size, tick=tick)
 
 
-def evaluate_accuracy(model: nn.Module, images: ImageSet, batch_size: int = 256) -> float:
-    """Returns the share of images whose highest logit is their label's, in [0, 1]."""
-    answers = predict_logits(model, images, batch_size).argmax(dim=1)
+def evaluate_accuracy(model: nn.Module, images: ImageSet, batch_size: int = 256, *, tick: Tick = no_tick) -> float:
+    """Returns the share of images whose highest logit is their label's, in [0, 1]; see ``predict_logits``."""
+    answers = predict_logits(model, images, batch_size, tick=tick).argmax(dim=1)
     return accuracy(answers, images.labels.to(answers.device))
 
 

@@ -31,13 +31,20 @@ class Stages:
     records: list[StageRecord] = field(default_factory=list)
 
     @contextmanager
-    def measured(self, name: str) -> Iterator[None]:
-        """Measures a block as one stage."""
+    def measured(self, name: str) -> Iterator[list[int]]:
+        """Measures a block as one stage.
+
+        Yields:
+            A list for the peaks in bytes of work inside the block that measured itself, and so began the block's own
+            measurement anew.
+        """
+        inner: list[int] = []
         reset_peak_memory(self.device)
         started = time.perf_counter()
-        yield
+        yield inner
         seconds = time.perf_counter() - started
-        self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak_memory_bytes(self.device)))
+        peak = max([peak_memory_bytes(self.device), *inner])
+        self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak))
 
     def add(self, name: str, *, seconds: float, peak_memory_bytes: int | None, reused: bool) -> None:
         """Adds a stage that was measured where it was done."""
@@ -94,6 +101,8 @@ def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
         download=workspace.download,
         progress=workspace.progress,
     )
+    if cell.dataset.classes:
+        dataset = dataset.of_classes(cell.dataset.classes)
     roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
     split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
     return PreparedImages(roles, split_roles, dataset.content_hash, dataset.flips)

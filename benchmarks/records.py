@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 2
+ROW_FORMAT = 3
 """Counts the changes of the row schema. Readers take any older format and refuse newer ones."""
 
 
@@ -102,13 +102,16 @@ class PatchRecord(Record):
     fusion: str = Field(description="The rule that joins both answers")
     tc_precision_before: float = _measured("Weak model's precision of the target class", "higher")
     tc_precision_after: float = _measured("Patched model's precision of the target class", "higher")
+    tc_precision_gain: float | None = _higher("`tc_precision_after - tc_precision_before`")
     tc_recall_before: float = _measured("Weak model's recall of the target class", "higher")
     tc_recall_after: float = _measured("Patched model's recall of the target class", "higher")
+    tc_recall_gain: float | None = _higher("`tc_recall_after - tc_recall_before`")
     tc_f1_before: float = _measured("Weak model's F1 of the target class", "higher")
     tc_f1_after: float = _measured("Patched model's F1 of the target class", "higher")
     tc_f1_gain: float = _measured("`tc_f1_after - tc_f1_before`", "higher")
     non_tc_accuracy_before: float = _measured("Weak model's accuracy on images of the other classes", "higher")
     non_tc_accuracy_after: float = _measured("Patched model's accuracy on images of the other classes", "higher")
+    non_tc_accuracy_gain: float | None = _higher("`non_tc_accuracy_after - non_tc_accuracy_before`")
     accuracy_before: float = _measured("Weak model's accuracy", "higher")
     accuracy_after: float = _measured("Patched model's accuracy", "higher")
     accuracy_gain: float = _measured("`accuracy_after - accuracy_before`", "higher")
@@ -117,10 +120,90 @@ class PatchRecord(Record):
     select_tc_f1_after: float = _measured("Patched model's F1 of the target class on select", "higher")
 
 
+class ComposedCostRecord(Record):
+    """What a composed model costs, against one whole network."""
+
+    flops_sum: int = _measured("FLOPs of the composed model for one image: its modules one after the other", "lower")
+    flops_union: int = _measured("FLOPs if a kernel that several modules of one base model keep ran once", "lower")
+    parameters_sum: int = _measured("Parameters of the composed model", "lower")
+    parameters_union: int = _measured("Parameters if such a kernel were stored once", "lower")
+    latency_seconds: float = _measured("Median time that the composed model takes for one image", "lower")
+    base_flops: int = Field(description="FLOPs of the network that it is compared with")
+    base_parameters: int = Field(description="That network's parameters")
+    base_latency_seconds: float = Field(description="That network's median time for one image")
+    flops_retention_sum: float = _measured("`flops_sum / base_flops`", "lower")
+    flops_retention_union: float = _measured("`flops_union / base_flops`", "lower")
+    param_retention_sum: float = _measured("`parameters_sum / base_parameters`", "lower")
+    param_retention_union: float = _measured("`parameters_union / base_parameters`", "lower")
+    latency_ratio: float = _measured("`latency_seconds / base_latency_seconds`", "lower")
+
+
+class CompositionRecord(ComposedCostRecord):
+    """A composed model of each class's best module among several base models, on test: one record per kind of choice.
+
+    Every choice, of modules and of baselines, is made on select images that no base model was trained on.
+    """
+
+    reach: str = Field(description="`intra`: base models of one architecture; `inter`: of several")
+    networks: str = Field(description="The architectures, joined by `+`")
+    n_base_models: int = Field(description="Base models that there were to choose from")
+    chosen: list[str] = Field(description="Per class, the base model whose module has the best F1 on select")
+    chosen_select_f1: list[float] = Field(description="Per class, that module's F1 on select")
+    composed_accuracy: float = _measured("Composed model's accuracy", "higher")
+    select_composed_accuracy: float = _measured("The same on select", "higher")
+    best_base: str = Field(description="The base model that is most accurate on select")
+    best_base_accuracy: float = _measured("That base model's accuracy", "higher")
+    mean_base_accuracy: float = _measured("Base models' mean accuracy", "higher")
+    ensemble_accuracy: float = _measured("Accuracy of the mean of all base models' probabilities", "higher")
+    best_module_set: str = Field(description="The base model whose modules, composed, are most accurate on select")
+    best_module_set_accuracy: float = _measured("Accuracy of these modules, composed", "higher")
+    gain_over_best_base: float = _measured("`composed_accuracy - best_base_accuracy`", "higher")
+    gain_over_mean_base: float = _measured("`composed_accuracy - mean_base_accuracy`", "higher")
+    gain_over_ensemble: float = _measured("`composed_accuracy - ensemble_accuracy`", "higher")
+    gain_over_module_set: float = _measured("`composed_accuracy - best_module_set_accuracy`", "higher")
+
+
+class NewTaskRecord(ComposedCostRecord):
+    """A task of classes of two data sets, on test: one record per task and number of training images.
+
+    Costs are compared with the cell's network with as many outputs as the task has classes.
+    """
+
+    classes: list[str] = Field(description="The task's classes")
+    n_classes: int = Field(description="How many they are")
+    images_per_class: int | None = _fact("Images that the trained networks may see of each class; null: all")
+    composed_accuracy: float = _measured("Accuracy of the composed model, which is not trained", "higher")
+    select_composed_accuracy: float = _measured("The same on select", "higher")
+    scratch_accuracy: float = _measured("Accuracy of the same network trained from scratch", "higher")
+    select_scratch_accuracy: float = _measured("The same on select", "higher")
+    last_layer_accuracy: float = _measured("Accuracy of a base model with a new last layer", "higher")
+    select_last_layer_accuracy: float = _measured("The same on select, which chooses the base model", "higher")
+    gain_over_scratch: float = _measured("`composed_accuracy - scratch_accuracy`", "higher")
+    gain_over_last_layer: float = _measured("`composed_accuracy - last_layer_accuracy`", "higher")
+    composed_images: int = _measured("Training images that composing needs", "lower")
+    scratch_images: int = _measured("Training images from scratch", "lower")
+    last_layer_images: int = _measured("Training images of the last layer", "lower")
+    composed_seconds: float = _measured("Time to compose the modules", "lower")
+    scratch_seconds: float = _measured("Time to train from scratch", "lower")
+    last_layer_seconds: float = _measured("Time to train the last layer of both base models", "lower")
+
+
+class SubTaskRecord(ComposedCostRecord):
+    """A task of some of the classes, on test: modules composed, against the base model restricted to these classes."""
+
+    classes: list[str] = Field(description="The task's classes")
+    n_classes: int = Field(description="How many they are")
+    composed_accuracy: float = _measured("Composed model's accuracy", "higher")
+    select_composed_accuracy: float = _measured("The same on select", "higher")
+    restricted_accuracy: float = _measured("Accuracy of the base model's highest logit among these classes", "higher")
+    select_restricted_accuracy: float = _measured("The same on select", "higher")
+    accuracy_loss: float = _measured("`restricted_accuracy - composed_accuracy`", "lower")
+
+
 class StageRecord(Record):
     """One stage of a cell's work."""
 
-    name: str = Field(description="`data`, `train`, `split`, `evaluate`")
+    name: str = Field(description="`data`, `train`, `split`, and what the scenario does after them, e.g. `evaluate`")
     seconds: float = Field(description="Wall time; for reused work, what it took when it was done")
     peak_memory_bytes: int | None = _fact("Peak memory: of the GPU if there is one, else of the process")
     reused: bool = Field(default=False, description="Whether an earlier cell had done it")
@@ -166,6 +249,15 @@ class Metrics(Record):
     )
     patches: list[PatchRecord] = Field(
         default_factory=list, description="One record per target class and fusion rule, from the scenario `patching`"
+    )
+    compositions: list[CompositionRecord] = Field(
+        default_factory=list, description="One record per kind of choice, from the scenario `accuracy_composition`"
+    )
+    new_tasks: list[NewTaskRecord] = Field(
+        default_factory=list, description="One record per task and number of images, from the scenario `new_task`"
+    )
+    sub_tasks: list[SubTaskRecord] = Field(
+        default_factory=list, description="One record per task, from the scenario `sub_task`"
     )
     stages: list[StageRecord] = Field(default_factory=list, description="Time and memory per stage")
     warnings: list[str] = Field(default_factory=list, description="What the user should know")

@@ -87,6 +87,29 @@ def make_roles(
     )
 
 
+def estimator_roles(roles: Roles, spec: DirichletSpec, *, seed: int) -> Roles:
+    """Returns what one of several base models learns from: a Dirichlet draw of ``train``, cut as official images are.
+
+    80 % of the draw are its ``train``, 20 % its own ``select``. The ``select`` of all stays out of it, so that base
+    models may be compared on that.
+
+    Args:
+        roles: The images of all base models.
+        spec: The draw; its estimator number seeds the classes' shares.
+        seed: Seeds the cut.
+
+    Raises:
+        DataError: If a class has too few images, or the Dirichlet draw cannot be had.
+    """
+    drawn = _dirichlet(_labels(roles.train), spec, roles.train.class_names)
+    train, select = _cut(roles.train, drawn, np.random.default_rng(derive_seed(seed, "estimator", spec.estimator)))
+    return Roles(
+        roles.train.subset(torch.from_numpy(np.sort(train))),
+        roles.train.subset(torch.from_numpy(np.sort(select))),
+        roles.test,
+    )
+
+
 def limit_roles(roles: Roles, spec: DatasetSpec, *, seed: int) -> Roles:
     """Returns the images that a splitter sees: as many of ``train`` and ``select`` as the specification allows it.
 

@@ -146,9 +146,9 @@ def make_row(
         attempt_id=uuid.uuid4().hex[:12],
         suite=suite,
         state=outcome.state,
-        reason=outcome.reason,
-        failure_kind=outcome.kind,
-        traceback=outcome.traceback,
+        reason=_storable(outcome.reason),
+        failure_kind=_storable(outcome.kind),
+        traceback=_storable(outcome.traceback),
         started_at=started_at,
         seconds=seconds,
         scenario=cell.scenario,
@@ -162,6 +162,11 @@ def make_row(
         gpu_share=gpu_share,
         config=cell.model_dump_json(),
     )
+
+
+def _storable(text: str | None) -> str | None:
+    """Returns text with lone surrogates, which file names may bring and Parquet cannot hold, written as escapes."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:

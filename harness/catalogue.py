@@ -1,4 +1,4 @@
-"""What there is to choose from: splitters, models, data sets, suites, with their settings."""
+"""What there is to choose from: splitters, models, data sets, scenarios, suites, with their settings."""
 
 from __future__ import annotations
 
@@ -69,6 +69,14 @@ def dataset_choices() -> list[Choice]:
     return [Choice(name, DATASETS.get(name).description, settings) for name in DATASETS]
 
 
+def scenario_choices() -> list[Choice]:
+    """Returns all scenarios."""
+    from benchmarks.scenarios.base import SCENARIOS
+
+    scenarios = [(name, SCENARIOS.get(name)) for name in SCENARIOS]
+    return [Choice(name, _summary(cls), _settings(cls.Settings)) for name, cls in scenarios]
+
+
 def suite_choices() -> list[Choice]:
     """Returns the suites that come with the package."""
     from harness.config import load_suite, suite_names
@@ -80,6 +88,7 @@ CHOICES: dict[str, Callable[[], list[Choice]]] = {
     "splitters": splitter_choices,
     "models": model_choices,
     "datasets": dataset_choices,
+    "scenarios": scenario_choices,
     "suites": suite_choices,
 }
 """What can be listed, by the word for it."""

@@ -10,7 +10,7 @@ from harness.yaml_source import read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
 
 _ENTRY_KEYS = {
-    "scenario": ("name", "settings"),
+    "scenario": ("name", "settings", "splitters", "models", "datasets", "first_seeds"),
     "models": ("name", "settings"),
     "splitters": ("name", "label", "settings", "overrides"),
 }

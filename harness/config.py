@@ -47,7 +47,7 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...],
+    tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
     BeforeValidator(_read_seeds),
     AfterValidator(_distinct),
     Field(min_length=1),
@@ -104,15 +104,23 @@ class SplitterEntry(Settings):
 
 
 class ScenarioEntry(Settings):
-    """A scenario of a suite.
+    """A scenario of a suite, on all of the suite's cells or on some.
 
     Args:
         name: A name of ``benchmarks.scenarios``.
         settings: Its settings.
+        splitters: Names or labels of the splitters that it measures; all if none is given.
+        models: Names of the models.
+        datasets: Names of the data sets.
+        first_seeds: How many of the suite's seeds, from the first on; all if it is not given.
     """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    splitters: Names = ()
+    models: Names = ()
+    datasets: Names = ()
+    first_seeds: int | None = Field(default=None, ge=1)
 
 
 def _as_entries(value: object) -> object:
@@ -227,7 +235,7 @@ def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
     """Returns a suite's text, its title for messages, and its path if it is a file of the user's."""
     path = Path(name_or_path)
-    packaged = resources.files("benchmarks").joinpath("suites", f"{name_or_path}.yaml")
+    packaged = resources.files("benchmarks") / "suites" / f"{name_or_path}.yaml"
     if isinstance(name_or_path, str) and name_or_path in suite_names():
         return packaged.read_text(encoding="utf-8"), f"{name_or_path}.yaml", ""
     if path.suffix not in (".yaml", ".yml") and not path.is_file():

@@ -11,10 +11,10 @@ from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec
 from benchmarks.datasets import check_dataset
 from benchmarks.models import MODELS, check_model, code_fingerprint
 from benchmarks.scenarios.base import make_scenario
-from harness.config import Filter, ScenarioEntry, Suite
+from harness.config import Filter, ScenarioEntry, SplitterEntry, Suite
 from harness.plugins import Plugins
 from harness.suite_cell import SuiteCell
-from splitters.base import SPLITTERS
+from splitters.base import SPLITTERS, make_splitter
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 
@@ -40,8 +40,13 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     plugins_of(suite).load()
     _check_names(suite)
     # A seed changes neither the settings nor what there is to check.
-    first = [_cell(suite, *choice) for choice in _choices(suite)]
-    cells = [_with_seed(item, seed) for seed in suite.seeds for item in first]
+    first = [(choice[0], _cell(suite, *choice)) for choice in _choices(suite)]
+    cells = [
+        _with_seed(item, seed)
+        for place, seed in enumerate(suite.seeds)
+        for scenario, item in first
+        if scenario.first_seeds is None or place < scenario.first_seeds
+    ]
     kept = _filtered(cells, suite, only)
     unique = {item.cell.cell_id: item for item in reversed(kept)}
     cells = [unique.pop(item.cell.cell_id) for item in kept if item.cell.cell_id in unique]
@@ -62,6 +67,10 @@ def _check_names(suite: Suite) -> None:
         check_model(model, where=f"{suite.source.where('models', index)}: models")
     for index, dataset in enumerate(suite.datasets):
         check_dataset(dataset.name, where=f"{suite.source.where('datasets', index)}: datasets")
+    _check_scenarios(suite)
+    for index, splitter in enumerate(suite.splitters):
+        where = f"{suite.source.where('splitters', index)}: splitters.{splitter.label or splitter.name}"
+        _check_overrides(suite, splitter, where)
     labels = [entry.label for entry in suite.splitters if entry.label]
     for label in labels:
         if labels.count(label) > 1:
@@ -70,9 +79,51 @@ def _check_names(suite: Suite) -> None:
             )
 
 
+def _check_scenarios(suite: Suite) -> None:
+    """Refuses a scenario that is to measure what the suite does not have."""
+    known = {
+        "splitters": {name for entry in suite.splitters for name in _names_of(entry)},
+        "models": {model.name for model in suite.models},
+        "datasets": {dataset.name for dataset in suite.datasets},
+    }
+    for index, scenario in enumerate(suite.scenario):
+        where = f"{suite.source.where('scenario', index)}: scenario.{scenario.name}"
+        for key, names in known.items():
+            for name in getattr(scenario, key):
+                if name not in names:
+                    raise UnknownNameError(f"entry of {key}", name, names, where=f"{where}: {key}")
+
+
+def _names_of(entry: SplitterEntry) -> tuple[str, ...]:
+    return (entry.name,) if entry.label is None else (entry.name, entry.label)
+
+
+def _check_overrides(suite: Suite, splitter: SplitterEntry, where: str) -> None:
+    """Refuses an override for a model or data set that the suite does not have: it would change nothing.
+
+    Where the command line puts others in their place (``--set models=[rescnn]``), that is no slip of the pen.
+    """
+    for index, override in enumerate(splitter.overrides):
+        for kind, wanted, known in (
+            ("model", override.model, [model.name for model in suite.models]),
+            ("dataset", override.dataset, [dataset.name for dataset in suite.datasets]),
+        ):
+            replaced = any(change.startswith(f"--set {kind}s=") for change in suite.source.changes)
+            for name in wanted:
+                if name not in known and not replaced:
+                    raise UnknownNameError(f"{kind} of this suite", name, known, where=f"{where}: overrides[{index}]")
+
+
 def _choices(suite: Suite) -> Iterator[tuple[ScenarioEntry, int, DatasetSpec, ModelSpec]]:
+    """Yields what cells are made of, but for the seed."""
     models = [_completed_model(model) for model in suite.models]
-    return product(suite.scenario, range(len(suite.splitters)), suite.datasets, models)
+    for scenario, index, dataset, model in product(suite.scenario, range(len(suite.splitters)), suite.datasets, models):
+        if (
+            _matches_any(_names_of(suite.splitters[index]), scenario.splitters)
+            and _matches_any(model.name, scenario.models)
+            and _matches_any(dataset.name, scenario.datasets)
+        ):
+            yield scenario, index, dataset, model
 
 
 def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:
@@ -110,6 +161,7 @@ class _Resolver:
                 settings.update(override.settings)
         if isinstance(settings.get("like"), str):
             settings["like"] = self._like(settings["like"], where, (*seen, index))
+        _check_reference(settings.get("like"), where=f"{where}: like")
         return completed_splitter(entry.name, settings, where=where)
 
     def _like(self, name: str, where: str, seen: tuple[int, ...]) -> dict[str, Any]:
@@ -118,6 +170,14 @@ class _Resolver:
             raise UnknownNameError("splitter of this suite", name, names, where=f"{where}: like")
         meant = self.spec(names.index(name), seen=seen)
         return {"name": meant.name, "settings": meant.settings}
+
+
+def _check_reference(like: object, *, where: str) -> None:
+    """Checks another splitter that is written out, whose own settings would be refused without saying where it is."""
+    if isinstance(like, Mapping) and isinstance(like.get("name"), str):
+        settings = like.get("settings") or {}
+        if isinstance(settings, Mapping):
+            make_splitter(like["name"], settings, where=where)
 
 
 def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "") -> SplitterSpec:

@@ -5,17 +5,41 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.boards import Column
+from benchmarks.boards import MODULARIZATION, Column
 from harness.leaderboard import Entry, Leaderboard, Section
-from harness.report import ARROWS, ID_LENGTH, measure_text, row_title, seeds_text, variant_texts
+from harness.report import (
+    ARROWS,
+    ID_LENGTH,
+    PUBLISHED_TITLE,
+    REFERENCE,
+    measure_text,
+    published_notes,
+    reference_entries,
+    row_title,
+    seeds_text,
+    variant_texts,
+)
 
 
 def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
-    """Returns one object per entry: fractions, means over seeds, null where nothing was measured."""
-    return [_object(section, entry) for section in board.sections for entry in section.entries]
+    """Returns one object per entry: fractions, means over seeds, null where nothing was measured.
+
+    The measures of splitting are among the keys of every scenario, so that programs can read all entries alike.
+    Published figures follow the entries of each section; their ``measured`` is false, and ``source`` says whose.
+    """
+    return [entry for section in board.sections for entry in _section_objects(section)]
+
+
+def _section_objects(section: Section) -> Iterator[dict[str, Any]]:
+    for entry in section.entries:
+        yield {**_object(section, entry), "measured": True, "published": None, "source": None}
+    for reference in section.references:
+        if reference.entry.estimates:
+            told = {"measured": False, "published": reference.figure.text, "source": reference.figure.source}
+            yield {**_object(section, reference.entry), **told}
 
 
 def _object(section: Section, entry: Entry) -> dict[str, Any]:
@@ -28,6 +52,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "scenario": section.scenario,
         "n_seeds": entry.n_seeds,
         "n_failed": entry.n_failed,
+        **dict.fromkeys(MODULARIZATION.measures),
         **{key: entry.variant.get(key) for key in section.board.variants},
         **{measure: entry.mean(measure) for measure in section.board.measures},
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
@@ -59,9 +84,17 @@ def _shown(section: Section) -> list[Column]:
     return [column for column in section.board.columns if column.unit != "time"]
 
 
-def _cells(section: Section, entry: Entry) -> list[str]:
-    rank = "–" if entry.rank is None else str(entry.rank)
-    told = [rank, entry.label, *variant_texts(section, entry), seeds_text(entry)]
+def _lines(board: Leaderboard, section: Section) -> list[list[str]]:
+    """Returns a section's cells, the entries' first and the published figures' after them."""
+    lines = [
+        ["–" if entry.rank is None else str(entry.rank), entry.label, *_rest(section, entry)]
+        for entry in section.entries
+    ]
+    return lines + [[REFERENCE, label, *_rest(section, entry)] for label, entry in reference_entries(board, section)]
+
+
+def _rest(section: Section, entry: Entry) -> list[str]:
+    told = [*variant_texts(section, entry), seeds_text(entry)]
     return told + [measure_text(entry, column) for column in _shown(section)]
 
 
@@ -81,8 +114,10 @@ def to_markdown(board: Leaderboard) -> str:
         lines += [f"### {section.title}", "", _markdown_line(headings)]
         n_names = 1 + len(section.variants)
         lines.append(_markdown_line(["---:", *[":---"] * n_names, *["---:"] * (len(headings) - 1 - n_names)]))
-        lines += [_markdown_line(_cells(section, entry)) for entry in section.entries]
+        lines += [_markdown_line(cells) for cells in _lines(board, section)]
         lines.append("")
+    if board.published:
+        lines += [PUBLISHED_TITLE, "", *(f"- {note}" for note in published_notes(board)), ""]
     if board.failures:
         lines += ["Not ok:", ""]
     for row in board.failures:
@@ -115,8 +150,10 @@ def to_latex(board: Leaderboard) -> str:
             r"\toprule",
         ]
         lines += [_latex_line(headings), r"\midrule"]
-        lines += [_latex_line(_cells(section, entry)) for entry in section.entries]
+        lines += [_latex_line(cells) for cells in _lines(board, section)]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    if board.published:
+        lines += [r"\par\footnotesize", *(rf"{_latex(note)}\\" for note in [PUBLISHED_TITLE, *published_notes(board)])]
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)
 

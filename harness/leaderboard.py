@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Board, Sample
 from benchmarks.cells import content_hash
+from benchmarks.published import PublishedFigure, figures_for
 from benchmarks.records import Row, State
 from benchmarks.scenarios.base import SCENARIOS
 from harness.statistics import Estimate
@@ -48,6 +49,36 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A published figure in a table; it was not measured here.
+
+    Args:
+        figure: The figure.
+        entry: The same as an entry without a rank.
+    """
+
+    figure: PublishedFigure
+    entry: Entry
+
+    @classmethod
+    def of(cls, figure: PublishedFigure) -> Reference:
+        """Returns a figure as an entry of a table."""
+        name = f"{figure.splitter} on {figure.net}" if figure.net else figure.splitter
+        estimates = {measure: Estimate(value, None) for measure, value in figure.values.items()}
+        entry = Entry(
+            rank=None,
+            splitter=figure.splitter,
+            variant={},
+            label=name,
+            n_seeds=0,
+            n_failed=0,
+            estimates=estimates,
+            cell_ids=(),
+        )
+        return cls(figure, entry)
+
+
+@dataclass(frozen=True)
 class Section:
     """All that may be compared: one scenario, data set and base model, trained and measured in one way.
 
@@ -59,6 +90,7 @@ class Section:
         model: The base model's architecture.
         title: What tells it from other sections.
         entries: By rank; those without a rank last.
+        references: Published figures that may stand beside them.
     """
 
     scenario: str
@@ -68,6 +100,7 @@ class Section:
     model: str
     title: str
     entries: tuple[Entry, ...]
+    references: tuple[Reference, ...] = ()
 
     @property
     def variants(self) -> list[str]:
@@ -92,6 +125,11 @@ class Leaderboard:
         """Whether some entry rests on a single seed, and so has no interval."""
         over_seeds = (section for section in self.sections if section.board.subjects == "seeds")
         return any(entry.n_seeds == 1 for section in over_seeds for entry in section.entries)
+
+    @property
+    def published(self) -> list[PublishedFigure]:
+        """The published figures of all tables, each once; tables refer to them by their place, counted from 1."""
+        return list({ref.figure.text: ref.figure for section in self.sections for ref in section.references}.values())
 
 
 def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort: str | None = None) -> Leaderboard:
@@ -227,7 +265,9 @@ def _section(
     chosen = sort if sort in board.sortable() else board.sort
     first = rows[0]
     ranked = tuple(_ranked(entries, chosen, board))
-    return Section(first.scenario, board, chosen, first.dataset, first.model, title, ranked)
+    figures = figures_for(first.scenario, dataset=first.dataset, model=first.model)
+    references = tuple(Reference.of(figure) for figure in figures)
+    return Section(first.scenario, board, chosen, first.dataset, first.model, title, ranked, references)
 
 
 def _entries(rows: list[Row], label: str, board: Board) -> Iterator[Entry]:
@@ -298,7 +338,9 @@ def _told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> 
         alike = [other for other_name, other in zip(names, settings, strict=True) if other_name == name]
         keys = {key for other in alike for key in other} if len(alike) > 1 else set()
         differing = sorted(key for key in keys if len({json.dumps(other.get(key)) for other in alike}) > 1)
-        shown = ", ".join(f"{key.rpartition('.')[2]}={own[key]}" for key in differing if own.get(key) is not None)
+        given = [key for key in differing if own.get(key) is not None]
+        told = [key for key in given if own[key] not in ([], "")] or given
+        shown = ", ".join(f"{key.rpartition('.')[2]}={own[key]}" for key in told)
         if len(differing) > _MOST_SHOWN or (differing and not shown):
             shown = f"#{content_hash(own)[:6]}"
         apart.append(f"{name} ({shown})" if shown else name)

@@ -32,8 +32,8 @@ class Plugins:
         for name in self.modules:
             try:
                 importlib.import_module(name)
-            except ImportError as error:
+            except (ImportError, SyntaxError, TypeError, ValueError) as error:
                 places = f"installed, or in {self.folder}" if self.folder else "installed"
                 raise ConfigurationError(
-                    f"the plugin {name!r} cannot be imported: {error}. It must be {places}."
+                    f"the plugin {name!r} cannot be imported: {error}. It must be a module's dotted name, {places}."
                 ) from error

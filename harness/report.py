@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.boards import Board, Column
-from benchmarks.records import PatchRecord, Row, State
+from benchmarks.records import Row, State
 from harness.curves import sensitivity_view
 from harness.leaderboard import Entry, Leaderboard, Section
 from harness.plan import Plan, PlannedCell, Status
+from harness.reuse_views import reuse_views
 from harness.statistics import Estimate
 from harness.store import DamagedFile
 from harness.suite_cell import cell_title
@@ -25,6 +26,11 @@ ID_LENGTH = 10
 _STATE_STYLES = {State.OK: "green", State.SKIPPED: "dim", State.INTERRUPTED: "yellow", State.TIMEOUT: "yellow"}
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 """What marks the better direction."""
+
+REFERENCE = "ref"
+"""What stands in the place of a rank where a figure was not measured here."""
+
+PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, networks and training:"
 
 _NAME_WIDTH = 12
 
@@ -39,11 +45,13 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
     """
     parts: list[RenderableType] = []
     for section in board.sections:
-        parts += [Text(section.title, style="bold"), _SectionTable(section)]
+        parts += [Text(section.title, style="bold"), _SectionTable(section, reference_entries(board, section))]
     if not board.sections:
         parts.append(Text("No rows yet."))
     else:
         parts.append(Text(_legend(board), style="dim"))
+    if board.published:
+        parts.append(Text("\n".join([PUBLISHED_TITLE, *published_notes(board)]), style="dim"))
     if board.failures:
         parts += [Text(), failures_view(board.failures, results=results)]
     if damaged:
@@ -54,15 +62,17 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
 class _SectionTable:
     """A section's table; on a narrow terminal without the columns that can best be spared."""
 
-    def __init__(self, section: Section) -> None:
+    def __init__(self, section: Section, references: Sequence[tuple[str, Entry]]) -> None:
         self._section = section
         self._entries = section.entries
+        self._references = references
         self._sort = section.sort
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yields the widest table that fits."""
         board = self._section.board
-        columns = [_Column(column, board, self._entries) for column in board.columns]
+        shown = [*self._entries, *(entry for _, entry in self._references)]
+        columns = [_Column(column, board, shown) for column in board.columns]
         spared = sorted(
             (column.spared, column.measure)
             for column in board.columns
@@ -97,6 +107,9 @@ class _SectionTable:
                 *(column.texts[row] for column in columns),
                 style="green" if entry.rank == 1 else "dim" if entry.rank is None else None,
             )
+        for row, (label, entry) in enumerate(self._references, start=len(self._entries)):
+            told = [REFERENCE, label, *variant_texts(self._section, entry), seeds_text(entry)]
+            table.add_row(*told, *(column.texts[row] for column in columns), style="dim italic")
         return table
 
 
@@ -120,8 +133,28 @@ def variant_texts(section: Section, entry: Entry) -> list[str]:
     return [entry.variant.get(key, "–") for key in section.variants]
 
 
+def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:
+    """Returns the published figures of a section that have numbers, each with a label that refers to its note."""
+    shown = {column.measure for column in section.board.columns}
+    return [
+        (f"{reference.entry.label} [{board.published.index(reference.figure) + 1}]", reference.entry)
+        for reference in section.references
+        if shown & set(reference.entry.estimates)
+    ]
+
+
+def published_notes(board: Leaderboard) -> list[str]:
+    """Returns a line for each published figure: what is reported, and where."""
+    return [
+        f"[{place}] {figure.splitter}: {figure.text} ({figure.source})"
+        for place, figure in enumerate(board.published, start=1)
+    ]
+
+
 def seeds_text(entry: Entry) -> str:
-    """Returns how many seeds succeeded, out of how many if some failed."""
+    """Returns how many seeds succeeded, out of how many if some failed; a dash for what was not measured here."""
+    if not entry.cell_ids:
+        return "–"
     return f"{entry.n_seeds}/{entry.n_seeds + entry.n_failed}" if entry.n_failed else str(entry.n_seeds)
 
 
@@ -134,6 +167,8 @@ def measure_text(entry: Entry, column: Column) -> str:
         return duration_text(estimate.mean)
     if column.unit == "points":
         return points_text(estimate)
+    if column.unit == "ratio":
+        return f"{estimate.mean:.2f}x"
     return f"{100 * estimate.mean:.1f}" if column.unit == "%" else f"{estimate.mean:.1f}"
 
 
@@ -235,7 +270,9 @@ def plan_summary(plan: Plan) -> str:
     return line
 
 
-_TABLES = ("layers", "modules", "patches", "sensitivity", "figures")
+_TABLES = (
+    "layers", "modules", "patches", "compositions", "new_tasks", "sub_tasks", "sensitivity", "figures",
+)  # fmt: skip
 """What a row holds in lists, and is shown in tables."""
 
 
@@ -278,8 +315,7 @@ def _details(row: Row) -> list[RenderableType]:
             sizes = (module.kernels, module.flops, module.parameters)
             table.add_row(module.class_name, *(f"{size:,}" for size in sizes), *(f"{score:.3f}" for score in scores))
         parts += [Text("\nmodules (scores of the composed model on select)", style="bold"), table]
-    if row.patches:
-        parts += [Text("\npatches (on test, %)", style="bold"), _patches_table(row.patches)]
+    parts += reuse_views(row)
     if row.layers:
         table = Table("layer", "kernels", "kept, mean", "union", box=box.SIMPLE_HEAD)
         for layer in row.layers:
@@ -291,19 +327,6 @@ def _details(row: Row) -> list[RenderableType]:
     if row.sensitivity:
         parts += [Text("sensitivity (composed accuracy on select, %)", style="bold"), sensitivity_view(row)]
     return parts
-
-
-def _patches_table(patches: Iterable[PatchRecord]) -> Table:
-    table = Table("class", "rule", "F1", "after", "others", "after", "all", "after", box=box.SIMPLE_HEAD)
-    for patch in patches:
-        figures = (
-            (patch.tc_f1_before, patch.tc_f1_after),
-            (patch.non_tc_accuracy_before, patch.non_tc_accuracy_after),
-            (patch.accuracy_before, patch.accuracy_after),
-        )
-        shown = (f"{100 * figure:.1f}" for pair in figures for figure in pair)
-        table.add_row(patch.target_class, patch.fusion, *shown)
-    return table
 
 
 _MOST_STEPS = 24

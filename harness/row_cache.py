@@ -96,8 +96,13 @@ class RowCache:
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
-                pq.write_table(table.combine_chunks(), file)
-            os.replace(file.name, self._path)
+                temporary = Path(file.name)
+                try:
+                    pq.write_table(table.combine_chunks(), file)
+                    file.close()
+                    os.replace(temporary, self._path)
+                finally:
+                    temporary.unlink(missing_ok=True)
 
 
 def _with_keys(infos: Sequence[fs.FileInfo], rows: pa.Table) -> pa.Table:

@@ -16,6 +16,9 @@ READ_SCHEMA = pa.schema([field.with_nullable(True) for field in ROW_SCHEMA], met
 
 _NAMES = frozenset(READ_SCHEMA.names)
 
+_REQUIRED = tuple(name for name, field in Row.model_fields.items() if field.is_required())
+"""Columns that rows of every format have."""
+
 
 class DamagedFileError(Exception):
     """A file is no row: cut short, or not ours."""
@@ -39,8 +42,11 @@ def readable(table: pa.Table) -> pa.Table:
 def encode_table(table: pa.Table) -> bytes:
     """Returns a table of one row as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    # One row has no use for statistics and dictionaries, and readers are faster without them.
-    pq.write_table(table, sink, write_statistics=False, use_dictionary=False, compression="zstd")
+    # One row has no use for statistics and dictionaries, and readers are faster without them. Checksums tell a flipped
+    # bit, which would otherwise be read as another number.
+    pq.write_table(
+        table, sink, write_statistics=False, use_dictionary=False, compression="zstd", write_page_checksum=True
+    )
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
@@ -53,20 +59,24 @@ def decode_row(data: bytes | pa.Buffer, *, path: str) -> pa.Table:
         path: The file, for messages.
 
     Raises:
-        DamagedFileError: If the file is cut short or foreign.
+        DamagedFileError: If the file is cut short, altered or foreign.
         ConfigurationError: If it was written by a newer version.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
         _check_format(file.metadata.metadata or {}, path)
         table = file.read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"torn: {error}") from error
     if table.num_rows != 1:
         raise DamagedFileError(f"foreign: it holds {table.num_rows} rows, not one")
-    unknown = [name for name in table.column_names if name not in _NAMES]
+    names = table.column_names
+    unknown = [name for name in names if name not in _NAMES]
     if unknown:
         raise DamagedFileError(f"foreign: it has the unknown columns {', '.join(unknown)}")
+    missing = [name for name in _REQUIRED if name not in names]
+    if missing:
+        raise DamagedFileError(f"foreign: it lacks the columns {', '.join(missing)}")
     return _with_all_columns(table)
 
 

@@ -102,8 +102,9 @@ def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
         )
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
-            lines[(*path, key_node.value)] = key_node.start_mark.line + 1
-            _note_lines(value_node, (*path, key_node.value), lines)
+            inner = (*path, key_node.value)
+            lines[inner] = key_node.start_mark.line + 1
+            _note_lines(value_node, inner, lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _note_lines(item, (*path, index), lines)

@@ -33,12 +33,14 @@ class Progress:
         step: How many units are done.
         total: How many units there are, if that is known.
         metrics: Finite numbers worth showing, by name, e.g. ``accuracy`` and ``kernel_retention``.
+        milestone: Whether the step is worth a line of its own where lines are kept, e.g. a generation of a search.
     """
 
     stage: str
     step: int
     total: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    milestone: bool = False
 
 
 ProgressCallback = Callable[[Progress], None]

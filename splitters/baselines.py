@@ -109,6 +109,7 @@ class MostImportant(_Baseline[ImportanceSettings]):
     """Every module keeps the kernels of each layer that matter most to its class: CNNSplitter's order, no search."""
 
     Settings = ImportanceSettings
+    version = 2
 
     def references(self) -> tuple[SplitterReference, ...]:
         """Returns the splitter whose counts are kept, if there is one."""

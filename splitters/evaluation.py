@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,16 +15,35 @@ from splitters.extraction import extract_network
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 
+Tick = Callable[[], None]
+"""Called after every batch. It may raise, and so stop the work."""
+
+
+def no_tick() -> None:
+    """The tick that does nothing."""
+
 
 @torch.no_grad()
-def network_logits(network: nn.Module, images: ImageSet, *, batch_size: int = 256) -> Float[Tensor, "sample class"]:
-    """Returns a network's logits for all images, in order."""
-    return torch.cat([network(batch) for batch in images.batches(batch_size)])
+def network_logits(
+    network: nn.Module, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
+) -> Float[Tensor, "sample class"]:
+    """Returns a network's logits for all images, in order.
+
+    Args:
+        network: The network, on the images' device.
+        images: The images.
+        batch_size: Images per forward pass.
+        tick: Called after every batch.
+    """
+    logits = []
+    for batch in images.batches(batch_size):
+        logits.append(network(batch))
+        tick()
+    return torch.cat(logits)
 
 
-@torch.no_grad()
 def module_logits(
-    graph: ChannelGraph, masks: KernelMasks, images: ImageSet, *, batch_size: int = 256
+    graph: ChannelGraph, masks: KernelMasks, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
 ) -> Float[Tensor, "module sample class"]:
     """Returns every module's logits for all images, in order.
 
@@ -34,11 +54,41 @@ def module_logits(
         masks: The modules.
         images: The images.
         batch_size: Images per forward pass.
+        tick: Called after every batch of every network, and after each cut.
     """
-    distinct, which = torch.unique(masks.bits, dim=0, return_inverse=True)
-    networks = [extract_network(graph, bits) for bits in distinct]
-    logits = torch.stack([network_logits(network, images, batch_size=batch_size) for network in networks])
-    return logits[which.to(logits.device)]
+    return ModuleNetworks.of(graph, masks, tick=tick).logits(images, batch_size=batch_size, tick=tick)
+
+
+@dataclass(frozen=True)
+class ModuleNetworks:
+    """The physically small networks of modules whose masks stay as they are.
+
+    Args:
+        networks: One for each distinct mask.
+        which: The place of each module's network among them.
+    """
+
+    networks: tuple[nn.Module, ...]
+    which: Int64[Tensor, " module"]
+
+    @classmethod
+    def of(cls, graph: ChannelGraph, masks: KernelMasks, *, tick: Tick = no_tick) -> ModuleNetworks:
+        """Cuts the networks out of a CNN; ``tick`` is called after each."""
+        distinct, which = torch.unique(masks.bits, dim=0, return_inverse=True)
+        networks = []
+        for bits in distinct:
+            networks.append(extract_network(graph, bits))
+            tick()
+        return cls(tuple(networks), which)
+
+    @torch.no_grad()
+    def logits(
+        self, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
+    ) -> Float[Tensor, "module sample class"]:
+        """Returns every module's logits for all images, in order; ``tick`` is called after every batch."""
+        found = [network_logits(network, images, batch_size=batch_size, tick=tick) for network in self.networks]
+        logits = torch.stack(found)
+        return logits[self.which.to(logits.device)]
 
 
 def composed_answers(scores: Float[Tensor, "module sample"]) -> Int64[Tensor, " sample"]:

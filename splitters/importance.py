@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from splitters.data import ImageSet
 from splitters.errors import SplitFailedError
 from splitters.graph import ChannelGraph
+from splitters.layout import ALWAYS_KEPT
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ def channel_importance(
     """Measures importance in one pass over the images, for all classes at once.
 
     A channel's feature map is read where its mask acts: at the input of the layers that consume it, so after the
-    activation and pooling, and for tied layers as their sum. Where layers consume different tensors with the same
-    channel, its norms in these tensors are averaged.
+    activation and pooling. For tied layers it is their sum: tensors that fewer of the layers reach that make the
+    channel do not count. Where layers consume several such tensors, the channel's norms in them are averaged.
 
     Args:
         graph: The base model.
@@ -123,6 +124,33 @@ def _consumed_tensors(graph: ChannelGraph) -> _Reader:
     (logits,) = next(node for node in graph.network.graph.nodes if node.op == "output").all_input_nodes
     sources = list(dict.fromkeys(node.all_input_nodes[0] for node in graph.consumers))
     new_graph.output(tuple(renamed[node] for node in (logits, *sources)))
-    found = [graph.channels[source][0] for source in sources]
-    sites = tuple((site.axis, site.channels) for site in found if site is not None)
+    reached = torch.stack([_layers_behind(graph, source) for source in sources])
+    whole = reached == reached.amax(0)
+    found = [(graph.channels_at(source), counts) for source, counts in zip(sources, whole, strict=True)]
+    sites = tuple((site.axis, _only(site.channels, counts)) for site, counts in found if site is not None)
     return _Reader(fx.GraphModule(graph.network, new_graph), sites)
+
+
+def _layers_behind(graph: ChannelGraph, source: fx.Node) -> Int64[Tensor, " channel"]:
+    """Counts, for each channel in a node's tensor, the convolutions that make it and have been summed up there."""
+    counts = torch.zeros(graph.layout.n_channels, dtype=torch.int64)
+    held = graph.channels_at(source)
+    waiting, seen = [source] if held else [], set[fx.Node]()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        layer = graph.network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        made = graph.channels_at(node)
+        if isinstance(layer, nn.Conv2d) and made is not None:
+            counts[made.channels[made.channels != ALWAYS_KEPT].unique()] += 1
+        # A grouped convolution's channels are tied to those that it reads; any other layer makes new ones.
+        if not isinstance(layer, nn.Conv2d | nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups > 1):
+            waiting.extend(node.all_input_nodes)
+    return counts if held is None else counts * torch.isin(torch.arange(len(counts)), held.channels)
+
+
+def _only(channels: Int64[Tensor, " position"], chosen: Bool[Tensor, " channel"]) -> Int64[Tensor, " position"]:
+    """Returns the channel of each position, ``ALWAYS_KEPT`` in the place of those that are not chosen."""
+    return torch.where((channels != ALWAYS_KEPT) & chosen[channels.clamp(min=0)], channels, ALWAYS_KEPT)

@@ -18,7 +18,13 @@ from splitters.module import Module
 from splitters.reuse import ReusedModel
 
 DEFAULT_RULE = "logistic"
-"""The fusion rule that is taken where nobody names one."""
+"""The fusion rule that is taken where nobody names one.
+
+On digits, over two seeds, five ways to be weak, and modules of both methods (136 patches per rule), it raised the
+target class's F1 by 10.9 points on average; ``temperature`` by 9.7, the papers' ``min_max`` by 7.9, ``min_max_clipped``
+by 6.6, ``platt`` by 3.1, ``gate`` by 0.7. It alone lowered the mean F1 of no kind of weakness, whichever method's
+modules it took.
+"""
 
 _BATCH = 256
 

@@ -95,6 +95,23 @@ class ComposedModel(ReusedModel):
         pairs = zip(self.parts, self.adapters, strict=True)
         return torch.stack([part(adapter(images)) for part, adapter in pairs], dim=1)
 
+    @property
+    def n_kernels(self) -> int:
+        """How many kernels the modules have, all in all."""
+        return sum(len(kept) for part in self.modules_in_order for kept in part.info.kept.values())
+
+    @property
+    def n_kernels_union(self) -> int:
+        """How many different kernels these are; kernels of different base models always differ."""
+        return len(
+            {
+                (part.info.base_model_hash or id(part), layer, kernel)
+                for part in self.modules_in_order
+                for layer, kept in part.info.kept.items()
+                for kernel in kept
+            }
+        )
+
     def cost(self) -> Cost:
         """Returns the sum of the modules' costs."""
         total = Cost(0, 0)

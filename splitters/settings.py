@@ -57,9 +57,9 @@ class Length(BaseModel):
 
 
 def _read_length(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, Length | Mapping):
         return value
-    match = re.fullmatch(r"\s*(\d+)\s*(step|epoch)s?\s*", value)
+    match = re.fullmatch(r"\s*(\d+)\s*(step|epoch)s?\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"a length is written as '75 steps' or '5 epochs', not {value!r}")
     return {"count": int(match[1]), "unit": f"{match[2]}s"}

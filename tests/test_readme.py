@@ -10,9 +10,17 @@ import torch
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
+from harness.config import load_suite
 from splitters import ImageSet, Module
 
 README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_leaderboard_shows_every_splitter_and_nothing_waits_to_be_filled_in() -> None:
+    text = README.read_text(encoding="utf-8")
+    for entry in load_suite("quick").splitters:
+        assert re.search(rf"^ +\d+ +{entry.name} ", text, re.MULTILINE), entry.name
+    assert not re.findall(r"^[A-Z]{6,}$|\bMINUTES\b", text, re.MULTILINE)
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

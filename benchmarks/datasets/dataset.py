@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from splitters.data import ImageSet
 
@@ -29,3 +29,11 @@ class Dataset:
     def class_names(self) -> tuple[str, ...]:
         """The name of each class."""
         return self.train.class_names
+
+    def of_classes(self, names: tuple[str, ...]) -> Dataset:
+        """Returns the images of some classes, labelled by their place among ``names``.
+
+        Raises:
+            DataError: If a name is not among the classes.
+        """
+        return replace(self, train=self.train.of_classes(names), test=self.test.of_classes(names))

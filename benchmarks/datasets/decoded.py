@@ -193,10 +193,10 @@ def _check_labels(contents: Contents) -> None:
     names = contents.class_names
     if len(set(names)) != len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise DataError(f"two classes are called {twice!r}; class names must differ.")
+        raise DataError(f"{contents.place}: two classes are called {twice!r}; class names must differ.")
     for part in (contents.train, contents.test):
         if not len(part.labels):
-            raise DataError(f"{part.name} holds no images.")
+            raise DataError(f"{contents.place}: {part.name} holds no images; it needs some of every class.")
         foreign = np.flatnonzero((part.labels < 0) | (part.labels >= len(names)))
         if len(foreign):
             raise DataError(
@@ -206,5 +206,6 @@ def _check_labels(contents: Contents) -> None:
         empty = np.flatnonzero(np.bincount(part.labels, minlength=len(names)) == 0)
         if len(empty):
             raise DataError(
-                f"{part.name} holds no image of class {empty[0]} ({names[empty[0]]!r}); every class needs some."
+                f"{contents.place}: {part.name} holds no image of class {empty[0]} ({names[empty[0]]!r}); every class "
+                "needs some."
             )

@@ -32,7 +32,8 @@ class DigitsSource(Source):
         pixels = np.rint(images.reshape(-1, 8, 8) * (255 / _BRIGHTEST)).astype(np.uint8)
         is_test = _every_fifth_of_each_class(labels)
         names = tuple(str(digit) for digit in range(10))
-        return Contents(names, _part("train", pixels, labels, ~is_test), _part("test", pixels, labels, is_test))
+        train, test = (_part(name, pixels, labels, rows) for name, rows in (("train", ~is_test), ("test", is_test)))
+        return Contents(names, train, test, "digits")
 
 
 def _every_fifth_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.bool_]:

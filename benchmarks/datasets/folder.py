@@ -63,7 +63,7 @@ class FolderSource(Source):
             DataError: If there are none, or a class of ``test`` is not in ``train``.
         """
         names = tuple(self._classes("train"))
-        return Contents(names, self._part("train", names), self._part("test", names))
+        return Contents(names, self._part("train", names), self._part("test", names), str(self._root))
 
     def _classes(self, part: str) -> dict[str, list[Path]]:
         folder = self._root / part

@@ -60,8 +60,8 @@ class ParquetSource(Source):
         parts = {part: _part(part, opened) for part, opened in tables.items()}
         names = _common_class_names(tables["train"] + tables["test"])
         if names is None:
-            names = tuple(str(label) for label in range(int(parts["train"].labels.max(initial=-1)) + 1))
-        return Contents(names, parts["train"], parts["test"])
+            names = _numbered_classes(parts["train"])
+        return Contents(names, parts["train"], parts["test"], str(self._root))
 
     def _files(self, part: str) -> list[Path]:
         pattern = f"{part}*.parquet"
@@ -125,6 +125,23 @@ def _part(name: str, tables: list[_ImageTable]) -> Part:
         return f"{tables[index].path}, row {position - ends[index] + len(tables[index].labels)}"
 
     return Part(name, np.concatenate([table.labels for table in tables]), images, locate)
+
+
+def _numbered_classes(train: Part) -> tuple[str, ...]:
+    """Returns a name for each class up to the highest label.
+
+    Raises:
+        DataError: If there are fewer images than that: some class would have none, and a damaged label millions.
+    """
+    if not len(train.labels):
+        return ()
+    row, highest = int(train.labels.argmax()), int(train.labels.max())
+    if highest >= len(train.labels):
+        raise DataError(
+            f"{train.locate(row)}: the label {highest} cannot be a class of {len(train.labels)} images; without class "
+            "names in the schema's 'huggingface' metadata, classes are numbered from 0 and each needs an image."
+        )
+    return tuple(str(label) for label in range(highest + 1))
 
 
 def _find_column(schema: pa.Schema, choices: tuple[str, ...], path: Path) -> str:

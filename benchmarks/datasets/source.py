@@ -35,11 +35,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a source holds."""
+    """All that a source holds.
+
+    Args:
+        class_names: The classes, in the order of their labels.
+        train: The official training images.
+        test: The official test images.
+        place: What it is called, or the folder where it lies, for messages.
+    """
 
     class_names: tuple[str, ...]
     train: Part
     test: Part
+    place: str
 
 
 class Source(ABC):

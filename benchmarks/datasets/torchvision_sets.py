@@ -111,7 +111,7 @@ class TorchvisionSource(Source):
         with self._errors_explained("read"):
             train, test = self._open(is_train=True), self._open(is_train=False)
         names = _digit_names() if self._name in _DIGIT_SETS else tuple(str(name) for name in train.classes)
-        return Contents(names, self._part("train", train), self._part("test", test))
+        return Contents(names, self._part("train", train), self._part("test", test), f"{self._name} in {self._root}")
 
     def _absent_file(self) -> str | None:
         return next((name for name in self._set.files if not (self._root / name).is_file()), None)

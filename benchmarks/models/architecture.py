@@ -34,6 +34,14 @@ class Architecture(ABC):
             ConfigurationError: If there is no such member, or a setting is unknown or not allowed.
         """
 
+    def smallest_side(self, settings: dict[str, object]) -> int:
+        """Returns how many pixels high and wide images must be, as far as that is known without building the network.
+
+        Args:
+            settings: The settings as plain values, checked already.
+        """
+        return 1
+
     @abstractmethod
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
@@ -55,19 +63,27 @@ MODELS: Registry[Architecture] = Registry("model", entry_point_group="splitbench
 """All architectures by name. A family is registered as ``family:PLACEHOLDER``, in capitals."""
 
 
-def check_model(spec: ModelSpec, *, where: str = "") -> None:
+def check_model(spec: ModelSpec, *, where: str = "", input_shape: tuple[int, int, int] | None = None) -> None:
     """Checks a model's name and settings, without building it where that can be avoided.
 
     Args:
         spec: The name and the settings.
         where: The file and key that hold them, for messages.
+        input_shape: Channels, height and width of its images, where they are known.
 
     Raises:
-        ConfigurationError: If the name or a setting is unknown, or a value is not allowed.
+        ConfigurationError: If the name or a setting is unknown, a value is not allowed, or the images are too small.
     """
     architecture, member = _find(spec.name, where=where)
     prefix = f"{where}: " if where else ""
-    architecture.check(member, dict(spec.settings), where=f"{prefix}model {spec.name!r}")
+    title = f"{prefix}model {spec.name!r}"
+    architecture.check(member, dict(spec.settings), where=title)
+    smallest = architecture.smallest_side(dict(spec.settings))
+    if input_shape is not None and min(input_shape[1:]) < smallest:
+        raise ConfigurationError(
+            f"{title}: images of {input_shape[1]}x{input_shape[2]} pixels are too small; use an input_shape of "
+            f"at least {smallest}x{smallest}, or another model."
+        )
 
 
 def build_model(spec: ModelSpec, *, n_classes: int, input_shape: tuple[int, int, int], seed: int) -> nn.Module:

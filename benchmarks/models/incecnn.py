@@ -83,6 +83,9 @@ class _InceCNNArchitecture(NamedNet):
     description = "parallel 1x1, 3x3 and 5x5 convolutions, concatenated; settings: width, norm, dropout"
     settings_model = InceCNNSettings
 
+    def poolings(self, settings: NetSettings) -> int:
+        return _POOLINGS
+
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 from pydantic import Field
@@ -36,6 +37,15 @@ class NamedNet(Architecture):
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
         """Checks the settings."""
         self.settings_model.parse(settings, where=where)
+
+    def smallest_side(self, settings: dict[str, object]) -> int:
+        """Returns the size of which a pixel is left after all poolings."""
+        side: int = 2 ** self.poolings(self.settings_model.parse(settings, where="settings"))
+        return side
+
+    @abstractmethod
+    def poolings(self, settings: NetSettings) -> int:
+        """Returns how often the network halves its images."""
 
 
 def scaled(channels: int, width: float) -> int:

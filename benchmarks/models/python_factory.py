@@ -58,7 +58,7 @@ def _load(member: str, where: str) -> Callable[..., nn.Module]:
         raise ConfigurationError(f"{where}: {member!r} is not written as package.module:factory.")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{where}: the module {module_name!r} cannot be imported ({error}); install it, or name its folder in "
             "PYTHONPATH."

@@ -64,6 +64,9 @@ class _ResCNNArchitecture(NamedNet):
     description = "12 convolutions with three residual sums; settings: width, norm, dropout"
     settings_model = ResCNNSettings
 
+    def poolings(self, settings: NetSettings) -> int:
+        return len(_POOLED)
+
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:

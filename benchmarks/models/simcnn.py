@@ -66,6 +66,9 @@ class _SimCNNArchitecture(NamedNet):
     description = "13 convolutions in a row, as in VGG16; settings: width, features, norm, dropout"
     settings_model = SimCNNSettings
 
+    def poolings(self, settings: NetSettings) -> int:
+        return len(_STAGES)
+
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:

@@ -54,6 +54,9 @@ class _SimpleCNNArchitecture(NamedNet):
     description = "two to four convolutions, an over-simple weak model; settings: width, convolutions, norm, dropout"
     settings_model = SimpleCNNSettings
 
+    def poolings(self, settings: NetSettings) -> int:
+        return settings.convolutions if isinstance(settings, SimpleCNNSettings) else 0
+
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:

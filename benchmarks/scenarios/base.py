@@ -87,8 +87,11 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
     "scenario",
     entry_point_group="splitbench.scenarios",
     homes={
+        "accuracy_composition": "benchmarks.scenarios.accuracy_composition",
         "modularization": "benchmarks.scenarios.modularization",
+        "new_task": "benchmarks.scenarios.new_task",
         "patching": "benchmarks.scenarios.patching",
+        "sub_task": "benchmarks.scenarios.sub_task",
     },
 )
 """All scenarios by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import torch
@@ -14,10 +15,10 @@ from benchmarks.preparation import Prepared, Stages, prepare
 from benchmarks.records import LayerRecord, Metrics, ModuleRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.splitting import circumstances, split_once
-from splitters.base import SplitResult, make_splitter
+from splitters.base import Progress, ProgressCallback, SplitResult, make_splitter
 from splitters.cost import Cost, base_cost, network_cost
 from splitters.data import ImageSet
-from splitters.evaluation import ClassReport, accuracy, class_report, composed_answers, module_logits
+from splitters.evaluation import ClassReport, Tick, accuracy, class_report, composed_answers, module_logits
 from splitters.extraction import extract_network
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
@@ -31,7 +32,7 @@ class Modularization(Scenario):
     def check(self, cell: Cell) -> None:
         """Checks the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
-        check_model(cell.model)
+        check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
@@ -45,9 +46,10 @@ class Modularization(Scenario):
         stages.add("split", seconds=split.seconds, peak_memory_bytes=split.peak_memory_bytes, reused=split.reused)
         with stages.measured("evaluate"):
             select = prepared.split_roles.select.to(workspace.device)
-            on_select = _answers(graph, split.result, select)
+            tick = _ticks(workspace.progress)
+            on_select = _answers(graph, split.result, select, tick)
             measured = {
-                **_accuracies(prepared, graph, split.result, select, on_select),
+                **_accuracies(prepared, graph, split.result, select, on_select, tick),
                 **_kernels(split.result.masks),
                 **_costs_and_modules(graph, split.result, select, on_select),
             }
@@ -60,12 +62,17 @@ class Modularization(Scenario):
 
 
 def _accuracies(
-    prepared: Prepared, graph: ChannelGraph, result: SplitResult, select: ImageSet, on_select: torch.Tensor
+    prepared: Prepared,
+    graph: ChannelGraph,
+    result: SplitResult,
+    select: ImageSet,
+    on_select: torch.Tensor,
+    tick: Tick,
 ) -> dict[str, float]:
     test = prepared.roles.test.to(select.images.device)
-    base = evaluate_accuracy(prepared.base.model, test)
-    composed = accuracy(_answers(graph, result, test), test.labels)
-    select_base = evaluate_accuracy(prepared.base.model, select)
+    base = evaluate_accuracy(prepared.base.model, test, tick=tick)
+    composed = accuracy(_answers(graph, result, test, tick), test.labels)
+    select_base = evaluate_accuracy(prepared.base.model, select, tick=tick)
     select_composed = accuracy(on_select, select.labels)
     return {
         "base_accuracy": base,
@@ -77,9 +84,15 @@ def _accuracies(
     }
 
 
-def _answers(graph: ChannelGraph, result: SplitResult, images: ImageSet) -> torch.Tensor:
+def _answers(graph: ChannelGraph, result: SplitResult, images: ImageSet, tick: Tick) -> torch.Tensor:
     with torch.no_grad():
-        return composed_answers(result.scores(module_logits(graph, result.masks, images)))
+        return composed_answers(result.scores(module_logits(graph, result.masks, images, tick=tick)))
+
+
+def _ticks(progress: ProgressCallback) -> Tick:
+    """Returns a tick that counts batches on, so that a cell can be stopped between any two of them."""
+    batches = count(1)
+    return lambda: progress(Progress("evaluate", next(batches)))
 
 
 def _kernels(masks: KernelMasks) -> dict[str, Any]:

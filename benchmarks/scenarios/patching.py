@@ -23,17 +23,17 @@ from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.records import Metrics, PatchRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.seeding import derive_seed
+from benchmarks.split_models import add_splits, split_prepared
 from benchmarks.splits import Roles
-from benchmarks.splitting import circumstances, split_once
+from benchmarks.splitting import circumstances
 from benchmarks.training import TrainedModel, train_base_model
 from benchmarks.weak_models import WeakSettings, is_one_per_target, weak_recipe
-from splitters.base import make_splitter
+from splitters.base import Progress, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
 from splitters.evaluation import accuracy, class_report
 from splitters.fusion import FUSIONS, Fusion, FusionExamples, fit_fusion
-from splitters.graph import ChannelGraph
-from splitters.module import Module, extract_modules
+from splitters.module import Module
 
 ALL_RULES = ("min_max", "min_max_clipped", "temperature", "platt", "logistic", "gate")
 """The rules that are compared; ``min_max`` is the papers'."""
@@ -87,7 +87,7 @@ class Patching(Scenario):
     def check(self, cell: Cell) -> None:
         """Checks the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
-        check_model(cell.model)
+        check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
         if self.settings.weak_dataset is not None:
             check_dataset(self.settings.weak_dataset.name)
@@ -98,14 +98,13 @@ class Patching(Scenario):
         """Runs the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
         prepared = prepare(cell, workspace, stages)
-        select = prepared.roles.select
-        graph = ChannelGraph.trace(prepared.base.model, select.normalisation(select.images[:2]).to(workspace.device))
-        split = split_once(cell, prepared, graph, workspace)
-        stages.add("split", seconds=split.seconds, peak_memory_bytes=split.peak_memory_bytes, reused=split.reused)
-        modules = extract_modules(graph, split.result, select.class_names, select.normalisation)
-        run = _Run(self.settings, cell, workspace, prepared, modules)
-        with stages.measured("patch"):
+        strong = split_prepared(cell, prepared, workspace, name=cell.model.name)
+        add_splits(stages, [strong])
+        split = strong.split
+        run = _Run(self.settings, cell, workspace, prepared, strong.modules)
+        with stages.measured("patch") as inner:
             patches = list(run.patches())
+            inner.extend(run.peaks)
         masks = split.result.masks
         return Metrics(
             kernels_total=masks.layout.n_kernels,
@@ -124,16 +123,18 @@ class _Run:
     cell: Cell
     workspace: Workspace
     strong: Prepared
-    modules: list[Module]
+    modules: tuple[Module, ...]
     warnings: list[str] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
 
     def patches(self) -> Iterator[PatchRecord]:
-        weak: TrainedModel | None = None
-        for target in self.targets:
+        weak: _WeakAnswers | None = None
+        for done, target in enumerate(self.targets):
+            self.workspace.progress(Progress("patch", done, len(self.targets)))
             roles = self._task(target)
             index = roles.train.class_names.index(target)
             if weak is None or is_one_per_target(self.settings) or self.settings.weak_dataset is not None:
-                weak = self._train(roles, index)
+                weak = _WeakAnswers.of(self._train(roles, index), roles)
             yield from self._measured(weak, self._module(target), roles, target, index)
 
     @property
@@ -170,7 +171,7 @@ class _Run:
     def _train(self, roles: Roles, target: int) -> TrainedModel:
         cell = self.cell
         recipe = weak_recipe(self.settings, cell.model, cell.training, roles, target=target, seed=cell.seed)
-        return train_base_model(
+        trained = train_base_model(
             recipe.model,
             recipe.training,
             recipe.roles,
@@ -182,11 +183,15 @@ class _Run:
             device=self.workspace.device,
             progress=self.workspace.progress,
         )
+        if trained.peak_memory_bytes is not None and not trained.reused:
+            self.peaks.append(trained.peak_memory_bytes)
+        return trained
 
     def _measured(
-        self, weak: TrainedModel, module: Module, roles: Roles, target: str, index: int
+        self, weak: _WeakAnswers, module: Module, roles: Roles, target: str, index: int
     ) -> Iterator[PatchRecord]:
-        select, test = (_Seen.of(weak, module, images) for images in (roles.select, roles.test))
+        select = _Seen.of(weak.select, module, roles.select)
+        test = _Seen.of(weak.test, module, roles.test)
         examples = FusionExamples(
             weak_logits=select.logits,
             module_scores=select.scores,
@@ -213,6 +218,18 @@ class _Run:
 
 
 @dataclass(frozen=True)
+class _WeakAnswers:
+    """A weak model's logits of a task's images, on the CPU; several target classes may share them."""
+
+    select: Float[Tensor, "select_sample class"]
+    test: Float[Tensor, "test_sample class"]
+
+    @classmethod
+    def of(cls, weak: TrainedModel, roles: Roles) -> _WeakAnswers:
+        return cls(*(predict_logits(weak.model, images).cpu() for images in (roles.select, roles.test)))
+
+
+@dataclass(frozen=True)
 class _Seen:
     """Images as the weak model and a module see them, on the CPU."""
 
@@ -221,11 +238,11 @@ class _Seen:
     labels: Int64[Tensor, " sample"]
 
     @classmethod
-    def of(cls, weak: TrainedModel, module: Module, images: ImageSet) -> _Seen:
+    def of(cls, weak_logits: Tensor, module: Module, images: ImageSet) -> _Seen:
         there = images.to(next(module.network.parameters()).device)
         with torch.no_grad():
             scores = torch.cat([module(batch) for batch in there.batches(_BATCH)])
-        return cls(predict_logits(weak.model, images).cpu(), scores.cpu(), images.labels.cpu())
+        return cls(weak_logits, scores.cpu(), images.labels.cpu())
 
     def answers(self, fusion: Fusion | None) -> Int64[Tensor, " sample"]:
         """Returns the patched model's answers; the weak one's without a patch."""
@@ -242,9 +259,10 @@ def _compared(before: Tensor, after: Tensor, labels: Tensor, target: int, n_clas
     return {
         **{f"tc_{name}_before": value for name, value in zip(("precision", "recall", "f1"), old, strict=True)},
         **{f"tc_{name}_after": value for name, value in zip(("precision", "recall", "f1"), new, strict=True)},
-        "tc_f1_gain": new[2] - old[2],
+        **{f"tc_{name}_gain": new[place] - old[place] for place, name in enumerate(("precision", "recall", "f1"))},
         "non_tc_accuracy_before": accuracy(before[others], labels[others]),
         "non_tc_accuracy_after": accuracy(after[others], labels[others]),
+        "non_tc_accuracy_gain": accuracy(after[others], labels[others]) - accuracy(before[others], labels[others]),
         "accuracy_before": accuracy(before, labels),
         "accuracy_after": accuracy(after, labels),
         "accuracy_gain": accuracy(after, labels) - accuracy(before, labels),

@@ -26,41 +26,45 @@ from splitters.data import ImageSet
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks, jaccard_distances
 
-_CLASSES, _POPULATION, _PARENTS, _ELITES, _IMAGES, _MOST = 10, 20, 10, 4, 500, 500
-_PAST_GENERATIONS = 20
+_CLASSES, _PAST_GENERATIONS = 10, 20
+_FULL = 500
+"""How many compositions a merge keeps where they all pass its threshold; where none does, it is ``_FEW``."""
+_FEW = 50
 
 
-def measure() -> Measurement:
-    """Compares a generation with one that slices and runs each individual in turn, and merges in plain Python."""
-    search = _MidSearch()
+def measure(*, width: float = 0.25, population: int = 20, images: int = 500) -> Measurement:
+    """Compares a generation with one that slices and runs each individual in turn, and merges in plain Python.
+
+    Args:
+        width: Share of SimCNN's channels.
+        population: Candidates per class.
+        images: Images on which they are scored.
+    """
+    search = _MidSearch(width, population, images)
     forward = SharedForward(search.graph, batch_size=512, memory_bytes=1 << 30)
 
     def evaluate() -> tuple[float, Tensor]:
         evaluator = Evaluator(forward, search.genes, search.images, calibration=NoCalibration(), cache_bytes=1 << 28)
         # The elites are known from the last generation; so many offspring that equal one of them are, too.
-        evaluator.scores(search.population[:, :_ELITES])
+        evaluator.scores(search.population[:, : search.elites])
         began = time.perf_counter()
         scores = evaluator.scores(search.population)
         return time.perf_counter() - began, scores
 
     _, scores = evaluate()
     evaluation = min(evaluate()[0] for _ in range(3))
-    merging = fastest(lambda: search.merge(scores), runs=3)
     plain_evaluation = timed(lambda: search.evaluate_plainly(scores))
-    plain = PlainMerging(
-        rows={c: list(scores[c].numpy()) for c in range(_CLASSES)},
-        labels=search.images.labels.numpy(),
-        kept={c: kept_sets(search.kernels(search.bits[c]).numpy()) for c in range(_CLASSES)},
-        most=_MOST,
-    )
-    plain_merging = timed(plain.run)
+    merging, plain_merging = search.merging_seconds(scores, most=_FULL)
+    few, plain_few = search.merging_seconds(scores, most=_FEW)
     return Measurement(
         "cnnsplitter.generation",
         seconds=evaluation + merging,
         reference_seconds=plain_evaluation + plain_merging,
-        detail=f"SimCNN at width 0.25, population {_POPULATION}, {_IMAGES} images: "
+        detail=f"SimCNN at width {width:g}, population {population}, {images} images: "
         f"evaluation {evaluation:.2f} s against {plain_evaluation:.2f} s, "
-        f"merging {merging:.2f} s against {plain_merging:.2f} s",
+        f"merging {merging:.2f} s against {plain_merging:.2f} s in pools of {_FULL}; "
+        f"in pools of {_FEW} {few:.2f} s against {plain_few:.2f} s, "
+        f"{(plain_evaluation + plain_few) / (evaluation + few):.2f} times faster in all",
     )
 
 
@@ -68,12 +72,16 @@ def measure() -> Measurement:
 class _MidSearch:
     """A population that has been bred for a while from random choices, on a base model with random weights."""
 
+    width: float
+    size: int
+    n_images: int
+
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(0)
-        pixels = torch.randint(0, 256, (_IMAGES, 3, 32, 32), dtype=torch.uint8, generator=self.generator)
-        labels = torch.arange(_IMAGES) % _CLASSES
+        pixels = torch.randint(0, 256, (self.n_images, 3, 32, 32), dtype=torch.uint8, generator=self.generator)
+        labels = torch.arange(self.n_images) % _CLASSES
         self.images = ImageSet(pixels, labels, tuple(map(str, range(_CLASSES))))
-        spec = ModelSpec(name="simcnn", settings={"width": 0.25})
+        spec = ModelSpec(name="simcnn", settings={"width": self.width})
         model = build_model(spec, n_classes=_CLASSES, input_shape=(3, 32, 32), seed=0)
         assert isinstance(model, SimCNN)
         self.model = model.eval()
@@ -84,16 +92,17 @@ class _MidSearch:
             self.graph.layout, importance, grouping="importance", genes=10, genes_wide=100, wide_from=256,
             generator=self.generator,
         )  # fmt: skip
+        self.elites = max(1, self.size // 5)
         self.population = torch.stack([self._bred() for _ in range(_CLASSES)])
         self.merger = Merger(labels, _CLASSES)
 
     def _bred(self) -> Tensor:
         shares = [(0.5, 0.6, 0.7)] * len(self.genes.counts)
-        population = start_population(self.genes, shares, _POPULATION, self.generator)
+        population = start_population(self.genes, shares, self.size, self.generator)
         for _ in range(_PAST_GENERATIONS):
-            order = torch.randperm(_POPULATION, generator=self.generator)
+            order = torch.randperm(self.size, generator=self.generator)
             population = next_generation(
-                self.genes, population[order], parents=_PARENTS, elites=_ELITES, mutation_rate=0.05,
+                self.genes, population[order], parents=max(2, self.size // 2), elites=self.elites, mutation_rate=0.05,
                 generator=self.generator,
             )  # fmt: skip
         return population
@@ -109,19 +118,29 @@ class _MidSearch:
         rows = self.kernels(self.bits.flatten(0, 1))
         for individual, row in enumerate(rows):
             kept = [part.nonzero().squeeze(1) for part in row.split(sizes)]
-            class_index, candidate = divmod(individual, _POPULATION)
+            class_index, candidate = divmod(individual, self.size)
             logits = torch.cat([plain_simcnn_logits(self.model, kept, part) for part in images.split(250)])
             torch.testing.assert_close(logits[:, class_index], expected[class_index, candidate], rtol=1e-3, atol=1e-4)
 
     def kernels(self, bits: Tensor) -> Tensor:
         return KernelMasks(self.graph.layout, bits).kernel_bits
 
-    def merge(self, scores: Tensor) -> None:
+    def merging_seconds(self, scores: Tensor, *, most: int) -> tuple[float, float]:
+        """Returns how long merging takes, ours and in plain Python, if each merge keeps ``most`` compositions."""
+        plain = PlainMerging(
+            rows={c: list(scores[c].numpy()) for c in range(_CLASSES)},
+            labels=self.images.labels.numpy(),
+            kept={c: kept_sets(self.kernels(self.bits[c]).numpy()) for c in range(_CLASSES)},
+            most=most,
+        )
+        return fastest(lambda: self._merge(scores, most), runs=3), timed(plain.run)
+
+    def _merge(self, scores: Tensor, most: int) -> None:
         distances = jaccard_distances(self.kernels(self.bits.flatten(0, 1)))
         self.merger.merge(
             scores,
-            distances.view(_CLASSES, _POPULATION, _CLASSES, _POPULATION),
+            distances.view(_CLASSES, self.size, _CLASSES, self.size),
             class_order=range(_CLASSES),
-            # In mid-search most compositions pass their thresholds; those of random weights would not.
-            stages=[StageLimits(0.0, 1, _MOST)] * len(stage_sizes(_CLASSES)),
+            # All pass; that each pool holds ``most`` is what sets the time.
+            stages=[StageLimits(0.0, 1, most)] * len(stage_sizes(_CLASSES)),
         )

@@ -11,23 +11,26 @@ from benchmarks.speed.plain import plain_distance
 from benchmarks.speed.plain_merging import kept_sets
 from splitters.masks import jaccard_distances
 
-_POPULATION, _KERNELS = 100, 4000
 
+def measure(*, population: int = 100, kernels: int = 4000) -> Measurement:
+    """Compares one product of bit matrices with Python sets.
 
-def measure() -> Measurement:
-    """Compares one product of bit matrices with Python sets."""
-    bits = torch.rand(_POPULATION, _KERNELS, generator=torch.Generator().manual_seed(0)) < 0.6
+    Args:
+        population: Candidates.
+        kernels: Kernels of the network.
+    """
+    bits = torch.rand(population, kernels, generator=torch.Generator().manual_seed(0)) < 0.6
     sets = kept_sets(bits.numpy())
 
     def reference() -> list[float]:
         return [plain_distance(one, other) for one, other in itertools.combinations(sets, 2)]
 
     ours = jaccard_distances(bits)
-    pairs = torch.triu_indices(_POPULATION, _POPULATION, offset=1)
+    pairs = torch.triu_indices(population, population, offset=1)
     torch.testing.assert_close(ours[pairs[0], pairs[1]].tolist(), reference())
     return Measurement(
         "cnnsplitter.jaccard",
         seconds=fastest(lambda: jaccard_distances(bits), runs=10),
         reference_seconds=fastest(reference, runs=3),
-        detail=f"all pairs of {_POPULATION} candidates with {_KERNELS} kernels; reference: Python sets",
+        detail=f"all pairs of {population} candidates with {kernels} kernels; reference: Python sets",
     )

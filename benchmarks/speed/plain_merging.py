@@ -24,20 +24,24 @@ class PlainMerging:
         labels: The images' classes.
         kept: The kept kernels of each class's candidates.
         most: Compositions that a merge keeps.
+        best_accuracy: Of the compositions of all classes that the last run found.
     """
 
     rows: Mapping[int, Sequence[Row]]
     labels: Labels
     kept: Mapping[int, Sequence[AbstractSet[int]]]
     most: int
+    best_accuracy: float = 0.0
 
     def run(self) -> float:
-        """Merges all classes in order, and returns the best composition's fitness."""
+        """Merges all classes in order, and returns the best composition's fitness; keeps the best accuracy."""
         pools: list[list[Members]] = [[{c: i} for i in range(len(rows))] for c, rows in self.rows.items()]
         while len(pools) > 1:
             merged = [self._merge(pools[i], pools[i + 1]) for i in range(0, len(pools) - 1, 2)]
             pools = merged + pools[len(merged) * 2 :]
-        return max(self._fitness(members) for members in pools[0])
+        accuracies = [self._accuracy(members) for members in pools[0]]
+        self.best_accuracy = max(accuracies)
+        return max(map(self._fitness, pools[0], accuracies))
 
     def _merge(self, one: Sequence[Members], other: Sequence[Members]) -> list[Members]:
         inside = np.isin(self.labels, [*one[0], *other[0]])
@@ -50,8 +54,10 @@ class PlainMerging:
             found.append((-accuracy, number, members))
         return [members for _, _, members in sorted(found, key=lambda item: item[:2])[: self.most]]
 
-    def _fitness(self, members: Members) -> float:
-        accuracy = plain_accuracy_inside({c: self.rows[c][i] for c, i in members.items()}, self.labels)
+    def _accuracy(self, members: Members) -> float:
+        return plain_accuracy_inside({c: self.rows[c][i] for c, i in members.items()}, self.labels)
+
+    def _fitness(self, members: Members, accuracy: float) -> float:
         return 0.9 * accuracy + 0.1 * plain_mean_distance([self.kept[c][i] for c, i in members.items()])
 
 

@@ -48,6 +48,6 @@ def main() -> None:
 
     Begin with 'splitbench run quick'. To work with a single model: train, split, module, compose, patch, evaluate.
 
-    Exit codes: 0 all well; 1 some cells failed, and their rows say why; 2 the call
-    or a file is wrong, and nothing was run; 130 interrupted.
+    Exit codes: 0 all well; 1 some cells failed, and their rows say why, or the work
+    on a model failed; 2 the call or a file is wrong; 130 interrupted.
     """

@@ -18,8 +18,12 @@ from harness.cli.options import json_option, out_option
 def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Compose the modules in FILE... into one classifier of their classes.
 
-    The modules may come from different networks. Each class needs one module; their order plays no part.
+    The modules may come from different networks. Each class needs one module; their order plays no part. What the
+    classifier costs is told as the sum over its modules, and in kernels also as their union: each kernel once.
     """
+    import torch
+
+    from benchmarks.composed_costs import latencies
     from harness.cli.output import show_json
     from splitters.module import Module
     from splitters.reuse import compose
@@ -27,8 +31,14 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     model = compose([Module.load(file) for file in files])
     model.save(out)
     cost = model.cost()
+    (seconds,) = latencies([model], torch.zeros(1, *model.input_form.shape))
     if as_json:
         known = {"file": str(out), "classes": list(model.class_names), "flops": cost.flops}
-        show_json({**known, "parameters": cost.parameters})
+        kernels = {"kernels": model.n_kernels, "kernels_union": model.n_kernels_union}
+        show_json({**known, "parameters": cost.parameters, **kernels, "latency_seconds": seconds})
     else:
-        click.echo(f"{out}: {', '.join(model.class_names)}; {cost.parameters:,} parameters, {cost.flops:,} FLOPs")
+        click.echo(f"{out}: {', '.join(model.class_names)}")
+        click.echo(
+            f"{cost.parameters:,} parameters, {cost.flops:,} FLOPs, {model.n_kernels:,} kernels "
+            f"({model.n_kernels_union:,} different ones), {1000 * seconds:.1f} ms for one image"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import fmean
 from types import TracebackType
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from benchmarks.records import Row, State
 from harness.cli.progress import Pace, progress_text
 from harness.dispatch import Listener
 from harness.report import duration_text
+from harness.reuse_views import reuse_facts
 from harness.suite_cell import SuiteCell
 from splitters.base import Progress
 
@@ -44,7 +44,7 @@ def make_display(console: Console, n_cells: int) -> Display:
 
 
 class PlainDisplay:
-    """One line per attempt that is over, and one a minute about each that takes longer.
+    """One line per attempt that is over, one per milestone of a running one, and one a minute if it has none.
 
     Args:
         console: Where to write.
@@ -73,7 +73,7 @@ class PlainDisplay:
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
         """Writes a line, if one is due."""
-        if self._pace.is_due(item.cell.cell_id):
+        if self._pace.is_due(item.cell.cell_id, progress):
             self._console.print(f"… {item.title}  {progress_text(progress)}", soft_wrap=True, highlight=False)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
@@ -147,9 +147,7 @@ def finished_line(item: SuiteCell, row: Row) -> Text:
     facts = [duration_text(row.seconds)]
     if row.accuracy_loss is not None:
         facts.append(f"loss {100 * row.accuracy_loss:.2f} points")
-    if row.patches:
-        gain = fmean(patch.tc_f1_gain for patch in row.patches)
-        facts.append(f"{len(row.patches)} patches, F1 {100 * gain:+.2f} points on average")
+    facts += reuse_facts(row)
     if row.kernel_retention is not None:
         facts.append(f"kernels {100 * row.kernel_retention:.1f} %")
     if row.state is not State.OK:

@@ -20,7 +20,8 @@ R = TypeVar("R")
 def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
     """Returns the function with the errors that are raised on purpose shown as messages.
 
-    Anything else is a defect and keeps its traceback.
+    A wrong call, file or data set ends with ``EXIT_WRONG``; work that failed, and a disk that did, with
+    ``EXIT_FAILED``. Anything else is a defect and keeps its traceback.
     """
 
     @functools.wraps(function)
@@ -32,11 +33,12 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
             sys.exit(EXIT_INTERRUPTED)
         except BaseException as error:
             # Imported late: on the way to --help nothing that leads to torch is loaded.
-            from splitters.errors import SplitbenchError
+            from splitters.errors import ConfigurationError, DataError, ModuleFileError, SplitbenchError
 
             if not isinstance(error, SplitbenchError | OSError) or isinstance(error, BrokenPipeError):
                 raise
             click.echo(f"Error: {error}", err=True)
-            sys.exit(EXIT_FAILED if isinstance(error, OSError) else EXIT_WRONG)
+            wrong = isinstance(error, ConfigurationError | DataError | ModuleFileError)
+            sys.exit(EXIT_WRONG if wrong else EXIT_FAILED)
 
     return call

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.catalogue import Choice, Setting
 
-_KINDS = ("splitters", "models", "datasets", "suites")
+_KINDS = ("splitters", "models", "datasets", "scenarios", "suites")
 
 
 @click.command()
@@ -23,7 +23,7 @@ _KINDS = ("splitters", "models", "datasets", "suites")
 @json_option
 @told_plainly
 def command(kind: str, as_json: bool) -> None:
-    """List splitters, models, datasets or suites, with their settings and defaults."""
+    """List splitters, models, datasets, scenarios or suites, with their settings and defaults."""
     from harness.catalogue import CHOICES
     from harness.cli.output import show, show_json
 

@@ -1,4 +1,4 @@
-"""The progress of one piece of work: on a terminal, a line that is written over; elsewhere, a line a minute."""
+"""The progress of work: on a terminal, a line that is written over; elsewhere, one for each milestone and minute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def progress_text(progress: Progress) -> str:
 
 
 class Pace:
-    """Says when a line is due: for each piece of work at most one a minute, and none in its first minute.
+    """Says when a line is due: for each piece of work at every milestone, else at most one a minute, none in the first.
 
     Args:
         clock: Returns seconds.
@@ -33,17 +33,22 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last: dict[str, float] = {}
+        self._told: dict[str, tuple[str, int]] = {}
 
     def begin(self, key: str) -> None:
         """Starts a piece of work."""
         self._last[key] = self._clock()
+        self._told.pop(key, None)
 
-    def is_due(self, key: str) -> bool:
-        """Says whether its next line may be written, and takes it for written if so."""
-        now = self._clock()
-        if now - self._last.setdefault(key, now) < MINUTE:
+    def is_due(self, key: str, progress: Progress) -> bool:
+        """Says whether a report's line may be written, and takes it for written if so."""
+        now, place = self._clock(), (progress.stage, progress.step)
+        fresh = progress.milestone and self._told.get(key) != place
+        if not fresh and now - self._last.setdefault(key, now) < MINUTE:
             return False
         self._last[key] = now
+        if progress.milestone:
+            self._told[key] = place
         return True
 
 
@@ -59,7 +64,7 @@ def show_progress(pace: Pace | None = None) -> ProgressCallback:
 
     def show(progress: Progress) -> None:
         if not console.is_terminal:
-            if paced.is_due(""):
+            if paced.is_due("", progress):
                 console.print(progress_text(progress), soft_wrap=True)
             return
         console.file.write(f"\r\x1b[2K{progress_text(progress)[: console.width - 1]}")

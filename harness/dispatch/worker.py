@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 
 import ray
 
@@ -46,6 +47,7 @@ class CellWorker:
         self._gpu_share = gpu_share
         self._heard = threading.Event()
         self._latest: Progress | None = None
+        self._milestones: deque[Progress] = deque()
         self._stop: tuple[State, str] | None = None
 
     def run(self, item: SuiteCell, surroundings: Surroundings) -> Row:
@@ -61,14 +63,25 @@ class CellWorker:
     def poll(self) -> Answer:
         """Returns how far the cell is; that it answers at all says that the worker has started."""
         self._heard.set()
-        return Answer(ray.get_runtime_context().get_node_id(), self._latest)
+        return Answer(ray.get_runtime_context().get_node_id(), self._next_report())
 
     @ray.method(concurrency_group=CONTROL)
     def stop(self, state: State, reason: str) -> None:
         """Asks the cell to end; it does so when it next reports progress."""
         self._stop = (state, reason)
 
+    def _next_report(self) -> Progress | None:
+        """Returns the next milestone that was not told yet, else the last report."""
+        return self._milestones.popleft() if self._milestones else self._latest
+
     def _report(self, progress: Progress) -> None:
-        self._latest = Progress(progress.stage, progress.step, progress.total, dict(progress.metrics))
+        report = replace(progress, metrics=dict(progress.metrics))
+        if report.milestone and (self._latest is None or _place(report) != _place(self._latest)):
+            self._milestones.append(report)
+        self._latest = report
         if self._stop is not None:
             raise CellStopped(*self._stop)
+
+
+def _place(progress: Progress) -> tuple[str, int]:
+    return progress.stage, progress.step

@@ -63,7 +63,8 @@ def next_generation(
         ranked: The population, best first.
         parents: How many of the best have offspring.
         elites: How many of the best are copied.
-        mutation_rate: Share of an offspring's genes that are drawn anew from {0, 1}; rounded to whole genes.
+        mutation_rate: Share of an offspring's genes that are drawn anew from {0, 1}; rounded to whole genes, and one at
+            least unless it is 0.
         generator: The class's random stream.
     """
     size, n_genes = ranked.shape
@@ -71,7 +72,7 @@ def next_generation(
     one = torch.arange(count) % parents
     points = torch.randint(1, max(n_genes, 2), (count, 1), generator=generator)
     offspring = torch.where(torch.arange(n_genes) < points, ranked[one], ranked[(one + 1) % parents])
-    redrawn = round(mutation_rate * n_genes)
+    redrawn = max(1, round(mutation_rate * n_genes)) if mutation_rate else 0
     places = torch.rand(count, n_genes, generator=generator).argsort(dim=1)[:, :redrawn]
     values = torch.randint(2, (count, redrawn), generator=generator).bool()
     offspring = offspring.scatter(1, places, values)

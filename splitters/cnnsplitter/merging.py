@@ -26,6 +26,9 @@ from splitters.errors import SplitFailedError
 _DISTANCE_UNIT = 2.0**-16
 """Distances break ties between equal accuracies as multiples of this unit, whose sums are exact in float64."""
 
+_RANKING_BYTES = 40
+"""What ranking takes per score: two copies of it, their order as int64, the sorted values, and two copies of ranks."""
+
 
 @dataclass(frozen=True)
 class StageLimits:
@@ -34,7 +37,7 @@ class StageLimits:
     Args:
         threshold: Compositions of at least this accuracy, on the images of their own classes, are kept ...
         least: ... but the best so many in any case ...
-        most: ... and never more than so many.
+        most: ... and never more than so many, but for the last generation's best, which always survives.
     """
 
     threshold: float
@@ -87,9 +90,11 @@ class Merger:
     Args:
         labels: The images' classes.
         n_classes: The number of classes N.
+        memory_bytes: What ranking scores may take beside the scores and the ranks themselves.
     """
 
-    def __init__(self, labels: Int64[Tensor, " sample"], n_classes: int) -> None:
+    def __init__(self, labels: Int64[Tensor, " sample"], n_classes: int, *, memory_bytes: int = 1 << 30) -> None:
+        self._memory_bytes = memory_bytes
         self._order = labels.argsort(stable=True)
         self._labels = labels[self._order]
         counts = torch.bincount(labels, minlength=n_classes).tolist()
@@ -121,7 +126,7 @@ class Merger:
         Raises:
             SplitFailedError: If a score is NaN.
         """
-        modules = comparison_keys(scores[:, :, self._order], self._labels)
+        modules = comparison_keys(scores[:, :, self._order], self._labels, memory_bytes=self._memory_bytes)
         units = torch.round(distances / _DISTANCE_UNIT)
         pools = [self._single(c, modules[c], None if last_best is None else last_best[c]) for c in class_order]
         for limits in stages:
@@ -196,12 +201,21 @@ class Merger:
 
 
 def comparison_keys(
-    scores: Float32[Tensor, "class candidate sample"], labels: Int64[Tensor, " sample"]
+    scores: Float32[Tensor, "class candidate sample"],
+    labels: Int64[Tensor, " sample"],
+    *,
+    memory_bytes: int = 1 << 30,
 ) -> Float32[Tensor, "class candidate sample"]:
     """Returns whole numbers ordered, image by image, as the scores are; of equal scores, the lowest class is highest.
 
     A number is twice the rank of the score among all candidates' scores for the image, plus one where the module's
     class is the image's. Floats below 2**24 hold it exactly, and compare several times faster than integers.
+
+    Args:
+        scores: Every candidate's score for every image.
+        labels: The images' classes.
+        memory_bytes: What ranking may take beside scores and keys; so many images are ranked at once as fit, one at
+            least.
 
     Raises:
         SplitFailedError: If a score is NaN, which no comparison can rank.
@@ -213,14 +227,24 @@ def comparison_keys(
             "their networks overflow."
         )
     n_classes, n_candidates, n_samples = scores.shape
+    keys = torch.empty_like(scores, memory_format=torch.contiguous_format)
+    block = max(1, memory_bytes // (_RANKING_BYTES * n_classes * n_candidates))
+    for begin in range(0, n_samples, block):
+        images = slice(begin, begin + block)
+        keys[:, :, images] = 2 * _ranks(scores[:, :, images])
+    own = torch.arange(n_classes, device=scores.device)[:, None] == labels
+    return keys.add_(own[:, None])
+
+
+def _ranks(scores: Float32[Tensor, "class candidate sample"]) -> Float32[Tensor, "class candidate sample"]:
+    """Returns each score's rank among all scores for its image; of equal ones, the lowest class's is the highest."""
+    n_classes, n_candidates, n_samples = scores.shape
     # A stable sort of the classes in falling order gives the lowest class the highest of equal ranks.
     falling = scores.flip(0).permute(2, 0, 1).reshape(n_samples, -1)
     order = falling.argsort(dim=1, stable=True)
     ranks = torch.empty_like(falling)
     ranks.scatter_(1, order, torch.arange(order.shape[1], device=ranks.device).to(ranks).expand_as(order))
-    ranks = ranks.view(n_samples, n_classes, n_candidates).permute(1, 2, 0).flip(0)
-    own = torch.arange(n_classes, device=scores.device)[:, None] == labels
-    return (2 * ranks + own[:, None]).contiguous()
+    return ranks.view(n_samples, n_classes, n_candidates).permute(1, 2, 0).flip(0)
 
 
 def _is_right(keys: Float32[Tensor, "composition sample"]) -> Float32[Tensor, "composition sample"]:
@@ -247,7 +271,10 @@ def _survivors(
     limits: StageLimits,
     protected: int | None,
 ) -> Int64[Tensor, " kept"]:
-    """Returns the pairs that a stage keeps, best first; the protected one replaces the last if it is not among them."""
+    """Returns the pairs that a stage keeps, best first, the protected one last if it is not among the best.
+
+    It takes the place of another one only if that is not the best of all.
+    """
     passing = int((right >= limits.threshold * total - 1e-9).sum())
     keep = min(max(passing, limits.least), limits.most, len(right))
     rank = right.double() * (float(spread.max()) + 1) + spread
@@ -257,7 +284,8 @@ def _survivors(
     chosen = torch.cat([above, equal])
     chosen = chosen[rank[chosen].argsort(descending=True, stable=True)]
     if protected is not None and not bool((chosen == protected).any()):
-        chosen[-1] = protected
+        kept = chosen if len(chosen) < limits.most else chosen[: max(1, limits.most - 1)]
+        chosen = torch.cat([kept, chosen.new_tensor([protected])])
     return chosen
 
 

@@ -115,7 +115,8 @@ def start_shares(
     A layer is sensitive if its curve is level only from the share ``sensitive_from`` on, or from a higher one; without
     such a share, from a share above the mean over all layers: how early curves fall depends on how wide a network is.
     The layers of a kind start with three shares: the mean share from which their curves are level plus the margin,
-    rounded to a tenth, and one and two tenths more; none above 1. What is given replaces what the curves say.
+    rounded to a tenth and between 0.1 and 0.8, and one and two tenths more, so that the search has a choice in every
+    layer. What is given replaces what the curves say.
 
     Args:
         layout: The channels.
@@ -145,8 +146,8 @@ def start_shares(
 def _shares_of(level: Tensor | None, kind: Bool[Tensor, " layer"], margin: float) -> tuple[float, ...]:
     if not kind.any():
         return (1.0,)
-    first = max(1, math.floor((float(_required(level)[kind].mean()) + margin) * 10 + 0.5))
-    return tuple(dict.fromkeys(min(10, first + more) / 10 for more in range(3)))
+    tenths = math.floor((float(_required(level)[kind].mean()) + margin) * 10 + 0.5)
+    return tuple((min(max(1, tenths), 8) + more) / 10 for more in range(3))
 
 
 def _required(level: Tensor | None) -> Tensor:

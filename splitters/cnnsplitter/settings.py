@@ -62,8 +62,9 @@ class CNNSplitterSettings(Settings):
             or a shift and a scale that give it the base model's mean and deviation on select (``moments``).
         batch_size: Images per forward pass at most.
         memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
-            pass; at least one image runs at a time. It leaves out weights, images, remembered scores (``cache_mb``),
-            the scores of all of a generation's candidates, merging, and what torch needs inside an operation.
+            pass; at least one image runs at a time. As much may be held to rank scores for merging. It leaves out
+            weights, images, remembered scores (``cache_mb``), the scores and ranks of all of a generation's candidates,
+            and what torch needs inside an operation.
         cache_mb: Scores of earlier candidates that are kept, so that repeated ones are never run again.
     """
 
@@ -121,6 +122,8 @@ class CNNSplitterSettings(Settings):
                     f"{count} {name} cannot be chosen among a population of {self.population}; "
                     f"lower {name}, or raise population"
                 )
+        if self.elites == self.population:
+            raise ValueError(f"{self.elites} elites are the whole population and leave no offspring; lower elites")
         if any(one >= other for one, other in pairwise(self.curve_shares)):
             raise ValueError(f"curve_shares must rise strictly; {list(self.curve_shares)} does not")
         if self.min_kept > self.max_kept:

@@ -43,11 +43,11 @@ from splitters.cnnsplitter.sensitivity import (
 )
 from splitters.cnnsplitter.settings import CNNSplitterSettings
 from splitters.cnnsplitter.shared_forward import SharedForward
-from splitters.cnnsplitter.state import SearchState, Streams
+from splitters.cnnsplitter.state import SearchState, Streams, importance_from_checkpoint
 from splitters.errors import DataError
 from splitters.evaluation import accuracy, network_logits
 from splitters.graph import ChannelGraph
-from splitters.importance import channel_importance, check_droppable, reading_bytes
+from splitters.importance import Importance, channel_importance, check_droppable, reading_bytes
 from splitters.masks import KernelMasks, jaccard_distances
 
 
@@ -62,7 +62,7 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
     """
 
     Settings = CNNSplitterSettings
-    version = 2
+    version = 3
 
     def split(
         self,
@@ -116,12 +116,9 @@ class _Search:
             on_batch=lambda: self.progress(self.reported),
         )
         self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
-        self.importance = channel_importance(
-            self.graph,
-            self.task.select,
-            confidence=settings.confidence,
-            batch_size=self.forward.batch_size(extra_bytes=reading_bytes(self.graph)),
-        )
+        saved = self.checkpoint.load()
+        # Kept, not measured again: sums on a GPU may differ in their last bits, and with them the order of kernels.
+        self.importance = self._measured_importance() if saved is None else importance_from_checkpoint(saved)
         self.genes = group_channels(
             self.graph.layout,
             self.importance.norms,
@@ -141,15 +138,22 @@ class _Search:
             calibration=self.calibration,
             cache_bytes=settings.cache_mb << 20,
         )
-        self.merger = Merger(self.task.select.labels, self.task.n_classes)
-
-    def run(self) -> None:
-        saved = self.checkpoint.load()
+        self.merger = Merger(self.task.select.labels, self.task.n_classes, memory_bytes=settings.memory_mb << 20)
         if saved is not None:
             self.state, cache = SearchState.from_checkpoint(saved, self.streams)
             self.evaluator.restore(cache)
             self.forward.peak_bytes = self.state.peak_bytes
             self.started -= self.state.seconds
+
+    def _measured_importance(self) -> Importance:
+        return channel_importance(
+            self.graph,
+            self.task.select,
+            confidence=self.settings.confidence,
+            batch_size=self.forward.batch_size(extra_bytes=reading_bytes(self.graph)),
+        )
+
+    def run(self) -> None:
         if self.settings.needs_curves:
             self._measure_curves()
         if not self.state.population.numel():
@@ -286,6 +290,7 @@ class _Search:
                 "kernel_retention": masks.retention,
                 "jaccard_distance": float(found.distance[best]),
                 "fitness": float(plain[best]),
+                "compositions": float(len(found.members)),
                 "accuracy_weight": weight,
                 "candidates_run": float(self.evaluator.evaluated),
                 "evaluation_seconds": evaluated - began,
@@ -332,12 +337,13 @@ class _Search:
             record = self.state.history[-1]
             metrics = {name: record[name] for name in ("accuracy", "kernel_retention", "jaccard_distance")}
             metrics |= {"seconds": record["generation_seconds"], "fitness": record["fitness"]}
-        return Progress("search", self.state.generation, self.settings.generations, metrics)
+        done = self.state.generation
+        return Progress("search", done, self.settings.generations, metrics, milestone=done > 0)
 
     def _save(self) -> None:
         self.state.seconds = time.perf_counter() - self.started
         self.state.peak_bytes = self.forward.peak_bytes
-        self.checkpoint.save(self.state.to_checkpoint(self.streams, self.evaluator.state()))
+        self.checkpoint.save(self.state.to_checkpoint(self.streams, self.importance, self.evaluator.state()))
 
 
 def _check_classes(task: SplitTask) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from splitters.base import CheckpointState
+from splitters.importance import Importance
 
 _CACHE = "cache."
 
@@ -79,9 +80,10 @@ class SearchState:
         """How many generations are done."""
         return len(self.history)
 
-    def to_checkpoint(self, streams: Streams, cache: Mapping[str, Tensor]) -> CheckpointState:
+    def to_checkpoint(self, streams: Streams, importance: Importance, cache: Mapping[str, Tensor]) -> CheckpointState:
         """Returns the state in the form in which checkpoints are kept."""
         tensors = {"population": self.population, "best": self.best, "streams": streams.get_state()}
+        tensors["importance"] = importance.norms
         tensors.update({f"{_CACHE}{name}": value for name, value in cache.items()})
         values: dict[str, object] = {
             "curves": self.curves,
@@ -91,6 +93,7 @@ class SearchState:
             "history": self.history,
             "seconds": self.seconds,
             "peak_bytes": self.peak_bytes,
+            "importance_warnings": list(importance.warnings),
         }
         return CheckpointState(tensors, values)
 
@@ -112,3 +115,9 @@ class SearchState:
         )
         cache = {name.removeprefix(_CACHE): tensor for name, tensor in saved.tensors.items() if name.startswith(_CACHE)}
         return state, cache
+
+
+def importance_from_checkpoint(saved: CheckpointState) -> Importance:
+    """Returns the importance with which the search began."""
+    warnings: Any = saved.values["importance_warnings"]
+    return Importance(saved.tensors["importance"], tuple(warnings))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splitters.base import SplitTask
 from splitters.errors import SplitFailedError
-from splitters.evaluation import module_logits
+from splitters.evaluation import ModuleNetworks, Tick, no_tick
 from splitters.gradsplitter.binarise import binarise, kept
 from splitters.gradsplitter.settings import GradSplitterSettings
 from splitters.graph import ChannelGraph
@@ -33,16 +33,24 @@ class Trainer:
         graph: The base model's channel graph, on the task's device.
         settings: The configuration.
         generator: Draws heads and the order of images.
+        tick: Called after every batch and step of head phases; mask phases yield after theirs.
     """
 
     def __init__(
-        self, task: SplitTask, graph: ChannelGraph, settings: GradSplitterSettings, generator: torch.Generator
+        self,
+        task: SplitTask,
+        graph: ChannelGraph,
+        settings: GradSplitterSettings,
+        generator: torch.Generator,
+        *,
+        tick: Tick = no_tick,
     ) -> None:
         self.graph = graph
         self.layout = graph.layout
         self.settings = settings
         self.images = task.train
         self.generator = generator
+        self.tick = tick
         self.n_modules = task.n_classes
         self.masks: Float[Tensor, "module channel"] = torch.ones(
             self.n_modules, self.layout.n_channels, device=task.device
@@ -114,20 +122,21 @@ class Trainer:
                         parameter.grad[~only] = 0
             optimiser.step()
             self.loss = float(loss.detach())
+            self.tick()
         self.heads = heads.map(torch.Tensor.detach)
         self._check_finite()
 
     def _logits_of(self, batches: list[Tensor]) -> Iterator[tuple[Tensor, Float[Tensor, "module batch class"]]]:
         """Yields each batch with all modules' logits, which do not change while heads alone are trained."""
-        masks = self.kernel_masks()
+        networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
         used, places = torch.unique(torch.cat(batches), return_inverse=True)
         if used.numel() * self.n_modules**2 * 4 <= _LOGITS_BYTES:
-            logits = module_logits(self.graph, masks, self.images.subset(used))
+            logits = networks.logits(self.images.subset(used), tick=self.tick)
             for indices, place in zip(batches, places.split([len(batch) for batch in batches]), strict=True):
                 yield indices, logits[:, place]
         else:
             for indices in batches:
-                yield indices, module_logits(self.graph, masks, self.images.subset(indices))
+                yield indices, networks.logits(self.images.subset(indices), tick=self.tick)
 
     def _batches(self, steps: int) -> Iterator[Int64[Tensor, " batch"]]:
         """Yields shuffled batches of indices, epoch after epoch, until there were enough."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from splitters.settings import Length, PhaseLength, Settings
 
@@ -14,10 +14,11 @@ class GradSplitterSettings(Settings):
     ``1 / mask_learning_rate`` mask steps. Shorter schedules need a higher rate.
 
     Args:
-        alpha: Weight of the mean of all bits in the loss of mask phases.
+        alpha: Weight of the mean of all bits in the loss of mask phases. The mean is over the maskable channels of all
+            modules, not over kernels: a channel that ties several convolutions (residual sums) counts once.
         rounds: Pairs of a mask phase and a head phase.
         warmup: Length of the first head phase, e.g. ``5 epochs`` or ``75 steps``.
-        mask_phase: Length of a round's mask phase, in which masks and heads are trained.
+        mask_phase: Length of a round's mask phase, in which masks and heads are trained; one step at least.
         head_phase: Length of a round's head phase, in which heads alone are trained.
         warmup_learning_rate: Adam's rate for the first head phase.
         mask_learning_rate: Adam's rate for masks.
@@ -44,3 +45,10 @@ class GradSplitterSettings(Settings):
     tolerance: float = Field(default=0.01, ge=0, le=1)
     rescue: bool = True
     rescue_attempts: int = Field(default=3, ge=1)
+
+    @field_validator("mask_phase")
+    @classmethod
+    def _trains_masks(cls, length: Length) -> Length:
+        if not length.count:
+            raise ValueError(f"a round without mask steps finds no modules; write '1 steps' or more, not '{length}'")
+        return length

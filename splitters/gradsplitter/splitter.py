@@ -84,13 +84,14 @@ class _Search:
         if not self.graph.layout.n_channels:
             raise SplitFailedError(f"there is no kernel that a module could drop: {self.graph.explain()}")
         self.started = time.perf_counter()
+        self.reported = Progress("warm-up", 0, self.settings.rounds)
         device = self.task.device
         self.graph.network.to(device).to(memory_format=torch.channels_last)
         self.task = self.task.on_device()
         generator = torch.Generator().manual_seed(self.task.seed)
-        self.trainer = Trainer(self.task, self.graph, self.settings, generator)
+        self.trainer = Trainer(self.task, self.graph, self.settings, generator, tick=self._repeat_report)
         self.good = _Good(self.trainer.masks.clone())
-        answers = network_logits(self.graph.network, self.task.select).argmax(1)
+        answers = network_logits(self.graph.network, self.task.select, tick=self._repeat_report).argmax(1)
         self.base_accuracy = accuracy(answers, self.task.select.labels)
         self.base_report: ClassReport = class_report(answers, self.task.select.labels, self.task.n_classes)
 
@@ -134,6 +135,8 @@ class _Search:
         for step in self.trainer.mask_phase():
             if step % 10 == 0 or step == total:
                 self._report("split", number - 1, fraction=step / total)
+            else:
+                self._repeat_report()
         self.trainer.head_phase(self.settings.head_phase, self.settings.head_learning_rate)
         health = self._revive(self._examine(), round_number=number)
         self.states.append(
@@ -151,7 +154,8 @@ class _Search:
         self._report("split", number)
 
     def _examine(self) -> Health:
-        return examine(self.graph, self.task, self.trainer.kernel_masks(), self.trainer.heads, self.base_report)
+        masks, heads = self.trainer.kernel_masks(), self.trainer.heads
+        return examine(self.graph, self.task, masks, heads, self.base_report, tick=self._repeat_report)
 
     def _revive(self, health: Health, *, round_number: int) -> Health:
         """Puts dead modules back to their last good masks with new heads, trained as in the first head phase."""
@@ -173,11 +177,17 @@ class _Search:
 
     def _report(self, stage: str, done: int, fraction: float = 0.0) -> None:
         metrics: dict[str, float] = {}
-        if self.states and fraction == 0:
+        is_round = bool(self.states) and fraction == 0
+        if is_round:
             metrics = {"accuracy": self.states[-1].accuracy, "kernel_retention": self.states[-1].masks.retention}
         elif fraction:
             metrics = {"loss": self.trainer.loss, "round_done": fraction}
-        self.progress(Progress(stage, done, self.settings.rounds, metrics))
+        self.reported = Progress(stage, done, self.settings.rounds, metrics, milestone=is_round)
+        self.progress(self.reported)
+
+    def _repeat_report(self) -> None:
+        """Says again where the split is, so that whoever listens can stop it between any two batches."""
+        self.progress(self.reported)
 
     # Checkpoints
 

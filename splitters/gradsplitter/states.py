@@ -9,7 +9,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from splitters.base import SplitTask
-from splitters.evaluation import ClassReport, accuracy, class_report, composed_answers, module_logits
+from splitters.evaluation import (
+    ClassReport,
+    Tick,
+    accuracy,
+    class_report,
+    composed_answers,
+    module_logits,
+    no_tick,
+)
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.scores import HeadScores
@@ -66,13 +74,21 @@ class Health:
     dead: Bool[Tensor, " module"]
 
 
-def examine(graph: ChannelGraph, task: SplitTask, masks: KernelMasks, heads: HeadScores, base: ClassReport) -> Health:
-    """Runs the modules on select.
+def examine(
+    graph: ChannelGraph,
+    task: SplitTask,
+    masks: KernelMasks,
+    heads: HeadScores,
+    base: ClassReport,
+    *,
+    tick: Tick = no_tick,
+) -> Health:
+    """Runs the modules on select; ``tick`` is called after every batch.
 
     A module is dead if its score is the same for all images, or if the composed model never answers its class rightly
     although the base model does.
     """
-    scores = heads(module_logits(graph, masks, task.select))
+    scores = heads(module_logits(graph, masks, task.select, tick=tick))
     answers = composed_answers(scores)
     report = class_report(answers, task.select.labels, task.n_classes)
     constant = (scores.amax(1) - scores.amin(1)).cpu() < 1e-6

@@ -25,8 +25,28 @@ def test_equal_cells_have_one_identity_and_a_changed_copy_has_another() -> None:
     assert first.model_copy(update={"seed": 1}).cell_id == cell(seed=1).cell_id != first.cell_id
 
 
+def test_a_seed_fits_into_the_rows_64_bits() -> None:
+    assert cell(seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ValueError, match="less than 9223372036854775808"):
+        cell(seed=2**63)
+
+
 def test_a_hash_is_that_of_canonical_json() -> None:
     assert content_hash({"b": [1, 2.5], "a": "ä"}) == hashlib.sha256(rb'{"a":"\u00e4","b":[1,2.5]}').hexdigest()
     assert content_hash({"a": "ä", "b": [1, 2.5]}) == content_hash({"b": [1, 2.5], "a": "ä"})
     with pytest.raises(ValueError, match="not JSON compliant"):
         content_hash({"a": float("nan")})
+
+
+def test_a_choice_of_classes_counts_and_none_leaves_the_identity_that_cells_had_before_there_were_any() -> None:
+    some = cell().model_copy(update={"dataset": DatasetSpec(name="digits", classes=("4", "2"))})
+    other = cell().model_copy(update={"dataset": DatasetSpec(name="digits", classes=("2", "4"))})
+    assert len({some.cell_id, other.cell_id, cell().cell_id}) == 3
+    assert "classes" not in cell().model_dump_json()
+    assert Cell.model_validate_json(some.model_dump_json()) == some
+
+
+@pytest.mark.parametrize("classes", [("1",), ("1", "2", "1")])
+def test_a_choice_of_classes_is_of_two_at_least_each_once(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="classes are at least two, each once"):
+        DatasetSpec(name="digits", classes=classes)

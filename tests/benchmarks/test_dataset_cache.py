@@ -27,7 +27,7 @@ class _Counting(Source):
 
     def read(self) -> Contents:
         self.reads += 1
-        return Contents(("a", "b"), self._part("train"), self._part("test"))
+        return Contents(("a", "b"), self._part("train"), self._part("test"), "counting")
 
     def _part(self, name: str) -> Part:
         def images() -> Iterator[EncodedImage]:

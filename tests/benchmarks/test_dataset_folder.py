@@ -80,7 +80,7 @@ def test_an_empty_class_is_refused(part: str, tmp_path: Path) -> None:
     _write_all(tmp_path / "pets")
     for file in (tmp_path / "pets" / part / "dog").iterdir():
         file.unlink()
-    with pytest.raises(DataError, match=rf"{part} holds no image of class 1 \('dog'\)"):
+    with pytest.raises(DataError, match=rf"pets: {part} holds no image of class 1 \('dog'\)"):
         _load(tmp_path)
 
 

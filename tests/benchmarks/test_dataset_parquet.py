@@ -77,6 +77,16 @@ def test_classes_without_names_are_numbered_and_not_mirrored(metadata: dict[str,
     assert not pets.flips
 
 
+@pytest.mark.parametrize("label", [3, 10**12])
+def test_a_label_that_cannot_be_a_class_is_refused_and_not_counted_up_to(label: int, tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    _write(folder / "train-0.parquet", [0], metadata={"other": "x"})
+    _write(folder / "train-1.parquet", [1, label], metadata={"other": "x"})
+    _write(folder / "test.parquet", [0, 1], metadata={"other": "x"})
+    with pytest.raises(DataError, match=rf"train-1\.parquet, row 1: the label {label} cannot be a class of 3 images"):
+        _load(tmp_path)
+
+
 def _refuse(tmp_path: Path, message: str) -> None:
     for part in ("train", "test"):
         if not (tmp_path / "pets" / f"{part}.parquet").exists():
@@ -159,12 +169,12 @@ def test_a_null_struct_is_named_by_its_row(tmp_path: Path) -> None:
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:
     _write(tmp_path / "pets" / "test.parquet", [])
-    _refuse(tmp_path, "test holds no images")
+    _refuse(tmp_path, "pets: test holds no images; it needs some of every class")
 
 
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     _write(tmp_path / "pets" / "train.parquet", [1, 1])
-    _refuse(tmp_path, r"train holds no image of class 0 \('cat'\)")
+    _refuse(tmp_path, r"pets: train holds no image of class 0 \('cat'\)")
 
 
 def test_files_with_different_class_names_are_refused(tmp_path: Path) -> None:
@@ -175,7 +185,7 @@ def test_files_with_different_class_names_are_refused(tmp_path: Path) -> None:
 def test_equal_class_names_are_refused(tmp_path: Path) -> None:
     for part in ("train", "test"):
         _write(tmp_path / "pets" / f"{part}.parquet", names=("cat", "cat"))
-    _refuse(tmp_path, "two classes are called 'cat'")
+    _refuse(tmp_path, "pets: two classes are called 'cat'")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"info": {"features": {}}}'])

@@ -121,6 +121,19 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, object]) -> None:
         check_model(ModelSpec(name="simcnn", settings=settings))
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "smallest"),
+    [("simcnn", {}, 32), ("rescnn", {}, 32), ("incecnn", {}, 8), ("simplecnn", {"convolutions": 2}, 4)],
+)
+def test_images_that_are_too_small_are_refused_without_building_anything(
+    name: str, settings: dict[str, object], smallest: int
+) -> None:
+    spec = ModelSpec(name=name, settings=settings)
+    check_model(spec, input_shape=(3, smallest, smallest))
+    with pytest.raises(ConfigurationError, match=rf"here: model '{name}': .*at least {smallest}x{smallest}"):
+        check_model(spec, where="here", input_shape=(3, smallest, smallest - 1))
+
+
 @pytest.mark.parametrize("name", ["simcn", "simcnn:x", "torchvision", "torchvision:", "python", "onnx:x"])
 def test_an_unknown_model_lists_the_known_ones(name: str) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown model .*Known: incecnn, python:PACKAGE.MODULE:FACTORY"):

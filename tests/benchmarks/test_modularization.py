@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, Trainin
 from benchmarks.datasets import Dataset
 from benchmarks.records import Metrics
 from benchmarks.scenarios.base import SCENARIOS, Workspace
+from splitters.base import Progress
 from splitters.errors import ConfigurationError
 
 GRADSPLITTER = {
@@ -22,6 +24,10 @@ GRADSPLITTER = {
     "alpha": 0.5,
     "batch_size": 16,
 }
+CNNSPLITTER = {
+    "population": 4, "parents": 2, "elites": 1, "generations": 1, "genes": 2, "min_kept": 2, "max_kept": 4,
+    "curve_shares": [0.5, 1.0],
+}  # fmt: skip
 TEST_SCORES = {"base_accuracy", "composed_accuracy", "accuracy_loss"}
 MEASURED_TIMES = {"stages", "split_seconds"}
 
@@ -77,6 +83,25 @@ def test_modules_that_keep_everything_compose_to_the_base_model(cache: Path) -> 
     assert full.jaccard_distance == 0
 
 
+def test_the_evaluation_reports_after_every_batch_and_can_be_stopped_there(cache: Path) -> None:
+    reports: list[Progress] = []
+    workspace = Workspace(cache=cache, progress=reports.append)
+    full = SCENARIOS.get("modularization")().measure(cell("full"), workspace)
+    batches = 2 * (
+        math.ceil(full.select_images / 256) + math.ceil(full.test_images / 256)
+    )  # of one module and the base
+    cuts = 2  # the one network of all modules, for select and for test
+    steps = [report.step for report in reports if report.stage == "evaluate"]
+    assert steps == list(range(1, batches + cuts + 1))
+
+    def stop(report: Progress) -> None:
+        if report == Progress("evaluate", 2):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        SCENARIOS.get("modularization")().measure(cell("full"), Workspace(cache=cache, progress=stop))
+
+
 def test_a_baseline_keeps_as_many_kernels_per_layer_as_its_reference(measured: Metrics, cache: Path) -> None:
     random = measure(cell("random", like={"name": "gradsplitter", "settings": GRADSPLITTER}), cache)
     assert [layer.kept for layer in random.layers] == [layer.kept for layer in measured.layers]
@@ -97,12 +122,17 @@ def test_the_same_cell_gives_the_same_numbers_in_a_new_cache(measured: Metrics, 
     assert timeless(fresh, MEASURED_TIMES) == timeless(measured, MEASURED_TIMES)
 
 
+@pytest.mark.parametrize(
+    ("splitter", "settings"), [("gradsplitter", {}), ("importance", {"retention": 0.5}), ("cnnsplitter", CNNSPLITTER)]
+)
 def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
-    measured: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    splitter: str, settings: dict[str, object], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clean = measure(cell(splitter, **settings), cache)
     load = preparation.load_dataset
 
     def poisoned(*args: object, **kwargs: object) -> Dataset:
+        # The content hash stays that of the clean images, which rows carry: it covers the test images too.
         dataset = load(*args, **kwargs)
         generator = torch.Generator().manual_seed(0)
         shape = dataset.test.images.shape
@@ -111,10 +141,11 @@ def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
         return dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, images=noise, labels=labels))
 
     monkeypatch.setattr(preparation, "load_dataset", poisoned)
-    noisy = measure(cell(), tmp_path)
+    # In a cache of its own: nothing made from the clean images is found there.
+    noisy = measure(cell(splitter, **settings), tmp_path)
     exempt = TEST_SCORES | MEASURED_TIMES
-    assert timeless(noisy, exempt) == timeless(measured, exempt)
-    assert noisy.base_accuracy != measured.base_accuracy
+    assert timeless(noisy, exempt) == timeless(clean, exempt)
+    assert noisy.base_accuracy != clean.base_accuracy
 
 
 def test_a_wrong_name_is_refused_before_anything_runs() -> None:
@@ -124,11 +155,7 @@ def test_a_wrong_name_is_refused_before_anything_runs() -> None:
 
 
 def test_sensitivity_curves_are_kept_and_found_again(cache: Path) -> None:
-    settings = {
-        "population": 4, "parents": 2, "elites": 1, "generations": 1, "genes": 2, "min_kept": 2, "max_kept": 4,
-        "curve_shares": [0.5, 1.0],
-    }  # fmt: skip
-    made, found = (measure(cell("cnnsplitter", **settings), cache) for _ in range(2))
+    made, found = (measure(cell("cnnsplitter", **CNNSPLITTER), cache) for _ in range(2))
     assert [stage.reused for stage in found.stages if stage.name == "split"] == [True]
     assert found.sensitivity == made.sensitivity
     assert [curve.kept_shares for curve in made.sensitivity] == [[0.5, 1.0]] * 9, "12 convolutions, 3 pairs are tied"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.speed import cnnsplitter_generation, cnnsplitter_merge
 from benchmarks.speed.__main__ import BENCHMARKS, main
 from benchmarks.speed.plain_merging import PlainMerging, kept_sets
 from splitters.cnnsplitter.merging import Merger, StageLimits, stage_sizes
@@ -45,3 +46,13 @@ def test_plain_merging_finds_the_same_best_fitness():
         stages=[StageLimits(0.0, 1, 10**6)] * len(stage_sizes(4)),
     )
     assert plain.run() == pytest.approx(float((0.9 * found.accuracy + 0.1 * found.distance).max()))
+
+
+def test_merging_and_generations_are_measured_and_compared_with_their_references():
+    # Both raise where ours and the reference disagree.
+    merge = cnnsplitter_merge.measure(classes=5, population=4, images=60, kernels=20, most=30)
+    generation = cnnsplitter_generation.measure(width=0.03, population=3, images=20)
+    for found in (merge, generation):
+        assert found.seconds > 0
+        assert found.reference_seconds > 0
+    assert "population 3, 20 images" in generation.detail

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.cells import DatasetSpec, DirichletSpec
 from benchmarks.datasets import Dataset
-from benchmarks.splits import Roles, apportion, make_roles
+from benchmarks.splits import Roles, apportion, estimator_roles, make_roles
 from splitters.data import ImageSet
 from splitters.errors import DataError
 
@@ -169,3 +169,19 @@ def test_more_images_than_a_class_has_cannot_be_asked_for() -> None:
 def test_an_infeasible_draw_ends_with_an_error(alpha: float) -> None:
     with pytest.raises(DataError, match=r"none of 10000 draws with alpha .* raise alpha or lower min_images"):
         _draw(_dataset([100] * 4), alpha=alpha, min_images=99)
+
+
+@pytest.mark.parametrize("estimator", [0, 3])
+def test_an_estimator_learns_from_a_part_of_train_and_from_nothing_of_the_select_of_all(estimator: int) -> None:
+    everything = make_roles(_dataset([90, 60, 50]), DatasetSpec(name="toy"), seed=1)
+    spec = DirichletSpec(alpha=1.0, min_images=10, estimator=estimator)
+    own, again = (estimator_roles(everything, spec, seed=1) for _ in range(2))
+    train, select = set(_numbers(own.train)), set(_numbers(own.select))
+    assert not train & select
+    assert train | select < set(_numbers(everything.train))
+    assert not (train | select) & set(_numbers(everything.select))
+    assert min(_counts(own.train)) >= 8, "of ten images of a class eight fit"
+    assert own.test is everything.test
+    assert _same(own.train, again.train)
+    other = estimator_roles(everything, spec.model_copy(update={"estimator": 7}), seed=1)
+    assert _counts(other.train) != _counts(own.train)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
 from harness.node_facts import versions
 from harness.provenance import git_commit, package_version
+from harness.store import ResultStore
 from splitters.base import Progress, ProgressCallback, ignore_progress
 
 
@@ -60,6 +62,18 @@ def test_on_a_machine_of_other_versions_nothing_is_computed(surroundings: Surrou
     row = attempt(replace(surroundings, expected={**versions(), "torch": "1.0"}))
     assert (row.state, row.failure_kind) == (State.FAILED, "node_differs")
     assert row.reason == f"this machine has torch {torch.__version__} and not 1.0"
+
+
+def test_text_that_parquet_cannot_hold_becomes_a_row_too(surroundings: Surroundings, tmp_path: Path) -> None:
+    def fail(progress: Progress) -> None:
+        raise OSError("no caf\udce9 here")
+
+    row = attempt(surroundings, fail)
+    store = ResultStore(tmp_path / "results")
+    store.write(row)
+    (read,) = store.read().attempts(row.cell_id)
+    assert (read.reason, read.failure_kind) == (r"no caf\udce9 here", "OSError")
+    assert r"caf\udce9" in read.traceback
 
 
 def test_an_unknown_scenario_becomes_a_failure(surroundings: Surroundings) -> None:

@@ -9,9 +9,10 @@ import click
 import pytest
 from click.testing import Result
 
+from benchmarks.training import TrainingError
 from harness.cli.errors import told_plainly
 from harness.folders import cache_folder
-from splitters.errors import SplitbenchError
+from splitters.errors import ConfigurationError, DataError, ModuleFileError, SplitFailedError, UnknownNameError
 
 Call = Callable[..., Result]
 
@@ -54,11 +55,21 @@ def test_errors_that_are_meant_become_one_message_and_others_keep_their_tracebac
     def fail(error: BaseException) -> None:
         raise error
 
-    for error, code in ((SplitbenchError("wrong"), 2), (OSError("disk full"), 1), (KeyboardInterrupt(), 130)):
+    ends = (
+        (ConfigurationError("a call"), 2),
+        (UnknownNameError("model", "x", ()), 2),
+        (DataError("data"), 2),
+        (ModuleFileError("a file"), 2),
+        (SplitFailedError("a split"), 1),
+        (TrainingError("a training"), 1),
+        (OSError("a disk"), 1),
+        (KeyboardInterrupt(), 130),
+    )
+    for error, code in ends:
         with pytest.raises(SystemExit) as caught:
             fail(error)
-        assert caught.value.code == code
-    assert capsys.readouterr().err.splitlines() == ["Error: wrong", "Error: disk full", "Interrupted."]
+        assert caught.value.code == code, error
+    assert capsys.readouterr().err.splitlines() == [*(f"Error: {error}" for error, _ in ends[:-1]), "Interrupted."]
     for defect in (KeyError("defect"), click.UsageError("click's own")):
         with pytest.raises(type(defect)):
             fail(defect)

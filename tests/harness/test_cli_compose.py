@@ -15,7 +15,11 @@ def test_modules_become_one_classifier(call: Call, at_work: Path) -> None:
     files = ["modules/07-7.safetensors", "modules/02-2.safetensors", "modules/05-5.safetensors"]
     result = call("compose", *files, "--out", "three", "--json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["classes"] == ["2", "5", "7"]
+    said = json.loads(result.stdout)
+    assert said["classes"] == ["2", "5", "7"]
+    assert 0 < said["kernels_union"] < said["kernels"] < 3 * said["kernels_union"]
+    assert said["latency_seconds"] > 0
+    assert "different ones" in call("compose", *files, "--out", "three").stdout
     assert load_model("three").class_names == ("2", "5", "7")
 
 

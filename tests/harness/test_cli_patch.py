@@ -5,10 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result
+from PIL import Image
+from torch import nn
 
+from splitters.base import SplitResult
+from splitters.data import Normalisation
 from splitters.fusion import FUSIONS
+from splitters.graph import ChannelGraph
+from splitters.masks import KernelMasks
 from splitters.model_file import load_model
+from splitters.module import extract_modules
+from splitters.scores import LogitScores
 
 Call = Callable[..., Result]
 
@@ -63,6 +72,51 @@ def test_people_get_a_table(call: Call, at_work: Path) -> None:
 )
 def test_a_wrong_call_writes_nothing(call: Call, at_work: Path, changes: dict[str, str], message: str) -> None:
     result = call("patch", *arguments(**changes, out="nothing"))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (at_work / "nothing").exists()
+
+
+@pytest.fixture
+def of_two_channels(tmp_path: Path) -> Path:
+    """Writes a module of class 5 whose images have two channels."""
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    graph = ChannelGraph.trace(network, torch.zeros(1, 2, 32, 32))
+    masks = KernelMasks(graph.layout, torch.ones(10, graph.layout.n_channels, dtype=torch.bool))
+    result, two = SplitResult(masks, LogitScores()), Normalisation((0.5, 0.5), (0.5, 0.5))
+    extract_modules(graph, result, tuple("0123456789"), two)[5].save(tmp_path / "two.safetensors")
+    return tmp_path / "two.safetensors"
+
+
+def test_images_that_a_module_cannot_take_are_refused_and_nothing_written(
+    call: Call, at_work: Path, of_two_channels: Path
+) -> None:
+    result = call("patch", *arguments(module=str(of_two_channels), out="nothing"))
+    assert result.exit_code == 2
+    assert "the module of '5' takes images of 2 channels, but there are images of 3" in result.stderr
+    result = call("compose", "modules/02-2.safetensors", str(of_two_channels), "--out", "nothing")
+    assert result.exit_code == 2
+    assert "takes images of 2 channels" in result.stderr
+    assert not (at_work / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "empty", "message"),
+    [
+        (("cat", "dog"), "", "there are no images of '0', '1'"),
+        (tuple("0123456789"), "5", "'5'"),
+    ],
+)
+def test_data_that_cannot_calibrate_a_patch_is_refused_and_nothing_written(
+    call: Call, at_work: Path, tmp_path: Path, names: tuple[str, ...], empty: str, message: str
+) -> None:
+    for part in ("train", "test"):
+        for name in names:
+            folder = tmp_path / "data" / part / name
+            folder.mkdir(parents=True)
+            for index in range(0 if name == empty else 3):
+                Image.new("RGB", (32, 32), (index, 9, 9)).save(folder / f"{index}.png")
+    result = call("patch", *arguments(data="folder:data", out="nothing"), "--data-root", tmp_path)
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (at_work / "nothing").exists()

@@ -16,7 +16,13 @@ WriteSuite = Callable[..., Path]
 def test_a_packaged_suite_is_the_product_of_what_it_names(name: str) -> None:
     suite = load_suite(name)
     cells = expand(suite)
-    assert len(cells) == len(suite.splitters) * len(suite.models) * len(suite.datasets) * len(suite.seeds)
+    assert len(cells) == sum(
+        len(entry.splitters or suite.splitters)
+        * len(entry.models or suite.models)
+        * len(entry.datasets or suite.datasets)
+        * len(suite.seeds[: entry.first_seeds])
+        for entry in suite.scenario
+    )
     assert suite.name == name
     assert suite.description
 
@@ -34,6 +40,13 @@ def test_the_papers_suite_takes_the_papers_choices_where_there_are_any() -> None
         ("rescnn", "cifar10", "rescnn-cifar10"), ("rescnn", "svhn", "rescnn-svhn"),
         ("incecnn", "cifar10", None), ("incecnn", "svhn", None),
     }  # fmt: skip
+
+
+def test_a_part_of_the_papers_suite_can_be_run() -> None:
+    only = expand(load_suite("paper"), only=parse_only(["model=incecnn", "dataset=svhn"]))
+    replaced = expand(load_suite("paper", changes=["models=[incecnn]", "datasets=[svhn]"]))
+    assert len(only) == len(load_suite("paper").splitters) * 3
+    assert [item.cell.cell_id for item in replaced] == [item.cell.cell_id for item in only]
 
 
 def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) -> None:
@@ -55,16 +68,44 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ({"models": [{"name": "simcnn", "settings": {"widht": 1}}]}, r"line \d+: models: .*'widht'. .*'width'"),
         ({"datasets": ["digit"]}, r"line \d+: datasets: unknown data set 'digit'. Did you mean 'digits'"),
         ({"datasets": [{"name": "digits", "train_images": 0}]}, r"datasets.digits: train_images: .* \(given: 0\)"),
+        (
+            {"datasets": [{"name": "digits", "input_shape": [2, 32, 32]}]},
+            r"line \d+: datasets.digits: input_shape: channels must be 1 or 3, .* not \[2, 32, 32\]",
+        ),
+        (
+            {"scenario": "modularization", "datasets": [{"name": "digits", "input_shape": [3, 8, 8]}]},
+            r"toy · simcnn · digits · seed 0: model 'simcnn': images of 8x8 pixels are too small; .*least 32x32",
+        ),
         ({"scenario": "toi"}, r"line \d+: scenario: unknown scenario 'toi'. Did you mean 'toy'"),
         ({"seeds": 0}, "a count of seeds is at least 1, not 0"),
         ({"seeds": [1, 1]}, "a seed appears twice"),
+        ({"seeds": [2**63]}, r"seeds.0: Input should be less than 9223372036854775808 \(given: 9223372036854775808\)"),
         ({"timeout": "soon"}, "a duration is written in seconds or as '90s'"),
         ({"models": []}, "'models' must be a list with one entry at least"),
+        (
+            {"splitters": [{"name": "toy", "overrides": [{"settings": {}}, {"model": "incecnn", "settings": {}}]}]},
+            r"toys.yaml, line \d+: splitters.toy: overrides\[1\]: unknown model of this suite 'incecnn'.*Known: simcnn",
+        ),
+        (
+            {"splitters": [{"name": "toy", "label": "a", "overrides": [{"dataset": "digit", "settings": {}}]}]},
+            r"line \d+: splitters.a: overrides\[0\]: unknown dataset of this suite 'digit'. Did you mean 'digits'",
+        ),
+        (
+            {"splitters": ["toy", {"name": "other", "settings": {"like": {"name": "toi"}}}]},
+            r"toys.yaml, line \d+: splitters.other: like: unknown splitter 'toi'. Did you mean 'toy'",
+        ),
+        (
+            {"splitters": ["toy", {"name": "other", "settings": {"like": {"name": "toy", "settings": {"los": 1}}}}]},
+            r"toys.yaml, line \d+: splitters.other: like: splitter 'toy': unknown key 'los'. Did you mean 'loss'",
+        ),
         ({"splitters": [3]}, "an entry is a name or a mapping"),
         ({"exclude": [{"splitter": "tooy"}]}, r"exclude\[0\]: unknown splitter of this suite 'tooy'. .*'toy'"),
         ({"exclude": [{"seed": 9}]}, "unknown seed of this suite '9'"),
         ({"exclude": [{"dataset": "digits"}]}, "no cell is left"),
         ({"plugins": ["no_such_module_x"]}, "the plugin 'no_such_module_x' cannot be imported"),
+        ({"plugins": [".x"]}, "the plugin '.x' cannot be imported: .* It must be a module's dotted name"),
+        ({"plugins": [""]}, "the plugin '' cannot be imported: Empty module name"),
+        ({"models": ["python:.x:f"]}, r"line \d+: models: model 'python:.x:f': the module '.x' cannot be imported"),
         ({"splitters": [{"name": "toy", "settings": {"behaviour": "refused"}}]}, "digits · seed 0: the toy refuses"),
         ({"splitters": [{"name": "toy", "label": "a"}, {"name": "other", "label": "a"}]}, "label 'a' appears twice"),
     ],

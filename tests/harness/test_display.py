@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness.cli.display import PlainDisplay
 from harness.cli.progress import MINUTE, Pace, progress_text, show_progress
+from harness.dispatch.worker import CellWorker
 from splitters.base import Progress
 
 GENERATION = Progress(
@@ -57,3 +58,24 @@ def test_single_commands_tell_it_a_minute_later(capsys: pytest.CaptureFixture[st
     show(GENERATION)
     show(GENERATION)
     assert capsys.readouterr().err == progress_text(GENERATION) + "\n"
+
+
+def test_every_generation_has_a_line_of_its_own_however_often_it_is_reported() -> None:
+    clock, output = Clock(), io.StringIO()
+    display = PlainDisplay(Console(file=output, width=60), 1, Pace(clock))
+    item = toy_item(seed=1)
+    display.started(item)
+    for step in (1, 1, 2, 2, 2, 3):
+        display.progressed(item, Progress("search", step, 3, {"accuracy": 0.5}, milestone=True))
+    assert output.getvalue().splitlines() == [f"… {item.title}  search {step}/3  accuracy 0.5" for step in (1, 2, 3)]
+
+
+def test_a_worker_hands_on_every_milestone_though_it_is_asked_seldom() -> None:
+    worker = CellWorker(gpu_share=1.0)
+    for step in (1, 1, 2, 3):
+        worker._report(Progress("search", step, 3, milestone=True))
+    worker._report(Progress("evaluate", 7))
+    told = [worker._next_report() for _ in range(5)]
+    assert [report and (report.stage, report.step) for report in told] == [
+        ("search", 1), ("search", 2), ("search", 3), ("evaluate", 7), ("evaluate", 7),
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from harness.config import load_suite
 from harness.expand import expand
 from harness.suite_cell import SuiteCell
-from splitters.errors import ConfigurationError
+from splitters.errors import ConfigurationError, UnknownNameError
 
 WriteSuite = Callable[..., Path]
 
@@ -131,3 +131,18 @@ def test_a_cell_of_ones_own_network_gets_another_identity_when_its_code_changes(
     assert identity() == first
     source.write_text("def make(n_classes):\n    raise NotImplementedError\n")
     assert identity() != first
+
+
+def test_a_scenario_may_keep_to_some_splitters_models_and_seeds(write_suite: WriteSuite) -> None:
+    some = {"name": "toy", "splitters": ["other"], "models": ["rescnn"], "datasets": ["digits"], "first_seeds": 2}
+    suite = load_suite(write_suite(scenario=[some], seeds=[5, 3, 4], models=["simcnn", "rescnn"]))
+    cells = [item.cell for item in expand(suite)]
+    assert [(cell.splitter.name, cell.model.name, cell.seed) for cell in cells] == [
+        ("other", "rescnn", 5), ("other", "rescnn", 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["splitters", "models", "datasets"])
+def test_a_scenario_that_keeps_to_what_is_not_there_is_refused(write_suite: WriteSuite, key: str) -> None:
+    with pytest.raises(UnknownNameError, match=rf"scenario.toy: {key}: unknown entry of {key} 'none'"):
+        expand(load_suite(write_suite(scenario=[{"name": "toy", key: "none"}])))

@@ -78,6 +78,11 @@ def test_configurations_are_never_averaged_and_are_told_apart_by_what_differs() 
     assert [label for _, label in ranks(board)] == ["mine", "toy (folder=x)", "toy (folder=y)"]
 
 
+def test_settings_that_are_empty_are_not_spelt_out_beside_others() -> None:
+    rows = [toy_row(folder=folder, behaviour=name) for folder, name in (("", "a"), ("x", "b"))]
+    assert {label for _, label in ranks(make_leaderboard(rows))} == {"toy (behaviour=a)", "toy (behaviour=b, folder=x)"}
+
+
 def test_many_differences_become_a_short_hash() -> None:
     rows = [toy_row(folder=name, behaviour=name, like={"name": name, "x": name}) for name in ("a", "b")]
     labels = {label for _, label in ranks(make_leaderboard(rows))}

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ray
+from click.testing import Result
 from conftest import HERE, toy_item
+from test_cli_run import splitbench, states, wait_for
 from test_inline import Recorder
 
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
 from harness.dispatch import Limits, StopSignal
@@ -26,6 +32,13 @@ TIMEOUT = 6.0
 GRACE = 1.0
 RETRIES = 1
 
+GRADSPLITTER = {
+    "warmup": "4 steps", "rounds": 2, "mask_phase": "12 steps", "head_phase": "4 steps", "mask_learning_rate": 0.2,
+    "alpha": 0.5, "batch_size": 16,
+}  # fmt: skip
+
+Call = Callable[..., Result]
+WriteSuite = Callable[..., Path]
 Outcome = tuple[RunReport, dict[str, list[Row]]]
 """The report of a run, and the rows of each behaviour."""
 
@@ -101,6 +114,53 @@ def test_both_backends_give_the_same_rows(outcome: Outcome, surroundings: Surrou
         (inline,), (on_ray,) = contents.attempts(cells[name].cell.cell_id), outcome[1][name]
         assert on_ray.model_dump(exclude=differing) == inline.model_dump(exclude=differing)
         assert (on_ray.traceback is None) == (inline.traceback is None)
+
+
+def test_both_backends_give_the_same_row_of_a_real_cell(ray_cluster: None, tmp_path: Path) -> None:
+    cell = Cell(
+        splitter=SplitterSpec(name="gradsplitter", settings=GRADSPLITTER),
+        model=ModelSpec(name="rescnn", settings={"width": 0.03}),
+        dataset=DatasetSpec(name="digits", train_images=200, select_images=100),
+        training=TrainingSpec(recipe="one_cycle", epochs=2, learning_rate=0.05, batch_size=32),
+        device="cpu",
+    )
+    rows = []
+    for backend, folder in ((InlineBackend, tmp_path / "inline"), (RayBackend, tmp_path / "ray")):
+        # Each has a cache of its own, so that nothing is found that the other one made.
+        surroundings = Surroundings("digits", folder / "cache")
+        plan = make_plan([SuiteCell(cell)], [])
+        rows += run_plan(plan, ResultStore(folder / "results"), backend(surroundings, Limits())).rows
+    inline, on_ray = (_timeless(row) for row in rows)
+    assert inline["state"] is State.OK
+    assert inline["kernel_retention"] < 1
+    assert on_ray == inline
+
+
+def _timeless(row: Row) -> dict[str, object]:
+    """Returns all of a row but what differs from attempt to attempt: times, memory, names of the attempt."""
+    differing = {"attempt_id", "started_at", "seconds", "split_seconds", "stages", "git_commit"}
+    figures = [figure for figure in row.figures if not figure.name.endswith("seconds")]
+    return {**row.model_dump(exclude=differing), "figures": figures}
+
+
+def test_a_killed_driver_loses_no_finished_row_and_the_next_run_completes(
+    ray_cluster: None, write_suite: WriteSuite, call: Call, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    slow = {"name": "other", "settings": {"behaviour": "polite_once", "folder": str(tmp_path)}}
+    suite, results = write_suite(splitters=["toy", slow], device="cpu"), tmp_path / "results"
+    options = ["run", suite, "--results", results, "--workers", "1"]
+    address = ray.get_runtime_context().gcs_address
+    process = subprocess.Popen(
+        splitbench(*options, "--address", address), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    wait_for(tmp_path / "begun")
+    process.kill()
+    process.communicate(timeout=60)
+    assert states(results) == ["ok"]
+    again = call(*options)
+    assert again.exit_code == 0, again.stderr
+    assert "1 cells run, 1 were done before." in again.stdout
+    assert states(results) == ["ok", "ok"]
 
 
 def test_cells_at_the_same_time_own_different_gpus_and_others_see_none(

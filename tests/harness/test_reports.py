@@ -9,7 +9,18 @@ import pytest
 from conftest import patch_record, patching_row, toy_item, toy_row
 from rich.console import Console, RenderableType
 
-from benchmarks.records import FigureRecord, ModuleRecord, Row, SensitivityRecord, State
+from benchmarks.boards import MODULARIZATION
+from benchmarks.records import (
+    CompositionRecord,
+    FigureRecord,
+    ModuleRecord,
+    NewTaskRecord,
+    Row,
+    SensitivityRecord,
+    State,
+    SubTaskRecord,
+)
+from harness.cli.display import finished_line
 from harness.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
@@ -28,6 +39,12 @@ OF_PATCHES = [
     "tc_f1_before", "tc_f1_after", "non_tc_accuracy_before", "non_tc_accuracy_after", "accuracy_before",
     "accuracy_after",
 ]  # fmt: skip
+
+COST = {
+    "flops_sum": 150, "flops_union": 80, "parameters_sum": 150, "parameters_union": 80, "latency_seconds": 0.003,
+    "base_flops": 100, "base_parameters": 100, "base_latency_seconds": 0.001, "flops_retention_sum": 1.5,
+    "flops_retention_union": 0.8, "param_retention_sum": 1.5, "param_retention_union": 0.8, "latency_ratio": 3.0,
+}  # fmt: skip
 
 
 def plain(view: RenderableType, width: int = 100) -> str:
@@ -89,8 +106,10 @@ def test_json_has_the_keys_that_were_promised_with_fractions() -> None:
 
 def test_json_of_patches_has_the_keys_that_were_promised() -> None:
     patches = [patch_record(target, rule) for target in "38" for rule in ("platt", "min_max")]
-    objects = json.loads(to_json(make_leaderboard([patching_row(patches)])))
+    objects = [entry for entry in json.loads(to_json(make_leaderboard([patching_row(patches)]))) if entry["measured"]]
     assert set(OF_PATCHES) <= set(objects[0])
+    assert list(objects[0])[: len(ASKED_FOR)] == ASKED_FOR, "as those of every scenario"
+    assert {objects[0][measure] for measure in MODULARIZATION.measures} == {None}
     assert {entry["fusion"] for entry in objects} == {"platt", "min_max"}
     assert {(entry["weak_kind"], entry["tc_f1_gain"], entry["accuracy_before"]) for entry in objects} == {
         ("under_fitted", 0.25, 0.8)
@@ -99,7 +118,7 @@ def test_json_of_patches_has_the_keys_that_were_promised() -> None:
 
 def test_patches_beside_other_scenarios_leave_no_gap_in_csv_and_text() -> None:
     board = make_leaderboard([toy_row(), patching_row([patch_record("3"), patch_record("8")])])
-    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
+    lines = [line for line in csv.DictReader(io.StringIO(to_csv(board))) if line["measured"] == "True"]
     assert [(line["scenario"], line["fusion"], line["accuracy_loss"]) for line in lines] == [
         ("patching", "platt", ""), ("toy", "", "0.02"),
     ]  # fmt: skip
@@ -118,6 +137,37 @@ def test_rules_that_differ_get_a_column_in_every_form() -> None:
     ]  # fmt: skip
     assert "| 1 | toy | min_max | 1 |" in to_markdown(board)
     assert "\\begin{tabular}{rllr" in to_latex(board)
+
+
+def test_published_figures_stand_below_what_was_measured_and_are_marked() -> None:
+    board = make_leaderboard([toy_row(), patching_row([patch_record("3"), patch_record("8")])])
+    lines = plain(leaderboard_view(board), 140).splitlines()
+    assert [line.split() for line in lines if line.strip().startswith("ref ")] == [
+        ["ref", "gradsplitter", "[1]", "–", "17.13", "4.95", "–", "11.47", "–", "–"],
+        ["ref", "cnnsplitter", "[2]", "–", "12.54", "2.14", "–", "–", "1.18", "–"],
+    ]
+    notes = " ".join(" ".join(lines).split())
+    assert (
+        "ref: published figures, not measured here, of other data, networks and training: [1] gradsplitter: " in notes
+    )
+    assert "F1 +11.47 % (arXiv 2311.04438, abstract) [2] cnnsplitter: " in notes
+    markdown, latex = to_markdown(board), to_latex(board)
+    assert "| ref | gradsplitter [1] | – | 17.13 | 4.95 | – | 11.47 | – | – |" in markdown
+    assert "ref: published figures, not measured here" in markdown
+    assert "ref & cnnsplitter [2] & -- & 12.54 & 2.14" in latex
+    assert r"F1 +11.47 \% (arXiv 2311.04438, abstract)\\" in latex
+
+
+def test_published_figures_are_no_entries_for_programs() -> None:
+    objects = leaderboard_objects(make_leaderboard([toy_row(), patching_row([patch_record("3")])]))
+    assert [(entry["splitter"], entry["measured"], entry["rank"], entry["n_seeds"]) for entry in objects] == [
+        ("toy", True, 1, 1), ("gradsplitter", False, None, 0), ("cnnsplitter", False, None, 0), ("toy", True, 1, 1),
+    ]  # fmt: skip
+    assert [entry["source"] for entry in objects] == [
+        None, "arXiv 2311.04438, abstract", "arXiv 2209.06116, abstract", None,
+    ]  # fmt: skip
+    assert objects[1]["tc_f1_gain"] == 0.1147
+    assert objects[1]["cell_ids"] == []
 
 
 def test_csv_has_a_line_per_entry() -> None:
@@ -182,6 +232,38 @@ def test_a_row_of_patches_shows_each_of_them() -> None:
     text = plain(row_view([patching_row([patch_record("seven", "platt")])]))
     line = next(line for line in text.splitlines() if "seven" in line)
     assert line.split() == ["seven", "platt", "50.0", "75.0", "90.0", "95.0", "80.0", "90.0"]
+
+
+def test_a_row_of_composed_models_shows_each_of_them_with_its_costs() -> None:
+    composition = CompositionRecord(
+        reach="inter", networks="simcnn+rescnn", n_base_models=4, chosen=["simcnn 1", "rescnn 0"],
+        chosen_select_f1=[0.9, 0.8], composed_accuracy=0.7, select_composed_accuracy=0.7, best_base="simcnn 1",
+        best_base_accuracy=0.6, mean_base_accuracy=0.5, ensemble_accuracy=0.75, best_module_set="rescnn 0",
+        best_module_set_accuracy=0.55, gain_over_best_base=0.1, gain_over_mean_base=0.2, gain_over_ensemble=-0.05,
+        gain_over_module_set=0.15, **COST,
+    )  # fmt: skip
+    new_task = NewTaskRecord(
+        classes=["cat", "bag"], n_classes=2, images_per_class=20, composed_accuracy=0.7, select_composed_accuracy=0.7,
+        scratch_accuracy=0.8, select_scratch_accuracy=0.8, last_layer_accuracy=0.9, select_last_layer_accuracy=0.9,
+        gain_over_scratch=-0.1, gain_over_last_layer=-0.2, composed_images=0, scratch_images=40, last_layer_images=40,
+        composed_seconds=0.1, scratch_seconds=9.0, last_layer_seconds=1.0, **COST,
+    )  # fmt: skip
+    sub_task = SubTaskRecord(
+        classes=["cat", "dog"], n_classes=2, composed_accuracy=0.7, select_composed_accuracy=0.7,
+        restricted_accuracy=0.75, select_restricted_accuracy=0.8, accuracy_loss=0.05, **COST,
+    )  # fmt: skip
+    lists = {"compositions": [composition], "new_tasks": [new_task], "sub_tasks": [sub_task]}
+    row = toy_row(loss=None).model_copy(update=lists)
+    text = plain(row_view([row]), 140)
+    lines = [line.split() for line in text.splitlines()]
+    costs = ["150.0", "80.0", "3.0", "ms"]
+    assert ["simcnn+rescnn", "70.0", "60.0", "50.0", "75.0", "55.0", *costs] in lines
+    assert ["cat,", "bag", "40", "70.0", "80.0", "90.0", *costs] in lines
+    assert ["cat,", "dog", "75.0", "70.0", *costs] in lines
+    assert "simcnn+rescnn, modules of: simcnn 1, rescnn 0" in text
+    told = finished_line(toy_item(), row).plain
+    for part in ("best base model +10.00 points", "from scratch -10.00 points", "1 sub-tasks, loss 5.00 points"):
+        assert part in told
 
 
 def test_durations_are_readable() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, toy_cell, toy_row
+from conftest import ROOT, patch_record, patching_row, toy_cell, toy_row
 from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
-from harness.row_files import encode_row
+from harness.row_files import DamagedFileError, decode_row, encode_row
 from harness.storage import beneath
-from harness.store import ResultStore
+from harness.store import ResultStore, StoreContents
 from splitters.errors import ConfigurationError
 
 
@@ -101,6 +102,17 @@ def _two_rows(data: bytes) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _without_seed(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pq.read_table(pa.BufferReader(data)).drop_columns(["seed"]), sink)
+    return bytes(sink.getvalue())
+
+
+def _with_a_wrong_byte_in_a_column_name(data: bytes) -> bytes:
+    place = data.index(b"attempt_id")
+    return data[:place] + b"\xe3" + data[place + 1 :]
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -110,6 +122,8 @@ def _two_rows(data: bytes) -> bytes:
         (_foreign, "foreign: it is a Parquet file, but not a row"),
         (_extra_column, "foreign: it has the unknown columns surprise"),
         (_two_rows, "foreign: it holds 2 rows"),
+        (_without_seed, "foreign: it lacks the columns seed"),
+        (_with_a_wrong_byte_in_a_column_name, "torn"),
     ],
 )
 def test_a_spoilt_file_is_moved_away_and_reported_for_ever(
@@ -128,6 +142,24 @@ def test_a_spoilt_file_is_moved_away_and_reported_for_ever(
         assert damaged.quarantined
         assert Path(damaged.path).read_bytes() == content
     assert not path.exists()
+
+
+def test_a_bit_that_flips_among_the_values_is_never_read_as_another_row() -> None:
+    row = toy_row()
+    data = encode_row(row)
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    outcomes = Counter(_outcome_of_flip(data, row, place) for place in range(0, len(data) - footer, 29))
+    assert outcomes["damaged"] > 50
+
+
+def _outcome_of_flip(data: bytes, row: Row, place: int) -> str:
+    flipped = data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
+    try:
+        table = decode_row(flipped, path="x")
+    except DamagedFileError:
+        return "damaged"
+    assert StoreContents(table, ()).attempts(row.cell_id) == [row], f"byte {place}"
+    return "as it was"
 
 
 def test_a_foreign_file_without_parquets_name_is_moved_away(store: ResultStore) -> None:
@@ -179,6 +211,22 @@ def test_rows_of_an_older_format_have_nulls_where_columns_are_new(store: ResultS
     assert read.splitter_label is None
     assert read.stages == []
     assert read.accuracy_loss == row.accuracy_loss
+
+
+def test_records_of_an_older_format_have_nulls_where_their_fields_are_new(store: ResultStore) -> None:
+    row = patching_row([patch_record("3", tc_precision_gain=0.2), patch_record("8")])
+    path = Path(store.write(row))
+    table = pq.read_table(pa.BufferReader(encode_row(row))).drop_columns(["compositions", "new_tasks", "sub_tasks"])
+    fields = [field for field in table.schema.field("patches").type.value_type if not field.name.endswith("n_gain")]
+    patches = pa.array(table["patches"].to_pylist(), pa.list_(pa.struct(fields)))
+    sink = pa.BufferOutputStream()
+    old = table.set_column(table.schema.get_field_index("patches"), "patches", patches)
+    pq.write_table(old.replace_schema_metadata({"splitbench_row_format": "2"}), sink)
+    path.write_bytes(bytes(sink.getvalue()))
+    (read,) = store.read().attempts(row.cell_id)
+    assert [patch.tc_precision_gain for patch in read.patches] == [None, None]
+    assert [patch.tc_f1_gain for patch in read.patches] == [0.25, 0.25]
+    assert read.new_tasks == []
 
 
 def test_a_newer_format_is_refused_and_left_where_it_is(store: ResultStore) -> None:
@@ -263,6 +311,31 @@ def test_the_cache_of_read_rows_gives_the_same_rows_and_sees_new_and_lost_files(
     Path(paths[0]).unlink()
     plain.write(toy_row(seed=30))
     assert {row.seed for row in rows_of(cached)} == {*range(1, 25), 30}
+
+
+def test_a_write_that_fails_leaves_nothing_behind(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(store.write(toy_row())).parent
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        store.write(toy_row(seed=1))
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    for seed in range(25):
+        store.write(toy_row(seed=seed))
+
+    def full(source: object, target: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert len(rows_of(store)) == 25
+    assert list((tmp_path / "cache" / "rows").iterdir()) == []
 
 
 def test_a_spoilt_cache_is_no_trouble(tmp_path: Path) -> None:

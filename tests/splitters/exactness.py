@@ -34,11 +34,15 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 
 
 def random_bits(graph: ChannelGraph, n_modules: int, *, keep: float, seed: int = 0) -> Tensor:
-    """Returns random masks that keep about this share of the channels."""
+    """Returns random masks that keep about this share of the channels, and one where a layer would lose all."""
     generator = torch.Generator().manual_seed(seed)
-    shape = n_modules, graph.layout.n_channels
-    bits = torch.rand(shape, generator=generator) < keep
-    return repair(graph.layout, bits, torch.rand(shape, generator=generator))
+    bits = bits_before_repair(graph, n_modules, keep=keep, generator=generator)
+    return repair(graph.layout, bits, torch.rand(bits.shape, generator=generator))
+
+
+def bits_before_repair(graph: ChannelGraph, n_modules: int, *, keep: float, generator: torch.Generator) -> Tensor:
+    """Returns random bits, of which a module may lose a whole layer."""
+    return torch.rand(n_modules, graph.layout.n_channels, generator=generator) < keep
 
 
 def worst_difference(graph: ChannelGraph, batch: Tensor, bits: Tensor) -> float:

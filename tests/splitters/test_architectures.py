@@ -5,7 +5,16 @@ from functools import cache
 import pytest
 import torch
 import torchvision
-from exactness import TOLERANCE, assert_exact, images, maskable, random_bits, shaken, worst_difference
+from exactness import (
+    TOLERANCE,
+    assert_exact,
+    bits_before_repair,
+    images,
+    maskable,
+    random_bits,
+    shaken,
+    worst_difference,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,12 +22,15 @@ from torch import nn
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
 from splitters.graph import ChannelGraph
+from splitters.masks import empty_sets
 
 _OURS = ("simcnn", "rescnn", "incecnn")
 _TORCHVISION = (
     "resnet18", "resnet50", "vgg11_bn", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "densenet121",
     "googlenet", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "regnet_y_400mf", "resnext50_32x4d",
 )  # fmt: skip
+_FEW = 0.02
+"""A share of channels that leaves some layers of every network with none."""
 _ENDS_IN = {"squeezenet1_1": {"classifier.1"}}
 _LESS_INITIALISATION = {
     "googlenet": {"init_weights": False, "aux_logits": False},
@@ -62,7 +74,9 @@ def test_our_networks_masked_are_extracted_for_any_masks(name: str, seed: int, k
 
 @pytest.mark.parametrize("name", _TORCHVISION)
 def test_torchvision_networks_masked_are_extracted(name: str) -> None:
-    graph = assert_exact(_torchvision(name), images(2, 3, 64, 64), n_modules=2, keeps=(0.6,))
+    graph = assert_exact(_torchvision(name), images(2, 3, 64, 64), n_modules=2, keeps=(0.6, _FEW))
+    drawn = bits_before_repair(graph, 2, keep=_FEW, generator=torch.Generator().manual_seed(1))
+    assert bool(empty_sets(graph.layout, drawn).any()), "without the repair some layer would have lost all"
     assert {layer for layer, kernels in maskable(graph).items() if not kernels} == _ENDS_IN.get(name, set())
 
 

@@ -70,6 +70,20 @@ def test_its_cost_is_the_sum() -> None:
     assert cost.parameters == sum(module.cost().parameters for module in modules)
 
 
+def test_kernels_are_counted_as_sum_and_as_union_over_base_models() -> None:
+    def composed(*sources: tuple[str, tuple[int, ...]]) -> ComposedModel:
+        modules = _modules("a", "b", "c")[: len(sources)]
+        for module, (base, kept) in zip(modules, sources, strict=True):
+            module.info = module.info.model_copy(update={"base_model_hash": base, "kept": {"conv": kept}})
+        return ComposedModel(modules)
+
+    same, other = composed(("x", (1, 2)), ("x", (2, 3, 4))), composed(("x", (1, 2)), ("y", (2, 3, 4)))
+    assert (same.n_kernels, same.n_kernels_union) == (5, 4)
+    assert (other.n_kernels, other.n_kernels_union) == (5, 5)
+    unknown = composed(("", (1, 2)), ("", (2,)))
+    assert (unknown.n_kernels, unknown.n_kernels_union) == (3, 3)
+
+
 @pytest.mark.parametrize(
     ("modules", "message"),
     [

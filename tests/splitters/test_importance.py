@@ -47,7 +47,7 @@ def _oracle(model: _Tied, image_set: ImageSet, confidence: float) -> dict[int, l
     for image, label in zip(image_set.images, image_set.labels.tolist(), strict=True):
         with torch.no_grad():
             certain = model(_NORMALISATION(image[None])).softmax(1)[0, label] >= confidence
-        tied = (read["second"].abs().sum((1, 2)) + read["third"].abs().sum((1, 2))) / 2
+        tied = read["third"].abs().sum((1, 2))  # the sum; what "second" reads is the first layer's map alone
         behind = read["fc"].view(5, 16).abs().sum(1)
         if certain:
             found.setdefault(label, []).append(torch.cat([tied, behind]))

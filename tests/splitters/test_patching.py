@@ -34,10 +34,17 @@ def relu(net: nn.Module, x: Tensor) -> Tensor:
     return x.relu()
 
 
+def network(seed: int) -> nn.Module:
+    """Returns the same network every time: a head on a network drawn by chance may score the same on all images."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return shaken(Between(relu), seed=seed)
+
+
 def modules(
     scores: Scores | None = None, *, size: int = 8, normalisation: Normalisation = IMAGENET, seed: int = 0
 ) -> list[Module]:
-    graph = ChannelGraph.trace(shaken(Between(relu), seed=seed), images(1, 3, size, size))
+    graph = ChannelGraph.trace(network(seed), images(1, 3, size, size))
     masks = KernelMasks(graph.layout, random_bits(graph, 4, keep=0.7, seed=seed))
     return extract_modules(graph, SplitResult(masks, scores or LogitScores()), NAMES, normalisation)
 
@@ -54,7 +61,7 @@ def image_set(n: int = 40, *, channels: int = 3, names: tuple[str, ...] = NAMES)
 
 
 def weak() -> nn.Module:
-    return shaken(Between(relu), seed=3)
+    return network(3)
 
 
 @pytest.mark.parametrize("rule", sorted(FUSIONS))

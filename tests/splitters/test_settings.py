@@ -46,8 +46,8 @@ def test_lengths_are_written_as_they_are_read() -> None:
     assert _Outer.parse(settings.model_dump(mode="json"), where="x") == settings
 
 
-@pytest.mark.parametrize("text", ["75", "steps", "-1 steps", "1.5 epochs", "5 hours", ""])
-def test_other_lengths_are_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["75", "steps", "-1 steps", "1.5 epochs", "5 hours", "", 5, 1.5, None, [75]])
+def test_other_lengths_are_refused(text: object) -> None:
     assert _refusal({"rate": 1, "phase": text}) == (
         f"file.yaml: phase: a length is written as '75 steps' or '5 epochs', not {text!r}."
     )
@@ -93,6 +93,14 @@ def test_gradsplitters_defaults_are_the_papers() -> None:
         "warmup_learning_rate": 0.01, "mask_learning_rate": 0.001, "head_learning_rate": 0.001, "batch_size": 64,
         "head_width": 10, "tolerance": 0.01, "rescue": True, "rescue_attempts": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("length", ["0 steps", "0 epochs"])
+def test_gradsplitter_without_mask_steps_is_refused(length: str) -> None:
+    assert _refusal({"mask_phase": length}, GradSplitterSettings) == (
+        f"file.yaml: mask_phase: a round without mask steps finds no modules; write '1 steps' or more, not '{length}'."
+    )
+    assert GradSplitterSettings(warmup=length, head_phase=length).mask_phase.count == 5
 
 
 def test_a_misspelt_setting_of_a_referenced_splitter_is_refused() -> None:

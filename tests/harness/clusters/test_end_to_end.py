@@ -105,7 +105,7 @@ def test_a_suite_runs_on_two_machines_and_nothing_is_left_running(
     }
     assert set(table["hostname"].to_pylist()) == {"sb-head", "sb-worker"}
     (commit,) = set(table["git_commit"].to_pylist())
-    assert f"Splitbench, commit {commit}" in submitted.stderr
+    assert f"Splitbench, commit {commit or 'unknown'}" in submitted.stderr
 
     ray("down", "--yes", str(cluster), environment=environment)
     deadline = time.monotonic() + 120

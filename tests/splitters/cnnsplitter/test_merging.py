@@ -60,19 +60,22 @@ def test_without_limits_every_composition_is_found_with_its_plain_accuracy_and_d
 
 
 @settings(deadline=None, max_examples=60)
-@given(candidates(max_classes=4), st.floats(0, 1), st.integers(1, 3), st.integers(3, 6))
-def test_limited_merging_keeps_what_a_plain_version_keeps(drawn, threshold, least, most):
+@given(candidates(max_classes=4), st.floats(0, 1), st.integers(1, 3), st.integers(0, 4), st.booleans())
+def test_limited_merging_keeps_what_a_plain_version_keeps(drawn, threshold, least, more, protects):
     scores, labels, kept, order = drawn
     n_classes = len(scores)
     distances = distances_of(kept, n_classes)
-    limits = StageLimits(threshold, least, most)
-    found = Merger(labels, n_classes).merge(
-        scores, distances, class_order=order, stages=[limits] * len(stage_sizes(n_classes))
+    limits = StageLimits(threshold, least, least + more)
+    last_best = [scores.shape[1] - 1] * n_classes if protects else None
+    # One image is ranked at a time.
+    found = Merger(labels, n_classes, memory_bytes=1).merge(
+        scores, distances, class_order=order, stages=[limits] * len(stage_sizes(n_classes)), last_best=last_best
     )
-    assert found.members.tolist() == plain_merge(scores, labels, distances, order, limits)
+    assert found.members.tolist() == plain_merge(scores, labels, distances, order, limits, last_best)
+    assert last_best is None or last_best in found.members.tolist()
 
 
-def plain_merge(scores, labels, distances, order, limits):
+def plain_merge(scores, labels, distances, order, limits, last_best):
     """Pools of compositions as dicts; every stage sorts all pairs."""
     pools = [[{c: i} for i in range(scores.shape[1])] for c in order]
     while len(pools) > 1:
@@ -93,7 +96,11 @@ def plain_merge(scores, labels, distances, order, limits):
                 ranked.append((-right, -spread, position, pair))
             passing = sum(-item[0] >= limits.threshold * len(inside) - 1e-9 for item in ranked)
             keep = min(max(passing, limits.least), limits.most)
-            merged.append([item[3] for item in sorted(ranked, key=lambda item: item[:3])[:keep]])
+            best = [item[3] for item in sorted(ranked, key=lambda item: item[:3])[:keep]]
+            protected = None if last_best is None else {c: last_best[c] for c in pairs[0]}
+            if protected is not None and protected not in best:
+                best = [*best[: max(1, limits.most - 1)], protected]
+            merged.append(best)
         if len(pools) % 2:
             merged.append(pools[-1])
         pools = merged

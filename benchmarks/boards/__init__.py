@@ -1,0 +1,20 @@
+"""Leaderboards: what each scenario shows."""
+
+from benchmarks.boards.board import Board, Column, Sample, Subjects
+from benchmarks.boards.composition import COMPOSITION
+from benchmarks.boards.modularization import MODULARIZATION
+from benchmarks.boards.new_task import NEW_TASK
+from benchmarks.boards.patching import PATCHING
+from benchmarks.boards.sub_task import SUB_TASK
+
+__all__ = [
+    "COMPOSITION",
+    "MODULARIZATION",
+    "NEW_TASK",
+    "PATCHING",
+    "SUB_TASK",
+    "Board",
+    "Column",
+    "Sample",
+    "Subjects",
+]

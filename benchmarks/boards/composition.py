@@ -1,0 +1,49 @@
+"""The leaderboard of the scenario ``accuracy_composition``."""
+
+from __future__ import annotations
+
+from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
+from benchmarks.records import CompositionRecord, Row
+
+_MEASURES = (
+    "composed_accuracy",
+    "best_base_accuracy",
+    "mean_base_accuracy",
+    "ensemble_accuracy",
+    "best_module_set_accuracy",
+    "gain_over_best_base",
+    "gain_over_mean_base",
+    "gain_over_ensemble",
+    "gain_over_module_set",
+    *COST_MEASURES,
+)
+
+
+def _compositions(row: Row) -> list[Sample]:
+    return [
+        Sample(
+            str(row.seed),
+            {"reach": record.reach, "networks": record.networks},
+            {name: getattr(record, name) for name in _MEASURES},
+        )
+        for record in row.compositions
+    ]
+
+
+COMPOSITION = Board(
+    record=CompositionRecord,
+    measures=_MEASURES,
+    columns=(
+        Column("composed_accuracy", "composed", "%"),
+        Column("best_base_accuracy", "best base", "%", spared=8),
+        Column("mean_base_accuracy", "mean base", "%", spared=4),
+        Column("ensemble_accuracy", "ensemble", "%", spared=7),
+        Column("best_module_set_accuracy", "one base's", "%", spared=5),
+        Column("gain_over_best_base", "gain", "points"),
+        *COST_COLUMNS,
+    ),
+    sort="gain_over_best_base",
+    samples=_compositions,
+    variants=("reach", "networks"),
+)
+"""Each class's best module of several base models, against the base models alone and together."""

@@ -1,0 +1,55 @@
+"""The leaderboard of the scenario ``new_task``."""
+
+from __future__ import annotations
+
+from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
+from benchmarks.records import NewTaskRecord, Row
+
+_MEASURES = (
+    "composed_accuracy",
+    "scratch_accuracy",
+    "last_layer_accuracy",
+    "gain_over_scratch",
+    "gain_over_last_layer",
+    "composed_images",
+    "scratch_images",
+    "last_layer_images",
+    "composed_seconds",
+    "scratch_seconds",
+    "last_layer_seconds",
+    *COST_MEASURES,
+)
+
+
+def _tasks(row: Row) -> list[Sample]:
+    return [
+        Sample(
+            "+".join(record.classes),
+            {
+                "n_classes": str(record.n_classes),
+                "images_per_class": "all" if record.images_per_class is None else str(record.images_per_class),
+            },
+            {name: getattr(record, name) for name in _MEASURES},
+        )
+        for record in row.new_tasks
+    ]
+
+
+NEW_TASK = Board(
+    record=NewTaskRecord,
+    measures=_MEASURES,
+    columns=(
+        Column("composed_accuracy", "composed", "%"),
+        Column("scratch_accuracy", "scratch", "%"),
+        Column("last_layer_accuracy", "last layer", "%", spared=6),
+        Column("gain_over_scratch", "gain", "points"),
+        Column("scratch_images", "images", "count", spared=5),
+        Column("scratch_seconds", "time", "time", spared=4),
+        *COST_COLUMNS,
+    ),
+    sort="gain_over_scratch",
+    samples=_tasks,
+    variants=("n_classes", "images_per_class"),
+    subjects="tasks",
+)
+"""Modules of two base models against training: means over seeds and tasks, intervals over tasks."""

@@ -1,0 +1,56 @@
+"""The leaderboard of the scenario ``patching``."""
+
+from __future__ import annotations
+
+from benchmarks.boards.board import Board, Column, Sample
+from benchmarks.records import PatchRecord, Row
+
+_PATCHING = (
+    "tc_precision_before",
+    "tc_precision_after",
+    "tc_precision_gain",
+    "tc_recall_before",
+    "tc_recall_after",
+    "tc_recall_gain",
+    "tc_f1_before",
+    "tc_f1_after",
+    "tc_f1_gain",
+    "non_tc_accuracy_before",
+    "non_tc_accuracy_after",
+    "non_tc_accuracy_gain",
+    "accuracy_before",
+    "accuracy_after",
+    "accuracy_gain",
+    "turned_right",
+    "turned_wrong",
+)
+
+
+def _patches(row: Row) -> list[Sample]:
+    return [
+        Sample(
+            patch.target_class,
+            {"weak_kind": patch.weak_kind, "fusion": patch.fusion},
+            {name: getattr(patch, name) for name in _PATCHING},
+        )
+        for patch in row.patches
+    ]
+
+
+PATCHING = Board(
+    record=PatchRecord,
+    measures=_PATCHING,
+    columns=(
+        Column("tc_precision_gain", "precision gain", "points", spared=4),
+        Column("tc_recall_gain", "recall gain", "points", spared=3),
+        Column("tc_f1_before", "F1 before", "%", spared=1),
+        Column("tc_f1_gain", "F1 gain", "points"),
+        Column("non_tc_accuracy_gain", "others, gain", "points", spared=5),
+        Column("accuracy_gain", "all, gain", "points", spared=2),
+    ),
+    sort="tc_f1_gain",
+    samples=_patches,
+    variants=("weak_kind", "fusion"),
+    subjects="target classes",
+)
+"""What patches do to weak models, after minus before: means over seeds and classes, intervals over target classes."""

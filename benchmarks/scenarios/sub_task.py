@@ -1,0 +1,128 @@
+"""Scenario ``sub_task``: modules of some classes, composed, against the base model restricted to these classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field
+from torch import Tensor
+
+from benchmarks.boards import SUB_TASK, Board
+from benchmarks.cells import Cell
+from benchmarks.composed_costs import Pick, composed_cost
+from benchmarks.datasets import check_dataset
+from benchmarks.models import check_model
+from benchmarks.preparation import Stages, prepare
+from benchmarks.records import Metrics, SubTaskRecord
+from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.split_models import SplitModel, add_splits, split_prepared
+from benchmarks.splitting import circumstances
+from benchmarks.tasks import Classes, class_subsets
+from splitters.base import Progress, ProgressCallback, make_splitter
+from splitters.data import ImageSet
+from splitters.evaluation import accuracy, composed_answers
+from splitters.reuse import compose
+from splitters.settings import Settings
+
+
+class SubTaskSettings(Settings):
+    """Settings of the scenario.
+
+    Args:
+        sizes: How many classes tasks have.
+        tasks: How many tasks of each size at most.
+        task_seed: Seeds which classes; the same for all seeds of a suite, so that these are compared on the same tasks.
+    """
+
+    sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (2, 3, 5)
+    tasks: int = Field(default=10, ge=1)
+    task_seed: int = Field(default=0, ge=0)
+
+
+@SCENARIOS.register("sub_task")
+class SubTask(Scenario):
+    """Composes the modules of k of the N classes, and lets the base model choose among the same k.
+
+    Both see the test images of these classes. Nothing is chosen here: which classes is drawn from a seed.
+    """
+
+    Settings = SubTaskSettings
+    board: ClassVar[Board] = SUB_TASK
+    settings: SubTaskSettings
+
+    def check(self, cell: Cell) -> None:
+        """Checks the cell's names and settings; see ``Scenario.check``."""
+        make_splitter(cell.splitter.name, cell.splitter.settings)
+        check_model(cell.model)
+        check_dataset(cell.dataset.name)
+
+    def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
+        """Runs the cell; see ``Scenario.measure``."""
+        stages = Stages(workspace.device)
+        prepared = prepare(cell, workspace, stages)
+        n_classes = prepared.roles.train.n_classes
+        tasks = [task for size in self.settings.sizes for task in self._tasks(n_classes, size)]
+        model = split_prepared(cell, prepared, workspace, name=cell.model.name)
+        add_splits(stages, [model])
+        with stages.measured("evaluate"):
+            records = list(_records(model, tasks, workspace.progress))
+        masks = model.split.result.masks
+        return Metrics(
+            kernels_total=masks.layout.n_kernels,
+            kernel_retention=masks.retention,
+            kernel_retention_union=masks.union_retention,
+            **circumstances(prepared, model.split),
+            sub_tasks=records,
+            warnings=list(model.split.result.warnings),
+            stages=stages.records,
+        )
+
+    def _tasks(self, n_classes: int, size: int) -> list[Classes]:
+        return class_subsets(n_classes, size, count=self.settings.tasks, seed=self.settings.task_seed)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Images as the modules and the base model see them, on the CPU."""
+
+    scores: Float[Tensor, "class sample"]
+    logits: Float[Tensor, "sample class"]
+    labels: Int64[Tensor, " sample"]
+
+    @classmethod
+    def of(cls, model: SplitModel, images: ImageSet) -> _Seen:
+        return cls(model.scores(images), model.logits(images), images.labels.cpu())
+
+    def accuracies(self, classes: Classes) -> tuple[float, float]:
+        """Returns the composed model's accuracy and the restricted base model's, on images of some classes."""
+        names = torch.tensor(classes)
+        kept = torch.isin(self.labels, names)
+        composed = names[composed_answers(self.scores[names][:, kept])]
+        restricted = names[self.logits[kept][:, names].argmax(1)]
+        return accuracy(composed, self.labels[kept]), accuracy(restricted, self.labels[kept])
+
+
+def _records(model: SplitModel, tasks: list[Classes], progress: ProgressCallback) -> Iterator[SubTaskRecord]:
+    select, test = (
+        _Seen.of(model, images) for images in (model.prepared.split_roles.select, model.prepared.roles.test)
+    )
+    names = model.prepared.roles.train.class_names
+    for done, classes in enumerate(tasks):
+        progress(Progress("evaluate", done, len(tasks)))
+        composed, restricted = test.accuracies(classes)
+        select_composed, select_restricted = select.accuracies(classes)
+        picks = [Pick(model, index) for index in classes]
+        yield SubTaskRecord(
+            **composed_cost(picks, compose([pick.module for pick in picks]), model),
+            classes=[names[index] for index in classes],
+            n_classes=len(classes),
+            composed_accuracy=composed,
+            select_composed_accuracy=select_composed,
+            restricted_accuracy=restricted,
+            select_restricted_accuracy=select_restricted,
+            accuracy_loss=restricted - composed,
+        )

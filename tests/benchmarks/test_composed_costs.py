@@ -1,0 +1,79 @@
+"""Costs of composed models: sum, union, and time."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.composed_costs import Pick, composed_cost, latencies
+from benchmarks.split_models import SplitModel
+from splitters.base import SplitResult
+from splitters.cost import base_cost
+from splitters.graph import ChannelGraph
+from splitters.masks import KernelMasks
+from splitters.module import extract_modules
+from splitters.reuse import compose
+from splitters.scores import LogitScores
+
+NAMES = ("a", "b")
+SIDE, KERNELS = 4, 6
+
+
+def split_model(kept: list[list[int]]) -> SplitModel:
+    """Returns a net of one convolution, whose two modules keep these kernels."""
+    layers = (nn.Conv2d(3, KERNELS, 3, padding=1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    graph = ChannelGraph.trace(nn.Sequential(*layers, nn.Linear(KERNELS, 2)).eval(), torch.zeros(1, 3, SIDE, SIDE))
+    bits = torch.zeros(2, graph.layout.n_channels, dtype=torch.bool)
+    for index, channels in enumerate(kept):
+        bits[index, channels] = True
+    result = SplitResult(KernelMasks(graph.layout, bits), LogitScores())
+    modules = tuple(extract_modules(graph, result, NAMES))
+    return SplitModel("net", None, graph, SimpleNamespace(result=result), modules)  # type: ignore[arg-type]
+
+
+def flops_of(kernels: int) -> int:
+    return 2 * kernels * 3 * 9 * SIDE**2 + 2 * kernels * 2
+
+
+def cost_of(picks: list[Pick], reference: SplitModel) -> dict[str, float]:
+    return composed_cost(picks, compose([pick.module for pick in picks]), reference)
+
+
+@pytest.mark.parametrize(("kept", "union"), [([[0, 1], [1, 2, 3]], 4), ([[0], [5]], 2), ([[0, 1, 2], [0, 1, 2]], 3)])
+def test_the_union_counts_a_kernel_of_one_base_model_once(kept: list[list[int]], union: int) -> None:
+    model = split_model(kept)
+    cost = cost_of([Pick(model, 0), Pick(model, 1)], model)
+    assert cost["flops_sum"] == sum(flops_of(len(kernels)) for kernels in kept)
+    assert cost["flops_union"] == flops_of(union)
+    assert cost["base_flops"] == flops_of(KERNELS) == base_cost(model.graph).flops
+    assert cost["flops_retention_union"] == pytest.approx(flops_of(union) / flops_of(KERNELS))
+    assert cost["parameters_sum"] > cost["parameters_union"] or kept[0] != kept[1]
+
+
+def test_kernels_of_different_base_models_are_never_the_same() -> None:
+    one, other = split_model([[0, 1], [2]]), split_model([[0, 1], [0, 1, 2]])
+    cost = cost_of([Pick(one, 0), Pick(other, 1)], one)
+    assert cost["flops_union"] == cost["flops_sum"] == flops_of(2) + flops_of(3)
+    assert cost["parameters_union"] == cost["parameters_sum"]
+
+
+class _Slow(nn.Module):
+    def __init__(self, seconds: list[float]) -> None:
+        super().__init__()
+        self.seconds = iter(seconds)
+
+    def forward(self, image: Tensor) -> Tensor:
+        time.sleep(next(self.seconds))
+        return image
+
+
+def test_times_are_medians_after_a_warm_up() -> None:
+    slow = _Slow([0.4, 0.4, 0.02, 0.4, 0.02])
+    fast = _Slow([0.0] * 5)
+    first, second = latencies([slow, fast], torch.zeros(1, 3, 4, 4), repeats=3)
+    assert 0.02 <= first < 0.35
+    assert second < first

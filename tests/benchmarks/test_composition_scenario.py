@@ -1,0 +1,120 @@
+"""The scenario ``accuracy_composition``: its choices, its baselines, its honesty, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
+
+from benchmarks.cells import Cell
+from benchmarks.records import CompositionRecord, Metrics
+from benchmarks.scenarios.base import make_scenario
+from splitters.errors import ConfigurationError, DataError
+
+INTER: dict[str, Any] = {
+    "base_models": 2,
+    "min_images": 8,
+    "networks": [{"name": "simplecnn", "settings": {"width": 0.1, "convolutions": 2, "dropout": 0}}],
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def measured(cache: Path) -> Metrics:
+    return measure(reuse_cell("accuracy_composition", **INTER), cache)
+
+
+def test_every_network_alone_and_all_together_are_composed(measured: Metrics) -> None:
+    assert [(record.reach, record.networks, record.n_base_models) for record in measured.compositions] == [
+        ("intra", "rescnn", 2), ("intra", "simplecnn", 2), ("inter", "rescnn+simplecnn", 4),
+    ]  # fmt: skip
+    assert [stage.name for stage in measured.stages] == ["data", "train", "split", "compose"]
+    for record in measured.compositions:
+        check_costs(record, 10 if record.reach == "intra" else 0)
+
+
+def test_each_class_takes_the_module_with_the_best_f1_on_select(measured: Metrics) -> None:
+    *own, together = measured.compositions
+    for index, name in enumerate(together.chosen):
+        best = max(own, key=lambda record, place=index: record.chosen_select_f1[place])
+        assert together.chosen_select_f1[index] == best.chosen_select_f1[index]
+        assert name == best.chosen[index]
+
+
+def test_baselines_fit_each_other(measured: Metrics) -> None:
+    for record in measured.compositions:
+        for name, value in (
+            ("best_base", record.best_base_accuracy),
+            ("mean_base", record.mean_base_accuracy),
+            ("ensemble", record.ensemble_accuracy),
+            ("module_set", record.best_module_set_accuracy),
+        ):
+            assert getattr(record, f"gain_over_{name}") == pytest.approx(record.composed_accuracy - value)
+    one, other, together = measured.compositions
+    assert together.mean_base_accuracy == pytest.approx((one.mean_base_accuracy + other.mean_base_accuracy) / 2)
+    assert together.best_base in (one.best_base, other.best_base)
+    assert together.best_base_accuracy in (one.best_base_accuracy, other.best_base_accuracy)
+    assert {name.split()[0] for name in one.chosen} == {"rescnn"}
+
+
+def test_base_models_differ_and_are_shared_with_the_scenario_of_one_network(measured: Metrics, cache: Path) -> None:
+    alone = measure(reuse_cell("accuracy_composition", **{**INTER, "networks": []}), cache)
+    (record,) = alone.compositions
+    assert all(stage.reused for stage in alone.stages if stage.name in ("train", "split"))
+    untimed = {*CompositionRecord.model_fields} - {"latency_seconds", "base_latency_seconds", "latency_ratio"}
+    assert record.model_dump(include=untimed) == measured.compositions[0].model_dump(include=untimed)
+    assert len(set(record.chosen)) == 2, "one base model's modules are not all better"
+
+
+def test_whole_modules_of_the_best_base_model_are_as_good_as_that(cache: Path) -> None:
+    (record,) = measure(
+        reuse_cell("accuracy_composition", splitter="full", **{**INTER, "networks": []}), cache
+    ).compositions
+    assert record.best_module_set == record.best_base
+    assert record.best_module_set_accuracy == record.best_base_accuracy
+    assert record.flops_retention_sum == pytest.approx(10)
+    assert record.flops_retention_union == pytest.approx(len(set(record.chosen)))
+
+
+def test_a_poisoned_test_set_changes_no_choice(
+    measured: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison_the_test_set(monkeypatch)
+    noisy = measure(reuse_cell("accuracy_composition", **INTER), tmp_path)
+    kept = {
+        *COSTS, "reach", "networks", "chosen", "chosen_select_f1", "select_composed_accuracy", "best_base",
+        "best_module_set",
+    }  # fmt: skip
+    for one, other in zip(noisy.compositions, measured.compositions, strict=True):
+        assert one.model_dump(include=kept) == other.model_dump(include=kept)
+        assert one.ensemble_accuracy != other.ensemble_accuracy
+
+
+def check(cell: Cell) -> None:
+    make_scenario(cell.scenario, cell.scenario_settings).check(cell)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"base_models": 1}, "base_models"),
+        ({"networks": [{"name": "rescnn"}]}, "networks: 'rescnn' is the cell's own model"),
+        ({"networks": [{"name": "simcn"}]}, "networks: unknown model 'simcn'. Did you mean 'simcnn'"),
+        ({"networks": [{"name": "simcnn"}, {"name": "simcnn"}]}, "a network appears twice"),
+        ({"models": 3}, "unknown key 'models'"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_runs(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        check(reuse_cell("accuracy_composition", **settings))
+
+
+def test_more_images_than_a_class_has_are_refused_with_the_number_there_is(cache: Path) -> None:
+    with pytest.raises(DataError, match=r"min_images: class '\d' has \d+ images in all, but 500 are asked for"):
+        measure(reuse_cell("accuracy_composition", base_models=2, min_images=500), cache)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import memory
+from benchmarks.memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.preparation import Stages
+
+_MUCH = 200 * 2**20
+
+
+def _hold_and_let_go() -> None:
+    torch.ones(_MUCH, dtype=torch.uint8)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux resets the peak of a process")
+def test_the_peak_of_one_stage_is_not_that_of_an_earlier_one() -> None:
+    reset_peak_memory("cpu")
+    start = peak_memory_bytes("cpu")
+    _hold_and_let_go()
+    high = peak_memory_bytes("cpu")
+    assert high - start > 0.9 * _MUCH
+    reset_peak_memory("cpu")
+    assert high - peak_memory_bytes("cpu") > 0.9 * _MUCH
+
+
+def test_a_stage_counts_the_peaks_of_work_that_measured_itself_inside() -> None:
+    stages = Stages("cpu")
+    with stages.measured("patch") as inner:
+        inner.extend([2**50, 1])
+    with stages.measured("evaluate"):
+        pass
+    assert stages.records[0].peak_memory_bytes == 2**50
+    assert 2**20 < stages.records[1].peak_memory_bytes < 2**50
+
+
+def test_where_the_peak_cannot_be_reset_it_is_the_processs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _hold_and_let_go()
+    for name in ("_CLEAR", "_STATUS"):
+        monkeypatch.setattr(memory, name, tmp_path / "gone" / "file")
+    before = peak_memory_bytes("cpu")
+    reset_peak_memory("cpu")
+    assert peak_memory_bytes("cpu") >= before > _MUCH
