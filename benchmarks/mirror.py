@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,8 @@ from pyarrow import fs
 from splitters.errors import ConfigurationError
 
 _CHUNK_BYTES = 8 << 20
+_ATTEMPTS = 3
+_WAIT_SECONDS = 0.1
 
 
 class Mirror:
@@ -32,34 +36,11 @@ class Mirror:
 
     def fetch(self, name: str, target: Path) -> bool:
         """Copies a file to ``target``, all or nothing, and returns whether it is there now."""
-        temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.fetched")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with self._fs.open_input_stream(f"{self._root}/{name}") as source, temporary.open("wb") as file:
-                while chunk := source.read(_CHUNK_BYTES):
-                    file.write(chunk)
-            temporary.replace(target)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            return False
-        return True
+        return _in_some_attempts(lambda: self._fetch(name, target))
 
     def publish(self, path: Path, name: str) -> bool:
         """Copies a file to the mirror, and returns whether others can have it now."""
-        final = f"{self._root}/{name}"
-        # An object appears when it is whole; elsewhere, a name of its own and a rename see to that.
-        on_files = isinstance(self._fs, fs.LocalFileSystem)
-        written = f"{final}.{secrets.token_hex(4)}.tmp" if on_files else final
-        try:
-            self._fs.create_dir(final.rpartition("/")[0], recursive=True)
-            with path.open("rb") as file, self._fs.open_output_stream(written) as target:
-                while chunk := file.read(_CHUNK_BYTES):
-                    target.write(chunk)
-            if written != final:
-                self._fs.move(written, final)
-        except OSError:
-            return False
-        return True
+        return _in_some_attempts(lambda: self._publish(path, name))
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there and can be removed."""
@@ -68,6 +49,43 @@ class Mirror:
         except OSError:
             # What is left over is a checkpoint of finished work, which nobody looks for again.
             return
+
+    def _fetch(self, name: str, target: Path) -> None:
+        temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.fetched")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._fs.open_input_stream(f"{self._root}/{name}") as source, temporary.open("wb") as file:
+                while chunk := source.read(_CHUNK_BYTES):
+                    file.write(chunk)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _publish(self, path: Path, name: str) -> None:
+        final = f"{self._root}/{name}"
+        # An object appears when it is whole; elsewhere, a name of its own and a rename see to that.
+        on_files = isinstance(self._fs, fs.LocalFileSystem)
+        written = f"{final}.{secrets.token_hex(4)}.tmp" if on_files else final
+        self._fs.create_dir(final.rpartition("/")[0], recursive=True)
+        with path.open("rb") as file, self._fs.open_output_stream(written) as target:
+            while chunk := file.read(_CHUNK_BYTES):
+                target.write(chunk)
+        if written != final:
+            self._fs.move(written, final)
+
+
+def _in_some_attempts(request: Callable[[], None]) -> bool:
+    """Returns whether a request succeeds, if need be when it is made again."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            request()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            time.sleep(_WAIT_SECONDS * 2**attempt)
+        else:
+            return True
+    return False
 
 
 def _open(location: str) -> tuple[fs.FileSystem, str]:

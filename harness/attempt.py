@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Provenance, Row, State
-from harness.faults import NODE_DISK, is_disk_fault
+from harness.faults import NODE_DIFFERS, NODE_DISK, is_disk_fault
+from harness.node_facts import differences
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
@@ -49,6 +50,7 @@ class Surroundings:
         download: Whether absent data may be fetched.
         plugins: Modules that register what the cells name.
         mirror: Folder or URI in which machines share trained weights, splits and checkpoints; None shares nothing.
+        expected: Versions that a machine must have to compute a cell; see ``harness.node_facts.versions``.
     """
 
     suite: str
@@ -57,6 +59,7 @@ class Surroundings:
     download: bool = False
     plugins: Plugins = field(default_factory=Plugins)
     mirror: str | None = None
+    expected: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,12 @@ def run_attempt(
         progress: Called often; raises ``CellStopped`` to end the cell.
     """
     started_at, clock = datetime.now(timezone.utc), time.perf_counter()
-    with torch_threads(item.cell.threads):
-        outcome = _outcome(lambda: _measure(item.cell, surroundings, device, progress))
+    different = differences(surroundings.expected)
+    if different:
+        outcome = Outcome(State.FAILED, reason=f"this machine has {', '.join(different)}", kind=NODE_DIFFERS)
+    else:
+        with torch_threads(item.cell.threads):
+            outcome = _outcome(lambda: _measure(item.cell, surroundings, device, progress))
     return make_row(
         item,
         surroundings.suite,

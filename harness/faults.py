@@ -8,8 +8,9 @@ WORKER_DIED = "worker_died"
 NODE_DIED = "node_died"
 NODE_OUT_OF_MEMORY = "node_out_of_memory"
 NODE_DISK = "node_disk"
+NODE_DIFFERS = "node_differs"
 
-INFRASTRUCTURE_FAULTS = frozenset({WORKER_DIED, NODE_DIED, NODE_OUT_OF_MEMORY, NODE_DISK})
+INFRASTRUCTURE_FAULTS = frozenset({WORKER_DIED, NODE_DIED, NODE_OUT_OF_MEMORY, NODE_DISK, NODE_DIFFERS})
 """Failure kinds that are worth another try on the same cell."""
 
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})

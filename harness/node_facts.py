@@ -6,6 +6,7 @@ import importlib.util
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -102,6 +103,28 @@ def node_facts(cache: Path, *, address: str = "", results: str | None = None) ->
         cache_trouble=cache_trouble,
         results_trouble=_results_trouble(results) if results else None,
     )
+
+
+def versions() -> dict[str, str | None]:
+    """Returns what must be the same wherever a run's cells are computed, by name.
+
+    Commits are left out: a checkout may be committed while a run goes on, and its workers would differ for nothing.
+    """
+    return {
+        "Splitbench": package_version(),
+        "Python": platform.python_version(),
+        "Ray": _version("ray"),
+        "torch": _torch_fact("__version__"),
+        "CUDA": _torch_fact("cuda"),
+    }
+
+
+def differences(expected: Mapping[str, str | None]) -> list[str]:
+    """Returns in which of these versions this machine differs, each in some words."""
+    here = versions()
+    return [
+        f"{name} {here.get(name)} and not {wanted}" for name, wanted in expected.items() if here.get(name) != wanted
+    ]
 
 
 def _version(package: str) -> str | None:

@@ -26,7 +26,21 @@ class DamagedFileError(Exception):
 
 def encode_row(row: Row) -> bytes:
     """Returns a row as the bytes of a Parquet file."""
-    table = pa.Table.from_pylist([row.model_dump(mode="python")], schema=ROW_SCHEMA)
+    return encode_table(row_table(row))
+
+
+def row_table(row: Row) -> pa.Table:
+    """Returns a row as a table of ``ROW_SCHEMA``."""
+    return pa.Table.from_pylist([row.model_dump(mode="python")], schema=ROW_SCHEMA)
+
+
+def readable(table: pa.Table) -> pa.Table:
+    """Returns a table of ``ROW_SCHEMA`` as reading its file would return it."""
+    return pa.Table.from_arrays(table.columns, schema=READ_SCHEMA)
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """Returns a table of one row as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
     # One row has no use for statistics and dictionaries, and readers are faster without them. Checksums tell a flipped
     # bit, which would otherwise be read as another number.
@@ -79,7 +93,7 @@ def _check_format(metadata: dict[bytes, bytes], path: str) -> None:
 
 def _with_all_columns(table: pa.Table) -> pa.Table:
     if table.schema.equals(ROW_SCHEMA):
-        return pa.Table.from_arrays(table.columns, schema=READ_SCHEMA)
+        return readable(table)
     present = set(table.column_names)
     columns = [table.column(field.name) if field.name in present else pa.nulls(1, field.type) for field in READ_SCHEMA]
     try:

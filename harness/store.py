@@ -18,7 +18,7 @@ from pyarrow import fs
 from benchmarks.records import ROW_SCHEMA, Row, State
 from harness.outbox import Outbox
 from harness.row_cache import RowCache
-from harness.row_files import READ_SCHEMA, DamagedFileError, decode_row, encode_row
+from harness.row_files import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
 from harness.storage import TEMPORARY, Storage, patiently
 from splitters.errors import ConfigurationError
 
@@ -157,7 +157,8 @@ class ResultStore:
             OSError: If the row can be stored nowhere.
         """
         folder = f"rows/in_scenario={_name(row.scenario)}/in_dataset={_name(row.dataset)}"
-        path, data = f"{folder}/{row.cell_id[:_ID_LENGTH]}-{row.attempt_id}.parquet", encode_row(row)
+        table = row_table(row)
+        path, data = f"{folder}/{row.cell_id[:_ID_LENGTH]}-{row.attempt_id}.parquet", encode_table(table)
         if self._outbox is None:
             self.storage.put(path, data)
         elif not self._outbox.is_trying:
@@ -168,6 +169,7 @@ class ResultStore:
             except OSError as error:
                 self._outbox.keep(path, data, error)
             else:
+                self._note_written(path, table)
                 self._deliver()
         return f"{self.storage.root}/{path}"
 
@@ -266,6 +268,13 @@ class ResultStore:
                 f"there are no results at {self.location}. Name the folder that 'splitbench run' wrote to, "
                 "for example results/quick."
             )
+
+    def _note_written(self, path: str, table: pa.Table) -> None:
+        if self._cache is not None:
+            # Without the file's own facts, the row is read again the next time; nothing worse.
+            with contextlib.suppress(OSError):
+                info = self.storage.fs.get_file_info(f"{self.storage.root}/{path}")
+                self._cache.note_written(info, readable(table))
 
     def _deliver(self) -> None:
         """Gives the store the rows that wait for it, if it may take them now."""

@@ -15,6 +15,8 @@ Path = tuple[str | int, ...]
 """The way to an entry: keys of mappings and indices of lists."""
 
 _MAX_DEPTH = 20
+_MAX_ENTRIES = 100_000
+"""Anchors and aliases can make a few lines mean billions of entries."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def read_yaml(text: str, *, name: str) -> tuple[object, Source]:
         name: What it is called in messages.
 
     Raises:
-        ConfigurationError: If it is not valid YAML, holds a key twice, or asks for Python objects.
+        ConfigurationError: If it is not valid YAML, holds a key twice, asks for Python objects, or means too much.
     """
     loader = _StrictLoader(text)
     try:
@@ -94,6 +96,10 @@ def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
     lines.setdefault(path, node.start_mark.line + 1)
     if len(path) >= _MAX_DEPTH:
         raise ConfigurationError(f"line {lines[path]}: nested more than {_MAX_DEPTH} levels deep; write it flatter.")
+    if len(lines) > _MAX_ENTRIES:
+        raise ConfigurationError(
+            f"line {lines[path]}: more than {_MAX_ENTRIES:,} entries, aliases counted where they stand; write less."
+        )
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
             inner = (*path, key_node.value)

@@ -1,4 +1,4 @@
-"""What holds for all tests: shapes are checked at run time, one thread each, nothing is timed, no telemetry or tokens from Ray."""
+"""What holds for all tests: shapes are checked, one thread each, nothing is timed, no telemetry or tokens from Ray."""
 
 import os
 from collections.abc import Iterator

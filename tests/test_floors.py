@@ -74,6 +74,10 @@ def test_only_the_command_line_prints(floor: str) -> None:
         "front",
         "rerun",
         "export_study",
+        "doctor",
+        "submit",
+        "status",
+        "fetch",
     ],
 )
 def test_the_verbs_load_what_is_heavy_when_they_are_called(name: str) -> None:

@@ -79,7 +79,7 @@ def command(
     wanted = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
     modules, warnings = split_model(cell, make_workspace(data_root, download), weights=trained, classes=wanted)
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / _file_name(module) for module in modules]
+    files = [out / module_file_name(module.info.class_index, module.info.class_name) for module in modules]
     for module, file in zip(modules, files, strict=True):
         module.save(file)
     for warning in warnings:
@@ -88,9 +88,10 @@ def command(
     show_json(found) if as_json else show(_table(found))
 
 
-def _file_name(module: Module) -> str:
-    safe = re.sub(r"[^\w.-]+", "_", module.info.class_name)[:80]
-    return f"{module.info.class_index:02d}-{safe}.safetensors"
+def module_file_name(class_index: int, class_name: str) -> str:
+    """Returns the name of a module's file; whatever the class is called, it is the name of a file and no path."""
+    safe = re.sub(r"[^\w.-]+", "_", class_name)[:80]
+    return f"{class_index:02d}-{safe}.safetensors"
 
 
 def _object(module: Module, file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -13,6 +14,9 @@ from harness.clusters.cluster_file import ClusterFile
 from splitters.errors import ConfigurationError
 
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")
+_STOP_SECONDS = 60
+"""A job that is stopped has so long to store its running cells as interrupted; Ray's own default is three seconds."""
+
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -45,6 +49,7 @@ class RemoteCluster:
         self._ray("rsync-up", str(self._cluster.path), f"{folder}/", f"~/{place}/", quiet=True)
         call = [
             *self._job("submit"), "--submission-id", job_id, "--working-dir", place, "--no-wait",
+            "--runtime-env-json", json.dumps({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}}),
             "--", self._program("python"), "-m", "harness.clusters.job",
         ]  # fmt: skip
         self._exec(f"{_words(call)} && rm -r -- {shlex.quote(place)}")

@@ -52,7 +52,7 @@ def pack(folder: Path, arguments: Sequence[str], *, suite: Path | None, plugins:
         ConfigurationError: If no wheel can be built of this checkout.
     """
     commit = git_commit()
-    if commit is not None and (_ROOT / "pyproject.toml").is_file():
+    if (_ROOT / "pyproject.toml").is_file():
         _unpack_wheel_of_checkout(folder, commit)
     else:
         _copy_installed(folder)
@@ -65,14 +65,15 @@ def pack(folder: Path, arguments: Sequence[str], *, suite: Path | None, plugins:
     return Shipment(folder, commit, tuple(added), n_bytes)
 
 
-def _unpack_wheel_of_checkout(folder: Path, commit: str) -> None:
+def _unpack_wheel_of_checkout(folder: Path, commit: str | None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         source, wheels = Path(temporary) / "source", Path(temporary) / "wheels"
-        for path in _checkout_files():
+        for path in _tracked_files() if commit is not None else _all_files():
             target = source / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(_ROOT / path, target)
-        (source / COMMIT_FILE).write_text(commit, encoding="utf-8")
+        if commit is not None:
+            (source / COMMIT_FILE).write_text(commit, encoding="utf-8")
         command = [
             sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
             "--wheel-dir", str(wheels), str(source),
@@ -89,11 +90,19 @@ def _unpack_wheel_of_checkout(folder: Path, commit: str) -> None:
             archive.extractall(folder)
 
 
-def _checkout_files() -> Iterator[Path]:
-    """Yields the checkout's files, new ones included, that make up the package."""
+def _tracked_files() -> Iterator[Path]:
+    """Yields the files of the checkout that make up the package, new ones included and ignored ones not."""
     command = ["git", "-C", str(_ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *_SOURCES]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=True)
     yield from (Path(name) for name in listed.stdout.split("\0") if name and (_ROOT / name).is_file())
+
+
+def _all_files() -> Iterator[Path]:
+    """Yields the same of a copy of the sources without its git history."""
+    for name in _SOURCES:
+        for path in [_ROOT / name, *(_ROOT / name).rglob("*")]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path.relative_to(_ROOT)
 
 
 def _copy_installed(folder: Path) -> None:

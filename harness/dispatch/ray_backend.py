@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from harness.dispatch.preparations import Preparations
 from harness.dispatch.stop import StopSignal
 from harness.dispatch.worker import CONTROL, Answer, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
+from harness.node_facts import versions
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 
@@ -33,7 +34,7 @@ _MEMORY_AFTER_TROUBLE = float(4 << 30)
 
 
 @dataclass(eq=False)
-class _Job:
+class Job:
     """A cell that waits.
 
     Args:
@@ -50,7 +51,7 @@ class _Job:
 
 
 @dataclass(eq=False)
-class _Running:
+class Running:
     """A cell that has a worker.
 
     Args:
@@ -65,7 +66,7 @@ class _Running:
         node_id: Ray's name of its worker's machine, once it has answered.
     """
 
-    job: _Job
+    job: Job
     worker: Any
     result: Any
     gpu_share: float
@@ -107,7 +108,8 @@ class RayBackend:
         mixed: bool = False,
         memory: Mapping[str, int] | None = None,
     ) -> None:
-        self._surroundings = surroundings
+        # Machines may join after the run has begun, so each worker looks once more.
+        self._surroundings = surroundings if mixed else replace(surroundings, expected=versions())
         self._limits = limits
         self._address = address
         self._gpu_share = gpu_share
@@ -148,8 +150,8 @@ class RayBackend:
         claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells as far as there is room; see ``Backend.run``."""
-        waiting = [_Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
-        running: list[_Running] = []
+        waiting = [Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
+        running: list[Running] = []
         try:
             while waiting or running:
                 if stop.requested:
@@ -169,7 +171,7 @@ class RayBackend:
             for left in running:
                 ray.kill(left.worker)
 
-    def _start(self, waiting: list[_Job], running: list[_Running], claims: Claims) -> None:
+    def _start(self, waiting: list[Job], running: list[Running], claims: Claims) -> None:
         """Gives workers to cells whose time has come, the first ones first, as far as the cluster has room."""
         ready = self._ready(waiting, len(running))
         if not ready:
@@ -182,14 +184,14 @@ class RayBackend:
             if claim is Claim.OURS:
                 running.append(self._launch(job, share))
 
-    def _ready(self, waiting: list[_Job], n_running: int) -> list[tuple[_Job, float]]:
+    def _ready(self, waiting: list[Job], n_running: int) -> list[tuple[Job, float]]:
         """Returns the cells that may begin, each with its share of a GPU."""
         if not waiting:
             return []
         machines, now = nodes(), time.monotonic()
         # Without a mirror, machines that share no folder train a base model each; waiting would not spare them that.
         one_each = len(machines) == 1 or self._surroundings.mirror is not None
-        ready: list[tuple[_Job, float]] = []
+        ready: list[tuple[Job, float]] = []
         begun: set[str] = set()
         for job in waiting:
             cell = job.item.cell
@@ -216,7 +218,7 @@ class RayBackend:
         begun.add(key)
         return is_first
 
-    def _launch(self, job: _Job, gpu_share: float) -> _Running:
+    def _launch(self, job: Job, gpu_share: float) -> Running:
         options: dict[str, Any] = {
             "num_cpus": job.item.cell.threads,
             "num_gpus": gpu_share,
@@ -225,13 +227,27 @@ class RayBackend:
             "max_task_retries": 0,
             "concurrency_groups": {CONTROL: 1},
         }
-        worker: Any = ray.remote(**options)(CellWorker).remote(gpu_share)
+        worker, result = self.call_worker(options, job.item, gpu_share)
         job.attempts += 1
         self._preparations.begins(job.item)
-        result = worker.run.remote(job.item, self._surroundings)
-        return _Running(job, worker, result, gpu_share, worker.poll.remote(), time.monotonic())
+        return Running(job, worker, result, gpu_share, worker.poll.remote(), time.monotonic())
 
-    def _follow(self, running: list[_Running], listener: Listener) -> None:
+    def call_worker(self, options: dict[str, Any], item: SuiteCell, gpu_share: float) -> tuple[Any, Any]:
+        """Starts a worker and its cell; returns the worker's handle and the reference to what comes of it."""
+        worker: Any = ray.remote(**options)(CellWorker).remote(gpu_share)
+        return worker, worker.run.remote(item, self._surroundings)
+
+    def understand(self, answer: Any) -> Answer:
+        """Returns what a worker's answer to ``poll`` says."""
+        found: Answer = answer
+        return found
+
+    def row_of(self, cell: Running, result: Any) -> Row:
+        """Returns the row that a worker's result stands for."""
+        row: Row = result
+        return row
+
+    def _follow(self, running: list[Running], listener: Listener) -> None:
         """Passes reports on, and enforces deadlines politely."""
         answered, _ = (
             ray.wait([cell.poll for cell in running], num_returns=len(running), timeout=0) if running else ([], [])
@@ -243,12 +259,12 @@ class RayBackend:
             if timeout is not None and cell.clock is not None and time.monotonic() - cell.clock > timeout:
                 cell.ask(State.TIMEOUT, f"it took longer than {timeout:g} s")
 
-    def _hear(self, cell: _Running, listener: Listener) -> None:
+    def _hear(self, cell: Running, listener: Listener) -> None:
         now = time.monotonic()
         if cell.clock is not None and now - cell.polled_at < _POLL_SECONDS:
             return
         try:
-            answer: Answer = ray.get(cell.poll)
+            answer = self.understand(ray.get(cell.poll))
         except exceptions.RayError:
             # The worker is dead; the reference to its row says how.
             return
@@ -261,7 +277,7 @@ class RayBackend:
             listener.progressed(cell.job.item, answer.progress)
         cell.poll, cell.polled_at = cell.worker.poll.remote(), now
 
-    def _ended(self, running: list[_Running]) -> Iterator[tuple[_Running, Row]]:
+    def _ended(self, running: list[Running]) -> Iterator[tuple[Running, Row]]:
         for cell in list(running):
             ready, _ = ray.wait([cell.result], timeout=0)
             if ready:
@@ -273,14 +289,14 @@ class RayBackend:
                 )
                 yield cell, self._driver_row(cell, outcome)
 
-    def _row(self, cell: _Running) -> Row:
+    def _row(self, cell: Running) -> Row:
         try:
-            row: Row = ray.get(cell.result)
+            result = ray.get(cell.result)
         except exceptions.RayError as error:
             return self._driver_row(cell, _outcome_of(error, cell.node_id))
-        return row
+        return self.row_of(cell, result)
 
-    def _driver_row(self, cell: _Running, outcome: Outcome) -> Row:
+    def _driver_row(self, cell: Running, outcome: Outcome) -> Row:
         """Returns the row of an attempt whose worker cannot write one any more."""
         return make_row(
             cell.job.item,
@@ -292,17 +308,17 @@ class RayBackend:
             gpu_share=cell.gpu_share,
         )
 
-    def _deserves_retry(self, row: Row, job: _Job) -> bool:
+    def _deserves_retry(self, row: Row, job: Job) -> bool:
         return row.failure_kind in INFRASTRUCTURE_FAULTS and job.attempts <= self._limits.retries
 
-    def _again(self, job: _Job, row: Row) -> _Job:
+    def _again(self, job: Job, row: Row) -> Job:
         job.not_before = time.monotonic() + self._limits.backoff * 2 ** (job.attempts - 1)
         if row.failure_kind == NODE_OUT_OF_MEMORY:
             job.memory = max(2 * job.memory, _MEMORY_AFTER_TROUBLE)
         return job
 
 
-def _interrupt(running: list[_Running]) -> None:
+def _interrupt(running: list[Running]) -> None:
     """Asks all cells to end, and forgets those that have not begun."""
     for cell in list(running):
         if cell.clock is None:
@@ -312,7 +328,7 @@ def _interrupt(running: list[_Running]) -> None:
             cell.ask(State.INTERRUPTED, "interrupted")
 
 
-def _await_news(running: list[_Running]) -> None:
+def _await_news(running: list[Running]) -> None:
     if running:
         ray.wait([cell.result for cell in running], timeout=_WAIT_SECONDS)
     else:

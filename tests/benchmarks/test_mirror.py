@@ -99,3 +99,31 @@ def test_a_torn_file_in_the_mirror_is_made_again(tmp_path: Path) -> None:
 def test_an_unknown_kind_of_place_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="nope://x: no such place to share a cache in"):
         Mirror("nope://x")
+
+
+class Unsteady(fs.FSSpecHandler):
+    """Every second request fails."""
+
+    requests = 0
+
+    def _maybe_fail(self) -> None:
+        Unsteady.requests += 1
+        if Unsteady.requests % 2:
+            raise OSError("503 Slow Down")
+
+    def open_output_stream(self, path: str, metadata: object) -> object:
+        self._maybe_fail()
+        return super().open_output_stream(path, metadata)
+
+    def open_input_stream(self, path: str) -> object:
+        self._maybe_fail()
+        return super().open_input_stream(path)
+
+
+def test_a_request_that_fails_is_made_again(tmp_path: Path) -> None:
+    unsteady = fs.PyFileSystem(Unsteady(fsspec.filesystem("memory")))
+    mirror, make = Mirror(f"/{tmp_path.name}-unsteady", filesystem=unsteady), Make()
+    for machine in ("one", "two"):
+        ArtifactCache(tmp_path / machine, mirror=mirror).get_or_make("weights", KEY, make)
+    assert make.begun_at == [0]
+    assert Unsteady.requests >= 4

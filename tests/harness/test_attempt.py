@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import toy_cell, toy_item
 from benchmarks.cells import Cell
 from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
+from harness.node_facts import versions
 from harness.provenance import git_commit, package_version
 from harness.store import ResultStore
 from splitters.base import Progress, ProgressCallback, ignore_progress
@@ -53,6 +55,13 @@ def test_whatever_happens_becomes_a_row(
     assert (row.state, row.failure_kind, row.reason) == (state, kind, reason)
     assert row.accuracy_loss is None
     assert (row.traceback is None) == (state is State.SKIPPED)
+
+
+def test_on_a_machine_of_other_versions_nothing_is_computed(surroundings: Surroundings) -> None:
+    assert attempt(replace(surroundings, expected=versions())).state is State.OK
+    row = attempt(replace(surroundings, expected={**versions(), "torch": "1.0"}))
+    assert (row.state, row.failure_kind) == (State.FAILED, "node_differs")
+    assert row.reason == f"this machine has torch {torch.__version__} and not 1.0"
 
 
 def test_text_that_parquet_cannot_hold_becomes_a_row_too(surroundings: Surroundings, tmp_path: Path) -> None:

@@ -359,3 +359,17 @@ def test_a_spoilt_cache_is_no_trouble(tmp_path: Path) -> None:
 )
 def test_a_place_in_a_place(location: str, inner: str) -> None:
     assert beneath(location, "cache") == inner
+
+
+def test_rows_that_a_killed_run_wrote_need_not_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    rows = [toy_row(seed=seed) for seed in range(205)]
+    for row in rows:
+        writer.write(row)
+    read: list[str] = []
+    later = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    decode = later._read_file
+    monkeypatch.setattr(later, "_read_file", lambda info: (read.append(info.path), decode(info))[1])
+    assert sorted(rows_of(later), key=lambda row: row.seed) == rows
+    assert len(read) == 5, "the last few were only in the writer's memory"
+    assert len(rows_of(writer)) == 205

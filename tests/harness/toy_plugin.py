@@ -114,6 +114,9 @@ class ToyScenario(Scenario):
     def _nap(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(0.3)
 
+    def _doze(self, settings: ToySettings, workspace: Workspace) -> None:
+        time.sleep(4.0)
+
     def _block_once(self, settings: ToySettings, workspace: Workspace) -> None:
         mark = Path(settings.folder) / "blocked"
         if not mark.exists():

@@ -48,7 +48,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             calls.append(json.loads((Path(words[2]) / CALL_FILE).read_text()))
         return subprocess.CompletedProcess(command, 0, "Job 'x' succeeded")
 
-    def copy_quickly(folder: Path, commit: str) -> None:
+    def copy_quickly(folder: Path, commit: str | None) -> None:
         (folder / "harness").mkdir()
 
     monkeypatch.setattr(remote.subprocess, "run", ray)
@@ -128,6 +128,15 @@ def test_the_sent_folder_runs_by_itself_and_knows_its_commit(tmp_path: Path, wri
     files = list((tmp_path / "r" / "rows").rglob("*.parquet"))
     assert len(files) == 2
     assert pq.ParquetFile(files[0]).read(columns=["git_commit"])["git_commit"][0].as_py() == git_commit()
+
+
+def test_a_copy_of_the_sources_without_its_history_is_sent_too() -> None:
+    from harness.clusters import shipment
+
+    copied, tracked = set(shipment._all_files()), set(shipment._tracked_files()) if git_commit() else set()
+    assert {Path("pyproject.toml"), Path("harness/cli/run.py"), Path("benchmarks/suites/quick.yaml")} <= copied
+    assert tracked <= copied
+    assert not [path for path in copied if path.suffix == ".pyc"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""``python -m harness.speed driver|dispatch``: measures and shows."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.group()
+def main() -> None:
+    """Measures what the harness itself costs."""
+
+
+@main.command()
+@click.option("--cells", type=click.IntRange(min=10), default=10_000, show_default=True)
+def driver(cells: int) -> None:
+    """Planning, resuming and ranking many cells; each step must take less than 5 s on 10,000."""
+    from harness.speed.driver import LIMIT_SECONDS, measure
+
+    steps = measure(cells)
+    for step in steps:
+        click.echo(f"{step.name:32} {step.seconds:7.2f} s, {step.cpu_seconds:6.2f} s of processor time")
+    sys.exit(1 if any(step.seconds > LIMIT_SECONDS for step in steps) else 0)
+
+
+@main.command()
+@click.option("--slots", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--nodes", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--cells", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=0.0), default=1.0, show_default=True, help="Sleep of each cell.")
+def dispatch(slots: int, nodes: int, cells: int, seconds: float) -> None:
+    """How busy the dispatcher keeps a make-believe cluster on this machine."""
+    from harness.speed.dispatch import measure
+
+    found = measure(slots=slots, nodes=nodes, cells=cells, cell_seconds=seconds)
+    click.echo(
+        f"{found.cells} cells of {found.cell_seconds:g} s on {found.slots} slots: {found.seconds:.1f} s, "
+        f"{100 * found.share:.1f} % busy; the driver took {1000 * found.driver_cpu_seconds / found.cells:.0f} ms of "
+        "processor time per cell"
+    )
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m harness.speed")

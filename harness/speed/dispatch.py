@@ -1,0 +1,127 @@
+"""How busy the dispatcher keeps a cluster: real Ray nodes on this machine, make-believe GPUs, sleeping cells."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from benchmarks.cells import Cell
+from benchmarks.records import Metrics, Row, State
+from harness.attempt import Outcome, Surroundings, make_row
+from harness.dispatch import Limits, SilentListener, StopSignal
+from harness.dispatch.ray_backend import RayBackend, Running
+from harness.dispatch.worker import Answer
+from harness.plan import make_plan
+from harness.provenance import provenance
+from harness.run import run_plan
+from harness.speed.sleeper import Sleeper
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+
+_OBJECT_STORE_BYTES = 80 << 20
+
+
+@dataclass(frozen=True)
+class Busy:
+    """How busy a cluster was.
+
+    Args:
+        slots: How many cells it can run at once.
+        cells: How many were run.
+        cell_seconds: How long each slept.
+        seconds: From the first cell's begin to the last one's end.
+        driver_cpu_seconds: Processor time of the driver.
+    """
+
+    slots: int
+    cells: int
+    cell_seconds: float
+    seconds: float
+    driver_cpu_seconds: float
+
+    @property
+    def share(self) -> float:
+        """The share of the slots' time in which cells slept."""
+        return self.cells * self.cell_seconds / (self.slots * self.seconds)
+
+
+class SleepingBackend(RayBackend):
+    """The backend as it is, but for what its workers do.
+
+    Args:
+        cell_seconds: How long each cell sleeps.
+    """
+
+    def __init__(self, cell_seconds: float, *, address: str, folder: Path) -> None:
+        super().__init__(Surroundings("sleep", folder), Limits(), address=address, mixed=True)
+        self._cell_seconds = cell_seconds
+        self._source = provenance()
+        self.began: list[float] = []
+
+    def call_worker(self, options: dict[str, Any], item: SuiteCell, gpu_share: float) -> tuple[Any, Any]:
+        """Starts a worker that sleeps."""
+        worker: Any = ray.remote(**options)(Sleeper).remote()
+        return worker, worker.run.remote(self._cell_seconds)
+
+    def understand(self, answer: Any) -> Answer:
+        """Returns what a sleeper's answer says."""
+        return Answer(answer, None)
+
+    def row_of(self, cell: Running, result: Any) -> Row:
+        """Returns a good row for what the worker returned."""
+        self.began.append(result)
+        outcome = Outcome(State.OK, Metrics(accuracy_loss=0.0))
+        now = datetime.now(timezone.utc)
+        return make_row(
+            cell.job.item, "sleep", outcome, source=self._source, started_at=now, seconds=self._cell_seconds
+        )
+
+
+def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> Busy:
+    """Starts a cluster, lets cells sleep on it, and takes it down.
+
+    Args:
+        slots: Cells at once, dealt out evenly over the nodes.
+        nodes: Ray nodes.
+        cells: Cells.
+        cell_seconds: How long each sleeps.
+    """
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    small: dict[str, Any] = {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=slots // nodes, num_gpus=slots // nodes, **small)
+        with tempfile.TemporaryDirectory() as folder:
+            backend = SleepingBackend(cell_seconds, address=str(cluster.address), folder=Path(folder))
+            cpu = time.process_time()
+            report = run_plan(
+                make_plan(_cells(cells), []),
+                ResultStore(Path(folder) / "results"),
+                backend,
+                listener=SilentListener(),
+                stop=StopSignal(),
+            )
+            cpu = time.process_time() - cpu
+            if not report.all_well:
+                raise RuntimeError("some cells have no good row")
+            seconds = max(backend.began) + cell_seconds - min(backend.began)
+            return Busy(slots, cells, cell_seconds, seconds, cpu)
+    finally:
+        cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _cells(count: int) -> Sequence[SuiteCell]:
+    values = {"splitter": {"name": "full"}, "model": {"name": "simcnn"}, "dataset": {"name": "digits"}}
+    return [SuiteCell(Cell.model_validate({**values, "seed": seed})) for seed in range(count)]
