@@ -245,7 +245,11 @@ def test_a_driver_that_is_killed_or_stopped_again_and_again_ends_where_one_left_
     assert [trial["state"] for trial in report["trials"]] == ["complete"] * 4
     assert report["known_trials"] == 3
     runs = Counter(path.name.split("--")[1] for path in marks.glob("bowl-selection--*"))
-    assert len(runs) == 8
+    cells = {cell_id[:12] for trial in report["trials"] for cell_id in trial["cell_ids"]}
+    assert len(cells) == 8
+    # What ran when the driver was killed left no row, and may have been a configuration that nobody knows of.
+    assert cells <= set(runs)
+    assert len(runs) <= 9
     assert all(runs[cell_id[:12]] == 1 for cell_id in done), "what had a row was not run again"
     assert {trial["number"] for trial in report["front"]} <= {0, 1, 2, 3}
     assert all(trial["test"] for trial in report["front"])
