@@ -115,6 +115,7 @@ class Referee:
         self._halving = halving
         self._gpu_share = gpu_share
         self._running: dict[str, _Running] = {}
+        self._n_begun = 0
         self.overhead = Overhead()
 
     @property
@@ -132,7 +133,21 @@ class Referee:
         if deal is None:
             return None
         self._running[trial_id] = _Running(trial_id, deal, deal.trial)
-        return worker_config(deal.trial.missing)
+        self._n_begun += 1
+        return worker_config(self._ordered(deal.trial.missing))
+
+    def _ordered(self, items: list[SuiteCell]) -> list[SuiteCell]:
+        """Returns a trial's cells with another seed first than the last trial's.
+
+        Trials that begin together then make different base models, and do not wait for each other. Where running trials
+        are compared, all begin with the same cell.
+        """
+        if self._halving is not None:
+            return items
+        seeds = list(dict.fromkeys(item.cell.seed for item in items))
+        first = (self._n_begun - 1) % len(seeds)
+        turn = {seed: (place - first) % len(seeds) for place, seed in enumerate(seeds)}
+        return sorted(items, key=lambda item: turn[item.cell.seed])
 
     def hear(self, trial_id: str, report: Report) -> bool:
         """Takes a report, and says whether the trial goes on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.records import Row
 from harness.attempt import Surroundings
@@ -148,7 +148,7 @@ def run_sweep(
         if not stop.requested:
             scorer.score(report.results.book, stop, slots=report.concurrency)
     results = read_results(store, plan.continuation.study)
-    return SweepReport(**{**vars(report), "results": results, "interrupted": stop.requested})
+    return replace(report, results=results, interrupted=stop.requested)
 
 
 def _run_trials(

@@ -25,7 +25,11 @@ STOPPED_EARLY = "stopped_early"
 
 
 class TrialState(str, Enum):
-    """How far a trial is."""
+    """How far a trial is.
+
+    ``complete``: every cell has a value. ``beaten``: a race ended it. ``stopped``: it lay behind others while it ran.
+    ``failed``: a cell failed, or lacks a number that is asked for. ``unfinished``: cells are left to run.
+    """
 
     COMPLETE = "complete"
     BEATEN = "beaten"
@@ -61,9 +65,7 @@ class Trial:
 
     @cached_property
     def state(self) -> TrialState:
-        """``complete``: every cell has a value. ``beaten``: a race ended it. ``stopped``: it lay behind while it ran.
-        ``failed``: a cell failed, or lacks a number that is asked for. ``unfinished``: cells are left to run.
-        """  # noqa: D205
+        """How far it is."""
         if any(row.failure_kind == STOPPED_EARLY for row in self.rows.values()):
             return TrialState.STOPPED
         if self.failure is not None:

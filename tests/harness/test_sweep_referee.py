@@ -133,6 +133,14 @@ def test_a_race_ends_beaten_configurations_before_their_last_seeds(bench: Callab
     assert [trial.candidate.values["y"] for trial in book.front] == [0.0]
 
 
+def test_trials_begin_with_different_seeds_so_that_they_do_not_wait_for_the_same_base_model(
+    bench: Callable[..., Bench],
+) -> None:
+    made = bench(seeds=[4, 6], splitters=grid(x=[0.2, 0.4]))
+    made.run()
+    assert [row.seed for row in made.rows] == [4, 6, 6, 4]
+
+
 def test_early_stopping_ends_trials_that_lie_behind_and_keeps_their_curves(bench: Callable[..., Bench]) -> None:
     stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
     made = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.0, 0.5, 1.0], y=[0.0, 0.5]))

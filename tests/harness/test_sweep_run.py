@@ -169,3 +169,14 @@ def test_ray_has_no_local_mode_to_fall_back_to(ray_cluster: None) -> None:
 
     with pytest.raises((RuntimeError, TypeError, ValueError, DeprecationWarning)):
         ray.init(local_mode=True)
+
+
+def test_the_stock_repeater_cannot_average_several_objectives() -> None:
+    from ray.tune.search import Repeater
+    from ray.tune.search.optuna import OptunaSearch
+
+    search = OptunaSearch(lambda trial: {"x": trial.suggest_float("x", 0, 1)}, metric=["a", "b"], mode=["min", "min"])
+    repeater = Repeater(search, repeat=2, set_index=False)
+    repeater.suggest("1")
+    with pytest.raises(TypeError):
+        repeater.on_trial_complete("1", {"a": 1.0, "b": 2.0})
