@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 from pyarrow import fs
 
-from splitters.errors import ConfigurationError
+from benchmarks.places import open_place
 
 _CHUNK_BYTES = 8 << 20
 _ATTEMPTS = 3
@@ -32,7 +31,9 @@ class Mirror:
     """
 
     def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
-        self._fs, self._root = (filesystem, location) if filesystem else _open(location)
+        self._fs, self._root = (
+            (filesystem, location) if filesystem else open_place(location, purpose="to share a cache in")
+        )
 
     def fetch(self, name: str, target: Path) -> bool:
         """Copies a file to ``target``, all or nothing, and returns whether it is there now."""
@@ -86,15 +87,3 @@ def _in_some_attempts(request: Callable[[], None]) -> bool:
         else:
             return True
     return False
-
-
-def _open(location: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in location:
-        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
-    try:
-        filesystem, root = fs.FileSystem.from_uri(location)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"{location}: no such place to share a cache in: {error}. Give a folder, or a URI such as s3://bucket/folder."
-        ) from None
-    return filesystem, root.rstrip("/")

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
 from pyarrow import fs
 
+from benchmarks.places import open_place
 from splitters.errors import ConfigurationError
 
 TEMPORARY = ".tmp-"
@@ -41,7 +41,7 @@ class Storage:
     """
 
     def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
-        self.fs, self.root = (filesystem, location) if filesystem else _open(location)
+        self.fs, self.root = (filesystem, location) if filesystem else open_place(location, purpose="for results")
         self.is_local = isinstance(self.fs, fs.LocalFileSystem)
 
     @property
@@ -140,18 +140,6 @@ def patiently(request: Callable[[], ResultT]) -> ResultT:
                 raise
         time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
     return request()
-
-
-def _open(location: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in location:
-        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
-    try:
-        filesystem, root = fs.FileSystem.from_uri(location)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise ConfigurationError(
-            f"{location}: no such place for results: {error}. Give a folder, or a URI such as s3://bucket/folder."
-        ) from None
-    return filesystem, root.rstrip("/")
 
 
 def _write_local(folder: Path, name: str, data: bytes, *, durable: bool) -> None:

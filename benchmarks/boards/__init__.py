@@ -2,10 +2,9 @@
 
 from benchmarks.boards.board import Board, Column, Sample, Subjects
 from benchmarks.boards.composition import COMPOSITION
-from benchmarks.boards.modularization import MODULARIZATION
+from benchmarks.boards.modularization import MODULARIZATION, SELECTION
 from benchmarks.boards.new_task import NEW_TASK
 from benchmarks.boards.patching import PATCHING
-from benchmarks.boards.selection import SELECTION
 from benchmarks.boards.sub_task import SUB_TASK
 
 __all__ = [

@@ -1,34 +1,45 @@
-"""The leaderboard of the scenario ``modularization``."""
+"""The leaderboards of the scenarios ``modularization`` and ``selection``: the same figures on test, and on select."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from benchmarks.boards.board import Board, Column, Sample
 from benchmarks.records import Metrics
 
-_MODULARIZATION = (
-    "base_accuracy",
-    "composed_accuracy",
-    "accuracy_loss",
-    "kernel_retention",
-    "kernel_retention_union",
-    "flops_retention",
-    "param_retention",
-    "jaccard_distance",
-    "split_seconds",
-)
 
-MODULARIZATION = Board(
-    record=Metrics,
-    measures=_MODULARIZATION,
-    columns=(
-        Column("base_accuracy", "base", "%", spared=2),
-        Column("composed_accuracy", "composed", "%"),
-        Column("accuracy_loss", "loss", "points"),
-        Column("kernel_retention", "kernels", "%"),
-        Column("flops_retention", "FLOPs", "%", spared=1),
-        Column("split_seconds", "split", "time", spared=3),
-    ),
-    sort="accuracy_loss",
-    samples=lambda row: [Sample(str(row.seed), {}, {name: getattr(row, name) for name in _MODULARIZATION})],
-)
+def _board(seen_on: Literal["", "select_"]) -> Board:
+    """Returns the board whose accuracies are those of test, or of select."""
+    base, composed, loss = (f"{seen_on}{name}" for name in ("base_accuracy", "composed_accuracy", "accuracy_loss"))
+    measures = (
+        base,
+        composed,
+        loss,
+        "kernel_retention",
+        "kernel_retention_union",
+        "flops_retention",
+        "param_retention",
+        "jaccard_distance",
+        "split_seconds",
+    )
+    return Board(
+        record=Metrics,
+        measures=measures,
+        columns=(
+            Column(base, "base", "%", spared=2),
+            Column(composed, "composed", "%"),
+            Column(loss, "loss", "points"),
+            Column("kernel_retention", "kernels", "%"),
+            Column("flops_retention", "FLOPs", "%", spared=1),
+            Column("split_seconds", "split", "time", spared=3),
+        ),
+        sort=loss,
+        samples=lambda row: [Sample(str(row.seed), {}, {name: getattr(row, name) for name in measures})],
+    )
+
+
+MODULARIZATION = _board("")
 """What splitting costs and saves; also the board of scenarios that have none of their own."""
+
+SELECTION = _board("select_")
+"""The same on select images: what sweeps choose by."""
