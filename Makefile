@@ -18,7 +18,7 @@ bench: $(VENV)/.installed
 	$(BIN)/splitbench run quick --results $(RESULTS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m 'not cluster'
+	$(BIN)/python -m pytest -m 'not cluster' -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
