@@ -54,6 +54,8 @@ def command(
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.sweep_display import SweepDisplay
     from harness.folders import cache_folder
+    from harness.node_facts import versions
+    from harness.storage import beneath
     from harness.sweep.loading import load_sweep
     from harness.sweep.run import plan_sweep, run_sweep
 
@@ -73,6 +75,8 @@ def command(
         data_root=data_root.absolute() if data_root else None,
         download=download,
         plugins=loaded.plugin_modules,
+        mirror=beneath(location, "cache") if "://" in location and address else None,
+        expected=versions(),
     )
     with SweepDisplay(console) as display:
         report = run_sweep(plan, store, surroundings, listener=display, address=address)
@@ -197,5 +201,7 @@ def _exit_code(report: SweepReport) -> int:
 
     if report.interrupted:
         return EXIT_INTERRUPTED
-    failed = any(trial.state is TrialState.FAILED for trial in report.results.book.trials)
-    return EXIT_FAILED if failed or (report.results.book.unfinished and not report.spent) else 0
+    results = report.results
+    failed = any(trial.state is TrialState.FAILED for trial in results.book.trials)
+    unscored = any(not results.test_values(trial) for trial in results.chosen)
+    return EXIT_FAILED if failed or unscored or (results.book.unfinished and not report.spent) else 0

@@ -59,6 +59,7 @@ class Dealer:
         self._twins: defaultdict[str, list[tuple[SplitterStudy, optuna.trial.Trial]]] = defaultdict(list)
         self._unfinished = book.unfinished
         self._retried: set[str] = set()
+        self._given_up: set[str] = set()
         share = -(-sweep.trials // len(sweep.spaces))
         self._proposers = {
             space.label: _Proposer(space, sweep, share, known=_known(book, space), is_parallel=is_parallel)
@@ -68,7 +69,7 @@ class Dealer:
     @property
     def n_left(self) -> int:
         """How many trials are left to deal."""
-        return max(0, self._sweep.trials - len(self.book.over) - len(self._running))
+        return max(0, self._sweep.trials - len(self.book.over) - len(self._running) - len(self._given_up))
 
     def deal(self) -> Deal | None:
         """Returns the next trial to run, or None if there is none: enough were dealt, or all spaces are exhausted."""
@@ -88,7 +89,8 @@ class Dealer:
     def finish(self, trial: Trial, *, again: bool = False) -> Trial:
         """Takes back a trial that was dealt and has ended, tells Optuna, and returns it with its number and verdict.
 
-        One that is not over (its run was interrupted) is told as failed: it comes back with the next sweep.
+        One that is not over (its run was interrupted, or a machine failed it) is told as failed, and none takes its
+        place: it comes back with the next sweep.
 
         Args:
             trial: The trial.
@@ -103,6 +105,8 @@ class Dealer:
         if again and not judged.is_over and trial.key not in self._retried:
             self._retried.add(trial.key)
             self._unfinished.append(judged)
+        elif not judged.is_over:
+            self._given_up.add(trial.key)
         return judged
 
     def update(self, trial: Trial) -> Trial:

@@ -239,10 +239,10 @@ class TrialBook:
         return [able[index] for index in front_indices([trial.point for trial in able if trial.point is not None])]
 
     def judged(self, trial: Trial) -> Trial:
-        """Returns a trial with the race's verdict on it."""
+        """Returns a trial with the race's verdict on it; only rivals that keep the constraints can beat it."""
         if self.race is None or not trial.missing or len(trial.seed_costs) < self.race.after:
             return trial
-        rivals = [rival.seed_costs for rival in self.complete if rival.key != trial.key]
+        rivals = [rival.seed_costs for rival in self.complete if rival.is_feasible and rival.key != trial.key]
         beaten = is_beaten(trial.seed_costs, rivals, confidence=self.race.confidence)
         return replace(trial, beaten=True) if beaten else trial
 

@@ -107,6 +107,12 @@ def test_a_beaten_configuration_ends_its_race_and_a_good_one_goes_on(make_bowls:
     assert bowl_trial(sweep, bad).state is TrialState.UNFINISHED, "without a rival nobody is beaten"
 
 
+def test_a_rival_that_breaks_a_constraint_beats_nobody(make_bowls: MakeSweep) -> None:
+    sweep = make_bowls(seeds=3, race={"after": 2, "confidence": 0.9}, constraints=["kernel_retention <= 0.1"])
+    best, bad = rows_of(sweep, x=0.5, y=0.0), rows_of(sweep, x=0.6, y=0.4, at=3)[:2]
+    assert [trial.state for trial in read(sweep, best, bad).trials] == [TrialState.COMPLETE, TrialState.UNFINISHED]
+
+
 def test_more_seeds_and_data_sets_open_known_trials_again_the_front_first(make_bowls: MakeSweep) -> None:
     sweep = make_bowls()
     rows = [*rows_of(sweep, x=0.3, y=0.4), *rows_of(sweep, x=0.3, y=0.0, at=3)]
