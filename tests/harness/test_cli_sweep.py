@@ -268,5 +268,6 @@ def ok_cells(results: Path) -> list[str]:
     rows = [
         pq.ParquetFile(path).read(columns=["state", "cell_id"]).to_pylist()[0]
         for path in results.rglob("rows/**/*.parquet")
+        if not path.name.startswith(".")  # being written
     ]
     return [row["cell_id"] for row in rows if row["state"] == "ok"]
