@@ -1,36 +1,87 @@
-"""A local copy of rows that were read before. Row files never change, so what was read once need not be read again."""
+"""Copies of rows that were read before. Row files never change, so what was read once need not be read again.
+
+There are two: one on this machine, and one in the store itself, for machines that see it for the first time.
+Losing either costs time, nothing else.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from harness.row_files import READ_SCHEMA
+from harness.storage import Storage
 
-_KEYS = ("_path", "_size", "_mtime_ns")
+SHARED_COPY = "copy/rows.parquet"
+"""Where a store has its copy."""
+
+SHARED_WORTHWHILE = 200
+"""A copy in the store is not looked for, and not made, for the sake of fewer files."""
+
 _WORTHWHILE = 20
-"""So many newly read files are worth a new copy."""
+"""So many newly read files are worth a new copy on this machine."""
 
 _WRITTEN_WORTHWHILE = 200
-_WRITTEN_SHARE = 0.1
-"""So many rows that this process wrote, and such a share of those that are in the copy, are worth a new one."""
+_GROWTH = 0.1
+"""Such a share of the rows in a copy must be new for a new copy to be worth its while."""
 
-_SCHEMA = pa.schema(
-    [*READ_SCHEMA, pa.field("_path", pa.string()), pa.field("_size", pa.int64()), pa.field("_mtime_ns", pa.int64())],
-    metadata=READ_SCHEMA.metadata,
-)
+
+@dataclass(frozen=True)
+class Keys:
+    """What identifies a row's file: columns beside the row's own.
+
+    Args:
+        fields: The columns.
+        read: Returns a file's values for them.
+    """
+
+    fields: tuple[pa.Field, ...]
+    read: Callable[[fs.FileInfo], tuple[Any, ...]]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of a copy."""
+        return pa.schema([*READ_SCHEMA, *self.fields], metadata=READ_SCHEMA.metadata)
+
+    def attach(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> pa.Table:
+        """Returns rows, in the order of their files, with the files' keys."""
+        keys = [self.read(info) for info in infos]
+        for position, field in enumerate(self.fields):
+            rows = rows.append_column(field, pa.array([key[position] for key in keys], field.type))
+        return rows
+
+    def find(self, copy: pa.Table, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
+        """Returns the files that a copy holds, and their rows in the same order."""
+        names = [field.name for field in self.fields]
+        stored = zip(*(copy.column(name).to_pylist() for name in names), strict=True)
+        indices = {key: index for index, key in enumerate(stored)}
+        found = [(info, indices[key]) for info in infos if (key := self.read(info)) in indices]
+        rows = copy.drop_columns(names).take(pa.array([index for _, index in found], pa.int64()))
+        return [info for info, _ in found], rows
+
+    def parse(self, source: Path | pa.Buffer) -> pa.Table:
+        """Returns a copy with its keys; an empty one if it is absent, torn, or of another version."""
+        try:
+            table = pq.read_table(source if isinstance(source, Path) else pa.BufferReader(source))
+        except (pa.ArrowException, OSError):
+            return self.schema.empty_table()
+        same = table.schema.equals(self.schema) and table.schema.metadata == self.schema.metadata
+        return table if same else self.schema.empty_table()
 
 
 class RowCache:
-    """The rows of one store, in one file. Losing it costs time, nothing else.
+    """The copy on this machine.
 
     Args:
         folder: The cache folder.
@@ -45,12 +96,7 @@ class RowCache:
     def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
         """Returns those files that are as they were when they were read, and their rows in the same order."""
         self.keep_written()
-        table = self._stored()
-        keys = zip(*(table.column(key).to_pylist() for key in _KEYS), strict=True)
-        indices = {key: index for index, key in enumerate(keys)}
-        known = [info for info in infos if _key(info) in indices]
-        rows = table.drop_columns(list(_KEYS)).take(pa.array([indices[_key(info)] for info in known], pa.int64()))
-        return known, rows
+        return _ON_DISK.find(_ON_DISK.parse(self._path), infos)
 
     def save(self, infos: Sequence[fs.FileInfo], rows: pa.Table, *, n_fresh: int) -> None:
         """Replaces the copy if enough is new; a cache that cannot be written is no reason to fail.
@@ -62,7 +108,7 @@ class RowCache:
         """
         if n_fresh < _WORTHWHILE:
             return
-        self._replace(_with_keys(infos, rows))
+        self._replace(_ON_DISK.attach(infos, rows))
 
     def note_written(self, info: fs.FileInfo, row: pa.Table) -> None:
         """Notes a row that this process has just written, so that a run that is killed need not read it again.
@@ -71,25 +117,16 @@ class RowCache:
             info: Its file.
             row: The row, as reading the file would return it.
         """
-        self._written.append(_with_keys([info], row))
-        if len(self._written) >= max(_WRITTEN_WORTHWHILE, _WRITTEN_SHARE * self._n_kept):
+        self._written.append(_ON_DISK.attach([info], row))
+        if len(self._written) >= max(_WRITTEN_WORTHWHILE, _GROWTH * self._n_kept):
             self.keep_written()
 
     def keep_written(self) -> None:
         """Puts the rows that were noted into the copy."""
         if self._written:
-            table = pa.concat_tables([self._stored(), *self._written])
+            table = pa.concat_tables([_ON_DISK.parse(self._path), *self._written])
             self._written, self._n_kept = [], table.num_rows
             self._replace(table)
-
-    def _stored(self) -> pa.Table:
-        """Returns the copy with its keys; an empty one if it is absent, torn, or of another version."""
-        try:
-            table = pq.read_table(self._path)
-        except (pa.ArrowException, OSError):
-            return _SCHEMA.empty_table()
-        same = table.schema.equals(_SCHEMA) and table.schema.metadata == _SCHEMA.metadata
-        return table if same else _SCHEMA.empty_table()
 
     def _replace(self, table: pa.Table) -> None:
         # A cache that cannot be written is no reason to fail.
@@ -105,12 +142,53 @@ class RowCache:
                     temporary.unlink(missing_ok=True)
 
 
-def _with_keys(infos: Sequence[fs.FileInfo], rows: pa.Table) -> pa.Table:
-    for position, key in enumerate(_KEYS):
-        column = pa.array([_key(info)[position] for info in infos], _SCHEMA.field(key).type)
-        rows = rows.append_column(_SCHEMA.field(key), column)
-    return rows
+class SharedCopy:
+    """The copy in the store itself. Whoever replaces it last wins: rows that it lacks are read from their files.
+
+    Args:
+        storage: The store.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        # A store may be copied elsewhere, and then times and the folder differ; attempts' names stay one of a kind.
+        self._keys = Keys(
+            (pa.field("_name", pa.string()), pa.field("_size", pa.int64())),
+            lambda info: (storage.relative(info), info.size or 0),
+        )
+
+    def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
+        """Returns those files whose rows the copy holds, and their rows in the same order."""
+        if len(infos) < SHARED_WORTHWHILE:
+            return [], READ_SCHEMA.empty_table()
+        return self._keys.find(self._stored(), infos)
+
+    def offer(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> None:
+        """Replaces the copy if enough is new; a store that does not take it is no reason to fail.
+
+        Args:
+            infos: The files.
+            rows: Their rows, in the same order.
+        """
+        if len(infos) < SHARED_WORTHWHILE or len(infos) - self._n_stored() < _GROWTH * len(infos):
+            return
+        sink = io.BytesIO()
+        pq.write_table(self._keys.attach(infos, rows).combine_chunks(), sink)
+        with contextlib.suppress(OSError):
+            self._storage.put(SHARED_COPY, sink.getvalue(), durable=False)
+
+    def _stored(self) -> pa.Table:
+        try:
+            data = self._storage.read(SHARED_COPY)
+        except OSError:
+            data = b""
+        return self._keys.parse(pa.py_buffer(data))
+
+    def _n_stored(self) -> int:
+        return int(self._stored().num_rows)
 
 
-def _key(info: fs.FileInfo) -> tuple[str, int, int]:
-    return info.path, info.size or 0, info.mtime_ns or 0
+_ON_DISK = Keys(
+    (pa.field("_path", pa.string()), pa.field("_size", pa.int64()), pa.field("_mtime_ns", pa.int64())),
+    lambda info: (info.path, info.size or 0, info.mtime_ns or 0),
+)

@@ -83,7 +83,7 @@ def run_plan(
                     last[row.cell_id] = row
                     told.finished(item, row)
                 register.note_end("interrupted" if stop.requested else "done")
-    return RunReport(plan, tuple(last.values()), store.read(), interrupted=stop.requested)
+    return RunReport(plan, tuple(last.values()), store.read(share=bool(last)), interrupted=stop.requested)
 
 
 class _Told:

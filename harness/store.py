@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from benchmarks.records import ROW_SCHEMA, Row, State
 from harness.outbox import Outbox
-from harness.row_cache import RowCache
+from harness.row_cache import RowCache, SharedCopy
 from harness.row_files import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
 from harness.storage import TEMPORARY, Storage, patiently
 from splitters.errors import ConfigurationError
@@ -147,6 +147,7 @@ class ResultStore:
         self.storage = Storage(str(location), filesystem=filesystem)
         self._cache = RowCache(cache, self.storage.name) if cache else None
         self._outbox = Outbox(cache, self.storage.name) if cache else None
+        self._shared = SharedCopy(self.storage)
 
     def write(self, row: Row) -> str:
         """Stores a row, all or nothing, and returns its file's path.
@@ -194,10 +195,14 @@ class ResultStore:
             if not info.base_name.startswith(TEMPORARY)
         }
 
-    def read(self) -> StoreContents:
+    def read(self, *, share: bool = False) -> StoreContents:
         """Reads all rows; moves files that are none to ``quarantine/`` and reports them.
 
         A store that does not exist yet is empty.
+
+        Args:
+            share: Whether to leave a copy of all rows in the store, if it has many new ones. A machine that reads it
+                for the first time then reads one file instead of thousands.
 
         Raises:
             ConfigurationError: If a row was written by a newer version.
@@ -205,15 +210,19 @@ class ResultStore:
         """
         self._deliver()
         infos = [info for info in self.storage.files("rows") if not self._is_being_written(info)]
-        known, rows = self._cache.load(infos) if self._cache else ([], READ_SCHEMA.empty_table())
-        known_paths = {info.path for info in known}
-        fresh = [info for info in infos if info.path not in known_paths]
+        cached, rows = self._cache.load(infos) if self._cache else ([], READ_SCHEMA.empty_table())
+        fresh = _without(infos, cached)
+        shared, shared_rows = self._shared.load(fresh)
+        unread = _without(fresh, shared)
         earlier = self._quarantined()
-        outcomes = self._read_files(fresh)
-        good = [(info, found) for info, found in zip(fresh, outcomes, strict=True) if isinstance(found, pa.Table)]
-        rows = pa.concat_tables([rows, *(found for _, found in good)]).combine_chunks()
+        outcomes = self._read_files(unread)
+        good = [(info, found) for info, found in zip(unread, outcomes, strict=True) if isinstance(found, pa.Table)]
+        known = [*cached, *shared, *(info for info, _ in good)]
+        rows = pa.concat_tables([rows, shared_rows, *(found for _, found in good)]).combine_chunks()
         if self._cache:
-            self._cache.save([*known, *(info for info, _ in good)], rows, n_fresh=len(good))
+            self._cache.save(known, rows, n_fresh=len(known) - len(cached))
+        if share:
+            self._shared.offer(known, rows)
         damaged = earlier + tuple(found for found in outcomes if isinstance(found, DamagedFile))
         return self._with_unsent(StoreContents(rows, damaged))
 
@@ -346,6 +355,12 @@ class ResultStore:
     def _reason(self, path: str, paths: Collection[str]) -> str:
         note = f"{path}.reason.txt"
         return self.storage.read(note).decode(errors="replace") if note in paths else ""
+
+
+def _without(infos: list[fs.FileInfo], known: list[fs.FileInfo]) -> list[fs.FileInfo]:
+    """Returns the files that are not known yet."""
+    paths = {info.path for info in known}
+    return [info for info in infos if info.path not in paths]
 
 
 def _name(value: str) -> str:

@@ -18,6 +18,7 @@ class Preparations:
     def __init__(self) -> None:
         self._makers: dict[str, str] = {}
         self._there: set[str] = set()
+        self._keys: dict[str, str] = {}
 
     def may_begin(self, item: SuiteCell) -> bool:
         """Returns whether a cell would not have to wait for another one's base model."""
@@ -45,8 +46,12 @@ class Preparations:
         if self._makers.get(key) == item.cell.cell_id:
             del self._makers[key]
 
-    @staticmethod
-    def key(item: SuiteCell) -> str:
+    def key(self, item: SuiteCell) -> str:
         """Returns what cells have in common that need the same base model."""
-        include = {"model", "dataset", "training", "seed", "protocol", "threads", "device"}
-        return content_hash(item.cell.model_dump(mode="json", include=include))
+        cell = item.cell
+        if cell.cell_id not in self._keys:
+            self._keys[cell.cell_id] = content_hash(cell.model_dump(mode="json", include=_OF_BASE_MODEL))
+        return self._keys[cell.cell_id]
+
+
+_OF_BASE_MODEL = {"model", "dataset", "training", "seed", "protocol", "threads", "device"}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +17,7 @@ from ray import exceptions
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, Surroundings, make_row
 from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
-from harness.dispatch.cluster import check_fits, connection, gpu_share_of, nodes
+from harness.dispatch.cluster import Node, check_fits, connection, gpu_share_of, nodes
 from harness.dispatch.inspection import require_alike
 from harness.dispatch.preparations import Preparations
 from harness.dispatch.stop import StopSignal
@@ -29,6 +30,9 @@ from harness.suite_cell import SuiteCell
 _WAIT_SECONDS = 0.2
 _POLL_SECONDS = 0.5
 _BAD_NEWS_SECONDS = 2.0
+_MACHINES_SECONDS = 1.0
+"""Machines come and go, but asking for them at every turn costs more than all else that a turn does."""
+
 _MEMORY_AFTER_TROUBLE = float(4 << 30)
 """A cell that was ended for want of memory asks for so much at least, and so has fewer neighbours the next time."""
 
@@ -117,6 +121,7 @@ class RayBackend:
         self._mixed = mixed
         self._memory = memory or {}
         self._preparations = Preparations()
+        self._machines: tuple[float, list[Node]] = (float("-inf"), [])
         self._stack = ExitStack()
 
     def __enter__(self) -> RayBackend:
@@ -188,7 +193,7 @@ class RayBackend:
         """Returns the cells that may begin, each with its share of a GPU."""
         if not waiting:
             return []
-        machines, now = nodes(), time.monotonic()
+        machines, now = self._known_machines(), time.monotonic()
         # Without a mirror, machines that share no folder train a base model each; waiting would not spare them that.
         one_each = len(machines) == 1 or self._surroundings.mirror is not None
         ready: list[tuple[Job, float]] = []
@@ -207,6 +212,13 @@ class RayBackend:
             ready.append((job, share))
         return ready
 
+    def _known_machines(self) -> list[Node]:
+        """Returns the machines as they were a moment ago."""
+        now = time.monotonic()
+        if now - self._machines[0] > _MACHINES_SECONDS:
+            self._machines = (now, nodes())
+        return self._machines[1]
+
     def _may_begin(self, item: SuiteCell, begun: set[str]) -> bool:
         """Returns whether nobody trains the cell's base model; of several such cells at once, the first may."""
         if not self._preparations.may_begin(item):
@@ -219,14 +231,9 @@ class RayBackend:
         return is_first
 
     def _launch(self, job: Job, gpu_share: float) -> Running:
-        options: dict[str, Any] = {
-            "num_cpus": job.item.cell.threads,
-            "num_gpus": gpu_share,
-            "memory": int(job.memory) or None,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "concurrency_groups": {CONTROL: 1},
-        }
+        options: dict[str, Any] = {"num_cpus": job.item.cell.threads, "num_gpus": gpu_share}
+        if job.memory:
+            options["memory"] = int(job.memory)
         worker, result = self.call_worker(options, job.item, gpu_share)
         job.attempts += 1
         self._preparations.begins(job.item)
@@ -234,7 +241,7 @@ class RayBackend:
 
     def call_worker(self, options: dict[str, Any], item: SuiteCell, gpu_share: float) -> tuple[Any, Any]:
         """Starts a worker and its cell; returns the worker's handle and the reference to what comes of it."""
-        worker: Any = ray.remote(**options)(CellWorker).remote(gpu_share)
+        worker: Any = actor_class(CellWorker).options(**options).remote(gpu_share)
         return worker, worker.run.remote(item, self._surroundings)
 
     def understand(self, answer: Any) -> Answer:
@@ -249,9 +256,7 @@ class RayBackend:
 
     def _follow(self, running: list[Running], listener: Listener) -> None:
         """Passes reports on, and enforces deadlines politely."""
-        answered, _ = (
-            ray.wait([cell.poll for cell in running], num_returns=len(running), timeout=0) if running else ([], [])
-        )
+        answered = set(_ready_among([cell.poll for cell in running]))
         for cell in running:
             if cell.poll in answered:
                 self._hear(cell, listener)
@@ -278,9 +283,9 @@ class RayBackend:
         cell.poll, cell.polled_at = cell.worker.poll.remote(), now
 
     def _ended(self, running: list[Running]) -> Iterator[tuple[Running, Row]]:
+        ready = set(_ready_among([cell.result for cell in running]))
         for cell in list(running):
-            ready, _ = ray.wait([cell.result], timeout=0)
-            if ready:
+            if cell.result in ready:
                 yield cell, self._row(cell)
             elif cell.asked is not None and time.monotonic() - cell.asked[2] > self._limits.grace:
                 state, reason, _ = cell.asked
@@ -318,6 +323,13 @@ class RayBackend:
         return job
 
 
+@cache
+def actor_class(worker: type) -> Any:
+    """Returns a class of workers as Ray knows it. One for all cells: Ray examines and ships each that it is given."""
+    options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {CONTROL: 1}}
+    return ray.remote(**options)(worker)
+
+
 def _interrupt(running: list[Running]) -> None:
     """Asks all cells to end, and forgets those that have not begun."""
     for cell in list(running):
@@ -326,6 +338,11 @@ def _interrupt(running: list[Running]) -> None:
             running.remove(cell)
         else:
             cell.ask(State.INTERRUPTED, "interrupted")
+
+
+def _ready_among(references: list[Any]) -> list[Any]:
+    """Returns the references whose values are there, without waiting."""
+    return list(ray.wait(references, num_returns=len(references), timeout=0)[0]) if references else []
 
 
 def _await_news(running: list[Running]) -> None:

@@ -15,13 +15,16 @@ def main() -> None:
 @main.command()
 @click.option("--cells", type=click.IntRange(min=10), default=10_000, show_default=True)
 def driver(cells: int) -> None:
-    """Planning, resuming and ranking many cells; each step must take less than 5 s on 10,000."""
-    from harness.speed.driver import LIMIT_SECONDS, measure
+    """Planning, resuming and ranking many cells; each step must take less than 5 s on 10,000.
+
+    Reading every row's file is shown and has no limit: it is needed where a store has no copy of its rows.
+    """
+    from harness.speed.driver import LIMIT_SECONDS, READ_FILES, measure
 
     steps = measure(cells)
     for step in steps:
         click.echo(f"{step.name:32} {step.seconds:7.2f} s, {step.cpu_seconds:6.2f} s of processor time")
-    sys.exit(1 if any(step.seconds > LIMIT_SECONDS for step in steps) else 0)
+    sys.exit(1 if any(step.seconds > LIMIT_SECONDS for step in steps if step.name != READ_FILES) else 0)
 
 
 @main.command()
@@ -30,15 +33,19 @@ def driver(cells: int) -> None:
 @click.option("--cells", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0.0), default=1.0, show_default=True, help="Sleep of each cell.")
 def dispatch(slots: int, nodes: int, cells: int, seconds: float) -> None:
-    """How busy the dispatcher keeps a make-believe cluster on this machine."""
+    """How busy the dispatcher keeps a make-believe cluster on this machine, and a plain loop of Ray's beside it.
+
+    The loop starts a process per cell too, but keeps no rows, heeds no deadlines and hears no progress: what this
+    machine's processors allow.
+    """
     from harness.speed.dispatch import measure
 
-    found = measure(slots=slots, nodes=nodes, cells=cells, cell_seconds=seconds)
-    click.echo(
-        f"{found.cells} cells of {found.cell_seconds:g} s on {found.slots} slots: {found.seconds:.1f} s, "
-        f"{100 * found.share:.1f} % busy; the driver took {1000 * found.driver_cpu_seconds / found.cells:.0f} ms of "
-        "processor time per cell"
-    )
+    for found in measure(slots=slots, nodes=nodes, cells=cells, cell_seconds=seconds):
+        click.echo(
+            f"{found.name:14} {found.cells} cells of {found.cell_seconds:g} s on {found.slots} slots: "
+            f"{found.seconds:.1f} s, {100 * found.share:.1f} % busy; the driver took "
+            f"{1000 * found.driver_cpu_seconds / found.cells:.0f} ms of processor time per cell"
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +17,8 @@ from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Row, State
 from harness.attempt import Outcome, Surroundings, make_row
 from harness.dispatch import Limits, SilentListener, StopSignal
-from harness.dispatch.ray_backend import RayBackend, Running
+from harness.dispatch.cluster import connection
+from harness.dispatch.ray_backend import RayBackend, Running, actor_class
 from harness.dispatch.worker import Answer
 from harness.plan import make_plan
 from harness.provenance import provenance
@@ -34,6 +35,7 @@ class Busy:
     """How busy a cluster was.
 
     Args:
+        name: What gave it the cells.
         slots: How many cells it can run at once.
         cells: How many were run.
         cell_seconds: How long each slept.
@@ -41,6 +43,7 @@ class Busy:
         driver_cpu_seconds: Processor time of the driver.
     """
 
+    name: str
     slots: int
     cells: int
     cell_seconds: float
@@ -68,7 +71,7 @@ class SleepingBackend(RayBackend):
 
     def call_worker(self, options: dict[str, Any], item: SuiteCell, gpu_share: float) -> tuple[Any, Any]:
         """Starts a worker that sleeps."""
-        worker: Any = ray.remote(**options)(Sleeper).remote()
+        worker: Any = actor_class(Sleeper).options(**options).remote()
         return worker, worker.run.remote(self._cell_seconds)
 
     def understand(self, answer: Any) -> Answer:
@@ -85,8 +88,8 @@ class SleepingBackend(RayBackend):
         )
 
 
-def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> Busy:
-    """Starts a cluster, lets cells sleep on it, and takes it down.
+def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> list[Busy]:
+    """Starts a cluster, lets cells sleep on it, dealt out by a plain loop and by the backend, and takes it down.
 
     Args:
         slots: Cells at once, dealt out evenly over the nodes.
@@ -103,23 +106,57 @@ def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> Busy:
     try:
         for _ in range(nodes):
             cluster.add_node(num_cpus=slots // nodes, num_gpus=slots // nodes, **small)
-        with tempfile.TemporaryDirectory() as folder:
-            backend = SleepingBackend(cell_seconds, address=str(cluster.address), folder=Path(folder))
-            cpu = time.process_time()
-            report = run_plan(
-                make_plan(_cells(cells), []),
-                ResultStore(Path(folder) / "results"),
-                backend,
-                listener=SilentListener(),
-                stop=StopSignal(),
-            )
-            cpu = time.process_time() - cpu
-            if not report.all_well:
-                raise RuntimeError("some cells have no good row")
-            seconds = max(backend.began) + cell_seconds - min(backend.began)
-            return Busy(slots, cells, cell_seconds, seconds, cpu)
+        address = str(cluster.address)
+        return [
+            _timed("plain loop", slots, cells, cell_seconds, lambda: _by_loop(address, slots, cells, cell_seconds)),
+            _timed("splitbench", slots, cells, cell_seconds, lambda: _by_backend(address, cells, cell_seconds)),
+        ]
     finally:
         cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _timed(name: str, slots: int, cells: int, cell_seconds: float, run: Callable[[], list[float]]) -> Busy:
+    """Returns how busy a run kept the slots, which returns when each of its cells began."""
+    cpu = time.process_time()
+    began = run()
+    cpu = time.process_time() - cpu
+    return Busy(name, slots, cells, cell_seconds, max(began) + cell_seconds - min(began), cpu)
+
+
+def _by_backend(address: str, cells: int, cell_seconds: float) -> list[float]:
+    with tempfile.TemporaryDirectory() as folder:
+        backend = SleepingBackend(cell_seconds, address=address, folder=Path(folder))
+        report = run_plan(
+            make_plan(_cells(cells), []),
+            ResultStore(Path(folder) / "results"),
+            backend,
+            listener=SilentListener(),
+            stop=StopSignal(),
+        )
+        if not report.all_well:
+            raise RuntimeError("some cells have no good row")
+        return backend.began
+
+
+def _by_loop(address: str, slots: int, cells: int, cell_seconds: float) -> list[float]:
+    began: list[float] = []
+    running: dict[Any, Any] = {}
+
+    def end_one() -> None:
+        (done,), _ = ray.wait(list(running))
+        began.append(ray.get(done))
+        ray.kill(running.pop(done))
+
+    with connection(address):
+        for _ in range(cells):
+            if len(running) == slots:
+                end_one()
+            worker = actor_class(Sleeper).options(num_cpus=1, num_gpus=1).remote()
+            worker.poll.remote()
+            running[worker.run.remote(cell_seconds)] = worker
+        while running:
+            end_one()
+    return began
 
 
 def _cells(count: int) -> Sequence[SuiteCell]:
