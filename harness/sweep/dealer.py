@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -136,7 +136,7 @@ class Dealer:
 
     def _propose(self, proposer: _Proposer) -> Deal | None:
         """Returns a configuration that is not known yet; None if there is none left, or none can be found."""
-        for asked, values in proposer.proposals():
+        for asked, values in proposer.proposals(lambda values: self._is_known(proposer.study.space, values)):
             candidate = self._candidate(proposer.study, asked, values)
             if candidate is None:
                 continue
@@ -151,6 +151,14 @@ class Dealer:
                 fresh = Trial(candidate, {}, self._sweep.goals, self._sweep.bounds)
                 return Deal(known or fresh, asked)
         return None
+
+    def _is_known(self, space: Space, values: Values) -> bool:
+        try:
+            key = self._cells.candidate(space, values).key
+        except ConfigurationError:
+            return True
+        known = self.book.by_key.get(key)
+        return key in self._running or (known is not None and known.is_over)
 
     def _candidate(self, study: SplitterStudy, asked: optuna.trial.Trial, values: Values) -> Candidate | None:
         try:
@@ -198,8 +206,14 @@ class _Proposer:
             self._random.shuffle(points)
         return points
 
-    def proposals(self) -> Iterator[tuple[optuna.trial.Trial, dict[str, Any]]]:
-        """Yields proposals: the default, then every point, or what the sampler thinks, and chance where it is stuck."""
+    def proposals(self, is_known: Callable[[Values], bool]) -> Iterator[tuple[optuna.trial.Trial, dict[str, Any]]]:
+        """Yields proposals: the default, then every point, or what the sampler thinks, and chance where it is stuck.
+
+        Where chance finds nothing either, the points that are left of a space that has an end are next.
+
+        Args:
+            is_known: Says whether a point is over or running.
+        """
         while self._first:
             yield self.study.ask_for(self._first.pop())
         if self._points is not None:
@@ -210,6 +224,8 @@ class _Proposer:
             yield self.study.ask()
         for _ in range(_MOST_REPEATS):
             yield self.study.ask_for(self.study.space.choose(self._by_chance))
+        if self.study.space.size is not None:
+            yield from (self.study.ask_for(point) for point in self.study.space.points() if not is_known(point))
 
     def _by_chance(self, parameter: Parameter) -> Any:
         values = parameter.values

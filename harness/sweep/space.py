@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -68,6 +68,7 @@ class Space:
                     raise UnknownNameError(
                         f"setting of {splitter}", name, others, where=f"{where(parameter.name)}: when"
                     )
+        _check_conditions(parameters, where)
         ordered = _ordered(parameters, where)
         checked = (_checked(splitter, settings, parameter, where(parameter.name)) for parameter in ordered)
         return cls(splitter, label, dict(settings), tuple(checked))
@@ -161,6 +162,24 @@ def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, w
         if str(refusal).startswith(f"{where}: {parameter.name}"):
             raise refusal
     return replace(parameter, choices=tuple(written)) if parameter.kind == "choice" else parameter
+
+
+def _check_conditions(parameters: Sequence[Parameter], where: Callable[..., str]) -> None:
+    """Checks that every condition asks for values that the parameter it reads can take.
+
+    Raises:
+        ConfigurationError: If one does not.
+    """
+    by_name = {parameter.name: parameter for parameter in parameters}
+    for parameter in parameters:
+        searched = [(name, value) for name, wanted in parameter.when.items() if name in by_name for value in wanted]
+        for name, value in searched:
+            try:
+                by_name[name].read(value)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"{where(parameter.name)}: when: {name} never has the value {value!r} in this sweep: {error}."
+                ) from error
 
 
 def _ordered(parameters: list[Parameter], where: Callable[..., str]) -> tuple[Parameter, ...]:

@@ -29,6 +29,9 @@ HAS_CONSTRAINTS = hasattr(optuna.trial.Trial, "set_constraint")
 
 _CONSTRAINTS = "splitbench:constraints"
 
+_GENERATION = "NSGAIISampler:generation"
+"""Where Optuna's NSGA-II looks for a trial's generation. One that it does not find there makes a generation anew."""
+
 STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     # A race ends a configuration on fewer seeds than the others; their mean is an honest estimate all the same.
@@ -75,7 +78,10 @@ class SplitterStudy:
                 has_constraints=has_constraints,
             )
             self.study = new_study(space.label, objectives, chosen)
-            self.study.add_trials([frozen_trial(trial) for trial in known])
+            trials = [frozen_trial(trial) for trial in known]
+            if isinstance(chosen, optuna.samplers.NSGAIISampler):
+                _note_generations(trials, int(chosen.population_size or 1))
+            self.study.add_trials(trials)
 
     def ask(self) -> tuple[optuna.trial.Trial, dict[str, Any]]:
         """Returns a new Optuna trial and the values that it proposes."""
@@ -89,6 +95,9 @@ class SplitterStudy:
             self.study.enqueue_trial({parameter.name: _to_optuna(parameter, values[parameter.name])
                                       for parameter in self.space.parameters if parameter.name in values})  # fmt: skip
             trial = self.study.ask()
+            if isinstance(self.study.sampler, optuna.samplers.NSGAIISampler):
+                # It notes a trial's generation when it proposes one; what it does not propose would belong to none.
+                _ = trial.relative_params
             return trial, self._values(trial)
 
     def _values(self, trial: optuna.trial.Trial) -> dict[str, Any]:
@@ -168,6 +177,13 @@ def frozen_trial(trial: Trial, *, prefix: str = "", shared: Mapping[str, Sequenc
         user_attrs={_CONSTRAINTS: list(trial.violations.values()), **_facts(trial)},
         **keyword,
     )
+
+
+def _note_generations(trials: Sequence[FrozenTrial], population: int) -> None:
+    """Notes which generation each trial was of, as NSGA-II does itself when it proposes one."""
+    complete = [trial for trial in trials if trial.state is OptunaState.COMPLETE]
+    for index, trial in enumerate(complete):
+        trial.system_attrs = {**trial.system_attrs, _GENERATION: index // population}
 
 
 def _facts(trial: Trial) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from optuna.trial import TrialState as OptunaState
 from trial_rows import rows_of
 
 from benchmarks.records import State
+from harness.sweep import dealer as dealer_module
 from harness.sweep.candidates import Cells
 from harness.sweep.dealer import Deal, Dealer
 from harness.sweep.file import Sweep
@@ -87,6 +88,16 @@ def test_a_grid_is_tried_in_order_after_the_default(make_bowls: MakeSweep) -> No
     sweep = make_bowls(trials=6, sampler="grid", splitters=[{"name": "bowl", "space": space}])
     values = [(trial.candidate.values["x"], trial.candidate.values["y"]) for trial in deal_all(sweep, dealer(sweep))]
     assert values == [(0.5, 0.2), (0.0, 0.2), (0.0, 0.3), (0.25, 0.2), (0.25, 0.3), (0.5, 0.3)]
+
+
+def test_where_neither_sampler_nor_chance_finds_a_new_point_what_is_left_of_the_space_is_tried(
+    make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealer_module, "_MOST_REPEATS", 0)
+    sweep = make_bowls(trials=5, sampler="random", splitters=[{"name": "bowl", "space": SMALL}])
+    assert sweep.spaces[0].size == 6
+    trials = deal_all(sweep, dealer(sweep))
+    assert len({trial.key for trial in trials}) == len(trials) == 5
 
 
 def test_a_known_configuration_is_answered_from_what_is_known_and_another_one_dealt(make_bowls: MakeSweep) -> None:
@@ -182,6 +193,20 @@ def test_a_new_start_rebuilds_the_study_and_goes_on_elsewhere(make_bowls: MakeSw
     more = deal_all(sweep, again)
     assert len(more) == 3
     assert len({trial.key for trial in [*first, *more]}) == 6
+
+
+def generations(dealt: Dealer) -> list[int]:
+    return [trial.system_attrs["NSGAIISampler:generation"] for trial in dealt.studies["bowl"].get_trials()]
+
+
+def test_generations_go_on_after_a_new_start(make_bowls: MakeSweep) -> None:
+    sampler = {"name": "nsga2", "population": 4}
+    one = dealer(sweep := make_bowls(trials=10, sampler=sampler))
+    rows = [row for trial in deal_all(sweep, one) for row in trial.rows.values()]
+    assert generations(one)[:5] == [0, 0, 0, 0, 1], "the default is one of the first generation"
+    again = dealer(more := make_bowls(trials=11, sampler=sampler), rows)
+    deal_all(more, again)
+    assert generations(again)[:11] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
 
 
 def test_a_trial_that_was_stopped_early_is_pruned_and_a_beaten_one_keeps_its_values(make_bowls: MakeSweep) -> None:

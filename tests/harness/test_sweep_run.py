@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import time
@@ -149,6 +150,19 @@ def test_the_stock_searcher_leaves_a_trial_without_a_number_running_for_ever() -
         search.suggest(str(number))
         search.on_trial_complete(str(number), result)
     assert {trial.state for trial in search._ot_study.get_trials()} == {OptunaState.RUNNING}
+
+
+def test_the_stock_searcher_tells_optuna_nothing_of_constraints() -> None:
+    from ray.tune.search.optuna import OptunaSearch
+
+    assert not [name for name in inspect.signature(OptunaSearch).parameters if "constraint" in name]
+    search = OptunaSearch(lambda trial: {"x": trial.suggest_float("x", 0, 1)}, metric="a", mode="min")
+    search.suggest("1")
+    search.on_trial_complete("1", {"a": 0.0, "accuracy_loss": 1.0, "constraints": {"accuracy_loss <= 0.02": 0.98}})
+    (trial,) = search._ot_study.get_trials()
+    assert trial.value == 0.0
+    assert not getattr(trial, "constraints", None)
+    assert "constraints" not in {**trial.system_attrs, **trial.user_attrs}
 
 
 def test_the_stock_scheduler_takes_several_metrics_and_cannot_use_them() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Any
 
@@ -112,3 +113,18 @@ def test_conditions_in_a_circle_are_refused() -> None:
     }
     with pytest.raises(ConfigurationError, match="the conditions of rounds, batch_size lead in a circle"):
         space({}, circle)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "reason"),
+    [
+        ("batch_size", 64, "64 is none of [16, 32]"),
+        ("rounds", 9, "9 lies outside 2 to 8"),
+        ("rounds", 3, "3 is no multiple of 2 from 2 on"),
+    ],
+)
+def test_a_condition_that_can_never_hold_is_refused(name: str, wanted: int, reason: str) -> None:
+    conditional = {**GRADSPLITTER, "alpha": {"float": [0.1, 1], "when": {name: [wanted]}}}
+    message = f"a.yaml: alpha: when: {name} never has the value {wanted} in this sweep: {reason}"
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        space({}, conditional)
