@@ -20,13 +20,19 @@ from click.testing import Result
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.records import Metrics, State
-from harness.attempt import Outcome, make_row
+from harness.attempt import Outcome, Surroundings, make_row
+from harness.cli import sweep as cli_sweep
+from harness.cli.sweep import _exit_code
+from harness.node_facts import versions
 from harness.provenance import provenance
 from harness.store import ResultStore
+from harness.sweep import run as sweep_run
 from harness.sweep.candidates import Cells
 from harness.sweep.definitions import continue_study, write_definition
 from harness.sweep.file import Sweep
 from harness.sweep.loading import load_sweep
+from harness.sweep.results import read_results
+from harness.sweep.run import SweepReport, plan_sweep
 
 Call = Callable[..., Result]
 WriteSweep = Callable[..., Path]
@@ -120,6 +126,53 @@ def test_a_sweep_that_has_all_its_trials_needs_no_ray_and_shows_the_front(
     result = call("sweep", write_sweep(constraints=["accuracy_loss <= 0.8"], trials=7), "--results", swept)
     assert result.exit_code == 1, "a trial has failed"
     assert "No trial to run: 7 of 7 are known. More: --trials N." in result.stdout
+
+
+def test_the_exit_code_says_whether_everything_was_done(write_sweep: WriteSweep, tmp_path: Path) -> None:
+    sweep, store = load_sweep(write_sweep(trials=1)), ResultStore(tmp_path / "results")
+    study = continue_study(sweep, []).study
+    write_definition(store, study, sweep)
+    for row in rows_of(sweep, x=0.5, y=0.2):
+        store.write(row)
+
+    def code(**changes: Any) -> int:
+        return _exit_code(SweepReport(plan_sweep(sweep, store), read_results(store, study), **changes))
+
+    assert code() == 1, "what was chosen has no score"
+    for seed in sweep.seeds:
+        store.write(scored_row(sweep, 0.5, 0.2, seed))
+    assert code() == 0
+    assert code(interrupted=True) == 130
+    store.write(rows_of(sweep, x=0.1, y=0.1)[0])
+    assert (code(), code(spent=True)) == (1, 0), "a trial lacks a seed; once the budget is spent, none is expected"
+    store.write(rows_of(sweep, x=0.7, y=0.4, state=State.FAILED, kind="SplitFailedError")[0])
+    assert code(spent=True) == 1
+
+
+@pytest.mark.parametrize(
+    ("results", "address", "mirror"),
+    [
+        ("s3://bucket/r?region=x", "auto", "s3://bucket/r/cache?region=x"),
+        ("s3://bucket/r?region=x", None, None),
+        ("here", "auto", None),
+    ],
+)
+def test_machines_share_what_they_train_through_the_results_uri(
+    call: Call, write_sweep: WriteSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    results: str, address: str | None, mirror: str | None,
+) -> None:  # fmt: skip
+    told: list[Surroundings] = []
+
+    def note(plan: object, store: object, surroundings: Surroundings, **keys: object) -> None:
+        told.append(surroundings)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(sweep_run, "run_sweep", note)
+    monkeypatch.setattr(cli_sweep, "open_store", lambda location: ResultStore(tmp_path / "r"))
+    call("sweep", write_sweep(), "--results", results, *(["--address", address] if address else []))
+    (surroundings,) = told
+    assert surroundings.mirror == mirror
+    assert surroundings.expected == versions()
 
 
 def test_a_changed_meaning_is_told_before_anything_runs(call: Call, write_sweep: WriteSweep, swept: Path) -> None:

@@ -17,6 +17,7 @@ from conftest import HERE
 
 from benchmarks.records import Row
 from harness.attempt import Surroundings
+from harness.faults import NODE_DIFFERS
 from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
@@ -49,9 +50,10 @@ class Recorder(SweepListener):
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def start(sweep: Sweep, listener: SweepListener | None = None) -> SweepReport:
+    def start(sweep: Sweep, listener: SweepListener | None = None, **keys: Any) -> SweepReport:
         store = ResultStore(tmp_path / "results")
-        surroundings = Surroundings("bowls", tmp_path / "cache", plugins=Plugins(("bowl_plugin",), str(HERE)))
+        plugins = Plugins(("bowl_plugin",), str(HERE))
+        surroundings = Surroundings("bowls", tmp_path / "cache", plugins=plugins, **keys)
         return run_sweep(plan_sweep(sweep, store), store, surroundings, listener=listener or Recorder())
 
     return start
@@ -123,6 +125,28 @@ def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
     assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
     assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 2, "tried again once"
     assert not report.interrupted
+
+
+def test_a_machine_with_other_versions_computes_nothing(run: Run, make_bowls: MakeSweep, marks: Path) -> None:
+    recorder = Recorder()
+    report = run(make_bowls(trials=2, splitters=[bowl(marks)]), recorder, expected={"torch": "0.1"})
+    assert states(report) == {TrialState.UNFINISHED: 2}
+    assert {row.failure_kind for row in recorder.rows} == {NODE_DIFFERS}
+    assert "and not 0.1" in str(recorder.rows[0].reason)
+    assert not runs_of(marks)
+
+
+def test_a_race_of_one_metric_under_tpe_stops_trials_and_leaves_none_running(
+    run: Run, make_bowls: MakeSweep, marks: Path
+) -> None:
+    sweep = make_bowls(
+        trials=8, seeds=1, sampler="tpe", objectives={"accuracy_loss": "min"}, concurrency=1,
+        early_stopping={"grace": 1, "reduction": 2}, splitters=[bowl(marks, steps=4)],
+    )  # fmt: skip
+    found = states(run(sweep))
+    assert found.total() == 8
+    assert set(found) == {TrialState.COMPLETE, TrialState.STOPPED}
+    assert runs_of(marks).total() == len(runs_of(marks)) == 8
 
 
 def test_the_number_of_trials_at_once_comes_from_the_free_slots(make_bowls: MakeSweep) -> None:
