@@ -46,6 +46,14 @@ class Stages:
         peak = max([peak_memory_bytes(self.device), *inner])
         self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak))
 
+    def images(self, cell: Cell, workspace: Workspace) -> PreparedImages:
+        """Returns a cell's images, as the stage ``data``; see ``prepare_images``."""
+        with self.measured("data"):
+            images = prepare_images(cell, workspace)
+        if images.reused:
+            self.records[-1] = self.records[-1].model_copy(update={"seconds": images.seconds, "reused": True})
+        return images
+
     def add(self, name: str, *, seconds: float, peak_memory_bytes: int | None, reused: bool) -> None:
         """Adds a stage that was measured where it was done."""
         self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak_memory_bytes, reused=reused))
@@ -79,12 +87,16 @@ class PreparedImages:
         split_roles: Those that a splitter sees.
         dataset_hash: SHA-256 of the decoded data set.
         flips: Whether a mirrored image keeps its label.
+        seconds: Wall time that decoding the data set took when it was done.
+        reused: Whether that was done earlier.
     """
 
     roles: Roles
     split_roles: Roles
     dataset_hash: str
     flips: bool
+    seconds: float
+    reused: bool
 
 
 def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
@@ -105,7 +117,9 @@ def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
         dataset = dataset.of_classes(cell.dataset.classes)
     roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
     split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
-    return PreparedImages(roles, split_roles, dataset.content_hash, dataset.flips)
+    return PreparedImages(
+        roles, split_roles, dataset.content_hash, dataset.flips, seconds=dataset.seconds, reused=dataset.reused
+    )
 
 
 def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
@@ -115,8 +129,7 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
         DataError: If the data is absent or damaged.
         TrainingError: If the training fails.
     """
-    with stages.measured("data"):
-        images = prepare_images(cell, workspace)
+    images = stages.images(cell, workspace)
     base = train_base_model(
         cell.model,
         cell.training,

@@ -17,6 +17,8 @@ class Dataset:
         test: The official test images.
         content_hash: SHA-256, in hex, of the decoded images, the labels and the class names.
         flips: Whether a mirrored image keeps its label.
+        seconds: Wall time that decoding took when it was done.
+        reused: Whether that was done earlier.
     """
 
     name: str
@@ -24,6 +26,8 @@ class Dataset:
     test: ImageSet
     content_hash: str
     flips: bool
+    seconds: float = 0.0
+    reused: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -53,12 +54,23 @@ class DecodedPart:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A data set's decoded images."""
+    """A data set's decoded images.
+
+    Args:
+        class_names: The name of each class.
+        train: The official training images.
+        test: The official test images.
+        content_hash: SHA-256, in hex, of images, labels and class names.
+        seconds: Wall time that decoding took when it was done.
+        reused: Whether that was done earlier.
+    """
 
     class_names: tuple[str, ...]
     train: DecodedPart
     test: DecodedPart
     content_hash: str
+    seconds: float
+    reused: bool
 
 
 def decode_once(
@@ -91,22 +103,23 @@ def decode_once(
         decoded = _open(target, input_shape)
         if decoded is None:
             _build(source.read(), target, input_shape, progress)
-            decoded = _open(target, input_shape)
+            decoded = _open(target, input_shape, reused=False)
     if decoded is None:
         raise DataError(f"{target} was written but cannot be read back; is the disk full?")
     return decoded
 
 
-def _open(folder: Path, input_shape: tuple[int, int, int]) -> Decoded | None:
+def _open(folder: Path, input_shape: tuple[int, int, int], *, reused: bool = True) -> Decoded | None:
     """Returns what ``folder`` holds, or None if it is absent or damaged, which sizes tell."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         train = _open_part(folder, "train", facts["train"], input_shape)
         test = _open_part(folder, "test", facts["test"], input_shape)
         names, digest = tuple(facts["class_names"]), facts["content_hash"]
+        seconds = float(facts.get("seconds", 0.0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Decoded(names, train, test, digest)
+    return Decoded(names, train, test, digest, seconds, reused)
 
 
 def _open_part(folder: Path, name: str, count: int, input_shape: tuple[int, int, int]) -> DecodedPart:
@@ -120,6 +133,7 @@ def _open_part(folder: Path, name: str, count: int, input_shape: tuple[int, int,
 
 
 def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], progress: ProgressCallback) -> None:
+    began = time.perf_counter()
     _check_labels(contents)
     temporary = target.with_name(target.name + ".tmp")
     for leftover in (temporary, target):
@@ -139,6 +153,7 @@ def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], 
         "train": len(contents.train.labels),
         "test": len(contents.test.labels),
         "content_hash": digest.hexdigest(),
+        "seconds": time.perf_counter() - began,
     }
     (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     for path in temporary.iterdir():

@@ -58,7 +58,9 @@ def load_dataset(
         return ImageSet(*tensors, decoded.class_names, normalisation)
 
     flips = not _are_digits(decoded.class_names)
-    return Dataset(name, images(decoded.train), images(decoded.test), decoded.content_hash, flips)
+    return Dataset(
+        name, images(decoded.train), images(decoded.test), decoded.content_hash, flips, decoded.seconds, decoded.reused
+    )
 
 
 def _are_digits(class_names: tuple[str, ...]) -> bool:

@@ -16,7 +16,7 @@ from benchmarks.cells import Cell, DirichletSpec, ModelSpec
 from benchmarks.composed_costs import Pick, composed_cost
 from benchmarks.datasets import check_dataset
 from benchmarks.models import check_model
-from benchmarks.preparation import Prepared, PreparedImages, Stages, prepare_images
+from benchmarks.preparation import Prepared, PreparedImages, Stages
 from benchmarks.records import CompositionRecord, Metrics
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.seeding import derive_seed
@@ -85,8 +85,7 @@ class AccuracyComposition(Scenario):
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         """Runs the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
-        with stages.measured("data"):
-            images = prepare_images(cell, workspace)
+        images = stages.images(cell, workspace)
         run = _Run(self.settings, cell, workspace, images)
         members: list[_Member] = []
         for model in run.split_models():

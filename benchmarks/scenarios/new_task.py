@@ -105,9 +105,8 @@ class NewTask(Scenario):
             split_prepared(own, base, workspace, name=own.dataset.name) for own, base in zip(cells, bases, strict=True)
         )
         add_splits(stages, [first, second])
-        run = _Run(self.settings, cell, workspace, first, second)
-        with stages.measured("tasks"):
-            records = list(run.records())
+        with stages.measured("tasks") as inner:
+            records = list(_Run(self.settings, cell, workspace, first, second, inner).records())
         masks = first.split.result.masks
         return Metrics(
             kernels_total=masks.layout.n_kernels,
@@ -132,6 +131,7 @@ def _together(records: Sequence[StageRecord]) -> StageRecord:
         name=records[0].name,
         seconds=sum(record.seconds for record in records),
         peak_memory_bytes=max(peaks, default=None),
+        reused=all(record.reused for record in records),
     )
 
 
@@ -156,11 +156,23 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Run:
+    """One cell's tasks.
+
+    Args:
+        settings: The scenario's.
+        cell: The cell.
+        workspace: Where to work.
+        first: The base model of the cell's data set, with its modules.
+        second: That of the other data set.
+        peaks: Takes the peak memory of each training from scratch, in bytes.
+    """
+
     settings: NewTaskSettings
     cell: Cell
     workspace: Workspace
     first: SplitModel
     second: SplitModel
+    peaks: list[int]
 
     @cached_property
     def sources(self) -> list[Pick]:
@@ -218,6 +230,7 @@ class _Run:
     def _rivals(self, task: _Task, train: ImageSet, composed_accuracy: float) -> dict[str, Any]:
         device, test = self.workspace.device, task.roles.test
         scratch = self._from_scratch(Roles(train, task.roles.select, test))
+        self.peaks.append(scratch.peak_memory_bytes or 0)
         layers = self._last_layers(train.to(device), task.roles.select.to(device))
         layer = max(layers, key=lambda candidate: candidate.select_accuracy)
         scratch_accuracy = evaluate_accuracy(scratch.model, test)

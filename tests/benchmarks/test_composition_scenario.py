@@ -66,7 +66,7 @@ def test_baselines_fit_each_other(measured: Metrics) -> None:
 def test_base_models_differ_and_are_shared_with_the_scenario_of_one_network(measured: Metrics, cache: Path) -> None:
     alone = measure(reuse_cell("accuracy_composition", **{**INTER, "networks": []}), cache)
     (record,) = alone.compositions
-    assert all(stage.reused for stage in alone.stages if stage.name in ("train", "split"))
+    assert all(stage.reused for stage in alone.stages if stage.name in ("data", "train", "split"))
     untimed = {*CompositionRecord.model_fields} - {"latency_seconds", "base_latency_seconds", "latency_ratio"}
     assert record.model_dump(include=untimed) == measured.compositions[0].model_dump(include=untimed)
     assert len(set(record.chosen)) == 2, "one base model's modules are not all better"

@@ -47,6 +47,8 @@ def test_the_second_time_nothing_is_decoded(tmp_path: Path) -> None:
     assert source.reads == 1
     assert first.content_hash == second.content_hash
     assert np.array_equal(first.train.images, second.train.images)
+    assert (first.reused, second.reused) == (False, True)
+    assert first.seconds == second.seconds > 0
 
 
 def test_another_content_or_shape_is_another_entry(tmp_path: Path) -> None:

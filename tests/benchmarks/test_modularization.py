@@ -111,6 +111,7 @@ def test_a_baseline_keeps_as_many_kernels_per_layer_as_its_reference(measured: M
 def test_base_models_and_splits_are_made_once(measured: Metrics, cache: Path) -> None:
     again = measure(cell(), cache)
     reused = {stage.name: stage.reused for stage in again.stages}
+    assert reused["data"]
     assert reused["train"]
     assert reused["split"]
     assert again.split_seconds == measured.split_seconds
