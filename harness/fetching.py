@@ -1,4 +1,4 @@
-"""Copying rows from one results folder to another."""
+"""Copying results from one folder to another."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.row_cache import SHARED_COPY
+from harness.storage import TEMPORARY
 from harness.store import ResultStore
 
 _READERS = 32
 
+FURTHER_FOLDERS = ("curves", "sweeps")
+"""What sweeps keep beside their rows, in files that never change either."""
+
 
 def fetch_rows(source: ResultStore, target: ResultStore) -> int:
-    """Copies the row files that the target does not have, and returns how many they were.
+    """Copies the row files that the target does not have, and returns how many they were; what belongs to them too.
 
     Row files never change, so a file that is there already is as it should be. A damaged one is copied as it is, and
     reported when the target is read.
@@ -22,17 +26,23 @@ def fetch_rows(source: ResultStore, target: ResultStore) -> int:
         target: Where they go.
     """
     target.prepare()
-    present = {target.storage.relative(info) for info in target.storage.files("rows")}
-    paths = [source.storage.relative(info) for info in source.storage.files("rows")]
-    missing = [path for path in paths if path.endswith(".parquet") and path not in present]
 
     def copy(path: str) -> None:
         target.storage.put(path, source.storage.read(path))
 
-    with ThreadPoolExecutor(_READERS) as readers:
-        list(readers.map(copy, missing))
-    if missing:
+    def copy_new(folder: str) -> int:
+        present = {target.storage.relative(info) for info in target.storage.files(folder)}
+        paths = [source.storage.relative(info) for info in source.storage.files(folder)]
+        missing = [path for path in paths if path not in present and not path.rpartition("/")[2].startswith(TEMPORARY)]
+        with ThreadPoolExecutor(_READERS) as readers:
+            list(readers.map(copy, missing))
+        return len(missing)
+
+    n_rows = copy_new("rows")
+    for folder in FURTHER_FOLDERS:
+        copy_new(folder)
+    if n_rows:
         # Only spares time: without it the rows are read from their files.
         with contextlib.suppress(OSError):
             copy(SHARED_COPY)
-    return len(missing)
+    return n_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.report import ID_LENGTH, row_title
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.definitions import read_definitions
+from harness.trust import names_of_code, require_trust, trust
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
 
@@ -84,10 +86,30 @@ def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
     return next(iter(found.values()))
 
 
-def plugins_of_store(store: ResultStore) -> Plugins:
-    """Returns the modules that the sweeps of a store name, so that their cells can be run again."""
-    known = [definition.sweep.plugin_modules for definition in read_definitions(store)]
+def plugins_of_store(store: ResultStore, *, trust_code: bool = False) -> Plugins:
+    """Returns the modules that the sweeps of a store name, so that their cells can be run again.
+
+    Raises:
+        ConfigurationError: If they are not trusted here; see ``harness.trust``.
+    """
+    known = [definition.sweep.plugin_modules for definition in read_definitions(store, trust_code=trust_code)]
     return next((plugins for plugins in reversed(known) if plugins.modules), Plugins())
+
+
+def require_trusted_models(row: Row, *, trust_code: bool = False) -> None:
+    """Checks that a row's models, as far as they are code, were named on this machine.
+
+    Args:
+        row: The row.
+        trust_code: Whether to trust them, now and later.
+
+    Raises:
+        ConfigurationError: If one was not; see ``harness.trust``.
+    """
+    code = names_of_code(Plugins(), json.loads(row.config))
+    if trust_code:
+        trust(code)
+    require_trust(code, where=f"cell {row.cell_id[:ID_LENGTH]}")
 
 
 def rerun_cell(

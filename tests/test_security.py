@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from benchmarks.tensor_files import read_tensor_file
 from harness.config import load_suite
@@ -264,3 +265,54 @@ def test_class_names_from_data_stay_in_the_folder_that_modules_are_written_to() 
         assert made not in ("", ".", "..")
         assert "\0" not in made
         assert len(made.encode()) < 200
+
+
+@pytest.fixture
+def sly_results(tmp_path: Path) -> tuple[Path, list[str]]:
+    """Results whose sweep names a plugin that lies among them, and how to look at them."""
+    sweep = tmp_path / "theirs" / "sweep.yaml"
+    sweep.parent.mkdir()
+    (sweep.parent / "sly_plugin.py").write_text("import pathlib\npathlib.Path('mark').touch()\n")
+    values = {
+        "name": "sly", "plugins": ["sly_plugin"], "models": ["simcnn"], "datasets": ["digits"], "seeds": 1, "trials": 1,
+        "splitters": [{"name": "gradsplitter", "space": {"alpha": {"float": [0.1, 1.0]}}}],
+        "objectives": {"accuracy_loss": "min"},
+    }  # fmt: skip
+    sweep.write_text(yaml.safe_dump(values))
+    results = tmp_path / "results"
+    # In a process of its own, for a module is imported once.
+    write = (
+        "import sys; from harness.store import ResultStore; from harness.sweep.loading import load_sweep;"
+        "from harness.sweep.definitions import write_definition;"
+        "write_definition(ResultStore(sys.argv[1]), 'abc', load_sweep(sys.argv[2]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", write, results, sweep], cwd=sweep.parent, env=_environment(tmp_path), check=True
+    )
+    return results, [sys.executable, "-m", "harness", "front", str(results)]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "SPLITBENCH_CACHE": str(folder / "cache")}
+
+
+def test_code_that_results_name_is_run_only_by_those_who_trust_it(
+    sly_results: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    results, front = sly_results
+    (results / "rows").mkdir()
+
+    def look(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*front, *options], cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, check=False
+        )
+
+    refused = look()
+    assert refused.returncode == 2
+    assert "names code that was never used on this machine: plugin sly_plugin in" in refused.stderr
+    assert not (tmp_path / "mark").exists()
+    assert look("--trust-code").returncode == 0
+    assert (tmp_path / "mark").exists(), "the test would notice"
+    (tmp_path / "mark").unlink()
+    assert look().returncode == 0, "trust lasts"
+    assert (tmp_path / "mark").exists()

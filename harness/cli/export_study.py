@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from harness.cli.errors import told_plainly
-from harness.cli.options import json_option, open_store
+from harness.cli.options import json_option, open_store, trust_option
 
 
 @click.command(name="export-study")
@@ -14,9 +14,10 @@ from harness.cli.options import json_option, open_store
 @click.option(
     "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
 )
+@trust_option
 @json_option
 @told_plainly
-def command(results: str, out: str, study: str | None, as_json: bool) -> None:
+def command(results: str, out: str, study: str | None, trust_code: bool, as_json: bool) -> None:
     """Write the trials of the sweep in RESULTS as an Optuna journal, which optuna-dashboard opens."""
     from pathlib import Path
 
@@ -26,7 +27,7 @@ def command(results: str, out: str, study: str | None, as_json: bool) -> None:
 
     store = open_store(results)
     store.require()
-    found = read_results(store, study)
+    found = read_results(store, study, trust_code=trust_code)
     names = export_study(found, Path(out))
     if as_json:
         show_json({"file": out, "studies": names, "trials": len(found.book.over)})

@@ -28,17 +28,20 @@ from harness.cli.options import json_option, open_store
 @json_option
 @told_plainly
 def command(results: str, target: Path | None, cluster: Path | None, as_json: bool) -> None:
-    """Copy rows from a folder or URI of results to this machine; those that are here already are left alone."""
+    """Copy rows, and what sweeps keep beside them, to this machine; files that are here already are left alone."""
     from harness.cli.output import show, show_json
     from harness.clusters.cluster_file import read_cluster_file
     from harness.clusters.remote import RemoteCluster
-    from harness.fetching import fetch_rows
+    from harness.fetching import FURTHER_FOLDERS, fetch_rows
 
     folder = target or Path("results") / results.rstrip("/").rpartition("/")[2]
     if cluster is not None:
         before = len(list((folder / "rows").rglob("*.parquet")))
         source = results if results.startswith(("/", "~")) else f"~/{results}"
-        RemoteCluster(read_cluster_file(cluster)).fetch(f"{source.rstrip('/')}/rows", folder / "rows")
+        remote = RemoteCluster(read_cluster_file(cluster))
+        remote.fetch(f"{source.rstrip('/')}/rows", folder / "rows")
+        for further in FURTHER_FOLDERS:
+            remote.fetch(f"{source.rstrip('/')}/{further}", folder / further, must_exist=False)
         n_new = len(list((folder / "rows").rglob("*.parquet"))) - before
     else:
         source_store = open_store(results)

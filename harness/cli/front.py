@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import told_plainly
-from harness.cli.options import json_option, open_store
+from harness.cli.options import json_option, open_store, trust_option
 
 if TYPE_CHECKING:
     from harness.store import ResultStore
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 @click.option(
     "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
 )
+@trust_option
 @json_option
 @told_plainly
-def command(results: str, study: str | None, as_json: bool) -> None:
+def command(results: str, study: str | None, trust_code: bool, as_json: bool) -> None:
     """Show the front of the sweep in RESULTS, a folder or a pyarrow.fs URI: also its best, volume and what matters."""
     from harness.cli.output import show, show_json
     from harness.sweep.objects import results_object
@@ -31,7 +32,7 @@ def command(results: str, study: str | None, as_json: bool) -> None:
 
     store = open_store(results)
     store.require()
-    found = read_results(store, study)
+    found = read_results(store, study, trust_code=trust_code)
     reused = reused_of(found, store)
     if as_json:
         show_json(results_object(found, location=results, reused=reused))

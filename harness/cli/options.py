@@ -22,6 +22,10 @@ results_option: Decorator = click.option(
     "--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SUITE]"
 )
 
+trust_option: Decorator = click.option(
+    "--trust-code", is_flag=True, help="Trust the plugins and 'python:' models that RESULTS name, now and later."
+)
+
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds where data sets lie, and whether they may be fetched."""

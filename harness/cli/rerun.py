@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import EXIT_FAILED, told_plainly
-from harness.cli.options import data_options, json_option, open_store
+from harness.cli.options import data_options, json_option, open_store, trust_option
 
 if TYPE_CHECKING:
     from harness.reruns import Rerun
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--results", metavar="URI", help="Where their rows are. [default: every folder in ./results]")
 @click.option("--fresh", is_flag=True, help="Train and split anew instead of taking both from the cache.")
 @data_options
+@trust_option
 @json_option
 @told_plainly
 def command(
@@ -31,6 +32,7 @@ def command(
     fresh: bool,
     data_root: Path | None,
     download: bool,
+    trust_code: bool,
     as_json: bool,
 ) -> None:
     """Run cells again, with the configuration of their rows, and say whether the numbers are the same.
@@ -40,19 +42,20 @@ def command(
     from harness.attempt import Surroundings
     from harness.cli.output import show_json
     from harness.cli.progress import show_progress
-    from harness.reruns import find_rows, plugins_of_store, rerun_cell
+    from harness.reruns import find_rows, plugins_of_store, require_trusted_models, rerun_cell
 
     found = [find_rows(cell_id.lower(), results) for cell_id in cell_ids]
     runs = []
     with _cache(fresh) as cache:
         for location, row in found:
             store = open_store(location)
+            require_trusted_models(row, trust_code=trust_code)
             surroundings = Surroundings(
                 suite=row.suite,
                 cache=cache,
                 data_root=data_root.absolute() if data_root else None,
                 download=download,
-                plugins=plugins_of_store(store),
+                plugins=plugins_of_store(store, trust_code=trust_code),
             )
             runs.append(rerun_cell(row, store, surroundings, progress=show_progress()))
             if not as_json:

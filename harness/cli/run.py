@@ -83,6 +83,7 @@ def command(
     from harness.report import plan_view
     from harness.run import run_plan
     from harness.storage import beneath
+    from harness.trust import names_of_code, trust
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
     location = results or default_results(loaded)
@@ -92,6 +93,7 @@ def command(
     if dry_run:
         show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
         return
+    trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
     surroundings = Surroundings(
         suite=loaded.name,
         cache=cache_folder().absolute(),

@@ -1,4 +1,4 @@
-"""``splitbench submit``: run a suite on a cluster that 'ray up' has started."""
+"""``splitbench submit``: run a suite or a sweep on a cluster that 'ray up' has started."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import secrets
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,13 +32,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="The cluster's file, as 'ray up' takes it.",
 )
-@click.option(
-    "--verb",
-    type=click.Choice(["run", "sweep"]),
-    default="run",
-    show_default=True,
-    help="What SUITE is given to on the cluster.",
-)
 @click.option("--data-root", metavar="DIR", help="Folder of data sets on the cluster's machines.")
 @click.option("--download", is_flag=True, help="Fetch data that is not there, on the cluster.")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
@@ -50,13 +45,12 @@ def command(
     retry: str | None,
     results: str | None,
     cluster: Path,
-    verb: str,
     data_root: str | None,
     download: bool,
     timeout: str | None,
     no_follow: bool,
 ) -> None:
-    """Run a suite on a cluster that 'ray up FILE' has started.
+    """Run a suite or a sweep on a cluster that 'ray up FILE' has started.
 
     Sends this checkout of Splitbench and the suite's file, starts the run as a job on the cluster, and shows its log.
     The job goes on when this command ends or the connection breaks. Data are not sent.
@@ -67,18 +61,21 @@ def command(
 
     described = read_cluster_file(cluster)
     described.require_filled_in()
-    path, name, plugins = _read_suite(suite, changes, only, seeds, verb)
-    location = results or _results_in(described, name)
-    words = [verb, path.name if path else suite, "--address", "auto", "--results", _on_cluster(location)]
+    called = _read(suite, changes, only, seeds)
+    location = results or _results_in(described, called.name)
+    given_name = called.path.name if called.path else suite
+    words = [called.verb, given_name, "--address", "auto", "--results", _on_cluster(location)]
     words += [part for change in changes for part in ("--set", change)]
     words += [part for condition in only for part in ("--only", condition)]
     given = {"--seeds": seeds, "--retry": retry, "--data-root": data_root, "--timeout": timeout}
+    if called.verb == "sweep":
+        _refuse_for_sweeps({"--only": only, **{name: given[name] for name in ("--seeds", "--retry", "--timeout")}})
     words += [part for option, value in given.items() if value is not None for part in (option, str(value))]
     words += ["--download"] if download else []
-    job_id = f"{_plain(name)}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    job_id = f"{_plain(called.name)}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     remote = RemoteCluster(described)
     with tempfile.TemporaryDirectory(prefix="splitbench-") as folder:
-        shipment = pack(Path(folder), words, suite=path, plugins=plugins)
+        shipment = pack(Path(folder), words, suite=called.path, plugins=called.plugins)
         click.echo(_shipped(shipment, words), err=True)
         remote.submit(Path(folder), job_id)
     click.echo(f"Job {job_id} runs on the cluster, whatever becomes of this connection.")
@@ -90,26 +87,45 @@ def command(
         sys.exit(0 if remote.follow(job_id) else EXIT_FAILED)
 
 
-def _read_suite(
-    suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None, verb: str
-) -> tuple[Path | None, str, tuple[str, ...]]:
-    """Returns the suite's file (None if it comes with the package), its name and plugins; mistakes are found here."""
-    from harness.config import suite_names
+@dataclass(frozen=True)
+class _Called:
+    """What is run on the cluster.
 
-    path = Path(suite) if suite not in suite_names() and Path(suite).is_file() else None
-    if verb == "run":
-        loaded, _ = read_cells(suite, changes, only, seeds)
-        return path, loaded.name, loaded.plugins
+    Args:
+        verb: ``run`` or ``sweep``.
+        name: The name of the suite or sweep.
+        path: Its file; None if it comes with the package.
+        plugins: Modules that it names.
+    """
+
+    verb: str
+    name: str
+    path: Path | None
+    plugins: tuple[str, ...]
+
+
+def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None) -> _Called:
+    """Returns what is called; mistakes in it are found here, before anything is sent."""
+    from harness.config import is_sweep, suite_names, sweep_names
+    from harness.sweep.loading import load_sweep
+
+    is_packaged = suite in (*suite_names(), *sweep_names())
+    path = Path(suite) if not is_packaged and Path(suite).is_file() else None
+    if suite in sweep_names() or (path is not None and is_sweep(path.read_text(encoding="utf-8", errors="replace"))):
+        sweep = load_sweep(suite, changes=changes)
+        return _Called("sweep", sweep.name, path, sweep.plugins)
+    loaded, _ = read_cells(suite, changes, only, seeds)
+    return _Called("run", loaded.name, path, loaded.plugins)
+
+
+def _refuse_for_sweeps(options: Mapping[str, object]) -> None:
     from splitters.errors import ConfigurationError
 
-    if path is None:
-        raise ConfigurationError(f"{suite}: there is no such file; a sweep is a YAML file.")
-    from harness.yaml_source import read_yaml
-
-    values, _ = read_yaml(path.read_text(encoding="utf-8"), name=suite)
-    known = values if isinstance(values, dict) else {}
-    plugins = known.get("plugins", [])
-    return path, str(known.get("name", path.stem)), tuple([plugins] if isinstance(plugins, str) else plugins)
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ConfigurationError(
+            f"{', '.join(given)}: for suites only. A sweep is changed by --set KEY=VALUE, e.g. --set seeds=3."
+        )
 
 
 def _results_in(cluster: ClusterFile, name: str) -> str:

@@ -58,6 +58,7 @@ def command(
     from harness.storage import beneath
     from harness.sweep.loading import load_sweep
     from harness.sweep.run import plan_sweep, run_sweep
+    from harness.trust import names_of_code, trust
 
     loaded = load_sweep(sweep, changes=[*changes, *([f"trials={trials}"] if trials else [])])
     location = results or f"results/{loaded.name}"
@@ -66,6 +67,7 @@ def command(
     if dry_run:
         show_json(_plan_object(plan, location)) if as_json else show(_plan_text(plan))
         return
+    trust(names_of_code(loaded.plugin_modules, loaded.model_dump(mode="json")))
     console = progress_console()
     for line in _opening(plan):
         console.print(line, soft_wrap=True)

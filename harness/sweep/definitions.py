@@ -12,11 +12,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from benchmarks.cells import CELL_FORMAT, SPLITTING_VERSION, TRAINING_VERSION, content_hash
+from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.sweep.file import Sweep
 from harness.sweep.loading import make_sweep
 from harness.sweep.parameters import Parameter
 from harness.sweep.space import Space
+from harness.trust import names_of_code, require_trust, trust
 from harness.yaml_source import Source
 from splitters.errors import ConfigurationError, UnknownNameError
 
@@ -188,7 +190,7 @@ def write_definition(store: ResultStore, study: str, sweep: Sweep) -> None:
         sweep: What is asked for.
     """
     values = sweep.model_dump(mode="json")
-    own = [definition for definition in read_definitions(store) if definition.study == study]
+    own = [found for found in read_definitions(store, own=sweep.plugin_modules) if found.study == study]
     if own and own[-1].sweep.model_dump(mode="json") == values:
         return
     now = datetime.now(timezone.utc)
@@ -204,23 +206,35 @@ def write_definition(store: ResultStore, study: str, sweep: Sweep) -> None:
     store.write_file(f"{_FOLDER}/{name}", json.dumps(content, indent=2, sort_keys=True).encode())
 
 
-def read_definitions(store: ResultStore) -> list[Definition]:
+def read_definitions(store: ResultStore, *, own: Plugins | None = None, trust_code: bool = False) -> list[Definition]:
     """Returns all definitions that a store holds, the newest last.
 
+    Args:
+        store: The store.
+        own: Plugins of the caller's own; definitions that name the same ones mean these, wherever they lie.
+        trust_code: Whether to trust the code that definitions name, now and later; see ``harness.trust``.
+
     Raises:
-        ConfigurationError: If one is damaged, of a newer version, or names what is not installed here.
+        ConfigurationError: If one is damaged, of a newer version, or names what is not installed or trusted here.
     """
-    return sorted(_definitions(store.read_files(_FOLDER)), key=lambda definition: definition.written_at)
+    found = _definitions(store.read_files(_FOLDER), own or Plugins(), trust_code)
+    return sorted(found, key=lambda definition: definition.written_at)
 
 
-def _definitions(files: Mapping[str, bytes]) -> Iterator[Definition]:
+def _definitions(files: Mapping[str, bytes], own: Plugins, trust_code: bool) -> Iterator[Definition]:
     for path, data in files.items():
         try:
             content = json.loads(data)
             number = int(content["format"])
             if number > _FORMAT:
                 raise ConfigurationError(f"{path}: format {number} is newer than {_FORMAT}; upgrade splitbench.")
-            sweep = make_sweep(content["sweep"], Source(path), folder=content["folder"])
+            named = Plugins(tuple(content["sweep"].get("plugins", ())), content["folder"])
+            plugins = own if set(named.modules) <= set(own.modules) else named
+            code = names_of_code(Plugins() if plugins is own else plugins, content["sweep"])
+            if trust_code:
+                trust(code)
+            require_trust(code, where=path)
+            sweep = make_sweep(content["sweep"], Source(path), folder=plugins.folder)
             yield Definition(
                 content["study"], datetime.fromisoformat(content["written_at"]), sweep, content["versions"]
             )
@@ -228,17 +242,19 @@ def _definitions(files: Mapping[str, bytes]) -> Iterator[Definition]:
             raise ConfigurationError(f"{path} is no definition of a sweep: {error!r}. Remove it.") from error
 
 
-def find_definition(store: ResultStore, study: str | None) -> Definition:
+def find_definition(known: Sequence[Definition], study: str | None, *, where: str) -> Definition:
     """Returns the definition of a study, or of the one that was asked for last.
+
+    Args:
+        known: All definitions, the newest last.
+        study: The beginning of its name.
+        where: The store, for messages.
 
     Raises:
         ConfigurationError: If there is none.
     """
-    known = read_definitions(store)
     if not known:
-        raise ConfigurationError(
-            f"there is no sweep at {store.location}. Name the folder that 'splitbench sweep' wrote to."
-        )
+        raise ConfigurationError(f"there is no sweep at {where}. Name the folder that 'splitbench sweep' wrote to.")
     found = [definition for definition in known if study is None or definition.study.startswith(study)]
     if not found:
         raise UnknownNameError("study", str(study), {definition.study for definition in known}, where="--study")

@@ -107,7 +107,7 @@ def plan_sweep(sweep: Sweep, store: ResultStore) -> SweepPlan:
     """Returns what a sweep would do, from the rows that the store holds."""
     cells = Cells(sweep)
     book = read_trials(sweep, cells, store.read().latest())
-    return SweepPlan(sweep, cells, book, continue_study(sweep, read_definitions(store)))
+    return SweepPlan(sweep, cells, book, continue_study(sweep, read_definitions(store, own=sweep.plugin_modules)))
 
 
 def run_sweep(
@@ -139,7 +139,7 @@ def run_sweep(
     write_definition(store, plan.continuation.study, plan.sweep)
     scorer = _Scorer(plan.sweep, plan.cells, store, surroundings, listener)
     if not plan.n_to_run and not scorer.is_needed(plan.book):
-        return SweepReport(plan, read_results(store, plan.continuation.study))
+        return SweepReport(plan, read_results(store, plan.continuation.study, own=plan.sweep.plugin_modules))
     # Ray and Tune take seconds to import, and a sweep that has nothing to do needs neither.
     from harness.dispatch.cluster import connection
 
@@ -147,7 +147,7 @@ def run_sweep(
         report = _run_trials(plan, store, surroundings, listener, stop)
         if not stop.requested:
             scorer.score(report.results.book, stop, slots=report.concurrency)
-    results = read_results(store, plan.continuation.study)
+    results = read_results(store, plan.continuation.study, own=plan.sweep.plugin_modules)
     return replace(report, results=results, interrupted=stop.requested)
 
 

@@ -83,6 +83,21 @@ def test_fetch_copies_what_is_new_and_nothing_twice(call: Call, tmp_path: Path) 
     assert {row.seed for row in ResultStore(target).read().latest()} == {0, 1, 2, 3}
 
 
+def test_fetch_brings_a_sweeps_definitions_and_curves(tmp_path: Path) -> None:
+    source, target = ResultStore(tmp_path / "far"), ResultStore(tmp_path / "here")
+    source.write(toy_row())
+    for path in ("sweeps/a.json", "curves/in_splitter=x/b.parquet", "sweeps/.tmp-1-a.json"):
+        source.write_file(path, path.encode())
+    assert (fetch_rows(source, target), fetch_rows(source, target)) == (1, 0)
+    found = {
+        path.relative_to(tmp_path / "here").as_posix() for path in (tmp_path / "here").rglob("*") if path.is_file()
+    }
+    assert {path for path in found if not path.startswith("rows/")} == {
+        "sweeps/a.json",
+        "curves/in_splitter=x/b.parquet",
+    }
+
+
 def test_fetch_by_default_keeps_the_last_name(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ResultStore(tmp_path / "far" / "toys").write(toy_row())
     monkeypatch.chdir(tmp_path)

@@ -17,6 +17,7 @@ import optuna
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
+from conftest import toy_row
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.records import Metrics, State
@@ -25,6 +26,7 @@ from harness.cli import sweep as cli_sweep
 from harness.cli.sweep import _exit_code
 from harness.node_facts import versions
 from harness.provenance import provenance
+from harness.reruns import require_trusted_models
 from harness.store import ResultStore
 from harness.sweep import run as sweep_run
 from harness.sweep.candidates import Cells
@@ -33,6 +35,8 @@ from harness.sweep.file import Sweep
 from harness.sweep.loading import load_sweep
 from harness.sweep.results import read_results
 from harness.sweep.run import SweepReport, plan_sweep
+from harness.trust import names_of_code, trust
+from splitters.errors import ConfigurationError
 
 Call = Callable[..., Result]
 WriteSweep = Callable[..., Path]
@@ -60,6 +64,7 @@ def swept(write_sweep: WriteSweep, tmp_path: Path) -> Path:
         for seed in sweep.seeds:
             store.write(scored_row(sweep, x, y, seed))
     store.write(rows_of(sweep, x=0.7, y=0.4, state=State.FAILED, kind="SplitFailedError", at=99.0)[0])
+    trust(names_of_code(sweep.plugin_modules, {}))
     return tmp_path / "results"
 
 
@@ -136,7 +141,9 @@ def test_the_exit_code_says_whether_everything_was_done(write_sweep: WriteSweep,
         store.write(row)
 
     def code(**changes: Any) -> int:
-        return _exit_code(SweepReport(plan_sweep(sweep, store), read_results(store, study), **changes))
+        return _exit_code(
+            SweepReport(plan_sweep(sweep, store), read_results(store, study, own=sweep.plugin_modules), **changes)
+        )
 
     assert code() == 1, "what was chosen has no score"
     for seed in sweep.seeds:
@@ -214,7 +221,7 @@ def test_the_exported_journal_holds_the_trials_of_all_splitters_and_of_each(
         for row in rows_of(sweep, splitter=splitter, x=x, n=2, at=10 * x):
             store.write(row)
     journal = tmp_path / "out" / "study.log"
-    result = call("export-study", tmp_path / "r", "--out", journal)
+    result = call("export-study", tmp_path / "r", "--out", journal, "--trust-code")
     assert result.exit_code == 0, result.output
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     studies = {summary.study_name: summary for summary in optuna.get_all_study_summaries(storage)}
@@ -243,6 +250,17 @@ def test_a_point_is_run_again_with_the_command_that_the_front_gives(call: Call, 
     again = call(*words[1:], "--json")
     assert again.exit_code == 0, "now the row of the first rerun counts"
     assert [run["same"] for run in json.loads(again.stdout)] == [True] * len(front["seeds"])
+
+
+def test_a_row_whose_model_is_code_of_others_is_not_run_again_unasked() -> None:
+    row = toy_row()
+    config = row.config.replace('"simcnn"', '"python:theirs.nets:make"')
+    foreign = row.model_copy(update={"config": config})
+    require_trusted_models(row)
+    with pytest.raises(ConfigurationError, match=r"never used on this machine: model python:theirs.nets:make\. It"):
+        require_trusted_models(foreign)
+    require_trusted_models(foreign, trust_code=True)
+    require_trusted_models(foreign)
 
 
 def test_cells_that_are_not_there_or_meant_twice_are_not_run(call: Call, swept: Path) -> None:

@@ -79,6 +79,41 @@ def test_the_call_travels_in_a_file_and_the_job_outlives_the_connection(
     assert "job status" in state[2]
 
 
+def test_a_sweep_is_known_as_one_and_sent_with_its_plugins(
+    call: Call, write_sweep: Callable[..., Path], cluster: Path, told: list[list[str]]
+) -> None:
+    result = call("submit", write_sweep(), "--cluster", cluster, "--set", "trials=9", "--data-root", "~/data")
+    assert result.exit_code == 0, result.output
+    assert told[1] == [
+        "sweep", "bowls.yaml", "--address", "auto", "--results", "~/splitbench-results/bowls",
+        "--set", "trials=9", "--data-root", "~/data",
+    ]  # fmt: skip
+    assert "bowl_plugin.py" in result.stderr
+
+
+def test_a_sweep_of_the_package_is_sent_by_its_name(call: Call, cluster: Path, told: list[list[str]]) -> None:
+    assert call("submit", "sweep-quick", "--cluster", cluster).exit_code == 0
+    assert told[1][:2] == ["sweep", "sweep-quick"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "options", "message"),
+    [
+        ({}, ["--seeds", "3"], "--seeds: for suites only"),
+        ({}, ["--only", "seed=1", "--timeout", "3m"], "--only, --timeout: for suites only"),
+        ({"trials": 0}, [], "trials"),
+        ({"splitters": ["bwl"]}, [], "Did you mean 'bowl'"),
+    ],
+)
+def test_a_sweep_that_cannot_be_run_so_is_not_sent(
+    call: Call, write_sweep: Callable[..., Path], cluster: Path, told: list[list[str]], keys: Any, options: list[str],
+    message: str,
+) -> None:  # fmt: skip
+    result = call("submit", write_sweep(**keys), "--cluster", cluster, *options)
+    assert (result.exit_code, told) == (2, [])
+    assert message in result.stderr
+
+
 def test_it_says_what_it_sends_and_how_to_come_back(
     call: Call, write_suite: Callable[..., Path], cluster: Path, told: list[list[str]]
 ) -> None:
@@ -182,7 +217,11 @@ def test_rows_on_the_head_are_fetched_over_ssh(
     target = tmp_path / "here"
     result = call("fetch", "splitbench-results/toys", "--cluster", cluster, "--to", target)
     assert result.exit_code == 0, result.output
-    assert told == [["rsync-down", str(cluster), "~/splitbench-results/toys/rows/", f"{target}/rows/"]]
+    assert told == [
+        ["rsync-down", str(cluster), f"~/splitbench-results/toys/{folder}/", f"{target}/{folder}/"]
+        for folder in ("rows", "curves", "sweeps")
+    ]
+    assert [path.name for path in target.iterdir()] == ["rows"], "no empty folders for what was not there"
 
 
 def test_what_users_type_to_follow_is_one_command_with_its_words_quoted(cluster: Path) -> None:
