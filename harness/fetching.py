@@ -18,31 +18,37 @@ FURTHER_FOLDERS = ("curves", "sweeps")
 def fetch_rows(source: ResultStore, target: ResultStore) -> int:
     """Copies the row files that the target does not have, and returns how many they were; what belongs to them too.
 
-    Row files never change, so a file that is there already is as it should be. A damaged one is copied as it is, and
-    reported when the target is read.
+    Row files never change, so a file that is there already is as it should be. A damaged one is copied as it is, once,
+    and reported when the target is read.
 
     Args:
         source: Where rows come from; nothing is changed there.
         target: Where they go.
     """
     target.prepare()
-
-    def copy(path: str) -> None:
-        target.storage.put(path, source.storage.read(path))
-
-    def copy_new(folder: str) -> int:
-        present = {target.storage.relative(info) for info in target.storage.files(folder)}
-        paths = [source.storage.relative(info) for info in source.storage.files(folder)]
-        missing = [path for path in paths if path not in present and not path.rpartition("/")[2].startswith(TEMPORARY)]
-        with ThreadPoolExecutor(_READERS) as readers:
-            list(readers.map(copy, missing))
-        return len(missing)
-
-    n_rows = copy_new("rows")
+    had_rows = bool(target.storage.files("rows"))
+    n_rows = _copy_new(source, target, "rows")
     for folder in FURTHER_FOLDERS:
-        copy_new(folder)
-    if n_rows:
+        _copy_new(source, target, folder)
+    if not had_rows:
         # Only spares time: without it the rows are read from their files.
         with contextlib.suppress(OSError):
-            copy(SHARED_COPY)
+            target.storage.put(SHARED_COPY, source.storage.read(SHARED_COPY))
     return n_rows
+
+
+def _copy_new(source: ResultStore, target: ResultStore, folder: str) -> int:
+    """Copies a folder's files that the target does not have, and returns how many of them are Parquet."""
+    present = {target.storage.relative(info) for info in target.storage.files(folder)}
+    present |= target.quarantined_paths()
+    paths = [source.storage.relative(info) for info in source.storage.files(folder)]
+    # What else lies among the rows is foreign, and the source's own reader tells of it.
+    wanted = (path for path in paths if path.endswith(".parquet") or (folder != "rows" and not _is_temporary(path)))
+    missing = [path for path in wanted if path not in present]
+    with ThreadPoolExecutor(_READERS) as readers:
+        list(readers.map(lambda path: target.storage.put(path, source.storage.read(path)), missing))
+    return sum(path.endswith(".parquet") for path in missing)
+
+
+def _is_temporary(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(TEMPORARY)

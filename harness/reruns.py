@@ -18,7 +18,7 @@ from harness.report import ID_LENGTH, row_title
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.definitions import read_definitions
-from harness.trust import names_of_code, require_trust, trust
+from harness.trust import Consent
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
 
@@ -86,30 +86,23 @@ def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
     return next(iter(found.values()))
 
 
-def plugins_of_store(store: ResultStore, *, trust_code: bool = False) -> Plugins:
+def plugins_of_store(store: ResultStore, consent: Consent | None = None) -> Plugins:
     """Returns the modules that the sweeps of a store name, so that their cells can be run again.
 
     Raises:
         ConfigurationError: If they are not trusted here; see ``harness.trust``.
     """
-    known = [definition.sweep.plugin_modules for definition in read_definitions(store, trust_code=trust_code)]
+    known = [definition.sweep.plugin_modules for definition in read_definitions(store, consent=consent)]
     return next((plugins for plugins in reversed(known) if plugins.modules), Plugins())
 
 
-def require_trusted_models(row: Row, *, trust_code: bool = False) -> None:
-    """Checks that a row's models, as far as they are code, were named on this machine.
-
-    Args:
-        row: The row.
-        trust_code: Whether to trust them, now and later.
+def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
+    """Checks that a row's models, as far as they are code, may be imported; see ``harness.trust``.
 
     Raises:
-        ConfigurationError: If one was not; see ``harness.trust``.
+        ConfigurationError: If one may not.
     """
-    code = names_of_code(Plugins(), json.loads(row.config))
-    if trust_code:
-        trust(code)
-    require_trust(code, where=f"cell {row.cell_id[:ID_LENGTH]}")
+    (consent or Consent()).admit(Plugins(), json.loads(row.config), where=f"cell {row.cell_id[:ID_LENGTH]}")
 
 
 def rerun_cell(

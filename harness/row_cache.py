@@ -1,7 +1,8 @@
 """Copies of rows that were read before. Row files never change, so what was read once need not be read again.
 
-There are two: one on this machine, and one in the store itself, for machines that see it for the first time.
-Losing either costs time, nothing else.
+There are two: one on this machine, and one in the store itself, for machines that see it for the first time. Losing
+either costs time, nothing else, and one that was altered counts as lost. A file whose row a copy holds is not opened:
+damage done to it later that keeps its size is not seen, and does no harm while the copy is there.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from pyarrow import fs
 from harness.row_files import READ_SCHEMA
 from harness.storage import Storage
 
-SHARED_COPY = "copy/rows.parquet"
-"""Where a store has its copy."""
+SHARED_COPY = "copy/rows"
+"""Where a store has its copy: Parquet, and behind it the SHA-256 of it."""
 
 SHARED_WORTHWHILE = 200
 """A copy in the store is not looked for, and not made, for the sake of fewer files."""
@@ -33,6 +34,7 @@ _WORTHWHILE = 20
 """So many newly read files are worth a new copy on this machine."""
 
 _WRITTEN_WORTHWHILE = 200
+_DIGEST_BYTES = hashlib.sha256().digest_size
 _GROWTH = 0.1
 """Such a share of the rows in a copy must be new for a new copy to be worth its while."""
 
@@ -70,12 +72,19 @@ class Keys:
         rows = copy.drop_columns(names).take(pa.array([index for _, index in found], pa.int64()))
         return [info for info, _ in found], rows
 
-    def parse(self, source: Path | pa.Buffer) -> pa.Table:
-        """Returns a copy with its keys; an empty one if it is absent, torn, or of another version."""
-        try:
-            table = pq.read_table(source if isinstance(source, Path) else pa.BufferReader(source))
-        except (pa.ArrowException, OSError):
+    def pack(self, table: pa.Table) -> bytes:
+        """Returns a copy with its keys as bytes."""
+        sink = io.BytesIO()
+        pq.write_table(table.combine_chunks(), sink)
+        data = sink.getvalue()
+        return data + hashlib.sha256(data).digest()
+
+    def unpack(self, packed: bytes) -> pa.Table:
+        """Returns a copy with its keys; an empty one if it is absent, torn, altered, or of another version."""
+        data, digest = packed[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != digest:
             return self.schema.empty_table()
+        table = pq.read_table(pa.BufferReader(data))
         same = table.schema.equals(self.schema) and table.schema.metadata == self.schema.metadata
         return table if same else self.schema.empty_table()
 
@@ -89,14 +98,14 @@ class RowCache:
     """
 
     def __init__(self, folder: Path, store: str) -> None:
-        self._path = folder / "rows" / f"{hashlib.sha256(store.encode()).hexdigest()[:32]}.parquet"
+        self._path = folder / "rows" / hashlib.sha256(store.encode()).hexdigest()[:32]
         self._written: list[pa.Table] = []
         self._n_kept = 0
 
     def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
         """Returns those files that are as they were when they were read, and their rows in the same order."""
         self.keep_written()
-        return _ON_DISK.find(_ON_DISK.parse(self._path), infos)
+        return _ON_DISK.find(self._stored(), infos)
 
     def save(self, infos: Sequence[fs.FileInfo], rows: pa.Table, *, n_fresh: int) -> None:
         """Replaces the copy if enough is new; a cache that cannot be written is no reason to fail.
@@ -124,9 +133,16 @@ class RowCache:
     def keep_written(self) -> None:
         """Puts the rows that were noted into the copy."""
         if self._written:
-            table = pa.concat_tables([_ON_DISK.parse(self._path), *self._written])
+            table = pa.concat_tables([self._stored(), *self._written])
             self._written, self._n_kept = [], table.num_rows
             self._replace(table)
+
+    def _stored(self) -> pa.Table:
+        try:
+            packed = self._path.read_bytes()
+        except OSError:
+            packed = b""
+        return _ON_DISK.unpack(packed)
 
     def _replace(self, table: pa.Table) -> None:
         # A cache that cannot be written is no reason to fail.
@@ -135,7 +151,7 @@ class RowCache:
             with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
                 temporary = Path(file.name)
                 try:
-                    pq.write_table(table.combine_chunks(), file)
+                    file.write(_ON_DISK.pack(table))
                     file.close()
                     os.replace(temporary, self._path)
                 finally:
@@ -170,22 +186,19 @@ class SharedCopy:
             infos: The files.
             rows: Their rows, in the same order.
         """
-        if len(infos) < SHARED_WORTHWHILE or len(infos) - self._n_stored() < _GROWTH * len(infos):
+        if len(infos) < SHARED_WORTHWHILE:
             return
-        sink = io.BytesIO()
-        pq.write_table(self._keys.attach(infos, rows).combine_chunks(), sink)
-        with contextlib.suppress(OSError):
-            self._storage.put(SHARED_COPY, sink.getvalue(), durable=False)
+        known, _ = self._keys.find(self._stored(), infos)
+        if len(infos) - len(known) >= _GROWTH * len(infos):
+            with contextlib.suppress(OSError):
+                self._storage.put(SHARED_COPY, self._keys.pack(self._keys.attach(infos, rows)), durable=False)
 
     def _stored(self) -> pa.Table:
         try:
-            data = self._storage.read(SHARED_COPY)
+            packed = self._storage.read(SHARED_COPY)
         except OSError:
-            data = b""
-        return self._keys.parse(pa.py_buffer(data))
-
-    def _n_stored(self) -> int:
-        return int(self._stored().num_rows)
+            packed = b""
+        return self._keys.unpack(packed)
 
 
 _ON_DISK = Keys(

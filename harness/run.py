@@ -75,7 +75,7 @@ def run_plan(
             backend.check(queue)
             # Signals inside the backend, for Ray puts a handler of its own on SIGTERM.
             with stop, RunRegister(store.storage, backend.suite, cells=len(plan.cells), to_do=len(queue)) as register:
-                told = _Told(listener, register)
+                told = Told(listener, register)
                 claims = _PlannedClaims(plan, store, register)
                 for item, row in backend.run(queue, stop=stop, listener=told, claims=claims):
                     store.write(row)
@@ -86,7 +86,7 @@ def run_plan(
     return RunReport(plan, tuple(last.values()), store.read(share=bool(last)), interrupted=stop.requested)
 
 
-class _Told:
+class Told:
     """Passes what happens on to a listener, and to the run's record.
 
     Args:

@@ -344,6 +344,11 @@ class ResultStore:
             self.storage.put(f"{target}.reason.txt", reason.encode())
         return DamagedFile(f"{self.storage.root}/{target}", reason, quarantined=True)
 
+    def quarantined_paths(self) -> set[str]:
+        """Returns where the files were that lie in quarantine now, as far as their names tell."""
+        paths = (self.storage.relative(info) for info in self.storage.files("quarantine"))
+        return {f"rows/{path.removeprefix('quarantine/').replace('__', '/')}" for path in paths}
+
     def _quarantined(self) -> tuple[DamagedFile, ...]:
         paths = {self.storage.relative(info) for info in self.storage.files("quarantine")}
         return tuple(

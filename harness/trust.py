@@ -1,10 +1,14 @@
-"""Code that results name. Results are data: what they name is imported only where somebody here has named it too."""
+"""Code that results name. Results are data: what they name is imported only where somebody here has named it too.
+
+Trust is in names, and for plugins in the folder where they lie; not in what stands in the files.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from harness.folders import cache_folder
 from harness.plugins import Plugins
@@ -13,6 +17,51 @@ from splitters.errors import ConfigurationError
 _FOLDER = "trusted-code"
 _FACTORY = "python:"
 """How the names of models begin that are code of the user's."""
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What code of results may be imported, besides what was named on this machine before.
+
+    Args:
+        own: Plugins of the caller's own; results that name the same ones mean these, wherever they lie.
+        code: What else the caller names itself, as ``names_of_code`` writes it.
+        folder: Where the caller says that plugins lie; whoever says so trusts them.
+        everything: Whether to trust all code that results name, now and later.
+    """
+
+    own: Plugins = field(default_factory=Plugins)
+    code: frozenset[str] = frozenset()
+    folder: str | None = None
+    everything: bool = False
+
+    def admit(self, named: Plugins, values: object, *, where: str) -> Plugins:
+        """Returns the plugins that may be imported for results.
+
+        Args:
+            named: What the results name.
+            values: The rest of what they say; see ``names_of_code``.
+            where: The results, for messages.
+
+        Raises:
+            ConfigurationError: If they name code that nobody here has named.
+        """
+        plugins, strange = named, named
+        if set(named.modules) <= set(self.own.modules):
+            plugins, strange = self.own, Plugins()
+        elif self.folder is not None:
+            plugins, strange = Plugins(named.modules, self.folder), Plugins()
+        code = [name for name in names_of_code(strange, values) if name not in self.code]
+        if self.everything:
+            trust(code)
+        else:
+            _require(code, where)
+        return plugins
+
+
+def consent_of(plugins: Plugins, values: object) -> Consent:
+    """Returns the consent of somebody whose own file names plugins and, among its values, models."""
+    return Consent(own=plugins, code=frozenset(names_of_code(plugins, values)))
 
 
 def names_of_code(plugins: Plugins, values: object) -> tuple[str, ...]:
@@ -36,22 +85,13 @@ def trust(code: Iterable[str]) -> None:
             (folder / _key(name)).write_text(name, encoding="utf-8")
 
 
-def require_trust(code: Iterable[str], *, where: str) -> None:
-    """Checks that all of this code has been named on this machine.
-
-    Args:
-        code: Of ``names_of_code``.
-        where: What names it, for messages.
-
-    Raises:
-        ConfigurationError: If some of it has not.
-    """
+def _require(code: Iterable[str], where: str) -> None:
     strange = [name for name in code if not (cache_folder() / _FOLDER / _key(name)).is_file()]
     if strange:
         raise ConfigurationError(
             f"{where} names code that was never used on this machine: {', '.join(strange)}. It would run with your "
-            "rights. If you trust whoever wrote these results, add --trust-code to 'splitbench front', 'rerun' or "
-            "'export-study', once."
+            "rights. If you trust whoever wrote these results, give --trust-code to 'splitbench front', 'rerun' or "
+            "'export-study', once; where plugins lie elsewhere on this machine, --plugins DIR."
         )
 
 

@@ -17,8 +17,10 @@ import yaml
 
 from benchmarks.tensor_files import read_tensor_file
 from harness.config import load_suite
+from harness.plugins import Plugins
 from harness.row_files import DamagedFileError, decode_row
 from harness.store import ResultStore
+from harness.trust import Consent, consent_of
 from splitters import Module
 from splitters.errors import ConfigurationError, ModuleFileError, SplitbenchError
 
@@ -316,3 +318,26 @@ def test_code_that_results_name_is_run_only_by_those_who_trust_it(
     (tmp_path / "mark").unlink()
     assert look().returncode == 0, "trust lasts"
     assert (tmp_path / "mark").exists()
+    (tmp_path / "mark").unlink()
+    moved = (tmp_path / "theirs").rename(tmp_path / "mine")
+    assert look().returncode == 2, "the folder that the results name is gone, as that of a job on a cluster is"
+    assert look("--plugins", str(moved)).returncode == 0
+    assert (tmp_path / "mark").exists()
+
+
+def test_those_who_name_code_themselves_need_not_trust_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody_writes_here = tmp_path / "cache"
+    nobody_writes_here.write_text("")
+    monkeypatch.setenv("SPLITBENCH_CACHE", str(nobody_writes_here))
+    values = {"models": [{"name": "python:mine:net"}], "plugins": ["mine"]}
+    plugins, elsewhere = Plugins(("mine",), "here"), Plugins(("mine",), "a job's folder")
+    assert consent_of(plugins, values).admit(elsewhere, values, where="x") == plugins
+    assert Consent(everything=True).admit(elsewhere, values, where="x") == elsewhere
+    with pytest.raises(
+        ConfigurationError, match=r"x names code .*: plugin mine in a job's folder, model python:mine:net"
+    ):
+        Consent().admit(elsewhere, values, where="x")
+    with pytest.raises(ConfigurationError, match=r"x names code .*: model python:mine:net\. It would"):
+        consent_of(plugins, {}).admit(elsewhere, values, where="x")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from harness.cli.errors import told_plainly
-from harness.cli.options import json_option, open_store, trust_option
+from harness.cli.options import consent_options, json_option, open_store
+
+if TYPE_CHECKING:
+    from harness.trust import Consent
 
 
 @click.command(name="export-study")
@@ -14,10 +19,10 @@ from harness.cli.options import json_option, open_store, trust_option
 @click.option(
     "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
 )
-@trust_option
 @json_option
+@consent_options
 @told_plainly
-def command(results: str, out: str, study: str | None, trust_code: bool, as_json: bool) -> None:
+def command(results: str, out: str, study: str | None, consent: Consent, as_json: bool) -> None:
     """Write the trials of the sweep in RESULTS as an Optuna journal, which optuna-dashboard opens."""
     from pathlib import Path
 
@@ -27,7 +32,7 @@ def command(results: str, out: str, study: str | None, trust_code: bool, as_json
 
     store = open_store(results)
     store.require()
-    found = read_results(store, study, trust_code=trust_code)
+    found = read_results(store, study, consent=consent)
     names = export_study(found, Path(out))
     if as_json:
         show_json({"file": out, "studies": names, "trials": len(found.book.over)})

@@ -41,13 +41,14 @@ def command(results: str, target: Path | None, cluster: Path | None, as_json: bo
         remote = RemoteCluster(read_cluster_file(cluster))
         remote.fetch(f"{source.rstrip('/')}/rows", folder / "rows")
         for further in FURTHER_FOLDERS:
-            remote.fetch(f"{source.rstrip('/')}/{further}", folder / further, must_exist=False)
+            if remote.has_folder(f"{source.rstrip('/')}/{further}"):
+                remote.fetch(f"{source.rstrip('/')}/{further}", folder / further)
         n_new = len(list((folder / "rows").rglob("*.parquet"))) - before
     else:
         source_store = open_store(results)
         source_store.require()
         n_new = fetch_rows(source_store, open_store(str(folder)))
-    contents = open_store(str(folder)).read()
+    contents = open_store(str(folder)).read(share=True)
     if as_json:
         show_json({"results": str(folder), "new": n_new, "rows": contents.table.num_rows})
     else:

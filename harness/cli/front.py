@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import told_plainly
-from harness.cli.options import json_option, open_store, trust_option
+from harness.cli.options import consent_options, json_option, open_store
 
 if TYPE_CHECKING:
     from harness.store import ResultStore
     from harness.sweep.results import SweepResults
     from harness.sweep.reuse import Reused
+    from harness.trust import Consent
 
 
 @click.command()
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 @click.option(
     "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
 )
-@trust_option
 @json_option
+@consent_options
 @told_plainly
-def command(results: str, study: str | None, trust_code: bool, as_json: bool) -> None:
+def command(results: str, study: str | None, consent: Consent, as_json: bool) -> None:
     """Show the front of the sweep in RESULTS, a folder or a pyarrow.fs URI: also its best, volume and what matters."""
     from harness.cli.output import show, show_json
     from harness.sweep.objects import results_object
@@ -32,7 +33,7 @@ def command(results: str, study: str | None, trust_code: bool, as_json: bool) ->
 
     store = open_store(results)
     store.require()
-    found = read_results(store, study, trust_code=trust_code)
+    found = read_results(store, study, consent=consent)
     reused = reused_of(found, store)
     if as_json:
         show_json(results_object(found, location=results, reused=reused))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,31 @@ results_option: Decorator = click.option(
     "--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SUITE]"
 )
 
-trust_option: Decorator = click.option(
-    "--trust-code", is_flag=True, help="Trust the plugins and 'python:' models that RESULTS name, now and later."
-)
+
+def consent_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what code may be imported that results name; the function gets it as ``consent``."""
+
+    @functools.wraps(function)
+    def with_consent(*args: Any, trust_code: bool, plugins: Path | None, **keys: Any) -> Any:
+        from harness.trust import Consent
+
+        folder = str(plugins.absolute()) if plugins else None
+        return function(*args, consent=Consent(folder=folder, everything=trust_code), **keys)
+
+    decorators = (
+        click.option(
+            "--plugins", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR",
+            help="Where the plugins lie that RESULTS name.",
+        ),
+        click.option(
+            "--trust-code", is_flag=True,
+            help="Trust the plugins and 'python:' models that RESULTS name, now and later.",
+        ),
+    )  # fmt: skip
+    wrapped: Callable[..., Any] = with_consent
+    for decorate in reversed(decorators):
+        wrapped = decorate(wrapped)
+    return wrapped
 
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:

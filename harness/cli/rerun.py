@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import EXIT_FAILED, told_plainly
-from harness.cli.options import data_options, json_option, open_store, trust_option
+from harness.cli.options import consent_options, data_options, json_option, open_store
 
 if TYPE_CHECKING:
     from harness.reruns import Rerun
+    from harness.trust import Consent
 
 
 @click.command()
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 @click.option("--results", metavar="URI", help="Where their rows are. [default: every folder in ./results]")
 @click.option("--fresh", is_flag=True, help="Train and split anew instead of taking both from the cache.")
 @data_options
-@trust_option
 @json_option
+@consent_options
 @told_plainly
 def command(
     cell_ids: tuple[str, ...],
@@ -32,7 +33,7 @@ def command(
     fresh: bool,
     data_root: Path | None,
     download: bool,
-    trust_code: bool,
+    consent: Consent,
     as_json: bool,
 ) -> None:
     """Run cells again, with the configuration of their rows, and say whether the numbers are the same.
@@ -49,13 +50,13 @@ def command(
     with _cache(fresh) as cache:
         for location, row in found:
             store = open_store(location)
-            require_trusted_models(row, trust_code=trust_code)
+            require_trusted_models(row, consent)
             surroundings = Surroundings(
                 suite=row.suite,
                 cache=cache,
                 data_root=data_root.absolute() if data_root else None,
                 download=download,
-                plugins=plugins_of_store(store, trust_code=trust_code),
+                plugins=plugins_of_store(store, consent),
             )
             runs.append(rerun_cell(row, store, surroundings, progress=show_progress()))
             if not as_json:

@@ -107,14 +107,18 @@ class _Called:
 def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None) -> _Called:
     """Returns what is called; mistakes in it are found here, before anything is sent."""
     from harness.config import is_sweep, suite_names, sweep_names
+    from harness.expand import plugins_of
     from harness.sweep.loading import load_sweep
+    from harness.trust import names_of_code, trust
 
     is_packaged = suite in (*suite_names(), *sweep_names())
     path = Path(suite) if not is_packaged and Path(suite).is_file() else None
     if suite in sweep_names() or (path is not None and is_sweep(path.read_text(encoding="utf-8", errors="replace"))):
         sweep = load_sweep(suite, changes=changes)
+        trust(names_of_code(sweep.plugin_modules, sweep.model_dump(mode="json")))
         return _Called("sweep", sweep.name, path, sweep.plugins)
     loaded, _ = read_cells(suite, changes, only, seeds)
+    trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
     return _Called("run", loaded.name, path, loaded.plugins)
 
 

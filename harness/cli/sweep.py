@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Change the sweep, e.g. --set concurrency=1 --set splitters.gradsplitter.rounds=8. Repeatable.",
 )
+@click.option("--force", is_flag=True, help="Run although the cluster's machines differ in versions.")
 @click.option("--dry-run", is_flag=True, help="Show what is known and what would be run, run nothing.")
 @json_option
 @told_plainly
@@ -42,6 +43,7 @@ def command(
     data_root: Path | None,
     download: bool,
     changes: tuple[str, ...],
+    force: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -78,7 +80,7 @@ def command(
         download=download,
         plugins=loaded.plugin_modules,
         mirror=beneath(location, "cache") if "://" in location and address else None,
-        expected=versions(),
+        expected={} if force else versions(),
     )
     with SweepDisplay(console) as display:
         report = run_sweep(plan, store, surroundings, listener=display, address=address)

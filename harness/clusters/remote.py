@@ -71,23 +71,27 @@ class RemoteCluster:
         command = _words([*self._job("stop"), job_id])
         return f"ray exec {shlex.quote(str(self._cluster.path))} {shlex.quote(command)}"
 
-    def fetch(self, source: str, target: Path, *, must_exist: bool = True) -> None:
+    def fetch(self, source: str, target: Path) -> None:
         """Copies a folder of the head to this machine; files that are here already are left alone.
-
-        Args:
-            source: The folder on the head.
-            target: The folder here.
-            must_exist: Whether it is an error if the head has no such folder; without one, none is made here either.
 
         Raises:
             ClusterCommandError: If it cannot be copied.
         """
-        existed = target.is_dir()
         target.mkdir(parents=True, exist_ok=True)
-        folders = (str(self._cluster.path), f"{source.rstrip('/')}/", f"{target}/")
-        self._ray("rsync-down", *folders, check=must_exist, quiet=True)
-        if not existed and not must_exist and not any(target.iterdir()):
-            target.rmdir()
+        self._ray("rsync-down", str(self._cluster.path), f"{source.rstrip('/')}/", f"{target}/", quiet=True)
+
+    def has_folder(self, path: str) -> bool:
+        """Returns whether the head has a folder.
+
+        Raises:
+            ClusterCommandError: If it cannot be asked.
+        """
+        # Nothing in the command itself reads like its answer, for Ray may show both.
+        answer = self._exec(f"{_words(['test', '-d', path])}; echo folder-$?", quiet=True)
+        found = re.search(r"folder-([01])", answer)
+        if found is None:
+            raise ClusterCommandError(f"the head did not say whether it has {path}: {answer.strip()[-200:]}")
+        return found[1] == "0"
 
     def _job(self, verb: str) -> list[str]:
         notes = self._cluster.notes

@@ -110,9 +110,15 @@ def _connect(address: str) -> None:
 
 def nodes() -> list[Node]:
     """Returns the machines that are up, and those that the cluster's autoscaler would start for work that waits."""
+    up, startable = nodes_by_state()
+    return [*up, *startable]
+
+
+def nodes_by_state() -> tuple[list[Node], list[Node]]:
+    """Returns the machines that are up, and those that the cluster's autoscaler would start; see ``nodes``."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     up = [_node(found["Resources"]) for found in alive]
-    return [*up, *_startable([set(map(str, found.get("Labels", {}).values())) for found in alive])]
+    return up, _startable([set(map(str, found.get("Labels", {}).values())) for found in alive])
 
 
 def _node(resources: Mapping[str, float]) -> Node:

@@ -285,9 +285,11 @@ class RayBackend:
     def _ended(self, running: list[Running]) -> Iterator[tuple[Running, Row]]:
         ready = set(_ready_among([cell.result for cell in running]))
         for cell in list(running):
-            if cell.result in ready:
+            is_overdue = cell.asked is not None and time.monotonic() - cell.asked[2] > self._limits.grace
+            # Storing the rows of others takes its time, in which this one may have ended.
+            if cell.result in ready or (is_overdue and _ready_among([cell.result])):
                 yield cell, self._row(cell)
-            elif cell.asked is not None and time.monotonic() - cell.asked[2] > self._limits.grace:
+            elif cell.asked is not None and is_overdue:
                 state, reason, _ = cell.asked
                 outcome = Outcome(
                     state, reason=f"{reason}; it did not end within {self._limits.grace:g} s and was killed"

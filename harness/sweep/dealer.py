@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from splitters.errors import ConfigurationError
 
 _MOST_REPEATS = 30
 """So many proposals in a row that are known or refused, and chance proposes instead."""
+
+_MOST_LISTED = 10_000
+"""Spaces with more points are not gone through one by one where chance finds nothing new."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,7 @@ class _Proposer:
             known=known,
         )
         self.is_exhausted = False
+        self._left: Iterator[Values] | None = None
         self._random = Random(f"{sweep.sampler.seed} {space.label} {len(known)}")
         tried = [trial.candidate.values for trial in known]
         self._first = [space.default] if space.default is not None and space.default not in tried else []
@@ -224,8 +229,9 @@ class _Proposer:
             yield self.study.ask()
         for _ in range(_MOST_REPEATS):
             yield self.study.ask_for(self.study.space.choose(self._by_chance))
-        if self.study.space.size is not None:
-            yield from (self.study.ask_for(point) for point in self.study.space.points() if not is_known(point))
+        if self._left is None and (self.study.space.size or math.inf) <= _MOST_LISTED:
+            self._left = self.study.space.points()
+        yield from (self.study.ask_for(point) for point in self._left or () if not is_known(point))
 
     def _by_chance(self, parameter: Parameter) -> Any:
         values = parameter.values

@@ -18,7 +18,7 @@ from harness.sweep.file import Sweep
 from harness.sweep.loading import make_sweep
 from harness.sweep.parameters import Parameter
 from harness.sweep.space import Space
-from harness.trust import names_of_code, require_trust, trust
+from harness.trust import Consent
 from harness.yaml_source import Source
 from splitters.errors import ConfigurationError, UnknownNameError
 
@@ -190,7 +190,7 @@ def write_definition(store: ResultStore, study: str, sweep: Sweep) -> None:
         sweep: What is asked for.
     """
     values = sweep.model_dump(mode="json")
-    own = [found for found in read_definitions(store, own=sweep.plugin_modules) if found.study == study]
+    own = [found for found in read_definitions(store, consent=sweep.consent) if found.study == study]
     if own and own[-1].sweep.model_dump(mode="json") == values:
         return
     now = datetime.now(timezone.utc)
@@ -206,22 +206,21 @@ def write_definition(store: ResultStore, study: str, sweep: Sweep) -> None:
     store.write_file(f"{_FOLDER}/{name}", json.dumps(content, indent=2, sort_keys=True).encode())
 
 
-def read_definitions(store: ResultStore, *, own: Plugins | None = None, trust_code: bool = False) -> list[Definition]:
+def read_definitions(store: ResultStore, *, consent: Consent | None = None) -> list[Definition]:
     """Returns all definitions that a store holds, the newest last.
 
     Args:
         store: The store.
-        own: Plugins of the caller's own; definitions that name the same ones mean these, wherever they lie.
-        trust_code: Whether to trust the code that definitions name, now and later; see ``harness.trust``.
+        consent: What code may be imported that definitions name; by default, what was named on this machine before.
 
     Raises:
         ConfigurationError: If one is damaged, of a newer version, or names what is not installed or trusted here.
     """
-    found = _definitions(store.read_files(_FOLDER), own or Plugins(), trust_code)
+    found = _definitions(store.read_files(_FOLDER), consent or Consent())
     return sorted(found, key=lambda definition: definition.written_at)
 
 
-def _definitions(files: Mapping[str, bytes], own: Plugins, trust_code: bool) -> Iterator[Definition]:
+def _definitions(files: Mapping[str, bytes], consent: Consent) -> Iterator[Definition]:
     for path, data in files.items():
         try:
             content = json.loads(data)
@@ -229,11 +228,7 @@ def _definitions(files: Mapping[str, bytes], own: Plugins, trust_code: bool) -> 
             if number > _FORMAT:
                 raise ConfigurationError(f"{path}: format {number} is newer than {_FORMAT}; upgrade splitbench.")
             named = Plugins(tuple(content["sweep"].get("plugins", ())), content["folder"])
-            plugins = own if set(named.modules) <= set(own.modules) else named
-            code = names_of_code(Plugins() if plugins is own else plugins, content["sweep"])
-            if trust_code:
-                trust(code)
-            require_trust(code, where=path)
+            plugins = consent.admit(named, content["sweep"], where=path)
             sweep = make_sweep(content["sweep"], Source(path), folder=plugins.folder)
             yield Definition(
                 content["study"], datetime.fromisoformat(content["written_at"]), sweep, content["versions"]

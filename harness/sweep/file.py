@@ -13,6 +13,7 @@ from harness.config import Duration, Names, ScenarioEntry, Seeds, SplitterEntry,
 from harness.plugins import Plugins
 from harness.sweep.objectives import Constraint, Objective
 from harness.sweep.space import Space
+from harness.trust import Consent, consent_of
 from harness.yaml_source import Source
 from splitters.settings import Settings
 
@@ -203,6 +204,11 @@ class Sweep(Settings):
     def plugin_modules(self) -> Plugins:
         """The modules that its names may come from."""
         return Plugins(self.plugins, self._folder)
+
+    @cached_property
+    def consent(self) -> Consent:
+        """What code it names, and so may be imported where results name it too."""
+        return consent_of(self.plugin_modules, self.model_dump(mode="json"))
 
     @cached_property
     def goals(self) -> tuple[Objective, ...]:

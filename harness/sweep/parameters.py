@@ -109,20 +109,21 @@ class Parameter:
 
     def _read_choice(self, setting: Any) -> Any:
         for choice in self.choices:
-            if _same(choice, setting):
+            if same_value(choice, setting):
                 return choice
         raise ValueError(f"{setting!r} is none of {list(self.choices)}")
 
     def is_active(self, settings: Mapping[str, Any]) -> bool:
         """Says whether the parameter is searched where the other settings have these values."""
-        return all(any(_same(value, settings.get(key)) for value in wanted) for key, wanted in self.when.items())
+        return all(any(same_value(value, settings.get(key)) for value in wanted) for key, wanted in self.when.items())
 
 
 _MOST_VALUES = 10_000
 """A range with more values counts as endless."""
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_value(one: Any, other: Any) -> bool:
+    """Says whether two values of a file mean the same: 1 and 1.0 do, 1 and true do not."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True) or (
         isinstance(one, int | float)
         and isinstance(other, int | float)
@@ -168,7 +169,7 @@ def _choices(value: object, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list) or not value:
         raise ConfigurationError(f"{where}: 'choice' is a list with one value at least; not {value!r}.")
     for index, choice in enumerate(value):
-        if any(_same(choice, other) for other in value[:index]):
+        if any(same_value(choice, other) for other in value[:index]):
             raise ConfigurationError(f"{where}: the choice {choice!r} appears twice; leave one out.")
     return tuple(value)
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cached_property
 
 from benchmarks.records import Row, State
-from harness.plugins import Plugins
 from harness.statistics import Estimate
 from harness.store import ResultStore, StoreContents
 from harness.sweep.candidates import Cells
@@ -17,6 +16,7 @@ from harness.sweep.file import Sweep
 from harness.sweep.fronts import Point, hypervolume
 from harness.sweep.objectives import estimate
 from harness.sweep.trials import Trial, TrialBook, read_trials
+from harness.trust import Consent
 
 
 @dataclass(frozen=True)
@@ -122,21 +122,18 @@ def _point(trial: Trial) -> Point:
     return trial.point or ()
 
 
-def read_results(
-    store: ResultStore, study: str | None = None, *, own: Plugins | None = None, trust_code: bool = False
-) -> SweepResults:
+def read_results(store: ResultStore, study: str | None = None, *, consent: Consent | None = None) -> SweepResults:
     """Returns a study as a store tells it.
 
     Args:
         store: Where its rows are.
         study: The beginning of its name; that which was asked for last by default.
-        own: See ``read_definitions``.
-        trust_code: See ``read_definitions``.
+        consent: See ``read_definitions``.
 
     Raises:
         ConfigurationError: If there is no such study, or it names code that is not trusted here.
     """
-    known = read_definitions(store, own=own, trust_code=trust_code)
+    known = read_definitions(store, consent=consent)
     found = find_definition(known, study, where=store.location)
     others = sorted({other.study for other in known} - {found.study})
     return results_of(found, store.read(), others=others)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.records import Row
 from harness.attempt import Surroundings
+from harness.claims import RunRegister
 from harness.dispatch import Listener, StopSignal
 from harness.plan import make_plan
+from harness.run import Told
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.candidates import Cells
@@ -22,6 +24,7 @@ from harness.sweep.referee import Overhead, Referee
 from harness.sweep.results import SweepResults, read_results
 from harness.sweep.stopwatch import Stopwatch
 from harness.sweep.trials import TrialBook, read_trials
+from splitters.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def plan_sweep(sweep: Sweep, store: ResultStore) -> SweepPlan:
     """Returns what a sweep would do, from the rows that the store holds."""
     cells = Cells(sweep)
     book = read_trials(sweep, cells, store.read().latest())
-    return SweepPlan(sweep, cells, book, continue_study(sweep, read_definitions(store, own=sweep.plugin_modules)))
+    return SweepPlan(sweep, cells, book, continue_study(sweep, read_definitions(store, consent=sweep.consent)))
 
 
 def run_sweep(
@@ -132,23 +135,64 @@ def run_sweep(
         stop: Ends the sweep when it is requested; SIGINT and SIGTERM request it too.
 
     Raises:
-        ConfigurationError: If a trial asks for more than the cluster has, or the store cannot be written to.
+        ConfigurationError: If a trial asks for more than the cluster has, machines differ in versions that the
+            surroundings expect, another driver runs the same study, or the store cannot be written to.
     """
     stop = stop or StopSignal()
     store.prepare()
     write_definition(store, plan.continuation.study, plan.sweep)
     scorer = _Scorer(plan.sweep, plan.cells, store, surroundings, listener)
     if not plan.n_to_run and not scorer.is_needed(plan.book):
-        return SweepReport(plan, read_results(store, plan.continuation.study, own=plan.sweep.plugin_modules))
+        return SweepReport(plan, read_results(store, plan.continuation.study, consent=plan.sweep.consent))
     # Ray and Tune take seconds to import, and a sweep that has nothing to do needs neither.
     from harness.dispatch.cluster import connection
+    from harness.dispatch.inspection import require_alike
 
-    with connection(address), stop:
-        report = _run_trials(plan, store, surroundings, listener, stop)
-        if not stop.requested:
-            scorer.score(report.results.book, stop, slots=report.concurrency)
-    results = read_results(store, plan.continuation.study, own=plan.sweep.plugin_modules)
+    n_cells = len(plan.sweep.seeds) * len(plan.sweep.models) * len(plan.sweep.datasets)
+    counts = {"cells": plan.sweep.trials * n_cells, "to_do": plan.n_to_run * n_cells}
+    with RunRegister(store.storage, plan.sweep.name, **counts) as register:
+        _take_study(register, plan.continuation.study)
+        told = _Told(listener, register)
+        with connection(address), stop:
+            if surroundings.expected:
+                require_alike(surroundings.cache)
+            report = _run_trials(plan, store, surroundings, told, stop)
+            if not stop.requested:
+                replace(scorer, listener=told).score(report.results.book, stop, slots=report.concurrency)
+        register.note_end("interrupted" if stop.requested else "done")
+    store.read(share=True)
+    results = read_results(store, plan.continuation.study, consent=plan.sweep.consent)
     return replace(report, results=results, interrupted=stop.requested)
+
+
+def _take_study(register: RunRegister, study: str) -> None:
+    """Claims a study, which one driver at a time writes.
+
+    Raises:
+        ConfigurationError: If another one has it.
+    """
+    rival = register.take_alone(f"study {study}")
+    if rival is not None:
+        raise ConfigurationError(
+            f"a sweep of study {study} is under way already: process {rival.pid} on {rival.hostname}, since "
+            f"{rival.started_at:%Y-%m-%d %H:%M} UTC. One driver writes a study; wait for it, or stop it."
+        )
+
+
+class _Told(Told, SweepListener):
+    """Passes on what happens in a sweep, too."""
+
+    def __init__(self, listener: SweepListener, register: RunRegister) -> None:
+        super().__init__(listener, register)
+        self._sweep_listener = listener
+
+    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
+        """Trials begin."""
+        self._sweep_listener.trials_begin(slots=slots, n_trials=n_trials, n_cells=n_cells)
+
+    def scoring_begins(self, *, n_cells: int) -> None:
+        """What was chosen is scored."""
+        self._sweep_listener.scoring_begins(n_cells=n_cells)
 
 
 def _run_trials(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from benchmarks.cells import SplitterSpec
 from harness.expand import completed_splitter
-from harness.sweep.parameters import Parameter
+from harness.sweep.parameters import Parameter, same_value
 from splitters.base import SPLITTERS
 from splitters.errors import ConfigurationError, UnknownNameError
 
@@ -68,10 +68,40 @@ class Space:
                     raise UnknownNameError(
                         f"setting of {splitter}", name, others, where=f"{where(parameter.name)}: when"
                     )
-        _check_conditions(parameters, where)
         ordered = _ordered(parameters, where)
         checked = (_checked(splitter, settings, parameter, where(parameter.name)) for parameter in ordered)
-        return cls(splitter, label, dict(settings), tuple(checked))
+        parsed = cls(splitter, label, dict(settings), tuple(checked))
+        parsed._check_conditions(where)
+        return parsed
+
+    def _check_conditions(self, where: Callable[..., str]) -> None:
+        """Checks that every value that a condition asks for can be had.
+
+        Raises:
+            ConfigurationError: If one never is.
+        """
+        for parameter in self.parameters:
+            for name, wanted in parameter.when.items():
+                for value in wanted:
+                    why = self._why_never(name, value)
+                    if why is not None:
+                        raise ConfigurationError(
+                            f"{where(parameter.name)}: when: {name} never has the value {value!r} in this sweep: {why}."
+                        )
+
+    def _why_never(self, name: str, value: object) -> str | None:
+        """Returns why a setting never has a value; None if it may."""
+        searched = next((parameter for parameter in self.parameters if parameter.name == name), None)
+        fixed = self.base.settings.get(name)
+        if (searched is None or searched.when) and same_value(fixed, value):
+            return None
+        if searched is None:
+            return f"it is {fixed!r}, and not searched"
+        try:
+            searched.read(value)
+        except ValueError as error:
+            return str(error)
+        return None
 
     @cached_property
     def base(self) -> SplitterSpec:
@@ -162,24 +192,6 @@ def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, w
         if str(refusal).startswith(f"{where}: {parameter.name}"):
             raise refusal
     return replace(parameter, choices=tuple(written)) if parameter.kind == "choice" else parameter
-
-
-def _check_conditions(parameters: Sequence[Parameter], where: Callable[..., str]) -> None:
-    """Checks that every condition asks for values that the parameter it reads can take.
-
-    Raises:
-        ConfigurationError: If one does not.
-    """
-    by_name = {parameter.name: parameter for parameter in parameters}
-    for parameter in parameters:
-        searched = [(name, value) for name, wanted in parameter.when.items() if name in by_name for value in wanted]
-        for name, value in searched:
-            try:
-                by_name[name].read(value)
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"{where(parameter.name)}: when: {name} never has the value {value!r} in this sweep: {error}."
-                ) from error
 
 
 def _ordered(parameters: list[Parameter], where: Callable[..., str]) -> tuple[Parameter, ...]:

@@ -10,6 +10,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import optuna
@@ -169,7 +170,7 @@ def frozen_trial(trial: Trial, *, prefix: str = "", shared: Mapping[str, Sequenc
     means = [trial.values[goal.name].mean for goal in trial.goals] if state is OptunaState.COMPLETE else None
     old = {"system_attrs": {"constraints": list(trial.violations.values())}} if trial.violations else {}
     keyword: dict[str, Any] = {"constraints": trial.violations} if HAS_CONSTRAINTS else old
-    return optuna.trial.create_trial(
+    frozen = optuna.trial.create_trial(
         state=state,
         values=means,
         params=values,
@@ -177,6 +178,18 @@ def frozen_trial(trial: Trial, *, prefix: str = "", shared: Mapping[str, Sequenc
         user_attrs={_CONSTRAINTS: list(trial.violations.values()), **_facts(trial)},
         **keyword,
     )
+    rows = trial.rows.values()
+    if rows:
+        # Optuna's clock has no zone: it means the machine's own.
+        begun, ended = (
+            moment.astimezone().replace(tzinfo=None)
+            for moment in (
+                min(row.started_at for row in rows),
+                max(row.started_at + timedelta(seconds=row.seconds) for row in rows),
+            )
+        )
+        frozen.datetime_start, frozen.datetime_complete = begun, ended
+    return frozen
 
 
 def _note_generations(trials: Sequence[FrozenTrial], population: int) -> None:

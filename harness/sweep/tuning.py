@@ -18,7 +18,7 @@ from ray import tune
 
 from benchmarks.cells import Cell
 from harness.attempt import Surroundings
-from harness.dispatch.cluster import gpu_share_of, nodes
+from harness.dispatch.cluster import gpu_share_of, nodes_by_state
 from harness.sweep.file import Sweep
 from harness.sweep.searcher import DealtSearcher, Follower, FollowingScheduler, LostTrials, SweepStopper
 from harness.sweep.trainable import TrialLimits, run_trial
@@ -43,20 +43,22 @@ _ENVIRONMENT = {
 def free_slots(cell: Cell, gpu_share: float) -> int:
     """Returns how many trials fit on what is free of the cluster now; at least one, which then waits.
 
+    Machines that the autoscaler would start count as free.
+
     Args:
         cell: A cell of a trial.
         gpu_share: The share of a GPU that each trial asks for.
     """
-    machines = nodes()
-    share = gpu_share_of(cell, gpu_share, machines)
+    up, startable = nodes_by_state()
+    share = gpu_share_of(cell, gpu_share, [*up, *startable])
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     slots: int = min(
-        sum(node.room(cell.threads, share) for node in machines),
+        sum(node.room(cell.threads, share) for node in up),
         math.floor(free.get("CPU", 0.0) / cell.threads + 1e-9),
     )
     if share:
         slots = min(slots, math.floor(free.get("GPU", 0.0) / share + 1e-9))
-    return max(1, slots)
+    return max(1, slots + sum(node.room(cell.threads, share) for node in startable))
 
 
 def trial_limit(sweep: Sweep, gpu_share: float) -> float | None:

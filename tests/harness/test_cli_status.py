@@ -98,6 +98,31 @@ def test_fetch_brings_a_sweeps_definitions_and_curves(tmp_path: Path) -> None:
     }
 
 
+def test_fetch_copies_a_damaged_row_once_and_nothing_foreign(tmp_path: Path) -> None:
+    source, target = ResultStore(tmp_path / "far"), ResultStore(tmp_path / "here")
+    torn = Path(source.write(toy_row()))
+    torn.write_bytes(torn.read_bytes()[:-9])
+    (torn.parent / "_SUCCESS").touch()
+    assert fetch_rows(source, target) == 1
+    assert len(target.read().damaged) == 1
+    assert fetch_rows(source, target) == 0
+
+
+def test_a_copy_of_others_rows_never_stands_for_ones_own(tmp_path: Path) -> None:
+    own, others = ResultStore(tmp_path / "own"), ResultStore(tmp_path / "others")
+    rows = [toy_row(seed=seed) for seed in range(200)]
+    for row in rows:
+        own.write(row)
+        others.write(row.model_copy(update={"accuracy_loss": 0.9}))
+    others.read(share=True)
+    others.write(toy_row(seed=200))
+    assert fetch_rows(others, own) == 1
+    losses = {row.accuracy_loss for row in own.read().latest()}
+    assert losses == {rows[0].accuracy_loss}
+    assert fetch_rows(others, ResultStore(tmp_path / "new")) == 201
+    assert (tmp_path / "new" / "copy" / "rows").is_file()
+
+
 def test_fetch_by_default_keeps_the_last_name(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ResultStore(tmp_path / "far" / "toys").write(toy_row())
     monkeypatch.chdir(tmp_path)

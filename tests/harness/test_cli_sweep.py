@@ -35,7 +35,7 @@ from harness.sweep.file import Sweep
 from harness.sweep.loading import load_sweep
 from harness.sweep.results import read_results
 from harness.sweep.run import SweepReport, plan_sweep
-from harness.trust import names_of_code, trust
+from harness.trust import Consent, names_of_code, trust
 from splitters.errors import ConfigurationError
 
 Call = Callable[..., Result]
@@ -142,7 +142,7 @@ def test_the_exit_code_says_whether_everything_was_done(write_sweep: WriteSweep,
 
     def code(**changes: Any) -> int:
         return _exit_code(
-            SweepReport(plan_sweep(sweep, store), read_results(store, study, own=sweep.plugin_modules), **changes)
+            SweepReport(plan_sweep(sweep, store), read_results(store, study, consent=sweep.consent), **changes)
         )
 
     assert code() == 1, "what was chosen has no score"
@@ -233,6 +233,9 @@ def test_the_exported_journal_holds_the_trials_of_all_splitters_and_of_each(
         {"dish.x": 0.6, "dish.n": 2, "splitter": "dish"},
     ]
     assert [trial.values[0] for trial in whole.trials] == pytest.approx([0.4, 0.6, 0.8])
+    assert [trial.duration.total_seconds() for trial in whole.trials] == [2.0, 2.0, 2.0]
+    first = whole.trials[0].datetime_start.astimezone()
+    assert (first - ORIGIN).total_seconds() == pytest.approx(2.0), "as the rows say, in this machine's zone"
     assert whole.metric_names == ["accuracy_loss", "kernel_retention"]
     assert [trial.number for trial in whole.best_trials] == [0, 1], "the third breaks the constraint"
     again = call("export-study", tmp_path / "r", "--out", journal)
@@ -259,7 +262,7 @@ def test_a_row_whose_model_is_code_of_others_is_not_run_again_unasked() -> None:
     require_trusted_models(row)
     with pytest.raises(ConfigurationError, match=r"never used on this machine: model python:theirs.nets:make\. It"):
         require_trusted_models(foreign)
-    require_trusted_models(foreign, trust_code=True)
+    require_trusted_models(foreign, Consent(everything=True))
     require_trusted_models(foreign)
 
 

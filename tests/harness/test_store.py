@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import random
 import subprocess
 import sys
 import time
@@ -424,10 +427,34 @@ def test_a_torn_copy_in_the_store_is_no_trouble(
     assert read_counting(ResultStore(folder), monkeypatch) == (rows, 210)
 
 
+@pytest.mark.parametrize("place", ["store", "machine"])
+def test_a_copy_with_one_flipped_bit_counts_as_lost(
+    many: tuple[Path, list[Row]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    folder, rows = many
+    rows_of(ResultStore(folder, cache=tmp_path / "cache"))
+    (on_machine,) = (tmp_path / "cache" / "rows").iterdir()
+    generator = random.Random(0)
+    path = folder / SHARED_COPY if place == "store" else on_machine
+    whole = path.read_bytes()
+    for _ in range(20):
+        flipped = bytearray(whole)
+        flipped[generator.randrange(len(whole))] ^= 1 << generator.randrange(8)
+        path.write_bytes(flipped)
+        store = ResultStore(folder, cache=tmp_path / ("none" if place == "store" else "cache"))
+        known, n_known = store._shared.load, store._cache.load  # type: ignore[union-attr]
+        infos = store.storage.files("rows")
+        assert len((known if place == "store" else n_known)(infos)[0]) == 0
+    path.unlink() if place == "store" else on_machine.unlink()
+    assert read_counting(ResultStore(folder), monkeypatch)[0] == rows
+
+
 def test_a_copy_of_another_version_is_left_alone(many: tuple[Path, list[Row]], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, rows = many
-    table = pq.read_table(folder / SHARED_COPY)
-    pq.write_table(table.append_column("new", pa.nulls(table.num_rows)), folder / SHARED_COPY)
+    table = pq.read_table(pa.BufferReader((folder / SHARED_COPY).read_bytes()[:-32]))
+    sink = io.BytesIO()
+    pq.write_table(table.append_column("new", pa.nulls(table.num_rows)), sink)
+    (folder / SHARED_COPY).write_bytes(sink.getvalue() + hashlib.sha256(sink.getvalue()).digest())
     assert read_counting(ResultStore(folder), monkeypatch) == (rows, 210)
 
 
@@ -439,7 +466,7 @@ def test_the_copy_in_the_store_is_renewed_when_much_is_new(many: tuple[Path, lis
         while store.read().table.num_rows < n_rows:
             store.write(toy_row(seed=store.read().table.num_rows))
         store.read(share=True)
-        return int(pq.read_table(folder / SHARED_COPY).num_rows)
+        return int(pq.read_table(pa.BufferReader((folder / SHARED_COPY).read_bytes()[:-32])).num_rows)
 
     assert shared_after(211) == 210
     assert shared_after(235) == 235

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ import pytest
 from conftest import HERE
 
 from benchmarks.records import Row
+from harness import claims
 from harness.attempt import Surroundings
+from harness.claims import RunRegister
+from harness.dispatch.cluster import Node
 from harness.faults import NODE_DIFFERS
 from harness.plugins import Plugins
+from harness.run_record import RunRecord
+from harness.run_status import results_status
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep import tuning
@@ -27,6 +33,7 @@ from harness.sweep.file import Sweep
 from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
 from harness.sweep.trainable import TrialLimits, run_trial
 from harness.sweep.trials import TrialState
+from splitters.errors import ConfigurationError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -147,6 +154,45 @@ def test_a_race_of_one_metric_under_tpe_stops_trials_and_leaves_none_running(
     assert found.total() == 8
     assert set(found) == {TrialState.COMPLETE, TrialState.STOPPED}
     assert runs_of(marks).total() == len(runs_of(marks)) == 8
+
+
+def test_a_sweep_tells_status_how_far_it_is_and_how_it_ended(run: Run, make_bowls: MakeSweep, tmp_path: Path) -> None:
+    seen: list[RunRecord] = []
+
+    class Looking(Recorder):
+        def finished(self, item: SuiteCell, row: Row) -> None:
+            (state,) = results_status(ResultStore(tmp_path / "results"), datetime.now(timezone.utc)).runs
+            seen.append(state.record)
+
+    run(make_bowls(trials=2), Looking())
+    assert {record.ended for record in seen} == {None}
+    assert (seen[0].suite, seen[0].cells, seen[0].to_do) == ("bowls", 4, 4)
+    (state,) = results_status(ResultStore(tmp_path / "results"), datetime.now(timezone.utc)).runs
+    assert (state.state, state.record.claims) == ("done", {})
+
+
+def test_one_driver_at_a_time_runs_a_study(
+    run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.1)
+    sweep, store = make_bowls(trials=1, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
+    study = plan_sweep(sweep, store).continuation.study
+    with RunRegister(store.storage, "bowls", cells=2, to_do=2) as rival:
+        assert rival.take_alone(f"study {study}") is None
+        with pytest.raises(ConfigurationError, match=f"a sweep of study {study} is under way already: process "):
+            run(sweep)
+    assert not runs_of(marks)
+    assert states(run(sweep)) == {TrialState.COMPLETE: 1}
+
+
+def test_machines_that_would_be_started_count_as_free(make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = make_bowls()
+    cell = Cells(sweep).candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2}).items[0].cell
+    head, kind = Node(cpus=0, gpus=0), Node(cpus=4, gpus=1)
+    monkeypatch.setattr(tuning, "nodes_by_state", lambda: ([head], [kind] * 8))
+    monkeypatch.setattr(tuning.ray, "available_resources", lambda: {})
+    assert tuning.free_slots(cell, 1.0) == 32
+    assert tuning.free_slots(cell.model_copy(update={"device": "cuda"}), 1.0) == 8
 
 
 def test_the_number_of_trials_at_once_comes_from_the_free_slots(make_bowls: MakeSweep) -> None:

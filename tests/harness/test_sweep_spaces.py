@@ -106,6 +106,16 @@ def test_a_combination_that_the_splitter_refuses_is_found_when_it_is_asked_for()
         searched.spec({"population": 4, "parents": 10})
 
 
+def test_conditions_read_settings_that_are_not_searched_and_those_that_keep_their_own() -> None:
+    attempts = {"rescue_attempts": {"int": [1, 3], "when": {"rescue": True}}}
+    space({"rescue": True}, attempts)
+    with pytest.raises(ConfigurationError, match="rescue never has the value True in this sweep: it is False, and not"):
+        space({"rescue": False}, attempts)
+    searched = {"rescue": [True, False], **attempts, "alpha": {"float": [0.1, 1], "when": {"rescue_attempts": 5}}}
+    found = space({"rescue_attempts": 5}, searched).choose(lambda p: False if p.name == "rescue" else 0.5)
+    assert found == {"rescue": False, "alpha": 0.5}, "where it is not searched, it keeps its own value"
+
+
 def test_conditions_in_a_circle_are_refused() -> None:
     circle = {
         "rounds": {"int": [1, 3], "when": {"batch_size": 16}},

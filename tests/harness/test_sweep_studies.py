@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import HERE
 
 from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.sweep import definitions
 from harness.sweep.definitions import continue_study, find_definition, read_definitions, write_definition
 from harness.sweep.file import Sweep
+from harness.trust import Consent
 from splitters.errors import ConfigurationError, UnknownNameError
 
 MakeSweep = Callable[..., Sweep]
+BOWLS = Consent(own=Plugins(("bowl_plugin",), str(HERE)))
 
 
 def bowl(settings: dict[str, Any] | None = None, **space: object) -> list[dict[str, Any]]:
@@ -40,7 +43,7 @@ def test_more_of_the_same_is_the_same_study(make_bowls: MakeSweep, tmp_path: Pat
     write_definition(store, study, before)
     found = continue_study(
         make_bowls(**{"splitters": bowl(), **keys}),
-        read_definitions(store, own=Plugins(("bowl_plugin",), str(tmp_path))),
+        read_definitions(store, consent=BOWLS),
     )
     assert (found.study, found.changed) == (study, ())
     assert [line for line in found.grown if line.startswith(grown)]
@@ -69,7 +72,7 @@ def test_another_meaning_is_a_new_study_with_the_reason(
     write_definition(store, study, before)
     found = continue_study(
         make_bowls(**{"splitters": bowl(), **keys}),
-        read_definitions(store, own=Plugins(("bowl_plugin",), str(tmp_path))),
+        read_definitions(store, consent=BOWLS),
     )
     assert found.study != study
     assert [line for line in found.changed if line.startswith(why)], found.changed
@@ -82,7 +85,7 @@ def test_another_version_of_a_splitter_is_a_new_study(
     study = continue_study(sweep, []).study
     write_definition(store, study, sweep)
     monkeypatch.setattr(definitions, "SPLITTING_VERSION", 99)
-    found = continue_study(sweep, read_definitions(store, own=Plugins(("bowl_plugin",), str(tmp_path))))
+    found = continue_study(sweep, read_definitions(store, consent=BOWLS))
     assert found.changed == ("splitting: version 2 before, 99 now, with other results",)
     assert found.study != study
 
@@ -92,13 +95,11 @@ def test_a_definition_is_written_once_and_read_back_as_it_was(make_bowls: MakeSw
     sweep = make_bowls(race=True, seeds=4, early_stopping={"metric": "accuracy"}, budget={"trial": "5m"})
     for _ in range(2):
         write_definition(store, "abc", sweep)
-    (found,) = read_definitions(store, own=Plugins(("bowl_plugin",), str(tmp_path)))
+    (found,) = read_definitions(store, consent=BOWLS)
     assert found.sweep.model_dump() == sweep.model_dump()
-    assert found.sweep.plugin_modules == sweep.plugin_modules
+    assert found.sweep.plugin_modules.modules == sweep.plugin_modules.modules
     write_definition(store, "abc", make_bowls(trials=9))
-    assert [
-        definition.sweep.trials for definition in read_definitions(store, own=Plugins(("bowl_plugin",), str(tmp_path)))
-    ] == [4, 9]
+    assert [definition.sweep.trials for definition in read_definitions(store, consent=BOWLS)] == [4, 9]
 
 
 def test_a_store_without_a_sweep_and_a_wrong_study_are_told(make_bowls: MakeSweep, tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_a_store_without_a_sweep_and_a_wrong_study_are_told(make_bowls: MakeSwee
     with pytest.raises(ConfigurationError, match="there is no sweep at here"):
         find_definition([], None, where="here")
     write_definition(store, "abcdef", sweep)
-    known = read_definitions(store, own=sweep.plugin_modules)
+    known = read_definitions(store, consent=sweep.consent)
     assert find_definition(known, "abc", where="here").study == "abcdef"
     with pytest.raises(UnknownNameError, match=r"--study: unknown study 'abd'.*'abcdef'"):
         find_definition(known, "abd", where="here")
@@ -124,4 +125,4 @@ def test_a_damaged_or_newer_definition_is_named(tmp_path: Path, text: str, messa
     store = ResultStore(tmp_path / "r")
     store.write_file("sweeps/a.json", text.encode())
     with pytest.raises(ConfigurationError, match=message):
-        read_definitions(store, own=Plugins(("bowl_plugin",), str(tmp_path)))
+        read_definitions(store, consent=BOWLS)
