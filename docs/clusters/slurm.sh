@@ -2,6 +2,7 @@
 # Slurm: Ray on all nodes of one allocation, the suite on the first of them, and everything stopped at its end.
 #
 #   sbatch docs/clusters/slurm.sh paper
+#   sbatch docs/clusters/slurm.sh sweep-quick sweep     # a sweep
 #
 # Once, on the login node, in a folder that all nodes share:
 #   python3.11 -m venv "$HOME/splitbench-env"
@@ -24,15 +25,16 @@
 
 set -euo pipefail
 suite=${1:?"which suite? e.g. sbatch docs/clusters/slurm.sh paper"}
+verb=${2:-run}
 environment="$HOME/splitbench-env"
 export PATH="$environment/bin:$PATH" RAY_AUTH_MODE=token
 # In a folder that all nodes share, so that weights are trained once and checkpoints are found on every node.
 export SPLITBENCH_CACHE="${SPLITBENCH_CACHE:-$SLURM_SUBMIT_DIR/splitbench-cache}"
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 port=$((20000 + SLURM_JOB_ID % 20000))
 
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --kill-on-bad-exit=0 \
   ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --include-dashboard=false --disable-usage-stats \
-  -- splitbench run "$suite" --address "$head:$port" --results "$SLURM_SUBMIT_DIR/results/$suite"
+  -- splitbench "$verb" "$suite" --address "$head:$port" --results "$SLURM_SUBMIT_DIR/results/$suite"
