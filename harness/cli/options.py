@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,36 @@ def read_cells(
         all_changes.append(f"timeout={timeout}")
     loaded = load_suite(suite, changes=all_changes)
     return loaded, expand(loaded, only=parse_only(only) if only else None)
+
+
+def is_sweep(name: str) -> bool:
+    """Says whether a name of the package's, or a file, is a sweep and no suite: it has objectives."""
+    from harness.config import suite_names, sweep_names
+    from harness.yaml_source import read_yaml
+
+    path = Path(name)
+    if name in (*suite_names(), *sweep_names()) or not path.is_file():
+        return name in sweep_names()
+    values, _ = read_yaml(path.read_text(encoding="utf-8", errors="replace"), name=name)
+    return isinstance(values, dict) and "objectives" in values
+
+
+def refuse_for_sweeps(options: Mapping[str, object]) -> None:
+    """Checks that no option is given that only suites have.
+
+    Args:
+        options: Their values, by name.
+
+    Raises:
+        ConfigurationError: If one is.
+    """
+    from splitters.errors import ConfigurationError
+
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ConfigurationError(
+            f"{', '.join(given)}: for suites only. A sweep is changed by --set KEY=VALUE, e.g. --set seeds=3."
+        )
 
 
 def open_store(location: str) -> ResultStore:

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import told_plainly
-from harness.cli.options import default_results, json_option, open_store, read_cells, split_kinds, suite_options
+from harness.cli.options import (
+    default_results,
+    is_sweep,
+    json_option,
+    open_store,
+    read_cells,
+    refuse_for_sweeps,
+    split_kinds,
+    suite_options,
+)
 
 if TYPE_CHECKING:
     from harness.clusters.bill import Bill
+    from harness.clusters.cluster_file import ClusterFile
     from harness.plan import Plan
 
 
@@ -35,7 +45,7 @@ def command(
     cluster: Path | None,
     as_json: bool,
 ) -> None:
-    """Show which cells of a suite are done, failed or to do, and how long they may take."""  # fmt: skip
+    """Show which cells of a suite are done, failed or to do, and how long they may take; of a sweep, its trials."""
     from harness.cli.output import show, show_json
     from harness.clusters.bill import bill_of
     from harness.clusters.cluster_file import read_cluster_file
@@ -43,7 +53,10 @@ def command(
     from harness.report import damaged_view, plan_view
 
     described = read_cluster_file(cluster) if cluster else None
-
+    if is_sweep(suite):
+        refuse_for_sweeps({"--only": only, "--seeds": seeds, "--retry": retry})
+        _plan_sweep(suite, changes, results, described, as_json)
+        return
     loaded, cells = read_cells(suite, changes, only, seeds)
     contents = open_store(results or default_results(loaded)).read()
     plan = make_plan(cells, contents.latest(), retry=split_kinds(retry))
@@ -56,6 +69,27 @@ def command(
         show(_bill_line(bill))
     if contents.damaged:
         show(damaged_view(contents.damaged))
+
+
+def _plan_sweep(
+    sweep: str, changes: tuple[str, ...], results: str | None, cluster: ClusterFile | None, as_json: bool
+) -> None:
+    from harness.cli.output import show, show_json
+    from harness.cli.sweep import sweep_plan_object, sweep_plan_text
+    from harness.clusters.bill import bill_of
+    from harness.sweep.loading import load_sweep
+    from harness.sweep.run import plan_sweep
+
+    loaded = load_sweep(sweep, changes=changes)
+    location = results or f"results/{loaded.name}"
+    plan = plan_sweep(loaded, open_store(location))
+    bill = bill_of(plan.expected(), cluster, gpu_share=loaded.gpu_share) if cluster else None
+    if as_json:
+        show_json({**sweep_plan_object(plan, location), **({"bill": bill_object(bill)} if bill else {})})
+        return
+    show(sweep_plan_text(plan))
+    if bill:
+        show(_bill_line(bill))
 
 
 def plan_object(plan: Plan, suite: str) -> dict[str, Any]:

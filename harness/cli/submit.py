@@ -6,7 +6,6 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import EXIT_FAILED, told_plainly
-from harness.cli.options import read_cells, suite_options
+from harness.cli.options import is_sweep, read_cells, refuse_for_sweeps, suite_options
 
 if TYPE_CHECKING:
     from harness.clusters.cluster_file import ClusterFile
@@ -69,7 +68,7 @@ def command(
     words += [part for condition in only for part in ("--only", condition)]
     given = {"--seeds": seeds, "--retry": retry, "--data-root": data_root, "--timeout": timeout}
     if called.verb == "sweep":
-        _refuse_for_sweeps({"--only": only, **{name: given[name] for name in ("--seeds", "--retry", "--timeout")}})
+        refuse_for_sweeps({"--only": only, **{name: given[name] for name in ("--seeds", "--retry", "--timeout")}})
     words += [part for option, value in given.items() if value is not None for part in (option, str(value))]
     words += ["--download"] if download else []
     job_id = f"{_plain(called.name)}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -106,30 +105,20 @@ class _Called:
 
 def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None) -> _Called:
     """Returns what is called; mistakes in it are found here, before anything is sent."""
-    from harness.config import is_sweep, suite_names, sweep_names
+    from harness.config import suite_names, sweep_names
     from harness.expand import plugins_of
     from harness.sweep.loading import load_sweep
     from harness.trust import names_of_code, trust
 
     is_packaged = suite in (*suite_names(), *sweep_names())
     path = Path(suite) if not is_packaged and Path(suite).is_file() else None
-    if suite in sweep_names() or (path is not None and is_sweep(path.read_text(encoding="utf-8", errors="replace"))):
+    if is_sweep(suite):
         sweep = load_sweep(suite, changes=changes)
         trust(names_of_code(sweep.plugin_modules, sweep.model_dump(mode="json")))
         return _Called("sweep", sweep.name, path, sweep.plugins)
     loaded, _ = read_cells(suite, changes, only, seeds)
     trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
     return _Called("run", loaded.name, path, loaded.plugins)
-
-
-def _refuse_for_sweeps(options: Mapping[str, object]) -> None:
-    from splitters.errors import ConfigurationError
-
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise ConfigurationError(
-            f"{', '.join(given)}: for suites only. A sweep is changed by --set KEY=VALUE, e.g. --set seeds=3."
-        )
 
 
 def _results_in(cluster: ClusterFile, name: str) -> str:

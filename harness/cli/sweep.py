@@ -67,7 +67,7 @@ def command(
     store = open_store(location)
     plan = plan_sweep(loaded, store)
     if dry_run:
-        show_json(_plan_object(plan, location)) if as_json else show(_plan_text(plan))
+        show_json(sweep_plan_object(plan, location)) if as_json else show(sweep_plan_text(plan))
         return
     trust(names_of_code(loaded.plugin_modules, loaded.model_dump(mode="json")))
     console = progress_console()
@@ -104,7 +104,8 @@ def _opening(plan: SweepPlan) -> list[str]:
     return lines
 
 
-def _plan_text(plan: SweepPlan) -> RenderableType:
+def sweep_plan_text(plan: SweepPlan) -> RenderableType:
+    """Returns what a sweep would do, in words."""
     from rich.text import Text
 
     from harness.report import duration_text
@@ -125,7 +126,8 @@ def _plan_text(plan: SweepPlan) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def _plan_object(plan: SweepPlan, location: str) -> dict[str, Any]:
+def sweep_plan_object(plan: SweepPlan, location: str) -> dict[str, Any]:
+    """Returns what a sweep would do, as plain values."""
     return {
         "sweep": plan.sweep.name,
         "study": plan.continuation.study,

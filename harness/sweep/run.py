@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 
 from benchmarks.records import Row
 from harness.attempt import Surroundings
 from harness.claims import RunRegister
 from harness.dispatch import Listener, StopSignal
-from harness.plan import make_plan
+from harness.plan import Plan, PlannedCell, Status, make_plan
 from harness.run import Told
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
@@ -47,6 +48,29 @@ class SweepPlan:
     def n_to_run(self) -> int:
         """How many trials are to be run, unfinished ones among them."""
         return max(0, self.sweep.trials - len(self.book.over))
+
+    def expected(self) -> Plan:
+        """Returns the cells that are to be run, as far as one can tell before: splitters in turn, with their defaults.
+
+        How long a cell takes is the mean over the splitter's complete trials; nothing is known without one.
+        """
+        seconds: dict[str, float | None] = {}
+        for space in self.sweep.spaces:
+            rows = [
+                row
+                for trial in self.book.complete
+                if trial.candidate.space.label == space.label
+                for row in trial.rows.values()
+            ]
+            seconds[space.label] = sum(row.seconds for row in rows) / len(rows) if rows else None
+        turns = islice(cycle(self.sweep.spaces), self.n_to_run)
+        return Plan(
+            tuple(
+                PlannedCell(item, Status.TO_DO, None, seconds[space.label])
+                for space in turns
+                for item in self.cells.candidate(space, space.default or {}).items
+            )
+        )
 
     @property
     def seconds_per_trial(self) -> float | None:

@@ -17,12 +17,13 @@ import optuna
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from conftest import toy_row
+from conftest import ROOT, toy_row
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.records import Metrics, State
 from harness.attempt import Outcome, Surroundings, make_row
 from harness.cli import sweep as cli_sweep
+from harness.cli.options import is_sweep
 from harness.cli.sweep import _exit_code
 from harness.node_facts import versions
 from harness.provenance import provenance
@@ -122,6 +123,32 @@ def test_a_dry_run_tells_what_is_known_and_what_would_be_run_without_ray(
     plan = json.loads(call("sweep", file, "--results", swept, "--dry-run", "--json").stdout)
     assert (plan["known_trials"], plan["to_run"], plan["changed"]) == (7, 2, [])
     assert plan["seconds_per_trial"] == 2.0
+
+
+def test_plan_tells_what_a_sweep_would_do_and_cost(
+    call: Call, write_sweep: WriteSweep, swept: Path, tmp_path: Path
+) -> None:
+    file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=9)
+    cluster = tmp_path / "gcp.yaml"
+    cluster.write_text((ROOT / "docs" / "clusters" / "gcp.yaml").read_text().replace("YOUR-", "my-"))
+    assert "2 of 9 trials are to be run." in call("plan", file, "--results", swept).stdout
+    told = json.loads(call("plan", file, "--results", swept, "--cluster", cluster, "--json").stdout)
+    assert (told["to_run"], told["seconds_per_trial"]) == (2, 2.0)
+    assert (told["bill"]["cells"], told["bill"]["without_history"]) == (4, 0), "two trials of two seeds, a second each"
+    assert told["bill"]["worker_hours"] == pytest.approx(4 / 3600 / 4), "four at once"
+    new = json.loads(call("plan", file, "--results", tmp_path / "new", "--cluster", cluster, "--json").stdout)
+    assert (new["bill"]["cells"], new["bill"]["without_history"]) == (0, 18)
+    assert call("plan", file, "--seeds", 3).exit_code == 2
+
+
+def test_a_suite_with_a_line_that_looks_like_a_sweeps_is_none(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("name: s\ndescription: |\n  not this\n\n  objectives: none\n")
+    assert not is_sweep(str(suite))
+    suite.write_text('{"objectives": {"accuracy_loss": "min"}}')
+    assert is_sweep(str(suite))
+    assert is_sweep("sweep-quick")
+    assert not is_sweep("quick")
 
 
 def test_a_sweep_that_has_all_its_trials_needs_no_ray_and_shows_the_front(
