@@ -14,7 +14,6 @@ from harness.dispatch import Listener, StopSignal
 from harness.plan import Plan, PlannedCell, Status, make_plan
 from harness.run import Told
 from harness.store import ResultStore
-from harness.suite_cell import SuiteCell
 from harness.sweep.candidates import Cells
 from harness.sweep.checks import curve_metric
 from harness.sweep.curves import CurvePoint, curve_of, read_curves, write_curve
@@ -224,7 +223,7 @@ def _run_trials(
 ) -> SweepReport:
     from harness.dispatch.cluster import check_fits, gpu_share_of, nodes
     from harness.sweep.halving import AshaHalving
-    from harness.sweep.tuning import free_slots, trial_limit, tune_trials
+    from harness.sweep.tuning import free_slots, memory_of_trials, trial_limit, tune_trials
 
     sweep = plan.sweep
     if not plan.n_to_run:
@@ -232,7 +231,8 @@ def _run_trials(
     first = plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items[0]
     check_fits([first], sweep.gpu_share)
     gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
-    slots = min(free_slots(first.cell, sweep.gpu_share), sweep.concurrency or plan.n_to_run, plan.n_to_run)
+    memory = memory_of_trials(plan.expected(), store.read().table)
+    slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or plan.n_to_run, plan.n_to_run)
     n_cells = plan.n_to_run * len(plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items)
     listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
     dealer = Dealer(sweep, plan.cells, plan.book, is_parallel=slots > 1)
@@ -264,7 +264,7 @@ def _run_trials(
     began = time.monotonic()
     tune_trials(
         sweep, referee, concurrency=slots, surroundings=surroundings,
-        is_ending=is_ending, gpu_share=gpu_share,
+        is_ending=is_ending, gpu_share=gpu_share, memory=memory,
     )  # fmt: skip
     dealer.close()
     return SweepReport(
@@ -311,7 +311,7 @@ class _Scorer:
 
     def is_needed(self, book: TrialBook) -> bool:
         """Says whether something that was chosen has no score yet."""
-        return bool(self._groups(book))
+        return bool(self._plans(book, self.store.read().latest()))
 
     def score(self, book: TrialBook, stop: StopSignal, *, slots: int) -> None:
         """Runs the test-scored cells of what was chosen, as far as they have no rows.
@@ -323,13 +323,16 @@ class _Scorer:
         """
         from harness.dispatch.cluster import gpu_share_of, nodes
         from harness.sweep.scoring import Scoring
-        from harness.sweep.tuning import free_slots, tune_trials
+        from harness.sweep.tuning import free_slots, memory_of_trials, tune_trials
 
-        groups = self._groups(book)
+        contents = self.store.read()
+        plans = self._plans(book, contents.latest())
+        groups = [plan.queue() for plan in plans]
         self.listener.scoring_begins(n_cells=sum(map(len, groups)))
         if not groups:
             return
         cell, share = groups[0][0].cell, self.sweep.gpu_share
+        memory = memory_of_trials(Plan(tuple(planned for plan in plans for planned in plan.cells)), contents.table)
         scoring = Scoring(
             groups,
             keep=lambda row: _discard(self.store.write(row)),
@@ -340,18 +343,20 @@ class _Scorer:
         tune_trials(
             self.sweep,
             scoring,
-            concurrency=min(slots or free_slots(cell, share), self.sweep.concurrency or len(groups), len(groups)),
+            concurrency=min(
+                slots or free_slots(cell, share, memory), self.sweep.concurrency or len(groups), len(groups)
+            ),
             surroundings=self.surroundings,
             is_ending=lambda: stop.requested,
             gpu_share=gpu_share_of(cell, share, nodes()),
+            memory=memory,
         )
 
-    def _groups(self, book: TrialBook) -> list[list[SuiteCell]]:
-        """Returns the cells to run of each configuration that was chosen and has some."""
-        latest = self.store.read().latest()
+    def _plans(self, book: TrialBook, latest: Sequence[Row]) -> list[Plan]:
+        """Returns what is to be run of each configuration that was chosen and has something left."""
         results = SweepResults("", self.sweep, self.cells, book, ())
         plans = [make_plan(self.cells.scored(trial.candidate), latest) for trial in results.chosen]
-        return [queue for queue in (plan.queue() for plan in plans) if queue]
+        return [plan for plan in plans if plan.queue()]
 
 
 def _discard(path: str) -> None:

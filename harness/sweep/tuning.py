@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+import pyarrow as pa
 import ray
 from ray import tune
 
 from benchmarks.cells import Cell
 from harness.attempt import Surroundings
-from harness.dispatch.cluster import gpu_share_of, nodes_by_state
+from harness.dispatch.cluster import gpu_share_of, nodes, nodes_by_state
+from harness.memory import memory_needs
+from harness.plan import Plan
 from harness.sweep.file import Sweep
 from harness.sweep.searcher import DealtSearcher, Follower, FollowingScheduler, LostTrials, SweepStopper
 from harness.sweep.trainable import TrialLimits, run_trial
@@ -40,7 +43,20 @@ _ENVIRONMENT = {
 }
 
 
-def free_slots(cell: Cell, gpu_share: float) -> int:
+def memory_of_trials(plan: Plan, rows: pa.Table) -> int:
+    """Returns the bytes of memory that a trial asks Ray for: what the hungriest of its cells took before, and some more.
+
+    No more than the largest machine has; 0 asks for none, where no earlier row tells.
+
+    Args:
+        plan: The cells that trials may run.
+        rows: All rows of the store.
+    """
+    wanted = max(memory_needs(plan, rows).values(), default=0)
+    return int(min(wanted, max(node.memory for node in nodes())))
+
+
+def free_slots(cell: Cell, gpu_share: float, memory: int = 0) -> int:
     """Returns how many trials fit on what is free of the cluster now; at least one, which then waits.
 
     Machines that the autoscaler would start count as free.
@@ -48,17 +64,18 @@ def free_slots(cell: Cell, gpu_share: float) -> int:
     Args:
         cell: A cell of a trial.
         gpu_share: The share of a GPU that each trial asks for.
+        memory: Bytes of memory that it asks for.
     """
     up, startable = nodes_by_state()
     share = gpu_share_of(cell, gpu_share, [*up, *startable])
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     slots: int = min(
-        sum(node.room(cell.threads, share) for node in up),
+        sum(node.room(cell.threads, share, memory) for node in up),
         math.floor(free.get("CPU", 0.0) / cell.threads + 1e-9),
     )
     if share:
         slots = min(slots, math.floor(free.get("GPU", 0.0) / share + 1e-9))
-    return max(1, slots + sum(node.room(cell.threads, share) for node in startable))
+    return max(1, slots + sum(node.room(cell.threads, share, memory) for node in startable))
 
 
 def trial_limit(sweep: Sweep, gpu_share: float) -> float | None:
@@ -76,6 +93,7 @@ def tune_trials(
     surroundings: Surroundings,
     is_ending: Callable[[], bool],
     gpu_share: float,
+    memory: int = 0,
 ) -> None:
     """Runs trials until enough are over, or all shall end.
 
@@ -86,13 +104,15 @@ def tune_trials(
         surroundings: What all cells share.
         is_ending: Says whether all trials shall end; asked often.
         gpu_share: The share of a GPU that each trial owns; none on CPUs.
+        memory: Bytes of memory that each trial asks Ray for; 0 asks for none.
     """
     limits = TrialLimits(trial_limit(sweep, gpu_share), _GRACE_SECONDS, gpu_share)
     searcher = DealtSearcher(follower)
+    resources: dict[str, float] = {"CPU": sweep.threads, "GPU": gpu_share, **({"memory": memory} if memory else {})}
     worker = functools.partial(run_trial, surroundings=surroundings, limits=limits)
     with _scratch(surroundings.cache) as folder, _environment():
         tuner = tune.Tuner(
-            tune.with_resources(worker, {"CPU": sweep.threads, "GPU": gpu_share}),
+            tune.with_resources(worker, resources),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=FollowingScheduler(follower),

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from conftest import HERE
+from trial_rows import rows_of
 
-from benchmarks.records import Row
+from benchmarks.records import Row, StageRecord
 from harness import claims
 from harness.attempt import Surroundings
 from harness.claims import RunRegister
@@ -183,6 +184,26 @@ def test_one_driver_at_a_time_runs_a_study(
             run(sweep)
     assert not runs_of(marks)
     assert states(run(sweep)) == {TrialState.COMPLETE: 1}
+
+
+def test_trials_ask_for_the_memory_that_such_cells_took(make_bowls: MakeSweep, tmp_path: Path) -> None:
+    sweep, store = make_bowls(), ResultStore(tmp_path / "results")
+    assert tuning.memory_of_trials(plan_sweep(sweep, store).expected(), store.read().table) == 0
+    for peak, row in zip((2**20, 2**24), rows_of(sweep, x=0.1), strict=True):
+        stages = [StageRecord(name="split", seconds=1.0, peak_memory_bytes=peak)]
+        store.write(row.model_copy(update={"stages": stages}))
+    expected = plan_sweep(sweep, store).expected()
+    assert tuning.memory_of_trials(expected, store.read().table) == 2**24 * 5 // 4
+    cell = expected.cells[0].item.cell
+    assert tuning.free_slots(cell, 1.0, memory=2**60) == 1, "one, which then waits"
+
+
+def test_a_trial_that_asks_for_memory_runs(run: Run, make_bowls: MakeSweep, tmp_path: Path) -> None:
+    sweep, store = make_bowls(trials=2), ResultStore(tmp_path / "results")
+    for row in rows_of(sweep, x=0.1, y=0.1):
+        stages = [StageRecord(name="split", seconds=1.0, peak_memory_bytes=2**24)]
+        store.write(row.model_copy(update={"stages": stages}))
+    assert states(run(sweep)) == {TrialState.COMPLETE: 2}
 
 
 def test_machines_that_would_be_started_count_as_free(make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
