@@ -44,7 +44,7 @@ _ENVIRONMENT = {
 
 
 def memory_of_trials(plan: Plan, rows: pa.Table) -> int:
-    """Returns the bytes of memory that a trial asks Ray for: what the hungriest of its cells took before, and some more.
+    """Returns the bytes of memory that a trial asks Ray for: what the hungriest of such cells took before, and more.
 
     No more than the largest machine has; 0 asks for none, where no earlier row tells.
 
