@@ -151,6 +151,12 @@ class RunRegister:
             self.record.finished += 1
             self.record.failed += not row.state.is_final
 
+    def add(self, cells: int) -> None:
+        """Notes that the run has so many cells more to do than it knew when it began."""
+        with self._lock:
+            self.record.cells += cells
+            self.record.to_do += cells
+
     def note_end(self, ended: str) -> None:
         """Notes how the run ends."""
         with self._lock:

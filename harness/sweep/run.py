@@ -215,6 +215,7 @@ class _Told(Told, SweepListener):
 
     def scoring_begins(self, *, n_cells: int) -> None:
         """What was chosen is scored."""
+        self._register.add(n_cells)
         self._sweep_listener.scoring_begins(n_cells=n_cells)
 
 

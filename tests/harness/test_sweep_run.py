@@ -170,6 +170,7 @@ def test_a_sweep_tells_status_how_far_it_is_and_how_it_ended(run: Run, make_bowl
     assert (seen[0].suite, seen[0].cells, seen[0].to_do) == ("bowls", 4, 4)
     (state,) = results_status(ResultStore(tmp_path / "results"), datetime.now(timezone.utc)).runs
     assert (state.state, state.record.claims) == ("done", {})
+    assert state.record.finished == state.record.cells == state.record.to_do > 4, "what was scored on test counts too"
 
 
 def test_one_driver_at_a_time_runs_a_study(
