@@ -17,7 +17,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from types import TracebackType
 
@@ -109,19 +109,15 @@ class RunRegister:
         except OSError:
             return dict.fromkeys(cell_ids, Claim.THEIRS if self.met_others else Claim.OURS)
 
-    def take_alone(self, name: str, *, give_up: Callable[[], bool] = lambda: False) -> RunRecord | None:
+    def take_alone(self, name: str) -> RunRecord | None:
         """Claims what one run at a time may have, and returns the record of the run that has it; None if it is ours.
 
         A run whose record goes on changing is alive. One that is silent is watched until it has lost its claim.
-
-        Args:
-            name: What is claimed.
-            give_up: Asked now and then; ends the watch, with the claim not taken.
         """
         beats: dict[str, int] = {}
         while self.take([name])[name] is Claim.THEIRS:
             for rival in self._others():
-                if name in rival.claims and (beats.setdefault(rival.path, rival.beat) != rival.beat or give_up()):
+                if name in rival.claims and beats.setdefault(rival.path, rival.beat) != rival.beat:
                     return rival
             time.sleep(_WATCH_SECONDS)
         return None

@@ -84,7 +84,10 @@ class Keys:
         data, digest = packed[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
         if hashlib.sha256(data).digest() != digest:
             return self.schema.empty_table()
-        table = pq.read_table(pa.BufferReader(data))
+        try:
+            table = pq.read_table(pa.BufferReader(data))
+        except pa.ArrowException:
+            return self.schema.empty_table()
         same = table.schema.equals(self.schema) and table.schema.metadata == self.schema.metadata
         return table if same else self.schema.empty_table()
 
