@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, toy_item, toy_row
 
 from benchmarks.records import State
+from harness import claims
 from harness.attempt import Surroundings
 from harness.claims import RunRegister
 from harness.dispatch import Limits
@@ -21,7 +22,7 @@ from harness.dispatch.base import Claim
 from harness.dispatch.inline import InlineBackend
 from harness.plan import make_plan
 from harness.run import RunReport, run_plan
-from harness.run_record import RunRecord, parse_record, process_started
+from harness.run_record import Hold, RunRecord, parse_record, process_started
 from harness.storage import Storage
 from harness.store import ResultStore
 
@@ -229,3 +230,29 @@ def test_a_row_of_an_unfinished_cell_does_not_settle_it(tmp_path: Path) -> None:
     store.write(toy_row(cell=item.cell, state=State.INTERRUPTED))
     report = run_plan(make_plan([item], []), store, InlineBackend(Surroundings("toys", tmp_path / "c"), Limits()))
     assert [row.state for row in report.rows] == [State.OK]
+
+
+def test_what_one_run_has_alone_is_lost_by_a_driver_that_died_elsewhere_and_by_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "_WATCH_SECONDS", 0.05)
+    with register(tmp_path, lease=0.3) as run:
+        silent = pretend_other_machine(tmp_path, run, claims={"study": Hold.HELD})
+        began = time.monotonic()
+        assert run.take_alone("study") is None
+        assert time.monotonic() - began > 0.3, "it was given the time to show that it lives"
+        run.release("study")
+        alive = pretend_other_machine(tmp_path, run, run_id="0-alive", claims={"study": Hold.HELD})
+        beats = iter(range(100))
+        take = run.take
+
+        def take_while_the_other_beats(cell_ids: Sequence[str]) -> dict[str, Claim]:
+            pretend_other_machine(
+                tmp_path, run, run_id="0-alive", claims={"study": Hold.HELD}, beat=alive.beat + next(beats)
+            )
+            return take(cell_ids)
+
+        monkeypatch.setattr(run, "take", take_while_the_other_beats)
+        found = run.take_alone("study")
+    assert found is not None
+    assert found.run_id == "0-alive" != silent.run_id
