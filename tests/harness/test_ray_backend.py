@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections import Counter
@@ -9,16 +10,16 @@ from pathlib import Path
 import pytest
 import ray
 from click.testing import Result
-from conftest import HERE, toy_item
+from conftest import HERE, toy_item, toy_row
 from test_cli_run import splitbench, states, wait_for
 from test_inline import Recorder
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
-from harness.dispatch import Limits, StopSignal
+from harness.dispatch import Limits, StopSignal, ray_backend
 from harness.dispatch.inline import InlineBackend
-from harness.dispatch.ray_backend import RayBackend
+from harness.dispatch.ray_backend import Job, RayBackend, Running
 from harness.plan import make_plan
 from harness.plugins import Plugins
 from harness.run import RunReport, run_plan
@@ -207,3 +208,15 @@ def test_a_cell_that_no_machine_has_room_for_is_refused_at_once(
     with pytest.raises(ConfigurationError, match=message):
         run_plan(make_plan([toy_item(), toy_item(seed=1, **keys)], []), store, RayBackend(surroundings, Limits()))
     assert store.read().latest() == []
+
+
+def test_a_cell_that_ended_after_the_last_look_is_not_taken_for_one_that_did_not(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = RayBackend(surroundings, Limits(grace=1.0))
+    look, n_looks = ray_backend._ready_among, itertools.count()
+    monkeypatch.setattr(ray_backend, "_ready_among", lambda references: look(references) if next(n_looks) else [])
+    row = toy_row()
+    cell = Running(Job(toy_item()), None, ray.put(row), 0.0, None, 0.0)
+    cell.asked = (State.INTERRUPTED, "interrupted", time.monotonic() - 60)
+    assert [found for _, found in backend._ended([cell])] == [row]
