@@ -17,7 +17,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
 
@@ -28,6 +28,7 @@ from harness.run_record import FOLDER, Hold, RunningCell, RunRecord, parse_recor
 from harness.storage import Storage
 from harness.suite_cell import SuiteCell
 from splitters.base import Progress
+from splitters.errors import ConfigurationError
 
 BEAT_SECONDS = 10.0
 LEASE_SECONDS = 120.0
@@ -98,7 +99,10 @@ class RunRegister:
             self.record.claims, self.record.running = {}, {}
             # Rows count, not records: a store that fails now must not hide how the run ended.
             with contextlib.suppress(OSError):
-                self._write()
+                if isinstance(error, ConfigurationError) and not self.record.finished:
+                    self._storage.delete(self.record.path)  # Nothing was run, so there is nothing to tell of.
+                else:
+                    self._write()
 
     def take(self, cell_ids: Sequence[str]) -> dict[str, Claim]:
         """Claims cells, and returns which of them are ours."""
@@ -109,15 +113,28 @@ class RunRegister:
         except OSError:
             return dict.fromkeys(cell_ids, Claim.THEIRS if self.met_others else Claim.OURS)
 
-    def take_alone(self, name: str) -> RunRecord | None:
+    def take_alone(self, name: str, *, watching: Callable[[RunRecord], None] = lambda _: None) -> RunRecord | None:
         """Claims what one run at a time may have, and returns the record of the run that has it; None if it is ours.
 
-        A run whose record goes on changing is alive. One that is silent is watched until it has lost its claim.
+        A run whose record goes on changing is alive. One that is silent is watched until it has lost its claim. Where
+        claims cannot be written, and nobody has it, it is ours.
+
+        Args:
+            name: What is claimed.
+            watching: Told once of each run that is watched.
         """
         beats: dict[str, int] = {}
         while self.take([name])[name] is Claim.THEIRS:
-            for rival in self._others():
-                if name in rival.claims and beats.setdefault(rival.path, rival.beat) != rival.beat:
+            try:
+                rivals = [record for record in self._others() if name in record.claims]
+            except OSError:
+                rivals = []
+            if not rivals:
+                return None
+            for rival in rivals:
+                if rival.path not in beats:
+                    watching(rival)
+                if beats.setdefault(rival.path, rival.beat) != rival.beat:
                     return rival
             time.sleep(_WATCH_SECONDS)
         return None

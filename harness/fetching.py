@@ -40,11 +40,12 @@ def fetch_rows(source: ResultStore, target: ResultStore) -> int:
 def _copy_new(source: ResultStore, target: ResultStore, folder: str) -> int:
     """Copies a folder's files that the target does not have, and returns how many of them are Parquet."""
     present = {target.storage.relative(info) for info in target.storage.files(folder)}
-    present |= target.quarantined_paths()
-    paths = [source.storage.relative(info) for info in source.storage.files(folder)]
+    quarantined = target.quarantined_sizes()
+    found = {source.storage.relative(info): info.size for info in source.storage.files(folder)}
     # What else lies among the rows is foreign, and the source's own reader tells of it.
-    wanted = (path for path in paths if path.endswith(".parquet") or (folder != "rows" and not _is_temporary(path)))
-    missing = [path for path in wanted if path not in present]
+    wanted = [path for path in found if not _is_temporary(path) and (folder != "rows" or path.endswith(".parquet"))]
+    # A file that was found damaged here comes again if it is another one there: then the damage is this machine's.
+    missing = [path for path in wanted if path not in present and quarantined.get(path) != found[path]]
     with ThreadPoolExecutor(_READERS) as readers:
         list(readers.map(lambda path: target.storage.put(path, source.storage.read(path)), missing))
     return sum(path.endswith(".parquet") for path in missing)

@@ -344,10 +344,12 @@ class ResultStore:
             self.storage.put(f"{target}.reason.txt", reason.encode())
         return DamagedFile(f"{self.storage.root}/{target}", reason, quarantined=True)
 
-    def quarantined_paths(self) -> set[str]:
-        """Returns where the files were that lie in quarantine now, as far as their names tell."""
-        paths = (self.storage.relative(info) for info in self.storage.files("quarantine"))
-        return {f"rows/{path.removeprefix('quarantine/').replace('__', '/')}" for path in paths}
+    def quarantined_sizes(self) -> dict[str, int | None]:
+        """Returns where the files were that lie in quarantine now, as far as their names tell, and their bytes."""
+        return {
+            f"rows/{self.storage.relative(info).removeprefix('quarantine/').replace('__', '/')}": info.size
+            for info in self.storage.files("quarantine")
+        }
 
     def _quarantined(self) -> tuple[DamagedFile, ...]:
         paths = {self.storage.relative(info) for info in self.storage.files("quarantine")}

@@ -88,10 +88,10 @@ class RemoteCluster:
         """
         # Nothing in the command itself reads like its answer, for Ray may show both.
         answer = self._exec(f"{_words(['test', '-d', path])}; echo folder-$?", quiet=True)
-        found = re.search(r"folder-([01])", answer)
-        if found is None:
+        found = re.findall(r"^folder-([01])\s*$", answer, re.MULTILINE)
+        if not found:
             raise ClusterCommandError(f"the head did not say whether it has {path}: {answer.strip()[-200:]}")
-        return found[1] == "0"
+        return bool(found[-1] == "0")
 
     def _job(self, verb: str) -> list[str]:
         notes = self._cluster.notes

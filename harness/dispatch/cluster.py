@@ -114,6 +114,11 @@ def nodes() -> list[Node]:
     return [*up, *startable]
 
 
+def memory_limit(machines: Sequence[Node], cpus: float, gpus: float) -> float:
+    """Returns the most memory, in bytes, that a worker of this size can have: that of the largest machine with room."""
+    return max((node.memory for node in machines if node.room(cpus, gpus)), default=float("inf"))
+
+
 def nodes_by_state() -> tuple[list[Node], list[Node]]:
     """Returns the machines that are up, and those that the cluster's autoscaler would start; see ``nodes``."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from ray import exceptions
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, Surroundings, make_row
 from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
-from harness.dispatch.cluster import Node, check_fits, connection, gpu_share_of, nodes
+from harness.dispatch.cluster import Node, check_fits, connection, gpu_share_of, memory_limit, nodes
 from harness.dispatch.inspection import require_alike
 from harness.dispatch.preparations import Preparations
 from harness.dispatch.stop import StopSignal
@@ -201,7 +201,7 @@ class RayBackend:
         for job in waiting:
             cell = job.item.cell
             share = gpu_share_of(cell, self._gpu_share, machines)
-            job.memory = min(job.memory, max(node.memory for node in machines))
+            job.memory = min(job.memory, memory_limit(machines, cell.threads, share))
             room = sum(node.room(cell.threads, share, job.memory) for node in machines)
             if n_running + len(ready) >= min(room, self._workers or room):
                 break

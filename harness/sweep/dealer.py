@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -23,7 +23,7 @@ _MOST_REPEATS = 30
 """So many proposals in a row that are known or refused, and chance proposes instead."""
 
 _MOST_LISTED = 10_000
-"""Spaces with more points are not gone through one by one where chance finds nothing new."""
+"""So many points of a space are gone through one by one where chance finds nothing new."""
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,8 @@ class _Proposer:
             yield self.study.ask()
         for _ in range(_MOST_REPEATS):
             yield self.study.ask_for(self.study.space.choose(self._by_chance))
-        if self._left is None and (self.study.space.size or math.inf) <= _MOST_LISTED:
-            self._left = self.study.space.points()
+        if self._left is None and self.study.space.size is not None:
+            self._left = islice(self.study.space.points(), _MOST_LISTED)
         yield from (self.study.ask_for(point) for point in self._left or () if not is_known(point))
 
     def _by_chance(self, parameter: Parameter) -> Any:

@@ -13,6 +13,7 @@ from harness.claims import RunRegister
 from harness.dispatch import Listener, StopSignal
 from harness.plan import Plan, PlannedCell, Status, make_plan
 from harness.run import Told
+from harness.run_record import RunRecord
 from harness.store import ResultStore
 from harness.sweep.candidates import Cells
 from harness.sweep.checks import curve_metric
@@ -128,6 +129,9 @@ class SweepListener(Listener):
     def scoring_begins(self, *, n_cells: int) -> None:
         """Says that so many cells are run to score on test what was chosen."""
 
+    def study_is_held(self, record: RunRecord) -> None:
+        """Says that another driver has the study, and is watched to see whether it lives."""
+
 
 def plan_sweep(sweep: Sweep, store: ResultStore) -> SweepPlan:
     """Returns what a sweep would do, from the rows that the store holds."""
@@ -163,9 +167,9 @@ def run_sweep(
     """
     stop = stop or StopSignal()
     store.prepare()
-    write_definition(store, plan.continuation.study, plan.sweep)
     scorer = _Scorer(plan.sweep, plan.cells, store, surroundings, listener)
     if not plan.n_to_run and not scorer.is_needed(plan.book):
+        write_definition(store, plan.continuation.study, plan.sweep)
         return SweepReport(plan, read_results(store, plan.continuation.study, consent=plan.sweep.consent))
     # Ray and Tune take seconds to import, and a sweep that has nothing to do needs neither.
     from harness.dispatch.cluster import connection
@@ -174,7 +178,8 @@ def run_sweep(
     n_cells = len(plan.sweep.seeds) * len(plan.sweep.models) * len(plan.sweep.datasets)
     counts = {"cells": plan.sweep.trials * n_cells, "to_do": plan.n_to_run * n_cells}
     with RunRegister(store.storage, plan.sweep.name, **counts) as register:
-        _take_study(register, plan.continuation.study)
+        plan = _take_study(register, plan, store, listener)
+        write_definition(store, plan.continuation.study, plan.sweep)
         told = _Told(listener, register)
         with connection(address), stop:
             if surroundings.expected:
@@ -188,18 +193,22 @@ def run_sweep(
     return replace(report, results=results, interrupted=stop.requested)
 
 
-def _take_study(register: RunRegister, study: str) -> None:
-    """Claims a study, which one driver at a time writes.
+def _take_study(register: RunRegister, plan: SweepPlan, store: ResultStore, listener: SweepListener) -> SweepPlan:
+    """Claims a plan's study, which one driver at a time writes, and returns the plan as it is from then on.
 
     Raises:
         ConfigurationError: If another one has it.
     """
-    rival = register.take_alone(f"study {study}")
+    study = plan.continuation.study
+    rival = register.take_alone(f"study {study}", watching=listener.study_is_held)
     if rival is not None:
         raise ConfigurationError(
             f"a sweep of study {study} is under way already: process {rival.pid} on {rival.hostname}, since "
             f"{rival.started_at:%Y-%m-%d %H:%M} UTC. One driver writes a study; wait for it, or stop it."
         )
+    # Another driver may have run trials since the plan was made.
+    fresh = plan_sweep(plan.sweep, store)
+    return fresh if fresh.continuation.study == study else _take_study(register, fresh, store, listener)
 
 
 class _Told(Told, SweepListener):
@@ -232,7 +241,7 @@ def _run_trials(
     first = plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items[0]
     check_fits([first], sweep.gpu_share)
     gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
-    memory = memory_of_trials(plan.expected(), store.read().table)
+    memory = memory_of_trials(plan.expected(), store.read().table, sweep.gpu_share)
     slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or plan.n_to_run, plan.n_to_run)
     n_cells = plan.n_to_run * len(plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items)
     listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
@@ -333,7 +342,9 @@ class _Scorer:
         if not groups:
             return
         cell, share = groups[0][0].cell, self.sweep.gpu_share
-        memory = memory_of_trials(Plan(tuple(planned for plan in plans for planned in plan.cells)), contents.table)
+        memory = memory_of_trials(
+            Plan(tuple(planned for plan in plans for planned in plan.cells)), contents.table, share
+        )
         scoring = Scoring(
             groups,
             keep=lambda row: _discard(self.store.write(row)),

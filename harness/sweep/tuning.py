@@ -19,7 +19,7 @@ from ray import tune
 
 from benchmarks.cells import Cell
 from harness.attempt import Surroundings
-from harness.dispatch.cluster import gpu_share_of, nodes, nodes_by_state
+from harness.dispatch.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state
 from harness.memory import memory_needs
 from harness.plan import Plan
 from harness.sweep.file import Sweep
@@ -43,17 +43,20 @@ _ENVIRONMENT = {
 }
 
 
-def memory_of_trials(plan: Plan, rows: pa.Table) -> int:
+def memory_of_trials(plan: Plan, rows: pa.Table, gpu_share: float) -> int:
     """Returns the bytes of memory that a trial asks Ray for: what the hungriest of such cells took before, and more.
 
-    No more than the largest machine has; 0 asks for none, where no earlier row tells.
+    No more than the largest machine with room for it has; 0 asks for none, where no earlier row tells.
 
     Args:
         plan: The cells that trials may run.
         rows: All rows of the store.
+        gpu_share: The share of a GPU that each trial asks for.
     """
-    wanted = max(memory_needs(plan, rows).values(), default=0)
-    return int(min(wanted, max(node.memory for node in nodes())))
+    wanted, machines = max(memory_needs(plan, rows).values(), default=0), nodes()
+    cells = {planned.item.cell.device: planned.item.cell for planned in plan.cells}.values()
+    limits = [memory_limit(machines, cell.threads, gpu_share_of(cell, gpu_share, machines)) for cell in cells]
+    return int(min([wanted, *limits]))
 
 
 def free_slots(cell: Cell, gpu_share: float, memory: int = 0) -> int:

@@ -103,9 +103,21 @@ def test_fetch_copies_a_damaged_row_once_and_nothing_foreign(tmp_path: Path) -> 
     torn = Path(source.write(toy_row()))
     torn.write_bytes(torn.read_bytes()[:-9])
     (torn.parent / "_SUCCESS").touch()
+    (torn.parent / ".tmp-12345678-a.parquet").write_bytes(b"half")
     assert fetch_rows(source, target) == 1
     assert len(target.read().damaged) == 1
     assert fetch_rows(source, target) == 0
+
+
+def test_a_row_that_was_damaged_here_is_fetched_again(tmp_path: Path) -> None:
+    source, target = ResultStore(tmp_path / "far"), ResultStore(tmp_path / "here")
+    source.write(row := toy_row())
+    fetch_rows(source, target)
+    (here,) = (tmp_path / "here").rglob("*.parquet")
+    here.write_bytes(here.read_bytes()[:-9])
+    assert target.read().latest() == []
+    assert fetch_rows(source, target) == 1
+    assert target.read().latest() == [row]
 
 
 def test_a_copy_of_others_rows_never_stands_for_ones_own(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep import tuning
 from harness.sweep.candidates import Cells
+from harness.sweep.definitions import read_definitions
 from harness.sweep.file import Sweep
 from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
 from harness.sweep.trainable import TrialLimits, run_trial
@@ -184,27 +185,56 @@ def test_one_driver_at_a_time_runs_a_study(
         with pytest.raises(ConfigurationError, match=f"a sweep of study {study} is under way already: process "):
             run(sweep)
     assert not runs_of(marks)
+    assert read_definitions(store) == [], "who is refused changes nothing"
+    assert [found.record.run_id for found in results_status(store, datetime.now(timezone.utc)).runs] == [
+        rival.record.run_id
+    ]
     assert states(run(sweep)) == {TrialState.COMPLETE: 1}
 
 
-def test_trials_ask_for_the_memory_that_such_cells_took(make_bowls: MakeSweep, tmp_path: Path) -> None:
+def test_what_another_driver_ran_since_the_plan_was_made_is_not_run_again(
+    make_bowls: MakeSweep, marks: Path, tmp_path: Path
+) -> None:
+    sweep, store = make_bowls(trials=1, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
+    plan = plan_sweep(sweep, store)
+    for row in rows_of(sweep, x=0.5, y=0.2):
+        store.write(row)
+    plugins = Plugins(("bowl_plugin",), str(HERE))
+    report = run_sweep(plan, store, Surroundings("bowls", tmp_path / "c", plugins=plugins), listener=Recorder())
+    assert states(report) == {TrialState.COMPLETE: 1}
+    assert not runs_of(marks)
+    assert runs_of(marks, "bowl").total() == 2, "only the scores on test were missing"
+
+
+def test_trials_ask_for_the_memory_that_such_cells_took(
+    make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep, store = make_bowls(), ResultStore(tmp_path / "results")
-    assert tuning.memory_of_trials(plan_sweep(sweep, store).expected(), store.read().table) == 0
+    assert tuning.memory_of_trials(plan_sweep(sweep, store).expected(), store.read().table, 1.0) == 0
     for peak, row in zip((2**20, 2**24), rows_of(sweep, x=0.1), strict=True):
         stages = [StageRecord(name="split", seconds=1.0, peak_memory_bytes=peak)]
         store.write(row.model_copy(update={"stages": stages}))
     expected = plan_sweep(sweep, store).expected()
-    assert tuning.memory_of_trials(expected, store.read().table) == 2**24 * 5 // 4
-    cell = expected.cells[0].item.cell
-    assert tuning.free_slots(cell, 1.0, memory=2**60) == 1, "one, which then waits"
+    assert tuning.memory_of_trials(expected, store.read().table, 1.0) == 2**24 * 5 // 4
+    head, worker = Node(cpus=0, gpus=0, memory=2**40), Node(cpus=8, gpus=0, memory=2**23)
+    monkeypatch.setattr(tuning, "nodes", lambda: [head, worker])
+    assert tuning.memory_of_trials(expected, store.read().table, 1.0) == 2**23, "no more than who could run it has"
 
 
-def test_a_trial_that_asks_for_memory_runs(run: Run, make_bowls: MakeSweep, tmp_path: Path) -> None:
+def test_ray_is_asked_for_the_memory_of_trials(
+    run: Run, make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sweep, store = make_bowls(trials=2), ResultStore(tmp_path / "results")
     for row in rows_of(sweep, x=0.1, y=0.1):
         stages = [StageRecord(name="split", seconds=1.0, peak_memory_bytes=2**24)]
         store.write(row.model_copy(update={"stages": stages}))
+    asked: list[object] = []
+    with_resources = tuning.tune.with_resources
+    monkeypatch.setattr(
+        tuning.tune, "with_resources", lambda worker, wanted: (asked.append(wanted), with_resources(worker, wanted))[1]
+    )
     assert states(run(sweep)) == {TrialState.COMPLETE: 2}
+    assert asked[0] == {"CPU": 1, "GPU": 0.0, "memory": 2**24 * 5 // 4}
 
 
 def test_machines_that_would_be_started_count_as_free(make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         if words[0] == "rsync-up":
             calls.append(json.loads((Path(words[2]) / CALL_FILE).read_text()))
         if words[0] == "exec" and words[2].startswith("test -d"):
-            return subprocess.CompletedProcess(command, 0, f"Shared connection\nfolder-{int('curves' in words[2])}\n")
+            return subprocess.CompletedProcess(command, 0, f"{words[2]}\nfolder-{int('curves' in words[2])}\n")
         return subprocess.CompletedProcess(command, 0, "Job 'x' succeeded")
 
     def copy_quickly(folder: Path, commit: str | None) -> None:
@@ -217,10 +217,10 @@ def test_rows_on_the_head_are_fetched_over_ssh(
     call: Call, cluster: Path, told: list[list[str]], tmp_path: Path
 ) -> None:
     target = tmp_path / "here"
-    result = call("fetch", "splitbench-results/toys", "--cluster", cluster, "--to", target)
+    result = call("fetch", "splitbench-results/folder-1/toys", "--cluster", cluster, "--to", target)
     assert result.exit_code == 0, result.output
     folders = [words[2] for words in told if words[0] == "rsync-down"]
-    assert folders == [f"~/splitbench-results/toys/{folder}/" for folder in ("rows", "sweeps")]
+    assert folders == [f"~/splitbench-results/folder-1/toys/{folder}/" for folder in ("rows", "sweeps")]
     assert all(words[1] == str(cluster) for words in told)
     assert sorted(path.name for path in target.iterdir()) == ["rows", "sweeps"], "no folder for what was not there"
 
