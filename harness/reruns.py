@@ -92,8 +92,8 @@ def plugins_of_store(store: ResultStore, consent: Consent | None = None) -> Plug
     Raises:
         ConfigurationError: If they are not trusted here; see ``harness.trust``.
     """
-    known = [definition.sweep.plugin_modules for definition in read_definitions(store, consent=consent)]
-    return next((plugins for plugins in reversed(known) if plugins.modules), Plugins())
+    named = [found for found in read_definitions(store, consent=consent) if found.plugins.modules]
+    return named[-1].sweep.plugin_modules if named else Plugins()
 
 
 def require_trusted_models(row: Row, consent: Consent | None = None) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 
 from harness.folders import cache_folder
 from harness.plugins import Plugins
@@ -26,7 +27,7 @@ class Consent:
     Args:
         own: Plugins of the caller's own; results that name the same ones mean these, wherever they lie.
         code: What else the caller names itself, as ``names_of_code`` writes it.
-        folder: Where the caller says that plugins lie; whoever says so trusts them.
+        folder: Where the caller says that plugins lie; whoever says so trusts those that lie there.
         everything: Whether to trust all code that results name, now and later.
     """
 
@@ -49,7 +50,7 @@ class Consent:
         plugins, strange = named, named
         if set(named.modules) <= set(self.own.modules):
             plugins, strange = self.own, Plugins()
-        elif self.folder is not None:
+        elif self.folder is not None and all(_lies_in(name, self.folder) for name in named.modules):
             plugins, strange = Plugins(named.modules, self.folder), Plugins()
         code = [name for name in names_of_code(strange, values) if name not in self.code]
         if self.everything:
@@ -93,6 +94,10 @@ def _require(code: Iterable[str], where: str) -> None:
             "rights. If you trust whoever wrote these results, give --trust-code to 'splitbench front', 'rerun' or "
             "'export-study', once; where plugins lie elsewhere on this machine, --plugins DIR."
         )
+
+
+def _lies_in(module: str, folder: str) -> bool:
+    return PathFinder.find_spec(module.partition(".")[0], [folder]) is not None
 
 
 def _texts(values: object) -> Iterator[str]:

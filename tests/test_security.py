@@ -321,6 +321,7 @@ def test_code_that_results_name_is_run_only_by_those_who_trust_it(
     (tmp_path / "mark").unlink()
     moved = (tmp_path / "theirs").rename(tmp_path / "mine")
     assert look().returncode == 2, "the folder that the results name is gone, as that of a job on a cluster is"
+    assert look("--plugins", str(tmp_path)).returncode == 2, "it does not lie there"
     assert look("--plugins", str(moved)).returncode == 0
     assert (tmp_path / "mark").exists()
 

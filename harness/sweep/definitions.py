@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from benchmarks.cells import CELL_FORMAT, SPLITTING_VERSION, TRAINING_VERSION, content_hash
@@ -39,14 +40,40 @@ class Definition:
     Args:
         study: Names the study.
         written_at: When it was asked for.
-        sweep: The sweep.
+        values: The sweep as a file would write it.
+        folder: Where its plugins lay then; empty for none.
         versions: Of what determines results; see ``versions_of``.
+        path: Its file, for messages.
+        consent: What code may be imported that it names.
     """
 
     study: str
     written_at: datetime
-    sweep: Sweep
+    values: Mapping[str, Any]
+    folder: str
     versions: Mapping[str, int]
+    path: str
+    consent: Consent
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return str(self.values["name"])
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins that it names; whether they may be imported is another question."""
+        return Plugins(tuple(self.values.get("plugins", ())), self.folder)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The sweep; what it names is imported now.
+
+        Raises:
+            ConfigurationError: If it names what is not installed, or not trusted here.
+        """
+        plugins = self.consent.admit(self.plugins, self.values, where=self.path)
+        return make_sweep(self.values, Source(self.path), folder=plugins.folder)
 
 
 @dataclass(frozen=True)
@@ -73,11 +100,15 @@ def continue_study(sweep: Sweep, known: Sequence[Definition]) -> Continuation:
         sweep: The sweep.
         known: What the store knows, the newest last.
     """
-    own = [definition for definition in known if definition.sweep.name == sweep.name]
+    own = [definition for definition in known if definition.name == sweep.name]
     if not own:
         return Continuation(_study_id(sweep), None)
     before = own[-1]
-    changed, grown = compare(before.sweep, sweep)
+    try:
+        earlier_sweep = before.sweep
+    except ConfigurationError as error:
+        return Continuation(_study_id(sweep), before, (f"what it was cannot be read here: {error}",))
+    changed, grown = compare(earlier_sweep, sweep)
     for name, version in versions_of(sweep).items():
         earlier = before.versions.get(name, version)
         if earlier != version:
@@ -190,8 +221,8 @@ def write_definition(store: ResultStore, study: str, sweep: Sweep) -> None:
         sweep: What is asked for.
     """
     values = sweep.model_dump(mode="json")
-    own = [found for found in read_definitions(store, consent=sweep.consent) if found.study == study]
-    if own and own[-1].sweep.model_dump(mode="json") == values:
+    own = [found for found in read_definitions(store) if found.study == study]
+    if own and own[-1].values == values:
         return
     now = datetime.now(timezone.utc)
     content = {
@@ -214,7 +245,7 @@ def read_definitions(store: ResultStore, *, consent: Consent | None = None) -> l
         consent: What code may be imported that definitions name; by default, what was named on this machine before.
 
     Raises:
-        ConfigurationError: If one is damaged, of a newer version, or names what is not installed or trusted here.
+        ConfigurationError: If one is damaged or of a newer version.
     """
     found = _definitions(store.read_files(_FOLDER), consent or Consent())
     return sorted(found, key=lambda definition: definition.written_at)
@@ -227,11 +258,17 @@ def _definitions(files: Mapping[str, bytes], consent: Consent) -> Iterator[Defin
             number = int(content["format"])
             if number > _FORMAT:
                 raise ConfigurationError(f"{path}: format {number} is newer than {_FORMAT}; upgrade splitbench.")
-            named = Plugins(tuple(content["sweep"].get("plugins", ())), content["folder"])
-            plugins = consent.admit(named, content["sweep"], where=path)
-            sweep = make_sweep(content["sweep"], Source(path), folder=plugins.folder)
+            values = content["sweep"]
+            if not isinstance(values, dict) or not isinstance(values["name"], str):
+                raise ValueError("it holds no sweep")
             yield Definition(
-                content["study"], datetime.fromisoformat(content["written_at"]), sweep, content["versions"]
+                study=content["study"],
+                written_at=datetime.fromisoformat(content["written_at"]),
+                values=values,
+                folder=content["folder"],
+                versions=content["versions"],
+                path=path,
+                consent=consent,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(f"{path} is no definition of a sweep: {error!r}. Remove it.") from error

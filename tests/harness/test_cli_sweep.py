@@ -103,6 +103,22 @@ def test_the_front_as_json_has_trials_front_hypervolume_and_best(call: Call, swe
     assert sum(found["importances"]["bowl"]["accuracy_loss"].values()) == pytest.approx(1)
 
 
+def test_a_definition_whose_code_is_strange_here_is_in_nobody_elses_way(
+    call: Call, write_sweep: WriteSweep, swept: Path
+) -> None:
+    (known,) = (swept / "sweeps").iterdir()
+    content = json.loads(known.read_text())
+    content["sweep"].update(name="theirs", plugins=["their_plugin"])
+    strange = {**content, "study": "theirs", "folder": "/their/folder", "written_at": "2030-01-01T00:00:00+00:00"}
+    (swept / "sweeps" / "20300101T000000000000-theirs.json").write_text(json.dumps(strange))
+    file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=9)
+    assert call("sweep", file, "--results", swept, "--dry-run").exit_code == 0
+    assert call("front", swept, "--study", known.stem.partition("-")[2]).exit_code == 0
+    refused = call("front", swept)
+    assert refused.exit_code == 2
+    assert "plugin their_plugin in /their/folder" in refused.stderr
+
+
 def test_a_folder_without_a_sweep_is_told(call: Call, tmp_path: Path) -> None:
     ResultStore(tmp_path / "other").prepare()
     result = call("front", tmp_path / "other")
