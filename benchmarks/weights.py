@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cells import ModelSpec
+from benchmarks.inference import evaluate_accuracy
 from benchmarks.models import build_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
@@ -103,6 +104,39 @@ def load_weights(path: Path | str, *, expected: str | None = None) -> TrainedWei
     header, tensors = read_tensor_file(path, WeightsHeader, form=FORMAT, newest=FORMAT_VERSION)
     if expected is not None and expected != header.model.name:
         raise ConfigurationError(f"{path} holds the weights of {header.model.name!r}, not of {expected!r}.")
+    return _with_tensors(path, header, tensors)
+
+
+def from_state_dict(
+    path: Path | str, tensors: Mapping[str, Tensor], spec: ModelSpec, images: ImageSet, *, dataset: str
+) -> TrainedWeights:
+    """Returns a network of somebody's own, from its plain ``state_dict``.
+
+    Args:
+        path: Where it comes from, for messages.
+        tensors: The state.
+        spec: The architecture.
+        images: Select images of its classes, in the order of its logits.
+        dataset: The data set that these are of.
+
+    Raises:
+        ConfigurationError: If the state does not fit the architecture.
+    """
+    header = WeightsHeader(
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        model=spec,
+        class_names=images.class_names,
+        input_shape=images.input_shape,
+        dataset=dataset,
+        seed=0,
+        select_accuracy=0.0,
+    )
+    model = _with_tensors(path, header, tensors).model
+    return TrainedWeights(model, header.model_copy(update={"select_accuracy": evaluate_accuracy(model, images)}))
+
+
+def _with_tensors(path: Path | str, header: WeightsHeader, tensors: Mapping[str, Tensor]) -> TrainedWeights:
     model = build_model(header.model, n_classes=len(header.class_names), input_shape=header.input_shape, seed=0)
     _check_fit(path, model.state_dict(), tensors, header.model.name)
     model.load_state_dict(tensors)
@@ -117,6 +151,7 @@ def _check_fit(path: Path | str, wanted: Mapping[str, Tensor], given: Mapping[st
     ]
     wrong += [f"{key} is missing" for key in wanted if key not in given]
     wrong += [f"{key} is unknown to it" for key in given if key not in wanted]
+    wrong += [f"{key} holds what is no finite number" for key, value in given.items() if not value.isfinite().all()]
     if wrong:
         more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise ConfigurationError(f"{path}: the weights do not fit {name!r}: {'; '.join(wrong[:_SHOWN])}{more}.")

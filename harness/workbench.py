@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.cells import Cell, DatasetSpec
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec
+from benchmarks.models import check_model
 from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.scenarios.base import Workspace
 from benchmarks.splitting import split_once
 from benchmarks.training import TrainedModel, weights_hash
-from benchmarks.weights import TrainedWeights
+from benchmarks.weights import TrainedWeights, from_state_dict, load_weights
 from harness.config import Filter, load_suite, make_suite
 from harness.expand import expand
 from harness.threads import torch_threads
 from splitters.data import ImageSet
-from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.errors import ConfigurationError, DataError, UnknownNameError
 from splitters.evaluation import accuracy, class_report, composed_answers, module_logits, network_logits
 from splitters.graph import ChannelGraph
 from splitters.module import Module, extract_modules
 from splitters.patching import PatchedModel, patch
 from splitters.reuse import ReusedModel
+from splitters.tensor_file import read_plain_tensors
 
 _BATCH = 256
 
@@ -204,6 +207,32 @@ def patch_model(
     return Patch(patched, before, _evaluate(patched, test, left_out=len(roles.test) - len(test)))
 
 
+def weak_network(file: Path, dataset: str, workspace: Workspace, *, name: str | None) -> TrainedWeights:
+    """Returns a weak network from a file: one of 'splitbench train', or anybody's plain ``state_dict``.
+
+    Args:
+        file: A safetensors file.
+        dataset: The data set of its classes, in the order of its logits where the file does not say it.
+        workspace: Where to work.
+        name: The network, e.g. ``python:package.module:factory``; checked where the file names one.
+
+    Raises:
+        ModuleFileError: If the file is absent, damaged or foreign.
+        ConfigurationError: If the weights are another network's, or do not fit it, or the network is not named.
+    """
+    tensors = read_plain_tensors(file)
+    if tensors is None:
+        return load_weights(file, expected=name)
+    if name is None:
+        raise ConfigurationError(
+            f"{file} holds plain weights, which do not say what network they are of; name it with --weak-model."
+        )
+    spec = ModelSpec(name=name)
+    images = prepare_images(_data_cell(dataset, DatasetSpec(name=dataset).input_shape, 0), workspace).roles.select
+    check_model(spec, input_shape=images.input_shape)
+    return from_state_dict(file, tensors, spec, images, dataset=dataset)
+
+
 def evaluate_model(model: ReusedModel | TrainedWeights, dataset: str, workspace: Workspace) -> Evaluation:
     """Scores a composed or patched model, or a trained network, on a data set's test images of its classes.
 
@@ -215,6 +244,12 @@ def evaluate_model(model: ReusedModel | TrainedWeights, dataset: str, workspace:
     else:
         shape, names = model.input_form.shape, model.class_names
     everything = prepare_images(_data_cell(dataset, shape, 0), workspace).roles.test
+    absent = [name for name in names if name not in everything.class_names]
+    if absent:
+        raise DataError(
+            f"{dataset!r} has no images of {', '.join(map(repr, absent))}, which the model knows; its classes "
+            f"are {', '.join(map(repr, everything.class_names))}. Name a data set with images of all of the model's."
+        )
     test = everything.of_classes(names)
     left_out = len(everything) - len(test)
     if isinstance(model, TrainedWeights):

@@ -108,6 +108,16 @@ def read_tensor_file(
         raise ModuleFileError(f"{path}: the header is damaged ({place}: {first['msg']}).") from error
 
 
+def read_plain_tensors(path: Path | str) -> dict[str, Tensor] | None:
+    """Returns the tensors of a safetensors file that others wrote, on the CPU; None if it is one of Splitbench's own.
+
+    Raises:
+        ModuleFileError: If the file is absent or damaged.
+    """
+    metadata, tensors = _open(Path(path))
+    return None if _HEADER in metadata else tensors
+
+
 def _open(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     try:
         _check_size(path)

@@ -32,6 +32,7 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     spec = ModelSpec(name="simcnn", settings={"width": 0.03})
     scope = {
         "model": build_model(spec, n_classes=4, input_shape=(3, 32, 32), seed=0).eval(),
+        "weak": build_model(spec, n_classes=4, input_shape=(3, 32, 32), seed=1).eval(),
         "train": labelled,
         "select": labelled,
         "images": labelled.batch(torch.arange(4))[0],

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
     metavar="WEIGHTS",
-    help="The weak network, from 'splitbench train'.",
+    help="The weak network, from 'splitbench train', or a safetensors file of its state_dict.",
 )
-@click.option("--weak-model", metavar="NAME", help="The network that the weights are taken for; checked.")
+@click.option(
+    "--weak-model",
+    metavar="NAME",
+    help="The network of the weights, e.g. simcnn or python:PACKAGE.MODULE:FACTORY; a file of ours names its own.",
+)
 @click.option(
     "--module",
     "module_file",
@@ -55,19 +59,20 @@ def command(
 ) -> None:
     """Patch a weak network with a module of a stronger one, without training.
 
-    The rule is calibrated on select images; the table compares both networks on the test set.
+    The rule is calibrated on the select images of the weak network's seed; the module's network should not have seen
+    them either, so train and split with one seed. The table compares both networks on the test set.
     """  # fmt: skip
-    from benchmarks.weights import load_weights
     from harness.cli.output import show, show_json
-    from harness.workbench import patch_model
+    from harness.workbench import patch_model, weak_network
     from splitters.module import Module
     from splitters.patching import DEFAULT_RULE
 
+    workspace = make_workspace(data_root, download)
     patch = patch_model(
-        load_weights(weak, expected=weak_model),
+        weak_network(weak, data, workspace, name=weak_model),
         Module.load(module_file),
         data,
-        make_workspace(data_root, download),
+        workspace,
         target=target_class,
         rule=fusion or DEFAULT_RULE,
     )

@@ -8,8 +8,10 @@ import pytest
 import torch
 from click.testing import Result
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
+from benchmarks.weights import load_weights
 from splitters.base import SplitResult
 from splitters.data import Normalisation
 from splitters.fusion import FUSIONS
@@ -49,6 +51,35 @@ def test_a_patch_says_what_it_changed(call: Call, at_work: Path, rule: str) -> N
         json.loads(call("evaluate", "weights", "--data", "digits", "--json").stdout)["accuracy"]
         == (said["before"]["accuracy"])
     )
+
+
+def test_a_network_of_ones_own_is_patched_from_its_plain_weights(
+    call: Call, at_work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load_weights("weights")
+    settings = dict(trained.header.model.settings)
+    (tmp_path / "own_nets.py").write_text(
+        "from benchmarks.cells import ModelSpec\nfrom benchmarks.models import build_model\n\n\n"
+        "def net(n_classes, input_shape):\n"
+        f"    spec = ModelSpec(name={trained.header.model.name!r}, settings={settings!r})\n"
+        "    return build_model(spec, n_classes=n_classes, input_shape=input_shape, seed=3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    save_file({key: value.contiguous() for key, value in trained.model.state_dict().items()}, tmp_path / "plain")
+    plain = {"weak": str(tmp_path / "plain"), "out": str(tmp_path / "own")}
+    named = call("patch", *arguments(**plain, weak_model="python:own_nets:net"), "--json")
+    assert named.exit_code == 0, named.stderr
+    usual = json.loads(call("patch", *arguments(), "--json").stdout)
+    assert json.loads(named.stdout)["before"] == usual["before"], "the same network"
+    unnamed = call("patch", *arguments(**plain))
+    assert unnamed.exit_code == 2
+    assert "plain weights, which do not say what network they are of; name it with --weak-model" in unnamed.stderr
+    state = {key: torch.full_like(value.contiguous(), float("nan")) for key, value in trained.model.state_dict().items()
+             if value.is_floating_point()}  # fmt: skip
+    save_file({**{k: v.contiguous() for k, v in trained.model.state_dict().items()}, **state}, tmp_path / "plain")
+    broken = call("patch", *arguments(**plain, weak_model="python:own_nets:net"))
+    assert broken.exit_code == 2
+    assert "holds what is no finite number" in broken.stderr
 
 
 def test_people_get_a_table(call: Call, at_work: Path) -> None:
