@@ -78,7 +78,9 @@ class ComposedModel(ReusedModel):
         given = {module.info.class_name: module for module in modules}
         if sorted(order) != sorted(given):
             raise ConfigurationError(f"the modules recognise {sorted(given)}, but the classes are {sorted(order)}.")
-        form = max(module.input_form for module in modules)
+        # Grey images can become coloured ones, and not the other way round.
+        channels = min(module.input_form.shape[0] for module in modules)
+        form = max(module.input_form for module in modules if module.input_form.shape[0] == channels)
         for module in modules:
             form.check_reachable(module.input_form, what=f"the module of {module.info.class_name!r}")
         super().__init__(order, form)

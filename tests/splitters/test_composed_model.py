@@ -6,7 +6,7 @@ import pytest
 import torch
 from exactness import images, random_bits, shaken
 from small_nets import Between
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitters.base import SplitResult
 from splitters.data import IMAGENET, ImageSet, Normalisation
@@ -161,3 +161,20 @@ def test_logit_scores_are_the_modules_own_logits() -> None:
     expected = torch.stack([logits[module, :, module] for module in range(3)])
     assert torch.equal(LogitScores()(logits), expected)
     assert torch.equal(torch.stack([LogitScores().of(c)(logits[c]) for c in range(3)]), expected)
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_modules_of_grey_and_of_coloured_images_compose_to_one_of_grey_images(size: int) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+    graph = ChannelGraph.trace(net.eval(), images(1, 1, size, size))
+    result = SplitResult(KernelMasks.full(graph.layout, 4), LogitScores())
+    (grey, *_) = extract_modules(graph, result, ("g", "h", "i", "j"), Normalisation(mean=(0.5,), std=(0.5,)))
+    (coloured,) = _modules("c")
+    for modules in ([grey, coloured], [coloured, grey]):
+        composed = ComposedModel(modules)
+        assert composed.input_form == grey.input_form
+        scores = composed(images(3, 1, size, size))
+        place = composed.class_names.index("g")
+        torch.testing.assert_close(scores[:, place], grey(images(3, 1, size, size)))
