@@ -6,6 +6,7 @@ import importlib.util
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -164,11 +165,11 @@ def _gpus() -> tuple[tuple[Gpu, ...], str | None]:
 
 
 def _cache_trouble(cache: Path) -> str | None:
-    probe = cache / ".doctor"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        probe.write_text("written", encoding="utf-8")
-        probe.unlink()
+        # A name of its own, for machines may share the folder and look at the same time.
+        with tempfile.NamedTemporaryFile(dir=cache, prefix=".doctor-") as probe:
+            probe.write(b"written")
     except OSError as error:
         return str(error)
     return None

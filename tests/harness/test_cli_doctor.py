@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from harness.doctor import Diagnosis, diagnose_cluster, mismatches
-from harness.node_facts import Gpu, NodeFacts, node_facts
+from harness.node_facts import Gpu, NodeFacts, _cache_trouble, node_facts
 
 Call = Callable[..., Result]
 
@@ -93,3 +94,10 @@ def test_a_disk_that_fills_up_is_worth_a_word() -> None:
     diagnosis = diagnose_cluster([replace(NODE, disk_free_bytes=1 << 30)])
     assert diagnosis.is_healthy
     assert "1.0 GB are free" in diagnosis.findings[0].text
+
+
+def test_machines_that_share_a_cache_folder_may_look_at_it_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as machines:
+        troubles = list(machines.map(_cache_trouble, [tmp_path / "cache"] * 400))
+    assert set(troubles) == {None}
+    assert list((tmp_path / "cache").iterdir()) == []
