@@ -77,17 +77,7 @@ def save_weights(
         seed: The seed of its cell.
         select_accuracy: Its accuracy on select.
     """
-    header = WeightsHeader(
-        format=FORMAT,
-        format_version=FORMAT_VERSION,
-        model=spec,
-        class_names=images.class_names,
-        input_shape=images.input_shape,
-        dataset=dataset,
-        seed=seed,
-        select_accuracy=select_accuracy,
-    )
-    write_tensor_file(path, header, model.state_dict())
+    write_tensor_file(path, _header(spec, images, dataset, seed, select_accuracy), model.state_dict())
 
 
 def load_weights(path: Path | str, *, expected: str | None = None) -> TrainedWeights:
@@ -122,18 +112,22 @@ def from_state_dict(
     Raises:
         ConfigurationError: If the state does not fit the architecture.
     """
-    header = WeightsHeader(
+    header = _header(spec, images, dataset, seed=0, select_accuracy=0.0)
+    model = _with_tensors(path, header, tensors).model
+    return TrainedWeights(model, header.model_copy(update={"select_accuracy": evaluate_accuracy(model, images)}))
+
+
+def _header(spec: ModelSpec, images: ImageSet, dataset: str, seed: int, select_accuracy: float) -> WeightsHeader:
+    return WeightsHeader(
         format=FORMAT,
         format_version=FORMAT_VERSION,
         model=spec,
         class_names=images.class_names,
         input_shape=images.input_shape,
         dataset=dataset,
-        seed=0,
-        select_accuracy=0.0,
+        seed=seed,
+        select_accuracy=select_accuracy,
     )
-    model = _with_tensors(path, header, tensors).model
-    return TrainedWeights(model, header.model_copy(update={"select_accuracy": evaluate_accuracy(model, images)}))
 
 
 def _with_tensors(path: Path | str, header: WeightsHeader, tensors: Mapping[str, Tensor]) -> TrainedWeights:

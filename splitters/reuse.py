@@ -79,8 +79,8 @@ class ComposedModel(ReusedModel):
         if sorted(order) != sorted(given):
             raise ConfigurationError(f"the modules recognise {sorted(given)}, but the classes are {sorted(order)}.")
         # Grey images can become coloured ones, and not the other way round.
-        channels = min(module.input_form.shape[0] for module in modules)
-        form = max(module.input_form for module in modules if module.input_form.shape[0] == channels)
+        forms = [module.input_form for module in modules]
+        form = max([form for form in forms if form.shape[0] == 1] or forms)
         for module in modules:
             form.check_reachable(module.input_form, what=f"the module of {module.info.class_name!r}")
         super().__init__(order, form)

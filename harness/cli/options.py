@@ -123,7 +123,7 @@ def read_cells(
     return loaded, expand(loaded, only=parse_only(only) if only else None)
 
 
-def is_sweep(name: str) -> bool:
+def names_sweep(name: str) -> bool:
     """Says whether a name of the package's, or a file, is a sweep and no suite: it has objectives."""
     from harness.config import suite_names, sweep_names
     from harness.yaml_source import read_yaml

@@ -10,8 +10,8 @@ import click
 from harness.cli.errors import told_plainly
 from harness.cli.options import (
     default_results,
-    is_sweep,
     json_option,
+    names_sweep,
     open_store,
     read_cells,
     refuse_for_sweeps,
@@ -53,7 +53,7 @@ def command(
     from harness.report import damaged_view, plan_view
 
     described = read_cluster_file(cluster) if cluster else None
-    if is_sweep(suite):
+    if names_sweep(suite):
         refuse_for_sweeps({"--only": only, "--seeds": seeds, "--retry": retry})
         _plan_sweep(suite, changes, results, described, as_json)
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import EXIT_FAILED, told_plainly
-from harness.cli.options import is_sweep, read_cells, refuse_for_sweeps, suite_options
+from harness.cli.options import names_sweep, read_cells, refuse_for_sweeps, suite_options
 
 if TYPE_CHECKING:
     from harness.clusters.cluster_file import ClusterFile
@@ -112,7 +112,7 @@ def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: in
 
     is_packaged = suite in (*suite_names(), *sweep_names())
     path = Path(suite) if not is_packaged and Path(suite).is_file() else None
-    if is_sweep(suite):
+    if names_sweep(suite):
         sweep = load_sweep(suite, changes=changes)
         trust(names_of_code(sweep.plugin_modules, sweep.model_dump(mode="json")))
         return _Called("sweep", sweep.name, path, sweep.plugins)

@@ -23,7 +23,7 @@ from trial_rows import ORIGIN, rows_of
 from benchmarks.records import Metrics, State
 from harness.attempt import Outcome, Surroundings, make_row
 from harness.cli import sweep as cli_sweep
-from harness.cli.options import is_sweep
+from harness.cli.options import names_sweep
 from harness.cli.sweep import _exit_code
 from harness.node_facts import versions
 from harness.provenance import provenance
@@ -160,11 +160,11 @@ def test_plan_tells_what_a_sweep_would_do_and_cost(
 def test_a_suite_with_a_line_that_looks_like_a_sweeps_is_none(tmp_path: Path) -> None:
     suite = tmp_path / "suite.yaml"
     suite.write_text("name: s\ndescription: |\n  not this\n\n  objectives: none\n")
-    assert not is_sweep(str(suite))
+    assert not names_sweep(str(suite))
     suite.write_text('{"objectives": {"accuracy_loss": "min"}}')
-    assert is_sweep(str(suite))
-    assert is_sweep("sweep-quick")
-    assert not is_sweep("quick")
+    assert names_sweep(str(suite))
+    assert names_sweep("sweep-quick")
+    assert not names_sweep("quick")
 
 
 def test_a_sweep_that_has_all_its_trials_needs_no_ray_and_shows_the_front(
