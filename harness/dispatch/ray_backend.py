@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -157,21 +158,25 @@ class RayBackend:
         """Runs cells as far as there is room; see ``Backend.run``."""
         waiting = [Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
         running: list[Running] = []
+        done: deque[tuple[Job, Row]] = deque()
         try:
-            while waiting or running:
+            while waiting or running or done:
                 if stop.requested:
                     waiting.clear()
                     _interrupt(running)
                 self._start(waiting, running, claims or NoOtherDrivers())
+                while done:
+                    job, row = done.popleft()
+                    yield job.item, row
+                    # Not before its row is stored, for then its claim is given back.
+                    if self._deserves_retry(row, job) and not stop.requested:
+                        waiting.append(self._again(job, row))
+                    # Storing takes a while, in which no place should stay empty; but not too many rows may be at stake.
+                    if len(done) < len(running) and _ready_among([cell.result for cell in running]):
+                        break
                 _await_news(running)
                 self._follow(running, listener)
-                for ended, row in self._ended(running):
-                    running.remove(ended)
-                    ray.kill(ended.worker)
-                    self._preparations.ends(ended.job.item)
-                    if self._deserves_retry(row, ended.job) and not stop.requested:
-                        waiting.append(self._again(ended.job, row))
-                    yield ended.job.item, row
+                done.extend(self._take_ended(running))
         finally:
             for left in running:
                 ray.kill(left.worker)
@@ -244,6 +249,10 @@ class RayBackend:
         worker: Any = actor_class(CellWorker).options(**options).remote(gpu_share)
         return worker, worker.run.remote(item, self._surroundings)
 
+    def release(self, worker: Any) -> None:
+        """Ends the worker of a cell that is over."""
+        ray.kill(worker)
+
     def understand(self, answer: Any) -> Answer:
         """Returns what a worker's answer to ``poll`` says."""
         found: Answer = answer
@@ -281,6 +290,15 @@ class RayBackend:
             self._preparations.reports(cell.job.item, answer.progress)
             listener.progressed(cell.job.item, answer.progress)
         cell.poll, cell.polled_at = cell.worker.poll.remote(), now
+
+    def _take_ended(self, running: list[Running]) -> list[tuple[Job, Row]]:
+        """Returns the cells that have ended, with their rows, and gives their places free."""
+        ended = list(self._ended(running))
+        for cell, _ in ended:
+            running.remove(cell)
+            self.release(cell.worker)
+            self._preparations.ends(cell.job.item)
+        return [(cell.job, row) for cell, row in ended]
 
     def _ended(self, running: list[Running]) -> Iterator[tuple[Running, Row]]:
         ready = set(_ready_among([cell.result for cell in running]))

@@ -61,18 +61,27 @@ class SleepingBackend(RayBackend):
 
     Args:
         cell_seconds: How long each cell sleeps.
+        waiting: Workers that are there already and serve one cell after the other; without, each cell gets its own.
     """
 
-    def __init__(self, cell_seconds: float, *, address: str, folder: Path) -> None:
+    def __init__(self, cell_seconds: float, *, address: str, folder: Path, waiting: list[Any] | None = None) -> None:
         super().__init__(Surroundings("sleep", folder), Limits(), address=address, mixed=True)
         self._cell_seconds = cell_seconds
+        self._waiting = waiting
         self._source = provenance()
         self.began: list[float] = []
 
     def call_worker(self, options: dict[str, Any], item: SuiteCell, gpu_share: float) -> tuple[Any, Any]:
         """Starts a worker that sleeps."""
-        worker: Any = actor_class(Sleeper).options(**options).remote()
+        worker: Any = self._waiting.pop() if self._waiting else actor_class(Sleeper).options(**options).remote()
         return worker, worker.run.remote(self._cell_seconds)
+
+    def release(self, worker: Any) -> None:
+        """Ends a worker, or keeps it for the next cell."""
+        if self._waiting is None:
+            super().release(worker)
+        else:
+            self._waiting.append(worker)
 
     def understand(self, answer: Any) -> Answer:
         """Returns what a sleeper's answer says."""
@@ -110,6 +119,7 @@ def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> list[
         return [
             _timed("plain loop", slots, cells, cell_seconds, lambda: _by_loop(address, slots, cells, cell_seconds)),
             _timed("splitbench", slots, cells, cell_seconds, lambda: _by_backend(address, cells, cell_seconds)),
+            _with_workers(address, slots, cells, cell_seconds),
         ]
     finally:
         cluster.shutdown()  # type: ignore[no-untyped-call]
@@ -123,9 +133,18 @@ def _timed(name: str, slots: int, cells: int, cell_seconds: float, run: Callable
     return Busy(name, slots, cells, cell_seconds, max(began) + cell_seconds - min(began), cpu)
 
 
-def _by_backend(address: str, cells: int, cell_seconds: float) -> list[float]:
+def _with_workers(address: str, slots: int, cells: int, cell_seconds: float) -> Busy:
+    """Measures the dispatcher where every slot has a worker before it begins: without the start of processes."""
+    with connection(address):
+        workers = [actor_class(Sleeper).options(num_cpus=1, num_gpus=1).remote() for _ in range(slots)]
+        ray.get([worker.poll.remote() for worker in workers])
+        name = "workers there"
+        return _timed(name, slots, cells, cell_seconds, lambda: _by_backend(address, cells, cell_seconds, workers))
+
+
+def _by_backend(address: str, cells: int, cell_seconds: float, waiting: list[Any] | None = None) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
-        backend = SleepingBackend(cell_seconds, address=address, folder=Path(folder))
+        backend = SleepingBackend(cell_seconds, address=address, folder=Path(folder), waiting=waiting)
         report = run_plan(
             make_plan(_cells(cells), []),
             ResultStore(Path(folder) / "results"),

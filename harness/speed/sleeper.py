@@ -17,6 +17,7 @@ class Sleeper:
     def run(self, seconds: float) -> float:
         """Sleeps, and returns when it began by this machine's clock."""
         self._heard.wait()
+        self._heard.clear()
         began = time.time()
         time.sleep(seconds)
         return began

@@ -4,8 +4,9 @@ import itertools
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -17,7 +18,8 @@ from test_inline import Recorder
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
-from harness.dispatch import Limits, StopSignal, ray_backend
+from harness.dispatch import Limits, SilentListener, StopSignal, ray_backend
+from harness.dispatch.base import Claim
 from harness.dispatch.inline import InlineBackend
 from harness.dispatch.ray_backend import Job, RayBackend, Running
 from harness.plan import make_plan
@@ -142,6 +144,35 @@ def _timeless(row: Row) -> dict[str, object]:
     differing = {"attempt_id", "started_at", "seconds", "split_seconds", "stages", "git_commit"}
     figures = [figure for figure in row.figures if not figure.name.endswith("seconds")]
     return {**row.model_dump(exclude=differing), "figures": figures}
+
+
+def test_a_place_is_taken_again_before_a_row_is_stored_but_a_cell_only_after(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    events: list[tuple[str, str]] = []
+
+    def name(item: SuiteCell) -> str:
+        return str(item.cell.splitter.settings["behaviour"])
+
+    class Watched(RayBackend):
+        def call_worker(self, options: dict[str, Any], item: SuiteCell, gpu_share: float) -> tuple[Any, Any]:
+            events.append(("begins", name(item)))
+            return super().call_worker(options, item, gpu_share)
+
+    class Willing:
+        def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
+            events.extend(("is claimed", name(cell)) for cell in cells)
+            return [Claim.OURS] * len(cells)
+
+    queue = [item_of("die_once", tmp_path), item_of("ok", tmp_path)]
+    with Watched(surroundings, Limits(retries=1, backoff=0.0), workers=1) as backend:
+        for item, _ in backend.run(queue, stop=StopSignal(), listener=SilentListener(), claims=Willing()):
+            events.append(("is stored", name(item)))
+    assert events == [
+        ("is claimed", "die_once"), ("begins", "die_once"),
+        ("is claimed", "ok"), ("begins", "ok"), ("is stored", "die_once"),
+        ("is claimed", "die_once"), ("begins", "die_once"), ("is stored", "ok"), ("is stored", "die_once"),
+    ]  # fmt: skip
 
 
 def test_a_killed_driver_loses_no_finished_row_and_the_next_run_completes(
