@@ -45,8 +45,8 @@ def encode_table(table: pa.Table) -> bytes:
     """Returns a table of one row as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
     # One row has no use for statistics, dictionaries and compression, and is written and read in half the time without
-    # them. Checksums tell a flipped bit, which would otherwise be read as another number. Arrow's own copy of the schema
-    # says nothing that Parquet's does not, and would be a third of the file.
+    # them. Checksums tell a flipped bit, which would otherwise be read as another number. Arrow's own copy of the
+    # schema says nothing that Parquet's does not, and would be a third of the file.
     with pq.ParquetWriter(
         sink,
         table.schema,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import optuna
 
+from harness.dispatch.base import CLAIM_SECONDS, Limits
 from harness.sweep.candidates import Candidate, Cells
 from harness.sweep.file import SamplerSpec, Sweep
 from harness.sweep.parameters import Parameter
@@ -39,6 +41,21 @@ class Deal:
     asked: optuna.trial.Trial
 
 
+@dataclass(frozen=True)
+class _Later:
+    """A trial that waits for its time.
+
+    Args:
+        due: When it may begin (``time.monotonic``).
+        trial: What is known of it.
+        asked: The Optuna trial that proposed it; None if it has been told of, and is to be asked for again.
+    """
+
+    due: float
+    trial: Trial
+    asked: optuna.trial.Trial | None = None
+
+
 class Dealer:
     """Deals trials until the study has as many as it should.
 
@@ -51,9 +68,12 @@ class Dealer:
         cells: Its cells.
         book: What is known when it begins.
         is_parallel: Whether trials run at the same time.
+        limits: How often, and how soon, a trial that a machine failed is dealt again.
     """
 
-    def __init__(self, sweep: Sweep, cells: Cells, book: TrialBook, *, is_parallel: bool) -> None:
+    def __init__(
+        self, sweep: Sweep, cells: Cells, book: TrialBook, *, is_parallel: bool, limits: Limits | None = None
+    ) -> None:
         self._sweep = sweep
         self._cells = cells
         self.book = book
@@ -61,8 +81,9 @@ class Dealer:
         self.refusals: Counter[str] = Counter()
         self._running: dict[str, Deal] = {}
         self._twins: defaultdict[str, list[tuple[SplitterStudy, optuna.trial.Trial]]] = defaultdict(list)
-        self._unfinished = book.unfinished
-        self._retried: set[str] = set()
+        self._later = [_Later(float("-inf"), trial) for trial in book.unfinished]
+        self._limits = limits or Limits()
+        self._retries: Counter[str] = Counter()
         self._given_up: set[str] = set()
         share = -(-sweep.trials // len(sweep.spaces))
         self._proposers = {
@@ -75,14 +96,26 @@ class Dealer:
         """How many trials are left to deal."""
         return max(0, self._sweep.trials - len(self.book.over) - len(self._running) - len(self._given_up))
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a trial waits for its time."""
+        return bool(self._later and self.n_left)
+
     def deal(self) -> Deal | None:
-        """Returns the next trial to run, or None if there is none: enough were dealt, or all spaces are exhausted."""
+        """Returns the next trial to run, or None if there is none now: enough were dealt, or all spaces are exhausted.
+
+        Those that wait for their time come first when it has come; others are dealt in the meantime.
+        """
         if not self.n_left:
             return None
-        if self._unfinished:
-            trial = self._unfinished.pop(0)
-            study = self._proposers[trial.candidate.space.label].study
-            return self._begin(Deal(trial, study.ask_for(trial.candidate.values)[0]))
+        now = time.monotonic()
+        due = next((later for later in self._later if later.due <= now), None)
+        if due is not None:
+            self._later.remove(due)
+            study = self._proposers[due.trial.candidate.space.label].study
+            return self._begin(Deal(due.trial, due.asked or study.ask_for(due.trial.candidate.values)[0]))
+        if self.n_left <= len(self._later):
+            return None
         while (proposer := self._next_proposer()) is not None:
             found = self._propose(proposer)
             if found is not None:
@@ -98,7 +131,8 @@ class Dealer:
 
         Args:
             trial: The trial.
-            again: Whether one that is not over is to be dealt again, for it was the machine's fault; once.
+            again: Whether one that is not over is to be dealt again, for it was the machine's fault. That comes later,
+                and as often as the limits have it.
         """
         deal = self._running.pop(trial.key)
         self.book = self.book.with_trial(trial)
@@ -106,12 +140,19 @@ class Dealer:
         study = self._proposers[trial.candidate.space.label].study
         for told, asked in [(study, deal.asked), *self._twins.pop(trial.key, [])]:
             told.tell(asked, judged)
-        if again and not judged.is_over and trial.key not in self._retried:
-            self._retried.add(trial.key)
-            self._unfinished.append(judged)
-        elif not judged.is_over:
+        if judged.is_over:
+            return judged
+        if again and self._retries[trial.key] < self._limits.retries:
+            self._later.append(_Later(time.monotonic() + self._limits.backoff * 2 ** self._retries[trial.key], judged))
+            self._retries[trial.key] += 1
+        else:
             self._given_up.add(trial.key)
         return judged
+
+    def put_back(self, deal: Deal) -> None:
+        """Takes back a trial that cannot begin yet, for another driver runs one of its cells."""
+        del self._running[deal.trial.key]
+        self._later.append(_Later(time.monotonic() + CLAIM_SECONDS, deal.trial, deal.asked))
 
     def update(self, trial: Trial) -> Trial:
         """Notes how far a running trial is, and returns it with its number and the race's verdict on it."""
@@ -145,7 +186,7 @@ class Dealer:
             if candidate is None:
                 continue
             known = self.book.by_key.get(candidate.key)
-            if candidate.key in self._running:
+            if self._is_dealt(candidate.key):
                 self.repeats += 1
                 self._twins[candidate.key].append((proposer.study, asked))
             elif known is not None and known.is_over:
@@ -162,7 +203,10 @@ class Dealer:
         except ConfigurationError:
             return True
         known = self.book.by_key.get(key)
-        return key in self._running or (known is not None and known.is_over)
+        return self._is_dealt(key) or (known is not None and known.is_over)
+
+    def _is_dealt(self, key: str) -> bool:
+        return key in self._running or any(later.trial.key == key for later in self._later)
 
     def _candidate(self, study: SplitterStudy, asked: optuna.trial.Trial, values: Values) -> Candidate | None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, make_row
 from harness.dispatch import Listener
-from harness.faults import WORKER_DIED
+from harness.faults import INFRASTRUCTURE_FAULTS, WORKER_DIED
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
+from harness.sweep.claiming import NoOtherStudies, TrialClaims
 from harness.sweep.curves import CurvePoint
 from harness.sweep.dealer import Deal, Dealer
 from harness.sweep.reports import Report, worker_config
@@ -42,6 +43,7 @@ class _Running:
         points: Its curve so far.
         dealt: When it was dealt.
         worked: Seconds that its cells took.
+        machine_failed: Whether its last row says that a machine failed it.
     """
 
     trial_id: str
@@ -53,6 +55,7 @@ class _Running:
     points: list[CurvePoint] = field(default_factory=list)
     dealt: float = field(default_factory=time.monotonic)
     worked: float = 0.0
+    machine_failed: bool = False
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Referee:
         limit: Seconds that a trial may take, if there is a limit.
         halving: Compares running trials, if there is early stopping.
         gpu_share: The share of a GPU that each trial has.
+        claims: Asked before a trial begins; without, all cells are ours.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Referee:
         limit: float | None = None,
         halving: Halving | None = None,
         gpu_share: float = 0.0,
+        claims: TrialClaims | None = None,
     ) -> None:
         self.dealer = dealer
         self.ended: list[Trial] = []
@@ -114,6 +119,7 @@ class Referee:
         self._limit = limit
         self._halving = halving
         self._gpu_share = gpu_share
+        self._claims = claims or NoOtherStudies()
         self._running: dict[str, _Running] = {}
         self._n_begun = 0
         self.overhead = Overhead()
@@ -123,18 +129,39 @@ class Referee:
         """How many trials run."""
         return len(self._running)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a trial waits for its time."""
+        return not self._is_ending() and self.dealer.is_waiting
+
     def begin(self, trial_id: str) -> dict[str, Any] | None:
-        """Returns what the next trial's worker is given, or None if there is none."""
+        """Returns what the next trial's worker is given, or None if there is none now."""
         with self.overhead.measured():
             return self._begin(trial_id)
 
     def _begin(self, trial_id: str) -> dict[str, Any] | None:
-        deal = None if self._is_ending() else self.dealer.deal()
-        if deal is None:
-            return None
-        self._running[trial_id] = _Running(trial_id, deal, deal.trial)
-        self._n_begun += 1
-        return worker_config(self._ordered(deal.trial.missing))
+        while not self._is_ending() and (deal := self.dealer.deal()) is not None:
+            rows = self._claims.take(deal.trial.missing)
+            if rows is None:
+                self.dealer.put_back(deal)
+                continue
+            trial = self._with_rows_of_others(deal.trial, rows)
+            if trial.is_over:
+                self._release(trial)
+                self.dealer.finish(trial)
+                continue
+            self._running[trial_id] = _Running(trial_id, deal, trial)
+            self._n_begun += 1
+            return worker_config(self._ordered(trial.missing))
+        return None
+
+    def _with_rows_of_others(self, trial: Trial, rows: Sequence[Row]) -> Trial:
+        for row in rows:
+            trial = trial.with_row(row)
+        return self.dealer.update(trial) if rows else trial
+
+    def _release(self, trial: Trial) -> None:
+        self._claims.release([item.cell.cell_id for item in trial.candidate.items])
 
     def _ordered(self, items: list[SuiteCell]) -> list[SuiteCell]:
         """Returns a trial's cells with another seed first than the last trial's.
@@ -178,8 +205,9 @@ class Referee:
         with self.overhead.measured():
             if running.item is not None:
                 self._store(running, self._unsaid(running, has_died=has_died))
-            ended = self.dealer.finish(running.trial, again=has_died and not self._is_ending())
-            self.ended.append(ended)
+            self._release(running.trial)
+            again = (has_died or running.machine_failed) and not self._is_ending()
+            self.ended.append(self.dealer.finish(running.trial, again=again))
 
     def end_all(self) -> None:
         """Closes all trials that nobody closed, because the sweep was stopped."""
@@ -204,7 +232,9 @@ class Referee:
     def _store(self, running: _Running, row: Row) -> None:
         item = running.item
         running.worked += row.seconds
+        running.machine_failed = row.failure_kind in INFRASTRUCTURE_FAULTS
         self._keep(row, running.points)
+        self._claims.release([row.cell_id])
         running.trial = running.trial.with_row(row)
         running.item = None
         if item is not None:

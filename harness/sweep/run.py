@@ -17,6 +17,7 @@ from harness.run_record import RunRecord
 from harness.store import ResultStore
 from harness.sweep.candidates import Cells
 from harness.sweep.checks import curve_metric
+from harness.sweep.claiming import RegisteredClaims, TrialClaims
 from harness.sweep.curves import CurvePoint, curve_of, read_curves, write_curve
 from harness.sweep.dealer import Dealer
 from harness.sweep.definitions import Continuation, continue_study, read_definitions, write_definition
@@ -167,7 +168,7 @@ def run_sweep(
     """
     stop = stop or StopSignal()
     store.prepare()
-    scorer = _Scorer(plan.sweep, plan.cells, store, surroundings, listener)
+    scorer = _Scorer(plan.sweep, plan.cells, store, surroundings)
     if not plan.n_to_run and not scorer.is_needed(plan.book):
         write_definition(store, plan.continuation.study, plan.sweep)
         return SweepReport(plan, read_results(store, plan.continuation.study, consent=plan.sweep.consent))
@@ -184,9 +185,10 @@ def run_sweep(
         with connection(address), stop:
             if surroundings.expected:
                 require_alike(surroundings.cache)
-            report = _run_trials(plan, store, surroundings, told, stop)
+            claims = RegisteredClaims(register, store)
+            report = _run_trials(plan, store, surroundings, told, stop, claims)
             if not stop.requested:
-                replace(scorer, listener=told).score(report.results.book, stop, slots=report.concurrency)
+                scorer.score(report.results.book, stop, listener=told, claims=claims, slots=report.concurrency)
         register.note_end("interrupted" if stop.requested else "done")
     store.read(share=True)
     results = read_results(store, plan.continuation.study, consent=plan.sweep.consent)
@@ -229,7 +231,12 @@ class _Told(Told, SweepListener):
 
 
 def _run_trials(
-    plan: SweepPlan, store: ResultStore, surroundings: Surroundings, listener: SweepListener, stop: StopSignal
+    plan: SweepPlan,
+    store: ResultStore,
+    surroundings: Surroundings,
+    listener: SweepListener,
+    stop: StopSignal,
+    claims: TrialClaims,
 ) -> SweepReport:
     from harness.dispatch.cluster import check_fits, gpu_share_of, nodes
     from harness.sweep.halving import AshaHalving
@@ -270,6 +277,7 @@ def _run_trials(
         limit=trial_limit(sweep, gpu_share),
         halving=halving,
         gpu_share=gpu_share,
+        claims=claims,
     )
     began = time.monotonic()
     tune_trials(
@@ -317,18 +325,21 @@ class _Scorer:
     cells: Cells
     store: ResultStore
     surroundings: Surroundings
-    listener: SweepListener
 
     def is_needed(self, book: TrialBook) -> bool:
         """Says whether something that was chosen has no score yet."""
         return bool(self._plans(book, self.store.read().latest()))
 
-    def score(self, book: TrialBook, stop: StopSignal, *, slots: int) -> None:
+    def score(
+        self, book: TrialBook, stop: StopSignal, *, listener: SweepListener, claims: TrialClaims, slots: int
+    ) -> None:
         """Runs the test-scored cells of what was chosen, as far as they have no rows.
 
         Args:
             book: All trials.
             stop: Ends it when it is requested.
+            listener: Told how cells go on.
+            claims: Asked before a configuration's cells begin.
             slots: How many trials ran at once, whose room may not all be free again yet; 0 if none ran.
         """
         from harness.dispatch.cluster import gpu_share_of, nodes
@@ -338,7 +349,7 @@ class _Scorer:
         contents = self.store.read()
         plans = self._plans(book, contents.latest())
         groups = [plan.queue() for plan in plans]
-        self.listener.scoring_begins(n_cells=sum(map(len, groups)))
+        listener.scoring_begins(n_cells=sum(map(len, groups)))
         if not groups:
             return
         cell, share = groups[0][0].cell, self.sweep.gpu_share
@@ -348,9 +359,10 @@ class _Scorer:
         scoring = Scoring(
             groups,
             keep=lambda row: _discard(self.store.write(row)),
-            listener=self.listener,
+            listener=listener,
             is_ending=lambda: stop.requested,
             suite=self.sweep.name,
+            claims=claims,
         )
         tune_trials(
             self.sweep,

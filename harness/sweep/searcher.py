@@ -24,8 +24,12 @@ class Follower(Protocol):
     def n_running(self) -> int:
         """How many run."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is a trial whose time has not come yet."""
+
     def begin(self, trial_id: str) -> dict[str, Any] | None:
-        """Returns what the next trial's worker is given, or None if there is none."""
+        """Returns what the next trial's worker is given, or None if there is none now."""
 
     def hear(self, trial_id: str, report: Report) -> bool:
         """Takes a report, and says whether the trial goes on."""
@@ -62,7 +66,7 @@ class DealtSearcher(Searcher):
         if config is not None:
             return config
         # A trial that runs may have to be run again.
-        return None if self._follower.n_running else Searcher.FINISHED
+        return None if self._follower.n_running or self._follower.is_waiting else Searcher.FINISHED
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Takes over the limit of trials at once.

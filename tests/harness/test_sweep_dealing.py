@@ -12,6 +12,7 @@ from optuna.trial import TrialState as OptunaState
 from trial_rows import rows_of
 
 from benchmarks.records import State
+from harness.dispatch import Limits
 from harness.sweep import dealer as dealer_module
 from harness.sweep.candidates import Cells
 from harness.sweep.dealer import Deal, Dealer
@@ -23,9 +24,11 @@ MakeSweep = Callable[..., Sweep]
 SMALL = {"n": {"int": [1, 3]}, "mode": ["plain", "raise"]}
 
 
-def dealer(sweep: Sweep, rows: Iterable[Any] = (), *, is_parallel: bool = False) -> Dealer:
+def dealer(
+    sweep: Sweep, rows: Iterable[Any] = (), *, is_parallel: bool = False, limits: Limits | None = None
+) -> Dealer:
     cells = Cells(sweep)
-    return Dealer(sweep, cells, read_trials(sweep, cells, rows), is_parallel=is_parallel)
+    return Dealer(sweep, cells, read_trials(sweep, cells, rows), is_parallel=is_parallel, limits=limits)
 
 
 def answered(sweep: Sweep, deal: Deal, **keys: Any) -> Trial:
@@ -74,6 +77,71 @@ def test_a_trial_that_a_machine_failed_keeps_its_place_and_comes_back_with_the_n
     rows = [row for trial in trials for row in trial.rows.values()]
     again = deal_all(sweep, dealer(sweep, rows))
     assert {trial.key for trial in again} == {trial.key for trial in trials}
+
+
+def test_a_trial_that_a_machine_failed_is_dealt_again_when_its_time_has_come_and_others_meanwhile(
+    make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(dealer_module.time, "monotonic", lambda: clock[0])
+    sweep = make_bowls(trials=2, sampler="grid", splitters=[{"name": "bowl", "space": {"x": [0.1, 0.2, 0.3]}}])
+    dealt = dealer(sweep, limits=Limits(retries=2, backoff=10.0))
+
+    def fail() -> str:
+        deal = dealt.deal()
+        assert deal is not None
+        failed = answered(sweep, deal, state=State.FAILED, kind="worker_died")
+        return dealt.finish(failed, again=True).key
+
+    first = fail()
+    other = dealt.deal()
+    assert other is not None
+    assert other.trial.key != first
+    assert (dealt.deal(), dealt.is_waiting) == (None, True), "no third trial takes the place of the one that waits"
+    dealt.finish(answered(sweep, other))
+    times = []
+    while dealt.is_waiting:
+        deal = dealt.deal()
+        if deal is not None:
+            times.append(clock[0])
+            assert deal.trial.key == first
+            dealt.finish(answered(sweep, deal, state=State.FAILED, kind="worker_died"), again=True)
+        clock[0] += 1.0
+    assert times == [10.0, 30.0], "twice as long before the second try, and no third one"
+    assert dealt.deal() is None
+    assert [trial.is_over for trial in dealt.book.trials] == [False, True]
+
+
+def test_a_trial_that_another_driver_runs_is_put_back_and_nothing_takes_its_place(
+    make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealer_module, "CLAIM_SECONDS", 0.0)
+    sweep = make_bowls(trials=3, sampler="random")
+    dealt = dealer(sweep)
+    deal = dealt.deal()
+    assert deal is not None
+    dealt.put_back(deal)
+    trials = deal_all(sweep, dealt)
+    assert [trials[0].key, len(trials)] == [deal.trial.key, 3]
+    (study,) = dealt.studies.values()
+    assert [trial.state for trial in study.trials] == [OptunaState.COMPLETE] * 3, "it was asked for once"
+
+
+def test_a_proposal_that_waits_is_not_dealt_before_its_time(
+    make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealer_module, "CLAIM_SECONDS", 3600.0)
+    splitters = [{"name": "bowl", "space": {"x": [0.1, 0.2], "n": {"int": [1, 3]}}}]
+    sweep = make_bowls(trials=4, sampler="random", splitters=splitters)
+    dealt = dealer(sweep)
+    waiting = []
+    for _ in range(2):
+        deal = dealt.deal()
+        assert deal is not None
+        dealt.put_back(deal)
+        waiting.append(deal.trial.key)
+    rest = [trial.key for trial in deal_all(sweep, dealt)]
+    assert len({*waiting, *rest}) == len(waiting) + len(rest) == 4
 
 
 def test_a_small_space_is_tried_point_by_point_and_ends_early(make_bowls: MakeSweep) -> None:

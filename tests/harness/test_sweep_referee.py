@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trial_rows import rows_of
 
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
-from harness.dispatch import SilentListener
+from harness.claims import RunRegister
+from harness.dispatch import Limits, SilentListener
 from harness.store import ResultStore
+from harness.sweep import dealer as dealer_module
 from harness.sweep.candidates import Cells
 from harness.sweep.checks import curve_metric
+from harness.sweep.claiming import RegisteredClaims, TrialClaims
 from harness.sweep.curves import curve_of, read_curves, write_curve
 from harness.sweep.dealer import Dealer
 from harness.sweep.file import Sweep
@@ -37,13 +42,14 @@ class Bench:
     limit: float | None = None
     end_after: int | None = None
     rows: list[Row] = field(default_factory=list)
+    claims: TrialClaims | None = None
 
     def __post_init__(self) -> None:
         self.store = ResultStore(self.folder / "results")
         self.cells = Cells(self.sweep)
 
     def run(self, *, die: bool = False) -> TrialBook:
-        dealer = Dealer(self.sweep, self.cells, self.book(), is_parallel=False)
+        dealer = Dealer(self.sweep, self.cells, self.book(), is_parallel=False, limits=Limits(backoff=0.0))
         stopping = self.sweep.early_stopping
         halving = AshaHalving(stopping, curve_metric(self.sweep)) if stopping else None
         if halving is not None:
@@ -56,9 +62,13 @@ class Bench:
             suite=self.sweep.name,
             limit=self.limit,
             halving=halving,
+            claims=self.claims,
         )
         number = 0
-        while (config := referee.begin(str(number))) is not None:
+        while (config := referee.begin(str(number))) is not None or referee.is_waiting:
+            if config is None:
+                time.sleep(0.02)
+                continue
             self._work(referee, str(number), config, die=die)
             number += 1
         referee.end_all()
@@ -190,12 +200,44 @@ def test_a_trial_that_takes_longer_than_its_budget_fails(bench: Callable[..., Be
     assert [row.state for row in trial.rows.values()] == [State.OK, State.TIMEOUT]
 
 
-def test_a_dead_worker_leaves_a_row_and_its_trial_is_dealt_once_more_and_then_left(bench: Callable[..., Bench]) -> None:
+def test_a_dead_worker_leaves_a_row_and_its_trial_is_dealt_twice_more_and_then_left(
+    bench: Callable[..., Bench],
+) -> None:
     made = bench(seeds=1, splitters=grid(x=[0.2]))
     (trial,) = made.run(die=True).trials
-    assert [row.failure_kind for row in made.rows] == ["worker_died"] * 2
+    assert [row.failure_kind for row in made.rows] == ["worker_died"] * 3
     assert trial.state is TrialState.UNFINISHED
     assert [trial.state for trial in made.run().trials] == [TrialState.COMPLETE]
+
+
+def test_cells_that_another_driver_runs_are_left_to_it_and_its_rows_are_taken(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealer_module, "CLAIM_SECONDS", 0.1)
+    made = bench(seeds=2, splitters=grid(x=[0.2, 0.4, 0.6]))
+    its_items = made.cells.candidate(made.sweep.spaces[0], {"x": 0.4}).items
+    its_cells = [item.cell.cell_id for item in its_items]
+    rival = RunRegister(made.store.storage, "theirs", cells=2, to_do=2)
+    rival.__enter__()
+    rival.take(its_cells)
+    keep = made._keep
+
+    def keep_and_end_rival(row: Row, points: list[Any]) -> None:
+        assert row.cell_id in ours.record.claims, "it is ours while it runs"
+        keep(row, points)
+        if len(made.rows) == 3:
+            for done in rows_of(made.sweep, x=0.4):
+                made.store.write(done)
+            rival.__exit__(None, None, None)
+
+    monkeypatch.setattr(made, "_keep", keep_and_end_rival)
+    with RunRegister(made.store.storage, "ours", cells=6, to_do=6) as ours:
+        made.claims = RegisteredClaims(ours, made.store)
+        book = made.run()
+        assert ours.record.claims == {}
+    assert [trial.state for trial in book.trials] == [TrialState.COMPLETE] * 3
+    assert len(made.rows) == 4
+    assert {row.cell_id for row in made.rows}.isdisjoint(its_cells)
 
 
 def test_an_ending_sweep_leaves_the_running_trial_unfinished_and_goes_on_with_it(bench: Callable[..., Bench]) -> None:

@@ -7,7 +7,8 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmarks.records import Row, StageRecord
 from harness import claims
 from harness.attempt import Surroundings
 from harness.claims import RunRegister
+from harness.dispatch import Limits, SilentListener
 from harness.dispatch.cluster import Node
 from harness.faults import NODE_DIFFERS
 from harness.plugins import Plugins
@@ -28,11 +30,14 @@ from harness.run_record import RunRecord
 from harness.run_status import results_status
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from harness.sweep import tuning
+from harness.sweep import scoring, tuning
 from harness.sweep.candidates import Cells
+from harness.sweep.claiming import NoOtherStudies
 from harness.sweep.definitions import read_definitions
 from harness.sweep.file import Sweep
+from harness.sweep.reports import Report
 from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
+from harness.sweep.scoring import Scoring
 from harness.sweep.trainable import TrialLimits, run_trial
 from harness.sweep.trials import TrialState
 from splitters.errors import ConfigurationError
@@ -132,7 +137,7 @@ def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
     assert by_mode["plain"].state is TrialState.COMPLETE
     assert by_mode["die"].state is TrialState.UNFINISHED
     assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
-    assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 2, "tried again once"
+    assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 3, "tried again twice"
     assert not report.interrupted
 
 
@@ -204,6 +209,62 @@ def test_what_another_driver_ran_since_the_plan_was_made_is_not_run_again(
     assert states(report) == {TrialState.COMPLETE: 1}
     assert not runs_of(marks)
     assert runs_of(marks, "bowl").total() == 2, "only the scores on test were missing"
+
+
+def test_cells_that_another_study_runs_are_waited_for_and_not_run_twice(
+    run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path
+) -> None:
+    sweep, store = make_bowls(trials=1, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
+    cells = Cells(sweep)
+    candidate = cells.candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2})
+    with RunRegister(store.storage, "another study", cells=2, to_do=2) as rival, ThreadPoolExecutor(1) as thread:
+        rival.take([item.cell.cell_id for item in candidate.items])
+
+        def end_in_a_while() -> None:
+            time.sleep(3.0)
+            for row in rows_of(sweep, x=0.5, y=0.2):
+                store.write(row)
+            rival.__exit__(None, None, None)
+
+        ended = thread.submit(end_in_a_while)
+        report = run(sweep)
+        ended.result()
+    assert states(report) == {TrialState.COMPLETE: 1}
+    assert not runs_of(marks)
+    assert runs_of(marks, "bowl").total() == 2
+
+
+def test_scores_on_test_that_a_machine_failed_are_tried_again_and_those_of_others_are_left_to_them(
+    make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "CLAIM_SECONDS", 0.0)
+    sweep = make_bowls(trials=2)
+    groups = [list(Cells(sweep).candidate(sweep.spaces[0], {"x": x, "y": 0.2}).items) for x in (0.1, 0.2)]
+    held, stored = {item.cell.cell_id for item in groups[0]}, []
+
+    class Rival(NoOtherStudies):
+        def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
+            return None if held.intersection(item.cell.cell_id for item in items) else tuple(stored)
+
+    rows: list[Row] = []
+    following = Scoring(
+        groups, keep=rows.append, listener=SilentListener(), is_ending=lambda: False, suite="bowls",
+        limits=Limits(retries=2, backoff=0.0), claims=Rival(),
+    )  # fmt: skip
+    for attempt in range(3):
+        config = following.begin(str(attempt))
+        assert config is not None
+        assert config["cells"] == [item.cell.model_dump_json() for item in groups[1]]
+        following.hear(str(attempt), Report("begin", groups[1][0].cell.cell_id))
+        following.end(str(attempt), has_died=True)
+    assert [row.failure_kind for row in rows] == ["worker_died"] * 3
+    assert (following.begin("3"), following.is_waiting) == (None, True), "the other configuration is another driver's"
+    held.clear()
+    stored += rows_of(sweep, x=0.1, y=0.2)[:1]
+    config = following.begin("4")
+    assert config is not None
+    assert config["cells"] == [groups[0][1].cell.model_dump_json()]
+    assert not following.is_waiting
 
 
 def test_trials_ask_for_the_memory_that_such_cells_took(

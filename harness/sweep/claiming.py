@@ -1,0 +1,65 @@
+"""Cells of trials among several drivers on one store: a trial's cells are all claimed, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from benchmarks.records import Row
+from harness.claims import RunRegister
+from harness.dispatch.base import Claim
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+
+
+class TrialClaims(Protocol):
+    """Who decides which driver runs a trial's cells."""
+
+    def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
+        """Claims cells just before they begin.
+
+        Returns:
+            The rows of them that other drivers may have stored in the meantime, or None if another driver runs one of
+            them: then none is ours, and all are to be asked for again later.
+        """
+
+    def release(self, cell_ids: Sequence[str]) -> None:
+        """Gives cells back."""
+
+
+class NoOtherStudies:
+    """Claims where this driver is the only one."""
+
+    def take(self, items: Sequence[SuiteCell]) -> Sequence[Row]:
+        """Returns that all cells are ours, and nobody has stored a row of them."""
+        return ()
+
+    def release(self, cell_ids: Sequence[str]) -> None:
+        """Does nothing."""
+
+
+class RegisteredClaims:
+    """Claims by a run's record.
+
+    Args:
+        register: The record.
+        store: Where rows are.
+    """
+
+    def __init__(self, register: RunRegister, store: ResultStore) -> None:
+        self._register = register
+        self._store = store
+
+    def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
+        """Claims cells; see ``TrialClaims``."""
+        cell_ids = [item.cell.cell_id for item in items]
+        claims = self._register.take(cell_ids)
+        if Claim.THEIRS in claims.values():
+            self.release([cell_id for cell_id, claim in claims.items() if claim is Claim.OURS])
+            return None
+        return self._store.read_cells(cell_ids).latest() if self._register.met_others else ()
+
+    def release(self, cell_ids: Sequence[str]) -> None:
+        """Gives cells back; others see it when the record is written next."""
+        for cell_id in cell_ids:
+            self._register.release(cell_id)
