@@ -12,6 +12,7 @@ from pyarrow import fs
 from benchmarks.places import open_place
 
 _CHUNK_BYTES = 8 << 20
+_SMALL_BYTES = 64
 _ATTEMPTS = 3
 _WAIT_SECONDS = 0.1
 
@@ -48,8 +49,38 @@ class Mirror:
         try:
             self._fs.delete_file(f"{self._root}/{name}")
         except OSError:
-            # What is left over is a checkpoint of finished work, which nobody looks for again.
+            # What is left over is a checkpoint of finished work, or a marker that nobody renews.
             return
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a small file.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        path = f"{self._root}/{name}"
+        self._fs.create_dir(path.rpartition("/")[0], recursive=True)
+        with self._fs.open_output_stream(path) as target:
+            target.write(data)
+
+    def read(self, name: str) -> bytes:
+        """Returns a small file's bytes; of a larger one, the first 64.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        with self._fs.open_input_stream(f"{self._root}/{name}") as source:
+            data: bytes = source.read(_SMALL_BYTES)
+        return data
+
+    def names(self, folder: str) -> list[str]:
+        """Returns the names of a folder's files; none if there is no such folder.
+
+        Raises:
+            OSError: If it cannot be listed.
+        """
+        infos = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        return [f"{folder}/{info.base_name}" for info in infos if info.is_file]
 
     def _fetch(self, name: str, target: Path) -> None:
         temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.fetched")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import click
@@ -21,13 +24,14 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
     """Returns the function with the errors that are raised on purpose shown as messages.
 
     A wrong call, file or data set ends with ``EXIT_WRONG``; work that failed, and a disk that did, with
-    ``EXIT_FAILED``. Anything else is a defect and keeps its traceback.
+    ``EXIT_FAILED``. SIGTERM ends it in order, as Ctrl-C does. Anything else is a defect and keeps its traceback.
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return function(*args, **kwargs)
+            with _terminated_in_order():
+                return function(*args, **kwargs)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             sys.exit(EXIT_INTERRUPTED)
@@ -42,3 +46,17 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
             sys.exit(EXIT_WRONG if wrong else EXIT_FAILED)
 
     return call
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Turns SIGTERM, which would end the process where it stands, into ``KeyboardInterrupt`` for the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        # None stands for a handler that is not Python's, which cannot be given back.
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

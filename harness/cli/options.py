@@ -64,6 +64,27 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+shared_cache_option: Decorator = click.option(
+    "--shared-cache",
+    metavar="URI",
+    help="Where machines share trained weights and checkpoints. [default: in the results, if they are a URI and Ray's "
+    "address is given]",
+)
+
+
+def shared_cache_of(given: str | None, *, results: str, address: str | None) -> str | None:
+    """Returns where machines share trained weights and checkpoints; None if nowhere.
+
+    Args:
+        given: What ``--shared-cache`` says.
+        results: Where rows go.
+        address: A Ray cluster's address, if one was given.
+    """
+    from harness.storage import beneath
+
+    return given or (beneath(results, "cache") if "://" in results and address else None)
+
+
 def make_workspace(data_root: Path | None, download: bool) -> Workspace:
     """Returns where work on a single model is done: on the GPU if there is one, with its progress on stderr."""
     import torch

@@ -15,6 +15,8 @@ from harness.cli.options import (
     json_option,
     open_store,
     read_cells,
+    shared_cache_of,
+    shared_cache_option,
     split_kinds,
     suite_options,
 )
@@ -38,12 +40,7 @@ if TYPE_CHECKING:
     help="Ray workers, or one cell after the other in this process.",
 )
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
-@click.option(
-    "--shared-cache",
-    metavar="URI",
-    help="Where machines share trained weights and checkpoints. [default: in the results, if they are a URI and Ray's "
-    "address is given]",
-)
+@shared_cache_option
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
 @click.option("--force", is_flag=True, help="Run on a cluster whose machines differ in versions, too.")
@@ -82,7 +79,6 @@ def command(
     from harness.plan import make_plan
     from harness.report import plan_view
     from harness.run import run_plan
-    from harness.storage import beneath
     from harness.trust import names_of_code, trust
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
@@ -100,7 +96,7 @@ def command(
         data_root=data_root.absolute() if data_root else None,
         download=download,
         plugins=plugins_of(loaded),
-        mirror=shared_cache or (beneath(location, "cache") if "://" in location and address else None),
+        mirror=shared_cache_of(shared_cache, results=location, address=address),
     )
     memory = memory_needs(plan, contents.table)
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)

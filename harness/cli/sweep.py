@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
-from harness.cli.options import data_options, json_option, open_store
+from harness.cli.options import data_options, json_option, open_store, shared_cache_of, shared_cache_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="How many trials the study has in the end.")
 @click.option("--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SWEEP]")
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
+@shared_cache_option
 @data_options
 @click.option(
     "--set",
@@ -40,6 +41,7 @@ def command(
     trials: int | None,
     results: str | None,
     address: str | None,
+    shared_cache: str | None,
     data_root: Path | None,
     download: bool,
     changes: tuple[str, ...],
@@ -57,7 +59,6 @@ def command(
     from harness.cli.sweep_display import SweepDisplay
     from harness.folders import cache_folder
     from harness.node_facts import versions
-    from harness.storage import beneath
     from harness.sweep.loading import load_sweep
     from harness.sweep.run import plan_sweep, run_sweep
     from harness.trust import names_of_code, trust
@@ -79,7 +80,7 @@ def command(
         data_root=data_root.absolute() if data_root else None,
         download=download,
         plugins=loaded.plugin_modules,
-        mirror=beneath(location, "cache") if "://" in location and address else None,
+        mirror=shared_cache_of(shared_cache, results=location, address=address),
         expected={} if force else versions(),
     )
     with SweepDisplay(console) as display:

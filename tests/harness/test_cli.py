@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,3 +83,21 @@ def test_the_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path("/somewhere/else")
     monkeypatch.delenv("SPLITBENCH_CACHE")
     assert cache_folder().name == "splitbench"
+
+
+def test_sigterm_ends_a_command_in_order_and_leaves_the_signal_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    before, left = signal.getsignal(signal.SIGTERM), []
+
+    @told_plainly
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10.0)
+        finally:
+            left.append("in order")
+
+    with pytest.raises(SystemExit) as caught:
+        work()
+    assert (caught.value.code, left) == (130, ["in order"])
+    assert capsys.readouterr().err == "Interrupted.\n"
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -200,16 +200,17 @@ def test_the_exit_code_says_whether_everything_was_done(write_sweep: WriteSweep,
 
 
 @pytest.mark.parametrize(
-    ("results", "address", "mirror"),
+    ("results", "options", "mirror"),
     [
-        ("s3://bucket/r?region=x", "auto", "s3://bucket/r/cache?region=x"),
-        ("s3://bucket/r?region=x", None, None),
-        ("here", "auto", None),
+        ("s3://bucket/r?region=x", ["--address", "auto"], "s3://bucket/r/cache?region=x"),
+        ("s3://bucket/r?region=x", [], None),
+        ("here", ["--address", "auto"], None),
+        ("here", ["--shared-cache", "/mnt/all"], "/mnt/all"),
     ],
 )
-def test_machines_share_what_they_train_through_the_results_uri(
+def test_machines_share_what_they_train_through_the_results_uri_or_where_one_says(
     call: Call, write_sweep: WriteSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    results: str, address: str | None, mirror: str | None,
+    results: str, options: list[str], mirror: str | None,
 ) -> None:  # fmt: skip
     told: list[Surroundings] = []
 
@@ -219,7 +220,7 @@ def test_machines_share_what_they_train_through_the_results_uri(
 
     monkeypatch.setattr(sweep_run, "run_sweep", note)
     monkeypatch.setattr(cli_sweep, "open_store", lambda location: ResultStore(tmp_path / "r"))
-    call("sweep", write_sweep(), "--results", results, *(["--address", address] if address else []))
+    call("sweep", write_sweep(), "--results", results, *options)
     (surroundings,) = told
     assert surroundings.mirror == mirror
     assert surroundings.expected == versions()
