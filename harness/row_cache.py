@@ -35,7 +35,7 @@ _WORTHWHILE = 20
 
 _WRITTEN_WORTHWHILE = 200
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_GROWTH = 0.1
+GROWTH = 0.1
 """Such a share of the rows in a copy must be new for a new copy to be worth its while."""
 
 
@@ -130,7 +130,7 @@ class RowCache:
             row: The row, as reading the file would return it.
         """
         self._written.append(_ON_DISK.attach([info], row))
-        if len(self._written) >= max(_WRITTEN_WORTHWHILE, _GROWTH * self._n_kept):
+        if len(self._written) >= max(_WRITTEN_WORTHWHILE, GROWTH * self._n_kept):
             self.keep_written()
 
     def keep_written(self) -> None:
@@ -192,7 +192,7 @@ class SharedCopy:
         if len(infos) < SHARED_WORTHWHILE:
             return
         known, _ = self._keys.find(self._stored(), infos)
-        if len(infos) - len(known) >= _GROWTH * len(infos):
+        if len(infos) - len(known) >= GROWTH * len(infos):
             with contextlib.suppress(OSError):
                 self._storage.put(SHARED_COPY, self._keys.pack(self._keys.attach(infos, rows)), durable=False)
 

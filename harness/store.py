@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from benchmarks.records import ROW_SCHEMA, Row, State
 from harness.outbox import Outbox
-from harness.row_cache import RowCache, SharedCopy
+from harness.row_cache import GROWTH, RowCache, SharedCopy
 from harness.row_files import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
 from harness.storage import TEMPORARY, Storage, patiently
 from splitters.errors import ConfigurationError
@@ -28,6 +28,9 @@ _ABANDONED_SECONDS = 3600.0
 _LOCAL_READERS = os.cpu_count() or 4
 _REMOTE_READERS = 32
 """Threads that read. Remote stores answer late; local files cost the processor only."""
+
+_SHARED_EVERY = 1000
+"""After so many new rows at least, a run that goes on renews the copy in the store; fewer are read in seconds."""
 
 _DETAILS = ("layers", "modules", "sensitivity", "stages", "traceback")
 """Columns that summaries leave out."""
@@ -148,6 +151,8 @@ class ResultStore:
         self._cache = RowCache(cache, self.storage.name) if cache else None
         self._outbox = Outbox(cache, self.storage.name) if cache else None
         self._shared = SharedCopy(self.storage)
+        self._n_unshared = 0
+        self._n_shared = 0
 
     def write(self, row: Row) -> str:
         """Stores a row, all or nothing, and returns its file's path.
@@ -172,6 +177,7 @@ class ResultStore:
             else:
                 self._note_written(path, table)
                 self._deliver()
+                self._share_now_and_then()
         return f"{self.storage.root}/{path}"
 
     def write_file(self, path: str, data: bytes) -> None:
@@ -223,6 +229,7 @@ class ResultStore:
             self._cache.save(known, rows, n_fresh=len(known) - len(cached))
         if share:
             self._shared.offer(known, rows)
+            self._n_unshared, self._n_shared = 0, rows.num_rows
         damaged = earlier + tuple(found for found in outcomes if isinstance(found, DamagedFile))
         return self._with_unsent(StoreContents(rows, damaged))
 
@@ -284,6 +291,15 @@ class ResultStore:
             with contextlib.suppress(OSError):
                 info = self.storage.fs.get_file_info(f"{self.storage.root}/{path}")
                 self._cache.note_written(info, readable(table))
+
+    def _share_now_and_then(self) -> None:
+        """Leaves a copy of the rows in the store during a long run, which may end where nobody can do so any more."""
+        self._n_unshared += 1
+        if self._n_unshared >= max(_SHARED_EVERY, self._n_shared * GROWTH):
+            self._n_unshared = 0
+            # Whoever reads the store next hears what is wrong with it; the row that was just written is safe.
+            with contextlib.suppress(OSError, ConfigurationError):
+                self.read(share=True)
 
     def _deliver(self) -> None:
         """Gives the store the rows that wait for it, if it may take them now."""

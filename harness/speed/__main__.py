@@ -36,7 +36,8 @@ def dispatch(slots: int, nodes: int, cells: int, seconds: float) -> None:
     """How busy the dispatcher keeps a make-believe cluster on this machine, and a plain loop of Ray's beside it.
 
     The loop starts a process per cell too, but keeps no rows, heeds no deadlines and hears no progress: what this
-    machine's processors allow.
+    machine's processors allow. A third figure leaves the start of processes out: how busy the dispatcher keeps slots
+    whose workers are there already.
     """
     from harness.speed.dispatch import measure
 

@@ -17,6 +17,7 @@ from harness.expand import expand
 from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
 from harness.provenance import provenance
+from harness.row_cache import GROWTH
 from harness.row_files import encode_row
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
@@ -25,7 +26,7 @@ LIMIT_SECONDS = 5.0
 """Each step on 10,000 cells must stay below this, but for ``READ_FILES``."""
 
 READ_FILES = "read all rows from their files"
-"""What nobody who runs suites waits for: rows are in a copy when a run ends."""
+"""What nobody who runs suites waits for: runs leave a copy of all rows, on their way and at their end."""
 
 ResultT = TypeVar("ResultT")
 
@@ -70,6 +71,10 @@ def measure(n_cells: int) -> list[Step]:
         if plan.queue():
             raise RuntimeError(f"{len(plan.queue())} cells would be run again")
         _timed(steps, "leaderboard", lambda: make_leaderboard(latest))
+        # As many rows without a copy as a driver can leave that is killed.
+        _write_rows(store, cells[: round(GROWTH * n_cells)])
+        third = ResultStore(Path(folder) / "results", cache=Path(folder) / "cache of a third machine")
+        _timed(steps, "read where a tenth has no copy", third.read)
     return steps
 
 

@@ -109,6 +109,16 @@ def test_the_copy_in_the_store_is_renewed_when_much_is_new(many: tuple[Path, lis
     assert shared_after(235) == 235
 
 
+def test_a_long_run_leaves_copies_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.store._SHARED_EVERY", 220)
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    rows = [toy_row(seed=seed) for seed in range(230)]
+    for row in rows:
+        store.write(row)
+    killed = tmp_path / "r"
+    assert read_counting(ResultStore(killed, cache=tmp_path / "elsewhere"), monkeypatch) == (rows, 10)
+
+
 def test_a_store_that_takes_no_copy_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ResultStore(tmp_path / "r")
     for seed in range(200):
