@@ -29,7 +29,7 @@ from harness.suite_cell import SuiteCell
 
 _OBJECT_STORE_BYTES = 80 << 20
 
-_ROUNDS = 10
+_ROUNDS = 20
 """Where workers are there already, beginning and end weigh little after so many cells per slot."""
 
 
