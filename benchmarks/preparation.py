@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.datasets import load_dataset
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.records import StageRecord
@@ -100,23 +101,36 @@ class PreparedImages:
 
 
 def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
-    """Loads a cell's images and deals them out to their roles.
+    """Loads a cell's images and deals them out to their roles; see ``images_for``."""
+    return images_for(cell.dataset, cell.seed, cell.protocol, workspace)
+
+
+def images_for(
+    spec: DatasetSpec, seed: int, protocol: Literal["splitbench", "published"], workspace: Workspace
+) -> PreparedImages:
+    """Loads images and deals them out to their roles.
+
+    Args:
+        spec: The data set, and which of its images take part.
+        seed: Deals them out.
+        protocol: How; see ``Cell``.
+        workspace: Where to work.
 
     Raises:
         DataError: If the data is absent or damaged.
     """
     dataset = load_dataset(
-        cell.dataset.name,
-        input_shape=cell.dataset.input_shape,
+        spec.name,
+        input_shape=spec.input_shape,
         data_root=workspace.data_root,
         cache=workspace.cache,
         download=workspace.download,
         progress=workspace.progress,
     )
-    if cell.dataset.classes:
-        dataset = dataset.of_classes(cell.dataset.classes)
-    roles = make_roles(dataset, cell.dataset, seed=cell.seed, protocol=cell.protocol)
-    split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
+    if spec.classes:
+        dataset = dataset.of_classes(spec.classes)
+    roles = make_roles(dataset, spec, seed=seed, protocol=protocol)
+    split_roles = limit_roles(roles, spec, seed=seed)
     return PreparedImages(
         roles, split_roles, dataset.content_hash, dataset.flips, seconds=dataset.seconds, reused=dataset.reused
     )

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from benchmarks.cells import ModelSpec
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.models import build_model
+from benchmarks.origins import ImageOrigin
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.tensor_file import FileHeader, read_tensor_file, write_tensor_file
 
 FORMAT = "splitbench.weights"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Readers take this version and older ones, and refuse newer ones."""
 
 _SHOWN = 3
@@ -33,6 +34,7 @@ class WeightsHeader(FileHeader):
         dataset: The data set that it was trained on.
         seed: The seed that dealt out that data set's images: other images are new to the network.
         select_accuracy: Its accuracy on select.
+        trained_on: Where the images come from that it was trained on; None if nobody knows.
     """
 
     model: ModelSpec
@@ -41,6 +43,7 @@ class WeightsHeader(FileHeader):
     dataset: str
     seed: int
     select_accuracy: float
+    trained_on: ImageOrigin | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def save_weights(
     dataset: str,
     seed: int,
     select_accuracy: float,
+    trained_on: ImageOrigin | None = None,
 ) -> None:
     """Writes a trained network's weights, all or nothing.
 
@@ -76,8 +80,10 @@ def save_weights(
         dataset: The data set that it was trained on.
         seed: The seed of its cell.
         select_accuracy: Its accuracy on select.
+        trained_on: Where the images come from that it was trained on, if that is known.
     """
-    write_tensor_file(path, _header(spec, images, dataset, seed, select_accuracy), model.state_dict())
+    header = _header(spec, images, dataset, seed, select_accuracy).model_copy(update={"trained_on": trained_on})
+    write_tensor_file(path, header, model.state_dict())
 
 
 def load_weights(path: Path | str, *, expected: str | None = None) -> TrainedWeights:

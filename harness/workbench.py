@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec
 from benchmarks.models import check_model
+from benchmarks.origins import ImageOrigin, unseen
 from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.scenarios.base import Workspace
 from benchmarks.splitting import split_once
@@ -95,6 +97,7 @@ def split_model(
         ConfigurationError: If a class is unknown, or the weights were made for other classes or images.
         SplitbenchError: If the splitter fails.
     """
+    origin = ImageOrigin.of(cell) if weights is None else weights.header.trained_on
     if weights is not None:
         cell = cell.model_copy(update={"model": weights.header.model})
     with torch_threads(cell.threads):
@@ -114,6 +117,7 @@ def split_model(
             base_model=cell.model.name,
             base_model_hash=prepared.base.weights_hash,
             splitter=cell.splitter.name,
+            trained_on={} if origin is None else origin.model_dump(mode="json"),
         )
         for index, module in enumerate(modules):
             measured = {"select_f1": float(report.f1[index]), "kernel_retention": _retention(module, graph)}
@@ -174,17 +178,23 @@ class Patch:
         model: The patched model.
         before: The weak model alone.
         after: The patched model.
+        images: How many images the patch was calibrated on.
+        unknown: Of which of the two, the weak network and the module, nobody knows what images they were trained on.
     """
 
     model: PatchedModel
     before: Evaluation
     after: Evaluation
+    images: int
+    unknown: tuple[str, ...]
 
 
 def patch_model(
     weak: TrainedWeights, module: Module, dataset: str, workspace: Workspace, *, target: str, rule: str
 ) -> Patch:
     """Patches a trained network with a module, calibrated on select, and scores both on test.
+
+    Select images that one of the two was trained on, as far as their files say it, take no part.
 
     Args:
         weak: The weak model.
@@ -202,9 +212,28 @@ def patch_model(
     cell = _data_cell(dataset, header.input_shape, header.seed)
     roles = prepare_images(cell, workspace).roles
     select, test = (images.of_classes(header.class_names) for images in (roles.select, roles.test))
+    origins = {"the weak network": header.trained_on, "the module": _origin_of(module)}
+    # Another data set has other images.
+    known = [origin for origin in origins.values() if origin is not None and origin.dataset.name == dataset]
+    select = unseen(select, known, workspace)
     patched = patch(weak.model, module, select, target=target, rule=rule)
     before = _evaluation(network_logits(weak.model, test).argmax(1), test, left_out=len(roles.test) - len(test))
-    return Patch(patched, before, _evaluate(patched, test, left_out=len(roles.test) - len(test)))
+    return Patch(
+        patched,
+        before,
+        _evaluate(patched, test, left_out=len(roles.test) - len(test)),
+        images=len(select),
+        unknown=tuple(name for name, origin in origins.items() if origin is None),
+    )
+
+
+def _origin_of(module: Module) -> ImageOrigin | None:
+    """Returns where the images of a module's base model come from; None if its file does not say it."""
+    try:
+        return ImageOrigin.model_validate(module.info.trained_on) if module.info.trained_on else None
+    except ValidationError:
+        # Somebody else's description, of images that nobody here can deal out.
+        return None
 
 
 def weak_network(file: Path, dataset: str, workspace: Workspace, *, name: str | None) -> TrainedWeights:

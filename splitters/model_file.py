@@ -23,7 +23,7 @@ from splitters.settings import Settings
 from splitters.tensor_file import FileHeader, read_format, read_tensor_file, write_tensor_file
 
 FORMAT = "splitbench.model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Readers take this version and older ones, and refuse newer ones."""
 
 

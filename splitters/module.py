@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 from torch import Tensor, fx, nn
 from typing_extensions import Self
 
@@ -25,7 +25,7 @@ from splitters.settings import Settings
 from splitters.tensor_file import FileHeader, read_tensor_file, write_tensor_file
 
 FORMAT = "splitbench.module"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Readers take this version and older ones, and refuse newer ones."""
 
 
@@ -52,6 +52,8 @@ class ModuleInfo(Settings):
         calibration: Figures that make its score comparable, e.g. ``minimum`` and ``maximum``.
         metrics: What was measured of it, e.g. ``select_f1``.
         licence: Terms of the base model's weights, if they are known.
+        trained_on: Which images the base model was trained on, as whoever trained it describes them; empty if nobody
+            has said so.
     """
 
     class_index: int = Field(ge=0)
@@ -66,6 +68,7 @@ class ModuleInfo(Settings):
     calibration: dict[str, float] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
     licence: str | None = None
+    trained_on: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

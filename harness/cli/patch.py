@@ -59,8 +59,8 @@ def command(
 ) -> None:
     """Patch a weak network with a module of a stronger one, without training.
 
-    The rule is calibrated on the select images of the weak network's seed; the module's network should not have seen
-    them either, so train and split with one seed. The table compares both networks on the test set.
+    The rule is calibrated on the select images of the weak network's seed that the module's network has not seen
+    either: all of them, if both were trained with one seed. The table compares both networks on the test set.
     """  # fmt: skip
     from harness.cli.output import show, show_json
     from harness.workbench import patch_model, weak_network
@@ -77,11 +77,21 @@ def command(
         rule=fusion or DEFAULT_RULE,
     )
     patch.model.save(out)
+    for name in patch.unknown:
+        click.echo(
+            f"warning: {name} does not say which images it was trained on; it may have seen some of those that the "
+            "patch is calibrated on.",
+            err=True,
+        )
     if as_json:
-        show_json({"file": str(out), "before": asdict(patch.before), "after": asdict(patch.after)})
+        told = {"before": asdict(patch.before), "after": asdict(patch.after), "select_images": patch.images}
+        show_json({"file": str(out), **told, "unknown_training": list(patch.unknown)})
     else:
         show(_table(patch))
-        click.echo(f"{out}: patched for {patch.model.target_class!r} by {patch.model.fusion.kind}")
+        click.echo(
+            f"{out}: patched for {patch.model.target_class!r} by {patch.model.fusion.kind}, on {patch.images} select "
+            "images"
+        )
 
 
 def _table(patch: Patch) -> Table:

@@ -41,6 +41,7 @@ def command(
 
     A training that was done before with the same settings is not done again.
     """  # fmt: skip
+    from benchmarks.origins import ImageOrigin
     from benchmarks.weights import save_weights
     from harness.cli.output import show_json
     from harness.workbench import single_cell, train_model
@@ -50,7 +51,7 @@ def command(
     base = prepared.base
     save_weights(
         out, base.model, cell.model, prepared.roles.train,
-        dataset=data, seed=seed, select_accuracy=base.select_accuracy,
+        dataset=data, seed=seed, select_accuracy=base.select_accuracy, trained_on=ImageOrigin.of(cell),
     )  # fmt: skip
     if as_json:
         show_json({"file": str(out), "select_accuracy": base.select_accuracy, "seconds": base.seconds})

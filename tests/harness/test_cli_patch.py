@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,14 +12,20 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmarks.cells import DatasetSpec
+from benchmarks.origins import ImageOrigin
+from benchmarks.preparation import prepare_images
+from benchmarks.scenarios.base import Workspace
 from benchmarks.weights import load_weights
+from harness import workbench
+from splitters import patching
 from splitters.base import SplitResult
-from splitters.data import Normalisation
+from splitters.data import ImageSet, Normalisation
 from splitters.fusion import FUSIONS
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.model_file import load_model
-from splitters.module import extract_modules
+from splitters.module import Module, extract_modules
 from splitters.scores import LogitScores
 
 Call = Callable[..., Result]
@@ -80,6 +87,60 @@ def test_a_network_of_ones_own_is_patched_from_its_plain_weights(
     broken = call("patch", *arguments(**plain, weak_model="python:own_nets:net"))
     assert broken.exit_code == 2
     assert "holds what is no finite number" in broken.stderr
+
+
+def test_a_patch_is_calibrated_on_images_that_neither_network_has_seen(
+    call: Call, at_work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated: list[ImageSet] = []
+
+    def noting(weak: Any, module: Any, select: ImageSet, **keys: Any) -> Any:
+        calibrated.append(select)
+        return patching.patch(weak, module, select, **keys)
+
+    monkeypatch.setattr(workbench, "patch", noting)
+
+    def images_of(seed: int, role: str) -> set[bytes]:
+        cell = workbench.single_cell("rescnn", "digits", seed=seed, suite="small.yaml")
+        images = getattr(prepare_images(cell, Workspace(cache=Path("cache"))).roles, role).images
+        return {image.numpy().tobytes() for image in images}
+
+    small = ("--suite", "small.yaml", "--model", "rescnn", "--data", "digits", "--seed", "4")
+    assert call("split", *small, "--splitter", "importance", "--out", str(tmp_path / "other")).exit_code == 0
+    for modules, seed in (("modules", 3), (str(tmp_path / "other"), 4)):
+        said = call("patch", *arguments(module=f"{modules}/05-5.safetensors", out=str(tmp_path / "p")), "--json")
+        assert said.exit_code == 0, said.stderr
+        assert "warning" not in said.stderr
+        used = {image.numpy().tobytes() for image in calibrated[-1].images}
+        assert used
+        assert used.isdisjoint(images_of(3, "train") | images_of(seed, "train"))
+        assert json.loads(said.stdout)["select_images"] == len(calibrated[-1])
+        assert json.loads(said.stdout)["unknown_training"] == []
+    assert len(calibrated[1]) < len(calibrated[0])
+    assert images_of(4, "train") & images_of(3, "select"), "the other seed's network has seen some of them"
+
+
+def test_no_image_that_is_new_to_both_networks_is_an_error_and_an_unknown_training_a_warning(
+    call: Call, at_work: Path, tmp_path: Path
+) -> None:
+    module = Module.load("modules/05-5.safetensors")
+    origin = ImageOrigin.model_validate(module.info.trained_on)
+    assert (origin.dataset.train_images, origin.seed, origin.protocol) == (200, 3, "splitbench")
+
+    def patch_with(trained_on: dict[str, Any]) -> Result:
+        module.info = module.info.model_copy(update={"trained_on": trained_on})
+        module.save(tmp_path / "module.safetensors")
+        return call("patch", *arguments(module=str(tmp_path / "module.safetensors"), out=str(tmp_path / "p")))
+
+    published = ImageOrigin(dataset=DatasetSpec(name="digits"), seed=3, protocol="published")
+    refused = patch_with(published.model_dump(mode="json"))
+    assert refused.exit_code == 2
+    assert "0 are new to all networks, and none of these is of '0', '1'" in refused.stderr
+    assert not (tmp_path / "p").exists()
+    for unknown in ({}, {"somebody": "else's"}):
+        warned = patch_with(unknown)
+        assert warned.exit_code == 0
+        assert "warning: the module does not say which images it was trained on" in warned.stderr
 
 
 def test_people_get_a_table(call: Call, at_work: Path) -> None:

@@ -50,9 +50,9 @@ def test_a_wrong_call_writes_nothing(call: Call, at_work: Path, arguments: tuple
 
 
 def test_weights_that_do_not_fit_their_network_are_refused(at_work: Path, tmp_path: Path) -> None:
-    from benchmarks.weights import FORMAT, WeightsHeader
+    from benchmarks.weights import FORMAT, FORMAT_VERSION, WeightsHeader
 
-    header, tensors = read_tensor_file(at_work / "weights", WeightsHeader, form=FORMAT, newest=1)
+    header, tensors = read_tensor_file(at_work / "weights", WeightsHeader, form=FORMAT, newest=FORMAT_VERSION)
     name = next(iter(tensors))
     tensors["extra"], tensors[name] = torch.ones(1), torch.ones(7)
     write_tensor_file(tmp_path / "wrong", header, tensors)

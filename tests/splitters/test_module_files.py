@@ -217,7 +217,7 @@ def _tensor(name: str, *shape: int) -> _Change:
         (lambda header, tensors: "[]", "the header is damaged"),
         (lambda header, tensors: "[" * 100_000, "the header is damaged"),
         (_header(format="other"), "holds a 'other', not a 'splitbench.module'"),
-        (_header(format_version=2), "written in format version 2; this Splitbench reads up to 1. Upgrade it."),
+        (_header(format_version=3), "written in format version 3; this Splitbench reads up to 2. Upgrade it."),
         (_header(format_version="1"), "format_version is '1'"),
         (_header(format_version=0), "format_version is 0"),
         (_header(extra=1), "the header is damaged (extra:"),

@@ -171,7 +171,7 @@ def test_what_files_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header: header.update(format_version=9), "format version 9; this Splitbench reads up to 1"),
+        (lambda header: header.update(format_version=9), "format version 9; this Splitbench reads up to 2"),
         (lambda header: header.update(kind="magic"), "the header is damaged (kind:"),
         (lambda header: header["class_names"].append("elk"), "does not return one score for each of its classes"),
         (lambda header: header["patch"].update(rule="magic"), "unknown fusion rule 'magic'"),
