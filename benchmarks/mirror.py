@@ -59,8 +59,13 @@ class Mirror:
             OSError: If it cannot be written.
         """
         path = f"{self._root}/{name}"
-        self._fs.create_dir(path.rpartition("/")[0], recursive=True)
-        with self._fs.open_output_stream(path) as target:
+        try:
+            stream = self._fs.open_output_stream(path)
+        except FileNotFoundError:
+            # Only where there are folders, and then once.
+            self._fs.create_dir(path.rpartition("/")[0], recursive=True)
+            stream = self._fs.open_output_stream(path)
+        with stream as target:
             target.write(data)
 
     def read(self, name: str) -> bytes:

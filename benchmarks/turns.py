@@ -81,6 +81,7 @@ class _Marker:
         self._beginning = f"{FOLDER}/{hashlib.sha256(name.encode()).hexdigest()[:32]}-"
         self._own = f"{self._beginning}{secrets.token_hex(8)}"
         self._is_down = False
+        self._number = 0
         self._seen: dict[str, tuple[bytes, float]] = {}
 
     def seconds_to_wait(self) -> float:
@@ -95,7 +96,7 @@ class _Marker:
     def _ask(self) -> float:
         if self._others():
             return _WAIT_SECONDS
-        self._put(0)
+        self._put()
         others = self._others()
         if not others:
             return 0.0
@@ -108,11 +109,9 @@ class _Marker:
         left = threading.Event()
 
         def beat() -> None:
-            number = 0
             while not left.wait(BEAT_SECONDS):
-                number += 1
                 with contextlib.suppress(OSError):
-                    self._put(number)
+                    self._put()
 
         pulse = threading.Thread(target=beat, name="turn", daemon=True)
         pulse.start()
@@ -128,9 +127,11 @@ class _Marker:
             self._mirror.remove(self._own)
             self._is_down = False
 
-    def _put(self, number: int) -> None:
+    def _put(self) -> None:
+        """Writes the marker; each time it says something else, so that nobody takes a new one for an old one."""
         self._is_down = True
-        self._mirror.write(self._own, str(number).encode())
+        self._number += 1
+        self._mirror.write(self._own, str(self._number).encode())
 
     def _others(self) -> list[str]:
         """Returns the other markers that somebody renews, as far as one can tell."""

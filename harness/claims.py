@@ -17,7 +17,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
 
@@ -104,14 +104,23 @@ class RunRegister:
                 else:
                     self._write()
 
-    def take(self, cell_ids: Sequence[str]) -> dict[str, Claim]:
-        """Claims cells, and returns which of them are ours."""
+    def take(self, cell_ids: Sequence[str], *, all_or_none: bool = False) -> dict[str, Claim]:
+        """Claims cells, and returns which of them are ours.
+
+        Args:
+            cell_ids: The cells.
+            all_or_none: Whether to leave all of them, if another driver has one.
+        """
         if not cell_ids:
             return {}
         try:
-            return self._take(cell_ids)
+            return self._take(cell_ids, all_or_none=all_or_none)
         except OSError:
-            return dict.fromkeys(cell_ids, Claim.THEIRS if self.met_others else Claim.OURS)
+            claim = Claim.THEIRS if self.met_others else Claim.OURS
+            with self._lock:
+                # What nobody asks for any more must keep no other driver waiting once records can be written again.
+                self._settle(dict.fromkeys(cell_ids, claim))
+            return dict.fromkeys(cell_ids, claim)
 
     def take_alone(self, name: str, *, watching: Callable[[RunRecord], None] = lambda _: None) -> RunRecord | None:
         """Claims what one run at a time may have, and returns the record of the run that has it; None if it is ours.
@@ -175,19 +184,25 @@ class RunRegister:
         with self._lock:
             self.record.ended = ended
 
-    def _take(self, cell_ids: Sequence[str]) -> dict[str, Claim]:
+    def _take(self, cell_ids: Sequence[str], *, all_or_none: bool) -> dict[str, Claim]:
         with self._lock:
             self.record.claims.update(dict.fromkeys(cell_ids, Hold.WANTED))
             self._write()
             others = self._others()
             claims = {cell_id: self._outcome(cell_id, others) for cell_id in cell_ids}
-            for cell_id, claim in claims.items():
-                if claim is Claim.OURS:
-                    self.record.claims[cell_id] = Hold.HELD
-                else:
-                    del self.record.claims[cell_id]
+            if all_or_none and Claim.THEIRS in claims.values():
+                claims = dict.fromkeys(cell_ids, Claim.THEIRS)
+            self._settle(claims)
             self._write()
         return claims
+
+    def _settle(self, claims: Mapping[str, Claim]) -> None:
+        """Notes in the record what came of wanting some cells."""
+        for cell_id, claim in claims.items():
+            if claim is Claim.OURS:
+                self.record.claims[cell_id] = Hold.HELD
+            else:
+                self.record.claims.pop(cell_id, None)
 
     def _outcome(self, cell_id: str, others: list[RunRecord]) -> Claim:
         for other in others:

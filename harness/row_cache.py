@@ -182,19 +182,23 @@ class SharedCopy:
             return [], READ_SCHEMA.empty_table()
         return self._keys.find(self._stored(), infos)
 
-    def offer(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> None:
-        """Replaces the copy if enough is new; a store that does not take it is no reason to fail.
+    def offer(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> bool:
+        """Replaces the copy if enough is new, and says whether it did; a store that does not take it may do without.
 
         Args:
             infos: The files.
             rows: Their rows, in the same order.
         """
         if len(infos) < SHARED_WORTHWHILE:
-            return
+            return False
         known, _ = self._keys.find(self._stored(), infos)
-        if len(infos) - len(known) >= GROWTH * len(infos):
-            with contextlib.suppress(OSError):
-                self._storage.put(SHARED_COPY, self._keys.pack(self._keys.attach(infos, rows)), durable=False)
+        if len(infos) - len(known) < GROWTH * len(infos):
+            return False
+        try:
+            self._storage.put(SHARED_COPY, self._keys.pack(self._keys.attach(infos, rows)), durable=False)
+        except OSError:
+            return False
+        return True
 
     def _stored(self) -> pa.Table:
         try:

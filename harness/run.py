@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.records import Row
@@ -137,10 +137,19 @@ class _PlannedClaims:
         claims = self._register.take([cell_id for cell_id in ids if cell_id not in self._settled])
         ours = [cell_id for cell_id, claim in claims.items() if claim is Claim.OURS]
         if ours and self._register.met_others:
-            for cell_id in self._settled_among(ours):
-                self._settled.add(cell_id)
-                self._register.release(cell_id)
+            try:
+                settled = self._settled_among(ours)
+            except OSError:
+                # Nobody can tell what others have done; later, perhaps.
+                settled, claims = set(), {**claims, **dict.fromkeys(ours, Claim.THEIRS)}
+                self._release(ours)
+            self._settled |= settled
+            self._release(settled)
         return [Claim.SETTLED if cell_id in self._settled else claims[cell_id] for cell_id in ids]
+
+    def _release(self, cell_ids: Iterable[str]) -> None:
+        for cell_id in cell_ids:
+            self._register.release(cell_id)
 
     def _settled_among(self, cell_ids: Sequence[str]) -> set[str]:
         rows = self._store.read_cells(cell_ids).latest()

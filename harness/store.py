@@ -227,8 +227,7 @@ class ResultStore:
         rows = pa.concat_tables([rows, shared_rows, *(found for _, found in good)]).combine_chunks()
         if self._cache:
             self._cache.save(known, rows, n_fresh=len(known) - len(cached))
-        if share:
-            self._shared.offer(known, rows)
+        if share and self._shared.offer(known, rows):
             self._n_unshared, self._n_shared = 0, rows.num_rows
         damaged = earlier + tuple(found for found in outcomes if isinstance(found, DamagedFile))
         return self._with_unsent(StoreContents(rows, damaged))
@@ -295,7 +294,7 @@ class ResultStore:
     def _share_now_and_then(self) -> None:
         """Leaves a copy of the rows in the store during a long run, which may end where nobody can do so any more."""
         self._n_unshared += 1
-        if self._n_unshared >= max(_SHARED_EVERY, self._n_shared * GROWTH):
+        if self._n_unshared >= max(_SHARED_EVERY, self._n_shared * GROWTH / (1 - GROWTH)):
             self._n_unshared = 0
             # Whoever reads the store next hears what is wrong with it; the row that was just written is safe.
             with contextlib.suppress(OSError, ConfigurationError):

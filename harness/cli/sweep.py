@@ -164,8 +164,10 @@ def _closing(report: SweepReport, location: str) -> list[str]:
         lines = [f"Interrupted after {report.run_trials} trials; the same command goes on from here."]
     elif report.spent:
         lines = [f"The budget was spent after {report.run_trials} trials; the same command goes on from here."]
-    elif report.run_trials:
-        lines = [f"{report.run_trials} trials run in {duration_text(report.seconds)}, {known} were known before."]
+    elif report.run_trials or report.answered_trials:
+        others = f", {report.answered_trials} by another driver meanwhile" if report.answered_trials else ""
+        took = duration_text(report.seconds)
+        lines = [f"{report.run_trials} trials run in {took}{others}, {known} were known before."]
     else:
         lines = [f"No trial to run: {known} of {report.plan.sweep.trials} are known. More: --trials N."]
     if report.is_exhausted:
@@ -192,6 +194,7 @@ def _report_object(report: SweepReport, store: ResultStore, location: str) -> di
         "budget_spent": report.spent,
         "exhausted": report.is_exhausted,
         "run_trials": report.run_trials,
+        "trials_of_others": report.answered_trials,
         "known_trials": len(report.plan.book.over),
         "seconds": report.seconds,
         "max_concurrent_trials": report.concurrency,

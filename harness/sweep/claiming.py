@@ -27,7 +27,7 @@ class TrialClaims(Protocol):
         """Gives cells back."""
 
 
-class NoOtherStudies:
+class NoRivals:
     """Claims where this driver is the only one."""
 
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row]:
@@ -53,11 +53,15 @@ class RegisteredClaims:
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
         """Claims cells; see ``TrialClaims``."""
         cell_ids = [item.cell.cell_id for item in items]
-        claims = self._register.take(cell_ids)
+        claims = self._register.take(cell_ids, all_or_none=True)
         if Claim.THEIRS in claims.values():
-            self.release([cell_id for cell_id, claim in claims.items() if claim is Claim.OURS])
             return None
-        return self._store.read_cells(cell_ids).latest() if self._register.met_others else ()
+        try:
+            return self._store.read_cells(cell_ids).latest() if self._register.met_others else ()
+        except OSError:
+            # Nobody can tell what others have done; later, perhaps.
+            self.release(cell_ids)
+            return None
 
     def release(self, cell_ids: Sequence[str]) -> None:
         """Gives cells back; others see it when the record is written next."""

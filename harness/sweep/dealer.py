@@ -24,6 +24,9 @@ from splitters.errors import ConfigurationError
 _MOST_REPEATS = 30
 """So many proposals in a row that are known or refused, and chance proposes instead."""
 
+MOST_HELD = 4
+"""So many proposals wait for other drivers, and nothing new is proposed: samplers learn from trials that are over."""
+
 _MOST_LISTED = 10_000
 """So many points of a space are gone through one by one where chance finds nothing new."""
 
@@ -114,7 +117,8 @@ class Dealer:
             self._later.remove(due)
             study = self._proposers[due.trial.candidate.space.label].study
             return self._begin(Deal(due.trial, due.asked or study.ask_for(due.trial.candidate.values)[0]))
-        if self.n_left <= len(self._later):
+        held = sum(later.asked is not None for later in self._later)
+        if self.n_left <= len(self._later) or held >= MOST_HELD:
             return None
         while (proposer := self._next_proposer()) is not None:
             found = self._propose(proposer)
@@ -173,9 +177,11 @@ class Dealer:
         return deal
 
     def _next_proposer(self) -> _Proposer | None:
-        """Returns the splitter with the fewest trials, over or running, of those that have some left to try."""
+        """Returns the splitter with the fewest trials, over or not, of those that have some left to try."""
         counts = Counter(trial.candidate.space.label for trial in self.book.over)
-        counts.update(deal.trial.candidate.space.label for deal in self._running.values())
+        dealt = [deal.trial for deal in self._running.values()] + [later.trial for later in self._later]
+        given_up = [self.book.by_key[key] for key in self._given_up]
+        counts.update(trial.candidate.space.label for trial in [*dealt, *given_up])
         able = [proposer for proposer in self._proposers.values() if not proposer.is_exhausted]
         return min(able, key=lambda proposer: counts[proposer.study.space.label], default=None)
 
@@ -189,7 +195,7 @@ class Dealer:
             if self._is_dealt(candidate.key):
                 self.repeats += 1
                 self._twins[candidate.key].append((proposer.study, asked))
-            elif known is not None and known.is_over:
+            elif known is not None and (known.is_over or candidate.key in self._given_up):
                 self.repeats += 1
                 proposer.study.tell(asked, known)
             else:
@@ -203,7 +209,7 @@ class Dealer:
         except ConfigurationError:
             return True
         known = self.book.by_key.get(key)
-        return self._is_dealt(key) or (known is not None and known.is_over)
+        return self._is_dealt(key) or key in self._given_up or (known is not None and known.is_over)
 
     def _is_dealt(self, key: str) -> bool:
         return key in self._running or any(later.trial.key == key for later in self._later)

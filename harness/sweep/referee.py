@@ -13,11 +13,12 @@ from benchmarks.records import Row, State
 from harness.attempt import Outcome, make_row
 from harness.dispatch import Listener
 from harness.faults import INFRASTRUCTURE_FAULTS, WORKER_DIED
+from harness.plan import is_settled
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
-from harness.sweep.claiming import NoOtherStudies, TrialClaims
+from harness.sweep.claiming import NoRivals, TrialClaims
 from harness.sweep.curves import CurvePoint
-from harness.sweep.dealer import Deal, Dealer
+from harness.sweep.dealer import MOST_HELD, Deal, Dealer
 from harness.sweep.reports import Report, worker_config
 from harness.sweep.trials import STOPPED_EARLY, Trial, TrialState
 
@@ -112,6 +113,8 @@ class Referee:
     ) -> None:
         self.dealer = dealer
         self.ended: list[Trial] = []
+        self.n_answered = 0
+        """How many trials need not be run, for another driver has done so in the meantime."""
         self._keep = keep
         self._listener = listener
         self._is_ending = is_ending
@@ -119,7 +122,7 @@ class Referee:
         self._limit = limit
         self._halving = halving
         self._gpu_share = gpu_share
-        self._claims = claims or NoOtherStudies()
+        self._claims = claims or NoRivals()
         self._running: dict[str, _Running] = {}
         self._n_begun = 0
         self.overhead = Overhead()
@@ -140,15 +143,21 @@ class Referee:
             return self._begin(trial_id)
 
     def _begin(self, trial_id: str) -> dict[str, Any] | None:
+        n_held = 0
         while not self._is_ending() and (deal := self.dealer.deal()) is not None:
             rows = self._claims.take(deal.trial.missing)
             if rows is None:
                 self.dealer.put_back(deal)
+                n_held += 1
+                # Asking takes its time, in which nobody hears the trials that run. Tune asks again in a moment.
+                if self._running or n_held > MOST_HELD:
+                    return None
                 continue
             trial = self._with_rows_of_others(deal.trial, rows)
             if trial.is_over:
                 self._release(trial)
                 self.dealer.finish(trial)
+                self.n_answered += 1
                 continue
             self._running[trial_id] = _Running(trial_id, deal, trial)
             self._n_begun += 1
@@ -156,9 +165,10 @@ class Referee:
         return None
 
     def _with_rows_of_others(self, trial: Trial, rows: Sequence[Row]) -> Trial:
-        for row in rows:
+        settled = [row for row in rows if is_settled(row)]
+        for row in settled:
             trial = trial.with_row(row)
-        return self.dealer.update(trial) if rows else trial
+        return self.dealer.update(trial) if settled else trial
 
     def _release(self, trial: Trial) -> None:
         self._claims.release([item.cell.cell_id for item in trial.candidate.items])

@@ -92,6 +92,7 @@ class SweepReport:
         concurrency: How many trials ran at once at most; 0 if none was to be run.
         overhead: What trials cost besides their cells.
         run_trials: How many trials were run now, and are over.
+        answered_trials: How many need not be run, for another driver has done so in the meantime.
         repeats: How many proposals were answered from what was known.
         refusals: Combinations that a splitter refused, with how often they were proposed.
         seconds: How long the trials took, wall time.
@@ -104,6 +105,7 @@ class SweepReport:
     concurrency: int = 0
     overhead: Overhead = field(default_factory=Overhead)
     run_trials: int = 0
+    answered_trials: int = 0
     repeats: int = 0
     refusals: Sequence[tuple[str, int]] = ()
     seconds: float = 0.0
@@ -293,6 +295,7 @@ def _run_trials(
         concurrency=slots,
         overhead=referee.overhead,
         run_trials=sum(trial.is_over for trial in referee.ended),
+        answered_trials=referee.n_answered,
         repeats=dealer.repeats,
         refusals=dealer.refusals.most_common(),
         seconds=time.monotonic() - began,

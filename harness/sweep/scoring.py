@@ -16,7 +16,7 @@ from harness.faults import INFRASTRUCTURE_FAULTS, WORKER_DIED
 from harness.plan import is_settled
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
-from harness.sweep.claiming import NoOtherStudies, TrialClaims
+from harness.sweep.claiming import NoRivals, TrialClaims
 from harness.sweep.reports import Report, worker_config
 
 
@@ -71,7 +71,7 @@ class Scoring:
         self._is_ending = is_ending
         self._suite = suite
         self._limits = limits or Limits()
-        self._claims = claims or NoOtherStudies()
+        self._claims = claims or NoRivals()
         self._running: dict[str, _Group] = {}
 
     @property
@@ -86,13 +86,12 @@ class Scoring:
 
     def begin(self, trial_id: str) -> dict[str, Any] | None:
         """Returns what the next worker is given, or None if there is nothing now."""
-        now = time.monotonic()
-        for group in [group for group in self._waiting if group.due <= now]:
+        for group in [group for group in self._waiting if group.due <= time.monotonic()]:
             if self._is_ending():
                 return None
             rows = self._claims.take(group.left)
             if rows is None:
-                group.due = now + CLAIM_SECONDS
+                group.due = time.monotonic() + CLAIM_SECONDS
                 continue
             self._waiting.remove(group)
             settled = {row.cell_id for row in rows if is_settled(row)}

@@ -65,8 +65,9 @@ class DealtSearcher(Searcher):
         config = self._follower.begin(trial_id)
         if config is not None:
             return config
-        # A trial that runs may have to be run again.
-        return None if self._follower.n_running or self._follower.is_waiting else Searcher.FINISHED
+        # A trial that runs may have to be run again. One that only waits for its time does not keep Tune, whose idle
+        # workers keep places that the driver may need for which it waits.
+        return None if self._follower.n_running else Searcher.FINISHED
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Takes over the limit of trials at once.

@@ -8,10 +8,12 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -19,6 +21,7 @@ from ray import tune
 
 from benchmarks.cells import Cell
 from harness.attempt import Surroundings
+from harness.dispatch.base import CLAIM_SECONDS
 from harness.dispatch.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state
 from harness.memory import memory_needs
 from harness.plan import Plan
@@ -28,6 +31,8 @@ from harness.sweep.trainable import TrialLimits, run_trial
 
 _GRACE_SECONDS = 15.0
 """What a trial gets to end politely."""
+
+_GLANCE_SECONDS = 0.1
 
 _ENVIRONMENT = {
     # Loggers write what the rows say already; the others keep the terminal and the signals ours.
@@ -110,12 +115,33 @@ def tune_trials(
         memory: Bytes of memory that each trial asks Ray for; 0 asks for none.
     """
     limits = TrialLimits(trial_limit(sweep, gpu_share), _GRACE_SECONDS, gpu_share)
-    searcher = DealtSearcher(follower)
     resources: dict[str, float] = {"CPU": sweep.threads, "GPU": gpu_share, **({"memory": memory} if memory else {})}
     worker = functools.partial(run_trial, surroundings=surroundings, limits=limits)
-    with _scratch(surroundings.cache) as folder, _environment():
+    trainable = tune.with_resources(worker, resources)
+    _tune(trainable, sweep.name, follower, concurrency, surroundings.cache, is_ending)
+    # What waits for its time begins with new workers: idle ones would keep places from the driver that it waits for.
+    while follower.is_waiting:
+        _wait(is_ending)
+        _tune(trainable, sweep.name, follower, concurrency, surroundings.cache, is_ending)
+
+
+def _tune(
+    trainable: Callable[..., Any],
+    name: str,
+    follower: Follower,
+    concurrency: int,
+    cache: Path,
+    is_ending: Callable[[], bool],
+) -> None:
+    """Runs trials until the follower has none at the moment."""
+    searcher = DealtSearcher(follower)
+
+    def shall_stop() -> bool:
+        return searcher.failure is not None or is_ending()
+
+    with _scratch(cache) as folder, _environment():
         tuner = tune.Tuner(
-            tune.with_resources(worker, resources),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=FollowingScheduler(follower),
@@ -128,10 +154,10 @@ def tune_trials(
                 trial_dirname_creator=_name,
             ),
             run_config=tune.RunConfig(
-                name=sweep.name,
+                name=name,
                 storage_path=str(folder),
                 callbacks=[LostTrials(searcher)],
-                stop=SweepStopper(lambda: searcher.failure is not None or is_ending()),
+                stop=SweepStopper(shall_stop),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
@@ -142,6 +168,13 @@ def tune_trials(
             follower.end_all()
         if searcher.failure is not None:
             raise searcher.failure
+
+
+def _wait(is_ending: Callable[[], bool]) -> None:
+    """Waits as long as a driver does before it asks again for what another one has."""
+    until = time.monotonic() + CLAIM_SECONDS
+    while time.monotonic() < until and not is_ending():
+        time.sleep(_GLANCE_SECONDS)
 
 
 def _name(trial: object) -> str:

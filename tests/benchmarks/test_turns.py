@@ -34,8 +34,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def mirror(request: pytest.FixtureRequest, tmp_path: Path) -> Mirror:
     if request.param == "folder":
         return Mirror(str(tmp_path / "shared"))
-    memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
-    return Mirror(f"/{tmp_path.name}", filesystem=memory)
+    # Not fsspec's memory: there, two that read a file at the same time share one position in it.
+    objects = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("file")))
+    return Mirror(str(tmp_path / "objects"), filesystem=objects)
 
 
 OTHER = f"{turns.FOLDER}/{hashlib.sha256(b'weights').hexdigest()[:32]}-other"
@@ -103,6 +104,31 @@ def test_a_maker_that_died_is_not_waited_for_longer_than_its_lease(mirror: Mirro
         assert OTHER not in markers(mirror)
     assert 0.5 < time.monotonic() - began < 5
     assert {progress.stage for progress in heard} == {"train"}
+
+
+def test_of_those_that_wait_for_a_maker_that_dies_one_takes_its_place(mirror: Mirror, tmp_path: Path) -> None:
+    made: Counter[str] = Counter()
+    together, died = threading.Barrier(4), threading.Event()
+
+    def work(machine: str) -> None:
+        def make(checkpoint: Checkpoint) -> CheckpointState:
+            made[machine] += 1
+            # Longer than the lease: by then, the others' markers of the beginning are old.
+            time.sleep(1.0)
+            if made.total() == 1:
+                raise MemoryError
+            return CheckpointState({}, {"step": 1})
+
+        together.wait()
+        try:
+            ArtifactCache(tmp_path / machine, mirror=mirror).get_or_make("weights", KEY, make)
+        except MemoryError:
+            died.set()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, "abcd"))
+    assert died.is_set()
+    assert made.total() == 2
 
 
 def test_a_stop_request_ends_the_wait_and_leaves_no_marker(mirror: Mirror) -> None:

@@ -21,10 +21,11 @@ from harness.dispatch import Limits
 from harness.dispatch.base import Claim
 from harness.dispatch.inline import InlineBackend
 from harness.plan import make_plan
-from harness.run import RunReport, run_plan
+from harness.run import RunReport, _PlannedClaims, run_plan
 from harness.run_record import Hold, RunRecord, parse_record, process_started
 from harness.storage import Storage
 from harness.store import ResultStore
+from harness.sweep.claiming import RegisteredClaims
 
 
 def register(folder: Path, *, lease: float = 60.0) -> RunRegister:
@@ -135,6 +136,54 @@ def test_where_nothing_can_be_written_a_driver_goes_on_alone_and_waits_if_it_has
         assert alone.take(["a"]) == {"a": Claim.OURS}
         assert second.take(["a"]) == {"a": Claim.THEIRS}
         assert first.take([]) == {}
+
+
+def test_what_could_not_be_claimed_keeps_nobody_waiting_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "no space left on device")
+
+    with register(tmp_path) as first, register(tmp_path) as second:
+        second.take([])
+        with monkeypatch.context() as patch:
+            patch.setattr(Storage, "put", refuse)
+            second.met_others = True
+            assert second.take(["a"]) == {"a": Claim.THEIRS}
+            assert second.record.claims == {}
+            second.met_others = False
+            assert second.take(["b"]) == {"b": Claim.OURS}
+        second.take(["c"])
+        assert record_of(tmp_path, second).claims == {"b": Hold.HELD, "c": Hold.HELD}
+        assert first.take(["a", "b"]) == {"a": Claim.OURS, "b": Claim.THEIRS}
+
+
+def test_of_cells_that_belong_together_a_driver_takes_all_or_none(tmp_path: Path) -> None:
+    with register(tmp_path) as first, register(tmp_path) as second:
+        first.take(["a"])
+        assert second.take(["a", "b"], all_or_none=True) == dict.fromkeys("ab", Claim.THEIRS)
+        assert record_of(tmp_path, second).claims == {}
+        assert first.take(["b"]) == {"b": Claim.OURS}
+        assert second.take(["c", "d"], all_or_none=True) == dict.fromkeys("cd", Claim.OURS)
+
+
+def test_a_store_that_cannot_tell_what_others_have_done_makes_cells_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, item = ResultStore(tmp_path), toy_item()
+    with register(tmp_path) as own, register(tmp_path):
+        planned, of_trials = _PlannedClaims(make_plan([item], []), store, own), RegisteredClaims(own, store)
+
+        def refuse(*args: object) -> None:
+            raise OSError("503 Slow Down")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "read_cells", refuse)
+            assert planned.take([item]) == [Claim.THEIRS]
+            assert of_trials.take([item]) is None
+        assert own.met_others
+        assert own.record.claims == {}
+        assert planned.take([item]) == [Claim.OURS]
 
 
 def test_the_age_of_a_process_does_not_come_from_the_clock() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from conftest import toy_cell, toy_item
 
@@ -65,3 +68,12 @@ def test_the_autoscalers_kinds_are_read_as_ray_stores_them(monkeypatch: pytest.M
     assert endless.most == 1000
     monkeypatch.setattr(state, "get_cluster_config", lambda: None)
     assert autoscaled_kinds() == []
+
+
+def test_the_handler_of_sigterm_outlives_the_connection_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(cluster, "_connect", lambda address: signal.signal(signal.SIGTERM, lambda *args: os._exit(15)))
+    with cluster.connection("somewhere"):
+        assert signal.getsignal(signal.SIGTERM) is before

@@ -6,6 +6,7 @@ import hashlib
 import io
 import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,6 +118,30 @@ def test_a_long_run_leaves_copies_on_its_way(tmp_path: Path, monkeypatch: pytest
         store.write(row)
     killed = tmp_path / "r"
     assert read_counting(ResultStore(killed, cache=tmp_path / "elsewhere"), monkeypatch) == (rows, 10)
+
+
+def test_the_copies_of_a_long_run_lack_a_tenth_of_its_rows_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.store._SHARED_EVERY", 1)
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    sizes, tries = [0], [0]
+    offer = store._shared.offer
+
+    def noting(infos: list[Any], rows: pa.Table) -> bool:
+        tries[0] += len(infos) >= 200
+        taken = offer(infos, rows)
+        sizes.extend([len(infos)] if taken else [])
+        return taken
+
+    monkeypatch.setattr(store._shared, "offer", noting)
+    lacking = []
+    for number in range(1, 261):
+        store.write(toy_row(seed=number))
+        lacking.append((number - sizes[-1]) / number if number >= 200 else 0.0)
+    assert max(lacking) <= 0.1
+    assert sizes == [0, 200, 223, 248]
+    assert tries[0] == 3, "none in vain"
 
 
 def test_a_store_that_takes_no_copy_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

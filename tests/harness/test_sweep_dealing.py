@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -142,6 +143,51 @@ def test_a_proposal_that_waits_is_not_dealt_before_its_time(
         waiting.append(deal.trial.key)
     rest = [trial.key for trial in deal_all(sweep, dealt)]
     assert len({*waiting, *rest}) == len(waiting) + len(rest) == 4
+
+
+def test_splitters_get_as_many_trials_though_machines_fail_some(make_bowls: MakeSweep) -> None:
+    splitters = [{"name": name, "space": {"x": {"float": [0, 1]}}} for name in ("bowl", "dish")]
+    sweep = make_bowls(trials=8, sampler="random", splitters=splitters)
+    dealt, n_failed = dealer(sweep, limits=Limits(retries=1, backoff=0.2)), 0
+    while (deal := dealt.deal()) is not None or dealt.is_waiting:
+        if deal is None:
+            time.sleep(0.05)
+            continue
+        fails = deal.trial.candidate.space.label == "bowl" and n_failed < 3 and not deal.trial.rows
+        n_failed += fails
+        state: dict[str, Any] = {"state": State.FAILED, "kind": "worker_died"} if fails else {}
+        dealt.finish(answered(sweep, deal, **state), again=fails)
+    assert n_failed == 3
+    assert Counter(trial.candidate.space.label for trial in dealt.book.over) == {"bowl": 4, "dish": 4}
+
+
+def test_no_more_is_proposed_while_several_proposals_wait_for_other_drivers(
+    make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dealer_module, "CLAIM_SECONDS", 3600.0)
+    splitters = [{"name": name, "space": {"x": {"float": [0, 1]}}} for name in ("bowl", "dish")]
+    dealt = dealer(make_bowls(trials=8, sampler="random", splitters=splitters))
+    labels = []
+    for _ in range(dealer_module.MOST_HELD):
+        deal = dealt.deal()
+        assert deal is not None
+        labels.append(deal.trial.candidate.space.label)
+        dealt.put_back(deal)
+    assert Counter(labels) == {"bowl": 2, "dish": 2}
+    assert (dealt.deal(), dealt.is_waiting) == (None, True)
+
+
+def test_a_trial_that_was_given_up_is_not_dealt_again(make_bowls: MakeSweep) -> None:
+    splitters = [{"name": "bowl", "space": {"x": [0.1, 0.2], "n": {"int": [1, 3]}}}]
+    for seed in range(5):
+        sweep = make_bowls(trials=5, sampler={"name": "random", "seed": seed}, splitters=splitters)
+        dealt = dealer(sweep, limits=Limits(retries=0))
+        first = dealt.deal()
+        assert first is not None
+        lost = dealt.finish(answered(sweep, first, state=State.FAILED, kind="worker_died"), again=True)
+        others = [trial.key for trial in deal_all(sweep, dealt)]
+        assert lost.key not in others
+        assert len(set(others)) == len(others) == 4
 
 
 def test_a_small_space_is_tried_point_by_point_and_ends_early(make_bowls: MakeSweep) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from harness.attempt import Surroundings
 from harness.claims import RunRegister
 from harness.dispatch import Limits, SilentListener
 from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
 from harness.sweep import dealer as dealer_module
 from harness.sweep.candidates import Cells
 from harness.sweep.checks import curve_metric
-from harness.sweep.claiming import RegisteredClaims, TrialClaims
+from harness.sweep.claiming import NoRivals, RegisteredClaims, TrialClaims
 from harness.sweep.curves import curve_of, read_curves, write_curve
 from harness.sweep.dealer import Dealer
 from harness.sweep.file import Sweep
@@ -238,6 +239,25 @@ def test_cells_that_another_driver_runs_are_left_to_it_and_its_rows_are_taken(
     assert [trial.state for trial in book.trials] == [TrialState.COMPLETE] * 3
     assert len(made.rows) == 4
     assert {row.cell_id for row in made.rows}.isdisjoint(its_cells)
+
+
+def test_trials_that_run_are_not_kept_waiting_while_other_drivers_are_asked(bench: Callable[..., Bench]) -> None:
+    made, asked = bench(seeds=1, sampler="random", trials=20, splitters=grid(x={"float": [0, 1]})), []
+
+    class Rival(NoRivals):
+        def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
+            asked.append(items)
+            return () if len(asked) == 1 else None
+
+    dealer = Dealer(made.sweep, made.cells, made.book(), is_parallel=True)
+    referee = Referee(
+        dealer, keep=made._keep, listener=SilentListener(), is_ending=lambda: False, suite="bowls", claims=Rival()
+    )
+    assert referee.begin("runs") is not None
+    assert (referee.begin("waits"), len(asked)) == (None, 2)
+    referee.end("runs")
+    assert (referee.begin("waits"), referee.is_waiting) == (None, True)
+    assert len(asked) == 1 + dealer_module.MOST_HELD
 
 
 def test_an_ending_sweep_leaves_the_running_trial_unfinished_and_goes_on_with_it(bench: Callable[..., Bench]) -> None:

@@ -32,7 +32,7 @@ from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep import scoring, tuning
 from harness.sweep.candidates import Cells
-from harness.sweep.claiming import NoOtherStudies
+from harness.sweep.claiming import NoRivals
 from harness.sweep.definitions import read_definitions
 from harness.sweep.file import Sweep
 from harness.sweep.reports import Report
@@ -211,27 +211,38 @@ def test_what_another_driver_ran_since_the_plan_was_made_is_not_run_again(
     assert runs_of(marks, "bowl").total() == 2, "only the scores on test were missing"
 
 
-def test_cells_that_another_study_runs_are_waited_for_and_not_run_twice(
+def test_cells_that_another_study_runs_are_waited_for_without_keeping_a_place_and_not_run_twice(
     run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path
 ) -> None:
-    sweep, store = make_bowls(trials=1, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
+    import ray
+
+    sweep = make_bowls(trials=2, sampler="random", splitters=[bowl(marks)], concurrency=1)
+    store, free = ResultStore(tmp_path / "results"), []
     cells = Cells(sweep)
     candidate = cells.candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2})
     with RunRegister(store.storage, "another study", cells=2, to_do=2) as rival, ThreadPoolExecutor(1) as thread:
         rival.take([item.cell.cell_id for item in candidate.items])
 
-        def end_in_a_while() -> None:
-            time.sleep(3.0)
+        def end_when_all_places_are_free() -> None:
+            deadline = time.monotonic() + 60
+            while runs_of(marks).total() < 2 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            while time.monotonic() < deadline and not free:
+                time.sleep(0.1)
+                if ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]:
+                    free.append("all")
             for row in rows_of(sweep, x=0.5, y=0.2):
                 store.write(row)
             rival.__exit__(None, None, None)
 
-        ended = thread.submit(end_in_a_while)
+        ended = thread.submit(end_when_all_places_are_free)
         report = run(sweep)
         ended.result()
-    assert states(report) == {TrialState.COMPLETE: 1}
-    assert not runs_of(marks)
-    assert runs_of(marks, "bowl").total() == 2
+    assert free, "an idle worker would keep a place that the other study may need"
+    assert states(report) == {TrialState.COMPLETE: 2}
+    assert (report.run_trials, report.answered_trials) == (1, 1)
+    assert set(runs_of(marks)).isdisjoint(item.cell.cell_id[:12] for item in candidate.items)
+    assert runs_of(marks).total() == 2
 
 
 def test_scores_on_test_that_a_machine_failed_are_tried_again_and_those_of_others_are_left_to_them(
@@ -242,7 +253,7 @@ def test_scores_on_test_that_a_machine_failed_are_tried_again_and_those_of_other
     groups = [list(Cells(sweep).candidate(sweep.spaces[0], {"x": x, "y": 0.2}).items) for x in (0.1, 0.2)]
     held, stored = {item.cell.cell_id for item in groups[0]}, []
 
-    class Rival(NoOtherStudies):
+    class Rival(NoRivals):
         def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
             return None if held.intersection(item.cell.cell_id for item in items) else tuple(stored)
 
