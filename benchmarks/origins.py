@@ -13,7 +13,7 @@ from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.preparation import images_for
 from benchmarks.scenarios.base import Workspace
 from splitters.data import ImageSet
-from splitters.errors import DataError
+from splitters.errors import DataError, SplitbenchError
 from splitters.settings import Settings
 
 _DIGEST_BYTES = 16
@@ -26,43 +26,59 @@ class ImageOrigin(Settings):
         dataset: The data set, and which of its images take part.
         seed: Deals them out to their roles.
         protocol: How; see ``Cell``.
+        dataset_hash: SHA-256 of the decoded data set; images of one that has changed are dealt out otherwise.
     """
 
     dataset: DatasetSpec
     seed: int = Field(ge=0, lt=2**63)
     protocol: Literal["splitbench", "published"] = "splitbench"
+    dataset_hash: str
 
     @classmethod
-    def of(cls, cell: Cell) -> ImageOrigin:
-        """Returns where the images of a cell's base model come from."""
-        return cls(dataset=cell.dataset, seed=cell.seed, protocol=cell.protocol)
+    def of(cls, cell: Cell, dataset_hash: str) -> ImageOrigin:
+        """Returns where the images of a cell come from."""
+        return cls(dataset=cell.dataset, seed=cell.seed, protocol=cell.protocol, dataset_hash=dataset_hash)
+
+    def train_images(self, input_shape: tuple[int, int, int], workspace: Workspace) -> ImageSet | None:
+        """Returns the images that the network was trained on; None where they cannot be had again.
+
+        Args:
+            input_shape: The form to bring them to; roles do not depend on it.
+            workspace: Where to look for the data set.
+        """
+        try:
+            images = images_for(self.dataset, self.seed, self.protocol, workspace)
+            if images.dataset_hash != self.dataset_hash:
+                return None
+            if self.dataset.input_shape != input_shape:
+                spec = self.dataset.model_copy(update={"input_shape": input_shape})
+                images = images_for(spec, self.seed, self.protocol, workspace)
+        except SplitbenchError:
+            # The data set lies elsewhere, or is none that this installation knows.
+            return None
+        return images.roles.train
 
 
-def unseen(images: ImageSet, origins: Sequence[ImageOrigin], workspace: Workspace) -> ImageSet:
-    """Returns those images that no network was trained on.
+def unseen(images: ImageSet, seen: Sequence[ImageSet]) -> ImageSet:
+    """Returns those images that are in none of some other sets, byte for byte.
 
     Args:
         images: The images.
-        origins: Where the networks' images come from.
-        workspace: Where to look for these.
+        seen: Sets of the same form.
 
     Raises:
-        DataError: If a class has no such image, or a network's data set is not there.
+        DataError: If a class has no such image.
     """
-    seen: set[bytes] = set()
-    for origin in dict.fromkeys(origin.model_dump_json() for origin in origins):
-        known = ImageOrigin.model_validate_json(origin)
-        # Roles do not depend on the form that images are brought to, and the same form makes them comparable.
-        spec = known.dataset.model_copy(update={"input_shape": images.input_shape})
-        seen.update(_digests(images_for(spec, known.seed, known.protocol, workspace).roles.train))
-    new = [index for index, digest in enumerate(_digests(images)) if digest not in seen]
+    known = {digest for others in seen for digest in _digests(others)}
+    new = [index for index, digest in enumerate(_digests(images)) if digest not in known]
     kept = images.subset(torch.tensor(new, dtype=torch.int64))
     counts = torch.bincount(kept.labels, minlength=kept.n_classes).tolist()
     absent = [name for name, count in zip(kept.class_names, counts, strict=True) if not count]
     if absent:
         raise DataError(
             f"of {len(images)} select images, {len(new)} are new to all networks, and none of these is of "
-            f"{', '.join(map(repr, absent))}. Train and split with one seed: then all have seen the same images."
+            f"{', '.join(map(repr, absent))}. Train and split with one seed and one choice of images, and not by the "
+            "protocol 'published', which trains on all."
         )
     return kept
 

@@ -2,7 +2,7 @@
 
 Whoever makes a file keeps a marker in the mirror, which it renews every few seconds. Two that put their markers down
 at the same time both take them back, and the first by name tries again first. A marker that nobody renews has lost its
-maker, and the next one takes its turn. At worst, a file is made twice.
+maker, and the next one takes its turn. At worst, a file is made more than once.
 """
 
 from __future__ import annotations

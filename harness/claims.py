@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
+from typing import TypeVar
 
 from benchmarks.records import Row
 from harness.dispatch.base import Claim
@@ -30,12 +31,48 @@ from harness.suite_cell import SuiteCell
 from splitters.base import Progress
 from splitters.errors import ConfigurationError
 
+ResultT = TypeVar("ResultT")
+
 BEAT_SECONDS = 10.0
 LEASE_SECONDS = 120.0
 """A record that does not change for so long has lost its driver."""
 
 _GLANCE_SECONDS = 0.05
 _WATCH_SECONDS = 1.0
+
+
+class Patience:
+    """How long a store that cannot be read is waited for: as long as a driver that says nothing.
+
+    Args:
+        seconds: So long.
+    """
+
+    def __init__(self, seconds: float = LEASE_SECONDS) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether the last reading failed."""
+        return self._since is not None
+
+    def read(self, reading: Callable[[], ResultT]) -> ResultT | None:
+        """Returns what is read, or None if it cannot be read now.
+
+        Raises:
+            OSError: If it could not be read for too long.
+        """
+        now = time.monotonic()
+        try:
+            found = reading()
+        except OSError:
+            self._since = now if self._since is None else self._since
+            if now - self._since > self._seconds:
+                raise
+            return None
+        self._since = None
+        return found
 
 
 class RunRegister:
@@ -69,6 +106,8 @@ class RunRegister:
         )
         self.met_others = False
         """Whether another run has been active since this one began; then rows may come that are not ours."""
+        self.is_blind = False
+        """Whether records could not be written or read when cells were claimed last."""
         self._storage = storage
         self._lease = lease
         self._over: set[str] = {self.record.path}
@@ -114,13 +153,16 @@ class RunRegister:
         if not cell_ids:
             return {}
         try:
-            return self._take(cell_ids, all_or_none=all_or_none)
+            claims = self._take(cell_ids, all_or_none=all_or_none)
         except OSError:
+            self.is_blind = True
             claim = Claim.THEIRS if self.met_others else Claim.OURS
             with self._lock:
                 # What nobody asks for any more must keep no other driver waiting once records can be written again.
                 self._settle(dict.fromkeys(cell_ids, claim))
             return dict.fromkeys(cell_ids, claim)
+        self.is_blind = False
+        return claims
 
     def take_alone(self, name: str, *, watching: Callable[[RunRecord], None] = lambda _: None) -> RunRecord | None:
         """Claims what one run at a time may have, and returns the record of the run that has it; None if it is ours.

@@ -182,23 +182,25 @@ class SharedCopy:
             return [], READ_SCHEMA.empty_table()
         return self._keys.find(self._stored(), infos)
 
-    def offer(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> bool:
-        """Replaces the copy if enough is new, and says whether it did; a store that does not take it may do without.
+    def offer(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> int:
+        """Replaces the copy if enough is new, and returns how many of these rows it holds then.
+
+        A store that does not take it may do without.
 
         Args:
             infos: The files.
             rows: Their rows, in the same order.
         """
         if len(infos) < SHARED_WORTHWHILE:
-            return False
+            return 0
         known, _ = self._keys.find(self._stored(), infos)
         if len(infos) - len(known) < GROWTH * len(infos):
-            return False
+            return len(known)
         try:
             self._storage.put(SHARED_COPY, self._keys.pack(self._keys.attach(infos, rows)), durable=False)
         except OSError:
-            return False
-        return True
+            return len(known)
+        return len(infos)
 
     def _stored(self) -> pa.Table:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.records import Row
-from harness.claims import RunRegister
+from harness.claims import Patience, RunRegister
 from harness.dispatch import Backend, Listener, SilentListener, StopSignal
 from harness.dispatch.base import Claim
 from harness.plan import Plan, is_settled
@@ -126,6 +126,7 @@ class _PlannedClaims:
     def __init__(self, plan: Plan, store: ResultStore, register: RunRegister) -> None:
         self._store = store
         self._register = register
+        self._patience = Patience()
         self._earlier = {
             planned.item.cell.cell_id: planned.earlier.attempt_id if planned.earlier else None for planned in plan.cells
         }
@@ -137,14 +138,12 @@ class _PlannedClaims:
         claims = self._register.take([cell_id for cell_id in ids if cell_id not in self._settled])
         ours = [cell_id for cell_id, claim in claims.items() if claim is Claim.OURS]
         if ours and self._register.met_others:
-            try:
-                settled = self._settled_among(ours)
-            except OSError:
+            settled = self._patience.read(lambda: self._settled_among(ours))
+            if settled is None:
                 # Nobody can tell what others have done; later, perhaps.
-                settled, claims = set(), {**claims, **dict.fromkeys(ours, Claim.THEIRS)}
-                self._release(ours)
-            self._settled |= settled
-            self._release(settled)
+                claims = {**claims, **dict.fromkeys(ours, Claim.THEIRS)}
+            self._settled |= settled or set()
+            self._release(ours if settled is None else settled)
         return [Claim.SETTLED if cell_id in self._settled else claims[cell_id] for cell_id in ids]
 
     def _release(self, cell_ids: Iterable[str]) -> None:

@@ -151,8 +151,9 @@ class ResultStore:
         self._cache = RowCache(cache, self.storage.name) if cache else None
         self._outbox = Outbox(cache, self.storage.name) if cache else None
         self._shared = SharedCopy(self.storage)
-        self._n_unshared = 0
+        self._n_rows = 0
         self._n_shared = 0
+        self._n_since_sharing = 0
 
     def write(self, row: Row) -> str:
         """Stores a row, all or nothing, and returns its file's path.
@@ -227,8 +228,9 @@ class ResultStore:
         rows = pa.concat_tables([rows, shared_rows, *(found for _, found in good)]).combine_chunks()
         if self._cache:
             self._cache.save(known, rows, n_fresh=len(known) - len(cached))
-        if share and self._shared.offer(known, rows):
-            self._n_unshared, self._n_shared = 0, rows.num_rows
+        self._n_rows = rows.num_rows
+        if share:
+            self._n_shared, self._n_since_sharing = self._shared.offer(known, rows), 0
         damaged = earlier + tuple(found for found in outcomes if isinstance(found, DamagedFile))
         return self._with_unsent(StoreContents(rows, damaged))
 
@@ -293,9 +295,11 @@ class ResultStore:
 
     def _share_now_and_then(self) -> None:
         """Leaves a copy of the rows in the store during a long run, which may end where nobody can do so any more."""
-        self._n_unshared += 1
-        if self._n_unshared >= max(_SHARED_EVERY, self._n_shared * GROWTH / (1 - GROWTH)):
-            self._n_unshared = 0
+        self._n_rows += 1
+        self._n_since_sharing += 1
+        is_worthwhile = self._n_rows - self._n_shared >= GROWTH * self._n_rows
+        if is_worthwhile and self._n_since_sharing >= _SHARED_EVERY:
+            self._n_since_sharing = 0
             # Whoever reads the store next hears what is wrong with it; the row that was just written is safe.
             with contextlib.suppress(OSError, ConfigurationError):
                 self.read(share=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -97,7 +98,6 @@ def split_model(
         ConfigurationError: If a class is unknown, or the weights were made for other classes or images.
         SplitbenchError: If the splitter fails.
     """
-    origin = ImageOrigin.of(cell) if weights is None else weights.header.trained_on
     if weights is not None:
         cell = cell.model_copy(update={"model": weights.header.model})
     with torch_threads(cell.threads):
@@ -117,7 +117,7 @@ def split_model(
             base_model=cell.model.name,
             base_model_hash=prepared.base.weights_hash,
             splitter=cell.splitter.name,
-            trained_on={} if origin is None else origin.model_dump(mode="json"),
+            trained_on=_origins(cell, prepared, weights),
         )
         for index, module in enumerate(modules):
             measured = {"select_f1": float(report.f1[index]), "kernel_retention": _retention(module, graph)}
@@ -179,7 +179,7 @@ class Patch:
         before: The weak model alone.
         after: The patched model.
         images: How many images the patch was calibrated on.
-        unknown: Of which of the two, the weak network and the module, nobody knows what images they were trained on.
+        unknown: Of which of the two, the weak network and the module, nobody can tell all images that they have seen.
     """
 
     model: PatchedModel
@@ -194,7 +194,7 @@ def patch_model(
 ) -> Patch:
     """Patches a trained network with a module, calibrated on select, and scores both on test.
 
-    Select images that one of the two was trained on, as far as their files say it, take no part.
+    Select images that one of the two was made with, as far as their files say it, take no part.
 
     Args:
         weak: The weak model.
@@ -212,10 +212,15 @@ def patch_model(
     cell = _data_cell(dataset, header.input_shape, header.seed)
     roles = prepare_images(cell, workspace).roles
     select, test = (images.of_classes(header.class_names) for images in (roles.select, roles.test))
-    origins = {"the weak network": header.trained_on, "the module": _origin_of(module)}
-    # Another data set has other images.
-    known = [origin for origin in origins.values() if origin is not None and origin.dataset.name == dataset]
-    select = unseen(select, known, workspace)
+    told: dict[str, Sequence[Mapping[str, Any]]] = {
+        "the weak network": [_dumped(header.trained_on)],
+        "the module": module.info.trained_on or [{}],
+    }
+    found = {
+        name: [_train_images(entry, select.input_shape, workspace) for entry in entries]
+        for name, entries in told.items()
+    }
+    select = unseen(select, [images for sets in found.values() for images in sets if images is not None])
     patched = patch(weak.model, module, select, target=target, rule=rule)
     before = _evaluation(network_logits(weak.model, test).argmax(1), test, left_out=len(roles.test) - len(test))
     return Patch(
@@ -223,17 +228,28 @@ def patch_model(
         before,
         _evaluate(patched, test, left_out=len(roles.test) - len(test)),
         images=len(select),
-        unknown=tuple(name for name, origin in origins.items() if origin is None),
+        unknown=tuple(name for name, sets in found.items() if any(images is None for images in sets)),
     )
 
 
-def _origin_of(module: Module) -> ImageOrigin | None:
-    """Returns where the images of a module's base model come from; None if its file does not say it."""
+def _origins(cell: Cell, prepared: Prepared, weights: TrainedWeights | None) -> tuple[dict[str, Any], ...]:
+    """Returns which images a module was made with: those of its base model, and those that the splitter saw."""
+    own = _dumped(ImageOrigin.of(cell, prepared.dataset_hash))
+    of_network = own if weights is None else _dumped(weights.header.trained_on)
+    return (own,) if of_network == own else (of_network, own)
+
+
+def _dumped(origin: ImageOrigin | None) -> dict[str, Any]:
+    return {} if origin is None else origin.model_dump(mode="json")
+
+
+def _train_images(told: Mapping[str, Any], input_shape: tuple[int, int, int], workspace: Workspace) -> ImageSet | None:
+    """Returns the images that a file tells of; None where it tells of none that can be had again."""
     try:
-        return ImageOrigin.model_validate(module.info.trained_on) if module.info.trained_on else None
+        origin = ImageOrigin.model_validate(told)
     except ValidationError:
-        # Somebody else's description, of images that nobody here can deal out.
         return None
+    return origin.train_images(input_shape, workspace)
 
 
 def weak_network(file: Path, dataset: str, workspace: Workspace, *, name: str | None) -> TrainedWeights:

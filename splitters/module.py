@@ -52,8 +52,8 @@ class ModuleInfo(Settings):
         calibration: Figures that make its score comparable, e.g. ``minimum`` and ``maximum``.
         metrics: What was measured of it, e.g. ``select_f1``.
         licence: Terms of the base model's weights, if they are known.
-        trained_on: Which images the base model was trained on, as whoever trained it describes them; empty if nobody
-            has said so.
+        trained_on: Which images the base model and the module were made with, as whoever made them describes them: one
+            entry for each, an empty one where nobody knows.
     """
 
     class_index: int = Field(ge=0)
@@ -68,7 +68,7 @@ class ModuleInfo(Settings):
     calibration: dict[str, float] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
     licence: str | None = None
-    trained_on: dict[str, JsonValue] = Field(default_factory=dict)
+    trained_on: tuple[dict[str, JsonValue], ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

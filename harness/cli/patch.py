@@ -79,8 +79,8 @@ def command(
     patch.model.save(out)
     for name in patch.unknown:
         click.echo(
-            f"warning: {name} does not say which images it was trained on; it may have seen some of those that the "
-            "patch is calibrated on.",
+            f"warning: the images that {name} was made with are not known, or cannot be had here as they were; it may "
+            "have seen some of those that the patch is calibrated on.",
             err=True,
         )
     if as_json:

@@ -51,7 +51,8 @@ def command(
     base = prepared.base
     save_weights(
         out, base.model, cell.model, prepared.roles.train,
-        dataset=data, seed=seed, select_accuracy=base.select_accuracy, trained_on=ImageOrigin.of(cell),
+        dataset=data, seed=seed, select_accuracy=base.select_accuracy,
+        trained_on=ImageOrigin.of(cell, prepared.dataset_hash),
     )  # fmt: skip
     if as_json:
         show_json({"file": str(out), "select_accuracy": base.select_accuracy, "seconds": base.seconds})

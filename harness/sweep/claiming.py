@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from benchmarks.records import Row
-from harness.claims import RunRegister
+from harness.claims import Patience, RunRegister
 from harness.dispatch.base import Claim
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
@@ -14,6 +14,10 @@ from harness.suite_cell import SuiteCell
 
 class TrialClaims(Protocol):
     """Who decides which driver runs a trial's cells."""
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the store could not be asked the last time; then nobody knows what others do."""
 
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
         """Claims cells just before they begin.
@@ -29,6 +33,8 @@ class TrialClaims(Protocol):
 
 class NoRivals:
     """Claims where this driver is the only one."""
+
+    is_blind = False
 
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row]:
         """Returns that all cells are ours, and nobody has stored a row of them."""
@@ -49,6 +55,7 @@ class RegisteredClaims:
     def __init__(self, register: RunRegister, store: ResultStore) -> None:
         self._register = register
         self._store = store
+        self._patience = Patience()
 
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
         """Claims cells; see ``TrialClaims``."""
@@ -56,12 +63,18 @@ class RegisteredClaims:
         claims = self._register.take(cell_ids, all_or_none=True)
         if Claim.THEIRS in claims.values():
             return None
-        try:
-            return self._store.read_cells(cell_ids).latest() if self._register.met_others else ()
-        except OSError:
+        if not self._register.met_others:
+            return ()
+        rows = self._patience.read(lambda: self._store.read_cells(cell_ids).latest())
+        if rows is None:
             # Nobody can tell what others have done; later, perhaps.
             self.release(cell_ids)
-            return None
+        return rows
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the store could not be asked the last time."""
+        return self._register.is_blind or self._patience.is_tried
 
     def release(self, cell_ids: Sequence[str]) -> None:
         """Gives cells back; others see it when the record is written next."""

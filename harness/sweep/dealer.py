@@ -25,7 +25,8 @@ _MOST_REPEATS = 30
 """So many proposals in a row that are known or refused, and chance proposes instead."""
 
 MOST_HELD = 4
-"""So many proposals wait for other drivers, and nothing new is proposed: samplers learn from trials that are over."""
+"""So many proposals and one per slot wait for other drivers, and while a trial of one's own runs, nothing new is
+proposed: samplers learn from trials that are over."""
 
 _MOST_LISTED = 10_000
 """So many points of a space are gone through one by one where chance finds nothing new."""
@@ -70,12 +71,12 @@ class Dealer:
         sweep: The sweep.
         cells: Its cells.
         book: What is known when it begins.
-        is_parallel: Whether trials run at the same time.
+        slots: How many trials run at the same time at most.
         limits: How often, and how soon, a trial that a machine failed is dealt again.
     """
 
     def __init__(
-        self, sweep: Sweep, cells: Cells, book: TrialBook, *, is_parallel: bool, limits: Limits | None = None
+        self, sweep: Sweep, cells: Cells, book: TrialBook, *, slots: int, limits: Limits | None = None
     ) -> None:
         self._sweep = sweep
         self._cells = cells
@@ -84,13 +85,14 @@ class Dealer:
         self.refusals: Counter[str] = Counter()
         self._running: dict[str, Deal] = {}
         self._twins: defaultdict[str, list[tuple[SplitterStudy, optuna.trial.Trial]]] = defaultdict(list)
+        self._slots = slots
         self._later = [_Later(float("-inf"), trial) for trial in book.unfinished]
         self._limits = limits or Limits()
         self._retries: Counter[str] = Counter()
         self._given_up: set[str] = set()
         share = -(-sweep.trials // len(sweep.spaces))
         self._proposers = {
-            space.label: _Proposer(space, sweep, share, known=_known(book, space), is_parallel=is_parallel)
+            space.label: _Proposer(space, sweep, share, known=_known(book, space), is_parallel=slots > 1)
             for space in sweep.spaces
         }
 
@@ -103,6 +105,11 @@ class Dealer:
     def is_waiting(self) -> bool:
         """Whether a trial waits for its time."""
         return bool(self._later and self.n_left)
+
+    @property
+    def n_held(self) -> int:
+        """How many trials wait for other drivers."""
+        return sum(later.asked is not None for later in self._later)
 
     def deal(self) -> Deal | None:
         """Returns the next trial to run, or None if there is none now: enough were dealt, or all spaces are exhausted.
@@ -117,8 +124,7 @@ class Dealer:
             self._later.remove(due)
             study = self._proposers[due.trial.candidate.space.label].study
             return self._begin(Deal(due.trial, due.asked or study.ask_for(due.trial.candidate.values)[0]))
-        held = sum(later.asked is not None for later in self._later)
-        if self.n_left <= len(self._later) or held >= MOST_HELD:
+        if self.n_left <= len(self._later) or (self._running and self.n_held >= MOST_HELD + self._slots):
             return None
         while (proposer := self._next_proposer()) is not None:
             found = self._propose(proposer)

@@ -139,36 +139,40 @@ class Referee:
 
     def begin(self, trial_id: str) -> dict[str, Any] | None:
         """Returns what the next trial's worker is given, or None if there is none now."""
-        with self.overhead.measured():
-            return self._begin(trial_id)
+        began, own = time.perf_counter(), self.overhead.own
+        config = self._begin(trial_id)
+        if config is not None:
+            # What brought no trial is waiting for other drivers, and no trial's cost.
+            self.overhead.own = own + time.perf_counter() - began
+        return config
 
     def _begin(self, trial_id: str) -> dict[str, Any] | None:
-        n_held = 0
+        most = self.dealer.n_held + MOST_HELD
         while not self._is_ending() and (deal := self.dealer.deal()) is not None:
             rows = self._claims.take(deal.trial.missing)
             if rows is None:
                 self.dealer.put_back(deal)
-                n_held += 1
-                # Asking takes its time, in which nobody hears the trials that run. Tune asks again in a moment.
-                if self._running or n_held > MOST_HELD:
-                    return None
-                continue
-            trial = self._with_rows_of_others(deal.trial, rows)
-            if trial.is_over:
+                most -= 1
+            else:
+                trial = self._with_rows_of_others(deal.trial, rows)
+                if not trial.is_over:
+                    self._running[trial_id] = _Running(trial_id, deal, trial)
+                    self._n_begun += 1
+                    return worker_config(self._ordered(trial.missing))
                 self._release(trial)
                 self.dealer.finish(trial)
                 self.n_answered += 1
-                continue
-            self._running[trial_id] = _Running(trial_id, deal, trial)
-            self._n_begun += 1
-            return worker_config(self._ordered(trial.missing))
+            # Asking takes its time, in which nobody hears the trials that run. Tune asks again in a moment.
+            if self._running or most < 0 or self._claims.is_blind:
+                return None
         return None
 
     def _with_rows_of_others(self, trial: Trial, rows: Sequence[Row]) -> Trial:
-        settled = [row for row in rows if is_settled(row)]
-        for row in settled:
+        # An attempt that decides nothing, as of another driver that was interrupted, leaves the cell to be run.
+        deciding = [row for row in rows if is_settled(row) or trial.with_row(row).is_over]
+        for row in deciding:
             trial = trial.with_row(row)
-        return self.dealer.update(trial) if settled else trial
+        return self.dealer.update(trial) if deciding else trial
 
     def _release(self, trial: Trial) -> None:
         self._claims.release([item.cell.cell_id for item in trial.candidate.items])
@@ -213,6 +217,10 @@ class Referee:
         self.overhead.trials += 1
         self.overhead.around += time.monotonic() - running.dealt - running.worked
         with self.overhead.measured():
+            if has_died and running.item is None and not running.trial.is_over and not self._is_ending():
+                # It died before its first word, or between two cells; without a row, nobody would hear of it.
+                running.item = running.trial.missing[0]
+                self._listener.started(running.item)
             if running.item is not None:
                 self._store(running, self._unsaid(running, has_died=has_died))
             self._release(running.trial)

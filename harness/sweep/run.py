@@ -254,7 +254,7 @@ def _run_trials(
     slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or plan.n_to_run, plan.n_to_run)
     n_cells = plan.n_to_run * len(plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items)
     listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
-    dealer = Dealer(sweep, plan.cells, plan.book, is_parallel=slots > 1)
+    dealer = Dealer(sweep, plan.cells, plan.book, slots=slots)
     used = _DeviceTime()
     stopwatch = Stopwatch(sweep.budget.sweep.wall, _device_left(plan), used.seconds)
     stopping = sweep.early_stopping

@@ -92,6 +92,9 @@ class Scoring:
             rows = self._claims.take(group.left)
             if rows is None:
                 group.due = time.monotonic() + CLAIM_SECONDS
+                # Asking takes its time, in which nobody hears what runs. Tune asks again in a moment.
+                if self._running:
+                    return None
                 continue
             self._waiting.remove(group)
             settled = {row.cell_id for row in rows if is_settled(row)}

@@ -122,7 +122,8 @@ def tune_trials(
     # What waits for its time begins with new workers: idle ones would keep places from the driver that it waits for.
     while follower.is_waiting:
         _wait(is_ending)
-        _tune(trainable, sweep.name, follower, concurrency, surroundings.cache, is_ending)
+        if follower.is_waiting:
+            _tune(trainable, sweep.name, follower, concurrency, surroundings.cache, is_ending)
 
 
 def _tune(

@@ -16,7 +16,7 @@ from conftest import ROOT, toy_item, toy_row
 from benchmarks.records import State
 from harness import claims
 from harness.attempt import Surroundings
-from harness.claims import RunRegister
+from harness.claims import Patience, RunRegister
 from harness.dispatch import Limits
 from harness.dispatch.base import Claim
 from harness.dispatch.inline import InlineBackend
@@ -180,10 +180,31 @@ def test_a_store_that_cannot_tell_what_others_have_done_makes_cells_wait(
         with monkeypatch.context() as patch:
             patch.setattr(store, "read_cells", refuse)
             assert planned.take([item]) == [Claim.THEIRS]
-            assert of_trials.take([item]) is None
+            assert (of_trials.take([item]), of_trials.is_blind) == (None, True)
         assert own.met_others
         assert own.record.claims == {}
+        assert (of_trials.take([item]), of_trials.is_blind) == ([], False)
         assert planned.take([item]) == [Claim.OURS]
+
+
+def test_a_store_that_stays_out_of_reach_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: clock[0])
+    patience = Patience(seconds=60.0)
+
+    def refuse() -> int:
+        raise OSError("the token has expired")
+
+    for now in (0.0, 30.0, 60.0):
+        clock[0] = now
+        assert patience.read(refuse) is None
+    assert patience.read(lambda: 1) == 1
+    for now in (70.0, 130.0):
+        clock[0] = now
+        assert (patience.read(refuse), patience.is_tried) == (None, True)
+    clock[0] = 131.0
+    with pytest.raises(OSError, match="the token has expired"):
+        patience.read(refuse)
 
 
 def test_the_age_of_a_process_does_not_come_from_the_clock() -> None:

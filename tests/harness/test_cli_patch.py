@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks.cells import DatasetSpec
 from benchmarks.origins import ImageOrigin
-from benchmarks.preparation import prepare_images
+from benchmarks.preparation import images_for, prepare_images
 from benchmarks.scenarios.base import Workspace
 from benchmarks.weights import load_weights
 from harness import workbench
@@ -124,23 +124,60 @@ def test_no_image_that_is_new_to_both_networks_is_an_error_and_an_unknown_traini
     call: Call, at_work: Path, tmp_path: Path
 ) -> None:
     module = Module.load("modules/05-5.safetensors")
-    origin = ImageOrigin.model_validate(module.info.trained_on)
+    (told,) = module.info.trained_on
+    origin = ImageOrigin.model_validate(told)
     assert (origin.dataset.train_images, origin.seed, origin.protocol) == (200, 3, "splitbench")
 
-    def patch_with(trained_on: dict[str, Any]) -> Result:
+    def patch_with(*trained_on: dict[str, Any]) -> Result:
         module.info = module.info.model_copy(update={"trained_on": trained_on})
         module.save(tmp_path / "module.safetensors")
         return call("patch", *arguments(module=str(tmp_path / "module.safetensors"), out=str(tmp_path / "p")))
 
-    published = ImageOrigin(dataset=DatasetSpec(name="digits"), seed=3, protocol="published")
+    published = origin.model_copy(update={"dataset": DatasetSpec(name="digits"), "protocol": "published"})
     refused = patch_with(published.model_dump(mode="json"))
     assert refused.exit_code == 2
     assert "0 are new to all networks, and none of these is of '0', '1'" in refused.stderr
     assert not (tmp_path / "p").exists()
-    for unknown in ({}, {"somebody": "else's"}):
-        warned = patch_with(unknown)
-        assert warned.exit_code == 0
-        assert "warning: the module does not say which images it was trained on" in warned.stderr
+    changed, elsewhere = {**told, "dataset_hash": "0" * 64}, {**told, "dataset": {"name": "folder:/nowhere"}}
+    for unknown in ([], [{}], [{"somebody": "else's"}], [changed], [elsewhere], [told, {}]):
+        warned = patch_with(*unknown)
+        assert warned.exit_code == 0, warned.stderr
+        assert "warning: the images that the module was made with are not known" in warned.stderr
+
+
+def test_a_module_tells_of_the_images_of_its_network_and_of_those_that_its_splitter_saw(
+    call: Call, at_work: Path, tmp_path: Path
+) -> None:
+    split = ("split", "--weights", "weights", "--data", "digits", "--suite", "small.yaml", "--splitter", "importance")
+    assert call(*split, "--seed", "4", "--out", str(tmp_path / "m")).exit_code == 0
+    told = Module.load(tmp_path / "m" / "05-5.safetensors").info.trained_on
+    assert [ImageOrigin.model_validate(entry).seed for entry in told] == [3, 4]
+    said = call("patch", *arguments(module=str(tmp_path / "m/05-5.safetensors"), out=str(tmp_path / "p")), "--json")
+    usual = call("patch", *arguments(out=str(tmp_path / "usual")), "--json")
+    assert json.loads(said.stdout)["select_images"] < json.loads(usual.stdout)["select_images"]
+
+
+def test_the_same_images_are_known_by_another_name(call: Call, at_work: Path, tmp_path: Path) -> None:
+    module = Module.load("modules/05-5.safetensors")
+    (told,) = module.info.trained_on
+    images = workbench.prepare_images(
+        workbench.single_cell("rescnn", "digits", seed=4), Workspace(cache=Path("cache"))
+    ).roles.select
+    for role in ("train", "test"):
+        for number, (image, label) in enumerate(zip(images.images, images.labels.tolist(), strict=True)):
+            path = tmp_path / "folder" / role / images.class_names[label] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    name = f"folder:{tmp_path / 'folder'}"
+    spec = DatasetSpec(name=name)
+    prepared = images_for(spec, 3, "splitbench", Workspace(cache=Path("cache")))
+    origin = ImageOrigin(dataset=spec, seed=3, dataset_hash=prepared.dataset_hash)
+    module.info = module.info.model_copy(update={"trained_on": (told, origin.model_dump(mode="json"))})
+    module.save(tmp_path / "module.safetensors")
+    said = call("patch", *arguments(module=str(tmp_path / "module.safetensors"), out=str(tmp_path / "p")), "--json")
+    usual = call("patch", *arguments(out=str(tmp_path / "usual")), "--json")
+    assert "warning" not in said.stderr
+    assert json.loads(said.stdout)["select_images"] < json.loads(usual.stdout)["select_images"]
 
 
 def test_people_get_a_table(call: Call, at_work: Path) -> None:

@@ -25,11 +25,9 @@ MakeSweep = Callable[..., Sweep]
 SMALL = {"n": {"int": [1, 3]}, "mode": ["plain", "raise"]}
 
 
-def dealer(
-    sweep: Sweep, rows: Iterable[Any] = (), *, is_parallel: bool = False, limits: Limits | None = None
-) -> Dealer:
+def dealer(sweep: Sweep, rows: Iterable[Any] = (), *, slots: int = 1, limits: Limits | None = None) -> Dealer:
     cells = Cells(sweep)
-    return Dealer(sweep, cells, read_trials(sweep, cells, rows), is_parallel=is_parallel, limits=limits)
+    return Dealer(sweep, cells, read_trials(sweep, cells, rows), slots=slots, limits=limits)
 
 
 def answered(sweep: Sweep, deal: Deal, **keys: Any) -> Trial:
@@ -166,15 +164,19 @@ def test_no_more_is_proposed_while_several_proposals_wait_for_other_drivers(
 ) -> None:
     monkeypatch.setattr(dealer_module, "CLAIM_SECONDS", 3600.0)
     splitters = [{"name": name, "space": {"x": {"float": [0, 1]}}} for name in ("bowl", "dish")]
-    dealt = dealer(make_bowls(trials=8, sampler="random", splitters=splitters))
-    labels = []
-    for _ in range(dealer_module.MOST_HELD):
+    sweep = make_bowls(trials=20, sampler="random", splitters=splitters)
+    dealt = dealer(sweep, slots=3)
+    runs, labels = dealt.deal(), []
+    assert runs is not None
+    for _ in range(dealer_module.MOST_HELD + 3):
         deal = dealt.deal()
         assert deal is not None
         labels.append(deal.trial.candidate.space.label)
         dealt.put_back(deal)
-    assert Counter(labels) == {"bowl": 2, "dish": 2}
+    assert Counter([*labels, runs.trial.candidate.space.label]) == {"bowl": 4, "dish": 4}
     assert (dealt.deal(), dealt.is_waiting) == (None, True)
+    dealt.finish(answered(sweep, runs))
+    assert dealt.deal() is not None, "whoever has nothing to run must not wait for what others run"
 
 
 def test_a_trial_that_was_given_up_is_not_dealt_again(make_bowls: MakeSweep) -> None:
@@ -226,7 +228,7 @@ def test_a_known_configuration_is_answered_from_what_is_known_and_another_one_de
 
 def test_two_trials_at_once_are_never_the_same(make_bowls: MakeSweep) -> None:
     sweep = make_bowls(trials=4, sampler="random", splitters=[{"name": "bowl", "space": {"n": {"int": [1, 9]}}}])
-    dealt = dealer(sweep, is_parallel=True)
+    dealt = dealer(sweep, slots=2)
     deals = [deal for deal in (dealt.deal() for _ in range(6)) if deal is not None]
     assert len({deal.trial.key for deal in deals}) == len(deals) == 4
     for deal in deals:

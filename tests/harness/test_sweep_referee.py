@@ -50,7 +50,7 @@ class Bench:
         self.cells = Cells(self.sweep)
 
     def run(self, *, die: bool = False) -> TrialBook:
-        dealer = Dealer(self.sweep, self.cells, self.book(), is_parallel=False, limits=Limits(backoff=0.0))
+        dealer = Dealer(self.sweep, self.cells, self.book(), slots=1, limits=Limits(backoff=0.0))
         stopping = self.sweep.early_stopping
         halving = AshaHalving(stopping, curve_metric(self.sweep)) if stopping else None
         if halving is not None:
@@ -242,22 +242,70 @@ def test_cells_that_another_driver_runs_are_left_to_it_and_its_rows_are_taken(
 
 
 def test_trials_that_run_are_not_kept_waiting_while_other_drivers_are_asked(bench: Callable[..., Bench]) -> None:
-    made, asked = bench(seeds=1, sampler="random", trials=20, splitters=grid(x={"float": [0, 1]})), []
-
-    class Rival(NoRivals):
-        def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
-            asked.append(items)
-            return () if len(asked) == 1 else None
-
-    dealer = Dealer(made.sweep, made.cells, made.book(), is_parallel=True)
-    referee = Referee(
-        dealer, keep=made._keep, listener=SilentListener(), is_ending=lambda: False, suite="bowls", claims=Rival()
-    )
+    made, rival = bench(seeds=1, sampler="random", trials=20, splitters=grid(x={"float": [0, 1]})), Rival([()])
+    referee = referee_of(made, rival)
     assert referee.begin("runs") is not None
-    assert (referee.begin("waits"), len(asked)) == (None, 2)
+    own = referee.overhead.own
+    assert (referee.begin("waits"), rival.n_asked) == (None, 2)
+    assert referee.overhead.own == own, "waiting for others is no trial's cost"
     referee.end("runs")
     assert (referee.begin("waits"), referee.is_waiting) == (None, True)
-    assert len(asked) == 1 + dealer_module.MOST_HELD
+    assert rival.n_asked == 2 + (1 + dealer_module.MOST_HELD) + 1, "a few more than wait already"
+    rival.is_blind = True
+    assert (referee.begin("waits"), rival.n_asked) == (None, 9), "nothing is proposed for nothing"
+
+
+class Rival(NoRivals):
+    """Another driver: it answers once with each of some rows, and then runs whatever it is asked for."""
+
+    def __init__(self, answers: Sequence[Sequence[Row]]) -> None:
+        self.is_blind = False
+        self.n_asked = 0
+        self._answers = list(answers)
+
+    def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
+        self.n_asked += 1
+        return self._answers.pop(0) if self._answers else None
+
+
+def referee_of(made: Bench, claims: TrialClaims) -> Referee:
+    dealer = Dealer(made.sweep, made.cells, made.book(), slots=2)
+    return Referee(
+        dealer, keep=made._keep, listener=SilentListener(), is_ending=lambda: False, suite="bowls", claims=claims
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "runs"),
+    [
+        (State.TIMEOUT, None, False),
+        (State.INTERRUPTED, STOPPED_EARLY, False),
+        (State.FAILED, "SplitFailedError", False),
+        (State.INTERRUPTED, None, True),
+        (State.FAILED, "worker_died", True),
+    ],
+)
+def test_a_row_of_another_driver_counts_as_it_would_if_it_had_come_before(
+    bench: Callable[..., Bench], state: State, kind: str | None, runs: bool
+) -> None:
+    made = bench(seeds=1, splitters=grid(x=[0.2]))
+    rows = rows_of(made.sweep, x=0.2, state=state, kind=kind)
+    before = read_trials(made.sweep, made.cells, rows).trials[0]
+    referee = referee_of(made, Rival([rows]))
+    assert (referee.begin("first") is not None) == runs == (not before.is_over)
+    if not runs:
+        (trial,) = referee.dealer.book.trials
+        assert (trial.state, referee.n_answered) == (before.state, 1)
+
+
+def test_a_worker_that_dies_before_its_first_word_leaves_a_row(bench: Callable[..., Bench]) -> None:
+    made = bench(seeds=2, splitters=grid(x=[0.2]))
+    referee = referee_of(made, NoRivals())
+    assert referee.begin("silent") is not None
+    referee.end("silent", has_died=True)
+    assert [(row.state, row.failure_kind) for row in made.rows] == [(State.FAILED, "worker_died")]
+    assert [trial.state for trial in made.book().trials] == [TrialState.UNFINISHED], "whoever reads rows hears of it"
+    assert referee.is_waiting
 
 
 def test_an_ending_sweep_leaves_the_running_trial_unfinished_and_goes_on_with_it(bench: Callable[..., Bench]) -> None:
