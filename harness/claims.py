@@ -53,7 +53,7 @@ class Patience:
         self._since: float | None = None
 
     @property
-    def is_tried(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether the last reading failed."""
         return self._since is not None
 

@@ -74,7 +74,7 @@ class RegisteredClaims:
     @property
     def is_blind(self) -> bool:
         """Whether the store could not be asked the last time."""
-        return self._register.is_blind or self._patience.is_tried
+        return self._register.is_blind or self._patience.is_failing
 
     def release(self, cell_ids: Sequence[str]) -> None:
         """Gives cells back; others see it when the record is written next."""

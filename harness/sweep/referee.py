@@ -200,7 +200,7 @@ class Referee:
         if running is None:
             return False
         if report.event == "begin":
-            self._begin_cell(running, report)
+            self._begin_cell(running, report.cell_id)
         elif report.event == "row" and report.row is not None:
             return self._take(running, report.row)
         elif running.item is not None:
@@ -219,8 +219,7 @@ class Referee:
         with self.overhead.measured():
             if has_died and running.item is None and not running.trial.is_over and not self._is_ending():
                 # It died before its first word, or between two cells; without a row, nobody would hear of it.
-                running.item = running.trial.missing[0]
-                self._listener.started(running.item)
+                self._begin_cell(running, running.trial.missing[0].cell.cell_id)
             if running.item is not None:
                 self._store(running, self._unsaid(running, has_died=has_died))
             self._release(running.trial)
@@ -232,9 +231,9 @@ class Referee:
         for trial_id in list(self._running):
             self.end(trial_id)
 
-    def _begin_cell(self, running: _Running, report: Report) -> None:
+    def _begin_cell(self, running: _Running, cell_id: str) -> None:
         items = {item.cell.cell_id: item for item in running.trial.candidate.items}
-        running.item = items[report.cell_id]
+        running.item = items[cell_id]
         running.begun_at, running.clock = datetime.now(timezone.utc), time.monotonic()
         running.points = []
         self._listener.started(running.item)

@@ -201,7 +201,7 @@ def test_a_store_that_stays_out_of_reach_is_an_error_in_the_end(monkeypatch: pyt
     assert patience.read(lambda: 1) == 1
     for now in (70.0, 130.0):
         clock[0] = now
-        assert (patience.read(refuse), patience.is_tried) == (None, True)
+        assert (patience.read(refuse), patience.is_failing) == (None, True)
     clock[0] = 131.0
     with pytest.raises(OSError, match="the token has expired"):
         patience.read(refuse)

@@ -302,8 +302,10 @@ def test_a_worker_that_dies_before_its_first_word_leaves_a_row(bench: Callable[.
     made = bench(seeds=2, splitters=grid(x=[0.2]))
     referee = referee_of(made, NoRivals())
     assert referee.begin("silent") is not None
+    time.sleep(0.3)
     referee.end("silent", has_died=True)
     assert [(row.state, row.failure_kind) for row in made.rows] == [(State.FAILED, "worker_died")]
+    assert made.rows[0].seconds < 0.2, "the time that it waited for a place is no device's"
     assert [trial.state for trial in made.book().trials] == [TrialState.UNFINISHED], "whoever reads rows hears of it"
     assert referee.is_waiting
 
