@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -27,36 +28,46 @@ class ImageOrigin(Settings):
         seed: Deals them out to their roles.
         protocol: How; see ``Cell``.
         dataset_hash: SHA-256 of the decoded data set; images of one that has changed are dealt out otherwise.
+        part: All of its ``train`` images, or those that a splitter sees of them.
     """
 
     dataset: DatasetSpec
     seed: int = Field(ge=0, lt=2**63)
     protocol: Literal["splitbench", "published"] = "splitbench"
     dataset_hash: str
+    part: Literal["train", "split_train"] = "train"
 
     @classmethod
     def of(cls, cell: Cell, dataset_hash: str) -> ImageOrigin:
         """Returns where the images of a cell come from."""
         return cls(dataset=cell.dataset, seed=cell.seed, protocol=cell.protocol, dataset_hash=dataset_hash)
 
-    def train_images(self, input_shape: tuple[int, int, int], workspace: Workspace) -> ImageSet | None:
+    def train_images(self, input_shape: tuple[int, int, int], workspace: Workspace, *, dataset: str) -> ImageSet | None:
         """Returns the images that the network was trained on; None where they cannot be had again.
+
+        What a file says is not trusted: it makes nobody read a place that is not named otherwise, fetch anything, or
+        decode images to another size.
 
         Args:
             input_shape: The form to bring them to; roles do not depend on it.
             workspace: Where to look for the data set.
+            dataset: The data set that the user has named.
         """
+        own = self.dataset.input_shape
+        if (self.dataset.name != dataset and ":" in self.dataset.name) or own[1:] != input_shape[1:]:
+            return None
+        workspace = replace(workspace, download=False)
         try:
             images = images_for(self.dataset, self.seed, self.protocol, workspace)
             if images.dataset_hash != self.dataset_hash:
                 return None
-            if self.dataset.input_shape != input_shape:
+            if own != input_shape:
                 spec = self.dataset.model_copy(update={"input_shape": input_shape})
                 images = images_for(spec, self.seed, self.protocol, workspace)
-        except SplitbenchError:
+        except (SplitbenchError, OSError):
             # The data set lies elsewhere, or is none that this installation knows.
             return None
-        return images.roles.train
+        return images.roles.train if self.part == "train" else images.split_roles.train
 
 
 def unseen(images: ImageSet, seen: Sequence[ImageSet]) -> ImageSet:

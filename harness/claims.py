@@ -42,7 +42,7 @@ _WATCH_SECONDS = 1.0
 
 
 class Patience:
-    """How long a store that cannot be read is waited for: as long as a driver that says nothing.
+    """How long rows that cannot be read are waited for: as long as a driver that says nothing.
 
     Args:
         seconds: So long.
@@ -51,23 +51,21 @@ class Patience:
     def __init__(self, seconds: float = LEASE_SECONDS) -> None:
         self._seconds = seconds
         self._since: float | None = None
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether the last reading failed."""
-        return self._since is not None
+        self._last = float("-inf")
 
     def read(self, reading: Callable[[], ResultT]) -> ResultT | None:
         """Returns what is read, or None if it cannot be read now.
 
         Raises:
-            OSError: If it could not be read for too long.
+            OSError: If it could not be read for too long, though it was tried again and again.
         """
         now = time.monotonic()
         try:
             found = reading()
         except OSError:
-            self._since = now if self._since is None else self._since
+            if self._since is None or now - self._last > self._seconds / 2:
+                self._since = now
+            self._last = now
             if now - self._since > self._seconds:
                 raise
             return None

@@ -217,7 +217,7 @@ def patch_model(
         "the module": module.info.trained_on or [{}],
     }
     found = {
-        name: [_train_images(entry, select.input_shape, workspace) for entry in entries]
+        name: [_train_images(entry, select.input_shape, workspace, dataset) for entry in entries]
         for name, entries in told.items()
     }
     select = unseen(select, [images for sets in found.values() for images in sets if images is not None])
@@ -234,22 +234,25 @@ def patch_model(
 
 def _origins(cell: Cell, prepared: Prepared, weights: TrainedWeights | None) -> tuple[dict[str, Any], ...]:
     """Returns which images a module was made with: those of its base model, and those that the splitter saw."""
-    own = _dumped(ImageOrigin.of(cell, prepared.dataset_hash))
-    of_network = own if weights is None else _dumped(weights.header.trained_on)
-    return (own,) if of_network == own else (of_network, own)
+    own = ImageOrigin.of(cell, prepared.dataset_hash)
+    if weights is None or weights.header.trained_on == own:
+        return (_dumped(own),)
+    return _dumped(weights.header.trained_on), _dumped(own.model_copy(update={"part": "split_train"}))
 
 
 def _dumped(origin: ImageOrigin | None) -> dict[str, Any]:
     return {} if origin is None else origin.model_dump(mode="json")
 
 
-def _train_images(told: Mapping[str, Any], input_shape: tuple[int, int, int], workspace: Workspace) -> ImageSet | None:
+def _train_images(
+    told: Mapping[str, Any], input_shape: tuple[int, int, int], workspace: Workspace, dataset: str
+) -> ImageSet | None:
     """Returns the images that a file tells of; None where it tells of none that can be had again."""
     try:
         origin = ImageOrigin.model_validate(told)
     except ValidationError:
         return None
-    return origin.train_images(input_shape, workspace)
+    return origin.train_images(input_shape, workspace, dataset=dataset)
 
 
 def weak_network(file: Path, dataset: str, workspace: Workspace, *, name: str | None) -> TrainedWeights:

@@ -59,8 +59,8 @@ def command(
 ) -> None:
     """Patch a weak network with a module of a stronger one, without training.
 
-    The rule is calibrated on the select images of the weak network's seed that the module's network has not seen
-    either: all of them, if both were trained with one seed. The table compares both networks on the test set.
+    The rule is calibrated on those select images of the weak network's seed that neither the module's network nor its
+    splitter has seen: all of them, if one seed was used throughout. The table compares both networks on the test set.
     """  # fmt: skip
     from harness.cli.output import show, show_json
     from harness.workbench import patch_model, weak_network

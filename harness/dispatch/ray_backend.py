@@ -159,17 +159,23 @@ class RayBackend:
         waiting = [Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
         running: list[Running] = []
         done: deque[tuple[Job, Row]] = deque()
+        failure: OSError | None = None
         try:
             while waiting or running or done:
                 if stop.requested:
                     waiting.clear()
                     _interrupt(running)
-                self._start(waiting, running, claims or NoOtherDrivers())
+                try:
+                    self._start(waiting, running, claims or NoOtherDrivers())
+                except OSError as error:
+                    # Nothing more can begin; what runs ends in order.
+                    failure = error
+                    waiting.clear()
                 while done:
                     job, row = done.popleft()
                     yield job.item, row
                     # Not before its row is stored, for then its claim is given back.
-                    if self._deserves_retry(row, job) and not stop.requested:
+                    if self._deserves_retry(row, job) and not stop.requested and failure is None:
                         waiting.append(self._again(job, row))
                     # Storing takes a while, in which no place should stay empty; but not too many rows may be at stake.
                     if len(done) < len(running) and _ready_among([cell.result for cell in running]):
@@ -177,6 +183,8 @@ class RayBackend:
                 _await_news(running)
                 self._follow(running, listener)
                 done.extend(self._take_ended(running))
+            if failure is not None:
+                raise failure
         finally:
             for left in running:
                 ray.kill(left.worker)

@@ -19,6 +19,10 @@ class TrialClaims(Protocol):
     def is_blind(self) -> bool:
         """Whether the store could not be asked the last time; then nobody knows what others do."""
 
+    @property
+    def failure(self) -> OSError | None:
+        """Why the store cannot be asked any more; then nothing can begin, and what runs is to end in order."""
+
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
         """Claims cells just before they begin.
 
@@ -35,6 +39,7 @@ class NoRivals:
     """Claims where this driver is the only one."""
 
     is_blind = False
+    failure: OSError | None = None
 
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row]:
         """Returns that all cells are ours, and nobody has stored a row of them."""
@@ -56,25 +61,32 @@ class RegisteredClaims:
         self._register = register
         self._store = store
         self._patience = Patience()
+        self._could_not_read = False
+        self.failure: OSError | None = None
 
     def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
         """Claims cells; see ``TrialClaims``."""
+        self._could_not_read = False
         cell_ids = [item.cell.cell_id for item in items]
         claims = self._register.take(cell_ids, all_or_none=True)
         if Claim.THEIRS in claims.values():
             return None
         if not self._register.met_others:
             return ()
-        rows = self._patience.read(lambda: self._store.read_cells(cell_ids).latest())
+        try:
+            rows = self._patience.read(lambda: self._store.read_cells(cell_ids).latest())
+        except OSError as error:
+            self.failure, rows = error, None
         if rows is None:
             # Nobody can tell what others have done; later, perhaps.
+            self._could_not_read = True
             self.release(cell_ids)
         return rows
 
     @property
     def is_blind(self) -> bool:
         """Whether the store could not be asked the last time."""
-        return self._register.is_blind or self._patience.is_failing
+        return self._register.is_blind or self._could_not_read
 
     def release(self, cell_ids: Sequence[str]) -> None:
         """Gives cells back; others see it when the record is written next."""

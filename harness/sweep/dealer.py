@@ -159,10 +159,16 @@ class Dealer:
             self._given_up.add(trial.key)
         return judged
 
-    def put_back(self, deal: Deal) -> None:
-        """Takes back a trial that cannot begin yet, for another driver runs one of its cells."""
+    def put_back(self, deal: Deal, *, seconds: float = 0.0) -> None:
+        """Takes back a trial that cannot begin yet, for another driver runs one of its cells.
+
+        Args:
+            deal: The trial.
+            seconds: How long it took to learn that. All that wait are asked for before it is again, and others too.
+        """
         del self._running[deal.trial.key]
-        self._later.append(_Later(time.monotonic() + CLAIM_SECONDS, deal.trial, deal.asked))
+        due = time.monotonic() + CLAIM_SECONDS + 2 * seconds * self.n_held
+        self._later.append(_Later(due, deal.trial, deal.asked))
 
     def update(self, trial: Trial) -> Trial:
         """Notes how far a running trial is, and returns it with its number and the race's verdict on it."""

@@ -147,11 +147,14 @@ class Referee:
         return config
 
     def _begin(self, trial_id: str) -> dict[str, Any] | None:
+        if self._claims.failure is not None and not self._running:
+            raise self._claims.failure
         most = self.dealer.n_held + MOST_HELD
         while not self._is_ending() and (deal := self.dealer.deal()) is not None:
+            began = time.monotonic()
             rows = self._claims.take(deal.trial.missing)
             if rows is None:
-                self.dealer.put_back(deal)
+                self.dealer.put_back(deal, seconds=time.monotonic() - began)
                 most -= 1
             else:
                 trial = self._with_rows_of_others(deal.trial, rows)

@@ -86,12 +86,17 @@ class Scoring:
 
     def begin(self, trial_id: str) -> dict[str, Any] | None:
         """Returns what the next worker is given, or None if there is nothing now."""
+        if self._claims.failure is not None and not self._running:
+            raise self._claims.failure
         for group in [group for group in self._waiting if group.due <= time.monotonic()]:
             if self._is_ending():
                 return None
             rows = self._claims.take(group.left)
             if rows is None:
                 group.due = time.monotonic() + CLAIM_SECONDS
+                # Behind the others, which are asked for before it is again.
+                self._waiting.remove(group)
+                self._waiting.append(group)
                 # Asking takes its time, in which nobody hears what runs. Tune asks again in a moment.
                 if self._running:
                     return None
@@ -125,6 +130,10 @@ class Scoring:
         running = self._running.pop(trial_id, None)
         if running is None:
             return
+        if has_died and running.item is None and running.left and not self._is_ending():
+            # It died before its first word, or between two cells; without a row, nobody would hear of it.
+            running.item, running.begun_at = running.left[0], datetime.now(timezone.utc)
+            self._listener.started(running.item)
         if running.item is not None:
             self._store(running, running.item, self._unsaid(running, running.item, has_died=has_died))
         self._claims.release([item.cell.cell_id for item in running.left])

@@ -187,7 +187,7 @@ def test_a_store_that_cannot_tell_what_others_have_done_makes_cells_wait(
         assert planned.take([item]) == [Claim.OURS]
 
 
-def test_a_store_that_stays_out_of_reach_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_cannot_be_read_for_long_are_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(claims.time, "monotonic", lambda: clock[0])
     patience = Patience(seconds=60.0)
@@ -199,10 +199,10 @@ def test_a_store_that_stays_out_of_reach_is_an_error_in_the_end(monkeypatch: pyt
         clock[0] = now
         assert patience.read(refuse) is None
     assert patience.read(lambda: 1) == 1
-    for now in (70.0, 130.0):
+    for now in (70.0, 3600.0, 3630.0, 3660.0):
         clock[0] = now
-        assert (patience.read(refuse), patience.is_failing) == (None, True)
-    clock[0] = 131.0
+        assert patience.read(refuse) is None, "what fails once in a while is no outage"
+    clock[0] = 3661.0
     with pytest.raises(OSError, match="the token has expired"):
         patience.read(refuse)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmarks import origins
 from benchmarks.cells import DatasetSpec
 from benchmarks.origins import ImageOrigin
 from benchmarks.preparation import images_for, prepare_images
@@ -151,33 +152,57 @@ def test_a_module_tells_of_the_images_of_its_network_and_of_those_that_its_split
     split = ("split", "--weights", "weights", "--data", "digits", "--suite", "small.yaml", "--splitter", "importance")
     assert call(*split, "--seed", "4", "--out", str(tmp_path / "m")).exit_code == 0
     told = Module.load(tmp_path / "m" / "05-5.safetensors").info.trained_on
-    assert [ImageOrigin.model_validate(entry).seed for entry in told] == [3, 4]
+    seen = [ImageOrigin.model_validate(entry) for entry in told]
+    assert [(origin.seed, origin.part) for origin in seen] == [(3, "train"), (4, "split_train")]
     said = call("patch", *arguments(module=str(tmp_path / "m/05-5.safetensors"), out=str(tmp_path / "p")), "--json")
     usual = call("patch", *arguments(out=str(tmp_path / "usual")), "--json")
     assert json.loads(said.stdout)["select_images"] < json.loads(usual.stdout)["select_images"]
 
 
-def test_the_same_images_are_known_by_another_name(call: Call, at_work: Path, tmp_path: Path) -> None:
-    module = Module.load("modules/05-5.safetensors")
-    (told,) = module.info.trained_on
-    images = workbench.prepare_images(
-        workbench.single_cell("rescnn", "digits", seed=4), Workspace(cache=Path("cache"))
-    ).roles.select
-    for role in ("train", "test"):
-        for number, (image, label) in enumerate(zip(images.images, images.labels.tolist(), strict=True)):
-            path = tmp_path / "folder" / role / images.class_names[label] / f"{number}.png"
+def as_folder(folder: Path) -> str:
+    """Writes the workshop's digits as a folder of images, and returns the name of that data set."""
+    images = prepare_images(workbench.single_cell("rescnn", "digits", seed=4), Workspace(cache=Path("cache"))).roles
+    for role, image_set in (("train", images.select), ("test", images.select)):
+        for number, (image, label) in enumerate(zip(image_set.images, image_set.labels.tolist(), strict=True)):
+            path = folder / role / image_set.class_names[label] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-    name = f"folder:{tmp_path / 'folder'}"
-    spec = DatasetSpec(name=name)
-    prepared = images_for(spec, 3, "splitbench", Workspace(cache=Path("cache")))
-    origin = ImageOrigin(dataset=spec, seed=3, dataset_hash=prepared.dataset_hash)
-    module.info = module.info.model_copy(update={"trained_on": (told, origin.model_dump(mode="json"))})
-    module.save(tmp_path / "module.safetensors")
-    said = call("patch", *arguments(module=str(tmp_path / "module.safetensors"), out=str(tmp_path / "p")), "--json")
-    usual = call("patch", *arguments(out=str(tmp_path / "usual")), "--json")
+    return f"folder:{folder}"
+
+
+def test_the_same_images_are_known_by_another_name(call: Call, at_work: Path, tmp_path: Path) -> None:
+    data = as_folder(tmp_path / "folder")
+    said = call("patch", *arguments(data=data, out=str(tmp_path / "p")), "--json")
+    assert said.exit_code == 0, said.stderr
     assert "warning" not in said.stderr
-    assert json.loads(said.stdout)["select_images"] < json.loads(usual.stdout)["select_images"]
+    everything = images_for(DatasetSpec(name=data), 3, "splitbench", Workspace(cache=Path("cache"))).roles.select
+    assert 0 < json.loads(said.stdout)["select_images"] < len(everything)
+
+
+def test_what_a_file_says_of_its_images_leads_to_no_other_place_and_to_no_other_size(
+    call: Call, at_work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Module.load("modules/05-5.safetensors")
+    (told,) = module.info.trained_on
+    read: list[DatasetSpec] = []
+
+    def noting(spec: DatasetSpec, *rest: Any) -> Any:
+        read.append(spec)
+        return images_for(spec, *rest)
+
+    monkeypatch.setattr(origins, "images_for", noting)
+    secret = as_folder(tmp_path / "private")
+    for dataset in (
+        {"name": secret},
+        {"name": f"parquet:{tmp_path}"},
+        {**told["dataset"], "input_shape": [3, 3000, 3000]},
+    ):
+        module.info = module.info.model_copy(update={"trained_on": ({**told, "dataset": dataset},)})
+        module.save(tmp_path / "module.safetensors")
+        said = call("patch", *arguments(module=str(tmp_path / "module.safetensors"), out=str(tmp_path / "p")))
+        assert said.exit_code == 0, said.stderr
+        assert "warning: the images that the module was made with are not known" in said.stderr
+    assert {(spec.name, spec.input_shape) for spec in read} == {("digits", (3, 32, 32))}
 
 
 def test_people_get_a_table(call: Call, at_work: Path) -> None:

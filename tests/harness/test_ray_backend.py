@@ -175,6 +175,26 @@ def test_a_place_is_taken_again_before_a_row_is_stored_but_a_cell_only_after(
     ]  # fmt: skip
 
 
+def test_a_claim_that_fails_for_good_lets_what_runs_end_in_order(surroundings: Surroundings, tmp_path: Path) -> None:
+    class Failing:
+        def __init__(self) -> None:
+            self.n_asked = 0
+
+        def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
+            self.n_asked += 1
+            if self.n_asked > 1:
+                raise OSError("the token has expired")
+            return [Claim.OURS] * len(cells)
+
+    queue = [item_of("ok", tmp_path), item_of("raise", tmp_path)]
+    rows: list[Row] = []
+    with RayBackend(surroundings, Limits(), workers=1) as backend:
+        run = backend.run(queue, stop=StopSignal(), listener=SilentListener(), claims=Failing())
+        with pytest.raises(OSError, match="the token has expired"):
+            rows.extend(row for _, row in run)
+    assert [row.state for row in rows] == [State.OK]
+
+
 def test_a_killed_driver_loses_no_finished_row_and_the_next_run_completes(
     ray_cluster: None, write_suite: WriteSuite, call: Call, tmp_path: Path, environment: dict[str, str]
 ) -> None:

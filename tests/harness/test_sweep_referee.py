@@ -18,7 +18,7 @@ from harness.dispatch import Limits, SilentListener
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep import dealer as dealer_module
-from harness.sweep.candidates import Cells
+from harness.sweep.candidates import Candidate, Cells
 from harness.sweep.checks import curve_metric
 from harness.sweep.claiming import NoRivals, RegisteredClaims, TrialClaims
 from harness.sweep.curves import curve_of, read_curves, write_curve
@@ -253,6 +253,44 @@ def test_trials_that_run_are_not_kept_waiting_while_other_drivers_are_asked(benc
     assert rival.n_asked == 2 + (1 + dealer_module.MOST_HELD) + 1, "a few more than wait already"
     rival.is_blind = True
     assert (referee.begin("waits"), rival.n_asked) == (None, 9), "nothing is proposed for nothing"
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.3, 0.5])
+def test_a_free_configuration_is_found_behind_many_that_others_run_however_slow_the_store_is(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(dealer_module.time, "monotonic", lambda: clock[0])
+    made = bench(seeds=1, sampler="grid", trials=40, splitters=grid(x=[number / 40 for number in range(40)]))
+    referee = referee_of(made, NoRivals())
+    dealt_first = [0.5, *(number / 40 for number in range(9))]
+    theirs = {item.cell.cell_id for x in dealt_first for item in candidate_of(made, x).items}
+
+    class Slow(NoRivals):
+        def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
+            clock[0] += seconds
+            return None if theirs.intersection(item.cell.cell_id for item in items) else ()
+
+    referee._claims = Slow()
+    while referee.begin("free") is None:
+        assert clock[0] < 120, "never found"
+        clock[0] += 2.0
+    assert referee.dealer.n_held == len(dealt_first)
+
+
+def candidate_of(made: Bench, x: float) -> Candidate:
+    return made.cells.candidate(made.sweep.spaces[0], {"x": x})
+
+
+def test_what_cannot_be_claimed_any_more_ends_a_sweep_when_nothing_runs(bench: Callable[..., Bench]) -> None:
+    made, rival = bench(seeds=1, sampler="random", trials=5, splitters=grid(x={"float": [0, 1]})), Rival([()])
+    referee = referee_of(made, rival)
+    assert referee.begin("runs") is not None
+    rival.failure = OSError("the token has expired")
+    assert referee.begin("waits") is None
+    referee.end("runs")
+    with pytest.raises(OSError, match="the token has expired"):
+        referee.begin("waits")
 
 
 class Rival(NoRivals):
