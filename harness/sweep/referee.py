@@ -147,7 +147,9 @@ class Referee:
         return config
 
     def _begin(self, trial_id: str) -> dict[str, Any] | None:
-        if self._claims.failure is not None and not self._running:
+        if self._claims.failure is not None:
+            if self._running:
+                return None
             raise self._claims.failure
         most = self.dealer.n_held + MOST_HELD
         while not self._is_ending() and (deal := self.dealer.deal()) is not None:

@@ -86,7 +86,9 @@ class Scoring:
 
     def begin(self, trial_id: str) -> dict[str, Any] | None:
         """Returns what the next worker is given, or None if there is nothing now."""
-        if self._claims.failure is not None and not self._running:
+        if self._claims.failure is not None:
+            if self._running:
+                return None
             raise self._claims.failure
         for group in [group for group in self._waiting if group.due <= time.monotonic()]:
             if self._is_ending():
