@@ -184,7 +184,9 @@ def call() -> Callable[..., Result]:
 def environment(cache: Path) -> dict[str, str]:
     """The environment of a real ``splitbench`` process."""
     path = os.pathsep.join([str(ROOT), str(HERE)])
-    return {**os.environ, "PYTHONPATH": path, "SPLITBENCH_CACHE": str(cache), "RAY_AUTH_MODE": "disabled"}
+    # A process that aborts says where it was.
+    own = {"PYTHONPATH": path, "SPLITBENCH_CACHE": str(cache), "RAY_AUTH_MODE": "disabled", "PYTHONFAULTHANDLER": "1"}
+    return {**os.environ, **own}
 
 
 @pytest.fixture(scope="session")
