@@ -266,7 +266,8 @@ def test_scores_on_test_that_a_machine_failed_are_tried_again_and_those_of_other
         config = following.begin(str(attempt))
         assert config is not None
         assert config["cells"] == [item.cell.model_dump_json() for item in groups[1]]
-        following.hear(str(attempt), Report("begin", groups[1][0].cell.cell_id))
+        if attempt != 1:  # The second worker dies before its first word.
+            following.hear(str(attempt), Report("begin", groups[1][0].cell.cell_id))
         following.end(str(attempt), has_died=True)
     assert [row.failure_kind for row in rows] == ["worker_died"] * 3
     assert (following.begin("3"), following.is_waiting) == (None, True), "the other configuration is another driver's"
