@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from typing_extensions import Self
 
 from splitters.settings import Settings
@@ -23,12 +23,38 @@ SPLITTING_VERSION = 2
 """Counts the changes, outside the splitters, that alter what a split is given; part of every identity."""
 
 
-class SplitterSpec(Settings):
-    """A splitter and its settings; ``version`` is the splitter's own count of changes that alter results."""
+class Identified(Settings):
+    """Part of a cell's identity. Fields that came later are left out where they say nothing new.
+
+    So a cell that could be described before there was such a field has the identity that it had then.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_unused_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialise(self)
+        for name, field in type(self).model_fields.items():
+            if field.json_schema_extra == _ADDED and getattr(self, name) == field.default:
+                values.pop(name, None)
+        return values
+
+
+_ADDED = {"added": True}
+
+
+class SplitterSpec(Identified):
+    """A splitter and its settings.
+
+    Args:
+        name: A name of ``splitters``.
+        settings: Its settings.
+        version: The splitter's own count of changes that alter results.
+        code: Fingerprint of its code where it is a plug-in's; filled in by the suite's cells.
+    """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
     version: int = 1
+    code: str = Field(default="", json_schema_extra=_ADDED)
 
 
 class ModelSpec(Settings):
@@ -37,7 +63,7 @@ class ModelSpec(Settings):
     Args:
         name: Its name.
         settings: Its settings.
-        code: Hash of the source that defines it, where that is no published package's; filled in by the suite's cells.
+        code: Fingerprint of the code that defines it where it is not built in; filled in by the suite's cells.
     """
 
     name: str
@@ -59,7 +85,7 @@ class DirichletSpec(Settings):
     estimator: int = Field(default=0, ge=0)
 
 
-class DatasetSpec(Settings):
+class DatasetSpec(Identified):
     """A data set, the form in which the network sees it, and which of its images take part.
 
     Args:
@@ -71,16 +97,18 @@ class DatasetSpec(Settings):
         split_train_images: How many of ``train`` the splitter sees (stratified); base models see all. None shows all.
         split_select_images: The same for ``select``.
         dirichlet: Skews the classes of ``train`` and ``select``.
+        code: Fingerprint of the code that reads it where it is a plug-in's; filled in by the suite's cells.
     """
 
     name: str
     input_shape: tuple[int, int, int] = (3, 32, 32)
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = Field(default=(), json_schema_extra=_ADDED)
     train_images: int | None = Field(default=None, ge=1)
     select_images: int | None = Field(default=None, ge=1)
     split_train_images: int | None = Field(default=None, ge=1)
     split_select_images: int | None = Field(default=None, ge=1)
     dirichlet: DirichletSpec | None = None
+    code: str = Field(default="", json_schema_extra=_ADDED)
 
     @field_validator("classes")
     @classmethod
@@ -88,14 +116,6 @@ class DatasetSpec(Settings):
         if len(set(classes)) < len(classes) or len(classes) == 1:
             raise ValueError(f"classes are at least two, each once, not {list(classes)}")
         return classes
-
-    @model_serializer(mode="wrap")
-    def _without_needless(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out ``classes`` where there are none, so that identities are those from before there were any."""
-        values: dict[str, Any] = serialise(self)
-        if not self.classes:
-            values.pop("classes", None)
-        return values
 
     @field_validator("input_shape")
     @classmethod
@@ -133,31 +153,32 @@ class TrainingSpec(Settings):
     keep: Literal["best", "last"] = "best"
 
 
-class Cell(Settings):
+class Cell(Identified):
     """One (scenario, splitter, base model, data set, seed) evaluation: the unit of work, storage and resuming.
 
     Args:
         scenario: A name of ``benchmarks.scenarios``.
         scenario_settings: Its settings.
+        scenario_version: The scenario's own count of changes that alter results; see ``Scenario.version``.
+        scenario_code: Fingerprint of the scenario's code where it is a plug-in's, and of what its settings name.
         splitter: What splits.
         model: The base model's architecture.
         dataset: The images.
         training: How the base model comes to be.
         seed: Seeds splits, base model and splitter; below 2**63, for rows hold it in 64 bits.
-        protocol: ``splitbench`` keeps ``test`` for the final score; ``published`` chooses modules on 20 % of the test
-            set, as the papers' code does.
         threads: CPU threads of the cell; they change sums in their last bits.
         device: ``auto`` takes a GPU where there is one.
     """
 
     scenario: str = "modularization"
     scenario_settings: dict[str, Any] = Field(default_factory=dict)
+    scenario_version: int = Field(default=1, json_schema_extra=_ADDED)
+    scenario_code: str = Field(default="", json_schema_extra=_ADDED)
     splitter: SplitterSpec
     model: ModelSpec
     dataset: DatasetSpec
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     seed: int = Field(default=0, ge=0, lt=2**63)
-    protocol: Literal["splitbench", "published"] = "splitbench"
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -165,7 +186,15 @@ class Cell(Settings):
     def cell_id(self) -> str:
         """SHA-256, in hex, of the canonical JSON of everything that determines the result."""
         versions = {"format": CELL_FORMAT, "training_version": TRAINING_VERSION, "splitting_version": SPLITTING_VERSION}
-        return content_hash({**versions, **self.model_dump(mode="json")})
+        return content_hash({**versions, **_FORMER_FIELDS, **self.model_dump(mode="json")})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_former_fields(cls, values: Any) -> Any:
+        """Reads the configurations of earlier rows."""
+        if not isinstance(values, Mapping):
+            return values
+        return {key: value for key, value in values.items() if _FORMER_FIELDS.get(key, _ABSENT) != value}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Returns a copy, with an identity of its own; see ``pydantic.BaseModel.model_copy``."""
@@ -177,6 +206,12 @@ class Cell(Settings):
     def label(self) -> str:
         """A short name for people: splitter, model, data set, seed."""
         return f"{self.splitter.name} · {self.model.name} · {self.dataset.name} · seed {self.seed}"
+
+
+_ABSENT = object()
+
+_FORMER_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
+"""Fields that are gone, with the value that means what cells without them mean: earlier identities hold them."""
 
 
 def content_hash(value: Mapping[str, Any]) -> str:

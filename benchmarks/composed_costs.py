@@ -1,4 +1,4 @@
-"""What a composed model costs: the sum and the union of its modules, and the time that it takes."""
+"""What a composed model costs: operations, parameters, storage, and the time that one image takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.split_models import SplitModel
-from splitters.cost import Cost, base_cost, network_cost
+from splitters.cost import base_cost, network_cost
 from splitters.extraction import extract_network
 from splitters.module import Module
 from splitters.reuse import ComposedModel
@@ -43,50 +43,48 @@ class Pick:
 def composed_cost(picks: Sequence[Pick], composed: ComposedModel, reference: SplitModel) -> dict[str, Any]:
     """Returns the fields of ``ComposedCostRecord``.
 
-    The union of a base model's modules is one network of all kernels that any of them keeps; unions of different base
-    models are added up. Heads count in both. Times are those of single images, the composed model's and the reference's
-    in turn, so that whatever else the machine does meets both.
+    Operations add up over the modules: a kernel that two modules keep reads other masked inputs in each, so it runs
+    twice. It needs to be stored only once, which ``parameters_union`` counts; heads are never shared. Latencies are
+    measured on single images, the composed model and the reference in turn, so that other load meets both alike.
 
     Args:
         picks: The modules.
         composed: The same, composed.
         reference: The base model that they are compared with.
     """
-    whole, union, base = composed.cost(), _union(picks), base_cost(reference.graph)
+    whole, stored, base = composed.cost(), _stored_parameters(picks), base_cost(reference.graph)
     device = next(reference.graph.network.parameters()).device
     image = torch.zeros(1, *reference.graph.input_shape, device=device)
     composed_seconds, base_seconds = latencies([composed, reference.graph.network], image)
     return {
         "flops_sum": whole.flops,
-        "flops_union": union.flops,
         "parameters_sum": whole.parameters,
-        "parameters_union": union.parameters,
+        "parameters_union": stored,
         "latency_seconds": composed_seconds,
         "base_flops": base.flops,
         "base_parameters": base.parameters,
         "base_latency_seconds": base_seconds,
         "flops_retention_sum": whole.flops / base.flops,
-        "flops_retention_union": union.flops / base.flops,
         "param_retention_sum": whole.parameters / base.parameters,
-        "param_retention_union": union.parameters / base.parameters,
+        "param_retention_union": stored / base.parameters,
         "latency_ratio": composed_seconds / base_seconds,
     }
 
 
-def _union(picks: Sequence[Pick]) -> Cost:
-    total = Cost(0, 0)
+def _stored_parameters(picks: Sequence[Pick]) -> int:
+    """Returns how many parameters the modules have, those that modules of one base model share counted once."""
+    total = 0
     for model in {id(pick.model): pick.model for pick in picks}.values():
         own = [pick for pick in picks if pick.model is model]
         bits = model.split.result.masks.bits[[pick.class_index for pick in own]].any(0)
-        total = total + network_cost(extract_network(model.graph, bits), model.graph.input_shape)
+        total += network_cost(extract_network(model.graph, bits), model.graph.input_shape).parameters
         for pick in own:
-            total = total + _head_cost(pick.module)
+            total += _head_parameters(pick.module)
     return total
 
 
-def _head_cost(module: Module) -> Cost:
-    with_head, without = module.cost(), network_cost(module.network, module.info.input_shape)
-    return Cost(with_head.flops - without.flops, with_head.parameters - without.parameters)
+def _head_parameters(module: Module) -> int:
+    return module.cost().parameters - network_cost(module.network, module.info.input_shape).parameters
 
 
 @torch.no_grad()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.preparation import images_for
@@ -26,21 +26,27 @@ class ImageOrigin(Settings):
     Args:
         dataset: The data set, and which of its images take part.
         seed: Deals them out to their roles.
-        protocol: How; see ``Cell``.
         dataset_hash: SHA-256 of the decoded data set; images of one that has changed are dealt out otherwise.
         part: All of its ``train`` images, or those that a splitter sees of them.
     """
 
     dataset: DatasetSpec
     seed: int = Field(ge=0, lt=2**63)
-    protocol: Literal["splitbench", "published"] = "splitbench"
     dataset_hash: str
     part: Literal["train", "split_train"] = "train"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier(cls, values: Any) -> Any:
+        """Reads what files of earlier versions say; images that those chose from the test set are unknown here."""
+        if not isinstance(values, Mapping) or values.get("protocol") != "splitbench":
+            return values
+        return {key: value for key, value in values.items() if key != "protocol"}
 
     @classmethod
     def of(cls, cell: Cell, dataset_hash: str) -> ImageOrigin:
         """Returns where the images of a cell come from."""
-        return cls(dataset=cell.dataset, seed=cell.seed, protocol=cell.protocol, dataset_hash=dataset_hash)
+        return cls(dataset=cell.dataset, seed=cell.seed, dataset_hash=dataset_hash)
 
     def train_images(self, input_shape: tuple[int, int, int], workspace: Workspace, *, dataset: str) -> ImageSet | None:
         """Returns the images that the network was trained on; None where they cannot be had again.
@@ -58,12 +64,12 @@ class ImageOrigin(Settings):
             return None
         workspace = replace(workspace, download=False)
         try:
-            images = images_for(self.dataset, self.seed, self.protocol, workspace)
+            images = images_for(self.dataset, self.seed, workspace)
             if images.dataset_hash != self.dataset_hash:
                 return None
             if own != input_shape:
                 spec = self.dataset.model_copy(update={"input_shape": input_shape})
-                images = images_for(spec, self.seed, self.protocol, workspace)
+                images = images_for(spec, self.seed, workspace)
         except (SplitbenchError, OSError):
             # The data set lies elsewhere, or is none that this installation knows.
             return None
@@ -88,8 +94,7 @@ def unseen(images: ImageSet, seen: Sequence[ImageSet]) -> ImageSet:
     if absent:
         raise DataError(
             f"of {len(images)} select images, {len(new)} are new to all networks, and none of these is of "
-            f"{', '.join(map(repr, absent))}. Train and split with one seed and one choice of images, and not by the "
-            "protocol 'published', which trains on all."
+            f"{', '.join(map(repr, absent))}. Train and split with one seed and one choice of images."
         )
     return kept
 

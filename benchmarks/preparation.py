@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.datasets import load_dataset
@@ -102,18 +101,15 @@ class PreparedImages:
 
 def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
     """Loads a cell's images and deals them out to their roles; see ``images_for``."""
-    return images_for(cell.dataset, cell.seed, cell.protocol, workspace)
+    return images_for(cell.dataset, cell.seed, workspace)
 
 
-def images_for(
-    spec: DatasetSpec, seed: int, protocol: Literal["splitbench", "published"], workspace: Workspace
-) -> PreparedImages:
+def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedImages:
     """Loads images and deals them out to their roles.
 
     Args:
         spec: The data set, and which of its images take part.
         seed: Deals them out.
-        protocol: How; see ``Cell``.
         workspace: Where to work.
 
     Raises:
@@ -129,7 +125,7 @@ def images_for(
     )
     if spec.classes:
         dataset = dataset.of_classes(spec.classes)
-    roles = make_roles(dataset, spec, seed=seed, protocol=protocol)
+    roles = make_roles(dataset, spec, seed=seed)
     split_roles = limit_roles(roles, spec, seed=seed)
     return PreparedImages(
         roles, split_roles, dataset.content_hash, dataset.flips, seconds=dataset.seconds, reused=dataset.reused

@@ -10,8 +10,11 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 3
+ROW_FORMAT = 4
 """Counts the changes of the row schema. Readers take any older format and refuse newer ones."""
+
+FORMER_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
+"""Columns that are gone, with the last format that had them. Readers pass over them."""
 
 
 def _higher(description: str) -> Any:
@@ -124,15 +127,13 @@ class ComposedCostRecord(Record):
     """What a composed model costs, against one whole network."""
 
     flops_sum: int = _measured("FLOPs of the composed model for one image: its modules one after the other", "lower")
-    flops_union: int = _measured("FLOPs if a kernel that several modules of one base model keep ran once", "lower")
     parameters_sum: int = _measured("Parameters of the composed model", "lower")
-    parameters_union: int = _measured("Parameters if such a kernel were stored once", "lower")
+    parameters_union: int = _measured("Parameters stored if modules of one base model share their kernels", "lower")
     latency_seconds: float = _measured("Median time that the composed model takes for one image", "lower")
     base_flops: int = Field(description="FLOPs of the network that it is compared with")
     base_parameters: int = Field(description="That network's parameters")
     base_latency_seconds: float = Field(description="That network's median time for one image")
     flops_retention_sum: float = _measured("`flops_sum / base_flops`", "lower")
-    flops_retention_union: float = _measured("`flops_union / base_flops`", "lower")
     param_retention_sum: float = _measured("`parameters_sum / base_parameters`", "lower")
     param_retention_union: float = _measured("`parameters_union / base_parameters`", "lower")
     latency_ratio: float = _measured("`latency_seconds / base_latency_seconds`", "lower")
@@ -207,6 +208,9 @@ class StageRecord(Record):
     seconds: float = Field(description="Wall time; for reused work, what it took when it was done")
     peak_memory_bytes: int | None = _fact("Peak memory: of the GPU if there is one, else of the process")
     reused: bool = Field(default=False, description="Whether an earlier cell had done it")
+    device_name: str | None = _fact("For reused work, the GPU or CPU that did it; several are joined by `+`")
+    torch_version: str | None = _fact("For reused work, the version of torch that did it")
+    hostname: str | None = _fact("For reused work, the machine that did it")
 
 
 class Metrics(Record):
@@ -220,12 +224,11 @@ class Metrics(Record):
     select_accuracy_loss: float | None = _lower("The same difference on select, for choices")
     kernels_total: int | None = _fact("Kernels of the base model, over all convolutions")
     kernel_retention: float | None = _lower("Kept kernels / all kernels, mean over modules")
-    kernel_retention_union: float | None = _lower("The same, a kernel counted once if any module keeps it")
+    kernel_retention_union: float | None = _lower("Kernels to store, each once, if any module keeps it / all kernels")
     flops_retention: float | None = _lower("FLOPs of a module / of the base model, mean over modules")
-    flops_retention_union: float | None = _lower("FLOPs of the union of the modules / of the base model")
     flops_retention_sum: float | None = _lower("FLOPs of the composed model / of the base model")
     param_retention: float | None = _lower("Parameters of a module / of the base model, mean over modules")
-    param_retention_union: float | None = _lower("Parameters of the union of the modules / of the base model")
+    param_retention_union: float | None = _lower("Parameters to store, shared ones once / of the base model")
     param_retention_sum: float | None = _lower("Parameters of the composed model / of the base model")
     jaccard_distance: float | None = _fact("Mean pairwise Jaccard distance of the modules' kept kernels")
     met_tolerance: bool | None = _fact("Whether the choice met the splitter's own criterion")
@@ -300,7 +303,6 @@ class Row(Provenance, Metrics):
     dataset: str = Field(description="Data set")
     splitter_label: str | None = _fact("What the suite calls the splitter with these settings; null: by its name")
     seed: int = Field(description="Seed")
-    protocol: str = Field(description="`splitbench` or `published`")
     threads: int = Field(description="CPU threads")
     gpu_share: float = Field(
         default=0.0, description="Share of a GPU that the cell had; timings of shares below 1 are not comparable"

@@ -1,13 +1,12 @@
 """The roles of images: which fit, which guide choices, which are kept for the final score.
 
-Everything here is drawn from the seed and the labels of the images that it concerns. Under the protocol ``splitbench``
-the test set has no part in ``train`` and ``select``.
+Everything here is drawn from the seed and the labels of the images that it concerns; the test set has no part in
+``train`` and ``select``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from splitters.data import ImageSet
 from splitters.errors import DataError
 
 SELECT_SHARE = 0.2
-"""The share of ``select``, of the official training images or, under ``published``, of the test set."""
+"""The share of the official training images that is ``select``."""
 
 _MAX_DRAWS = 10_000
 
@@ -44,18 +43,8 @@ class Roles:
     test: ImageSet
 
 
-def make_roles(
-    dataset: Dataset,
-    spec: DatasetSpec,
-    *,
-    seed: int,
-    protocol: Literal["splitbench", "published"] = "splitbench",
-) -> Roles:
-    """Deals a data set's images out to the three roles.
-
-    ``splitbench``: 80 % of the official training images are ``train``, the other 20 % are ``select``.
-    ``published``: all official training images are ``train``, and 20 % of the test set is ``select``, as in the papers'
-    code; ``test`` is the full test set all the same, so that ``select`` is a part of it.
+def make_roles(dataset: Dataset, spec: DatasetSpec, *, seed: int) -> Roles:
+    """Splits a data set's images into roles: 80 % of the official training images are ``train``, 20 % ``select``.
 
     A Dirichlet draw applies to the official training images, before they are cut; limits on the number of images apply
     last. All cuts are stratified. A smaller limit keeps a part of what a larger one keeps, up to rounding.
@@ -64,7 +53,6 @@ def make_roles(
         dataset: The official images.
         spec: Which of them take part.
         seed: Seeds all but the Dirichlet draw, which its estimator number seeds.
-        protocol: Where ``select`` comes from.
 
     Raises:
         DataError: If a class has too few images, or the Dirichlet draw cannot be had.
@@ -72,17 +60,10 @@ def make_roles(
     official = np.arange(len(dataset.train), dtype=np.int64)
     if spec.dirichlet is not None:
         official = _dirichlet(_labels(dataset.train), spec.dirichlet, dataset.class_names)
-    rng = np.random.default_rng(derive_seed(seed, "roles"))
-    if protocol == "splitbench":
-        select_source = dataset.train
-        train, select = _cut(dataset.train, official, rng)
-    else:
-        select_source = dataset.test
-        train = _shuffled(official, rng)
-        _, select = _cut(dataset.test, np.arange(len(dataset.test), dtype=np.int64), rng)
+    train, select = _cut(dataset.train, official, np.random.default_rng(derive_seed(seed, "roles")))
     return Roles(
         dataset.train.subset(_limited(dataset.train, train, spec.train_images, "train_images")),
-        select_source.subset(_limited(select_source, select, spec.select_images, "select_images")),
+        dataset.train.subset(_limited(dataset.train, select, spec.select_images, "select_images")),
         dataset.test,
     )
 

@@ -16,7 +16,7 @@ from benchmarks.records import FigureRecord, SensitivityRecord
 from benchmarks.scenarios.base import Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.training import images_hash
-from splitters.base import REUSED_SECONDS, Checkpoint, CheckpointState, SplitResult, SplitTask, make_splitter
+from splitters.base import REUSED_SECONDS, SPLITTERS, Checkpoint, CheckpointState, SplitResult, SplitTask, make_splitter
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.scores import scores_from_tensors
@@ -106,7 +106,10 @@ class _Splits:
         for reference in splitter.references():
             self._by_name(reference.name, reference.settings)
         complete = SplitterSpec(
-            name=spec.name, settings=splitter.settings.model_dump(mode="json"), version=splitter.version
+            name=spec.name,
+            settings=splitter.settings.model_dump(mode="json"),
+            version=splitter.version,
+            code=SPLITTERS.code_fingerprint(spec.name),
         )
 
         def make(checkpoint: Checkpoint) -> CheckpointState:
@@ -127,7 +130,7 @@ class _Splits:
         return self.of(SplitterSpec(name=name, settings=dict(settings))).result
 
     def _task(self, spec: SplitterSpec) -> SplitTask:
-        known = {**self._key(spec), "splitter": {"name": spec.name, "version": spec.version}}
+        known = {**self._key(spec), "splitter": spec.model_dump(mode="json", exclude={"settings"})}
         return SplitTask(
             model=self.prepared.base.model,
             train=self.prepared.split_roles.train,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError, field_validator
 from torch import Tensor, nn
 
 from benchmarks.cells import ModelSpec
@@ -44,6 +45,15 @@ class WeightsHeader(FileHeader):
     seed: int
     select_accuracy: float
     trained_on: ImageOrigin | None = None
+
+    @field_validator("trained_on", mode="before")
+    @classmethod
+    def _unknown_if_unreadable(cls, told: object) -> object:
+        """Takes images of a kind that this version does not know for unknown ones."""
+        try:
+            return None if told is None else ImageOrigin.model_validate(told)
+        except ValidationError:
+            return None
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,6 @@ def make_row(
         model=cell.model.name,
         dataset=cell.dataset.name,
         seed=cell.seed,
-        protocol=cell.protocol,
         threads=cell.threads,
         gpu_share=gpu_share,
         config=cell.model_dump_json(),
@@ -171,8 +170,10 @@ def _storable(text: str | None) -> str | None:
 
 def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
     from benchmarks.scenarios.base import Workspace, make_scenario
+    from benchmarks.scenarios.current_code import refuse_changed_code
 
     surroundings.plugins.load()
+    refuse_changed_code(cell)
     progress(Progress("start", 0))
     workspace = Workspace(
         cache=surroundings.cache,

@@ -146,7 +146,6 @@ class Suite(Settings):
         threads: CPU threads of each cell.
         device: ``auto``, ``cpu`` or ``cuda``.
         gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
-        protocol: See ``Cell``.
         timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
         models: Names, or names with settings.
         datasets: Names, or names with what ``DatasetSpec`` knows.
@@ -164,7 +163,6 @@ class Suite(Settings):
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpu_share: float = Field(default=1.0, gt=0, le=1)
-    protocol: Literal["splitbench", "published"] = "splitbench"
     timeout: Duration | None = None
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)

@@ -8,9 +8,9 @@ from itertools import product
 from typing import Any
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec
-from benchmarks.datasets import check_dataset
+from benchmarks.datasets import check_dataset, with_code
 from benchmarks.models import MODELS, check_model, code_fingerprint
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.scenarios.base import Scenario, make_scenario
 from harness.config import Filter, ScenarioEntry, SplitterEntry, Suite
 from harness.plugins import Plugins
 from harness.suite_cell import SuiteCell
@@ -117,7 +117,8 @@ def _check_overrides(suite: Suite, splitter: SplitterEntry, where: str) -> None:
 def _choices(suite: Suite) -> Iterator[tuple[ScenarioEntry, int, DatasetSpec, ModelSpec]]:
     """Yields what cells are made of, but for the seed."""
     models = [_completed_model(model) for model in suite.models]
-    for scenario, index, dataset, model in product(suite.scenario, range(len(suite.splitters)), suite.datasets, models):
+    datasets = [with_code(dataset) for dataset in suite.datasets]
+    for scenario, index, dataset, model in product(suite.scenario, range(len(suite.splitters)), datasets, models):
         if (
             _matches_any(_names_of(suite.splitters[index]), scenario.splitters)
             and _matches_any(model.name, scenario.models)
@@ -128,14 +129,16 @@ def _choices(suite: Suite) -> Iterator[tuple[ScenarioEntry, int, DatasetSpec, Mo
 
 def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpec, model: ModelSpec) -> SuiteCell:
     entry = suite.splitters[index]
+    made = make_scenario(scenario.name, scenario.settings)
     cell = Cell(
         scenario=scenario.name,
-        scenario_settings=make_scenario(scenario.name, scenario.settings).settings.model_dump(mode="json"),
+        scenario_settings=made.settings.model_dump(mode="json"),
+        scenario_version=made.version,
+        scenario_code=_code_of(made),
         splitter=_Resolver(suite, model.name, dataset.name).spec(index),
         model=model,
         dataset=dataset,
         training=suite.training,
-        protocol=suite.protocol,
         threads=suite.threads,
         device=suite.device,
     )
@@ -188,7 +191,19 @@ def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "
     """
     cls = SPLITTERS.get(name, where=where)
     values = cls.Settings.parse(settings, where=where or f"splitter {name!r}")
-    return SplitterSpec(name=name, settings=values.model_dump(mode="json"), version=cls.version)
+    return SplitterSpec(
+        name=name,
+        settings=values.model_dump(mode="json"),
+        version=cls.version,
+        code=SPLITTERS.code_fingerprint(name),
+    )
+
+
+def _code_of(scenario: Scenario) -> str:
+    try:
+        return scenario.code_fingerprint()
+    except ConfigurationError:
+        return ""  # The check of the cells, which follows, says what is wrong, and where.
 
 
 def _completed_model(model: ModelSpec) -> ModelSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Row
+from benchmarks.scenarios.current_code import changed_code, with_current_code
 from harness.attempt import Surroundings, run_attempt
 from harness.plugins import Plugins
 from harness.report import ID_LENGTH, row_title
@@ -33,10 +34,13 @@ class Rerun:
     Args:
         row: The new row.
         before: The row that counted before.
+        changed_code: What has other code now than when the earlier row was written, e.g. ``the splitter 'mine'``; the
+            new row then belongs to another cell.
     """
 
     row: Row
     before: Row
+    changed_code: Sequence[str] = ()
 
     @property
     def numbers(self) -> list[str]:
@@ -126,13 +130,15 @@ def rerun_cell(
             f"{cell.cell_id[:ID_LENGTH]}, as results would differ. Use the version that wrote the row: "
             f"{row.splitbench_version} ({row.git_commit or 'no commit'})."
         )
+    surroundings.plugins.load()
+    current = with_current_code(cell)
     on_gpu = cell.device == "cuda" or (cell.device == "auto" and torch.cuda.is_available())
     again = run_attempt(
-        SuiteCell(cell, row.splitter_label),
+        SuiteCell(current, row.splitter_label),
         surroundings,
         device="cuda:0" if on_gpu else "cpu",
         gpu_share=1.0 if on_gpu else 0.0,
         progress=progress,
     )
     store.write(again)
-    return Rerun(again, row)
+    return Rerun(again, row, changed_code(cell, current))

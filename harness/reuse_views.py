@@ -12,7 +12,7 @@ from rich.text import Text
 
 from benchmarks.records import ComposedCostRecord, CompositionRecord, NewTaskRecord, PatchRecord, Row, SubTaskRecord
 
-_COSTS = ("FLOPs, sum", "union", "latency")
+_COSTS = ("FLOPs, sum", "latency")
 
 
 def reuse_views(row: Row) -> Iterator[RenderableType]:
@@ -96,5 +96,4 @@ def _percents(figures: Iterable[float]) -> Iterator[str]:
 
 
 def _costs(record: ComposedCostRecord) -> tuple[str, str, str]:
-    total, union = record.flops_retention_sum, record.flops_retention_union
-    return f"{100 * total:.1f}", f"{100 * union:.1f}", f"{1000 * record.latency_seconds:.1f} ms"
+    return f"{100 * record.flops_retention_sum:.1f}", f"{1000 * record.latency_seconds:.1f} ms"

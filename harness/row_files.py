@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, Row
+from benchmarks.records import FORMER_COLUMNS, ROW_FORMAT, ROW_SCHEMA, Row
 from splitters.errors import ConfigurationError
 
 _FORMAT_KEY = b"splitbench_row_format"
@@ -75,12 +75,13 @@ def decode_row(data: bytes | pa.Buffer, *, path: str) -> pa.Table:
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
-        _check_format(file.metadata.metadata or {}, path)
+        row_format = _checked_format(file.metadata.metadata or {}, path)
         table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"torn: {error}") from error
     if table.num_rows != 1:
         raise DamagedFileError(f"foreign: it holds {table.num_rows} rows, not one")
+    table = table.drop_columns([name for name in table.column_names if FORMER_COLUMNS.get(name, 0) >= row_format])
     names = table.column_names
     unknown = [name for name in names if name not in _NAMES]
     if unknown:
@@ -91,7 +92,7 @@ def decode_row(data: bytes | pa.Buffer, *, path: str) -> pa.Table:
     return _with_all_columns(table)
 
 
-def _check_format(metadata: dict[bytes, bytes], path: str) -> None:
+def _checked_format(metadata: dict[bytes, bytes], path: str) -> int:
     text = metadata.get(_FORMAT_KEY, b"").decode(errors="replace")
     if not text.isdecimal():
         raise DamagedFileError("foreign: it is a Parquet file, but not a row of Splitbench")
@@ -100,6 +101,7 @@ def _check_format(metadata: dict[bytes, bytes], path: str) -> None:
             f"{path}: row format {text} is newer than {ROW_FORMAT}, the newest that this version reads. "
             "Upgrade splitbench, or name another results folder."
         )
+    return int(text)
 
 
 def _with_all_columns(table: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
@@ -244,12 +244,13 @@ class SplitterReference(Settings):
     """Another splitter, by name, with all its settings.
 
     Settings that are left out take their defaults, and ``version`` is the splitter's own, so that the reference says
-    everything that determines the result.
+    everything that determines the result; so is ``code``, see ``Registry.code_fingerprint``.
     """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
     version: int = 1
+    code: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -257,7 +258,17 @@ class SplitterReference(Settings):
         if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
             return values
         splitter = make_splitter(values["name"], values.get("settings") or {})
-        return {**values, "settings": splitter.settings.model_dump(mode="json"), "version": splitter.version}
+        return {
+            **values,
+            "settings": splitter.settings.model_dump(mode="json"),
+            "version": splitter.version,
+            "code": SPLITTERS.code_fingerprint(values["name"]),
+        }
+
+    @model_serializer(mode="wrap")
+    def _without_needless(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out ``code`` where there is none, so that identities are those from before there was any."""
+        return {key: value for key, value in serialise(self).items() if key != "code" or value}
 
 
 SPLITTERS: Registry[type[Splitter[Any]]] = Registry(

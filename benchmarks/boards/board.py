@@ -83,12 +83,10 @@ class Board:
 
 COST_MEASURES = (
     "flops_sum",
-    "flops_union",
     "parameters_sum",
     "parameters_union",
     "latency_seconds",
     "flops_retention_sum",
-    "flops_retention_union",
     "param_retention_sum",
     "param_retention_union",
     "latency_ratio",
@@ -97,7 +95,6 @@ COST_MEASURES = (
 
 COST_COLUMNS = (
     Column("flops_retention_sum", "FLOPs, sum", "%", spared=3),
-    Column("flops_retention_union", "FLOPs, union", "%", spared=1),
     Column("latency_ratio", "latency", "ratio", spared=2),
 )
 """The same for people."""

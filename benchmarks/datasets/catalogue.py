@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from benchmarks.cells import DatasetSpec
 from benchmarks.datasets.digits import DigitsSource
 from benchmarks.datasets.folder import FolderSource
 from benchmarks.datasets.parquet import ParquetSource
@@ -47,17 +48,26 @@ def check_dataset(name: str, *, where: str = "") -> None:
     find_dataset(name, where=where)
 
 
+def with_code(spec: DatasetSpec) -> DatasetSpec:
+    """Returns a data set's specification with the fingerprint of the code that reads it, where that is a plug-in's."""
+    return spec.model_copy(update={"code": DATASETS.code_fingerprint(_key(spec.name))})
+
+
 def find_dataset(name: str, *, where: str = "") -> tuple[DatasetEntry, str]:
     """Returns the entry that ``name`` asks for, and the folder that it names.
 
     Raises:
         UnknownNameError: If there is no data set of that name.
     """
+    return DATASETS.get(_key(name, where=where)), name.partition(":")[2]
+
+
+def _key(name: str, *, where: str = "") -> str:
     kind, colon, folder = name.partition(":")
     key = f"{kind}:{_PLACEHOLDER}" if colon and folder.strip() else name
     if key not in DATASETS or (key == name and colon):
         raise UnknownNameError("data set", name, DATASETS, where=where)
-    return DATASETS.get(key), folder
+    return key
 
 
 DATASETS.register("digits")(

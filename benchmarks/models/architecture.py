@@ -110,17 +110,22 @@ def build_model(spec: ModelSpec, *, n_classes: int, input_shape: tuple[int, int,
 
 def code_fingerprint(spec: ModelSpec) -> str:
     """Returns a hash of a model's code where that is not a published package's; empty otherwise."""
-    architecture, member = _find(spec.name)
-    return architecture.code_fingerprint(member)
+    key = _key(spec.name)
+    own = MODELS.get(key).code_fingerprint(spec.name.partition(":")[2])
+    return own or MODELS.code_fingerprint(key)
 
 
 def _find(name: str, *, where: str = "") -> tuple[Architecture, str]:
+    return MODELS.get(_key(name, where=where)), name.partition(":")[2]
+
+
+def _key(name: str, *, where: str = "") -> str:
     family, colon, member = name.partition(":")
     if not colon and name in MODELS:
-        return MODELS.get(name), ""
+        return name
     for key in MODELS:
         if colon and member and key.startswith(f"{family}:"):
-            return MODELS.get(key), member
+            return key
     raise UnknownNameError("model", name, MODELS, where=where)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import nn
 
 from benchmarks.models.architecture import MODELS, Architecture
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.source_code import code_fingerprint
 
 _OFFERED = ("n_classes", "input_shape")
 
@@ -47,9 +46,9 @@ class PythonFactory(Architecture):
         return factory(**{key: value for key, value in offered.items() if key in takes or takes_any}, **settings)
 
     def code_fingerprint(self, member: str) -> str:
-        """Returns the hash of the source file that defines the factory; empty where there is none."""
-        path = inspect.getsourcefile(inspect.unwrap(_load(member, f"model 'python:{member}'")))
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+        """Returns the hash of the source that defines the factory; empty where there is none."""
+        factory = inspect.unwrap(_load(member, f"model 'python:{member}'"))
+        return code_fingerprint({member.partition(":")[0], factory.__module__})
 
 
 def _load(member: str, where: str) -> Callable[..., nn.Module]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from benchmarks.boards import COMPOSITION, Board
 from benchmarks.cells import Cell, DirichletSpec, ModelSpec
 from benchmarks.composed_costs import Pick, composed_cost
 from benchmarks.datasets import check_dataset
-from benchmarks.models import check_model
+from benchmarks.models import check_model, code_fingerprint
 from benchmarks.preparation import Prepared, PreparedImages, Stages
 from benchmarks.records import CompositionRecord, Metrics
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
@@ -81,6 +81,10 @@ class AccuracyComposition(Scenario):
                 )
         if cell.dataset.dirichlet is not None:
             raise ConfigurationError("this scenario draws its own samples; leave 'dirichlet' out of the data set.")
+
+    def further_code(self) -> Iterable[str]:
+        """Returns the code of the further networks."""
+        return [code_fingerprint(network) for network in self.settings.networks]
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         """Runs the cell; see ``Scenario.measure``."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.boards import MODULARIZATION, Board
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, content_hash
 from benchmarks.mirror import Mirror
 from benchmarks.records import Metrics
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import SplitbenchError
 from splitters.registry import Registry
 from splitters.settings import Settings as AnySettings
+from splitters.source_code import code_fingerprint
 
 
 class CellSkippedError(SplitbenchError):
@@ -65,8 +66,24 @@ class Scenario(ABC):
     selection: ClassVar[str | None] = None
     """The scenario that measures the same without a look at test, if there is one; sweeps choose by that one."""
 
+    version: ClassVar[int] = 1
+    """Counts the changes of its code that alter results."""
+
     def __init__(self, settings: AnySettings | None = None) -> None:
         self.settings = settings or self.Settings()
+
+    def code_fingerprint(self) -> str:
+        """Returns a hash of the code that a cell's results depend on through its scenario; empty for built-in code.
+
+        Scenarios whose settings name plug-ins, such as fusion rules, add theirs with ``further_code``.
+        """
+        own = code_fingerprint({type(self).__module__})
+        parts = sorted({part for part in (own, *self.further_code()) if part})
+        return parts[0] if len(parts) == 1 else content_hash({"parts": parts}) if parts else ""
+
+    def further_code(self) -> Iterable[str]:
+        """Returns the fingerprints of what the settings name, where those are not built in."""
+        return ()
 
     @abstractmethod
     def check(self, cell: Cell) -> None:

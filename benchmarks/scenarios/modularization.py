@@ -137,8 +137,9 @@ def _costs_and_modules(
     union = network_cost(extract_network(graph, result.masks.union.bits[0]), graph.input_shape)
     report = class_report(on_select, select.labels, select.n_classes)
     return {
-        **_ratios("flops_retention", [cost.flops for cost in costs], union.flops, base.flops),
-        **_ratios("param_retention", [cost.parameters for cost in costs], union.parameters, base.parameters),
+        **_ratios("flops_retention", [cost.flops for cost in costs], base.flops),
+        **_ratios("param_retention", [cost.parameters for cost in costs], base.parameters),
+        "param_retention_union": union.parameters / base.parameters,
         "modules": [
             _module_record(index, name, result.masks, costs[index], report)
             for index, name in enumerate(select.class_names)
@@ -146,12 +147,8 @@ def _costs_and_modules(
     }
 
 
-def _ratios(name: str, parts: list[int], union: int, base: int) -> dict[str, float]:
-    return {
-        name: sum(parts) / len(parts) / base,
-        f"{name}_union": union / base,
-        f"{name}_sum": sum(parts) / base,
-    }
+def _ratios(name: str, parts: list[int], base: int) -> dict[str, float]:
+    return {name: sum(parts) / len(parts) / base, f"{name}_sum": sum(parts) / base}
 
 
 def _module_record(index: int, name: str, masks: KernelMasks, cost: Cost, report: ClassReport) -> ModuleRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -14,7 +14,7 @@ from typing_extensions import Self
 from benchmarks.boards import NEW_TASK, Board
 from benchmarks.cells import Cell, DatasetSpec, TrainingSpec
 from benchmarks.composed_costs import Pick, composed_cost
-from benchmarks.datasets import check_dataset
+from benchmarks.datasets import check_dataset, with_code
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.last_layer import LastLayer, train_last_layer
 from benchmarks.models import check_model
@@ -92,6 +92,10 @@ class NewTask(Scenario):
                 f"other_dataset: {other.name!r} is the cell's own data set; name another one, or 'classes' of each "
                 "that the other has not."
             )
+
+    def further_code(self) -> Iterable[str]:
+        """Returns the code of the other data set."""
+        return [with_code(self.settings.other_dataset).code]
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         """Runs the cell; see ``Scenario.measure``."""

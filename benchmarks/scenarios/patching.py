@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from benchmarks.boards import PATCHING, Board
 from benchmarks.cells import Cell, DatasetSpec
-from benchmarks.datasets import check_dataset
+from benchmarks.datasets import check_dataset, with_code
 from benchmarks.inference import predict_logits
 from benchmarks.models import check_model
 from benchmarks.patch_tasks import joined_task
@@ -93,6 +93,12 @@ class Patching(Scenario):
             check_dataset(self.settings.weak_dataset.name)
         for rule in self.settings.fusion:
             FUSIONS.get(rule, where="fusion")
+
+    def further_code(self) -> Iterable[str]:
+        """Returns the code of fusion rules and of the weak model's data set."""
+        yield from (FUSIONS.code_fingerprint(rule) for rule in self.settings.fusion)
+        if self.settings.weak_dataset is not None:
+            yield with_code(self.settings.weak_dataset).code
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         """Runs the cell; see ``Scenario.measure``."""

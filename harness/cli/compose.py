@@ -19,7 +19,7 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Compose the modules in FILE... into one classifier of their classes.
 
     The modules may come from different networks. Each class needs one module; their order plays no part. What the
-    classifier costs is told as the sum over its modules, and in kernels also as their union: each kernel once.
+    classifier costs is the sum over its modules. Different kernels say what storing them takes: shared ones once.
     """
     import torch
 

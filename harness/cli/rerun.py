@@ -84,6 +84,8 @@ def _text(run: Rerun) -> str:
     head = f"{run.row.cell_id[:ID_LENGTH]}  {row_title(run.row)}  {run.row.state.value}"
     if run.row.reason:
         head += f": {run.row.reason}"
+    if run.changed_code:
+        head += f"\n  the code of {' and '.join(run.changed_code)} has changed since, so this counts as a new cell"
     if run.is_same:
         return f"{head}\n  the same numbers as before"
     return "\n".join(
@@ -98,6 +100,7 @@ def _object(run: Rerun) -> dict[str, Any]:
         "state": run.row.state.value,
         "reason": run.row.reason,
         "same": run.is_same,
+        "changed_code": list(run.changed_code),
         "differing": {name: {"before": before, "now": now} for name, (before, now) in run.differing.items()},
         **{name: getattr(run.row, name) for name in run.numbers},
     }

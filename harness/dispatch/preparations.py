@@ -54,4 +54,4 @@ class Preparations:
         return self._keys[cell.cell_id]
 
 
-_OF_BASE_MODEL = {"model", "dataset", "training", "seed", "protocol", "threads", "device"}
+_OF_BASE_MODEL = {"model", "dataset", "training", "seed", "threads", "device"}

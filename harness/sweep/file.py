@@ -148,7 +148,6 @@ class Sweep(Settings):
         threads: CPU threads of each trial.
         device: ``auto``, ``cpu`` or ``cuda``.
         gpu_share: The share of a GPU that each trial owns.
-        protocol: See ``Cell``; ``published`` would choose on test images and is refused.
         models: Base models.
         datasets: Data sets.
         training: How base models are trained.
@@ -172,7 +171,6 @@ class Sweep(Settings):
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpu_share: float = Field(default=1.0, gt=0, le=1)
-    protocol: Literal["splitbench"] = "splitbench"
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
     training: TrainingSpec = Field(default_factory=TrainingSpec)

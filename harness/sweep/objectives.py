@@ -20,7 +20,7 @@ _FRACTIONS = frozenset(
     {
         "base_accuracy", "composed_accuracy", "accuracy_loss",
         "select_base_accuracy", "select_composed_accuracy", "select_accuracy_loss",
-        "kernel_retention", "kernel_retention_union", "flops_retention", "flops_retention_union",
+        "kernel_retention", "kernel_retention_union", "flops_retention",
         "param_retention", "param_retention_union", "jaccard_distance",
     }
 )  # fmt: skip

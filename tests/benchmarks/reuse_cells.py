@@ -47,15 +47,15 @@ def poison_the_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 COSTS = {
-    "flops_sum", "flops_union", "parameters_sum", "parameters_union", "base_flops", "base_parameters",
-    "flops_retention_sum", "flops_retention_union", "param_retention_sum", "param_retention_union",
+    "flops_sum", "parameters_sum", "parameters_union", "base_flops", "base_parameters",
+    "flops_retention_sum", "param_retention_sum", "param_retention_union",
 }  # fmt: skip
 """The fields of a cost that no clock has a part in."""
 
 
 def check_costs(record: Any, n_modules: int = 0) -> None:
     """Checks that the figures of a cost fit each other; modules are counted where all are of the reference network."""
-    assert 0 < record.flops_union <= record.flops_sum
+    assert record.flops_sum > 0
     assert 0 < record.parameters_union <= record.parameters_sum
     if n_modules:
         assert record.flops_sum <= n_modules * record.base_flops * 1.01, "no module is larger than the network"

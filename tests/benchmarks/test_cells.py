@@ -31,6 +31,16 @@ def test_a_seed_fits_into_the_rows_64_bits() -> None:
         cell(seed=2**63)
 
 
+def test_configurations_of_rows_with_a_protocol_read_and_have_the_identity_that_they_had() -> None:
+    text = cell().model_dump_json()
+    former = text[:-1] + ',"protocol":"splitbench"}'
+    assert Cell.model_validate_json(former).cell_id == cell().cell_id
+    # Written down when there was such a field.
+    assert cell().cell_id == "c808627f8b79935ad43e98c394579a94486d842b271117049867e05394a87020"
+    with pytest.raises(ValueError, match="protocol"):
+        Cell.model_validate_json(former.replace("splitbench", "published"))
+
+
 def test_a_hash_is_that_of_canonical_json() -> None:
     assert content_hash({"b": [1, 2.5], "a": "ä"}) == hashlib.sha256(rb'{"a":"\u00e4","b":[1,2.5]}').hexdigest()
     assert content_hash({"a": "ä", "b": [1, 2.5]}) == content_hash({"b": [1, 2.5], "a": "ä"})

@@ -79,7 +79,7 @@ def test_whole_modules_of_the_best_base_model_are_as_good_as_that(cache: Path) -
     assert record.best_module_set == record.best_base
     assert record.best_module_set_accuracy == record.best_base_accuracy
     assert record.flops_retention_sum == pytest.approx(10)
-    assert record.flops_retention_union == pytest.approx(len(set(record.chosen)))
+    assert record.param_retention_union == pytest.approx(len(set(record.chosen)))
 
 
 def test_a_poisoned_test_set_changes_no_choice(

@@ -1,5 +1,6 @@
 """Base models: what they are made of, and what is said when they cannot be made."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -212,6 +213,8 @@ def test_the_code_of_a_factory_has_a_fingerprint(factories: str, tmp_path: Path)
     path = tmp_path / "my_nets_for_tests.py"
     path.write_text(path.read_text() + "\n# changed\n")
     assert len(before) == 64
+    assert code_fingerprint(spec) == before, "what was imported still runs"
+    importlib.reload(sys.modules["my_nets_for_tests"])
     assert code_fingerprint(spec) != before
     assert code_fingerprint(ModelSpec(name="simcnn")) == ""
 

@@ -1,7 +1,5 @@
 """The roles of images: stratified, disjoint, seeded, and blind to the test set."""
 
-from typing import Literal
-
 import numpy as np
 import pytest
 import torch
@@ -108,19 +106,9 @@ def test_a_poisoned_test_set_changes_nothing_else(dirichlet: DirichletSpec | Non
     assert len(poisoned.test) == 77
 
 
-def test_published_selects_on_a_fifth_of_the_test_set() -> None:
-    dataset = _dataset([20, 30], test=[50, 100])
-    roles = make_roles(dataset, _TOY, seed=0, protocol="published")
-    assert sorted(_numbers(roles.train)) == sorted(_numbers(dataset.train))
-    assert _counts(roles.select) == [10, 20]
-    assert set(_numbers(roles.select)) <= set(_numbers(roles.test))
-    assert roles.test is dataset.test
-
-
-@pytest.mark.parametrize("protocol", ["splitbench", "published"])
-def test_too_few_images_of_a_class_are_refused(protocol: Literal["splitbench", "published"]) -> None:
+def test_too_few_images_of_a_class_are_refused() -> None:
     with pytest.raises(DataError, match="class 'class 1' has 1 images; the cut into train and select needs at least 2"):
-        make_roles(_dataset([20, 1]), _TOY, seed=0, protocol=protocol)
+        make_roles(_dataset([20, 1]), _TOY, seed=0)
 
 
 @pytest.mark.parametrize("key", ["train_images", "select_images"])

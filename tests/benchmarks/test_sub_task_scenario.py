@@ -42,7 +42,7 @@ def test_whole_modules_answer_as_the_base_model_restricted_to_the_classes(cache:
     whole = measure(reuse_cell("sub_task", splitter="full", **SETTINGS), cache)
     for record in whole.sub_tasks:
         assert record.accuracy_loss == 0
-        assert record.flops_retention_union == 1
+        assert record.param_retention_union == 1
         assert record.flops_retention_sum == record.n_classes
     everything = measure(reuse_cell("modularization", splitter="full"), cache)
     assert whole.sub_tasks[-1].restricted_accuracy == everything.base_accuracy

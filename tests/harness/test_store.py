@@ -229,6 +229,25 @@ def test_records_of_an_older_format_have_nulls_where_their_fields_are_new(store:
     assert read.new_tasks == []
 
 
+def test_columns_that_are_gone_are_passed_over_in_rows_of_their_time_and_foreign_in_later_ones(
+    store: ResultStore,
+) -> None:
+    row = toy_row()
+    path = Path(store.write(row))
+    table = pq.read_table(pa.BufferReader(encode_row(row)))
+    for name, value in (("protocol", "splitbench"), ("flops_retention_union", 0.5)):
+        table = table.append_column(name, pa.array([value]))
+    for number in (3, 4):
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata({"splitbench_row_format": str(number)}), sink)
+        path.write_bytes(bytes(sink.getvalue()))
+        contents = store.read()
+        if number == 3:
+            assert contents.attempts(row.cell_id) == [row]
+    (damaged,) = contents.damaged
+    assert damaged.reason.startswith("foreign: it has the unknown columns")
+
+
 def test_a_newer_format_is_refused_and_left_where_it_is(store: ResultStore) -> None:
     row = toy_row()
     path = Path(store.write(row))

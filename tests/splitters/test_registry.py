@@ -29,6 +29,44 @@ def test_the_same_entry_may_register_again_but_no_other() -> None:
         names.register("a")("another")
 
 
+def test_a_plugin_cannot_take_a_built_ins_name_whether_that_was_imported_or_not(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "word_home.py").write_text("from __main__ import word_names\nword_names.register('full')('ours')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for is_imported in (False, True):
+        names: Registry[str] = Registry("word", homes={"full": "word_home"})
+        monkeypatch.setattr(sys.modules["__main__"], "word_names", names, raising=False)
+        sys.modules.pop("word_home", None)
+        if is_imported:
+            names.get("full")
+        with pytest.raises(ConfigurationError, match=r"'full' is registered twice: by word_home.* and by \S*registry"):
+            names.register("full")("theirs")
+        assert names.get("full") == "ours"
+
+
+def _offer(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
+    monkeypatch.setattr(registry_module, "entry_points", lambda *, group: [p for p in points if p.group == group])
+
+
+def test_an_installed_package_cannot_take_a_built_ins_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    _offer(monkeypatch, EntryPoint("full", "collections:OrderedDict", "words"))
+    names: Registry[object] = Registry("word", entry_point_group="words", homes={"full": "textwrap"})
+    names._entries["full"] = "ours"
+    with pytest.raises(ConfigurationError, match=r"'full' is registered twice: by textwrap.* and by collections"):
+        names.get("full")
+
+
+def test_of_two_packages_that_offer_one_name_neither_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (EntryPoint("a", f"collections:{name}", "words") for name in ("OrderedDict", "Counter"))
+    _offer(monkeypatch, first, second)
+    names: Registry[object] = Registry("word", entry_point_group="words")
+    with pytest.raises(ConfigurationError, match="'a' is registered twice: by collections"):
+        names.get("a")
+    _offer(monkeypatch, first, first)
+    assert Registry("word", entry_point_group="words").get("a").__name__ == "OrderedDict"
+
+
 def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
     with pytest.raises(UnknownNameError) as error:
         SPLITTERS.get("gradspliter", where="suite.yaml: splitter")

@@ -1,0 +1,107 @@
+"""A plug-in that was edited is another method: its cells run anew, and reruns say so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import toy_cell, toy_row
+
+from benchmarks.scenarios.base import make_scenario
+from benchmarks.scenarios.current_code import CodeChangedError, changed_code, refuse_changed_code, with_current_code
+from harness.attempt import Surroundings
+from harness.reruns import rerun_cell
+from harness.store import ResultStore
+
+PLUGIN = """
+from lab_numbers import LOSS
+from benchmarks.records import Metrics
+from benchmarks.scenarios.base import SCENARIOS, Scenario
+from splitters.base import SPLITTERS, Splitter
+from splitters.settings import Settings
+
+@SPLITTERS.register("mine")
+class Mine(Splitter):
+    Settings = Settings
+    def split(self, *args, **kwargs): ...
+
+@SCENARIOS.register("quickly")
+class Quickly(Scenario):
+    def check(self, cell): ...
+    def measure(self, cell, workspace):
+        return Metrics(accuracy_loss=LOSS)
+"""
+SUITE = """
+name: edited
+plugins: lab_method
+scenario: quickly
+models: [simcnn]
+datasets: [digits]
+splitters: [mine]
+"""
+
+
+@pytest.mark.slow
+def test_cells_of_an_edited_plugin_run_anew(tmp_path: Path, environment: dict[str, str]) -> None:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "harness", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    def run() -> dict[str, object]:
+        done = call("run", "suite.yaml", "--backend", "inline", "--results", "rows", "--json")
+        assert done.returncode == 0, done.stderr
+        report: dict[str, object] = json.loads(done.stdout)
+        return report
+
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    (tmp_path / "lab_method.py").write_text(PLUGIN)
+    (tmp_path / "lab_numbers.py").write_text("LOSS = 0.25\n")
+    (first,) = run()["run"]  # type: ignore[misc]
+    assert run()["run"] == []
+    (tmp_path / "lab_numbers.py").write_text("LOSS = 0.5\n")
+    (second,) = run()["run"]  # type: ignore[misc]
+    assert second["cell_id"] != first["cell_id"]
+
+
+def test_a_cell_knows_what_has_other_code_than_it_was_planned_with() -> None:
+    cell = with_current_code(toy_cell())
+    assert len(cell.splitter.code) == len(cell.scenario_code) == 64
+    assert cell.model.code == cell.dataset.code == ""
+    assert changed_code(cell, with_current_code(cell)) == []
+    older = cell.model_copy(update={"scenario_code": "0" * 64})
+    assert changed_code(older, with_current_code(older)) == ["the scenario 'toy'"]
+    assert older.cell_id != cell.cell_id
+    with pytest.raises(CodeChangedError, match="the code of the scenario 'toy' changed after this run was planned"):
+        refuse_changed_code(older)
+    refuse_changed_code(toy_cell())
+
+
+def test_a_rerun_after_an_edit_says_so_and_its_row_is_another_cells(tmp_path: Path, surroundings: Surroundings) -> None:
+    current = with_current_code(toy_cell())
+    before = toy_row(cell=current.model_copy(update={"scenario_code": "0" * 64}))
+    rerun = rerun_cell(before, ResultStore(tmp_path / "rows"), surroundings)
+    assert rerun.changed_code == ["the scenario 'toy'"]
+    assert rerun.row.cell_id == current.cell_id != before.cell_id
+    same = rerun_cell(toy_row(cell=current), ResultStore(tmp_path / "rows"), surroundings)
+    assert (same.changed_code, same.row.cell_id) == ([], current.cell_id)
+
+
+def test_the_rows_of_built_in_cells_do_not_depend_on_code() -> None:
+    assert make_scenario("patching", {}).code_fingerprint() == ""
+    assert make_scenario("accuracy_composition", {"networks": [{"name": "rescnn"}]}).code_fingerprint() == ""
+
+
+def test_further_networks_of_ones_own_are_part_of_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "lab_nets.py").write_text("def net(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    request.addfinalizer(lambda: sys.modules.pop("lab_nets", None))
+    made: Callable[[], str] = make_scenario(
+        "accuracy_composition", {"networks": [{"name": "python:lab_nets:net"}]}
+    ).code_fingerprint
+    assert len(made()) == 64
