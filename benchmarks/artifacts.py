@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import content_hash
-from benchmarks.checkpoints import FileCheckpoint
+from benchmarks.checkpoints import CHECKPOINT_SECONDS, FileCheckpoint
 from benchmarks.locks import exclusive
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.mirror import Mirror
@@ -47,11 +47,15 @@ class ArtifactCache:
     Args:
         root: The folder; it is made when it is first written to.
         mirror: A place that other machines reach too.
+        checkpoint_every: Seconds between two checkpoints at least; a stop writes one at any time.
     """
 
-    def __init__(self, root: Path, *, mirror: Mirror | None = None) -> None:
+    def __init__(
+        self, root: Path, *, mirror: Mirror | None = None, checkpoint_every: float = CHECKPOINT_SECONDS
+    ) -> None:
         self.root = root
         self.mirror = mirror
+        self._checkpoint_every = checkpoint_every
 
     def get_or_make(
         self,
@@ -118,9 +122,16 @@ class ArtifactCache:
         self, path: Path, key: Mapping[str, Any], make: Callable[[Checkpoint], CheckpointState], device: str
     ) -> None:
         checkpoint_path = path.with_suffix(".checkpoint.safetensors")
-        checkpoint = FileCheckpoint(checkpoint_path, mirror=self.mirror, name=self._name(checkpoint_path))
+        name = self._name(checkpoint_path)
+        checkpoint = FileCheckpoint(checkpoint_path, every=self._checkpoint_every, mirror=self.mirror, name=name)
         reset_peak_memory(device)
-        state = make(checkpoint)
+        try:
+            state = make(checkpoint)
+        except BaseException:
+            # A stop, or an error after which the work may be taken up again. A full disk must not hide which.
+            with suppress(OSError):
+                checkpoint.flush()
+            raise
         facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
         write_tensor_file(path, TensorFile(state, facts))
         if self.mirror is not None:

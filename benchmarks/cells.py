@@ -126,7 +126,7 @@ class DatasetSpec(Identified):
         return shape
 
 
-class TrainingSpec(Settings):
+class TrainingSpec(Identified):
     """How the base model is trained.
 
     Args:
@@ -140,6 +140,7 @@ class TrainingSpec(Settings):
         flip: Horizontal flips as augmentation; None asks the data set (no flips on digits).
         crop_padding: Pixels of padding before the random crop; 0 turns it off.
         keep: Which epoch's weights are taken: the ``best`` on select, or the ``last``.
+        dropout: False turns off dropout and stochastic depth of any network, whatever its settings say.
     """
 
     recipe: Literal["paper", "one_cycle"] = "paper"
@@ -151,6 +152,7 @@ class TrainingSpec(Settings):
     flip: bool | None = None
     crop_padding: int = Field(default=4, ge=0)
     keep: Literal["best", "last"] = "best"
+    dropout: bool = Field(default=True, json_schema_extra=_ADDED)
 
 
 class Cell(Identified):

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field, model_validator
 
 from benchmarks.cells import Cell, DatasetSpec
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import images_for
-from benchmarks.scenarios.base import Workspace
 from splitters.data import ImageSet
 from splitters.errors import DataError, SplitbenchError
 from splitters.settings import Settings
@@ -74,6 +74,11 @@ class ImageOrigin(Settings):
             # The data set lies elsewhere, or is none that this installation knows.
             return None
         return images.roles.train if self.part == "train" else images.split_roles.train
+
+
+def origin_fields(origin: ImageOrigin | None) -> dict[str, Any]:
+    """Returns an origin in the form in which module files hold it; empty where nobody knows it."""
+    return {} if origin is None else origin.model_dump(mode="json")
 
 
 def unseen(images: ImageSet, seen: Sequence[ImageSet]) -> ImageSet:

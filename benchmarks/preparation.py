@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.datasets import load_dataset
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import StageRecord
-from benchmarks.scenarios.base import Workspace
 from benchmarks.splits import Roles, limit_roles, make_roles
 from benchmarks.training import TrainedModel, train_base_model
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.cells import Cell
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Prepared, Stages
-from benchmarks.scenarios.base import Workspace
 from benchmarks.splitting import FinishedSplit, split_once
 from benchmarks.training import TrainedModel
 from splitters.data import ImageSet

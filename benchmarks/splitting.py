@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.findings import Findings
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Prepared
 from benchmarks.records import FigureRecord, SensitivityRecord
-from benchmarks.scenarios.base import Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.training import images_hash
 from splitters.base import REUSED_SECONDS, SPLITTERS, Checkpoint, CheckpointState, SplitResult, SplitTask, make_splitter

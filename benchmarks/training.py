@@ -15,6 +15,7 @@ from torch.nn import functional
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.augmentation import augment
 from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
+from benchmarks.dropout import switch_off_dropout
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.models import build_model, code_fingerprint
 from benchmarks.schedules import learning_rate
@@ -74,8 +75,9 @@ def train_base_model(
     Of equally good epochs, the later one is kept.
 
     Weights are cached under a hash of everything that determines them: the network, the recipe, the very images of
-    ``train`` and ``select``, seed, threads and kind of device. Test images have no part in it. Each epoch ends with a
-    checkpoint; a training that was interrupted goes on there, and ends with the same weights as an uninterrupted one.
+    ``train`` and ``select``, seed, threads and kind of device. Test images have no part in it. A training that was
+    interrupted goes on from the last epoch that its checkpoint holds, and ends with the same weights as an
+    uninterrupted one.
 
     Args:
         spec: The network.
@@ -101,6 +103,8 @@ def train_base_model(
         input_shape=train.input_shape,
         seed=derive_seed(seed, "base model"),
     )
+    if not resolved.dropout:
+        switch_off_dropout(model, train.input_shape, name=spec.name)
     key = {
         "version": TRAINING_VERSION,
         "model": spec.model_dump(mode="json", exclude={"code"}),
@@ -240,12 +244,13 @@ class _Training:
         self.progress(Progress(_STAGE, step, self.spec.epochs * self.steps_per_epoch, metrics))
 
     def _state(self) -> CheckpointState:
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        # Copies: training changes both in place, and a checkpoint may be written later, when a stop is asked for.
+        tensors = {f"model.{name}": tensor.clone() for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_state.items()}
         for name, parameter in self.model.named_parameters():
             momentum = self.optimiser.state[parameter].get("momentum_buffer")
             if momentum is not None:
-                tensors[f"momentum.{name}"] = momentum
+                tensors[f"momentum.{name}"] = momentum.clone()
         return CheckpointState(tensors, {"epoch": self.epoch, "best": asdict(self.best)})
 
     def _resume(self, checkpoint: Checkpoint) -> None:

@@ -23,8 +23,8 @@ class WeakSettings(Settings):
     """How weak a weak model is.
 
     Args:
-        weak_kind: ``over_simple``: few convolutions. ``over_fitted``: the whole network without dropout, augmentation,
-            momentum or weight decay, taken after the last epoch. ``under_fitted``: the same, taken early.
+        weak_kind: ``over_simple``: few convolutions. ``over_fitted``: the whole network without dropout (of any kind),
+            augmentation, momentum or weight decay, taken after the last epoch. ``under_fitted``: the same, taken early.
             ``few_images``: trained with few images of the target class. ``label_noise``: trained with wrong labels on
             images of the target class.
         convolutions: Of the over-simple network.
@@ -88,11 +88,11 @@ def weak_recipe(
                     "flip": False,
                     "crop_padding": 0,
                     "keep": "last",
+                    "dropout": False,
                     "epochs": max(1, round(training.epochs * share)),
                 }
             )
-            undropped = {**model.settings, "dropout": 0.0} if "dropout" in model.settings else model.settings
-            return WeakRecipe(ModelSpec(name=model.name, settings=undropped), bare, roles)
+            return WeakRecipe(model, bare, roles)
         case "few_images":
             train = _with_few(roles.train, target, settings.target_share, seed)
         case "label_noise":

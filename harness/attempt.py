@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Provenance, Row, State
+from benchmarks.threads import torch_threads
 from harness.faults import NODE_DIFFERS, NODE_DISK, is_disk_fault
 from harness.node_facts import differences
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
-from harness.threads import torch_threads
 from splitters.base import Progress, ProgressCallback, ignore_progress
 
 
@@ -169,7 +169,8 @@ def _storable(text: str | None) -> str | None:
 
 
 def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
-    from benchmarks.scenarios.base import Workspace, make_scenario
+    from benchmarks.pipeline.workspace import Workspace
+    from benchmarks.scenarios.base import make_scenario
     from benchmarks.scenarios.current_code import refuse_changed_code
 
     surroundings.plugins.load()

@@ -71,7 +71,10 @@ class Checkpoint(Protocol):
         """Returns the last saved state, on the CPU, or None if there is none."""
 
     def save(self, state: CheckpointState) -> None:
-        """Replaces the saved state, all or nothing."""
+        """Replaces the saved state, all or nothing.
+
+        The caller must not change the tensors afterwards: they may be written later, when the work is stopped.
+        """
 
 
 class NoCheckpoint:

@@ -16,9 +16,10 @@ from benchmarks.cells import Cell, DirichletSpec, ModelSpec
 from benchmarks.composed_costs import Pick, composed_cost
 from benchmarks.datasets import check_dataset
 from benchmarks.models import check_model, code_fingerprint
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Prepared, PreparedImages, Stages
 from benchmarks.records import CompositionRecord, Metrics
-from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
 from benchmarks.split_models import SplitModel, add_splits, add_trainings, split_prepared
 from benchmarks.splits import estimator_roles, limit_roles

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.artifacts import ArtifactCache
 from benchmarks.boards import MODULARIZATION, Board
 from benchmarks.cells import Cell, content_hash
-from benchmarks.mirror import Mirror
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics
-from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import SplitbenchError
 from splitters.registry import Registry
 from splitters.settings import Settings as AnySettings
@@ -22,32 +18,6 @@ from splitters.source_code import code_fingerprint
 
 class CellSkippedError(SplitbenchError):
     """A cell makes no sense or is not applicable; it is stored as ``skipped`` with this message, and not run again."""
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """What a cell's work may use, none of which alters its result.
-
-    Args:
-        cache: Folder of decoded data, trained weights and finished splits.
-        data_root: Folder of data sets; None where none was named.
-        download: Whether absent data may be fetched.
-        device: The torch device that the cell owns (``cpu``, ``cuda:0``).
-        progress: Called often; it may raise, and so stop the work.
-        mirror: Folder or URI in which machines share what the cache holds; None shares nothing.
-    """
-
-    cache: Path
-    data_root: Path | None = None
-    download: bool = False
-    device: str = "cpu"
-    progress: ProgressCallback = ignore_progress
-    mirror: str | None = None
-
-    @property
-    def artifacts(self) -> ArtifactCache:
-        """Trained weights, finished splits and checkpoints."""
-        return ArtifactCache(self.cache, mirror=Mirror(self.mirror) if self.mirror else None)
 
 
 class Scenario(ABC):

@@ -15,9 +15,10 @@ from benchmarks.cells import Cell
 from benchmarks.datasets import check_dataset
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.models import check_model
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Prepared, Stages, prepare
 from benchmarks.records import LayerRecord, Metrics, ModuleRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.splitting import circumstances, split_once
 from splitters.base import Progress, ProgressCallback, SplitResult, make_splitter
 from splitters.cost import Cost, base_cost, network_cost

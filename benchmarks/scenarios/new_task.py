@@ -18,9 +18,10 @@ from benchmarks.datasets import check_dataset, with_code
 from benchmarks.inference import evaluate_accuracy
 from benchmarks.last_layer import LastLayer, train_last_layer
 from benchmarks.models import check_model
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Stages, prepare
 from benchmarks.records import Metrics, NewTaskRecord, StageRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
 from benchmarks.split_models import SplitModel, add_splits, add_trainings, renamed, split_prepared
 from benchmarks.splits import Roles

@@ -19,9 +19,10 @@ from benchmarks.datasets import check_dataset, with_code
 from benchmarks.inference import predict_logits
 from benchmarks.models import check_model
 from benchmarks.patch_tasks import joined_task
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.records import Metrics, PatchRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
 from benchmarks.split_models import add_splits, split_prepared
 from benchmarks.splits import Roles
@@ -82,6 +83,7 @@ class Patching(Scenario):
 
     Settings = PatchingSettings
     board: ClassVar[Board] = PATCHING
+    version = 2  # 1: weak models of networks without the setting 'dropout' kept their dropout
     settings: PatchingSettings
 
     def check(self, cell: Cell) -> None:

@@ -16,9 +16,10 @@ from benchmarks.cells import Cell
 from benchmarks.composed_costs import Pick, composed_cost
 from benchmarks.datasets import check_dataset
 from benchmarks.models import check_model
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Stages, prepare
 from benchmarks.records import Metrics, SubTaskRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.split_models import SplitModel, add_splits, split_prepared
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, class_subsets

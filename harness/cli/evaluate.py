@@ -14,8 +14,8 @@ from harness.cli.options import data_options, json_option, make_workspace
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from benchmarks.single_model.evaluation import Evaluation
     from benchmarks.weights import TrainedWeights
-    from harness.workbench import Evaluation
     from splitters.reuse import ReusedModel
 
 
@@ -30,8 +30,8 @@ def command(file: Path, data: str, data_root: Path | None, download: bool, as_js
 
     Images of classes that it does not know are left out.
     """
+    from benchmarks.single_model.evaluation import evaluate_model
     from harness.cli.output import show, show_json
-    from harness.workbench import evaluate_model
 
     evaluation = evaluate_model(_load(file), data, make_workspace(data_root, download))
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from benchmarks.scenarios.base import Workspace
+    from benchmarks.pipeline.workspace import Workspace
     from harness.config import Suite
     from harness.store import ResultStore
     from harness.suite_cell import SuiteCell
@@ -89,7 +89,7 @@ def make_workspace(data_root: Path | None, download: bool) -> Workspace:
     """Returns where work on a single model is done: on the GPU if there is one, with its progress on stderr."""
     import torch
 
-    from benchmarks.scenarios.base import Workspace
+    from benchmarks.pipeline.workspace import Workspace
     from harness.cli.progress import show_progress
     from harness.folders import cache_folder
 

@@ -14,7 +14,7 @@ from harness.cli.options import data_options, json_option, make_workspace, out_o
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.workbench import Patch
+    from benchmarks.single_model.patching import Patch
 
 
 @click.command()
@@ -62,8 +62,8 @@ def command(
     The rule is calibrated on those select images of the weak network's seed that neither the module's network nor its
     splitter has seen: all of them, if one seed was used throughout. The table compares both networks on the test set.
     """  # fmt: skip
+    from benchmarks.single_model.patching import patch_model, weak_network
     from harness.cli.output import show, show_json
-    from harness.workbench import patch_model, weak_network
     from splitters.module import Module
     from splitters.patching import DEFAULT_RULE
 

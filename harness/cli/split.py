@@ -65,9 +65,10 @@ def command(
 
     A training or a split that was done before with the same settings is not done again.
     """  # fmt: skip
+    from benchmarks.single_model.splitting import split_model
     from benchmarks.weights import load_weights
     from harness.cli.output import show, show_json
-    from harness.workbench import single_cell, split_model
+    from harness.single_cell import single_cell
     from splitters.errors import ConfigurationError
 
     if (model is None) == (weights is None):

@@ -42,9 +42,10 @@ def command(
     A training that was done before with the same settings is not done again.
     """  # fmt: skip
     from benchmarks.origins import ImageOrigin
+    from benchmarks.single_model.splitting import train_model
     from benchmarks.weights import save_weights
     from harness.cli.output import show_json
-    from harness.workbench import single_cell, train_model
+    from harness.single_cell import single_cell
 
     cell = single_cell(model, data, seed=seed, suite=suite, changes=changes)
     prepared = train_model(cell, make_workspace(data_root, download))

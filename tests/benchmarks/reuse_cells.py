@@ -12,8 +12,9 @@ import torch
 from benchmarks import preparation
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.datasets import Dataset
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics
-from benchmarks.scenarios.base import Workspace, make_scenario
+from benchmarks.scenarios.base import make_scenario
 
 
 def reuse_cell(scenario: str, *, splitter: str = "importance", classes: tuple[str, ...] = (), **settings: Any) -> Cell:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import checkpoints
 from benchmarks.artifacts import Artifact, ArtifactCache
 from benchmarks.checkpoints import FileCheckpoint
 from benchmarks.memory import peak_memory_bytes
@@ -197,3 +198,57 @@ def test_a_torn_checkpoint_counts_as_absent(damage: Callable[[Path], None], tmp_
     checkpoint.save(CheckpointState({"a": torch.ones(300)}, {}))
     damage(checkpoint.path)
     assert checkpoint.load() is None
+
+
+def test_states_are_written_by_time_and_the_last_one_on_a_stop(tmp_path: Path) -> None:
+    checkpoint = FileCheckpoint(tmp_path / "x.safetensors", every=3600.0)
+    history: list[int] = []
+    for step in range(3):
+        history.append(step)
+        checkpoint.save(CheckpointState({"x": torch.full((2,), float(step))}, {"history": history}))
+    assert not checkpoint.path.exists()
+    history.append(3)
+    checkpoint.flush()
+    state = FileCheckpoint(checkpoint.path).load()
+    assert state is not None
+    assert (state.tensors["x"].tolist(), state.values["history"]) == ([2.0, 2.0], [0, 1, 2])
+
+
+def test_a_state_that_was_changed_after_it_was_saved_is_not_written(tmp_path: Path) -> None:
+    checkpoint, tensor = FileCheckpoint(tmp_path / "x.safetensors", every=3600.0), torch.zeros(2)
+    checkpoint.save(CheckpointState({"x": tensor}, {}))
+    tensor += 1
+    checkpoint.flush()
+    assert not checkpoint.path.exists()
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit, RuntimeError])
+def test_work_that_ends_early_leaves_the_state_that_it_saved_last(how: type[BaseException], tmp_path: Path) -> None:
+    def work(checkpoint: Checkpoint) -> CheckpointState:
+        for step in range(4):
+            checkpoint.save(CheckpointState({}, {"step": step}))
+        raise how
+
+    with pytest.raises(how):
+        ArtifactCache(tmp_path).get_or_make("weights", _KEY, work)
+    (path,) = tmp_path.glob("weights/*.checkpoint.safetensors")
+    state = FileCheckpoint(path).load()
+    assert state is not None
+    assert state.values == {"step": 3}
+
+
+def test_work_that_ends_well_in_less_than_that_time_writes_its_result_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(checkpoint: Checkpoint) -> CheckpointState:
+        for step in range(50):
+            checkpoint.save(CheckpointState({"x": torch.zeros(9)}, {"step": step}))
+        return CheckpointState({}, {})
+
+    written: list[Path] = []
+    write = checkpoints.write_tensor_file
+    monkeypatch.setattr(checkpoints, "write_tensor_file", lambda path, file: written.append(path) or write(path, file))
+    ArtifactCache(tmp_path).get_or_make("weights", _KEY, work)
+    assert written == []
+    ArtifactCache(tmp_path, checkpoint_every=0.0).get_or_make("weights", {**_KEY, "seed": 2}, work)
+    assert len(written) == 50

@@ -10,8 +10,9 @@ import torch
 from benchmarks import preparation
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.datasets import Dataset
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics
-from benchmarks.scenarios.base import SCENARIOS, Workspace
+from benchmarks.scenarios.base import SCENARIOS
 from splitters.base import Progress
 from splitters.errors import ConfigurationError
 

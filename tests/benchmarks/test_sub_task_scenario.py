@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
 
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics
-from benchmarks.scenarios.base import Workspace, make_scenario
+from benchmarks.scenarios.base import make_scenario
 from splitters.base import Progress
 from splitters.errors import ConfigurationError
 

@@ -46,7 +46,8 @@ def test_fitting_too_long_or_too_short_goes_without_every_help() -> None:
     for training in (over, under):
         assert (training.momentum, training.weight_decay, training.flip, training.crop_padding) == (0, 0, False, 0)
         assert training.keep == "last"
-    assert recipe("over_fitted").model.settings == {"width": 0.25, "dropout": 0.0}
+        assert training.dropout is False
+    assert recipe("over_fitted").model == STRONG
 
 
 def test_few_images_are_few_of_the_target_class_alone() -> None:

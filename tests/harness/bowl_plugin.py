@@ -12,8 +12,9 @@ from typing import NoReturn
 from pydantic import Field
 
 from benchmarks.cells import Cell
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import FigureRecord, Metrics, StageRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
+from benchmarks.scenarios.base import SCENARIOS, Scenario
 from splitters.base import SPLITTERS, Progress, Splitter
 from splitters.errors import SplitFailedError
 from splitters.settings import Settings

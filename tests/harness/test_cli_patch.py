@@ -15,10 +15,11 @@ from torch import nn
 from benchmarks import origins
 from benchmarks.cells import DatasetSpec
 from benchmarks.origins import ImageOrigin
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import images_for, prepare_images
-from benchmarks.scenarios.base import Workspace
+from benchmarks.single_model import patching as single_patching
 from benchmarks.weights import load_weights
-from harness import workbench
+from harness.single_cell import single_cell
 from splitters import patching
 from splitters.base import SplitResult
 from splitters.data import ImageSet, Normalisation
@@ -99,10 +100,10 @@ def test_a_patch_is_calibrated_on_images_that_neither_network_has_seen(
         calibrated.append(select)
         return patching.patch(weak, module, select, **keys)
 
-    monkeypatch.setattr(workbench, "patch", noting)
+    monkeypatch.setattr(single_patching, "patch", noting)
 
     def images_of(seed: int, role: str) -> set[bytes]:
-        cell = workbench.single_cell("rescnn", "digits", seed=seed, suite="small.yaml")
+        cell = single_cell("rescnn", "digits", seed=seed, suite="small.yaml")
         images = getattr(prepare_images(cell, Workspace(cache=Path("cache"))).roles, role).images
         return {image.numpy().tobytes() for image in images}
 
@@ -164,7 +165,7 @@ def test_a_module_tells_of_the_images_of_its_network_and_of_those_that_its_split
 
 def as_folder(folder: Path) -> str:
     """Writes the workshop's digits as a folder of images, and returns the name of that data set."""
-    images = prepare_images(workbench.single_cell("rescnn", "digits", seed=4), Workspace(cache=Path("cache"))).roles
+    images = prepare_images(single_cell("rescnn", "digits", seed=4), Workspace(cache=Path("cache"))).roles
     for role, image_set in (("train", images.select), ("test", images.select)):
         for number, (image, label) in enumerate(zip(image_set.images, image_set.labels.tolist(), strict=True)):
             path = folder / role / image_set.class_names[label] / f"{number}.png"

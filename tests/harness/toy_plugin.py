@@ -14,8 +14,9 @@ from typing import NoReturn
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.cells import Cell
 from benchmarks.mirror import Mirror
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics, StageRecord
-from benchmarks.scenarios.base import SCENARIOS, CellSkippedError, Scenario, Workspace
+from benchmarks.scenarios.base import SCENARIOS, CellSkippedError, Scenario
 from splitters.base import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.errors import ConfigurationError, SplitFailedError
 from splitters.settings import Settings
@@ -171,7 +172,8 @@ class ToyScenario(Scenario):
             return CheckpointState({}, {"step": step})
 
         mirror = Mirror(workspace.mirror) if workspace.mirror else None
-        ArtifactCache(workspace.cache / node, mirror=mirror).get_or_make("steps", {"folder": settings.folder}, make)
+        cache = ArtifactCache(workspace.cache / node, mirror=mirror, checkpoint_every=0.0)
+        cache.get_or_make("steps", {"folder": settings.folder}, make)
 
     def _deaf(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(120)

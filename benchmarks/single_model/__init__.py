@@ -1,0 +1,1 @@
+"""Work on a single model: train it, split it into module files, patch it, score it."""

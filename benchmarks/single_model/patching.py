@@ -1,0 +1,121 @@
+"""Patches for a single weak network, calibrated on images that none of their parts has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from benchmarks.cells import DatasetSpec, ModelSpec
+from benchmarks.models import check_model
+from benchmarks.origins import ImageOrigin, origin_fields, unseen
+from benchmarks.pipeline.workspace import Workspace
+from benchmarks.preparation import images_for
+from benchmarks.single_model.evaluation import Evaluation, evaluate_network, evaluate_reused
+from benchmarks.weights import TrainedWeights, from_state_dict, load_weights
+from splitters.data import ImageSet
+from splitters.errors import ConfigurationError
+from splitters.module import Module
+from splitters.patching import PatchedModel, patch
+from splitters.tensor_file import read_plain_tensors
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patched model, and what the patch changed on the test set.
+
+    Args:
+        model: The patched model.
+        before: The weak model alone.
+        after: The patched model.
+        images: How many images the patch was calibrated on.
+        unknown: Of which of the two, the weak network and the module, nobody can tell all images that they have seen.
+    """
+
+    model: PatchedModel
+    before: Evaluation
+    after: Evaluation
+    images: int
+    unknown: tuple[str, ...]
+
+
+def patch_model(
+    weak: TrainedWeights, module: Module, dataset: str, workspace: Workspace, *, target: str, rule: str
+) -> Patch:
+    """Patches a trained network with a module, calibrated on select, and scores both on test.
+
+    Select images that one of the two was made with, as far as their files say it, take no part.
+
+    Args:
+        weak: The weak model.
+        module: The module.
+        dataset: The data set's name; images of classes that the weak model does not know take no part.
+        workspace: Where to work.
+        target: The name of the class to be patched.
+        rule: The fusion rule.
+
+    Raises:
+        ConfigurationError: If module, class and weak model do not fit each other.
+        DataError: If the data set lacks a class, or its images do not determine the rule.
+    """
+    header = weak.header
+    roles = images_for(DatasetSpec(name=dataset, input_shape=header.input_shape), header.seed, workspace).roles
+    select, test = (images.of_classes(header.class_names) for images in (roles.select, roles.test))
+    told: dict[str, Sequence[Mapping[str, Any]]] = {
+        "the weak network": [origin_fields(header.trained_on)],
+        "the module": module.info.trained_on or [{}],
+    }
+    found = {
+        name: [_train_images(entry, select.input_shape, workspace, dataset) for entry in entries]
+        for name, entries in told.items()
+    }
+    select = unseen(select, [images for sets in found.values() for images in sets if images is not None])
+    patched = patch(weak.model, module, select, target=target, rule=rule)
+    left_out = len(roles.test) - len(test)
+    return Patch(
+        patched,
+        evaluate_network(weak.model, test, left_out=left_out),
+        evaluate_reused(patched, test, left_out=left_out),
+        images=len(select),
+        unknown=tuple(name for name, sets in found.items() if any(images is None for images in sets)),
+    )
+
+
+def _train_images(
+    told: Mapping[str, Any], input_shape: tuple[int, int, int], workspace: Workspace, dataset: str
+) -> ImageSet | None:
+    """Returns the images that a file tells of; None where it tells of none that can be had again."""
+    try:
+        origin = ImageOrigin.model_validate(told)
+    except ValidationError:
+        return None
+    return origin.train_images(input_shape, workspace, dataset=dataset)
+
+
+def weak_network(file: Path, dataset: str, workspace: Workspace, *, name: str | None) -> TrainedWeights:
+    """Returns a weak network from a file: one of 'splitbench train', or anybody's plain ``state_dict``.
+
+    Args:
+        file: A safetensors file.
+        dataset: The data set of its classes, in the order of its logits where the file does not say it.
+        workspace: Where to work.
+        name: The network, e.g. ``python:package.module:factory``; checked where the file names one.
+
+    Raises:
+        ModuleFileError: If the file is absent, damaged or foreign.
+        ConfigurationError: If the weights are another network's, or do not fit it, or the network is not named.
+    """
+    tensors = read_plain_tensors(file)
+    if tensors is None:
+        return load_weights(file, expected=name)
+    if name is None:
+        raise ConfigurationError(
+            f"{file} holds plain weights, which do not say what network they are of; name it with --weak-model."
+        )
+    spec = ModelSpec(name=name)
+    images = images_for(DatasetSpec(name=dataset), 0, workspace).roles.select
+    check_model(spec, input_shape=images.input_shape)
+    return from_state_dict(file, tensors, spec, images, dataset=dataset)
