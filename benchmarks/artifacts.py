@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.cells import content_hash
 from benchmarks.checkpoints import CHECKPOINT_SECONDS, FileCheckpoint
 from benchmarks.locks import exclusive
+from benchmarks.maker import Maker
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.mirror import Mirror
 from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
@@ -29,12 +30,14 @@ class Artifact:
         seconds: How long making it took when it was made, interruptions left out and resumptions added up.
         reused: Whether it was there already.
         peak_memory_bytes: Peak memory when it was made.
+        maker: Who made it.
     """
 
     state: CheckpointState
     seconds: float
     reused: bool
     peak_memory_bytes: int | None
+    maker: Maker | None
 
 
 class ArtifactCache:
@@ -133,6 +136,7 @@ class ArtifactCache:
                 checkpoint.flush()
             raise
         facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
+        facts |= Maker.here(device).as_facts()
         write_tensor_file(path, TensorFile(state, facts))
         if self.mirror is not None:
             self.mirror.publish(path, self._name(path))
@@ -146,4 +150,5 @@ def _read(path: Path) -> Artifact | None:
     content = read_tensor_file(path)
     if content is None:
         return None
-    return Artifact(content.state, content.facts["seconds"], True, content.facts["peak_memory_bytes"])
+    facts = content.facts
+    return Artifact(content.state, facts["seconds"], True, facts["peak_memory_bytes"], Maker.of_facts(facts))

@@ -48,8 +48,8 @@ class FileCheckpoint:
 
     A torn file counts as absent. One process at a time may use the file.
 
-    Not every saved state is written, for a state may be hundreds of megabytes. The latest one is kept in memory, without
-    a copy, until ``flush``; one whose tensors have been changed in place by then is not written.
+    Not every saved state is written, for a state may be hundreds of megabytes. The latest one is kept in memory, not
+    copied, until ``flush``; one whose tensors have been changed in place by then is not written.
 
     Args:
         path: The file.

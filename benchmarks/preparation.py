@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
 
 from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.datasets import load_dataset
+from benchmarks.maker import Maker
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import StageRecord
@@ -51,12 +53,61 @@ class Stages:
         with self.measured("data"):
             images = prepare_images(cell, workspace)
         if images.reused:
-            self.records[-1] = self.records[-1].model_copy(update={"seconds": images.seconds, "reused": True})
+            known = {"seconds": images.seconds, "reused": True, **_maker_fields(images.maker)}
+            self.records[-1] = self.records[-1].model_copy(update=known)
         return images
 
-    def add(self, name: str, *, seconds: float, peak_memory_bytes: int | None, reused: bool) -> None:
-        """Adds a stage that was measured where it was done."""
-        self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak_memory_bytes, reused=reused))
+    def add(self, name: str, *works: Work) -> None:
+        """Adds work that was measured where it was done, as one stage; see ``as_one_stage``."""
+        self.records.append(as_one_stage([_stage_of(name, work) for work in works]))
+
+
+class Work(Protocol):
+    """Work that may have been done earlier, by somebody else; see ``Artifact``."""
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+
+    @property
+    def peak_memory_bytes(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def reused(self) -> bool: ...  # noqa: D102
+
+    @property
+    def maker(self) -> Maker | None: ...  # noqa: D102
+
+
+def as_one_stage(records: Sequence[StageRecord]) -> StageRecord:
+    """Returns stages of one name as one: the sum of all times, the memory of the hungriest, all that made any of it."""
+    peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
+
+    def joined(values: Iterable[str | None]) -> str | None:
+        return "+".join(sorted({value for value in values if value})) or None
+
+    return StageRecord(
+        name=records[0].name,
+        seconds=sum(record.seconds for record in records),
+        peak_memory_bytes=max(peaks, default=None),
+        reused=all(record.reused for record in records),
+        device_name=joined(record.device_name for record in records),
+        torch_version=joined(record.torch_version for record in records),
+        hostname=joined(record.hostname for record in records),
+    )
+
+
+def _stage_of(name: str, work: Work) -> StageRecord:
+    return StageRecord(
+        name=name,
+        seconds=work.seconds,
+        peak_memory_bytes=work.peak_memory_bytes,
+        reused=work.reused,
+        **_maker_fields(work.maker if work.reused else None),
+    )
+
+
+def _maker_fields(maker: Maker | None) -> dict[str, str]:
+    return {} if maker is None else asdict(maker)
 
 
 @dataclass(frozen=True)
@@ -89,6 +140,7 @@ class PreparedImages:
         flips: Whether a mirrored image keeps its label.
         seconds: Wall time that decoding the data set took when it was done.
         reused: Whether that was done earlier.
+        maker: Who did it.
     """
 
     roles: Roles
@@ -97,6 +149,7 @@ class PreparedImages:
     flips: bool
     seconds: float
     reused: bool
+    maker: Maker | None = None
 
 
 def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
@@ -128,7 +181,13 @@ def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedIm
     roles = make_roles(dataset, spec, seed=seed)
     split_roles = limit_roles(roles, spec, seed=seed)
     return PreparedImages(
-        roles, split_roles, dataset.content_hash, dataset.flips, seconds=dataset.seconds, reused=dataset.reused
+        roles,
+        split_roles,
+        dataset.content_hash,
+        dataset.flips,
+        seconds=dataset.seconds,
+        reused=dataset.reused,
+        maker=dataset.maker,
     )
 
 
@@ -152,5 +211,5 @@ def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
         device=workspace.device,
         progress=workspace.progress,
     )
-    stages.add("train", seconds=base.seconds, peak_memory_bytes=base.peak_memory_bytes, reused=base.reused)
+    stages.add("train", base)
     return Prepared(images.roles, images.split_roles, base, images.dataset_hash, images.flips)

@@ -241,6 +241,7 @@ class Metrics(Record):
     )
     test_images: int | None = _fact("Images in test")
     dataset_hash: str | None = _fact("SHA-256 of the decoded images and labels")
+    other_dataset_hash: str | None = _fact("The same of the scenario's second data set, if it has one")
     base_model_hash: str | None = _fact("SHA-256 of the base model's weights")
     layers: list[LayerRecord] = Field(default_factory=list, description="Kernel counts per convolution")
     modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")

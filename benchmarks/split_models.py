@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,8 @@ from torch import Tensor
 
 from benchmarks.cells import Cell
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Prepared, Stages
+from benchmarks.preparation import Prepared
 from benchmarks.splitting import FinishedSplit, split_once
-from benchmarks.training import TrainedModel
 from splitters.data import ImageSet
 from splitters.evaluation import module_logits, network_logits
 from splitters.graph import ChannelGraph
@@ -83,27 +81,6 @@ def split_prepared(cell: Cell, prepared: Prepared, workspace: Workspace, *, name
     split = split_once(cell, prepared, graph, workspace)
     modules = extract_modules(graph, split.result, select.class_names, select.normalisation)
     return SplitModel(name, prepared, graph, split, tuple(modules))
-
-
-def add_trainings(stages: Stages, bases: Sequence[TrainedModel]) -> None:
-    """Adds what training took, over all base models."""
-    _add(stages, "train", bases)
-
-
-def add_splits(stages: Stages, models: Sequence[SplitModel]) -> None:
-    """Adds what splitting took, over all base models."""
-    _add(stages, "split", [model.split for model in models])
-
-
-def _add(stages: Stages, name: str, parts: Sequence[TrainedModel | FinishedSplit]) -> None:
-    """Adds one stage: the sum of all times, and the memory of the part that took most."""
-    peaks = [part.peak_memory_bytes for part in parts if part.peak_memory_bytes is not None]
-    stages.add(
-        name,
-        seconds=sum(part.seconds for part in parts),
-        peak_memory_bytes=max(peaks, default=None),
-        reused=all(part.reused for part in parts),
-    )
 
 
 def renamed(module: Module, name: str) -> Module:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.findings import Findings
+from benchmarks.maker import Maker, numeric_environment
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Prepared
 from benchmarks.records import FigureRecord, SensitivityRecord
@@ -34,12 +35,14 @@ class FinishedSplit:
         seconds: How long it took when it was done.
         peak_memory_bytes: Peak memory when it was done.
         reused: Whether it was there already.
+        maker: Who did it.
     """
 
     result: SplitResult
     seconds: float
     peak_memory_bytes: int | None
     reused: bool
+    maker: Maker | None = None
 
 
 def split_once(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: Workspace) -> FinishedSplit:
@@ -124,7 +127,7 @@ class _Splits:
         result = _from_state(artifact.state, self.graph)
         # What was found earlier counts as it took then, so that a split's time does not depend on what came before it.
         seconds = artifact.seconds + result.facts.get(REUSED_SECONDS, 0.0)
-        return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused)
+        return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused, artifact.maker)
 
     def _by_name(self, name: str, settings: Mapping[str, object]) -> SplitResult:
         return self.of(SplitterSpec(name=name, settings=dict(settings))).result
@@ -151,7 +154,7 @@ class _Splits:
             "select": images_hash(self.prepared.split_roles.select),
             "seed": self.cell.seed,
             "threads": self.cell.threads,
-            "device": torch.device(self.workspace.device).type,
+            **numeric_environment(self.workspace.device),
         }
 
 

@@ -17,6 +17,7 @@ from benchmarks.augmentation import augment
 from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
 from benchmarks.dropout import switch_off_dropout
 from benchmarks.inference import evaluate_accuracy
+from benchmarks.maker import Maker, numeric_environment
 from benchmarks.models import build_model, code_fingerprint
 from benchmarks.schedules import learning_rate
 from benchmarks.seeding import derive_seed, seeded
@@ -45,6 +46,7 @@ class TrainedModel:
         seconds: How long the training took when it was done.
         reused: Whether it had been done before.
         peak_memory_bytes: Peak memory of the training.
+        maker: Who trained it.
     """
 
     model: nn.Module
@@ -55,6 +57,7 @@ class TrainedModel:
     seconds: float
     reused: bool
     peak_memory_bytes: int | None
+    maker: Maker | None = None
 
 
 def train_base_model(
@@ -75,7 +78,7 @@ def train_base_model(
     Of equally good epochs, the later one is kept.
 
     Weights are cached under a hash of everything that determines them: the network, the recipe, the very images of
-    ``train`` and ``select``, seed, threads and kind of device. Test images have no part in it. A training that was
+    ``train`` and ``select``, seed, threads, torch and processor. Test images have no part in it. A training that was
     interrupted goes on from the last epoch that its checkpoint holds, and ends with the same weights as an
     uninterrupted one.
 
@@ -115,7 +118,7 @@ def train_base_model(
         "select": images_hash(select),
         "seed": seed,
         "threads": threads,
-        "device": torch.device(device).type,
+        **numeric_environment(device),
     }
     model = model.to(device).to(memory_format=torch.channels_last)
 
@@ -136,6 +139,7 @@ def train_base_model(
         seconds=artifact.seconds,
         reused=artifact.reused,
         peak_memory_bytes=artifact.peak_memory_bytes,
+        maker=artifact.maker,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
@@ -76,7 +76,13 @@ def _begins(planned: PlannedCell) -> tuple[bool, bool, float]:
     return planned.item.reads_another, planned.seconds is not None, -(planned.seconds or 0.0)
 
 
-def make_plan(cells: Sequence[SuiteCell], latest: Iterable[Row], *, retry: Iterable[str] = ()) -> Plan:
+def make_plan(
+    cells: Sequence[SuiteCell],
+    latest: Iterable[Row],
+    *,
+    retry: Iterable[str] = (),
+    outdated: Container[str] = (),
+) -> Plan:
     """Returns what is to be done.
 
     ``ok`` and ``skipped`` are never run again. A ``timeout``, ``out_of_memory`` or ``interrupted`` cell is, and so is a
@@ -87,6 +93,7 @@ def make_plan(cells: Sequence[SuiteCell], latest: Iterable[Row], *, retry: Itera
         cells: The suite's cells.
         latest: The attempt that counts of each known cell.
         retry: States (``failed``) or failure kinds (``SplitFailedError``) to try again too.
+        outdated: Attempts that were measured on other images; see ``find_changed_data``.
 
     Raises:
         UnknownNameError: If nothing in the store has such a state or kind.
@@ -98,7 +105,9 @@ def make_plan(cells: Sequence[SuiteCell], latest: Iterable[Row], *, retry: Itera
     planned = []
     for item in cells:
         earlier = by_id.get(item.cell.cell_id)
-        planned.append(PlannedCell(item, _status(earlier, wanted), earlier, history.get(history_key(item))))
+        is_outdated = earlier is not None and earlier.attempt_id in outdated
+        status = Status.TO_DO if is_outdated else _status(earlier, wanted)
+        planned.append(PlannedCell(item, status, earlier, history.get(history_key(item))))
     return Plan(tuple(planned))
 
 

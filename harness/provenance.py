@@ -24,6 +24,8 @@ def provenance(device: str = "cpu") -> Provenance:
     """
     import torch
 
+    from benchmarks.maker import device_name
+
     on_gpu = device.startswith("cuda") and torch.cuda.is_available()
     return Provenance(
         splitbench_version=package_version(),
@@ -31,7 +33,7 @@ def provenance(device: str = "cpu") -> Provenance:
         python_version=platform.python_version(),
         torch_version=torch.__version__,
         cuda_version=torch.version.cuda if on_gpu else None,
-        device_name=torch.cuda.get_device_name(device) if on_gpu else _processor(),
+        device_name=device_name(device),
         hostname=platform.node() or "unknown",
         platform=_platform(),
     )
@@ -75,15 +77,6 @@ def _git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
-
-
-@cache
-def _processor() -> str:
-    """Returns the CPU's name as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine() or "unknown"
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from benchmarks.maker import Maker
 from splitters.data import ImageSet
 
 
@@ -19,6 +20,7 @@ class Dataset:
         flips: Whether a mirrored image keeps its label.
         seconds: Wall time that decoding took when it was done.
         reused: Whether that was done earlier.
+        maker: Who did it.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Dataset:
     flips: bool
     seconds: float = 0.0
     reused: bool = False
+    maker: Maker | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

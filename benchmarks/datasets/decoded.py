@@ -23,6 +23,7 @@ from benchmarks.cells import content_hash
 from benchmarks.datasets.decoding import decode_image
 from benchmarks.datasets.source import Contents, EncodedImage, Part, Source
 from benchmarks.locks import exclusive
+from benchmarks.maker import Maker
 from benchmarks.tensor_files import flush_to_disk
 from splitters.base import Progress, ProgressCallback
 from splitters.errors import DataError
@@ -63,6 +64,7 @@ class Decoded:
         content_hash: SHA-256, in hex, of images, labels and class names.
         seconds: Wall time that decoding took when it was done.
         reused: Whether that was done earlier.
+        maker: Who did it.
     """
 
     class_names: tuple[str, ...]
@@ -71,10 +73,16 @@ class Decoded:
     content_hash: str
     seconds: float
     reused: bool
+    maker: Maker | None = None
 
 
 def decode_once(
-    source: Source, *, input_shape: tuple[int, int, int], folder: Path, progress: ProgressCallback
+    source: Source,
+    *,
+    input_shape: tuple[int, int, int],
+    folder: Path,
+    progress: ProgressCallback,
+    fingerprint: str | None = None,
 ) -> Decoded:
     """Returns a source's decoded images from ``folder``, and decodes them into it first if they are not there.
 
@@ -83,23 +91,16 @@ def decode_once(
         input_shape: Channels, height and width that images are brought to.
         folder: Where decoded images lie, one sub-folder per content, shape and version of the decoder.
         progress: Called during decoding, and while another process decodes the same.
+        fingerprint: The source's, if it is known.
 
     Raises:
         DataError: If the source is absent, incomplete or damaged; the message names the file and the row.
     """
-    key = content_hash(
-        {
-            "format": _FORMAT,
-            "source": source.fingerprint(),
-            "input_shape": list(input_shape),
-            "pillow": PIL.__version__,
-        }
-    )
-    target = folder / key
+    target = folder / _key(fingerprint or source.fingerprint(), input_shape)
     decoded = _open(target, input_shape)
     if decoded is not None:
         return decoded
-    with exclusive(folder / f"{key}.lock", progress=progress, stage=_STAGE):
+    with exclusive(target.with_suffix(".lock"), progress=progress, stage=_STAGE):
         decoded = _open(target, input_shape)
         if decoded is None:
             _build(source.read(), target, input_shape, progress)
@@ -107,6 +108,17 @@ def decode_once(
     if decoded is None:
         raise DataError(f"{target} was written but cannot be read back; is the disk full?")
     return decoded
+
+
+def find_decoded(fingerprint: str, *, input_shape: tuple[int, int, int], folder: Path) -> Decoded | None:
+    """Returns the decoded images of a content, if they are there; see ``decode_once``."""
+    return _open(folder / _key(fingerprint, input_shape), input_shape)
+
+
+def _key(fingerprint: str, input_shape: tuple[int, int, int]) -> str:
+    return content_hash(
+        {"format": _FORMAT, "source": fingerprint, "input_shape": list(input_shape), "pillow": PIL.__version__}
+    )
 
 
 def _open(folder: Path, input_shape: tuple[int, int, int], *, reused: bool = True) -> Decoded | None:
@@ -119,7 +131,7 @@ def _open(folder: Path, input_shape: tuple[int, int, int], *, reused: bool = Tru
         seconds = float(facts.get("seconds", 0.0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Decoded(names, train, test, digest, seconds, reused)
+    return Decoded(names, train, test, digest, seconds, reused, Maker.of_facts(facts))
 
 
 def _open_part(folder: Path, name: str, count: int, input_shape: tuple[int, int, int]) -> DecodedPart:
@@ -154,6 +166,7 @@ def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], 
         "test": len(contents.test.labels),
         "content_hash": digest.hexdigest(),
         "seconds": time.perf_counter() - began,
+        **Maker.here("cpu").as_facts(),
     }
     (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     for path in temporary.iterdir():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.datasets.source import Contents, Location, Part, Source, hash_files
+from benchmarks.datasets.source import Contents, Listing, Location, Part, Source, hash_files, list_files
 from splitters.errors import DataError
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -52,9 +52,11 @@ class FolderSource(Source):
 
     def fingerprint(self) -> str:
         """Returns a hash of all files and of the folders' names."""
-        files = [path for part in _PARTS for paths in self._classes(part).values() for path in paths]
-        names = [f"{part}/{name}" for part in _PARTS for name in self._classes(part)]
-        return f"{names} {hash_files((path.relative_to(self._root).as_posix(), path) for path in files)}"
+        return f"{self._folders()} {hash_files(self._files())}"
+
+    def listing(self) -> Listing:
+        """Returns all files, and the classes' folders."""
+        return {**{f"{name}/": (0, 0) for name in self._folders()}, **list_files(self._files())}
 
     def read(self) -> Contents:
         """Lists the files.
@@ -64,6 +66,14 @@ class FolderSource(Source):
         """
         names = tuple(self._classes("train"))
         return Contents(names, self._part("train", names), self._part("test", names), str(self._root))
+
+    def _folders(self) -> list[str]:
+        return [f"{part}/{name}" for part in _PARTS for name in self._classes(part)]
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        for part in _PARTS:
+            for paths in self._classes(part).values():
+                yield from ((path.relative_to(self._root).as_posix(), path) for path in paths)
 
     def _classes(self, part: str) -> dict[str, list[Path]]:
         folder = self._root / part

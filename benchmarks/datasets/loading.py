@@ -9,6 +9,7 @@ import torch
 from benchmarks.datasets.catalogue import find_dataset
 from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.decoded import DecodedPart, decode_once
+from benchmarks.datasets.seen import Seen
 from benchmarks.datasets.source import Location
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.data import IMAGENET, ImageSet, Normalisation
@@ -50,7 +51,13 @@ def load_dataset(
             "height and width at least 1."
         )
     source = entry.open(folder, Location(data_root, cache, download))
-    decoded = decode_once(source, input_shape=input_shape, folder=cache / "datasets", progress=progress)
+    decoded = decode_once(
+        source,
+        input_shape=input_shape,
+        folder=cache / "datasets",
+        progress=progress,
+        fingerprint=Seen.of(name, cache).fingerprint(source, data_root=data_root),
+    )
     normalisation = IMAGENET if channels == 3 else _grey(IMAGENET)
 
     def images(part: DecodedPart) -> ImageSet:
@@ -59,7 +66,14 @@ def load_dataset(
 
     flips = not _are_digits(decoded.class_names)
     return Dataset(
-        name, images(decoded.train), images(decoded.test), decoded.content_hash, flips, decoded.seconds, decoded.reused
+        name,
+        images(decoded.train),
+        images(decoded.test),
+        decoded.content_hash,
+        flips,
+        seconds=decoded.seconds,
+        reused=decoded.reused,
+        maker=decoded.maker,
     )
 
 

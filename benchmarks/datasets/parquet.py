@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.datasets.folder import find_folder
-from benchmarks.datasets.source import Contents, Location, Part, Source, hash_files
+from benchmarks.datasets.source import Contents, Listing, Location, Part, Source, hash_files, list_files
 from splitters.errors import DataError
 
 _IMAGE_COLUMNS = ("image", "img")
@@ -46,8 +46,11 @@ class ParquetSource(Source):
 
     def fingerprint(self) -> str:
         """Returns a hash of all files."""
-        files = self._files("train") + self._files("test")
-        return hash_files((path.relative_to(self._root).as_posix(), path) for path in files)
+        return hash_files(self._named_files())
+
+    def listing(self) -> Listing:
+        """Returns all files."""
+        return list_files(self._named_files())
 
     def read(self) -> Contents:
         """Reads schemas and labels.
@@ -62,6 +65,10 @@ class ParquetSource(Source):
         if names is None:
             names = _numbered_classes(parts["train"])
         return Contents(names, parts["train"], parts["test"], str(self._root))
+
+    def _named_files(self) -> Iterator[tuple[str, Path]]:
+        for path in self._files("train") + self._files("test"):
+            yield path.relative_to(self._root).as_posix(), path
 
     def _files(self, part: str) -> list[Path]:
         pattern = f"{part}*.parquet"

@@ -16,6 +16,10 @@ EncodedImage: TypeAlias = "bytes | NDArray[np.uint8]"
 """An image file's bytes, or pixels as ``[height, width]`` or ``[height, width, channel]``."""
 
 
+Listing: TypeAlias = "dict[str, tuple[int, int]]"
+"""Files by name, each with its size in bytes and the time of its last change in nanoseconds."""
+
+
 @dataclass(frozen=True)
 class Part:
     """The official training images, or the official test images.
@@ -61,6 +65,17 @@ class Source(ABC):
             DataError: If the data set is absent.
         """
 
+    def listing(self) -> Listing | None:
+        """Returns the files that may change, each with its size and time, without reading any.
+
+        None where the content is fixed, which is the default. Where there is a listing, an equal one must mean an equal
+        fingerprint.
+
+        Raises:
+            DataError: If the data set is absent.
+        """
+        return None
+
     @abstractmethod
     def read(self) -> Contents:
         """Opens the data set.
@@ -83,6 +98,11 @@ class Location:
     data_root: Path | None
     cache: Path
     download: bool
+
+
+def list_files(files: Iterable[tuple[str, Path]]) -> Listing:
+    """Returns named files' sizes and times."""
+    return {name: (status.st_size, status.st_mtime_ns) for name, path in files for status in [path.stat()]}
 
 
 def hash_files(files: Iterable[tuple[str, Path]]) -> str:

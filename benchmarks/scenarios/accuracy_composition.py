@@ -21,7 +21,7 @@ from benchmarks.preparation import Prepared, PreparedImages, Stages
 from benchmarks.records import CompositionRecord, Metrics
 from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
-from benchmarks.split_models import SplitModel, add_splits, add_trainings, split_prepared
+from benchmarks.split_models import SplitModel, split_prepared
 from benchmarks.splits import estimator_roles, limit_roles
 from benchmarks.training import train_base_model
 from splitters.base import Progress, ProgressCallback, make_splitter
@@ -97,8 +97,8 @@ class AccuracyComposition(Scenario):
             workspace.progress(Progress("compose", len(members), run.n_models))
             members.append(_Member.of(model, images))
         models = [member.model for member in members]
-        add_trainings(stages, [model.prepared.base for model in models])
-        add_splits(stages, models)
+        stages.add("train", *[model.prepared.base for model in models])
+        stages.add("split", *[model.split for model in models])
         with stages.measured("compose"):
             scores = _TestScores(images.roles.test, workspace.progress)
             compositions = list(self._compositions(cell, members, scores))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from benchmarks.boards import MODULARIZATION, Board
-from benchmarks.cells import Cell, content_hash
+from benchmarks.cells import Cell, DatasetSpec, content_hash
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics
 from splitters.errors import SplitbenchError
@@ -50,6 +50,10 @@ class Scenario(ABC):
         own = code_fingerprint({type(self).__module__})
         parts = sorted({part for part in (own, *self.further_code()) if part})
         return parts[0] if len(parts) == 1 else content_hash({"parts": parts}) if parts else ""
+
+    def other_dataset(self, cell: Cell) -> DatasetSpec | None:
+        """Returns the second data set that a cell needs, if it needs one; rows carry its ``other_dataset_hash``."""
+        return None
 
     def further_code(self) -> Iterable[str]:
         """Returns the fingerprints of what the settings name, where those are not built in."""

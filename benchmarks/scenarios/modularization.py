@@ -50,7 +50,7 @@ class Modularization(Scenario):
         example = roles.select.normalisation(roles.select.images[:2]).to(workspace.device)
         graph = ChannelGraph.trace(prepared.base.model, example)
         split = split_once(cell, prepared, graph, workspace)
-        stages.add("split", seconds=split.seconds, peak_memory_bytes=split.peak_memory_bytes, reused=split.reused)
+        stages.add("split", split)
         with stages.measured("evaluate"):
             select = prepared.split_roles.select.to(workspace.device)
             tick = _ticks(workspace.progress)

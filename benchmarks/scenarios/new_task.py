@@ -19,11 +19,11 @@ from benchmarks.inference import evaluate_accuracy
 from benchmarks.last_layer import LastLayer, train_last_layer
 from benchmarks.models import check_model
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Stages, prepare
-from benchmarks.records import Metrics, NewTaskRecord, StageRecord
+from benchmarks.preparation import Stages, as_one_stage, prepare
+from benchmarks.records import Metrics, NewTaskRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
-from benchmarks.split_models import SplitModel, add_splits, add_trainings, renamed, split_prepared
+from benchmarks.split_models import SplitModel, renamed, split_prepared
 from benchmarks.splits import Roles
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, few_of_each, joined, joint_subsets
@@ -94,6 +94,10 @@ class NewTask(Scenario):
                 "that the other has not."
             )
 
+    def other_dataset(self, cell: Cell) -> DatasetSpec:
+        """Returns the second base model's data set."""
+        return self.settings.other_dataset.model_copy(update={"input_shape": cell.dataset.input_shape})
+
     def further_code(self) -> Iterable[str]:
         """Returns the code of the other data set."""
         return [with_code(self.settings.other_dataset).code]
@@ -104,12 +108,12 @@ class NewTask(Scenario):
         cells = (cell, self._other(cell))
         single = Stages(workspace.device)
         bases = [prepare(own, workspace, single) for own in cells]
-        stages.records.append(_together([record for record in single.records if record.name == "data"]))
-        add_trainings(stages, [base.base for base in bases])
+        stages.records.append(as_one_stage([record for record in single.records if record.name == "data"]))
+        stages.add("train", *[base.base for base in bases])
         first, second = (
             split_prepared(own, base, workspace, name=own.dataset.name) for own, base in zip(cells, bases, strict=True)
         )
-        add_splits(stages, [first, second])
+        stages.add("split", first.split, second.split)
         with stages.measured("tasks") as inner:
             records = list(_Run(self.settings, cell, workspace, first, second, inner).records())
         masks = first.split.result.masks
@@ -118,6 +122,7 @@ class NewTask(Scenario):
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
             **circumstances(first.prepared, first.split),
+            other_dataset_hash=second.prepared.dataset_hash,
             new_tasks=records,
             warnings=[*first.warnings, *second.warnings],
             stages=stages.records,
@@ -125,19 +130,7 @@ class NewTask(Scenario):
 
     def _other(self, cell: Cell) -> Cell:
         """Returns the cell of the second base model."""
-        spec = self.settings.other_dataset.model_copy(update={"input_shape": cell.dataset.input_shape})
-        return cell.model_copy(update={"dataset": spec})
-
-
-def _together(records: Sequence[StageRecord]) -> StageRecord:
-    """Returns stages of the same name as one: the sum of all times, and the memory of the hungriest."""
-    peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
-    return StageRecord(
-        name=records[0].name,
-        seconds=sum(record.seconds for record in records),
-        peak_memory_bytes=max(peaks, default=None),
-        reused=all(record.reused for record in records),
-    )
+        return cell.model_copy(update={"dataset": self.other_dataset(cell)})
 
 
 @dataclass(frozen=True)

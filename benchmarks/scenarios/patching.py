@@ -20,11 +20,11 @@ from benchmarks.inference import predict_logits
 from benchmarks.models import check_model
 from benchmarks.patch_tasks import joined_task
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
+from benchmarks.preparation import Prepared, PreparedImages, Stages, images_for, prepare
 from benchmarks.records import Metrics, PatchRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
-from benchmarks.split_models import add_splits, split_prepared
+from benchmarks.split_models import split_prepared
 from benchmarks.splits import Roles
 from benchmarks.splitting import circumstances
 from benchmarks.training import TrainedModel, train_base_model
@@ -96,6 +96,11 @@ class Patching(Scenario):
         for rule in self.settings.fusion:
             FUSIONS.get(rule, where="fusion")
 
+    def other_dataset(self, cell: Cell) -> DatasetSpec | None:
+        """Returns the weak model's data set, where that is not the cell's."""
+        other = self.settings.weak_dataset
+        return other and other.model_copy(update={"input_shape": cell.dataset.input_shape})
+
     def further_code(self) -> Iterable[str]:
         """Returns the code of fusion rules and of the weak model's data set."""
         yield from (FUSIONS.code_fingerprint(rule) for rule in self.settings.fusion)
@@ -107,14 +112,15 @@ class Patching(Scenario):
         stages = Stages(workspace.device)
         prepared = prepare(cell, workspace, stages)
         strong = split_prepared(cell, prepared, workspace, name=cell.model.name)
-        add_splits(stages, [strong])
+        stages.add("split", strong.split)
         split = strong.split
-        run = _Run(self.settings, cell, workspace, prepared, strong.modules)
+        run = _Run(self.settings, self.other_dataset(cell), cell, workspace, prepared, strong.modules)
         with stages.measured("patch") as inner:
             patches = list(run.patches())
             inner.extend(run.peaks)
         masks = split.result.masks
         return Metrics(
+            other_dataset_hash=run.other_dataset_hash,
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
@@ -128,6 +134,7 @@ class Patching(Scenario):
 @dataclass(frozen=True)
 class _Run:
     settings: PatchingSettings
+    other_dataset: DatasetSpec | None
     cell: Cell
     workspace: Workspace
     strong: Prepared
@@ -160,7 +167,7 @@ class _Run:
         if self._others is None:
             return self.strong.roles
         return joined_task(
-            self._others,
+            self._others.roles,
             self.settings.weak_classes,
             self.strong.roles,
             target,
@@ -169,12 +176,13 @@ class _Run:
             seed=self.cell.seed,
         )
 
+    @property
+    def other_dataset_hash(self) -> str | None:
+        return None if self._others is None else self._others.dataset_hash
+
     @cached_property
-    def _others(self) -> Roles | None:
-        if self.settings.weak_dataset is None:
-            return None
-        spec = self.settings.weak_dataset.model_copy(update={"input_shape": self.cell.dataset.input_shape})
-        return prepare_images(self.cell.model_copy(update={"dataset": spec}), self.workspace).roles
+    def _others(self) -> PreparedImages | None:
+        return self.other_dataset and images_for(self.other_dataset, self.cell.seed, self.workspace)
 
     def _train(self, roles: Roles, target: int) -> TrainedModel:
         cell = self.cell

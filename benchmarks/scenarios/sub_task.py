@@ -20,7 +20,7 @@ from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Stages, prepare
 from benchmarks.records import Metrics, SubTaskRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario
-from benchmarks.split_models import SplitModel, add_splits, split_prepared
+from benchmarks.split_models import SplitModel, split_prepared
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, class_subsets
 from splitters.base import Progress, ProgressCallback, make_splitter
@@ -68,7 +68,7 @@ class SubTask(Scenario):
         n_classes = prepared.roles.train.n_classes
         tasks = [task for size in self.settings.sizes for task in self._tasks(n_classes, size)]
         model = split_prepared(cell, prepared, workspace, name=cell.model.name)
-        add_splits(stages, [model])
+        stages.add("split", model.split)
         with stages.measured("evaluate"):
             records = list(_records(model, tasks, workspace.progress))
         masks = model.split.result.masks

@@ -11,6 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.workspace import Workspace
+    from benchmarks.records import Row
+    from harness.changed_data import ChangedData
     from harness.config import Suite
     from harness.store import ResultStore
     from harness.suite_cell import SuiteCell
@@ -142,6 +144,21 @@ def read_cells(
         all_changes.append(f"timeout={timeout}")
     loaded = load_suite(suite, changes=all_changes)
     return loaded, expand(loaded, only=parse_only(only) if only else None)
+
+
+def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: Path | None) -> ChangedData:
+    """Returns which rows were measured on images that have changed, and says so on stderr."""
+    from harness.changed_data import find_changed_data
+    from harness.cli.progress import show_progress
+    from harness.folders import cache_folder
+
+    root = data_root.absolute() if data_root else None
+    changed = find_changed_data(
+        cells, latest, data_root=root, cache=cache_folder().absolute(), progress=show_progress()
+    )
+    for note in changed.notes:
+        click.echo(note, err=True)
+    return changed
 
 
 def names_sweep(name: str) -> bool:

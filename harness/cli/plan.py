@@ -9,6 +9,7 @@ import click
 
 from harness.cli.errors import told_plainly
 from harness.cli.options import (
+    changed_data,
     default_results,
     json_option,
     names_sweep,
@@ -59,7 +60,9 @@ def command(
         return
     loaded, cells = read_cells(suite, changes, only, seeds)
     contents = open_store(results or default_results(loaded)).read()
-    plan = make_plan(cells, contents.latest(), retry=split_kinds(retry))
+    latest = contents.latest()
+    changed = changed_data(cells, latest, None)
+    plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
     bill = bill_of(plan, described, gpu_share=loaded.gpu_share) if described else None
     if as_json:
         show_json({**plan_object(plan, loaded.name), **({"bill": bill_object(bill)} if bill else {})})

@@ -10,6 +10,7 @@ import click
 
 from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
 from harness.cli.options import (
+    changed_data,
     data_options,
     default_results,
     json_option,
@@ -85,7 +86,9 @@ def command(
     location = results or default_results(loaded)
     store = open_store(location)
     contents = store.read()
-    plan = make_plan(cells, contents.latest(), retry=split_kinds(retry))
+    latest = contents.latest()
+    changed = changed_data(cells, latest, data_root)
+    plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
     if dry_run:
         show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
         return

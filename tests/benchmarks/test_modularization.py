@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ import torch
 from benchmarks import preparation
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.datasets import Dataset
+from benchmarks.maker import Maker
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.records import Metrics
+from benchmarks.preparation import as_one_stage
+from benchmarks.records import Metrics, StageRecord
 from benchmarks.scenarios.base import SCENARIOS
 from splitters.base import Progress
 from splitters.errors import ConfigurationError
@@ -117,6 +120,31 @@ def test_base_models_and_splits_are_made_once(measured: Metrics, cache: Path) ->
     assert reused["split"]
     assert again.split_seconds == measured.split_seconds
     assert timeless(again, MEASURED_TIMES) == timeless(measured, MEASURED_TIMES)
+
+
+def test_a_row_says_who_did_the_work_that_it_reuses(
+    measured: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Maker("an old CPU", "2.0", "elsewhere")
+    monkeypatch.setattr(Maker, "here", classmethod(lambda cls, device: theirs))
+    first = measure(cell("full"), tmp_path)
+    monkeypatch.undo()
+    again = measure(cell("full"), tmp_path)
+    for stage in first.stages:
+        assert (stage.device_name, stage.torch_version, stage.hostname) == (None, None, None)
+    for stage in again.stages:
+        made = (stage.device_name, stage.torch_version, stage.hostname)
+        assert made == (("an old CPU", "2.0", "elsewhere") if stage.reused else (None, None, None))
+
+
+def test_work_of_several_is_one_stage_that_names_them_all() -> None:
+    def stage(seconds: float, **fields: Any) -> StageRecord:
+        return StageRecord(name="train", seconds=seconds, **fields)
+
+    both = as_one_stage(
+        [stage(1.0, peak_memory_bytes=5), stage(2.0, reused=True, hostname="b"), stage(4.0, reused=True, hostname="a")]
+    )
+    assert (both.seconds, both.peak_memory_bytes, both.reused, both.hostname) == (7.0, 5, False, "a+b")
 
 
 def test_the_same_cell_gives_the_same_numbers_in_a_new_cache(measured: Metrics, tmp_path: Path) -> None:

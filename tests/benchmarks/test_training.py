@@ -149,6 +149,20 @@ def test_whatever_determines_the_weights_is_part_of_their_identity(change: dict[
     assert not _train(tmp_path, **{**short, **change}).reused
 
 
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [("torch.__version__", f"{torch.__version__}.other"), ("torch.backends.cpu.get_cpu_capability", lambda: "NONE")],
+)
+def test_another_torch_or_processor_trains_weights_of_its_own(
+    function: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = _RECIPE.model_copy(update={"epochs": 1})
+    assert not _train(tmp_path, recipe=short).reused
+    assert _train(tmp_path, recipe=short).reused
+    monkeypatch.setattr(function, value)
+    assert not _train(tmp_path, recipe=short).reused
+
+
 def test_the_test_set_has_no_part_in_it(tmp_path: Path) -> None:
     _train(tmp_path)
     poisoned = _train(tmp_path, roles=replace(_ROLES, test=_images(50, 9)))

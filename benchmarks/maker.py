@@ -1,0 +1,76 @@
+"""What a process computes with: part of the keys under which results are kept, and of what rows say of reused work."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who made something that is kept.
+
+    Args:
+        device_name: The GPU or CPU.
+        torch_version: The version of torch.
+        hostname: The machine.
+    """
+
+    device_name: str
+    torch_version: str
+    hostname: str
+
+    @classmethod
+    def here(cls, device: str) -> Maker:
+        """Returns this process, at work on a torch device."""
+        return cls(device_name(device), torch.__version__, platform.node() or "unknown")
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Maker | None:
+        """Returns what ``as_facts`` wrote down; None if it is absent or of another form."""
+        told = facts.get("maker")
+        names = tuple(cls.__dataclass_fields__)
+        if not isinstance(told, Mapping) or not all(isinstance(told.get(name), str) for name in names):
+            return None
+        return cls(**{name: told[name] for name in names})
+
+    def as_facts(self) -> dict[str, Any]:
+        """Returns it as JSON values."""
+        return {"maker": asdict(self)}
+
+
+def numeric_environment(device: str) -> dict[str, str | None]:
+    """Returns what the last bits of a result depend on besides code and seed: torch, and what it runs on.
+
+    Sums come out otherwise on another kind of GPU, and with other vector instructions of a CPU.
+    """
+    kind = torch.device(device).type
+    on_gpu = kind == "cuda"
+    return {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if on_gpu else None,
+        "device": kind,
+        "processor": torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def device_name(device: str) -> str:
+    """Returns the name of the GPU or CPU that a torch device stands for."""
+    if torch.device(device).type == "cuda" and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return _processor()
+
+
+@cache
+def _processor() -> str:
+    """Returns the CPU's name as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine() or "unknown"
