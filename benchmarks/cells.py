@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic.config import JsonDict
 from typing_extensions import Self
 
 from splitters.settings import Settings
@@ -38,7 +39,7 @@ class Identified(Settings):
         return values
 
 
-_ADDED = {"added": True}
+_ADDED: JsonDict = {"added": True}
 
 
 class SplitterSpec(Identified):

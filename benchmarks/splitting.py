@@ -22,6 +22,7 @@ from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.scores import scores_from_tensors
 from splitters.sensitivity import LayerSensitivity
+from splitters.tensor_names import under
 
 _SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])
 
@@ -174,11 +175,7 @@ def _to_state(result: SplitResult) -> CheckpointState:
 def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
     values = cast("dict[str, Any]", state.values)
     device = next(iter(graph.network.parameters())).device
-    scores = {
-        name.removeprefix("scores."): tensor.to(device)
-        for name, tensor in state.tensors.items()
-        if name.startswith("scores.")
-    }
+    scores = {name: tensor.to(device) for name, tensor in under(state.tensors, "scores.").items()}
     return SplitResult(
         masks=KernelMasks(graph.layout, state.tensors["bits"].bool()),
         scores=scores_from_tensors(scores),

@@ -25,6 +25,7 @@ from benchmarks.splits import Roles
 from splitters.base import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
 from splitters.data import ImageSet
 from splitters.errors import SplitbenchError
+from splitters.tensor_names import under
 
 _STAGE = "train"
 
@@ -264,15 +265,11 @@ class _Training:
         device = self.train.images.device
         self.epoch = int(cast(int, state.values["epoch"]))
         self.best = _Best(**cast(dict[str, Any], state.values["best"]))
-        self.best_state = {name: tensor.to(device) for name, tensor in _below("best.", state).items()}
-        self.model.load_state_dict(_below("model.", state))
-        momenta = _below("momentum.", state)
+        self.best_state = {name: tensor.to(device) for name, tensor in under(state.tensors, "best.").items()}
+        self.model.load_state_dict(under(state.tensors, "model."))
+        momenta = under(state.tensors, "momentum.")
         for name, parameter in self.model.named_parameters():
             if name in momenta:
                 # Filled in place of the parameter's own memory order, which files do not keep.
                 buffer = torch.empty_like(parameter).copy_(momenta[name])
                 self.optimiser.state[parameter]["momentum_buffer"] = buffer.detach()
-
-
-def _below(prefix: str, state: CheckpointState) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.tensors.items() if name.startswith(prefix)}

@@ -95,5 +95,5 @@ def _percents(figures: Iterable[float]) -> Iterator[str]:
     return (f"{100 * figure:.1f}" for figure in figures)
 
 
-def _costs(record: ComposedCostRecord) -> tuple[str, str, str]:
+def _costs(record: ComposedCostRecord) -> tuple[str, str]:
     return f"{100 * record.flops_retention_sum:.1f}", f"{1000 * record.latency_seconds:.1f} ms"

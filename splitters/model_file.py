@@ -15,12 +15,13 @@ from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.fusion import rebuild_fusion
 from splitters.input_form import InputForm
 from splitters.module import FORMAT as MODULE_FORMAT
-from splitters.module import Module, ModuleDescription, NormalisationInfo, under
+from splitters.module import Module, ModuleDescription, NormalisationInfo
 from splitters.network_format import NodeDescription, build_network, describe_network
 from splitters.patching import PatchedModel
 from splitters.reuse import ComposedModel, ReusedModel
 from splitters.settings import Settings
 from splitters.tensor_file import FileHeader, read_format, read_tensor_file, write_tensor_file
+from splitters.tensor_names import under
 
 FORMAT = "splitbench.model"
 FORMAT_VERSION = 2

@@ -23,6 +23,7 @@ from splitters.network_format import NodeDescription, build_network, describe_ne
 from splitters.scores import HeadScore, LogitScore, ModuleScore, ScaledLogitScore
 from splitters.settings import Settings
 from splitters.tensor_file import FileHeader, read_tensor_file, write_tensor_file
+from splitters.tensor_names import under
 
 FORMAT = "splitbench.module"
 FORMAT_VERSION = 2
@@ -241,8 +242,3 @@ def _rehearse(network: fx.GraphModule, score: ModuleScore, info: ModuleInfo) -> 
     scores = score(fx.Interpreter(network).run(torch.zeros(1, *info.input_shape)))
     if not isinstance(scores, Tensor) or scores.shape != (1,):
         raise ModuleFileError("it does not return one score for one image.")
-
-
-def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Returns the tensors whose names begin so, without that beginning."""
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

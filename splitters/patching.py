@@ -57,7 +57,13 @@ class PatchedModel(ReusedModel):
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
         """Returns the fused scores of normalised images."""
-        fused: Tensor = self.fusion(self.weak(images), self.module(self.adapter(images)))
+        return self.fuse(self.weak(images), self.module(self.adapter(images)))
+
+    def fuse(
+        self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch class"]:
+        """Returns the fused scores of images on which both parts have been run already."""
+        fused: Tensor = self.fusion(weak_logits, module_scores)
         return fused
 
     def cost(self) -> Cost:
@@ -83,14 +89,42 @@ def patch(
         DataError: If the images do not determine the rule.
         GraphError: If the weak model cannot be traced.
     """
-    index = _target_index(module, images, target)
+    _target_index(module, images, target)
     if not len(images):
         raise DataError("a patch is calibrated on images of all classes, but there are none.")
     form = InputForm(images.input_shape, images.normalisation)
     form.check_reachable(module.input_form, what=f"the module of {module.info.class_name!r}")
-    network = _canonical(weak, images)
-    adapter = InputAdapter(form, module.input_form)
-    logits, scores = _answers(network, module, adapter, images)
+    network = canonical_network(weak, images)
+    logits, scores = _answers(network, module, InputAdapter(form, module.input_form), images)
+    return fit_patch(network, module, images, weak_logits=logits, module_scores=scores, target=target, rule=rule)
+
+
+def fit_patch(
+    weak: fx.GraphModule,
+    module: Module,
+    images: ImageSet,
+    *,
+    weak_logits: Float[Tensor, "sample class"],
+    module_scores: Float[Tensor, " sample"],
+    target: str | None = None,
+    rule: str = DEFAULT_RULE,
+) -> PatchedModel:
+    """Does what ``patch`` does where both networks have been run on the calibration images already.
+
+    Args:
+        weak: The weak model, a ``canonical_network``.
+        module: The module of the class to be patched.
+        images: The calibration images.
+        weak_logits: What the weak model makes of them, on the CPU.
+        module_scores: What the module makes of them, on the CPU.
+        target: See ``patch``.
+        rule: See ``patch``.
+
+    Raises:
+        ConfigurationError: If module, classes and logits do not fit each other.
+        DataError: If the images do not determine the rule.
+    """
+    index, logits = _target_index(module, images, target), weak_logits
     if logits.shape[1] != images.n_classes:
         raise ConfigurationError(
             f"the weak model knows {logits.shape[1]} classes, but the images have {images.n_classes}: "
@@ -98,12 +132,13 @@ def patch(
         )
     examples = FusionExamples(
         weak_logits=logits,
-        module_scores=scores,
+        module_scores=module_scores,
         labels=images.labels.cpu(),
         target=index,
         is_probability=module.score.is_probability,
     )
-    return PatchedModel(network, module, fit_fusion(rule, examples), images.class_names, form)
+    form = InputForm(images.input_shape, images.normalisation)
+    return PatchedModel(weak, module, fit_fusion(rule, examples), images.class_names, form)
 
 
 def _target_index(module: Module, images: ImageSet, target: str | None) -> int:
@@ -117,7 +152,8 @@ def _target_index(module: Module, images: ImageSet, target: str | None) -> int:
     return images.class_names.index(name)
 
 
-def _canonical(weak: nn.Module, images: ImageSet) -> fx.GraphModule:
+def canonical_network(weak: nn.Module, images: ImageSet) -> fx.GraphModule:
+    """Returns a copy of a network in the form that patched models hold, on the CPU."""
     model = copy.deepcopy(weak).cpu().eval()
     return ChannelGraph.trace(model, images.normalisation(images.images[:2].cpu())).network
 

@@ -40,7 +40,16 @@ class ReusedModel(nn.Module):
         Raises:
             SplitFailedError: If a score is NaN.
         """
-        return composed_answers(self(images).T)
+        return self.answers(self(images))
+
+    @staticmethod
+    def answers(scores: Float[Tensor, "batch class"]) -> Int64[Tensor, " batch"]:
+        """Returns the index of the highest score, as ``predict`` does, for scores that are there already.
+
+        Raises:
+            SplitFailedError: If a score is NaN.
+        """
+        return composed_answers(scores.T)
 
     def predict_names(self, images: Float[Tensor, "batch channel height width"]) -> list[str]:
         """Returns the name of each normalised image's class."""

@@ -31,7 +31,7 @@ from benchmarks.training import TrainedModel, train_base_model
 from splitters.base import Progress, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.evaluation import accuracy, composed_answers, network_logits
+from splitters.evaluation import accuracy, network_logits
 from splitters.reuse import ComposedModel, compose
 from splitters.settings import Settings
 
@@ -268,5 +268,5 @@ class _Run:
 
     def _accuracy(self, composed: ComposedModel, images: ImageSet) -> float:
         there = images.to(self.workspace.device)
-        answers = composed_answers(network_logits(composed.to(self.workspace.device), there).T)
+        answers = composed.answers(network_logits(composed.to(self.workspace.device), there))
         return accuracy(answers, there.labels)

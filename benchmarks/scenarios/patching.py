@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, fx
 from typing_extensions import Self
 
 from benchmarks.boards import PATCHING, Board
@@ -33,8 +33,9 @@ from splitters.base import Progress, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
 from splitters.evaluation import accuracy, class_report
-from splitters.fusion import FUSIONS, Fusion, FusionExamples, fit_fusion
+from splitters.fusion import FUSIONS
 from splitters.module import Module
+from splitters.patching import PatchedModel, canonical_network, fit_patch
 
 ALL_RULES = ("min_max", "min_max_clipped", "temperature", "platt", "logistic", "gate")
 """The rules that are compared; ``min_max`` is the papers'."""
@@ -208,26 +209,30 @@ class _Run:
     ) -> Iterator[PatchRecord]:
         select = _Seen.of(weak.select, module, roles.select)
         test = _Seen.of(weak.test, module, roles.test)
-        examples = FusionExamples(
-            weak_logits=select.logits,
-            module_scores=select.scores,
-            labels=select.labels,
-            target=index,
-            is_probability=module.score.is_probability,
-        )
         for rule in self.settings.fusion:
-            fusion = self._fitted(rule, examples, target)
+            patched = self._patched(rule, weak, module, roles.select, select, target)
             yield PatchRecord(
                 weak_kind=self.settings.weak_kind,
                 target_class=target,
                 fusion=rule,
-                **_compared(test.logits.argmax(1), test.answers(fusion), test.labels, index, test.logits.shape[1]),
-                select_tc_f1_after=_of_target(select.answers(fusion), select.labels, index, select.logits.shape[1])[2],
+                **_compared(test.logits.argmax(1), test.answers(patched), test.labels, index, test.logits.shape[1]),
+                select_tc_f1_after=_of_target(select.answers(patched), select.labels, index, select.logits.shape[1])[2],
             )
 
-    def _fitted(self, rule: str, examples: FusionExamples, target: str) -> Fusion | None:
+    def _patched(
+        self, rule: str, weak: _WeakAnswers, module: Module, images: ImageSet, seen: _Seen, target: str
+    ) -> PatchedModel | None:
+        """Returns the model that ``splitters.patch`` makes, from what the networks have said of the images."""
         try:
-            return fit_fusion(rule, examples)
+            return fit_patch(
+                weak.network,
+                module,
+                images,
+                weak_logits=seen.logits,
+                module_scores=seen.scores,
+                target=target,
+                rule=rule,
+            )
         except DataError as error:
             self.warnings.append(f"class {target}: {error} The weak model is left as it is.")
             return None
@@ -235,14 +240,16 @@ class _Run:
 
 @dataclass(frozen=True)
 class _WeakAnswers:
-    """A weak model's logits of a task's images, on the CPU; several target classes may share them."""
+    """A weak model, and its logits of a task's images, on the CPU; several target classes may share them."""
 
+    network: fx.GraphModule
     select: Float[Tensor, "select_sample class"]
     test: Float[Tensor, "test_sample class"]
 
     @classmethod
     def of(cls, weak: TrainedModel, roles: Roles) -> _WeakAnswers:
-        return cls(*(predict_logits(weak.model, images).cpu() for images in (roles.select, roles.test)))
+        select, test = (predict_logits(weak.model, images).cpu() for images in (roles.select, roles.test))
+        return cls(canonical_network(weak.model, roles.select), select, test)
 
 
 @dataclass(frozen=True)
@@ -260,12 +267,10 @@ class _Seen:
             scores = torch.cat([module(batch) for batch in there.batches(_BATCH)])
         return cls(weak_logits, scores.cpu(), images.labels.cpu())
 
-    def answers(self, fusion: Fusion | None) -> Int64[Tensor, " sample"]:
+    @torch.no_grad()
+    def answers(self, patched: PatchedModel | None) -> Int64[Tensor, " sample"]:
         """Returns the patched model's answers; the weak one's without a patch."""
-        with torch.no_grad():
-            scores = self.logits if fusion is None else fusion(self.logits, self.scores)
-        answers: Tensor = scores.argmax(1)
-        return answers
+        return self.logits.argmax(1) if patched is None else patched.answers(patched.fuse(self.logits, self.scores))
 
 
 def _compared(before: Tensor, after: Tensor, labels: Tensor, target: int, n_classes: int) -> dict[str, Any]:

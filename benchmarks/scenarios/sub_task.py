@@ -25,8 +25,8 @@ from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, class_subsets
 from splitters.base import Progress, ProgressCallback, make_splitter
 from splitters.data import ImageSet
-from splitters.evaluation import accuracy, composed_answers
-from splitters.reuse import compose
+from splitters.evaluation import accuracy
+from splitters.reuse import ComposedModel, compose
 from splitters.settings import Settings
 
 
@@ -98,13 +98,13 @@ class _Seen:
     def of(cls, model: SplitModel, images: ImageSet) -> _Seen:
         return cls(model.scores(images), model.logits(images), images.labels.cpu())
 
-    def accuracies(self, classes: Classes) -> tuple[float, float]:
-        """Returns the composed model's accuracy and the restricted base model's, on images of some classes."""
+    def accuracies(self, composed: ComposedModel, classes: Classes) -> tuple[float, float]:
+        """Returns the composed model's accuracy and the restricted base model's, on images of its classes."""
         names = torch.tensor(classes)
         kept = torch.isin(self.labels, names)
-        composed = names[composed_answers(self.scores[names][:, kept])]
+        answers = names[composed.answers(self.scores[names][:, kept].T)]
         restricted = names[self.logits[kept][:, names].argmax(1)]
-        return accuracy(composed, self.labels[kept]), accuracy(restricted, self.labels[kept])
+        return accuracy(answers, self.labels[kept]), accuracy(restricted, self.labels[kept])
 
 
 def _records(model: SplitModel, tasks: list[Classes], progress: ProgressCallback) -> Iterator[SubTaskRecord]:
@@ -114,11 +114,12 @@ def _records(model: SplitModel, tasks: list[Classes], progress: ProgressCallback
     names = model.prepared.roles.train.class_names
     for done, classes in enumerate(tasks):
         progress(Progress("evaluate", done, len(tasks)))
-        composed, restricted = test.accuracies(classes)
-        select_composed, select_restricted = select.accuracies(classes)
         picks = [Pick(model, index) for index in classes]
+        model_of_task = compose([pick.module for pick in picks], [names[index] for index in classes])
+        composed, restricted = test.accuracies(model_of_task, classes)
+        select_composed, select_restricted = select.accuracies(model_of_task, classes)
         yield SubTaskRecord(
-            **composed_cost(picks, compose([pick.module for pick in picks]), model),
+            **composed_cost(picks, model_of_task, model),
             classes=[names[index] for index in classes],
             n_classes=len(classes),
             composed_accuracy=composed,

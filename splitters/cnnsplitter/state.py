@@ -12,6 +12,7 @@ from torch import Tensor
 
 from splitters.base import CheckpointState
 from splitters.importance import Importance
+from splitters.tensor_names import under
 
 _CACHE = "cache."
 
@@ -117,7 +118,7 @@ class SearchState:
             peak_bytes=int(values["peak_bytes"]),
             reused_seconds=float(values.get("reused_seconds", 0.0)),
         )
-        cache = {name.removeprefix(_CACHE): tensor for name, tensor in saved.tensors.items() if name.startswith(_CACHE)}
+        cache = under(saved.tensors, _CACHE)
         return state, cache
 
 

@@ -30,6 +30,7 @@ from splitters.gradsplitter.states import Health, RecordedState, choose, examine
 from splitters.graph import ChannelGraph
 from splitters.masks import KernelMasks
 from splitters.scores import HeadScores
+from splitters.tensor_names import under
 
 
 @SPLITTERS.register("gradsplitter")
@@ -230,5 +231,4 @@ class _Search:
 
 
 def _heads(tensors: Mapping[str, Tensor], prefix: str, device: torch.device) -> HeadScores:
-    found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    return HeadScores(**{name: value.to(device) for name, value in found.items()})
+    return HeadScores(**{name: value.to(device) for name, value in under(tensors, prefix).items()})
