@@ -193,11 +193,9 @@ class Cell(Identified):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_former_fields(cls, values: Any) -> Any:
+    def _read_earlier(cls, values: Any) -> Any:
         """Reads the configurations of earlier rows."""
-        if not isinstance(values, Mapping):
-            return values
-        return {key: value for key, value in values.items() if _FORMER_FIELDS.get(key, _ABSENT) != value}
+        return without_former_fields(values) if isinstance(values, Mapping) else values
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Returns a copy, with an identity of its own; see ``pydantic.BaseModel.model_copy``."""
@@ -215,6 +213,16 @@ _ABSENT = object()
 
 _FORMER_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
 """Fields that are gone, with the value that means what cells without them mean: earlier identities hold them."""
+
+
+def configuration(text: str) -> dict[str, Any]:
+    """Returns a row's ``config`` as plain values, in the form that this version gives it."""
+    return without_former_fields(json.loads(text))
+
+
+def without_former_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a cell's fields without those that are gone and said nothing else than cells without them say."""
+    return {key: value for key, value in values.items() if _FORMER_FIELDS.get(key, _ABSENT) != value}
 
 
 def content_hash(value: Mapping[str, Any]) -> str:

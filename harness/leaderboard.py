@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Board, Sample
-from benchmarks.cells import content_hash
+from benchmarks.cells import configuration, content_hash
 from benchmarks.published import PublishedFigure, figures_for
 from benchmarks.records import Row, State
 from benchmarks.scenarios.base import SCENARIOS
@@ -196,10 +196,12 @@ class _Configuration:
 
     @classmethod
     def of(cls, row: Row) -> _Configuration:
-        config = json.loads(row.config)
+        config = configuration(row.config)
         config.pop("seed", None)
         splitter = config.pop("splitter", {})
         flat = {**_flat(splitter.get("settings", {})), "version": splitter.get("version")}
+        if splitter.get("code"):
+            flat["code"] = splitter["code"][:_CODE_LENGTH]
         return cls({"name": splitter.get("name"), **flat}, _flat(config))
 
     @property
@@ -328,6 +330,10 @@ def _ranked(entries: list[Entry], sort: str, board: Board) -> list[Entry]:
 
 
 _MOST_SHOWN = 3
+
+_CODE_LENGTH = 12
+"""Characters of a fingerprint of code that tell two from each other on screen."""
+
 """So many differing settings still make a readable name."""
 
 

@@ -204,7 +204,8 @@ class Splitter(ABC, Generic[SettingsT]):
     """Splits a trained CNN into one module per class.
 
     A subclass names its settings model in ``Settings``, counts in ``version`` the changes that alter its results,
-    and registers itself with ``@SPLITTERS.register("name")`` or the entry-point group ``splitbench.splitters``.
+    and registers itself with ``@SPLITTERS.register("name")`` or the entry-point group ``splitbench.splitters``. The
+    source of one from another package is part of its results' identity, so that an edit counts without a new version.
 
     Args:
         settings: The configuration.

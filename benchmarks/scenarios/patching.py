@@ -183,7 +183,9 @@ class _Run:
 
     @cached_property
     def _others(self) -> PreparedImages | None:
-        return self.other_dataset and images_for(self.other_dataset, self.cell.seed, self.workspace)
+        if self.other_dataset is None:
+            return None
+        return images_for(self.other_dataset, self.cell.seed, self.workspace)
 
     def _train(self, roles: Roles, target: int) -> TrainedModel:
         cell = self.cell

@@ -78,6 +78,20 @@ def test_configurations_are_never_averaged_and_are_told_apart_by_what_differs() 
     assert [label for _, label in ranks(board)] == ["mine", "toy (folder=x)", "toy (folder=y)"]
 
 
+def test_rows_of_a_version_that_had_a_protocol_go_with_todays_and_those_of_other_code_do_not() -> None:
+    now, before = toy_row(seed=0), toy_row(seed=1)
+    former = before.model_copy(update={"config": before.config[:-1] + ',"protocol":"splitbench"}'})
+    (entry,) = make_leaderboard([now, former]).sections[0].entries
+    assert entry.n_seeds == 2
+    edited = now.model_copy(
+        update={"cell_id": "e" * 64, "config": now.config.replace('"version":3', '"version":3,"code":"abc"')}
+    )
+    first, second = make_leaderboard([now, edited]).sections[0].entries
+    assert first.label != second.label
+    assert "toy (code=abc)" in (first.label, second.label)
+    assert (first.n_seeds, second.n_seeds) == (1, 1)
+
+
 def test_settings_that_are_empty_are_not_spelt_out_beside_others() -> None:
     rows = [toy_row(folder=folder, behaviour=name) for folder, name in (("", "a"), ("x", "b"))]
     assert {label for _, label in ranks(make_leaderboard(rows))} == {"toy (behaviour=a)", "toy (behaviour=b, folder=x)"}
