@@ -14,11 +14,11 @@ from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Row
 from harness.attempt import Surroundings, run_attempt
 from harness.plugins import Plugins
-from harness.report import ID_LENGTH, row_title
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.definitions import read_definitions
 from harness.trust import Consent
+from harness.views.leaderboard import ID_LENGTH, row_title
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
 

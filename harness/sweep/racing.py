@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from harness.statistics import t_quantile
+from harness.ranking.statistics import t_quantile
 
 SeedCosts = Mapping[int, Sequence[float]]
 """The objectives as costs, by seed."""

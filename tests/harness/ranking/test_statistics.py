@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from harness.statistics import Estimate, t_quantile
+from harness.ranking.statistics import Estimate, t_quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 49, 100])

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Column
-from harness.leaderboard import Entry, Leaderboard, Section
-from harness.report import (
+from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.views.leaderboard import (
     ARROWS,
     ID_LENGTH,
     PUBLISHED_TITLE,

@@ -21,11 +21,11 @@ from benchmarks.records import (
     SubTaskRecord,
 )
 from harness.cli.display import finished_line
-from harness.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
-from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
-from harness.report import damaged_view, duration_text, leaderboard_view, plan_view, row_view
+from harness.ranking.leaderboard import make_leaderboard
 from harness.store import DamagedFile
+from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
+from harness.views.leaderboard import damaged_view, duration_text, leaderboard_view, plan_view, row_view
 
 ASKED_FOR = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",

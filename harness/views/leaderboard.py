@@ -12,13 +12,13 @@ from rich.text import Text
 
 from benchmarks.boards import Board, Column
 from benchmarks.records import Row, State
-from harness.curves import sensitivity_view
-from harness.leaderboard import Entry, Leaderboard, Section
 from harness.plan import Plan, PlannedCell, Status
-from harness.reuse_views import reuse_views
-from harness.statistics import Estimate
+from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.ranking.statistics import Estimate
 from harness.store import DamagedFile
 from harness.suite_cell import cell_title
+from harness.views.reuse import reuse_views
+from harness.views.sensitivity import sensitivity_view
 
 ID_LENGTH = 10
 """Characters of a cell's id on screen; ``splitbench show`` takes any unambiguous beginning."""

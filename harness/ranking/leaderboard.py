@@ -14,7 +14,7 @@ from benchmarks.cells import content_hash
 from benchmarks.published import PublishedFigure, figures_for
 from benchmarks.records import Row, State
 from benchmarks.scenarios.base import SCENARIOS
-from harness.statistics import Estimate
+from harness.ranking.statistics import Estimate
 from splitters.errors import UnknownNameError
 
 
