@@ -1,4 +1,4 @@
-"""Means and confidence intervals over seeds."""
+"""Means, confidence intervals and a paired test, by Student's t distribution."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
 
+_ROUNDING = 1e-12
+"""Relative difference below which two measurements are equal but for rounding."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds.
+    """A mean with its confidence interval.
 
     Args:
-        mean: The mean.
-        half_width: Half the width of its 95 % t-interval; None for a single value, which has no interval.
+        mean: The sample mean.
+        half_width: Half the width of the 95 % t-interval; None for a single value, which has no interval.
     """
 
     mean: float
@@ -25,39 +28,53 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """Returns the estimate from one value per seed; there must be one at least."""
+        """Return the estimate from at least one value, one per seed (or other subject)."""
         if len(values) < 2:
             return cls(fmean(values), None)
         return cls(fmean(values), t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values)))
 
     def overlaps(self, other: Estimate) -> bool:
-        """Says whether the two intervals have a point in common; a single value counts as a point."""
+        """Return whether the two intervals have a point in common; a single value counts as a point."""
         return abs(self.mean - other.mean) <= (self.half_width or 0.0) + (other.half_width or 0.0)
 
 
 @cache
-def t_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
-    """Returns t such that Student's distribution holds ``confidence`` within [-t, t].
+def t_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:
+    """Return the two-sided quantile: the t for which [-t, t] has probability ``confidence``.
 
     Args:
-        freedom: Degrees of freedom, 1 at least.
-        confidence: A fraction.
+        degrees_of_freedom: At least 1.
+        confidence: Between 0 and 1.
     """
-    low, high = 0.0, 1e3
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, freedom) < confidence else (low, middle)
-    return (low + high) / 2
+    from scipy import stats  # here, because importing it takes half a second
+
+    return float(stats.t.isf((1 - confidence) / 2, degrees_of_freedom))
 
 
-def _t_within(t: float, freedom: int) -> float:
-    """Returns the probability of [-t, t]: the finite series of Abramowitz and Stegun 26.7.3 and 26.7.4."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term = cosine if odd else 1.0
-    total = term if freedom > 1 else 0.0
-    for k in range(2 + odd, freedom - 1, 2):
-        term *= cosine**2 * (k - 1) / k
-        total += term
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+def paired_t_p_value(larger: Sequence[float], smaller: Sequence[float]) -> float:
+    """Return the p-value of the one-sided paired t-test that ``larger`` has the larger mean.
+
+    Pairs that differ by rounding alone count as ties. If all differences are equal, the test's limit for vanishing
+    variance is returned, as by ``scipy.stats.ttest_rel``: 0 where they are positive, 1 where they are negative. Where
+    all pairs are ties, which scipy leaves undefined, nothing speaks for either side: 0.5.
+
+    Args:
+        larger: Values expected to be larger, one per pair.
+        smaller: The other values, in the same order; at least two.
+
+    Raises:
+        ValueError: If there are fewer than two pairs, or the lengths differ.
+    """
+    differences = [_difference(a, b) for a, b in zip(larger, smaller, strict=True)]
+    if len(differences) < 2:
+        raise ValueError(f"a paired test needs at least two pairs, not {len(differences)}")
+    mean, deviation = fmean(differences), stdev(differences)
+    if deviation == 0:
+        return 0.5 if mean == 0 else float(mean < 0)
+    from scipy import stats
+
+    return float(stats.t.sf(mean * math.sqrt(len(differences)) / deviation, len(differences) - 1))
+
+
+def _difference(a: float, b: float) -> float:
+    return 0.0 if math.isclose(a, b, rel_tol=_ROUNDING) else a - b
