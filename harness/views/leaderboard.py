@@ -30,6 +30,12 @@ ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 REFERENCE = "ref"
 """What stands in the place of a rank where a figure was not measured here."""
 
+INCOMPLETE_MARK = "*"
+INCOMPLETE_NOTE = (
+    f"{INCOMPLETE_MARK} lacks seeds that other entries have: ranked after the complete entries, "
+    "on the seeds that all such entries share."
+)
+
 PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, networks and training:"
 
 _NAME_WIDTH = 12
@@ -79,10 +85,15 @@ class _SectionTable:
             if column.spared is not None and column.measure != self._sort
         )
         for _, measure in spared:
-            if _fixed_width(columns) + self._variants_width() + _NAME_WIDTH <= options.max_width:
+            if self._fixed_width(columns) + self._variants_width() + _NAME_WIDTH <= options.max_width:
                 break
             columns = [column for column in columns if column.measure != measure]
         yield self._table(columns)
+
+    def _fixed_width(self, columns: Sequence[_Column]) -> int:
+        """Return the width of everything but names: two spaces between columns, one at each edge."""
+        seeds = max(map(len, ["seeds", *map(seeds_text, self._entries)]))
+        return len("rank") + seeds + sum(column.width for column in columns) + 2 * (len(columns) + 2) + 2
 
     def _variants_width(self) -> int:
         texts = [[key, *(entry.variant.get(key, "") for entry in self._entries)] for key in self._section.variants]
@@ -123,11 +134,6 @@ class _Column:
         self.width = max(map(len, [*self.heading, *self.texts]))
 
 
-def _fixed_width(columns: Sequence[_Column]) -> int:
-    """Returns the width of a table but for its names: two spaces go between columns, one to each edge."""
-    return len("rank") + len("seeds") + sum(column.width for column in columns) + 2 * (len(columns) + 2) + 2
-
-
 def variant_texts(section: Section, entry: Entry) -> list[str]:
     """Returns what tells an entry from the section's others of the same label, a text per variant key."""
     return [entry.variant.get(key, "–") for key in section.variants]
@@ -152,10 +158,14 @@ def published_notes(board: Leaderboard) -> list[str]:
 
 
 def seeds_text(entry: Entry) -> str:
-    """Returns how many seeds succeeded, out of how many if some failed; a dash for what was not measured here."""
+    """Return how many seeds succeeded, out of how many if some failed; a dash for what was not measured here.
+
+    Entries that lack seeds which others of their section have are marked.
+    """
     if not entry.cell_ids:
         return "–"
-    return f"{entry.n_seeds}/{entry.n_seeds + entry.n_failed}" if entry.n_failed else str(entry.n_seeds)
+    counts = f"{entry.n_seeds}/{entry.n_seeds + entry.n_failed}" if entry.n_failed else str(entry.n_seeds)
+    return counts + INCOMPLETE_MARK if entry.n_seeds and entry.missing_seeds else counts
 
 
 def measure_text(entry: Entry, column: Column) -> str:
@@ -197,6 +207,8 @@ def _legend(board: Leaderboard) -> str:
     ]
     if board.has_single_seeds:
         lines.append("One seed has no interval and is ranked by its value.")
+    if board.has_incomplete_entries:
+        lines.append(INCOMPLETE_NOTE)
     return "\n".join(lines)
 
 
