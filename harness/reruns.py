@@ -15,10 +15,9 @@ from benchmarks.records import Metrics, Row
 from harness.attempt import Surroundings, run_attempt
 from harness.plugins import Plugins
 from harness.store import ResultStore
-from harness.suite_cell import SuiteCell
+from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
 from harness.sweep.definitions import read_definitions
 from harness.trust import Consent
-from harness.views.leaderboard import ID_LENGTH, row_title
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
 

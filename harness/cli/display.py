@@ -14,8 +14,8 @@ from benchmarks.records import Row, State
 from harness.cli.progress import Pace, progress_text
 from harness.dispatch import Listener
 from harness.suite_cell import SuiteCell
-from harness.views.leaderboard import duration_text
-from harness.views.reuse import reuse_facts
+from harness.views.quantities import duration_text
+from harness.views.reuse_tables import reuse_facts
 from splitters.base import Progress
 
 _MARKS = {State.OK: ("✓", "green"), State.SKIPPED: ("–", "dim"), State.INTERRUPTED: ("■", "yellow")}

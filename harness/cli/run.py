@@ -79,7 +79,7 @@ def command(
     from harness.plan import make_plan
     from harness.run import run_plan
     from harness.trust import names_of_code, trust
-    from harness.views.leaderboard import plan_view
+    from harness.views.plan import plan_view
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
     location = results or default_results(loaded)

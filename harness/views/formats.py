@@ -10,16 +10,15 @@ from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Column
 from harness.ranking.leaderboard import Entry, Leaderboard, Section
-from harness.views.leaderboard import (
+from harness.suite_cell import ID_LENGTH, row_title
+from harness.views.entry_text import (
     ARROWS,
-    ID_LENGTH,
     INCOMPLETE_NOTE,
     PUBLISHED_TITLE,
     REFERENCE,
     measure_text,
     published_notes,
     reference_entries,
-    row_title,
     seeds_text,
     variant_texts,
 )

@@ -24,8 +24,12 @@ from harness.cli.display import finished_line
 from harness.plan import make_plan
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard
 from harness.store import DamagedFile
+from harness.views.failures import damaged_view
 from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
-from harness.views.leaderboard import damaged_view, duration_text, leaderboard_view, plan_view, row_view
+from harness.views.leaderboard import leaderboard_view
+from harness.views.plan import plan_view
+from harness.views.quantities import duration_text
+from harness.views.row import row_view
 
 ASKED_FOR = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
