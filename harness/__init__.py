@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from harness.dispatch.ray_backend import RayBackend
     from harness.expand import expand
     from harness.folders import cache_folder
-    from harness.leaderboard import make_leaderboard
     from harness.plan import make_plan
+    from harness.ranking.leaderboard import make_leaderboard
     from harness.run import run_plan
     from harness.store import ResultStore
 
@@ -55,7 +55,7 @@ _HOMES = {
     "harness.dispatch.ray_backend": ("RayBackend",),
     "harness.expand": ("expand",),
     "harness.folders": ("cache_folder",),
-    "harness.leaderboard": ("make_leaderboard",),
+    "harness.ranking.leaderboard": ("make_leaderboard",),
     "harness.plan": ("make_plan",),
     "harness.run": ("run_plan",),
     "harness.store": ("ResultStore",),

@@ -15,9 +15,8 @@ from benchmarks.records import Metrics, Row
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from harness.attempt import Surroundings, run_attempt
 from harness.plugins import Plugins
-from harness.report import ID_LENGTH, row_title
 from harness.store import ResultStore
-from harness.suite_cell import SuiteCell
+from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
 from harness.sweep.definitions import read_definitions
 from harness.trust import Consent
 from splitters.base import ProgressCallback, ignore_progress

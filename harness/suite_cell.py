@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.cells import Cell
+from benchmarks.records import Row
+
+ID_LENGTH = 10
+"""Characters of a cell's id on screen; ``splitbench show`` takes any unambiguous beginning."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,8 @@ def cell_title(scenario: str, splitter: str, model: str, dataset: str, seed: int
     """Returns a short name for people; it leaves out the usual scenario."""
     parts = [splitter, model, dataset, f"seed {seed}"]
     return " · ".join(parts if scenario == "modularization" else [scenario, *parts])
+
+
+def row_title(row: Row) -> str:
+    """Returns what a row's cell is called on screen."""
+    return cell_title(row.scenario, row.splitter_label or row.splitter, row.model, row.dataset, row.seed)

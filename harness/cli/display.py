@@ -13,9 +13,9 @@ from rich.text import Text
 from benchmarks.records import Row, State
 from harness.cli.progress import Pace, progress_text
 from harness.dispatch import Listener
-from harness.report import duration_text
-from harness.reuse_views import reuse_facts
 from harness.suite_cell import SuiteCell
+from harness.views.quantities import duration_text
+from harness.views.reuse_tables import reuse_facts
 from splitters.base import Progress
 
 _MARKS = {State.OK: ("✓", "green"), State.SKIPPED: ("–", "dim"), State.INTERRUPTED: ("■", "yellow")}

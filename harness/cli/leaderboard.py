@@ -25,9 +25,9 @@ def command(results: str, scenario: str | None, sort: str | None, form: str, as_
     Means over seeds with 95 % t-intervals; splitters whose interval overlaps that of the rank's best share its rank.
     """
     from harness.cli.output import show
-    from harness.formats import FORMATS
-    from harness.leaderboard import make_leaderboard
-    from harness.report import leaderboard_view
+    from harness.ranking.leaderboard import make_leaderboard
+    from harness.views.formats import FORMATS
+    from harness.views.leaderboard import leaderboard_view
 
     store = open_store(results)
     store.require()

@@ -51,7 +51,8 @@ def command(
     from harness.clusters.bill import bill_of
     from harness.clusters.cluster_file import read_cluster_file
     from harness.plan import make_plan
-    from harness.report import damaged_view, plan_view
+    from harness.views.failures import damaged_view
+    from harness.views.plan import plan_view
 
     described = read_cluster_file(cluster) if cluster else None
     if names_sweep(suite):
@@ -128,7 +129,7 @@ def bill_object(bill: Bill) -> dict[str, Any]:
 
 
 def _bill_line(bill: Bill) -> str:
-    from harness.report import duration_text
+    from harness.views.quantities import duration_text
 
     if not bill.cells:
         reason = "no earlier row tells how long they take" if bill.without_history else "there is nothing to do"

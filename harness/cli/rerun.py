@@ -79,7 +79,7 @@ def _cache(fresh: bool) -> Iterator[Path]:
 
 
 def _text(run: Rerun) -> str:
-    from harness.report import ID_LENGTH, row_title
+    from harness.suite_cell import ID_LENGTH, row_title
 
     head = f"{run.row.cell_id[:ID_LENGTH]}  {row_title(run.row)}  {run.row.state.value}"
     if run.row.reason:

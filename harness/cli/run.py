@@ -78,9 +78,9 @@ def command(
     from harness.folders import cache_folder
     from harness.memory import memory_needs
     from harness.plan import make_plan
-    from harness.report import plan_view
     from harness.run import run_plan
     from harness.trust import names_of_code, trust
+    from harness.views.plan import plan_view
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
     location = results or default_results(loaded)
@@ -147,8 +147,8 @@ def _backend(
 
 def _show_report(report: RunReport, location: str) -> None:
     from harness.cli.output import show
-    from harness.leaderboard import make_leaderboard
-    from harness.report import leaderboard_view
+    from harness.ranking.leaderboard import make_leaderboard
+    from harness.views.leaderboard import leaderboard_view
 
     board = make_leaderboard(report.latest())
     show(leaderboard_view(board, damaged=report.contents.damaged, results=location))
@@ -177,8 +177,8 @@ def _closing(report: RunReport, location: str) -> str:
 
 
 def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
-    from harness.formats import leaderboard_objects
-    from harness.leaderboard import make_leaderboard
+    from harness.ranking.leaderboard import make_leaderboard
+    from harness.views.formats import leaderboard_objects
 
     board = make_leaderboard(report.latest())
     return {

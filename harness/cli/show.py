@@ -25,7 +25,7 @@ _SHOWN_CANDIDATES = 10
 def command(cell_id: str, results: str | None, as_json: bool) -> None:
     """Show a cell's rows: CELL_ID is its id, or as much of its beginning as no other cell has."""
     from harness.cli.output import show, show_json
-    from harness.report import row_view
+    from harness.views.row import row_view
 
     attempts = _find(cell_id.lower(), _stores(results))
     if as_json:
@@ -49,7 +49,7 @@ def _stores(results: str | None) -> list[StoreContents]:
 
 def _find(prefix: str, stores: list[StoreContents]) -> list[Row]:
     """Returns all attempts at the one cell whose id begins so."""
-    from harness.report import row_title
+    from harness.suite_cell import row_title
     from splitters.errors import ConfigurationError
 
     found = sorted({cell_id for contents in stores for cell_id in contents.cell_ids() if cell_id.startswith(prefix)})

@@ -52,7 +52,7 @@ def _view(status: ResultsStatus, now: float) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from harness.report import duration_text
+    from harness.views.quantities import duration_text
 
     counts = ", ".join(f"{count} {state.value}" for state, count in status.cells.items()) or "none yet"
     parts: list[RenderableType] = [Text(f"{sum(status.cells.values())} cells with rows: {counts}.", style="bold")]
@@ -70,7 +70,7 @@ def _view(status: ResultsStatus, now: float) -> RenderableType:
 
 
 def _run_line(run: RunStatus) -> str:
-    from harness.report import duration_text
+    from harness.views.quantities import duration_text
 
     record = run.record
     failed = f", {record.failed} of them not ok" if record.failed else ""

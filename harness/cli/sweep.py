@@ -109,7 +109,7 @@ def sweep_plan_text(plan: SweepPlan) -> RenderableType:
     """Returns what a sweep would do, in words."""
     from rich.text import Text
 
-    from harness.report import duration_text
+    from harness.views.quantities import duration_text
 
     lines = [*_opening(plan), f"{plan.n_to_run} of {plan.sweep.trials} trials are to be run."]
     n_cells = len(plan.sweep.seeds) * len(plan.sweep.models) * len(plan.sweep.datasets)
@@ -157,7 +157,7 @@ def _show_report(report: SweepReport, store: ResultStore, location: str) -> None
 
 
 def _closing(report: SweepReport, location: str) -> list[str]:
-    from harness.report import duration_text
+    from harness.views.quantities import duration_text
 
     known = len(report.plan.book.over)
     if report.interrupted:

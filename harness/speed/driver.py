@@ -14,9 +14,9 @@ from benchmarks.records import Metrics, State
 from harness.attempt import Outcome, make_row
 from harness.config import Suite, make_suite
 from harness.expand import expand
-from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
 from harness.provenance import provenance
+from harness.ranking.leaderboard import make_leaderboard
 from harness.row_cache import GROWTH
 from harness.row_files import encode_row
 from harness.store import ResultStore

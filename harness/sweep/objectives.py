@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Literal, get_args
 
 from benchmarks.records import Metrics, Row
-from harness.statistics import Estimate
+from harness.ranking.statistics import Estimate
 from splitters.errors import ConfigurationError, UnknownNameError
 
 Direction = Literal["min", "max"]

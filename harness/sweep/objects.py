@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.statistics import Estimate
+from harness.ranking.statistics import Estimate
 from harness.sweep.importances import importances
 from harness.sweep.results import SweepResults
 from harness.sweep.reuse import Reused

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
 
-from harness.statistics import t_quantile
+from harness.ranking.statistics import paired_t_p_value
 
 SeedCosts = Mapping[int, Sequence[float]]
 """The objectives as costs, by seed."""
 
 
 def is_beaten(candidate: SeedCosts, rivals: Sequence[SeedCosts], *, confidence: float) -> bool:
-    """Says whether some rival is better in every objective, beyond the chance of the seeds.
+    """Return whether some rival is significantly better in every objective.
 
-    The test is paired, for seeds share base models and images: of each objective, the candidate's value less the
-    rival's on the same seed. The candidate is beaten if for one rival every objective's mean difference is above 0 by a
-    one-sided t-test. Rivals are not corrected for their number: the more there are, the more easily one beats a
-    candidate by chance, which costs a configuration that at best was as good. Two seeds are the least that can tell.
+    The test is paired, because seeds share base models and images: for each objective, a one-sided t-test on the seeds
+    that both have run. It is not corrected for the number of rivals: the more there are, the more easily one beats a
+    candidate by chance, which costs a configuration that at best was as good. Fewer than two shared seeds decide
+    nothing. If an objective's differences are the same on all shared seeds, any positive difference is significant.
 
     Args:
-        candidate: The configuration's costs on the seeds that it has run on.
-        rivals: Those of configurations that have run on all seeds.
+        candidate: Its costs on the seeds that it has run on.
+        rivals: The costs of configurations that have run on all seeds.
         confidence: Of the one-sided test of each objective, between 0.5 and 1.
     """
     return any(_is_worse(candidate, rival, confidence) for rival in rivals)
@@ -32,10 +30,7 @@ def _is_worse(candidate: SeedCosts, rival: SeedCosts, confidence: float) -> bool
     seeds = sorted(set(candidate) & set(rival))
     if len(seeds) < 2:
         return False
-    pairs = [[a - b for a, b in zip(candidate[seed], rival[seed], strict=True)] for seed in seeds]
-    return all(_is_positive(differences, confidence) for differences in zip(*pairs, strict=True))
-
-
-def _is_positive(differences: Sequence[float], confidence: float) -> bool:
-    quantile = t_quantile(len(differences) - 1, 2 * confidence - 1)
-    return fmean(differences) > quantile * stdev(differences) / math.sqrt(len(differences))
+    candidate_costs = zip(*(candidate[seed] for seed in seeds), strict=True)
+    rival_costs = zip(*(rival[seed] for seed in seeds), strict=True)
+    pairs = zip(candidate_costs, rival_costs, strict=True)
+    return all(paired_t_p_value(worse, better) < 1 - confidence for worse, better in pairs)

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 
 from benchmarks.records import Row, State
-from harness.statistics import Estimate
+from harness.ranking.statistics import Estimate
 from harness.store import ResultStore, StoreContents
 from harness.sweep.candidates import Cells
 from harness.sweep.definitions import Definition, find_definition, read_definitions

@@ -12,7 +12,7 @@ from functools import cached_property
 from benchmarks.cells import SplitterSpec
 from benchmarks.records import Row, State
 from harness.plan import RETRIED_KINDS
-from harness.statistics import Estimate
+from harness.ranking.statistics import Estimate
 from harness.suite_cell import SuiteCell
 from harness.sweep.candidates import Candidate, Cells, configuration_key
 from harness.sweep.file import Race, Sweep

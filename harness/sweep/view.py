@@ -10,14 +10,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.report import ID_LENGTH, duration_text
-from harness.statistics import Estimate
+from harness.ranking.statistics import Estimate
+from harness.suite_cell import ID_LENGTH
 from harness.sweep.importances import importances
 from harness.sweep.objectives import Objective
 from harness.sweep.objects import reason, rerun_command
 from harness.sweep.results import SweepResults
 from harness.sweep.reuse import Reused
 from harness.sweep.trials import Trial, TrialState
+from harness.views.quantities import duration_text
 
 _BARS = "▁▂▃▄▅▆▇█"
 _MOST_FAILURES = 5

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Column
-from harness.leaderboard import Entry, Leaderboard, Section
-from harness.report import (
+from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.suite_cell import ID_LENGTH, row_title
+from harness.views.entry_text import (
     ARROWS,
-    ID_LENGTH,
+    INCOMPLETE_NOTE,
     PUBLISHED_TITLE,
     REFERENCE,
     measure_text,
     published_notes,
     reference_entries,
-    row_title,
     seeds_text,
     variant_texts,
 )
@@ -58,6 +58,8 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
         "label": entry.label,
         "section": section.title,
+        "seeds": list(entry.seeds),
+        "missing_seeds": list(entry.missing_seeds),
         "cell_ids": list(entry.cell_ids),
     }
 
@@ -75,8 +77,12 @@ def to_csv(board: Leaderboard) -> str:
         names = list(dict.fromkeys(name for entry in objects for name in entry if name != "cell_ids"))
         writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(objects)
+        writer.writerows({name: _csv_cell(value) for name, value in entry.items()} for entry in objects)
     return text.getvalue().rstrip("\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _shown(section: Section) -> list[Column]:
@@ -116,6 +122,8 @@ def to_markdown(board: Leaderboard) -> str:
         lines.append(_markdown_line(["---:", *[":---"] * n_names, *["---:"] * (len(headings) - 1 - n_names)]))
         lines += [_markdown_line(cells) for cells in _lines(board, section)]
         lines.append("")
+    if board.has_incomplete_entries:
+        lines += [INCOMPLETE_NOTE.replace("*", r"\*"), ""]
     if board.published:
         lines += [PUBLISHED_TITLE, "", *(f"- {note}" for note in published_notes(board)), ""]
     if board.failures:
@@ -152,6 +160,8 @@ def to_latex(board: Leaderboard) -> str:
         lines += [_latex_line(headings), r"\midrule"]
         lines += [_latex_line(cells) for cells in _lines(board, section)]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    if board.has_incomplete_entries:
+        lines.append(rf"\par {{\footnotesize {_latex(INCOMPLETE_NOTE)}\par}}")
     if board.published:
         lines += [r"\par\footnotesize", *(rf"{_latex(note)}\\" for note in [PUBLISHED_TITLE, *published_notes(board)])]
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]

@@ -21,11 +21,15 @@ from benchmarks.records import (
     SubTaskRecord,
 )
 from harness.cli.display import finished_line
-from harness.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
-from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
-from harness.report import damaged_view, duration_text, leaderboard_view, plan_view, row_view
+from harness.ranking.leaderboard import Leaderboard, make_leaderboard
 from harness.store import DamagedFile
+from harness.views.failures import damaged_view
+from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
+from harness.views.leaderboard import leaderboard_view
+from harness.views.plan import plan_view
+from harness.views.quantities import duration_text
+from harness.views.row import row_view
 
 ASKED_FOR = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
@@ -168,6 +172,67 @@ def test_published_figures_are_no_entries_for_programs() -> None:
     ]  # fmt: skip
     assert objects[1]["tc_f1_gain"] == 0.1147
     assert objects[1]["cell_ids"] == []
+
+
+def incomplete_board() -> Leaderboard:
+    """Returns a board whose second entry lacks seeds 1 and 2, for one failed and one was not run."""
+    complete = [toy_row(seed=seed, loss=0.02) for seed in range(3)]
+    return make_leaderboard(
+        [*complete, toy_row(splitter="other", loss=0.01), toy_row(splitter="other", seed=1, state=State.FAILED)]
+    )
+
+
+def test_entries_that_lack_seeds_are_marked_for_people_in_every_form() -> None:
+    board = incomplete_board()
+    text, markdown, latex = plain(leaderboard_view(board)), to_markdown(board), to_latex(board)
+    assert [line.split()[:3] for line in text.splitlines() if " toy " in line or " other " in line][:2] == [
+        ["1", "toy", "3"], ["2", "other", "1/2*"],
+    ]  # fmt: skip
+    assert "| 2 | other | 1/2* |" in markdown
+    assert "2 & other & 1/2* &" in latex
+    for form in (text, markdown, latex):
+        assert "lacks seeds that other entries have" in " ".join(form.split())
+    assert "lacks seeds" not in plain(leaderboard_view(make_leaderboard([toy_row()])))
+
+
+def test_programs_see_which_seeds_each_entry_has_and_lacks() -> None:
+    board = incomplete_board()
+    assert [(entry["seeds"], entry["missing_seeds"]) for entry in leaderboard_objects(board)] == [
+        ([0, 1, 2], []), ([0], [1, 2]),
+    ]  # fmt: skip
+    lines = csv.DictReader(io.StringIO(to_csv(board)))
+    assert [(line["seeds"], line["missing_seeds"]) for line in lines] == [("0 1 2", ""), ("0", "1 2")]
+
+
+def test_every_form_shows_the_same_entries_in_the_same_order_with_the_same_digits() -> None:
+    board = make_leaderboard(
+        toy_row(seed=seed, loss=((7 * seed + 13 * n) % 100 + n) / 1000, label=f"method-{n}", folder=str(n))
+        for n in range(10)
+        for seed in range(10)
+    )
+    objects = json.loads(to_json(board))
+    expected = [
+        [
+            str(entry["rank"]), entry["label"], str(entry["n_seeds"]), f"{100 * entry['base_accuracy']:.1f}",
+            f"{100 * entry['composed_accuracy']:.1f}",
+            f"{100 * entry['accuracy_loss']:.2f} ±{100 * entry['accuracy_loss_half_width']:.2f}",
+        ]
+        for entry in objects
+    ]  # fmt: skip
+    assert len({entry["accuracy_loss"] for entry in objects}) == 10
+    csv_lines = csv.DictReader(io.StringIO(to_csv(board)))
+    assert [(line["label"], float(line["accuracy_loss"])) for line in csv_lines] == [
+        (entry["label"], entry["accuracy_loss"]) for entry in objects
+    ]
+
+    def cells(text: str, separator: str) -> list[list[str]]:
+        lines = [line.strip(" |\\") for line in text.splitlines() if "method-" in line]
+        return [[cell.strip() for cell in line.split(separator)][:6] for line in lines]
+
+    assert cells(to_markdown(board), "|") == expected
+    assert cells(to_latex(board).replace("$\\pm$", "±"), "&") == expected
+    table = [line.split()[:7] for line in plain(leaderboard_view(board)).splitlines() if "method-" in line]
+    assert table == [" ".join(line).split() for line in expected]
 
 
 def test_csv_has_a_line_per_entry() -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from conftest import patch_record, patching_row, toy_cell, toy_row
@@ -8,7 +8,7 @@ from conftest import patch_record, patching_row, toy_cell, toy_row
 from benchmarks.boards import MODULARIZATION
 from benchmarks.cells import ModelSpec
 from benchmarks.records import Row, State
-from harness.leaderboard import Leaderboard, make_leaderboard
+from harness.ranking.leaderboard import Leaderboard, make_leaderboard
 from splitters.errors import UnknownNameError
 
 
@@ -63,6 +63,64 @@ def test_means_are_over_the_seeds_that_succeeded_and_failures_are_counted_and_ke
 def test_a_splitter_that_never_succeeded_is_listed_last_without_a_rank() -> None:
     board = make_leaderboard([*rows_of("toy", [0.5]), toy_row(splitter="other", state=State.TIMEOUT)])
     assert ranks(board) == [(1, "toy"), (None, "other")]
+
+
+def losses_on(name: str, losses: Mapping[int, float | None], **keys: object) -> list[Row]:
+    """Returns a row per seed; None is a seed that failed."""
+    return [
+        toy_row(splitter=name, seed=seed, loss=loss, state=State.FAILED if loss is None else State.OK, **keys)
+        for seed, loss in losses.items()
+    ]
+
+
+def test_one_that_failed_on_the_hard_seeds_ranks_after_those_that_did_not() -> None:
+    easy, hard = range(4), range(4, 8)
+    rows = [
+        *losses_on("toy", dict.fromkeys(easy, 0.01) | dict.fromkeys(hard, 0.09)),
+        *losses_on("other", dict.fromkeys(easy, 0.02) | dict.fromkeys(hard)),
+    ]
+    complete, incomplete = make_leaderboard(rows).sections[0].entries
+    assert (complete.rank, complete.label, complete.seeds, complete.missing_seeds) == (1, "toy", (*easy, *hard), ())
+    assert (incomplete.rank, incomplete.label, incomplete.seeds, incomplete.n_failed) == (2, "other", (*easy,), 4)
+    assert incomplete.missing_seeds == (*hard,)
+    assert incomplete.mean("accuracy_loss") == pytest.approx(0.02), "over the seeds that it has"
+
+
+def test_one_that_ran_on_harder_seeds_is_compared_on_the_seeds_that_both_have() -> None:
+    rows = [
+        *losses_on("toy", {0: 0.01, 1: 0.01, 2: 0.05, 3: 0.05}),
+        *losses_on("other", {2: 0.04, 3: 0.04, 4: 0.09, 5: 0.09}),
+    ]
+    board = make_leaderboard(rows)
+    assert ranks(board) == [(1, "other"), (2, "toy")]
+    assert [entry.missing_seeds for entry in board.sections[0].entries] == [(0, 1), (4, 5)]
+    assert [entry.mean("accuracy_loss") for entry in board.sections[0].entries] == pytest.approx([0.065, 0.03])
+    assert board.has_incomplete_entries
+    by_accuracy = make_leaderboard(rows, sort="composed_accuracy")
+    assert ranks(by_accuracy) == [(1, "other"), (2, "toy")]
+
+
+def test_incomplete_ones_share_no_rank_with_complete_ones_whatever_their_means() -> None:
+    rows = [
+        *losses_on("toy", {0: 0.05, 1: 0.05, 2: 0.05}),
+        *losses_on("other", {0: 0.06, 1: 0.06, 2: 0.06}, folder="b"),
+        *losses_on("other", {0: 0.01}, folder="c"),
+        *losses_on("other", {0: 0.02, 1: 0.90}, folder="d"),
+    ]
+    assert ranks(make_leaderboard(rows)) == [
+        (1, "toy"), (2, "other (folder=b)"), (3, "other (folder=c)"), (4, "other (folder=d)"),
+    ]  # fmt: skip
+
+
+def test_those_without_a_common_seed_cannot_be_told_apart_and_share_a_rank() -> None:
+    board = make_leaderboard([*losses_on("toy", {0: 0.01}), *losses_on("other", {1: 0.09})])
+    assert [rank for rank, _ in ranks(board)] == [1, 1]
+
+
+def test_a_seed_that_failed_for_all_makes_nobody_incomplete() -> None:
+    board = make_leaderboard([*losses_on("toy", {0: 0.01, 1: None}), *losses_on("other", {0: 0.02, 1: None})])
+    assert ranks(board) == [(1, "toy"), (2, "other")]
+    assert not board.has_incomplete_entries
 
 
 def test_a_skipped_cell_is_no_failure_but_listed() -> None:
@@ -158,9 +216,9 @@ def test_patches_make_an_entry_per_rule_with_means_over_seeds_and_intervals_over
         patching_row([patch_record("3", "platt", gain=0.2), patch_record("8", "gate", gain=0.5)], seed=1),
     ]
     (section,) = make_leaderboard(rows).sections
-    gate, platt = section.entries
-    assert [(entry.rank, entry.label, entry.variant["fusion"], entry.n_seeds) for entry in (gate, platt)] == [
-        (1, "toy", "gate", 2), (1, "toy", "platt", 2),
+    platt, gate = section.entries
+    assert [(entry.rank, entry.label, entry.variant["fusion"], entry.seeds) for entry in (platt, gate)] == [
+        (1, "toy", "platt", (0, 1)), (2, "toy", "gate", (1,)),
     ]  # fmt: skip
     assert section.variants == ["fusion"]
     estimate = platt.estimates["tc_f1_gain"]  # of 0.15 (class 3, both seeds) and 0.3 (class 8, one seed)

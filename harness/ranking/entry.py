@@ -1,0 +1,121 @@
+"""Entries of a leaderboard: what a splitter with one configuration measured over its seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+
+from benchmarks.boards import Board, Sample
+from benchmarks.records import Row, State
+from harness.ranking.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One splitter with one configuration, on one base model and data set.
+
+    Args:
+        splitter: The splitter's name.
+        label: Its label or name, and settings where others are called the same; with the variant, it is unique.
+        variant: What distinguishes it from the configuration's other entries, e.g. the fusion rule.
+        estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
+        samples: The measurements behind the estimates, by seed.
+        n_failed: Seeds whose last attempt failed.
+        cell_ids: The cells that it stands for.
+        rank: Its rank in its section; None if no seed succeeded.
+        missing_seeds: Seeds on which other entries of the section were measured and this one was not.
+    """
+
+    splitter: str
+    label: str
+    variant: Mapping[str, str] = field(default_factory=dict)
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    samples: Mapping[int, Sequence[Sample]] = field(default_factory=dict, repr=False)
+    n_failed: int = 0
+    cell_ids: tuple[str, ...] = ()
+    rank: int | None = None
+    missing_seeds: tuple[int, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that succeeded, sorted."""
+        return tuple(sorted(self.samples))
+
+    @property
+    def n_seeds(self) -> int:
+        """The number of seeds that succeeded."""
+        return len(self.samples)
+
+    def mean(self, measure: str) -> float | None:
+        """Return a measure's mean, or None if no seed has it."""
+        estimate = self.estimates.get(measure)
+        return None if estimate is None else estimate.mean
+
+    def seeds_with(self, measure: str) -> frozenset[int]:
+        """Return the seeds on which a measure was measured."""
+        return frozenset(
+            seed
+            for seed, samples in self.samples.items()
+            if any(sample.values[measure] is not None for sample in samples)
+        )
+
+    def estimate_on(self, seeds: Collection[int], measure: str) -> Estimate:
+        """Return a measure's mean and interval on some of its seeds, at least one of which must have it."""
+        estimate = _estimate([sample for seed in self.seeds if seed in seeds for sample in self.samples[seed]], measure)
+        if estimate is None:
+            raise ValueError(f"{self.label} has no {measure} on the seeds {sorted(seeds)}")
+        return estimate
+
+
+def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entry]:
+    """Yield an entry per variant that was measured; a single one without numbers if there is none.
+
+    Args:
+        rows: The rows of one configuration, one per seed.
+        label: What the entries are called.
+        board: The scenario's board.
+    """
+    succeeded = [row for row in rows if row.state is State.OK]
+    by_variant: defaultdict[tuple[str, ...], defaultdict[int, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for row in succeeded:
+        for sample in _comparable_samples(row, board):
+            by_variant[tuple(sample.variant[key] for key in board.variants)][row.seed].append(sample)
+    common = Entry(
+        splitter=rows[0].splitter,
+        label=label,
+        samples={row.seed: () for row in succeeded},
+        n_failed=sum(not row.state.is_final for row in rows),
+        cell_ids=tuple(row.cell_id for row in rows),
+    )
+    if not by_variant:
+        yield common
+    for values, by_seed in by_variant.items():
+        samples = [sample for seed_samples in by_seed.values() for sample in seed_samples]
+        estimates = {measure: _estimate(samples, measure) for measure in board.measures}
+        yield replace(
+            common,
+            variant=dict(zip(board.variants, values, strict=True)),
+            estimates={measure: estimate for measure, estimate in estimates.items() if estimate is not None},
+            samples=dict(by_seed),
+        )
+
+
+def _comparable_samples(row: Row, board: Board) -> Iterator[Sample]:
+    """Yield a row's measurements, without times where the cell shared its GPU."""
+    shared_gpu = 0 < row.gpu_share < 1
+    times = {column.measure for column in board.columns if column.unit == "time"} if shared_gpu else set()
+    for sample in board.samples(row):
+        values = {name: None if name in times else value for name, value in sample.values.items()}
+        yield replace(sample, values=values) if times else sample
+
+
+def _estimate(samples: Iterable[Sample], measure: str) -> Estimate | None:
+    """Return mean and interval over subjects, each subject's measurements averaged first."""
+    by_subject: defaultdict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        value = sample.values[measure]
+        if value is not None:
+            by_subject[sample.subject].append(value)
+    return Estimate.of([fmean(values) for values in by_subject.values()]) if by_subject else None

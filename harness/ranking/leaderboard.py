@@ -1,0 +1,174 @@
+"""Leaderboards: rows in sections of what may be compared, splitters ranked in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.boards import MODULARIZATION, Board
+from benchmarks.published import PublishedFigure, figures_for
+from benchmarks.records import Row, State
+from benchmarks.scenarios.base import SCENARIOS
+from harness.ranking.configuration import Configuration, configurations, distinct_names, grouped
+from harness.ranking.entry import Entry, make_entries
+from harness.ranking.ranks import ranked
+from harness.ranking.statistics import Estimate
+from splitters.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published figure in a table; it was not measured here.
+
+    Args:
+        figure: The figure.
+        entry: The figure as an entry without a rank.
+    """
+
+    figure: PublishedFigure
+    entry: Entry
+
+    @classmethod
+    def of(cls, figure: PublishedFigure) -> Reference:
+        """Return a figure as an entry of a table."""
+        label = f"{figure.splitter} on {figure.net}" if figure.net else figure.splitter
+        estimates = {measure: Estimate(value, None) for measure, value in figure.values.items()}
+        return cls(figure, Entry(figure.splitter, label, estimates=estimates))
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything that may be compared: one scenario, data set and base model, trained and measured in one way.
+
+    Args:
+        scenario: The scenario.
+        board: The scenario's board.
+        sort: The measure that ranks.
+        dataset: The data set.
+        model: The base model's architecture.
+        title: Unique among the leaderboard's sections.
+        entries: By rank; those without a rank last.
+        references: Published figures that may be shown beside the entries.
+    """
+
+    scenario: str
+    board: Board
+    sort: str
+    dataset: str
+    model: str
+    title: str
+    entries: tuple[Entry, ...]
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def variants(self) -> list[str]:
+        """The keys of variants in which the entries differ."""
+        return [key for key in self.board.variants if len({entry.variant.get(key, "") for entry in self.entries}) > 1]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Ranks, and the cells that have no part in them.
+
+    Args:
+        sections: One table each.
+        failures: Rows of cells whose last attempt is not ``ok``.
+    """
+
+    sections: tuple[Section, ...]
+    failures: tuple[Row, ...]
+
+    @property
+    def has_single_seeds(self) -> bool:
+        """Whether some entry rests on a single seed, and so has no interval."""
+        over_seeds = (section for section in self.sections if section.board.subjects == "seeds")
+        return any(entry.n_seeds == 1 for section in over_seeds for entry in section.entries)
+
+    @property
+    def has_incomplete_entries(self) -> bool:
+        """Whether some entry was measured on fewer seeds than another one of its section."""
+        return any(entry.n_seeds and entry.missing_seeds for section in self.sections for entry in section.entries)
+
+    @property
+    def published(self) -> list[PublishedFigure]:
+        """The published figures of all tables, each once; tables refer to them by position, counted from 1."""
+        return list({ref.figure.text: ref.figure for section in self.sections for ref in section.references}.values())
+
+
+def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort: str | None = None) -> Leaderboard:
+    """Rank splitters.
+
+    Rows that differ in more than the seed are never averaged: an entry is a splitter with one configuration, a section
+    holds the entries for which everything else that determines a result is the same. ``harness.ranking.ranks.ranked``
+    says how the entries of a section are ranked, also where some lack seeds that others have.
+
+    Args:
+        latest: The attempt that counts of each cell.
+        scenario: Show this scenario only.
+        sort: The measure to rank by, in scenarios that have it; by default each scenario's own.
+
+    Raises:
+        UnknownNameError: If there is no such scenario or measure.
+    """
+    rows = sorted(latest, key=lambda row: (row.scenario, row.dataset, row.model, row.splitter, row.seed))
+    if scenario is not None:
+        known = {row.scenario for row in rows}
+        if scenario not in known:
+            raise UnknownNameError("scenario in these results", scenario, known, where="--scenario")
+        rows = [row for row in rows if row.scenario == scenario]
+    boards = {name: board_of(name) for name in {row.scenario for row in rows}}
+    _check_sort(sort, boards.values())
+    by_cell = configurations(rows)
+    groups = grouped(rows, lambda row: by_cell[row.cell_id].section_key)
+    titles = _section_titles([(members[0], by_cell[members[0].cell_id]) for members in groups.values()])
+    sections = [
+        _section(members, by_cell, title, boards[members[0].scenario], sort)
+        for members, title in zip(groups.values(), titles, strict=True)
+    ]
+    failures = [row for row in rows if row.state is not State.OK]
+    return Leaderboard(tuple(sections), tuple(failures))
+
+
+def board_of(scenario: str) -> Board:
+    """Return a scenario's board; that of ``modularization`` for a scenario that is not installed here."""
+    try:
+        return SCENARIOS.get(scenario).board
+    except UnknownNameError:
+        return MODULARIZATION
+
+
+def _check_sort(sort: str | None, boards: Iterable[Board]) -> None:
+    known = {name for board in boards for name in board.sortable()} or set(MODULARIZATION.sortable())
+    if sort is not None and sort not in known:
+        raise UnknownNameError("measure", sort, known, where="--sort")
+
+
+def _section_titles(sections: Sequence[tuple[Row, Configuration]]) -> list[str]:
+    names = [f"{row.dataset} · {row.model}" for row, _ in sections]
+    if len({row.scenario for row, _ in sections}) > 1:
+        names = [f"{row.scenario} · {name}" for (row, _), name in zip(sections, names, strict=True)]
+    return distinct_names(names, [configuration.rest for _, configuration in sections])
+
+
+def _section(
+    rows: Sequence[Row], by_cell: Mapping[str, Configuration], title: str, board: Board, sort: str | None
+) -> Section:
+    groups = list(grouped(rows, lambda row: by_cell[row.cell_id].splitter_key).values())
+    names = [next((row.splitter_label for row in group if row.splitter_label), group[0].splitter) for group in groups]
+    labels = distinct_names(names, [by_cell[group[0].cell_id].splitter for group in groups])
+    entries = [
+        entry for group, label in zip(groups, labels, strict=True) for entry in make_entries(group, label, board)
+    ]
+    measure = sort if sort in board.sortable() else board.sort
+    first = rows[0]
+    figures = figures_for(first.scenario, dataset=first.dataset, model=first.model)
+    return Section(
+        scenario=first.scenario,
+        board=board,
+        sort=measure,
+        dataset=first.dataset,
+        model=first.model,
+        title=title,
+        entries=tuple(ranked(entries, measure, higher_is_better=board.better(measure) == "higher")),
+        references=tuple(Reference.of(figure) for figure in figures),
+    )

@@ -1,0 +1,80 @@
+"""Means, confidence intervals and a paired test, by Student's t distribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import fmean, stdev
+
+CONFIDENCE = 0.95
+
+_ROUNDING = 1e-12
+"""Relative difference below which two measurements are equal but for rounding."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its confidence interval.
+
+    Args:
+        mean: The sample mean.
+        half_width: Half the width of the 95 % t-interval; None for a single value, which has no interval.
+    """
+
+    mean: float
+    half_width: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Return the estimate from at least one value, one per seed (or other subject)."""
+        if len(values) < 2:
+            return cls(fmean(values), None)
+        return cls(fmean(values), t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values)))
+
+    def overlaps(self, other: Estimate) -> bool:
+        """Return whether the two intervals have a point in common; a single value counts as a point."""
+        return abs(self.mean - other.mean) <= (self.half_width or 0.0) + (other.half_width or 0.0)
+
+
+@cache
+def t_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:
+    """Return the two-sided quantile: the t for which [-t, t] has probability ``confidence``.
+
+    Args:
+        degrees_of_freedom: At least 1.
+        confidence: Between 0 and 1.
+    """
+    from scipy import stats  # here, because importing it takes half a second
+
+    return float(stats.t.isf((1 - confidence) / 2, degrees_of_freedom))
+
+
+def paired_t_p_value(larger: Sequence[float], smaller: Sequence[float]) -> float:
+    """Return the p-value of the one-sided paired t-test that ``larger`` has the larger mean.
+
+    Pairs that differ by rounding alone count as ties. If all differences are equal, the test's limit for vanishing
+    variance is returned, as by ``scipy.stats.ttest_rel``: 0 where they are positive, 1 where they are negative. Where
+    all pairs are ties, which scipy leaves undefined, nothing speaks for either side: 0.5.
+
+    Args:
+        larger: Values expected to be larger, one per pair.
+        smaller: The other values, in the same order; at least two.
+
+    Raises:
+        ValueError: If there are fewer than two pairs, or the lengths differ.
+    """
+    differences = [_difference(a, b) for a, b in zip(larger, smaller, strict=True)]
+    if len(differences) < 2:
+        raise ValueError(f"a paired test needs at least two pairs, not {len(differences)}")
+    mean, deviation = fmean(differences), stdev(differences)
+    if deviation == 0:
+        return 0.5 if mean == 0 else float(mean < 0)
+    from scipy import stats
+
+    return float(stats.t.sf(mean * math.sqrt(len(differences)) / deviation, len(differences) - 1))
+
+
+def _difference(a: float, b: float) -> float:
+    return 0.0 if math.isclose(a, b, rel_tol=_ROUNDING) else a - b

@@ -1,0 +1,1 @@
+"""Rows, plans and leaderboards as rich, Markdown, LaTeX, CSV and JSON."""

@@ -1,0 +1,70 @@
+"""How leaderboards for people write an entry: the text of its cells, and the notes below the tables."""
+
+from __future__ import annotations
+
+from benchmarks.boards import Column
+from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.views.quantities import duration_text, points_text
+
+ARROWS = {"higher": "↑", "lower": "↓", None: ""}
+"""What marks the better direction."""
+
+REFERENCE = "ref"
+"""What stands in the place of a rank where a figure was not measured here."""
+
+INCOMPLETE_MARK = "*"
+
+INCOMPLETE_NOTE = (
+    f"{INCOMPLETE_MARK} lacks seeds that other entries have: ranked after the complete entries, "
+    "on the seeds that all such entries share."
+)
+
+PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, networks and training:"
+
+
+def variant_texts(section: Section, entry: Entry) -> list[str]:
+    """Returns what tells an entry from the section's others of the same label, a text per variant key."""
+    return [entry.variant.get(key, "–") for key in section.variants]
+
+
+def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:
+    """Returns the published figures of a section that have numbers, each with a label that refers to its note."""
+    shown = {column.measure for column in section.board.columns}
+    return [
+        (f"{reference.entry.label} [{board.published.index(reference.figure) + 1}]", reference.entry)
+        for reference in section.references
+        if shown & set(reference.entry.estimates)
+    ]
+
+
+def published_notes(board: Leaderboard) -> list[str]:
+    """Returns a line for each published figure: what is reported, and where."""
+    return [
+        f"[{place}] {figure.splitter}: {figure.text} ({figure.source})"
+        for place, figure in enumerate(board.published, start=1)
+    ]
+
+
+def seeds_text(entry: Entry) -> str:
+    """Return how many seeds succeeded, out of how many if some failed; a dash for what was not measured here.
+
+    Entries that lack seeds which others of their section have are marked.
+    """
+    if not entry.cell_ids:
+        return "–"
+    counts = f"{entry.n_seeds}/{entry.n_seeds + entry.n_failed}" if entry.n_failed else str(entry.n_seeds)
+    return counts + INCOMPLETE_MARK if entry.n_seeds and entry.missing_seeds else counts
+
+
+def measure_text(entry: Entry, column: Column) -> str:
+    """Returns a number as its column writes it, or a dash where there is none."""
+    estimate = entry.estimates.get(column.measure)
+    if estimate is None:
+        return "–"
+    if column.unit == "time":
+        return duration_text(estimate.mean)
+    if column.unit == "points":
+        return points_text(estimate)
+    if column.unit == "ratio":
+        return f"{estimate.mean:.2f}x"
+    return f"{100 * estimate.mean:.1f}" if column.unit == "%" else f"{estimate.mean:.1f}"

@@ -1,0 +1,135 @@
+"""Leaderboards as rich shows them in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.boards import Board, Column
+from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.store import DamagedFile
+from harness.views.entry_text import (
+    ARROWS,
+    INCOMPLETE_NOTE,
+    PUBLISHED_TITLE,
+    REFERENCE,
+    measure_text,
+    published_notes,
+    reference_entries,
+    seeds_text,
+    variant_texts,
+)
+from harness.views.failures import damaged_view, failures_view
+
+_NAME_WIDTH = 12
+
+
+def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (), results: str = "") -> RenderableType:
+    """Returns a leaderboard for the terminal: a table per section, then what failed, then what is damaged.
+
+    Args:
+        board: The leaderboard.
+        damaged: Files of the store that are no rows.
+        results: The store, for the hints.
+    """
+    parts: list[RenderableType] = []
+    for section in board.sections:
+        parts += [Text(section.title, style="bold"), _SectionTable(section, reference_entries(board, section))]
+    if not board.sections:
+        parts.append(Text("No rows yet."))
+    else:
+        parts.append(Text(_legend(board), style="dim"))
+    if board.published:
+        parts.append(Text("\n".join([PUBLISHED_TITLE, *published_notes(board)]), style="dim"))
+    if board.failures:
+        parts += [Text(), failures_view(board.failures, results=results)]
+    if damaged:
+        parts += [Text(), damaged_view(damaged)]
+    return Group(*parts)
+
+
+class _SectionTable:
+    """A section's table; on a narrow terminal without the columns that can best be spared."""
+
+    def __init__(self, section: Section, references: Sequence[tuple[str, Entry]]) -> None:
+        self._section = section
+        self._entries = section.entries
+        self._references = references
+        self._sort = section.sort
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yields the widest table that fits."""
+        board = self._section.board
+        shown = [*self._entries, *(entry for _, entry in self._references)]
+        columns = [_Column(column, board, shown) for column in board.columns]
+        spared = sorted(
+            (column.spared, column.measure)
+            for column in board.columns
+            if column.spared is not None and column.measure != self._sort
+        )
+        for _, measure in spared:
+            if self._fixed_width(columns) + self._variants_width() + _NAME_WIDTH <= options.max_width:
+                break
+            columns = [column for column in columns if column.measure != measure]
+        yield self._table(columns)
+
+    def _fixed_width(self, columns: Sequence[_Column]) -> int:
+        """Return the width of everything but names: two spaces between columns, one at each edge."""
+        seeds = max(map(len, ["seeds", *map(seeds_text, self._entries)]))
+        return len("rank") + seeds + sum(column.width for column in columns) + 2 * (len(columns) + 2) + 2
+
+    def _variants_width(self) -> int:
+        texts = [[key, *(entry.variant.get(key, "") for entry in self._entries)] for key in self._section.variants]
+        return sum(max(map(len, column)) + 2 for column in texts)
+
+    def _table(self, columns: Sequence[_Column]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("rank", justify="right", no_wrap=True)
+        table.add_column("splitter", overflow="fold", min_width=_NAME_WIDTH)
+        for key in self._section.variants:
+            table.add_column(key.replace("_", " "), no_wrap=True)
+        table.add_column("seeds", justify="right", no_wrap=True)
+        for column in columns:
+            style = "bold" if column.measure == self._sort else None
+            table.add_column("\n".join(column.heading), justify="right", no_wrap=True, style=style)
+        for row, entry in enumerate(self._entries):
+            table.add_row(
+                "–" if entry.rank is None else str(entry.rank),
+                entry.label,
+                *variant_texts(self._section, entry),
+                seeds_text(entry),
+                *(column.texts[row] for column in columns),
+                style="green" if entry.rank == 1 else "dim" if entry.rank is None else None,
+            )
+        for row, (label, entry) in enumerate(self._references, start=len(self._entries)):
+            told = [REFERENCE, label, *variant_texts(self._section, entry), seeds_text(entry)]
+            table.add_row(*told, *(column.texts[row] for column in columns), style="dim italic")
+        return table
+
+
+class _Column:
+    """A column of numbers, as text."""
+
+    def __init__(self, column: Column, board: Board, entries: Sequence[Entry]) -> None:
+        self.measure = column.measure
+        self.heading = (f"{column.heading} {ARROWS[board.better(column.measure)]}".strip(), column.unit)
+        self.texts = [measure_text(entry, column) for entry in entries]
+        self.width = max(map(len, [*self.heading, *self.texts]))
+
+
+def _legend(board: Leaderboard) -> str:
+    subjects = sorted({section.board.subjects for section in board.sections})
+    sorts = {section.sort for section in board.sections}
+    lines = [
+        f"Means over {' or '.join(subjects)}; ↑ ↓ say which direction is better; ± is half a 95 % t-interval.",
+        f"Ranked by {' or '.join(sorted(sorts))}; a rank is shared where intervals overlap that of its best.",
+    ]
+    if board.has_single_seeds:
+        lines.append("One seed has no interval and is ranked by its value.")
+    if board.has_incomplete_entries:
+        lines.append(INCOMPLETE_NOTE)
+    return "\n".join(lines)

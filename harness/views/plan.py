@@ -1,0 +1,48 @@
+"""Plans as rich shows them in a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.plan import Plan, PlannedCell, Status
+from harness.suite_cell import ID_LENGTH
+from harness.views.quantities import duration_text
+
+
+def plan_view(plan: Plan) -> RenderableType:
+    """Returns a plan: a line per cell, and what it amounts to."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("status", no_wrap=True)
+    table.add_column("cell", overflow="fold")
+    table.add_column("id", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for planned in plan.cells:
+        style = {Status.DONE: "green", Status.FAILED: "red", Status.TO_DO: ""}[planned.status]
+        table.add_row(
+            Text(planned.status.value, style=style),
+            planned.item.title,
+            planned.item.cell.cell_id[:ID_LENGTH],
+            _planned_time(planned),
+        )
+    return Group(table, Text(plan_summary(plan), style="bold"))
+
+
+def _planned_time(planned: PlannedCell) -> str:
+    if planned.status is not Status.TO_DO:
+        return duration_text(planned.earlier.seconds) if planned.earlier else ""
+    return "no history" if planned.seconds is None else f"about {duration_text(planned.seconds)}"
+
+
+def plan_summary(plan: Plan) -> str:
+    """Returns a plan in one line: counts, and the time that it may take."""
+    counts = [f"{len(plan.with_status(status))} {status.value}" for status in Status]
+    line = f"{len(plan.cells)} cells: {', '.join(counts)}."
+    if plan.seconds:
+        line += f" About {duration_text(plan.seconds)} one after the other"
+        line += f", {plan.without_history} without history." if plan.without_history else "."
+    elif plan.without_history:
+        line += " No history to estimate the time from."
+    return line

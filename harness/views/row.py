@@ -1,0 +1,96 @@
+"""A cell's rows as rich shows them in a terminal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.records import Row
+from harness.suite_cell import row_title
+from harness.views.quantities import duration_text
+from harness.views.reuse_tables import reuse_views
+from harness.views.sensitivity import sensitivity_view
+
+_TABLES = (
+    "layers", "modules", "patches", "compositions", "new_tasks", "sub_tasks", "sensitivity", "figures",
+)  # fmt: skip
+"""What a row holds in lists, and is shown in tables."""
+
+
+def row_view(attempts: Iterable[Row]) -> RenderableType:
+    """Returns all attempts at a cell, the last one in full."""
+    rows = list(attempts)
+    last = rows[-1]
+    parts: list[RenderableType] = [Text(row_title(last), style="bold"), Text(last.cell_id, style="dim")]
+    if len(rows) > 1:
+        parts.append(Text(f"{len(rows)} attempts: {', '.join(row.state.value for row in rows)}; the last:"))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in last.model_dump(mode="json", exclude={*_TABLES, "traceback", "config"}).items():
+        if value not in (None, [], ""):
+            grid.add_row(name, _value_text(name, value))
+    parts += [grid, *_details(last)]
+    if last.traceback:
+        parts += [Text("\ntraceback", style="bold"), Text(last.traceback)]
+    return Group(*parts)
+
+
+def _value_text(name: str, value: object) -> str:
+    if name == "stages" and isinstance(value, list):
+        return "\n".join(
+            f"{stage['name']}: {duration_text(stage['seconds'])}" + (" (reused)" if stage["reused"] else "")
+            for stage in value
+        )
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _details(row: Row) -> list[RenderableType]:
+    parts: list[RenderableType] = [Text("\nconfiguration", style="bold"), Text(row.config)]
+    if row.modules:
+        table = Table("class", "kernels", "FLOPs", "parameters", "precision", "recall", "F1", box=box.SIMPLE_HEAD)
+        for module in row.modules:
+            scores = (module.select_precision, module.select_recall, module.select_f1)
+            sizes = (module.kernels, module.flops, module.parameters)
+            table.add_row(module.class_name, *(f"{size:,}" for size in sizes), *(f"{score:.3f}" for score in scores))
+        parts += [Text("\nmodules (scores of the composed model on select)", style="bold"), table]
+    parts += reuse_views(row)
+    if row.layers:
+        table = Table("layer", "kernels", "kept, mean", "union", box=box.SIMPLE_HEAD)
+        for layer in row.layers:
+            mean = sum(layer.kept) / max(1, len(layer.kept))
+            table.add_row(layer.name, str(layer.kernels), f"{mean:.1f}", str(layer.union_kept))
+        parts += [Text("layers", style="bold"), table]
+    if row.figures:
+        parts += [Text("\nthe splitter's own figures (accuracies on select)", style="bold"), *_figures_views(row)]
+    if row.sensitivity:
+        parts += [Text("sensitivity (composed accuracy on select, %)", style="bold"), sensitivity_view(row)]
+    return parts
+
+
+_MOST_STEPS = 24
+"""Of a longer search, so many steps are shown, evenly spread, the last one among them."""
+
+
+def _figures_views(row: Row) -> Iterator[RenderableType]:
+    whole = [figure for figure in row.figures if figure.step is None]
+    by_step: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for figure in row.figures:
+        if figure.step is not None:
+            by_step[figure.step][figure.name] = figure.value
+    if by_step:
+        names = list(dict.fromkeys(name for figures in by_step.values() for name in figures))
+        table = Table("step", *(name.replace("_", " ") for name in names), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        stride = -(-len(by_step) // _MOST_STEPS)
+        for step, figures in list(by_step.items())[::-stride][::-1]:
+            table.add_row(str(step), *(f"{figures[name]:.4g}" if name in figures else "–" for name in names))
+        yield table
+    if whole:
+        yield Text(", ".join(f"{figure.name.replace('_', ' ')} {figure.value:.6g}" for figure in whole))

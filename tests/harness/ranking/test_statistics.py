@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy import stats
+
+from harness.ranking.statistics import Estimate, paired_t_p_value, t_quantile
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 49, 100])
+@pytest.mark.parametrize("confidence", [0.0, 0.5, 0.95, 0.9999, 1 - 1e-9])
+def test_quantiles_are_students(freedom: int, confidence: float) -> None:
+    assert t_quantile(freedom, confidence) == pytest.approx(stats.t.ppf((1 + confidence) / 2, freedom), rel=1e-6)
+
+
+def test_the_quantile_of_one_degree_of_freedom_is_cauchys_at_any_confidence() -> None:
+    assert t_quantile(1, 0.9999) == pytest.approx(math.tan(math.pi * 0.9999 / 2))  # 6366.2
+    assert t_quantile(1) == pytest.approx(12.7062047362)
+
+
+def test_an_estimate_is_mean_and_half_a_t_interval() -> None:
+    estimate = Estimate.of([1.0, 2.0, 3.0])
+    assert estimate.mean == 2.0
+    assert estimate.half_width == pytest.approx(4.302652729749 / math.sqrt(3))
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    assert Estimate.of([0.5, 0.5]) == Estimate(0.5, 0.0)
+
+
+def test_a_single_value_has_no_interval_and_counts_as_a_point() -> None:
+    single = Estimate.of([2.0])
+    assert single.half_width is None
+    assert single.overlaps(Estimate(2.5, 0.5))
+    assert not single.overlaps(Estimate(2.5, 0.4))
+    assert not single.overlaps(Estimate(2.1, None))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0.30, 0.34], [0.10, 0.11]),
+        ([0.30, 0.34, 0.29], [0.31, 0.30, 0.28]),
+        ([1.0, 2.0, 3.0, 9.0], [4.0, 4.5, 5.0, 5.5]),
+    ],
+)
+def test_the_paired_test_is_scipys(first: list[float], second: list[float]) -> None:
+    expected = stats.ttest_rel(first, second, alternative="greater").pvalue
+    assert paired_t_p_value(first, second) == pytest.approx(expected, rel=1e-9)
+    assert paired_t_p_value(second, first) == pytest.approx(1 - expected, rel=1e-9)
+
+
+def test_the_paired_test_of_two_pairs_is_an_angle() -> None:
+    # Differences 1 and 3: t = 2 with one degree of freedom, and a Cauchy tail of 1/2 - atan(2) / pi.
+    assert paired_t_p_value([2.0, 5.0], [1.0, 2.0]) == pytest.approx(0.5 - math.atan(2) / math.pi)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p_value"),
+    [
+        ([0.5, 0.75], [0.25, 0.5], 0.0),
+        ([0.25, 0.5], [0.5, 0.75], 1.0),
+        ([0.25, 0.5], [0.25, 0.5], 0.5),
+        ([0.1 + 0.2, 0.6], [0.3, 0.1 + 0.5], 0.5),
+    ],
+)
+def test_without_variance_the_sign_decides_and_ties_decide_nothing(
+    first: list[float], second: list[float], p_value: float
+) -> None:
+    assert paired_t_p_value(first, second) == p_value
+
+
+@pytest.mark.parametrize(("first", "second"), [([1.0], [0.0]), ([1.0, 2.0], [0.0])])
+def test_the_paired_test_needs_two_pairs(first: list[float], second: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"two pairs|shorter"):
+        paired_t_p_value(first, second)
