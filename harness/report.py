@@ -19,6 +19,7 @@ from harness.reuse_views import reuse_views
 from harness.statistics import Estimate
 from harness.store import DamagedFile
 from harness.suite_cell import cell_title
+from harness.text import printable
 
 ID_LENGTH = 10
 """Characters of a cell's id on screen; ``splitbench show`` takes any unambiguous beginning."""
@@ -101,7 +102,7 @@ class _SectionTable:
         for row, entry in enumerate(self._entries):
             table.add_row(
                 "–" if entry.rank is None else str(entry.rank),
-                entry.label,
+                printable(entry.label),
                 *variant_texts(self._section, entry),
                 seeds_text(entry),
                 *(column.texts[row] for column in columns),
@@ -217,7 +218,7 @@ def failures_view(failures: Sequence[Row], *, results: str = "") -> RenderableTy
 
 def _reason(row: Row) -> str:
     parts = [row.failure_kind, row.reason] if row.failure_kind != row.reason else [row.reason]
-    return ": ".join(part for part in parts if part)
+    return printable(": ".join(part for part in parts if part))
 
 
 def row_title(row: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.cells import Cell
+from harness.text import printable
 
 
 @dataclass(frozen=True)
@@ -39,4 +40,4 @@ class SuiteCell:
 def cell_title(scenario: str, splitter: str, model: str, dataset: str, seed: int) -> str:
     """Returns a short name for people; it leaves out the usual scenario."""
     parts = [splitter, model, dataset, f"seed {seed}"]
-    return " · ".join(parts if scenario == "modularization" else [scenario, *parts])
+    return printable(" · ".join(parts if scenario == "modularization" else [scenario, *parts]))
