@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from dataclasses import dataclass
 
 from splitters.errors import ConfigurationError
@@ -32,8 +33,21 @@ class Plugins:
         for name in self.modules:
             try:
                 importlib.import_module(name)
-            except (ImportError, SyntaxError, TypeError, ValueError) as error:
-                places = f"installed, or in {self.folder}" if self.folder else "installed"
-                raise ConfigurationError(
-                    f"the plugin {name!r} cannot be imported: {error}. It must be a module's dotted name, {places}."
-                ) from error
+            # A plug-in is foreign code: it may raise anything, and its author wants to know where.
+            except Exception as error:
+                raise ConfigurationError(f"the plugin {name!r} cannot be imported: {self._cause(error)}") from error
+
+    def _cause(self, error: Exception) -> str:
+        if place := _place(error):
+            return f"{place}: {type(error).__name__}: {error}"
+        places = f"installed, or in {self.folder}" if self.folder else "installed"
+        return f"{error}. It must be a module's dotted name, {places}."
+
+
+def _place(error: Exception) -> str:
+    """Return the file and line of an error, or nothing if Python's importer raised it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    # The first frame is this file's own.
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if len(frames) > 1 else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks.cells import Cell
 from benchmarks.records import Row
+from harness.text import printable
 
 ID_LENGTH = 10
 """Characters of a cell's id on screen; ``splitbench show`` takes any unambiguous beginning."""
@@ -43,7 +44,7 @@ class SuiteCell:
 def cell_title(scenario: str, splitter: str, model: str, dataset: str, seed: int) -> str:
     """Returns a short name for people; it leaves out the usual scenario."""
     parts = [splitter, model, dataset, f"seed {seed}"]
-    return " · ".join(parts if scenario == "modularization" else [scenario, *parts])
+    return printable(" · ".join(parts if scenario == "modularization" else [scenario, *parts]))
 
 
 def row_title(row: Row) -> str:

@@ -24,7 +24,7 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     import torch
 
     from benchmarks.composed_costs import latencies
-    from harness.cli.output import show_json
+    from harness.cli.output import show_json, write_line
     from splitters.module import Module
     from splitters.reuse import compose
 
@@ -37,8 +37,8 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
         kernels = {"kernels": model.n_kernels, "kernels_union": model.n_kernels_union}
         show_json({**known, "parameters": cost.parameters, **kernels, "latency_seconds": seconds})
     else:
-        click.echo(f"{out}: {', '.join(model.class_names)}")
-        click.echo(
+        write_line(f"{out}: {', '.join(model.class_names)}")
+        write_line(
             f"{cost.parameters:,} parameters, {cost.flops:,} FLOPs, {model.n_kernels:,} kernels "
             f"({model.n_kernels_union:,} different ones), {1000 * seconds:.1f} ms for one image"
         )

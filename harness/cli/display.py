@@ -14,6 +14,7 @@ from benchmarks.records import Row, State
 from harness.cli.progress import Pace, progress_text
 from harness.dispatch import Listener
 from harness.suite_cell import SuiteCell
+from harness.text import printable
 from harness.views.quantities import duration_text
 from harness.views.reuse_tables import reuse_facts
 from splitters.base import Progress
@@ -74,7 +75,7 @@ class PlainDisplay:
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
         """Writes a line, if one is due."""
         if self._pace.is_due(item.cell.cell_id, progress):
-            self._console.print(f"… {item.title}  {progress_text(progress)}", soft_wrap=True, highlight=False)
+            self._console.print(f"… {item.title}  {progress_text(progress)}", soft_wrap=True)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
         """Writes a line."""
@@ -93,9 +94,9 @@ class LiveDisplay:
 
     def __init__(self, console: Console, n_cells: int) -> None:
         self._bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -151,5 +152,5 @@ def finished_line(item: SuiteCell, row: Row) -> Text:
     if row.kernel_retention is not None:
         facts.append(f"kernels {100 * row.kernel_retention:.1f} %")
     if row.state is not State.OK:
-        facts = [row.state.value, row.reason or row.failure_kind or ""]
+        facts = [row.state.value, printable(row.reason or row.failure_kind or "")]
     return line.append(", ".join(fact for fact in facts if fact), style="default")

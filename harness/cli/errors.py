@@ -6,15 +6,18 @@ import functools
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ParamSpec, TypeVar
 
 import click
 
+from harness.text import printable
+
 EXIT_FAILED = 1
 EXIT_WRONG = 2
 EXIT_INTERRUPTED = 130
+LINE_BREAK = "\n"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,7 +33,7 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with _terminated_in_order():
+            with _terminated_in_order(), _output(kwargs):
                 return function(*args, **kwargs)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -41,11 +44,20 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
 
             if not isinstance(error, SplitbenchError | OSError) or isinstance(error, BrokenPipeError):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {printable(error, keep=LINE_BREAK)}", err=True)
             wrong = isinstance(error, ConfigurationError | DataError | ModuleFileError)
             sys.exit(EXIT_WRONG if wrong else EXIT_FAILED)
 
     return call
+
+
+def _output(options: Mapping[str, object]) -> AbstractContextManager[None]:
+    """Return what keeps stdout clean for a command whose output other programs read."""
+    from harness.cli.output import replace_unencodable, reserved_stdout
+
+    replace_unencodable()
+    for_programs = options.get("as_json") or options.get("form", "rich") != "rich"
+    return reserved_stdout() if for_programs else nullcontext()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def command(file: Path, data: str, data_root: Path | None, download: bool, as_js
     Images of classes that it does not know are left out.
     """
     from benchmarks.single_model.evaluation import evaluate_model
-    from harness.cli.output import show, show_json
+    from harness.cli.output import show, show_json, write_line
 
     evaluation = evaluate_model(_load(file), data, make_workspace(data_root, download))
     if as_json:
@@ -39,7 +39,7 @@ def command(file: Path, data: str, data_root: Path | None, download: bool, as_js
         return
     show(_table(evaluation))
     left_out = f", {evaluation.left_out} of other classes left out" if evaluation.left_out else ""
-    click.echo(f"accuracy {100 * evaluation.accuracy:.2f} % on {evaluation.images} test images{left_out}")
+    write_line(f"accuracy {100 * evaluation.accuracy:.2f} % on {evaluation.images} test images{left_out}")
 
 
 def _load(file: Path) -> ReusedModel | TrainedWeights:

@@ -26,7 +26,7 @@ def command(results: str, out: str, study: str | None, consent: Consent, as_json
     """Write the trials of the sweep in RESULTS as an Optuna journal, which optuna-dashboard opens."""
     from pathlib import Path
 
-    from harness.cli.output import show_json
+    from harness.cli.output import show_json, write_line
     from harness.sweep.export import export_study
     from harness.sweep.results import read_results
 
@@ -37,5 +37,5 @@ def command(results: str, out: str, study: str | None, consent: Consent, as_json
     if as_json:
         show_json({"file": out, "studies": names, "trials": len(found.book.over)})
         return
-    click.echo(f"{out}: {len(found.book.over)} trials; studies: {', '.join(names)}")
-    click.echo(f"Look at them: pip install optuna-dashboard && optuna-dashboard {out}")
+    write_line(f"{out}: {len(found.book.over)} trials; studies: {', '.join(names)}")
+    write_line(f"Look at them: pip install optuna-dashboard && optuna-dashboard {out}")

@@ -24,7 +24,7 @@ def command(results: str, scenario: str | None, sort: str | None, form: str, as_
 
     Means over seeds with 95 % t-intervals; splitters whose interval overlaps that of the rank's best share its rank.
     """
-    from harness.cli.output import show
+    from harness.cli.output import show, write
     from harness.ranking.leaderboard import make_leaderboard
     from harness.views.formats import FORMATS
     from harness.views.leaderboard import leaderboard_view
@@ -37,6 +37,6 @@ def command(results: str, scenario: str | None, sort: str | None, form: str, as_
     if form == "rich":
         show(leaderboard_view(board, damaged=contents.damaged, results=results))
         return
-    click.echo(FORMATS[form](board))
+    write(FORMATS[form](board))
     for file in contents.damaged:
         click.echo(f"damaged: {file.path} ({file.reason})", err=True)

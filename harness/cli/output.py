@@ -1,30 +1,113 @@
-"""Where output goes: results to stdout, everything else to stderr."""
+"""Where output goes: results to stdout, everything else to stderr. Nothing that is shown is read as markup."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from harness.text import printable
 
 _PLAIN_WIDTH = 100
 """Width of tables that go to a file or a pipe."""
 
+_STDOUT, _STDERR = 1, 2
+
+_reserved: ContextVar[TextIO | None] = ContextVar("reserved stdout", default=None)
+
+
+class PlainConsole(Console):
+    """A console that shows every text as it is: no markup, no emoji codes, no control sequences."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield a renderable's segments, with control characters in their text escaped."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text, keep="\n"), segment.style)
+
 
 def show(view: RenderableType) -> None:
-    """Shows a table or text on stdout: with colours on a terminal, plainly elsewhere."""
-    console = Console(highlight=False)
+    """Show a table or text on stdout: with colours on a terminal, without elsewhere."""
+    console = PlainConsole(file=_reserved.get())
     if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH, color_system=None)
+        console = PlainConsole(file=_reserved.get(), width=_PLAIN_WIDTH, color_system=None)
     console.print(view)
 
 
+def write(text: str) -> None:
+    """Write a text and a line break to stdout, as it is."""
+    click.echo(text, file=_reserved.get())
+
+
+def write_line(text: str) -> None:
+    """Write a message for people to stdout, with what came from elsewhere made safe to show."""
+    write(printable(text, keep="\n"))
+
+
 def show_json(value: Any) -> None:
-    """Writes a value to stdout as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Write a value to stdout as JSON; in ASCII where stdout takes nothing else."""
+    encoding = (_reserved.get() or sys.stdout).encoding or "utf-8"
+    write(json.dumps(value, indent=2, ensure_ascii=not encoding.lower().startswith("utf"), allow_nan=False))
 
 
 def progress_console() -> Console:
-    """Returns the console for what goes on, on stderr."""
-    return Console(stderr=True, highlight=False)
+    """Return the console for progress and messages, on stderr."""
+    return PlainConsole(stderr=True)
+
+
+def replace_unencodable() -> None:
+    """Make stdout and stderr replace characters that their encoding lacks, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        # Streams that tests or callers put in their place may have no such method.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+@contextmanager
+def reserved_stdout() -> Iterator[None]:
+    """Keep stdout for ``show``, ``write`` and ``show_json``; whatever else is printed goes to stderr.
+
+    This holds for plug-ins and splitters that print, for compiled code, and for processes that are started meanwhile.
+    """
+    stdout = sys.stdout
+    if _descriptor(stdout) != _STDOUT or _descriptor(sys.stderr) != _STDERR:
+        # Tests and callers may have put streams of Python's alone in their place.
+        token = _reserved.set(stdout)
+        sys.stdout = sys.stderr
+        try:
+            yield
+        finally:
+            sys.stdout = stdout
+            _reserved.reset(token)
+        return
+    stdout.flush()
+    with os.fdopen(os.dup(_STDOUT), "w", encoding=stdout.encoding, errors=stdout.errors) as ours:
+        token = _reserved.set(ours)
+        os.dup2(_STDERR, _STDOUT)
+        sys.stdout = sys.stderr
+        try:
+            yield
+        finally:
+            ours.flush()
+            sys.stderr.flush()
+            os.dup2(ours.fileno(), _STDOUT)
+            sys.stdout = stdout
+            _reserved.reset(token)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (AttributeError, OSError):
+        return None

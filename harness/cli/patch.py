@@ -63,7 +63,7 @@ def command(
     splitter has seen: all of them, if one seed was used throughout. The table compares both networks on the test set.
     """  # fmt: skip
     from benchmarks.single_model.patching import patch_model, weak_network
-    from harness.cli.output import show, show_json
+    from harness.cli.output import show, show_json, write_line
     from splitters.module import Module
     from splitters.patching import DEFAULT_RULE
 
@@ -88,7 +88,7 @@ def command(
         show_json({"file": str(out), **told, "unknown_training": list(patch.unknown)})
     else:
         show(_table(patch))
-        click.echo(
+        write_line(
             f"{out}: patched for {patch.model.target_class!r} by {patch.model.fusion.kind}, on {patch.images} select "
             "images"
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from harness.cli.output import progress_console
+from harness.text import printable
 from splitters.base import Progress, ProgressCallback
 
 MINUTE = 60.0
@@ -20,7 +21,7 @@ def progress_text(progress: Progress) -> str:
     far = f"{progress.step}/{progress.total}" if progress.total else str(progress.step)
     shown = list(progress.metrics.items())[:_MOST_METRICS]
     numbers = [f"{_SHORT.get(name, name)} {value:.3g}" for name, value in shown]
-    return "  ".join([f"{progress.stage} {far}", *numbers])
+    return printable("  ".join([f"{progress.stage} {far}", *numbers]))
 
 
 class Pace:

@@ -41,7 +41,7 @@ def command(
     CELL_ID is an id, or as much of its beginning as no other cell has. The new row is stored beside the earlier ones.
     """  # fmt: skip
     from harness.attempt import Surroundings
-    from harness.cli.output import show_json
+    from harness.cli.output import show_json, write_line
     from harness.cli.progress import show_progress
     from harness.reruns import find_rows, plugins_of_store, require_trusted_models, rerun_cell
 
@@ -60,7 +60,7 @@ def command(
             )
             runs.append(rerun_cell(row, store, surroundings, progress=show_progress()))
             if not as_json:
-                click.echo(_text(runs[-1]))
+                write_line(_text(runs[-1]))
     if as_json:
         show_json([_object(run) for run in runs])
     sys.exit(0 if all(run.is_same for run in runs) else EXIT_FAILED)

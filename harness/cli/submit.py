@@ -54,6 +54,7 @@ def command(
     Sends this checkout of Splitbench and the suite's file, starts the run as a job on the cluster, and shows its log.
     The job goes on when this command ends or the connection breaks. Data are not sent.
     """  # fmt: skip
+    from harness.cli.output import write_line
     from harness.clusters.cluster_file import read_cluster_file
     from harness.clusters.remote import RemoteCluster
     from harness.clusters.shipment import pack
@@ -77,11 +78,11 @@ def command(
         shipment = pack(Path(folder), words, suite=called.path, plugins=called.plugins)
         click.echo(_shipped(shipment, words), err=True)
         remote.submit(Path(folder), job_id)
-    click.echo(f"Job {job_id} runs on the cluster, whatever becomes of this connection.")
-    click.echo(f"Its log:    {remote.follow_hint(job_id)}")
-    click.echo(f"Its end:    {remote.stop_hint(job_id)}")
-    click.echo(f"Its state:  splitbench status {location}")
-    click.echo(f"Its rows:   splitbench fetch {location}{'' if '://' in location else f' --cluster {cluster}'}")
+    write_line(f"Job {job_id} runs on the cluster, whatever becomes of this connection.")
+    write_line(f"Its log:    {remote.follow_hint(job_id)}")
+    write_line(f"Its end:    {remote.stop_hint(job_id)}")
+    write_line(f"Its state:  splitbench status {location}")
+    write_line(f"Its rows:   splitbench fetch {location}{'' if '://' in location else f' --cluster {cluster}'}")
     if not no_follow:
         sys.exit(0 if remote.follow(job_id) else EXIT_FAILED)
 

@@ -44,7 +44,7 @@ def command(
     from benchmarks.origins import ImageOrigin
     from benchmarks.single_model.splitting import train_model
     from benchmarks.weights import save_weights
-    from harness.cli.output import show_json
+    from harness.cli.output import show_json, write_line
     from harness.single_cell import single_cell
 
     cell = single_cell(model, data, seed=seed, suite=suite, changes=changes)
@@ -58,4 +58,4 @@ def command(
     if as_json:
         show_json({"file": str(out), "select_accuracy": base.select_accuracy, "seconds": base.seconds})
     else:
-        click.echo(f"{out}: {model}, {100 * base.select_accuracy:.1f} % on select")
+        write_line(f"{out}: {model}, {100 * base.select_accuracy:.1f} % on select")

@@ -12,6 +12,7 @@ from rich.text import Text
 from benchmarks.records import Row, State
 from harness.store import DamagedFile
 from harness.suite_cell import ID_LENGTH, row_title
+from harness.text import printable
 
 _STATE_STYLES = {State.OK: "green", State.SKIPPED: "dim", State.INTERRUPTED: "yellow", State.TIMEOUT: "yellow"}
 
@@ -33,7 +34,7 @@ def failures_view(failures: Sequence[Row], *, results: str = "") -> RenderableTy
 
 def _reason(row: Row) -> str:
     parts = [row.failure_kind, row.reason] if row.failure_kind != row.reason else [row.reason]
-    return ": ".join(part for part in parts if part)
+    return printable(": ".join(part for part in parts if part))
 
 
 def damaged_view(damaged: Sequence[DamagedFile]) -> RenderableType:

@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.boards import MODULARIZATION, Column
 from harness.ranking.leaderboard import Entry, Leaderboard, Section
 from harness.suite_cell import ID_LENGTH, row_title
+from harness.text import printable
 from harness.views.entry_text import (
     ARROWS,
     INCOMPLETE_NOTE,
@@ -130,17 +131,19 @@ def to_markdown(board: Leaderboard) -> str:
         lines += ["Not ok:", ""]
     for row in board.failures:
         reason = row.reason or row.failure_kind or ""
-        lines.append(f"- `{row.cell_id[:ID_LENGTH]}` {row_title(row)}: {row.state.value}: {reason}")
+        lines.append(f"- `{row.cell_id[:ID_LENGTH]}` {row_title(row)}: {row.state.value}: {printable(reason)}")
     return "\n".join(lines).strip()
 
 
 def _markdown_line(cells: list[str]) -> str:
-    escaped = [cell.replace("|", r"\|") for cell in cells]
+    escaped = [printable(cell).replace("|", r"\|").replace("<", "&lt;") for cell in cells]
     return f"| {' | '.join(escaped)} |"
 
 
 _LATEX_SPECIAL = {**{character: f"\\{character}" for character in "&%$#_{}"}, "\\": r"\textbackslash{}"}
 _LATEX_SPECIAL |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+# After a line's end, \\\\, a bracket would be read as the distance to the next line, and a star as part of the command.
+_LATEX_SPECIAL |= {"[": "{[}", "]": "{]}"}
 _LATEX_SPECIAL |= {"±": r"$\pm$", "·": r"$\cdot$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
 
 
@@ -163,13 +166,16 @@ def to_latex(board: Leaderboard) -> str:
     if board.has_incomplete_entries:
         lines.append(rf"\par {{\footnotesize {_latex(INCOMPLETE_NOTE)}\par}}")
     if board.published:
-        lines += [r"\par\footnotesize", *(rf"{_latex(note)}\\" for note in [PUBLISHED_TITLE, *published_notes(board)])]
+        notes = [PUBLISHED_TITLE, *published_notes(board)]
+        lines += [r"{\footnotesize", *(rf"\noindent {_latex(note)}\par" for note in notes), "}"]
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX_SPECIAL.get(character, character) for character in text)
+    escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
+    # A star would be read as part of the command before it.
+    return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
 
 
 def _latex_line(cells: list[str]) -> str:

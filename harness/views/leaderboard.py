@@ -12,6 +12,7 @@ from rich.text import Text
 from benchmarks.boards import Board, Column
 from harness.ranking.leaderboard import Entry, Leaderboard, Section
 from harness.store import DamagedFile
+from harness.text import printable
 from harness.views.entry_text import (
     ARROWS,
     INCOMPLETE_NOTE,
@@ -99,7 +100,7 @@ class _SectionTable:
         for row, entry in enumerate(self._entries):
             table.add_row(
                 "–" if entry.rank is None else str(entry.rank),
-                entry.label,
+                printable(entry.label),
                 *variant_texts(self._section, entry),
                 seeds_text(entry),
                 *(column.texts[row] for column in columns),

@@ -158,8 +158,8 @@ def test_published_figures_stand_below_what_was_measured_and_are_marked() -> Non
     markdown, latex = to_markdown(board), to_latex(board)
     assert "| ref | gradsplitter [1] | – | 17.13 | 4.95 | – | 11.47 | – | – |" in markdown
     assert "ref: published figures, not measured here" in markdown
-    assert "ref & cnnsplitter [2] & -- & 12.54 & 2.14" in latex
-    assert r"F1 +11.47 \% (arXiv 2311.04438, abstract)\\" in latex
+    assert "ref & cnnsplitter {[}2{]} & -- & 12.54 & 2.14" in latex
+    assert r"F1 +11.47 \% (arXiv 2311.04438, abstract)\par" in latex
 
 
 def test_published_figures_are_no_entries_for_programs() -> None:
