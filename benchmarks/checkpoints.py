@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.mirror import Mirror
 from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
-from splitters.base import CheckpointState
+from splitters.methods.protocol import CheckpointState
 
 _WORTH = 20.0
 """Publishing takes at most one part in so many of the work's time."""

@@ -25,12 +25,12 @@ from harness.expand import expand
 from harness.threads import torch_threads
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError, UnknownNameError
-from splitters.evaluation import accuracy, class_report, composed_answers, module_logits, network_logits
-from splitters.graph import ChannelGraph
-from splitters.module import Module, extract_modules
-from splitters.patching import PatchedModel, patch
-from splitters.reuse import ReusedModel
-from splitters.tensor_file import read_plain_tensors
+from splitters.files.safetensors_file import read_plain_tensors
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.modules.module import Module, extract_modules
+from splitters.networks.inference import accuracy, class_report, composed_answers, module_logits, network_logits
+from splitters.reuse.composed import ReusedModel
+from splitters.reuse.patched import PatchedModel, patch
 
 _BATCH = 256
 

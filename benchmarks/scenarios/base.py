@@ -13,8 +13,8 @@ from benchmarks.boards import MODULARIZATION, Board
 from benchmarks.cells import Cell
 from benchmarks.mirror import Mirror
 from benchmarks.records import Metrics
-from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import SplitbenchError
+from splitters.methods.protocol import ProgressCallback, ignore_progress
 from splitters.registry import Registry
 from splitters.settings import Settings as AnySettings
 

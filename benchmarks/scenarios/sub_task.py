@@ -22,10 +22,10 @@ from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
 from benchmarks.split_models import SplitModel, add_splits, split_prepared
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, class_subsets
-from splitters.base import Progress, ProgressCallback, make_splitter
 from splitters.data import ImageSet
-from splitters.evaluation import accuracy, composed_answers
-from splitters.reuse import compose
+from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
+from splitters.networks.inference import accuracy, composed_answers
+from splitters.reuse.composed import compose
 from splitters.settings import Settings
 
 

@@ -16,7 +16,7 @@ from harness.dispatch import Listener
 from harness.report import duration_text
 from harness.reuse_views import reuse_facts
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 _MARKS = {State.OK: ("✓", "green"), State.SKIPPED: ("–", "dim"), State.INTERRUPTED: ("■", "yellow")}
 

@@ -12,8 +12,8 @@ from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, Trainin
 from benchmarks.datasets import Dataset
 from benchmarks.records import Metrics
 from benchmarks.scenarios.base import SCENARIOS, Workspace
-from splitters.base import Progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress
 
 GRADSPLITTER = {
     "warmup": "4 steps",

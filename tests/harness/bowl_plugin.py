@@ -14,8 +14,8 @@ from pydantic import Field
 from benchmarks.cells import Cell
 from benchmarks.records import FigureRecord, Metrics, StageRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario, Workspace
-from splitters.base import SPLITTERS, Progress, Splitter
 from splitters.errors import SplitFailedError
+from splitters.methods.protocol import SPLITTERS, Progress, Splitter
 from splitters.settings import Settings
 
 

@@ -16,8 +16,8 @@ from benchmarks.cells import Cell
 from benchmarks.mirror import Mirror
 from benchmarks.records import Metrics, StageRecord
 from benchmarks.scenarios.base import SCENARIOS, CellSkippedError, Scenario, Workspace
-from splitters.base import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.errors import ConfigurationError, SplitFailedError
+from splitters.methods.protocol import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.settings import Settings
 
 
