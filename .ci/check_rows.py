@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.records import ROW_SCHEMA
 from harness.config import load_suite
 from harness.expand import expand
-from splitters.patching import DEFAULT_RULE
+from splitters.reuse.patched import DEFAULT_RULE
 
 MOST_SECONDS = 420
 

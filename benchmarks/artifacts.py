@@ -17,8 +17,8 @@ from benchmarks.memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.mirror import Mirror
 from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
 from benchmarks.turns import turn
-from splitters.base import Checkpoint, CheckpointState, ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Checkpoint, CheckpointState, ProgressCallback, ignore_progress
 
 
 @dataclass(frozen=True)

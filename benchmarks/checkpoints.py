@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.mirror import Mirror
 from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
-from splitters.base import CheckpointState
+from splitters.methods.protocol import CheckpointState
 
 CHECKPOINT_SECONDS = 30.0
 """How often long work writes its state: that much of it is lost at most when a process is killed."""

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from benchmarks.split_models import SplitModel
-from splitters.cost import base_cost, network_cost
-from splitters.extraction import extract_network
-from splitters.module import Module
-from splitters.reuse import ComposedModel
+from splitters.modules.module import Module
+from splitters.networks.cost import base_cost, network_cost
+from splitters.networks.extraction import extract_network
+from splitters.reuse.composed import ComposedModel
 
 _REPEATS = 15
 _WARM_UP = 2

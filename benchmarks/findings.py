@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.cells import content_hash
 from benchmarks.locks import exclusive
 from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
-from splitters.base import CheckpointState, Finding, ProgressCallback
+from splitters.methods.protocol import CheckpointState, Finding, ProgressCallback
 
 _STAGE = "findings"
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
-from splitters.evaluation import Tick, accuracy, network_logits, no_tick
+from splitters.networks.inference import Tick, accuracy, network_logits, no_tick
 
 
 def predict_logits(

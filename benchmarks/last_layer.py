@@ -11,8 +11,8 @@ from torch import Tensor, fx, nn
 
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.evaluation import accuracy, network_logits
-from splitters.fusion.convex import minimise
+from splitters.networks.inference import accuracy, network_logits
+from splitters.reuse.fusion.convex import minimise
 
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Weights of the squared layer, of which the one that is best on select is taken."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from splitters.base import Progress, ProgressCallback
+from splitters.methods.protocol import Progress, ProgressCallback
 
 _POLL_SECONDS = 0.2
 

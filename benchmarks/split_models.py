@@ -13,9 +13,9 @@ from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import Prepared
 from benchmarks.splitting import FinishedSplit, split_once
 from splitters.data import ImageSet
-from splitters.evaluation import module_logits, network_logits
-from splitters.graph import ChannelGraph
-from splitters.module import Module, extract_modules
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.modules.module import Module, extract_modules
+from splitters.networks.inference import module_logits, network_logits
 
 _BATCH = 256
 

@@ -17,11 +17,19 @@ from benchmarks.preparation import Prepared
 from benchmarks.records import FigureRecord, SensitivityRecord
 from benchmarks.seeding import derive_seed
 from benchmarks.training import images_hash
-from splitters.base import REUSED_SECONDS, SPLITTERS, Checkpoint, CheckpointState, SplitResult, SplitTask, make_splitter
-from splitters.graph import ChannelGraph
-from splitters.masks import KernelMasks
-from splitters.scores import scores_from_tensors
-from splitters.sensitivity import LayerSensitivity
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.layer_sensitivity import LayerSensitivity
+from splitters.methods.protocol import (
+    REUSED_SECONDS,
+    SPLITTERS,
+    Checkpoint,
+    CheckpointState,
+    SplitResult,
+    SplitTask,
+    make_splitter,
+)
+from splitters.modules.scores import scores_from_tensors
+from splitters.networks.masks import KernelMasks
 from splitters.tensor_names import under
 
 _SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])

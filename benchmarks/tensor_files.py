@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from splitters.base import CheckpointState
+from splitters.methods.protocol import CheckpointState
 
 _FORMAT = 1
 _HEADER = "splitbench"

@@ -22,9 +22,9 @@ from benchmarks.models import build_model, code_fingerprint
 from benchmarks.schedules import learning_rate
 from benchmarks.seeding import derive_seed, seeded
 from benchmarks.splits import Roles
-from splitters.base import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
 from splitters.data import ImageSet
 from splitters.errors import SplitbenchError
+from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
 from splitters.tensor_names import under
 
 _STAGE = "train"

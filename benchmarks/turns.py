@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from benchmarks.mirror import Mirror
-from splitters.base import Progress, ProgressCallback
+from splitters.methods.protocol import Progress, ProgressCallback
 
 FOLDER = "making"
 """Where markers lie, by the hash of the file's name."""

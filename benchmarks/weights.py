@@ -16,7 +16,7 @@ from benchmarks.models import build_model
 from benchmarks.origins import ImageOrigin
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.tensor_file import FileHeader, read_tensor_file, write_tensor_file
+from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
 
 FORMAT = "splitbench.weights"
 FORMAT_VERSION = 2

@@ -20,7 +20,7 @@ from harness.node_facts import differences
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress, ProgressCallback, ignore_progress
+from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
 
 
 class CellStopped(BaseException):

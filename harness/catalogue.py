@@ -44,7 +44,7 @@ class Choice:
 
 def splitter_choices() -> list[Choice]:
     """Returns all splitters."""
-    from splitters.base import SPLITTERS
+    from splitters.methods.protocol import SPLITTERS
 
     splitters = [(name, SPLITTERS.get(name)) for name in SPLITTERS]
     return [Choice(name, _summary(cls), _settings(cls.Settings)) for name, cls in splitters]

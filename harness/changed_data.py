@@ -12,8 +12,8 @@ from benchmarks.datasets import CurrentContent, current_content
 from benchmarks.records import Row
 from benchmarks.scenarios.base import make_scenario
 from harness.suite_cell import SuiteCell
-from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import SplitbenchError
+from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 
 @dataclass(frozen=True)

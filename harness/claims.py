@@ -28,8 +28,8 @@ from harness.provenance import git_commit, package_version
 from harness.run_record import FOLDER, Hold, RunningCell, RunRecord, parse_record, process_started, this_machine
 from harness.storage import Storage
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress
 
 ResultT = TypeVar("ResultT")
 

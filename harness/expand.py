@@ -14,8 +14,8 @@ from benchmarks.scenarios.base import Scenario, make_scenario
 from harness.config import Filter, ScenarioEntry, SplitterEntry, Suite
 from harness.plugins import Plugins
 from harness.suite_cell import SuiteCell
-from splitters.base import SPLITTERS, make_splitter
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.methods.protocol import SPLITTERS, make_splitter
 from splitters.settings import Settings
 
 

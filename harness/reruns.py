@@ -19,8 +19,8 @@ from harness.store import ResultStore
 from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
 from harness.sweep.definitions import read_definitions
 from harness.trust import Consent
-from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 _TIMES = ("split_seconds",)
 _MOST_CANDIDATES = 10

@@ -12,7 +12,7 @@ from harness.dispatch.base import Claim
 from harness.plan import Plan, is_settled
 from harness.store import ResultStore, StoreContents
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 
 @dataclass(frozen=True)

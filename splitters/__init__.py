@@ -9,7 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from splitters.base import (
+    from splitters.data import ImageSet, Normalisation
+    from splitters.errors import SplitbenchError
+    from splitters.graph.channel_graph import ChannelGraph
+    from splitters.methods.protocol import (
         SPLITTERS,
         Checkpoint,
         CheckpointState,
@@ -19,14 +22,11 @@ if TYPE_CHECKING:
         Splitter,
         make_splitter,
     )
-    from splitters.data import ImageSet, Normalisation
-    from splitters.errors import SplitbenchError
-    from splitters.graph import ChannelGraph
-    from splitters.masks import KernelMasks
-    from splitters.model_file import load_model
-    from splitters.module import Module, ModuleInfo, extract_modules
-    from splitters.patching import PatchedModel, patch
-    from splitters.reuse import ComposedModel, compose
+    from splitters.modules.module import Module, ModuleInfo, extract_modules
+    from splitters.networks.masks import KernelMasks
+    from splitters.reuse.composed import ComposedModel, compose
+    from splitters.reuse.model_file import load_model
+    from splitters.reuse.patched import PatchedModel, patch
 
 __all__ = [
     "SPLITTERS",
@@ -53,18 +53,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "splitters.base": (
+    "splitters.methods.protocol": (
         "SPLITTERS", "Checkpoint", "CheckpointState", "Progress", "SplitResult", "SplitTask", "Splitter",
         "make_splitter",
     ),
     "splitters.data": ("ImageSet", "Normalisation"),
     "splitters.errors": ("SplitbenchError",),
-    "splitters.graph": ("ChannelGraph",),
-    "splitters.masks": ("KernelMasks",),
-    "splitters.module": ("Module", "ModuleInfo", "extract_modules"),
-    "splitters.model_file": ("load_model",),
-    "splitters.patching": ("PatchedModel", "patch"),
-    "splitters.reuse": ("ComposedModel", "compose"),
+    "splitters.graph.channel_graph": ("ChannelGraph",),
+    "splitters.networks.masks": ("KernelMasks",),
+    "splitters.modules.module": ("Module", "ModuleInfo", "extract_modules"),
+    "splitters.reuse.model_file": ("load_model",),
+    "splitters.reuse.patched": ("PatchedModel", "patch"),
+    "splitters.reuse.composed": ("ComposedModel", "compose"),
 }  # fmt: skip
 
 

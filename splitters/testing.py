@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from splitters.base import CheckpointState, Progress, SplitResult, SplitTask, Splitter, make_splitter
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
-from splitters.evaluation import module_logits
-from splitters.masks import empty_sets
-from splitters.module import extract_modules
+from splitters.methods.protocol import CheckpointState, Progress, SplitResult, SplitTask, Splitter, make_splitter
+from splitters.modules.module import extract_modules
+from splitters.networks.inference import module_logits
+from splitters.networks.masks import empty_sets
 
 _N_CLASSES = 3
 _IMAGE_SIZE = 8

@@ -11,8 +11,20 @@ import pytest
 import torch
 
 # Before anything imports the packages: every call of the dense numeric code is checked against its annotated shapes.
-_CHECKED = ("channel_ids", "data", "evaluation", "gradsplitter.binarise", "gradsplitter.phases", "gradsplitter.states",
-            "importance", "layout", "masked", "masks", "reuse", "scores")  # fmt: skip
+_CHECKED = (
+    "data",
+    "graph.channel_ids",
+    "graph.layout",
+    "methods.gradsplitter.binarise",
+    "methods.gradsplitter.recorded_states",
+    "methods.gradsplitter.trainer",
+    "methods.importance",
+    "modules.scores",
+    "networks.inference",
+    "networks.masked_network",
+    "networks.masks",
+    "reuse.composed",
+)
 jaxtyping.install_import_hook([f"splitters.{name}" for name in _CHECKED], "beartype.beartype")
 
 torch.set_num_threads(1)

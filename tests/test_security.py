@@ -158,7 +158,7 @@ def test_a_malicious_file_leaves_no_mark_wherever_it_is_given(tmp_path: Path) ->
 def test_a_malicious_file_among_the_rows_or_in_the_cache_leaves_no_mark(tmp_path: Path) -> None:
     from benchmarks.artifacts import ArtifactCache
     from benchmarks.checkpoints import FileCheckpoint
-    from splitters.base import CheckpointState
+    from splitters.methods.protocol import CheckpointState
 
     mark = tmp_path / "mark"
     files = malicious_files(tmp_path, mark)

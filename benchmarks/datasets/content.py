@@ -11,8 +11,8 @@ from benchmarks.datasets.decoded import find_decoded
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.datasets.seen import Seen, count_changed
 from benchmarks.datasets.source import Listing, Location
-from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import DataError
+from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from benchmarks.datasets.source import Contents, EncodedImage, Part, Source
 from benchmarks.locks import exclusive
 from benchmarks.maker import Maker
 from benchmarks.tensor_files import flush_to_disk
-from splitters.base import Progress, ProgressCallback
 from splitters.errors import DataError
+from splitters.methods.protocol import Progress, ProgressCallback
 
 _FORMAT = 1
 _STAGE = "data"

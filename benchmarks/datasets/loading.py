@@ -11,9 +11,9 @@ from benchmarks.datasets.dataset import Dataset
 from benchmarks.datasets.decoded import DecodedPart, decode_once
 from benchmarks.datasets.seen import Seen
 from benchmarks.datasets.source import Location
-from splitters.base import ProgressCallback, ignore_progress
 from splitters.data import IMAGENET, ImageSet, Normalisation
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 _LUMA = (0.299, 0.587, 0.114)
 _DIGITS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets.source import Contents, Location, Part, Source, hash_files
 from benchmarks.locks import exclusive
-from splitters.base import ignore_progress
 from splitters.errors import DataError
+from splitters.methods.protocol import ignore_progress
 
 
 @dataclass(frozen=True)

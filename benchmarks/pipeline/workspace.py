@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.mirror import Mirror
-from splitters.base import ProgressCallback, ignore_progress
+from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 
 @dataclass(frozen=True)

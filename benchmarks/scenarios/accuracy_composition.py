@@ -24,11 +24,11 @@ from benchmarks.seeding import derive_seed
 from benchmarks.split_models import SplitModel, split_prepared
 from benchmarks.splits import estimator_roles, limit_roles
 from benchmarks.training import train_base_model
-from splitters.base import Progress, ProgressCallback, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.evaluation import accuracy, class_report, composed_answers
-from splitters.reuse import compose
+from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
+from splitters.networks.inference import accuracy, class_report, composed_answers
+from splitters.reuse.composed import compose
 from splitters.settings import Settings
 
 

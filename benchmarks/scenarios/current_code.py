@@ -6,8 +6,8 @@ from benchmarks.cells import Cell
 from benchmarks.datasets import with_code
 from benchmarks.models import code_fingerprint
 from benchmarks.scenarios.base import make_scenario
-from splitters.base import SPLITTERS
 from splitters.errors import SplitbenchError
+from splitters.methods.protocol import SPLITTERS
 
 
 class CodeChangedError(SplitbenchError):

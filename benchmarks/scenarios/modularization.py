@@ -20,14 +20,14 @@ from benchmarks.preparation import Prepared, Stages, prepare
 from benchmarks.records import LayerRecord, Metrics, ModuleRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.splitting import circumstances, split_once
-from splitters.base import Progress, ProgressCallback, SplitResult, make_splitter
-from splitters.cost import Cost, base_cost, network_cost
 from splitters.data import ImageSet
-from splitters.evaluation import ClassReport, Tick, accuracy, class_report, composed_answers, module_logits
-from splitters.extraction import extract_network
-from splitters.graph import ChannelGraph
-from splitters.masks import KernelMasks
-from splitters.module import extract_modules
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, make_splitter
+from splitters.modules.module import extract_modules
+from splitters.networks.cost import Cost, base_cost, network_cost
+from splitters.networks.extraction import extract_network
+from splitters.networks.inference import ClassReport, Tick, accuracy, class_report, composed_answers, module_logits
+from splitters.networks.masks import KernelMasks
 
 
 @SCENARIOS.register("modularization")

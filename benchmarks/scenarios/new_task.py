@@ -28,11 +28,11 @@ from benchmarks.splits import Roles
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, few_of_each, joined, joint_subsets
 from benchmarks.training import TrainedModel, train_base_model
-from splitters.base import Progress, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.evaluation import accuracy, network_logits
-from splitters.reuse import ComposedModel, compose
+from splitters.methods.protocol import Progress, make_splitter
+from splitters.networks.inference import accuracy, network_logits
+from splitters.reuse.composed import ComposedModel, compose
 from splitters.settings import Settings
 
 ImagesPerClass = Annotated[int, Field(ge=1)] | None

@@ -29,13 +29,13 @@ from benchmarks.splits import Roles
 from benchmarks.splitting import circumstances
 from benchmarks.training import TrainedModel, train_base_model
 from benchmarks.weak_models import WeakSettings, is_one_per_target, weak_recipe
-from splitters.base import Progress, make_splitter
 from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
-from splitters.evaluation import accuracy, class_report
-from splitters.fusion import FUSIONS
-from splitters.module import Module
-from splitters.patching import PatchedModel, canonical_network, fit_patch
+from splitters.methods.protocol import Progress, make_splitter
+from splitters.modules.module import Module
+from splitters.networks.inference import accuracy, class_report
+from splitters.reuse.fusion import FUSIONS
+from splitters.reuse.patched import PatchedModel, canonical_network, fit_patch
 
 ALL_RULES = ("min_max", "min_max_clipped", "temperature", "platt", "logistic", "gate")
 """The rules that are compared; ``min_max`` is the papers'."""

@@ -23,10 +23,10 @@ from benchmarks.scenarios.base import SCENARIOS, Scenario
 from benchmarks.split_models import SplitModel, split_prepared
 from benchmarks.splitting import circumstances
 from benchmarks.tasks import Classes, class_subsets
-from splitters.base import Progress, ProgressCallback, make_splitter
 from splitters.data import ImageSet
-from splitters.evaluation import accuracy
-from splitters.reuse import ComposedModel, compose
+from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
+from splitters.networks.inference import accuracy
+from splitters.reuse.composed import ComposedModel, compose
 from splitters.settings import Settings
 
 

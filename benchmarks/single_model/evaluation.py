@@ -14,8 +14,8 @@ from benchmarks.preparation import images_for
 from benchmarks.weights import TrainedWeights
 from splitters.data import ImageSet
 from splitters.errors import DataError
-from splitters.evaluation import accuracy, class_report
-from splitters.reuse import ReusedModel
+from splitters.networks.inference import accuracy, class_report
+from splitters.reuse.composed import ReusedModel
 
 _BATCH = 256
 

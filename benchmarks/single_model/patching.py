@@ -18,9 +18,9 @@ from benchmarks.single_model.evaluation import Evaluation, evaluate_network, eva
 from benchmarks.weights import TrainedWeights, from_state_dict, load_weights
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.module import Module
-from splitters.patching import PatchedModel, patch
-from splitters.tensor_file import read_plain_tensors
+from splitters.files.safetensors_file import read_plain_tensors
+from splitters.modules.module import Module
+from splitters.reuse.patched import PatchedModel, patch
 
 
 @dataclass(frozen=True)

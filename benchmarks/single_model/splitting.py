@@ -16,9 +16,9 @@ from benchmarks.threads import torch_threads
 from benchmarks.training import TrainedModel, weights_hash
 from benchmarks.weights import TrainedWeights
 from splitters.errors import ConfigurationError, UnknownNameError
-from splitters.evaluation import class_report, composed_answers, module_logits
-from splitters.graph import ChannelGraph
-from splitters.module import Module, extract_modules
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.modules.module import Module, extract_modules
+from splitters.networks.inference import class_report, composed_answers, module_logits
 
 
 def train_model(cell: Cell, workspace: Workspace) -> Prepared:

@@ -15,16 +15,16 @@ from benchmarks.models.simcnn import SimCNN
 from benchmarks.speed.measurement import Measurement, fastest, timed
 from benchmarks.speed.plain import plain_simcnn_logits
 from benchmarks.speed.plain_merging import PlainMerging, kept_sets
-from splitters.cnnsplitter.calibration import NoCalibration
-from splitters.cnnsplitter.evaluation import Evaluator
-from splitters.cnnsplitter.genes import GeneMap, group_channels
-from splitters.cnnsplitter.genetic import next_generation
-from splitters.cnnsplitter.merging import Merger, StageLimits, stage_sizes
-from splitters.cnnsplitter.population import start_population
-from splitters.cnnsplitter.shared_forward import SharedForward
 from splitters.data import ImageSet
-from splitters.graph import ChannelGraph
-from splitters.masks import KernelMasks, jaccard_distances
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.cnnsplitter.candidate_evaluator import Evaluator
+from splitters.methods.cnnsplitter.genes import GeneMap, group_channels
+from splitters.methods.cnnsplitter.genetic import next_generation
+from splitters.methods.cnnsplitter.merging import Merger, StageLimits, stage_sizes
+from splitters.methods.cnnsplitter.population import start_population
+from splitters.modules.calibration import NoCalibration
+from splitters.networks.masks import KernelMasks, jaccard_distances
+from splitters.networks.shared_forward import SharedForward
 
 _CLASSES, _PAST_GENERATIONS = 10, 20
 _FULL = 500

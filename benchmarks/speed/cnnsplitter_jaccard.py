@@ -9,7 +9,7 @@ import torch
 from benchmarks.speed.measurement import Measurement, fastest
 from benchmarks.speed.plain import plain_distance
 from benchmarks.speed.plain_merging import kept_sets
-from splitters.masks import jaccard_distances
+from splitters.networks.masks import jaccard_distances
 
 
 def measure(*, population: int = 100, kernels: int = 4000) -> Measurement:

@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.speed.measurement import Measurement, fastest, timed
 from benchmarks.speed.plain_merging import PlainMerging, kept_sets
-from splitters.cnnsplitter.merging import Compositions, Merger, StageLimits, stage_sizes
-from splitters.masks import jaccard_distances
+from splitters.methods.cnnsplitter.merging import Compositions, Merger, StageLimits, stage_sizes
+from splitters.networks.masks import jaccard_distances
 
 _ALIKE = 0.01
 """How far the best accuracies may lie apart: of equal compositions, the two keep different ones when a pool is full."""

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from benchmarks.models.simcnn import SimCNN
 from splitters.data import ImageSet
-from splitters.evaluation import network_logits
-from splitters.extraction import extract_network
-from splitters.graph import ChannelGraph
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.networks.extraction import extract_network
+from splitters.networks.inference import network_logits
 
 Row = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

@@ -25,8 +25,8 @@ def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
 
     from benchmarks.composed_costs import latencies
     from harness.cli.output import show_json, write_line
-    from splitters.module import Module
-    from splitters.reuse import compose
+    from splitters.modules.module import Module
+    from splitters.reuse.composed import compose
 
     model = compose([Module.load(file) for file in files])
     model.save(out)

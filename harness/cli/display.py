@@ -17,7 +17,7 @@ from harness.suite_cell import SuiteCell
 from harness.text import printable
 from harness.views.quantities import duration_text
 from harness.views.reuse_tables import reuse_facts
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 _MARKS = {State.OK: ("✓", "green"), State.SKIPPED: ("–", "dim"), State.INTERRUPTED: ("■", "yellow")}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmarks.single_model.evaluation import Evaluation
     from benchmarks.weights import TrainedWeights
-    from splitters.reuse import ReusedModel
+    from splitters.reuse.composed import ReusedModel
 
 
 @click.command()
@@ -45,9 +45,9 @@ def command(file: Path, data: str, data_root: Path | None, download: bool, as_js
 def _load(file: Path) -> ReusedModel | TrainedWeights:
     from benchmarks.weights import FORMAT, load_weights
     from splitters.errors import ConfigurationError
-    from splitters.model_file import load_model
-    from splitters.module import Module
-    from splitters.tensor_file import read_format
+    from splitters.files.safetensors_file import read_format
+    from splitters.modules.module import Module
+    from splitters.reuse.model_file import load_model
 
     if read_format(file) == FORMAT:
         return load_weights(file)

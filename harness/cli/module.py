@@ -24,7 +24,7 @@ def info(file: Path, as_json: bool) -> None:
     from rich.table import Table
 
     from harness.cli.output import show, show_json
-    from splitters.module import Module
+    from splitters.modules.module import Module
 
     module = Module.load(file)
     cost = module.cost()

@@ -64,8 +64,8 @@ def command(
     """  # fmt: skip
     from benchmarks.single_model.patching import patch_model, weak_network
     from harness.cli.output import show, show_json, write_line
-    from splitters.module import Module
-    from splitters.patching import DEFAULT_RULE
+    from splitters.modules.module import Module
+    from splitters.reuse.patched import DEFAULT_RULE
 
     workspace = make_workspace(data_root, download)
     patch = patch_model(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from harness.cli.output import progress_console
 from harness.text import printable
-from splitters.base import Progress, ProgressCallback
+from splitters.methods.protocol import Progress, ProgressCallback
 
 MINUTE = 60.0
 """Seconds between two lines about the same work, where lines cannot be written over."""

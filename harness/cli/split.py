@@ -12,7 +12,7 @@ from harness.cli.errors import told_plainly
 from harness.cli.options import data_options, json_option, make_workspace
 
 if TYPE_CHECKING:
-    from splitters.module import Module
+    from splitters.modules.module import Module
 
 
 @click.command()

@@ -12,7 +12,7 @@ from harness.cli.display import Display, make_display
 from harness.run_record import RunRecord
 from harness.suite_cell import SuiteCell
 from harness.sweep.run import SweepListener
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 
 class SweepDisplay(SweepListener):

@@ -11,7 +11,7 @@ from typing import Protocol
 from benchmarks.records import Row
 from harness.dispatch.stop import StopSignal
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from harness.attempt import CellStopped, Surroundings, run_attempt
 from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
 from harness.dispatch.stop import StopSignal
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress, ProgressCallback
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress, ProgressCallback
 
 
 class InlineBackend:

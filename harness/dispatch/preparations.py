@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.cells import content_hash
 from benchmarks.preparation import STAGES
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 
 class Preparations:

@@ -12,7 +12,7 @@ import ray
 from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 CONTROL = "control"
 """The concurrency group of the methods that answer while a cell runs."""

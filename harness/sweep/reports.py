@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from benchmarks.records import Row
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 Event = Literal["begin", "progress", "step", "row"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmarks.records import Row
-from splitters.base import REUSED_SECONDS
+from splitters.methods.protocol import REUSED_SECONDS
 
 _FINDINGS = "importance and curves"
 """What splitters find out about a base model, whatever their settings."""

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.cells import SplitterSpec
 from harness.expand import completed_splitter
 from harness.sweep.parameters import Parameter, same_value
-from splitters.base import SPLITTERS
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.methods.protocol import SPLITTERS
 
 Values = Mapping[str, Any]
 """What a configuration gives the parameters that are active in it."""

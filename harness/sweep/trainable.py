@@ -16,7 +16,7 @@ from benchmarks.records import State
 from harness.attempt import CellStopped, Surroundings, run_attempt
 from harness.suite_cell import SuiteCell
 from harness.sweep.reports import Report, is_step
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 HEARTBEAT_SECONDS = 0.5
 """Between two reports of progress; each is a moment at which the driver can end the trial."""

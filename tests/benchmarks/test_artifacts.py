@@ -14,8 +14,8 @@ from benchmarks import checkpoints
 from benchmarks.artifacts import Artifact, ArtifactCache
 from benchmarks.checkpoints import FileCheckpoint
 from benchmarks.memory import peak_memory_bytes
-from splitters.base import Checkpoint, CheckpointState, Progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Checkpoint, CheckpointState, Progress
 
 _KEY = {"model": "simcnn", "seed": 1, "rates": [0.1, None]}
 

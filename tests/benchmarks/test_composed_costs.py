@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from benchmarks.composed_costs import Pick, composed_cost, latencies
 from benchmarks.split_models import SplitModel
-from splitters.base import SplitResult
-from splitters.cost import base_cost
-from splitters.graph import ChannelGraph
-from splitters.masks import KernelMasks
-from splitters.module import extract_modules
-from splitters.reuse import compose
-from splitters.scores import LogitScores
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.protocol import SplitResult
+from splitters.modules.module import extract_modules
+from splitters.modules.scores import LogitScores
+from splitters.networks.cost import base_cost
+from splitters.networks.masks import KernelMasks
+from splitters.reuse.composed import compose
 
 NAMES = ("a", "b")
 SIDE, KERNELS = 4, 6

@@ -12,7 +12,7 @@ import torch
 from benchmarks.datasets.decoded import Decoded, decode_once
 from benchmarks.datasets.loading import load_dataset
 from benchmarks.datasets.source import Contents, EncodedImage, Part, Source
-from splitters.base import Progress, ignore_progress
+from splitters.methods.protocol import Progress, ignore_progress
 
 
 class _Counting(Source):

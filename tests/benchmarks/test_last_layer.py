@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from benchmarks.last_layer import train_last_layer, without_last_layer
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
-from splitters.graph import ChannelGraph
+from splitters.graph.channel_graph import ChannelGraph
 
 _AS_IT_IS = Normalisation((0.0,), (1.0,))
 

@@ -11,8 +11,8 @@ from pyarrow import fs
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.checkpoints import FileCheckpoint
 from benchmarks.mirror import Mirror
-from splitters.base import Checkpoint, CheckpointState
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Checkpoint, CheckpointState
 
 KEY = {"seed": 1}
 

@@ -16,8 +16,8 @@ from benchmarks.pipeline.workspace import Workspace
 from benchmarks.preparation import as_one_stage
 from benchmarks.records import Metrics, StageRecord
 from benchmarks.scenarios.base import SCENARIOS
-from splitters.base import Progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress
 
 GRADSPLITTER = {
     "warmup": "4 steps",

@@ -86,7 +86,7 @@ def test_where_a_rule_cannot_be_fitted_the_weak_model_stays_and_a_warning_says_s
     def same(module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
         return torch.full((len(images),), 0.5)
 
-    monkeypatch.setattr("splitters.module.Module.forward", same)
+    monkeypatch.setattr("splitters.modules.module.Module.forward", same)
     found = measure(cell(fusion=["min_max"], targets=["8"]), cache)
     (patch,) = found.patches
     assert patch.tc_f1_gain == patch.accuracy_gain == patch.turned_right == patch.turned_wrong == 0

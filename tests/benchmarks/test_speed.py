@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from benchmarks.speed import cnnsplitter_generation, cnnsplitter_merge
 from benchmarks.speed.__main__ import BENCHMARKS, main
 from benchmarks.speed.plain_merging import PlainMerging, kept_sets
-from splitters.cnnsplitter.merging import Merger, StageLimits, stage_sizes
-from splitters.masks import jaccard_distances
+from splitters.methods.cnnsplitter.merging import Merger, StageLimits, stage_sizes
+from splitters.networks.masks import jaccard_distances
 
 
 def test_json_is_a_list_with_the_ratio_of_both_times():

@@ -10,8 +10,8 @@ from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics
 from benchmarks.scenarios.base import make_scenario
-from splitters.base import Progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress
 
 SETTINGS = {"sizes": [2, 10], "tasks": 3}
 

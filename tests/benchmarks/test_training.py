@@ -16,8 +16,8 @@ from benchmarks.inference import evaluate_accuracy, predict_logits
 from benchmarks.schedules import learning_rate
 from benchmarks.splits import Roles
 from benchmarks.training import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
-from splitters.base import Progress, ignore_progress
 from splitters.data import ImageSet
+from splitters.methods.protocol import Progress, ignore_progress
 
 _SPEC = ModelSpec(name="incecnn", settings={"width": 0.05})
 _RECIPE = TrainingSpec(recipe="one_cycle", epochs=4, batch_size=16, learning_rate=0.05, crop_padding=1)

@@ -17,7 +17,7 @@ from benchmarks import turns
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.mirror import Mirror
 from benchmarks.turns import turn
-from splitters.base import Checkpoint, CheckpointState, Progress, ignore_progress
+from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ignore_progress
 
 KEY = {"seed": 1}
 

@@ -15,8 +15,8 @@ from benchmarks.cells import Cell
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import FigureRecord, Metrics, StageRecord
 from benchmarks.scenarios.base import SCENARIOS, Scenario
-from splitters.base import SPLITTERS, Progress, Splitter
 from splitters.errors import SplitFailedError
+from splitters.methods.protocol import SPLITTERS, Progress, Splitter
 from splitters.settings import Settings
 
 

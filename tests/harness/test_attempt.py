@@ -13,7 +13,7 @@ from harness.attempt import CellStopped, Surroundings, run_attempt
 from harness.node_facts import versions
 from harness.provenance import git_commit, package_version
 from harness.store import ResultStore
-from splitters.base import Progress, ProgressCallback, ignore_progress
+from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
 
 
 def attempt(surroundings: Surroundings, progress: ProgressCallback = ignore_progress, **keys: object) -> Row:

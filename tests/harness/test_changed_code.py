@@ -21,7 +21,7 @@ PLUGIN = """
 from lab_numbers import LOSS
 from benchmarks.records import Metrics
 from benchmarks.scenarios.base import SCENARIOS, Scenario
-from splitters.base import SPLITTERS, Splitter
+from splitters.methods.protocol import SPLITTERS, Splitter
 from splitters.settings import Settings
 
 @SPLITTERS.register("mine")

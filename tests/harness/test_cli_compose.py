@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import Result
 
-from splitters.model_file import load_model
+from splitters.reuse.model_file import load_model
 
 Call = Callable[..., Result]
 

@@ -20,15 +20,15 @@ from benchmarks.preparation import images_for, prepare_images
 from benchmarks.single_model import patching as single_patching
 from benchmarks.weights import load_weights
 from harness.single_cell import single_cell
-from splitters import patching
-from splitters.base import SplitResult
 from splitters.data import ImageSet, Normalisation
-from splitters.fusion import FUSIONS
-from splitters.graph import ChannelGraph
-from splitters.masks import KernelMasks
-from splitters.model_file import load_model
-from splitters.module import Module, extract_modules
-from splitters.scores import LogitScores
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.protocol import SplitResult
+from splitters.modules.module import Module, extract_modules
+from splitters.modules.scores import LogitScores
+from splitters.networks.masks import KernelMasks
+from splitters.reuse import patched
+from splitters.reuse.fusion import FUSIONS
+from splitters.reuse.model_file import load_model
 
 Call = Callable[..., Result]
 
@@ -98,7 +98,7 @@ def test_a_patch_is_calibrated_on_images_that_neither_network_has_seen(
 
     def noting(weak: Any, module: Any, select: ImageSet, **keys: Any) -> Any:
         calibrated.append(select)
-        return patching.patch(weak, module, select, **keys)
+        return patched.patch(weak, module, select, **keys)
 
     monkeypatch.setattr(single_patching, "patch", noting)
 

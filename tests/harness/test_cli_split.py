@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from benchmarks.weights import load_weights
-from splitters.module import Module
+from splitters.modules.module import Module
 
 Call = Callable[..., Result]
 

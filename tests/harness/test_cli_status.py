@@ -15,8 +15,8 @@ from harness.fetching import fetch_rows
 from harness.run_status import results_status
 from harness.storage import Storage
 from harness.store import ResultStore
-from splitters.base import Progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress
 
 Call = Callable[..., Result]
 NOW = datetime.now(timezone.utc)

@@ -10,7 +10,7 @@ from click.testing import Result
 
 from benchmarks.weights import load_weights
 from splitters.errors import ConfigurationError
-from splitters.tensor_file import read_tensor_file, write_tensor_file
+from splitters.files.safetensors_file import read_tensor_file, write_tensor_file
 
 Call = Callable[..., Result]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from harness.cli.display import PlainDisplay
 from harness.cli.progress import MINUTE, Pace, progress_text, show_progress
 from harness.dispatch.worker import CellWorker
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 GENERATION = Progress(
     "search", 3, 200,

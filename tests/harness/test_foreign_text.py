@@ -22,7 +22,7 @@ from harness.ranking.leaderboard import make_leaderboard
 from harness.store import ResultStore
 from harness.text import printable
 from harness.views.formats import to_csv, to_json, to_latex, to_markdown
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 LABELS = ["grad[/x]", "ours [fast]", "[bold]new", "[sale]", ":smile:", r"back\slash[", "50 % & $x_1$ # ~^{}"]
 ROOT = Path(__file__).resolve().parents[2]

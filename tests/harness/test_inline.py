@@ -17,8 +17,8 @@ from harness.plan import make_plan
 from harness.run import RunReport, run_plan
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from splitters.base import Progress
 from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress
 
 
 class Recorder(SilentListener):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from conftest import toy_item
 
 from harness.dispatch.preparations import Preparations
-from splitters.base import Progress
+from splitters.methods.protocol import Progress
 
 
 def test_cells_of_one_base_model_wait_for_the_one_that_trains_it() -> None:

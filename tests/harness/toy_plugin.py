@@ -17,8 +17,8 @@ from benchmarks.mirror import Mirror
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.records import Metrics, StageRecord
 from benchmarks.scenarios.base import SCENARIOS, CellSkippedError, Scenario
-from splitters.base import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.errors import ConfigurationError, SplitFailedError
+from splitters.methods.protocol import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.settings import Settings
 
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from splitters.extraction import extract_network
-from splitters.graph import ChannelGraph
-from splitters.layout import ALWAYS_KEPT
-from splitters.masked import masked_network
-from splitters.masks import repair
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.graph.layout import ALWAYS_KEPT
+from splitters.networks.extraction import extract_network
+from splitters.networks.masked_network import masked_network
+from splitters.networks.masks import repair
 
 TOLERANCE = 1e-5
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from small_nets import Between
 
-from splitters.base import SplitTask
 from splitters.data import IMAGENET, ImageSet, Normalisation
 from splitters.errors import DataError
+from splitters.methods.protocol import SplitTask
 
 
 def _set(labels: list[int], names: tuple[str, ...] = ("a", "b")) -> ImageSet:

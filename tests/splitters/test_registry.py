@@ -6,8 +6,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from splitters import registry as registry_module
-from splitters.base import SPLITTERS, Splitter, SplitterReference, make_splitter
 from splitters.errors import ConfigurationError, SplitbenchError, UnknownNameError, nearest_name
+from splitters.methods.protocol import SPLITTERS, Splitter, SplitterReference, make_splitter
 from splitters.registry import Registry
 
 

@@ -3,9 +3,9 @@
 import pytest
 from pydantic import Field, ValidationError
 
-from splitters.baselines import ImportanceSettings
 from splitters.errors import ConfigurationError
-from splitters.gradsplitter import GradSplitterSettings
+from splitters.methods.baselines import ImportanceSettings
+from splitters.methods.gradsplitter import GradSplitterSettings
 from splitters.settings import Length, PhaseLength, Settings
 
 

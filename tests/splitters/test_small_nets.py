@@ -4,7 +4,7 @@ import pytest
 from exactness import assert_exact, images, maskable, shaken, tied
 from small_nets import BETWEEN, Case
 
-from splitters.graph import ChannelGraph
+from splitters.graph.channel_graph import ChannelGraph
 
 _BATCH = images(2, 3, 8, 8)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from splitters.base import SPLITTERS, SplitterReference
+from splitters.methods.protocol import SPLITTERS, SplitterReference
 from splitters.registry import Registry
 from splitters.source_code import code_fingerprint
 
@@ -93,7 +93,7 @@ def test_installed_packages_beside_each_other_are_not_one_anothers_code(
 
 
 def test_built_in_code_and_pythons_own_have_none() -> None:
-    assert code_fingerprint({"splitters.baselines", "json", "", "no.such.module"}) == ""
+    assert code_fingerprint({"splitters.methods.baselines", "json", "", "no.such.module"}) == ""
     assert {SPLITTERS.code_fingerprint(name) for name in ("full", "random", "gradsplitter", "cnnsplitter")} == {""}
     assert "code" not in SplitterReference(name="full").model_dump()
 

@@ -1,0 +1,1 @@
+"""A model as a small graph of known operations, with batch norms folded."""

@@ -1,0 +1,316 @@
+"""Rewriting a model into a canonical graph: few kinds of nodes, batch norm folded, nothing done in place.
+
+The canonical graph computes what the model computes in eval mode. It holds its own copies of all weights, so whoever
+works on it leaves the model as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import operator
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from splitters.canonical.call_rules import CallRules
+from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
+from splitters.canonical.torch_layers import (
+    ALIASES_OF_INPUT,
+    BATCH_NORMS,
+    MODULE_CALLS,
+    affine_of_batch_norm,
+    fold_affine,
+)
+from splitters.errors import GraphError
+
+_FUNCTION_NAMES: dict[str, str] = {
+    "conv2d": "conv2d", "linear": "linear", "batch_norm": "batch_norm", "chunk": "chunk", "getattr": "getattr",
+    "truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul", "subtract": "sub", "concat": "cat",
+    "concatenate": "cat", "view": "reshape", "swapaxes": "transpose", "absolute": "abs", "clip": "clamp",
+    "negative": "neg", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "floor_divide": "floordiv",
+}  # fmt: skip
+"""Other spellings of operations, as functions and as methods."""
+
+_UNCHANGED = frozenset({"contiguous", "clone", "detach", "dropout", "dropout2d", "alpha_dropout", "feature_dropout",
+                        "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
+"""Calls that return their input in eval mode."""
+
+
+_IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv"})
+
+_OPERATORS = frozenset({operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg})
+"""Functions that take no argument by name."""
+
+
+def canonical_graph(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
+    """Rewrites ``model``, in eval mode, into a canonical graph.
+
+    Args:
+        model: The network; it is not changed.
+        example: ``[batch, channel, height, width]`` input with at least two images.
+
+    Returns:
+        The canonical network, the value of each of its nodes on the example, and for nodes of convolutions the
+        qualified name of the model's convolution.
+
+    Raises:
+        GraphError: If the model cannot be traced.
+    """
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    try:
+        traced = fx.Tracer().trace(frozen)
+    except Exception as error:
+        raise GraphError(
+            f"{type(model).__name__} cannot be traced by torch.fx: {error}. Its forward must not branch on values of "
+            "tensors; move such code out of the model, or mark it with torch.fx.wrap."
+        ) from error
+    with torch.no_grad():
+        _try_out(frozen, example)
+        rewriter = _Rewriter(frozen, example)
+        for node in traced.nodes:
+            rewriter.add(node)
+    return rewriter.finish()
+
+
+def _try_out(model: nn.Module, example: Tensor) -> None:
+    try:
+        model(example)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise GraphError(f"the model does not take images of shape {list(example.shape)}: {error}") from error
+
+
+class _Rewriter(CallRules):
+    """Adds the nodes of a traced graph, one by one, to a canonical one, and runs them on the example."""
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.example = example
+        self.renamed: dict[fx.Node, Any] = {}
+        self.memory: dict[fx.Node, fx.Node] = {}  # the node whose tensor a node of the model shares
+
+    def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
+        self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+        _let_relu_overwrite(self.graph, self.root)
+        network = fx.GraphModule(self.root, self.graph, class_name="CanonicalNetwork")
+        network.delete_all_unused_submodules()
+        alive = set(network.graph.nodes)
+        return (
+            network,
+            {node: value for node, value in self.values.items() if node in alive},
+            {node: name for node, name in self.sources.items() if node in alive},
+        )
+
+    def add(self, node: fx.Node) -> None:
+        args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda old: self.renamed[old])
+        kwargs = dict(kwargs)
+        match node.op:
+            case "placeholder":
+                self.renamed[node] = self._placeholder(node)
+            case "output":
+                if not isinstance(args[0], fx.Node):
+                    raise GraphError(
+                        f"the model returns {type(args[0]).__name__}; it must return one tensor of logits."
+                    )
+                self.graph.output(args[0])
+            case "get_attr":
+                self.renamed[node] = self._constant(str(node.target), _attribute(self.model, str(node.target)))
+            case "call_module":
+                self.renamed[node] = self._module(node, args, kwargs)
+            case _:
+                self.renamed[node] = self._function(node, args, kwargs)
+        self.memory[node] = self._owner(node)
+
+    def _owner(self, node: fx.Node) -> fx.Node:
+        """Returns the node of the model in whose memory a node's value lies."""
+        shared = [source for source in node.all_input_nodes if self.renamed[source] is self.renamed.get(node)]
+        return self.memory[shared[0]] if shared and _raw_name(node) != "clone" else node
+
+    def _placeholder(self, node: fx.Node) -> Any:
+        if self.values:
+            if not node.args:
+                raise GraphError(
+                    f"the model's forward needs a second argument, {node.target!r}; it must need only images."
+                )
+            return node.args[0]
+        new = self.graph.placeholder("images")
+        self.values[new] = self.example
+        return new
+
+    # Modules
+
+    def _module(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
+        name = str(node.target)
+        module = self.model.get_submodule(name)
+        kind = type(module)
+        x = args[0] if args else None
+        if len(args) != 1 or kwargs or not isinstance(x, fx.Node):
+            return self._opaque_module(module, args, kwargs, name)
+        if kind in ALIASES_OF_INPUT:
+            return x
+        if kind in (nn.Conv2d, nn.Linear):
+            return self._layer(copy.deepcopy(module), x, name)
+        if isinstance(module, BATCH_NORMS) and module.running_mean is not None:
+            return self._batch_norm(node, x, affine_of_batch_norm(module), name)
+        if isinstance(module, nn.PReLU):
+            return self._prelu(module, x, name)
+        if kind in MODULE_CALLS:
+            function, call_args, call_kwargs = MODULE_CALLS[kind](module)
+            fixed = {key: self._constant(f"{name}.{key}", value) if isinstance(value, Tensor) else value
+                     for key, value in call_kwargs.items()}  # fmt: skip
+            new = self._emit_operation(
+                function, (x, *call_args), fixed, reads_alone=len(node.all_input_nodes[0].users) == 1
+            )
+            self._rebind_in_place(node, bool(getattr(module, "inplace", False)), new)
+            return new
+        return self._opaque_module(module, args, kwargs, name)
+
+    def _opaque_module(self, module: nn.Module, args: Any, kwargs: dict[str, Any], name: str) -> fx.Node:
+        node = self.graph.create_node("call_module", "pending", args, kwargs, name=name.replace(".", "_"))
+        node.target = node.name
+        self.root.add_module(node.name, copy.deepcopy(module))
+        real_args, real_kwargs = self._real((args, kwargs))
+        self.values[node] = module(*real_args, **real_kwargs)
+        return node
+
+    def _prelu(self, module: nn.PReLU, x: fx.Node, name: str) -> fx.Node:
+        if module.num_parameters == 1:
+            return self._emit("leaky_relu", (x, float(module.weight)))
+        return self._layer(ChannelPReLU(module.weight.detach().clone()), x, name)
+
+    def _batch_norm(self, node: fx.Node, x: fx.Node, affine: tuple[Tensor, Tensor], name: str) -> fx.Node:
+        """Folds the affine map into the layer before it, if nothing else reads that layer."""
+        before = getattr(self.root, str(x.target)) if x.op == "call_module" else None
+        axis_fits = isinstance(before, nn.Conv2d) or self.values[x].dim() == 2
+        if isinstance(before, (nn.Conv2d, nn.Linear)) and axis_fits and self._reads_alone(node, x):
+            fold_affine(before, *affine)
+            self.values[x] = before(self._real(x.args[0]))
+            return x
+        scale, shift = (part.to(self.values[x]) for part in affine)
+        return self._layer(ChannelAffine(scale, shift), x, name)
+
+    def _reads_alone(self, reader: fx.Node, x: fx.Node) -> bool:
+        """Says whether no other node of the model reads what ``x`` stands for."""
+        others = {user for old, new in self.renamed.items() if new is x for user in old.users} - {reader}
+        return all(self.renamed.get(user) is x for user in others)
+
+    def _rebind_in_place(self, node: fx.Node, in_place: bool, new: fx.Node) -> None:
+        """Lets later readers of an input that was overwritten read the result, as they do in the model."""
+        if in_place and node.all_input_nodes:
+            owner = self.memory[node.all_input_nodes[0]]
+            for old in self.renamed:
+                if self.memory[old] is owner:
+                    self.renamed[old] = new
+
+    # Functions and methods
+
+    def _function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
+        raw = _raw_name(node)
+        name = raw.removesuffix("_") if not raw.startswith("__") else raw
+        if not any(isinstance(part, fx.Node) for part in _flat((args, kwargs))):
+            return _compute_now(node, args, kwargs)
+        if node.op == "call_function" and not _is_of_torch(node.target):
+            return self._opaque_function(node, args, kwargs)
+        given = args, kwargs
+        args, kwargs = _input_first(node, args, kwargs)
+        in_place = bool(kwargs.pop("inplace", False)) or raw.endswith("_") or name in _IN_PLACE_OPERATORS
+        name = _FUNCTION_NAMES.get(name, name)
+        if name in _UNCHANGED and not _is_training(name, args, kwargs):
+            return args[0]
+        special = getattr(self, f"_rewrite_{name}", None)
+        new: fx.Node | None = special(args, kwargs) if special is not None else None
+        if new is None:
+            new = self._known(name, node, args, kwargs)
+        if new is None:
+            new = self._opaque_function(node, *given)
+        self._rebind_in_place(node, in_place, new)
+        return new
+
+    def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        if name not in OPERATIONS or "out" in kwargs or "dtype" in kwargs:
+            return None
+        if OPERATIONS[name].function in _OPERATORS:
+            args = (*args, *[kwargs[key] for key in ("other", "exponent") if key in kwargs])
+            if kwargs.keys() - {"other", "exponent"}:
+                return None
+            kwargs = {}
+        reads_alone = bool(node.all_input_nodes) and len(node.all_input_nodes[0].users) == 1
+        return self._emit_operation(name, args, kwargs, reads_alone=reads_alone)
+
+    def _opaque_function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        new = self.graph.create_node(node.op, node.target, args, kwargs)
+        real_args, real_kwargs = self._real((args, kwargs))
+        if node.op == "call_method":
+            receiver, *rest = real_args
+            self.values[new] = getattr(receiver, str(node.target))(*rest, **real_kwargs)
+        else:
+            self.values[new] = node.target(*real_args, **real_kwargs)  # type: ignore[operator]
+        return new
+
+
+def _let_relu_overwrite(graph: fx.Graph, root: nn.Module) -> None:
+    """Lets ReLUs overwrite their input where nothing else reads it and no gradient needs it."""
+    for node in graph.nodes:
+        if node.target is not OPERATIONS["relu"].function or not isinstance(node.args[0], fx.Node):
+            continue
+        x = node.args[0]
+        is_layer = x.op == "call_module" and isinstance(getattr(root, str(x.target)), (nn.Conv2d, nn.Linear))
+        if len(x.users) == 1 and (is_layer or x.target is OPERATIONS["max_pool2d"].function):
+            node.kwargs = {"inplace": True}
+
+
+def _attribute(root: nn.Module, path: str) -> Any:
+    value: Any = root
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [part for item in value.values() for part in _flat(item)]
+    if isinstance(value, (tuple, list)):
+        return [part for item in value for part in _flat(item)]
+    if isinstance(value, slice):
+        return [value.start, value.stop, value.step]
+    return [value]
+
+
+def _raw_name(node: fx.Node) -> str:
+    return str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+
+
+def _input_first(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Returns arguments with the input in front, and all others by name where one of them says "in place"."""
+    if isinstance(node.target, types.FunctionType):
+        signature = inspect.signature(node.target)
+        if "inplace" in signature.parameters:
+            first, *others = signature.bind(*args, **kwargs).arguments.items()
+            return (first[1],), dict(others)
+    for key in ("input", "tensor", "tensors"):
+        if not args and key in kwargs:
+            return (kwargs[key],), {name: value for name, value in kwargs.items() if name != key}
+    return args, dict(kwargs)
+
+
+def _is_of_torch(function: Any) -> bool:
+    """Tells torch's and Python's own functions from a user's that bear the same name."""
+    return isinstance(function, type(torch.relu)) or getattr(function, "__module__", "").startswith(
+        ("torch.", "torchvision.", "_operator")
+    )
+
+
+def _compute_now(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _is_training(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+    if name in ("contiguous", "clone", "detach"):
+        return False
+    position = 3 if name in ("stochastic_depth",) else 2
+    return bool(kwargs.get("training", args[position] if len(args) > position else True))

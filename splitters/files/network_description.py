@@ -1,0 +1,213 @@
+"""A canonical network as data: a list of nodes over a whitelist of operations, and tensors by name."""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, fx, nn
+
+from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU, operation_of
+from splitters.errors import ModuleFileError
+from splitters.networks.extraction import convolution_of, linear_of
+from splitters.settings import Settings
+
+
+class LayerDescription(Settings):
+    """The geometry of one layer; its tensors lie beside it under ``NODE.weight``, ``NODE.bias`` and so on."""
+
+    kind: Literal["conv2d", "linear", "affine", "prelu"]
+    stride: tuple[int, int] = (1, 1)
+    padding: str | tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = Field(default=1, ge=1)
+    padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros"
+
+
+class NodeDescription(Settings):
+    """One node: the images, a stored tensor, a layer, a call of an operation, or the output."""
+
+    name: str = Field(pattern=r"^[A-Za-z_]\w{0,199}$")
+    kind: Literal["images", "tensor", "layer", "call", "output"]
+    operation: str | None = None
+    layer: LayerDescription | None = None
+    args: list[Any] = Field(default_factory=list)
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+def describe_network(network: fx.GraphModule) -> tuple[list[NodeDescription], dict[str, Tensor]]:
+    """Returns a canonical network as nodes and tensors.
+
+    Raises:
+        ModuleFileError: If a node is of an operation that module files do not know.
+    """
+    nodes: list[NodeDescription] = []
+    tensors: dict[str, Tensor] = {}
+    for node in network.graph.nodes:
+        args = [_encode(argument, node) for argument in node.args]
+        kwargs = {key: _encode(value, node) for key, value in node.kwargs.items()}
+        match node.op:
+            case "placeholder":
+                nodes.append(NodeDescription(name=node.name, kind="images"))
+            case "output":
+                nodes.append(NodeDescription(name=node.name, kind="output", args=args))
+            case "get_attr":
+                tensors[node.name] = getattr(network, str(node.target))
+                nodes.append(NodeDescription(name=node.name, kind="tensor"))
+            case "call_module":
+                layer = network.get_submodule(str(node.target))
+                described = _describe_layer(layer, node)
+                tensors.update({f"{node.name}.{key}": value for key, value in layer.state_dict().items()})
+                nodes.append(NodeDescription(name=node.name, kind="layer", layer=described, args=args))
+            case _:
+                operation = operation_of(node.target) if node.op == "call_function" else None
+                if operation is None:
+                    raise ModuleFileError(_unknown(node, str(getattr(node.target, "__name__", node.target))))
+                nodes.append(
+                    NodeDescription(name=node.name, kind="call", operation=operation.name, args=args, kwargs=kwargs)
+                )
+    return nodes, tensors
+
+
+def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor]) -> fx.GraphModule:
+    """Rebuilds a network from nodes and tensors; only operations of the whitelist can be called.
+
+    Raises:
+        ModuleFileError: If a node names an unknown operation, reads a node that is not before it, or lacks a tensor,
+            or if the nodes do not lead from one input to one output.
+    """
+    _check_order(nodes)
+    graph, root = fx.Graph(), nn.Module()
+    built: dict[str, fx.Node] = {}
+    for description in nodes:
+        args = tuple(_decode(argument, built) for argument in description.args)
+        kwargs = {_keyword(key): _decode(value, built) for key, value in description.kwargs.items()}
+        name = description.name
+        match description.kind:
+            case "images":
+                new = graph.placeholder("images")
+            case "output":
+                if len(args) != 1 or not isinstance(args[0], fx.Node):
+                    raise ModuleFileError(f"the output {name!r} must be the value of one node, not {args!r}.")
+                new = graph.output(args[0])
+            case "tensor":
+                # The prefix keeps names in files from meeting the attributes of a torch.nn.Module.
+                root.register_buffer(f"tensor_{name}", _tensor(tensors, name))
+                new = graph.create_node("get_attr", f"tensor_{name}", name=name)
+            case "layer":
+                if description.layer is None:
+                    raise ModuleFileError(f"node {name!r} is a layer without a description.")
+                root.add_module(f"layer_{name}", _build_layer(description.layer, name, tensors))
+                new = graph.create_node("call_module", f"layer_{name}", args, kwargs, name=name)
+            case "call":
+                operation = OPERATIONS.get(str(description.operation))
+                if operation is None:
+                    raise ModuleFileError(
+                        f"node {name!r} calls {description.operation!r}, which is no known operation."
+                    )
+                new = graph.call_function(operation.function, args, kwargs)
+        built[name] = new
+    network = fx.GraphModule(root, graph, class_name="ExtractedNetwork")
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+def _check_order(nodes: Sequence[NodeDescription]) -> None:
+    kinds = [node.kind for node in nodes]
+    ends = (kinds[0], kinds[-1]) if kinds else ()
+    if ends != ("images", "output") or kinds.count("images") != 1 or kinds.count("output") != 1:
+        raise ModuleFileError(
+            f"the nodes must lead from one input to one output; they are {', '.join(kinds) or 'none'}."
+        )
+    names = {node.name for node in nodes}
+    if len(names) != len(nodes) or "self" in names:
+        raise ModuleFileError("two nodes have the same name, or one is called 'self'.")
+
+
+def _describe_layer(layer: nn.Module, node: fx.Node) -> LayerDescription:
+    if isinstance(layer, nn.Conv2d):
+        return LayerDescription(
+            kind="conv2d",
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            groups=layer.groups,
+            padding_mode=layer.padding_mode,
+        )
+    if isinstance(layer, nn.Linear):
+        return LayerDescription(kind="linear")
+    if isinstance(layer, ChannelAffine):
+        return LayerDescription(kind="affine")
+    if isinstance(layer, ChannelPReLU):
+        return LayerDescription(kind="prelu")
+    raise ModuleFileError(_unknown(node, type(layer).__name__))
+
+
+def _build_layer(layer: LayerDescription, name: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+    if layer.kind == "affine":
+        return ChannelAffine(_tensor(tensors, f"{name}.scale"), _tensor(tensors, f"{name}.shift"))
+    if layer.kind == "prelu":
+        return ChannelPReLU(_tensor(tensors, f"{name}.slope"))
+    weight, bias = _tensor(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
+    axes = 2 if layer.kind == "linear" else 4
+    if weight.dim() != axes:
+        raise ModuleFileError(f"the layer {name!r} has weights of shape {list(weight.shape)}; {axes} axes are needed.")
+    if layer.kind == "linear":
+        return linear_of(weight, bias)
+    height, width = weight.shape[2:]
+    like = nn.Conv2d(
+        weight.shape[1] * layer.groups, weight.shape[0], (height, width), layer.stride, layer.padding,
+        layer.dilation, layer.groups, padding_mode=layer.padding_mode, device="meta",
+    )  # fmt: skip
+    return convolution_of(weight, bias, like=like, groups=layer.groups)
+
+
+def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise ModuleFileError(f"the tensor {name!r} is missing.")
+    return tensors[name]
+
+
+def _encode(value: Any, node: fx.Node) -> Any:
+    if isinstance(value, fx.Node):
+        return {"node": value.name}
+    if isinstance(value, (tuple, list)):
+        return [_encode(part, node) for part in value]
+    if isinstance(value, slice):
+        return {"slice": [_encode(part, node) for part in (value.start, value.stop, value.step)]}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ModuleFileError(f"node {node.name!r} has an argument of type {type(value).__name__}, which no file can hold.")
+
+
+def _decode(value: Any, built: Mapping[str, fx.Node]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(part, built) for part in value)
+    if isinstance(value, dict):
+        if set(value) == {"slice"}:
+            return slice(*(_decode(part, built) for part in value["slice"]))
+        if set(value) == {"number"}:
+            return float(value["number"])
+        if set(value) == {"node"} and value["node"] in built:
+            return built[value["node"]]
+        raise ModuleFileError(f"an argument {value!r} names no earlier node.")
+    return value
+
+
+def _keyword(name: str) -> str:
+    if not re.fullmatch(r"[a-z_]\w{0,49}", name, re.ASCII) or keyword.iskeyword(name):
+        raise ModuleFileError(f"{name!r} is no name of an argument.")
+    return name
+
+
+def _unknown(node: fx.Node, operation: str) -> str:
+    return (
+        f"the network calls {operation!r} (node {node.name!r}), which module files do not know; "
+        f"they know {', '.join(sorted(OPERATIONS))}."
+    )

@@ -1,5 +1,0 @@
-"""Fusion: how a module's score corrects the answers of a weak model, by several rules."""
-
-from splitters.fusion.base import FUSIONS, Fusion, FusionExamples, fit_fusion, rebuild_fusion
-
-__all__ = ["FUSIONS", "Fusion", "FusionExamples", "fit_fusion", "rebuild_fusion"]

@@ -1,0 +1,274 @@
+"""The channel graph: which channels of a CNN a module may drop, and which must live and die together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from splitters.canonical.rewriter import canonical_graph
+from splitters.errors import GraphError
+from splitters.graph.channel_ids import along, varying_axes
+from splitters.graph.layout import ALWAYS_KEPT, ChannelGroup, ChannelLayout, Layer
+from splitters.graph.propagation import Propagation
+
+_TOLERANCE = 1e-4
+"""How far, relative to the largest output, two ways to compute the same logits may lie apart in float32."""
+
+
+@dataclass(frozen=True)
+class FrozenKernels:
+    """Kernels that are kept in every module, and why.
+
+    Args:
+        node: The graph node at which they froze.
+        operation: What that node does.
+        reason: Why that freezes them.
+        layers: How many kernels of which convolution.
+    """
+
+    node: str
+    operation: str
+    reason: str
+    layers: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        """Returns the finding as one line."""
+        layers = ", ".join(f"{count} of {name}" for name, count in self.layers)
+        return f"{self.node} ({self.operation}): {self.reason}; always kept: {layers}"
+
+
+@dataclass(frozen=True)
+class NodeChannels:
+    """The maskable channels in one tensor.
+
+    Args:
+        axis: The axis along which they lie.
+        channels: The maskable channel at each position of that axis, or ``ALWAYS_KEPT``.
+    """
+
+    axis: int
+    channels: Tensor
+
+
+@dataclass(frozen=True)
+class ChannelGraph:
+    """A CNN in canonical form, and the channels in it that modules may drop.
+
+    Args:
+        network: The canonical network; it computes the model's logits in eval mode, with batch norms folded.
+        layout: Its convolutions and maskable channels.
+        channels: The maskable channels in each tensor that holds some; for nodes with several results, one entry each.
+        consumers: The convolutions and linear layers that read maskable channels: there the masks act.
+        per_image: The nodes whose value is one tensor, or several, with an entry per image; the others hold constants
+            and sizes.
+        input_shape: Image channels, height and width.
+        frozen: Kernels that are always kept, and why.
+    """
+
+    network: fx.GraphModule
+    layout: ChannelLayout
+    channels: dict[fx.Node, tuple[NodeChannels | None, ...]]
+    consumers: tuple[fx.Node, ...]
+    per_image: frozenset[fx.Node]
+    input_shape: tuple[int, int, int]
+    frozen: tuple[FrozenKernels, ...]
+
+    @classmethod
+    def trace(cls, model: nn.Module, example: Tensor) -> ChannelGraph:
+        """Traces a model.
+
+        Args:
+            model: A CNN whose forward takes ``[batch, channel, height, width]`` images and returns
+                ``[batch, class]`` logits. It is not changed; its mode and its gradients play no part.
+            example: At least one image of the shape that the model is used with.
+
+        Raises:
+            GraphError: If the model cannot be traced, returns something other than logits, or treats images
+                differently depending on the batch they are in.
+        """
+        if example.dim() != 4:
+            raise GraphError(f"the example must be [batch, channel, height, width], not {list(example.shape)}.")
+        example = example.detach()
+        example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
+        network, values, sources = canonical_graph(model, example)
+        _check_output(model, network, example)
+        network.to(memory_format=torch.channels_last)
+        propagation = Propagation(network, values, sources)
+        if not any(producer.is_convolution for producer in propagation.producers.values()):
+            raise GraphError("the model has no convolution (torch.nn.Conv2d, F.conv2d); there is nothing to split.")
+        return _assemble(propagation, tuple(example.shape[1:]))  # type: ignore[arg-type]
+
+    def explain(self) -> str:
+        """Says which kernels are always kept, where they froze and why: one finding per line."""
+        maskable = int((self.layout.kernel_channels != ALWAYS_KEPT).sum())
+        head = (
+            f"{maskable} of {self.layout.n_kernels} kernels in {len(self.layout.layers)} convolutions can be dropped, "
+            f"as {self.layout.n_channels} channels in {len(self.layout.groups)} groups."
+        )
+        return "\n".join([head, *map(str, self.frozen)])
+
+    def channels_at(self, node: fx.Node) -> NodeChannels | None:
+        """Returns the maskable channels of a node's tensor, or None if it holds none."""
+        found = self.channels.get(node)
+        return found[0] if found else None
+
+
+def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> None:
+    was_training = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            expected = model.eval()(example)
+    finally:
+        for module, mode in was_training.items():
+            module.training = mode
+    if not isinstance(expected, Tensor) or expected.dim() != 2 or len(expected) != len(example):
+        shape = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
+        raise GraphError(f"the model must return [batch, class] logits; for {len(example)} images it returns {shape}.")
+    allowed = _TOLERANCE * max(float(expected.abs().max()), 1e-6)
+    with torch.no_grad():
+        logits = network(example)
+        if logits.shape != expected.shape or not float((logits - expected).abs().max()) <= allowed:
+            raise GraphError(
+                "the traced graph does not compute what the model computes; its forward hides side effects."
+            )
+        try:
+            alone = [fx.Interpreter(network).run(image[None]) for image in example]
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise GraphError(f"the model does not take an image alone: {error}") from error
+    if any(one.shape != logits[:1].shape for one in alone):
+        raise GraphError(
+            f"for one image the model returns {list(alone[0].shape)}, not {list(logits[:1].shape)}: it mixes the "
+            "images of a batch, or drops its axis (squeeze() without an axis does that, flatten(1) does not)."
+        )
+    if not float((torch.cat(alone) - logits).abs().max()) <= allowed:
+        raise GraphError("the model mixes the images of a batch; each image's logits must depend on that image alone.")
+
+
+def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> ChannelGraph:
+    """Turns ids into maskable channels; ids that cannot be dropped as whole slices freeze until none is left."""
+    while True:
+        index = _maskable_index(propagation)
+        channels, stuck = _channels_of_nodes(propagation, index)
+        if not stuck:
+            break
+        for node, ids in stuck:
+            propagation.freeze(node, ids, "channels lie along several axes and cannot be dropped as whole slices")
+    layers = tuple(
+        Layer(producer.name, tuple(index[producer.outputs].tolist()))
+        for producer in propagation.producers.values()
+        if producer.is_convolution
+    )
+    groups = _groups(layers)
+    reading = tuple(node for node, ids in propagation.consumers.items() if bool((index[ids] != ALWAYS_KEPT).any()))
+    held = [part.channels for parts in channels.values() for part in parts if part is not None]
+    layout = ChannelLayout(layers, groups, _required(groups, held))
+    return ChannelGraph(
+        network=propagation.network,
+        layout=layout,
+        channels=channels,
+        consumers=reading,
+        per_image=_per_image(propagation),
+        input_shape=input_shape,
+        frozen=_explanations(propagation, layers, index),
+    )
+
+
+def _per_image(propagation: Propagation) -> frozenset[fx.Node]:
+    found: set[fx.Node] = set()
+    for node in propagation.network.graph.nodes:
+        value = propagation.values.get(node)
+        tensors = isinstance(value, Tensor) or (isinstance(value, tuple) and isinstance(value[0], Tensor))
+        if tensors and (node.op == "placeholder" or found.intersection(node.all_input_nodes)):
+            found.add(node)
+    return frozenset(found)
+
+
+def _maskable_index(propagation: Propagation) -> Tensor:
+    """Returns the maskable channel of every id, with ``ALWAYS_KEPT`` last, so that id -1 reads it."""
+    ids = propagation.channels
+    roots = ids.roots()
+    frozen = {ids.find(number) for freeze in ids.freezes for number in freeze.ids}
+    numbers: dict[int, int] = {}
+    for producer in propagation.producers.values():
+        if producer.is_convolution:
+            for root in roots[producer.outputs].tolist():
+                if root not in frozen:
+                    numbers.setdefault(root, len(numbers))
+    found = [numbers.get(root, ALWAYS_KEPT) for root in roots.tolist()]
+    return torch.tensor([*found, ALWAYS_KEPT], dtype=torch.int64)
+
+
+def _channels_of_nodes(
+    propagation: Propagation, index: Tensor
+) -> tuple[dict[fx.Node, tuple[NodeChannels | None, ...]], list[tuple[fx.Node, Tensor]]]:
+    channels: dict[fx.Node, tuple[NodeChannels | None, ...]] = {}
+    stuck: list[tuple[fx.Node, Tensor]] = []
+    for node, stored in propagation.ids.items():
+        parts = (stored,) if isinstance(stored, Tensor) else tuple(stored)
+        found: list[NodeChannels | None] = []
+        for ids in parts:
+            if ids.dim() == 0:
+                found.append(None)
+                continue
+            raw_axes = varying_axes(ids)
+            if len(raw_axes) <= 1:
+                axis = raw_axes[0] if raw_axes else _channel_axis(ids)
+                mapped = index[along(ids, axis)]
+            else:
+                full = index[ids]
+                axes = varying_axes(full)
+                if len(axes) > 1:
+                    stuck.append((node, ids))
+                axis = axes[0] if axes else _channel_axis(ids)
+                mapped = along(full, axis)
+            found.append(NodeChannels(axis, mapped) if bool((mapped != ALWAYS_KEPT).any()) else None)
+        if any(part is not None for part in found):
+            channels[node] = tuple(found)
+    return channels, stuck
+
+
+def _channel_axis(ids: Tensor) -> int:
+    return 1 if ids.dim() > 1 else 0
+
+
+def _groups(layers: tuple[Layer, ...]) -> tuple[ChannelGroup, ...]:
+    producers: dict[int, set[int]] = {}
+    for number, layer in enumerate(layers):
+        for channel in layer.channels:
+            if channel != ALWAYS_KEPT:
+                producers.setdefault(channel, set()).add(number)
+    members: dict[tuple[int, ...], list[int]] = {}
+    for channel, made_by in producers.items():
+        members.setdefault(tuple(sorted(made_by)), []).append(channel)
+    return tuple(ChannelGroup(made_by, tuple(sorted(channels))) for made_by, channels in sorted(members.items()))
+
+
+def _required(groups: tuple[ChannelGroup, ...], held: list[Tensor]) -> tuple[tuple[int, ...], ...]:
+    """Returns the groups, and what lies in tensors that hold no whole group: no tensor may become empty."""
+    required = [frozenset(group.channels) for group in groups]
+    for channels in dict.fromkeys(frozenset(part.tolist()) for part in held):
+        if ALWAYS_KEPT not in channels and not any(known <= channels for known in required):
+            required.append(channels)
+    return tuple(tuple(sorted(channels)) for channels in required)
+
+
+def _explanations(propagation: Propagation, layers: tuple[Layer, ...], index: Tensor) -> tuple[FrozenKernels, ...]:
+    ids = propagation.channels
+    roots = ids.roots()
+    merged: dict[tuple[str, str, str], set[int]] = {}
+    for freeze in ids.freezes:
+        merged.setdefault((freeze.node, freeze.operation, freeze.reason), set()).update(map(ids.find, freeze.ids))
+    found = []
+    for (node, operation, reason), frozen in merged.items():
+        counts: Counter[str] = Counter()
+        for layer in layers:
+            counts[layer.name] += sum(
+                root in frozen for root in roots[propagation.producers[layer.name].outputs].tolist()
+            )
+        touched = tuple((name, count) for name, count in counts.items() if count)
+        if touched:
+            found.append(FrozenKernels(node, operation, reason, touched))
+    return tuple(found)

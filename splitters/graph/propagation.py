@@ -1,0 +1,363 @@
+"""Carrying channel ids through a canonical graph, node by node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from splitters.canonical.operations import ChannelAffine, ChannelPReLU, ChannelRule, operation_of
+from splitters.graph.channel_ids import FIXED, ChannelIds, along, spread, varying_axes
+
+_NOTHING = torch.empty(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Producer:
+    """One layer that makes channels, however often it is called.
+
+    Args:
+        name: Its qualified name in the model.
+        is_convolution: Whether its outputs are kernels.
+        outputs: The id of each output channel.
+        inputs: The id of each input channel at the first call.
+    """
+
+    name: str
+    is_convolution: bool
+    outputs: Tensor
+    inputs: Tensor
+
+
+@dataclass(frozen=True)
+class Taint:
+    """The ids whose number a node's value depends on; for whole sizes, one entry per axis."""
+
+    per_axis: tuple[Tensor, ...]
+
+    @property
+    def ids(self) -> Tensor:
+        """All of them."""
+        return torch.cat([part.reshape(-1) for part in self.per_axis])
+
+
+class Propagation:
+    """Channel ids of every tensor of a canonical network.
+
+    Args:
+        network: The canonical network.
+        values: The value of each node on an example.
+        sources: The model's name of each convolution and linear node.
+    """
+
+    def __init__(self, network: fx.GraphModule, values: dict[fx.Node, Any], sources: dict[fx.Node, str]) -> None:
+        self.network = network
+        self.values = values
+        self.sources = sources
+        self.channels = ChannelIds()
+        self.ids: dict[fx.Node, Any] = {}
+        self.producers: dict[str, Producer] = {}
+        self.consumers: dict[fx.Node, Tensor] = {}
+        self._taints: dict[fx.Node, Taint] = {}
+        for node in network.graph.nodes:
+            self._visit(node)
+
+    def freeze(self, node: fx.Node, ids: Tensor, reason: str) -> None:
+        """Freezes ids at a node."""
+        self.channels.freeze(ids, node=node.name, operation=self.operation_name(node), reason=reason)
+
+    def operation_name(self, node: fx.Node) -> str:
+        """Returns the name by which people know a node's operation."""
+        if node.op == "call_module":
+            return type(self.network.get_submodule(str(node.target))).__name__
+        if node.op == "call_function":
+            known = operation_of(node.target)
+            return known.name if known else str(getattr(node.target, "__name__", node.target))
+        return str(node.target) if node.op == "call_method" else node.op
+
+    def _visit(self, node: fx.Node) -> None:
+        match node.op:
+            case "placeholder" | "get_attr":
+                self._set_fixed(node)
+            case "output":
+                for source in node.all_input_nodes:
+                    self.freeze(node, self.ids[source], "the model's own output")
+            case "call_module":
+                self._visit_module(node)
+            case _:
+                self._visit_call(node)
+
+    def _visit_call(self, node: fx.Node) -> None:
+        operation = operation_of(node.target) if node.op == "call_function" else None
+        rule = operation.rule if operation else ChannelRule.MIX
+        if rule in (ChannelRule.NUMBER, ChannelRule.SHAPE, ChannelRule.POINTWISE) and not self._has_tensor(node):
+            self._visit_number(node)
+            return
+        match rule:
+            case ChannelRule.POINTWISE:
+                self._pointwise(node)
+            case ChannelRule.SPATIAL:
+                self._spatial(node)
+            case ChannelRule.SHAPE:
+                self._shape(node)
+            case ChannelRule.REDUCE:
+                self._reduce(node)
+            case _:
+                self._mix(node)
+
+    # Layers
+
+    def _visit_module(self, node: fx.Node) -> None:
+        module = self.network.get_submodule(str(node.target))
+        if isinstance(module, nn.Conv2d):
+            self._convolution(node, module)
+        elif isinstance(module, nn.Linear):
+            self._linear(node)
+        elif isinstance(module, (ChannelAffine, ChannelPReLU)):
+            x = self._only_along(node, node.all_input_nodes[0], 1)
+            self.ids[node] = spread(x, self.values[node].shape, 1)
+        else:
+            self._mix(node)
+
+    def _convolution(self, node: fx.Node, conv: nn.Conv2d) -> None:
+        inputs = self._only_along(node, node.all_input_nodes[0], 1)
+        outputs = self._produce(node, inputs, conv.out_channels, is_convolution=True)
+        if conv.groups == 1:
+            self.consumers[node] = inputs
+        else:
+            first = inputs.view(conv.groups, -1)[:, :1]
+            for side in (inputs, outputs):
+                self._tie(node, side.view(conv.groups, -1), first)
+        self.ids[node] = spread(outputs, self.values[node].shape, 1)
+
+    def _linear(self, node: fx.Node) -> None:
+        axis = self.values[node].dim() - 1
+        inputs = self._only_along(node, node.all_input_nodes[0], axis)
+        outputs = self._produce(node, inputs, self.values[node].shape[axis], is_convolution=False)
+        self.consumers[node] = inputs
+        self.ids[node] = spread(outputs, self.values[node].shape, axis)
+
+    def _produce(self, node: fx.Node, inputs: Tensor, count: int, *, is_convolution: bool) -> Tensor:
+        """Returns the ids that a layer makes; a layer that is called again makes the same, and ties its inputs."""
+        name = self.sources[node]
+        known = self.producers.get(name)
+        if known is not None:
+            self._tie(node, known.inputs, inputs)
+            return known.outputs
+        outputs = self.channels.new(count)
+        self.producers[name] = Producer(name, is_convolution, outputs, inputs)
+        return outputs
+
+    # Operations
+
+    def _pointwise(self, node: fx.Node) -> None:
+        self._freeze_taints(node)
+        shape = self.values[node].shape
+        operands = [source for source in node.all_input_nodes if isinstance(self.values[source], Tensor)]
+        axes = {axis + len(shape) - self.ids[operand].dim() for operand in operands
+                for axis in varying_axes(self.ids[operand])}  # fmt: skip
+        kept: list[Tensor] = []
+        for operand in operands:
+            ids = self.ids[operand]
+            aligned = [1] * (len(shape) - ids.dim()) + list(ids.shape)
+            if any(aligned[axis] == 1 and shape[axis] > 1 for axis in axes):
+                self.freeze(node, ids, "is broadcast over the channels of another tensor")
+            elif axes or bool((ids != FIXED).any()):
+                kept.append(ids.expand(shape))
+        for other in kept[1:]:
+            self._tie(node, kept[0], other)
+        self.ids[node] = kept[0] if kept else self._fixed(shape)
+
+    def _spatial(self, node: fx.Node) -> None:
+        self._freeze_taints(node)
+        x, value = node.all_input_nodes[0], self.values[node]
+        source = self.values[x]
+        same_axes = isinstance(value, Tensor) and value.dim() == source.dim() == 4
+        if not same_axes or value.shape[:2] != source.shape[:2] or self._pads_channels(node):
+            self._mix(node, reason="changes the number of channels, or does not take [batch, channel, height, width]")
+            return
+        self.ids[node] = spread(self._only_along(node, x, 1), value.shape, 1)
+
+    def _pads_channels(self, node: fx.Node) -> bool:
+        """Says whether a padding moves channels; their number alone does not tell."""
+        amounts = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad")
+        return self.operation_name(node) == "pad" and isinstance(amounts, (tuple, list)) and any(amounts[4:])
+
+    def _shape(self, node: fx.Node) -> None:
+        name = self.operation_name(node)
+        if name == "getitem" and self._picks_channels(node):
+            self._mix(node, reason="picks channels by their position")
+            return
+        function: Callable[..., Any] = node.target  # type: ignore[assignment]
+        args, kwargs = fx.map_arg(
+            (node.args, dict(node.kwargs)), lambda source: self.ids.get(source, self.values.get(source))
+        )
+        result = function(*args, **kwargs)
+        for part in result if isinstance(result, (tuple, list)) else (result,):
+            if 0 in varying_axes(part):
+                self.freeze(node, part, "channels move into the batch axis")
+        self.ids[node] = result
+        if name in ("reshape", "expand"):
+            self._check_sizes(node, result)
+        elif name == "expand_as":
+            self._tie(node, result, self.ids[node.all_input_nodes[-1]])
+
+    def _picks_channels(self, node: fx.Node) -> bool:
+        """Says whether an index of a tensor takes some of its channels, and not by a plain slice."""
+        source, index = node.args
+        ids = self.ids.get(source) if isinstance(source, fx.Node) else None
+        if not isinstance(ids, Tensor):
+            return False
+        parts = index if isinstance(index, tuple) else (index,)
+        if not all(part is None or type(part) in (int, slice) for part in parts):
+            return True
+        by_axis = [part for part in parts if part is not None]
+        return any(axis < len(by_axis) and by_axis[axis] != slice(None) for axis in varying_axes(ids))
+
+    def _check_sizes(self, node: fx.Node, ids: Tensor) -> None:
+        """Finds sizes that would not follow when channels go, and ties what must be dropped in whole slices."""
+        given = node.args[1]
+        sizes = given if isinstance(given, tuple) else self.values[given]  # type: ignore[index]
+        counts = self._counted(given)
+        varying = varying_axes(ids)
+        for axis, counted in enumerate(counts):
+            if axis not in varying:
+                self.freeze(node, counted, "the number of channels is the size of an axis that holds other values")
+        following = [axis for axis in varying if counts[axis].numel()]
+        free = following or [axis for axis in varying if isinstance(sizes[axis], int) and sizes[axis] == -1]
+        if varying and not free:
+            literals = ", ".join(str(self._value(sizes[axis])) for axis in varying)
+            reason = f"the channel count is written as a literal ({literals}); use -1 or a size of the tensor"
+            self.freeze(node, ids, reason)
+            return
+        for axis in varying:
+            if axis != free[0]:
+                self._tie(node, ids.narrow(axis, 0, 1), ids)
+        for axis in following[1:]:
+            self.freeze(node, counts[axis], "the number of channels is the size of several axes")
+        if following:
+            self._match_counts(node, counts[following[0]], along(ids, following[0]))
+
+    def _match_counts(self, node: fx.Node, counted: Tensor, ids: Tensor) -> None:
+        """Sees to it that an axis loses as many channels as the tensor whose size it was given."""
+        there, here = (Counter(map(self._root, side.tolist())) for side in (counted, ids))
+        if all(there[root] * len(ids) == here[root] * len(counted) for root in {*there, *here}):
+            return
+        if len(counted) == len(ids):
+            self._tie(node, counted, ids)
+        else:
+            for side in (counted, ids):
+                self.freeze(node, side, "takes its size from channels of another tensor")
+
+    def _root(self, identifier: int) -> int:
+        return FIXED if identifier == FIXED else self.channels.find(identifier)
+
+    def _value(self, size: Any) -> Any:
+        return self.values[size] if isinstance(size, fx.Node) else size
+
+    def _reduce(self, node: fx.Node) -> None:
+        self._freeze_taints(node)
+        x = node.all_input_nodes[0]
+        dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+        keep = bool(node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False))
+        ids = self.ids[x]
+        if isinstance(dims, int):
+            dims = (dims,)
+        if not isinstance(dims, (tuple, list)) or not all(isinstance(dim, int) for dim in dims):
+            self._mix(node, reason="sums over all axes")
+            return
+        axes = [dim % ids.dim() for dim in dims if isinstance(dim, int)]
+        if set(axes) & {0, *varying_axes(ids)}:
+            self._mix(node, reason="sums over the channels")
+            return
+        self.ids[node] = torch.amax(ids, dim=axes, keepdim=keep)
+
+    def _mix(self, node: fx.Node, reason: str = "") -> None:
+        operation = operation_of(node.target) if node.op == "call_function" else None
+        default = "mixes channels" if operation else "an unknown operation"
+        self._freeze_taints(node)
+        for source in node.all_input_nodes:
+            for ids in self._tensors_of(source):
+                self.freeze(node, ids, reason or default)
+        self._set_fixed(node)
+
+    def _visit_number(self, node: fx.Node) -> None:
+        """Follows sizes of tensors: a number that depends on a channel count must only be used as a size.
+
+        Of all arithmetic, only multiples and whole fractions stay right for every number of channels.
+        """
+        sources = node.all_input_nodes
+        name = self.operation_name(node)
+        tainted = [isinstance(arg, fx.Node) and arg in self._taints and bool(self._taints[arg].ids.numel())
+                   for arg in node.args]  # fmt: skip
+        if name == "size":
+            ids = self.ids[sources[0]]
+            varying = varying_axes(ids)
+            per_axis = tuple(along(ids, axis) if axis in varying else _NOTHING for axis in range(ids.dim()))
+            dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
+            self._taints[node] = Taint((per_axis[dim],) if isinstance(dim, int) else per_axis)
+        elif name == "getitem" and isinstance(node.args[1], (int, slice)) and sources[0] in self._taints:
+            found = self._taints[sources[0]].per_axis[node.args[1]]
+            self._taints[node] = Taint(found if isinstance(found, tuple) else (found,))
+        elif name == "add" and isinstance(self.values[node], tuple):
+            self._taints[node] = Taint(tuple(part for arg in node.args for part in self._counted(arg)))
+        elif sum(tainted) == 1 and (name == "mul" or (name == "floordiv" and tainted[0])):
+            self._taints[node] = Taint((self._taints[node.args[tainted.index(True)]].ids,))  # type: ignore[index]
+        else:
+            self._freeze_taints(node)
+
+    def _counted(self, sizes: Any) -> tuple[Tensor, ...]:
+        """Returns, for each of several sizes, the ids whose number it depends on."""
+        if isinstance(sizes, (tuple, list)):
+            return tuple(part for size in sizes for part in self._counted(size))
+        if isinstance(sizes, fx.Node) and sizes in self._taints:
+            return self._taints[sizes].per_axis
+        value = self._value(sizes)
+        return (_NOTHING,) * (len(value) if isinstance(value, (tuple, list)) else 1)
+
+    # Ids of nodes
+
+    def _has_tensor(self, node: fx.Node) -> bool:
+        value = self.values[node]
+        parts = value if isinstance(value, (tuple, list)) else (value,)
+        return bool(parts) and all(isinstance(part, Tensor) for part in parts)
+
+    def _only_along(self, node: fx.Node, source: fx.Node, axis: int) -> Tensor:
+        """Returns the ids along one axis; where they vary along another one too, they freeze."""
+        ids = self.ids[source]
+        if set(varying_axes(ids)) - {axis}:
+            self.freeze(node, ids, f"the channels do not lie along axis {axis}")
+            return self._fixed((ids.shape[axis],))
+        return along(ids, axis)
+
+    def _tie(self, node: fx.Node, left: Tensor, right: Tensor) -> None:
+        if left.dim() == right.dim() and left.shape == right.shape:
+            axes = set(varying_axes(left)) | set(varying_axes(right))
+            if len(axes) <= 1:
+                axis = axes.pop() if axes else 0
+                left, right = along(left, axis), along(right, axis)
+        self.channels.tie(left, right, node=node.name, operation=self.operation_name(node))
+
+    def _freeze_taints(self, node: fx.Node) -> None:
+        for source in node.all_input_nodes:
+            if source in self._taints:
+                self.freeze(node, self._taints[source].ids, "computes with the number of channels")
+
+    def _tensors_of(self, node: fx.Node) -> tuple[Tensor, ...]:
+        ids = self.ids.get(node, ())
+        return (ids,) if isinstance(ids, Tensor) else tuple(part for part in ids if isinstance(part, Tensor))
+
+    def _set_fixed(self, node: fx.Node) -> None:
+        value = self.values[node]
+        if isinstance(value, Tensor):
+            self.ids[node] = self._fixed(value.shape)
+        elif isinstance(value, (tuple, list)):
+            self.ids[node] = tuple(self._fixed(part.shape) for part in value if isinstance(part, Tensor))
+
+    @staticmethod
+    def _fixed(shape: tuple[int, ...] | torch.Size) -> Tensor:
+        return torch.tensor(FIXED).expand(shape)

@@ -1,0 +1,1 @@
+"""The splitting methods: their protocol, the baselines, GradSplitter and CNNSplitter."""

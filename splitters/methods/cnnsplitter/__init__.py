@@ -1,0 +1,7 @@
+"""CNNSplitter: modularization by a genetic search over groups of kernels."""
+
+from splitters.methods.cnnsplitter.sensitivity_curves import SensitivityCurves
+from splitters.methods.cnnsplitter.settings import CNNSplitterSettings
+from splitters.methods.cnnsplitter.splitter import CNNSplitter
+
+__all__ = ["CNNSplitter", "CNNSplitterSettings", "SensitivityCurves"]

@@ -1,0 +1,99 @@
+"""The scores of candidates: each distinct candidate runs once, as a small network, with what it shares with others."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float32
+from torch import Tensor
+
+from splitters.data import ImageSet
+from splitters.methods.cnnsplitter.genes import GeneMap
+from splitters.modules.calibration import Calibration
+from splitters.networks.shared_forward import SharedForward
+
+_Key = tuple[int, bytes]
+
+
+class Evaluator:
+    """Scores candidates on one set of images, and remembers them.
+
+    Args:
+        forward: Runs the candidates.
+        genes: How channels form genes.
+        images: The images, on the graph's device.
+        calibration: What is done to logits.
+        cache_bytes: Scores that are remembered; the longest unused ones go first, those of the current generation
+            never.
+    """
+
+    def __init__(
+        self,
+        forward: SharedForward,
+        genes: GeneMap,
+        images: ImageSet,
+        *,
+        calibration: Calibration,
+        cache_bytes: int,
+    ) -> None:
+        self._forward = forward
+        self._genes = genes
+        self._images = images
+        self._calibration = calibration
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[_Key, Tensor] = OrderedDict()
+        self.evaluated = 0
+
+    def scores(self, population: Bool[Tensor, "class candidate gene"]) -> Float32[Tensor, "class candidate sample"]:
+        """Returns every candidate's score for every image; candidates that were seen before are not run again."""
+        keys = [[(c, _bytes(row)) for row in rows] for c, rows in enumerate(population)]
+        missing: dict[_Key, Tensor] = {}
+        for c, rows in enumerate(population):
+            for key, row in zip(keys[c], rows, strict=True):
+                if key not in self._cache:
+                    missing.setdefault(key, row)
+        self._run(missing)
+        for key in (key for row in keys for key in row):
+            self._cache.move_to_end(key)
+        result = torch.stack([torch.stack([self._cache[key] for key in row]) for row in keys])
+        self._forget(at_least=len({key for row in keys for key in row}))
+        return result
+
+    def _run(self, missing: Mapping[_Key, Tensor]) -> None:
+        if not missing:
+            return
+        classes = torch.tensor([c for c, _ in missing])
+        chromosomes = torch.stack(list(missing.values()))
+        bits = torch.cat([self._genes.channels(c, chromosomes[classes == c]) for c in classes.unique().tolist()])
+        logits = self._forward.class_logits(bits, classes, self._images)
+        self._cache.update(zip(missing, self._calibration.apply(logits, classes), strict=True))
+        self.evaluated += len(missing)
+
+    def _forget(self, *, at_least: int) -> None:
+        entry = len(self._images) * 4
+        while len(self._cache) > max(at_least, self._cache_bytes // entry):
+            self._cache.popitem(last=False)
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns what is remembered, so that a resumed search evaluates what an uninterrupted one would."""
+        n_genes = self._genes.n_genes
+        genes = [torch.frombuffer(bytearray(key), dtype=torch.bool) for _, key in self._cache]
+        return {
+            "classes": torch.tensor([c for c, _ in self._cache]),
+            "chromosomes": torch.stack(genes) if genes else torch.empty(0, n_genes, dtype=torch.bool),
+            "scores": torch.stack(list(self._cache.values())).cpu() if genes else torch.empty(0, len(self._images)),
+            "evaluated": torch.tensor(self.evaluated),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Takes up what ``state`` returned."""
+        keys = [(c, _bytes(row)) for c, row in zip(state["classes"].tolist(), state["chromosomes"], strict=True)]
+        rows = state["scores"].to(self._images.images.device)
+        self._cache = OrderedDict(zip(keys, rows, strict=True))
+        self.evaluated = int(state["evaluated"])
+
+
+def _bytes(chromosome: Bool[Tensor, " gene"]) -> bytes:
+    return chromosome.cpu().contiguous().numpy().tobytes()

@@ -1,0 +1,128 @@
+"""What a search is at the end of a generation: all that it needs to go on, or to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from splitters.methods.importance import Importance
+from splitters.methods.protocol import CheckpointState
+from splitters.tensor_names import under
+
+_CACHE = "cache."
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Random streams, all derived from one seed: one per class, one for the order of merging, one for random genes.
+
+    Args:
+        classes: One per class.
+        order: Draws the order in which classes are merged.
+        grouping: Draws random genes.
+    """
+
+    classes: tuple[torch.Generator, ...]
+    order: torch.Generator
+    grouping: torch.Generator
+
+    @classmethod
+    def seeded(cls, seed: int, n_classes: int) -> Streams:
+        """Returns fresh streams."""
+        source = torch.Generator().manual_seed(seed)
+        seeds = torch.randint(2**62, (n_classes + 2,), generator=source).tolist()
+        order, grouping, *classes = (torch.Generator().manual_seed(number) for number in seeds)
+        return cls(tuple(classes), order, grouping)
+
+    def get_state(self) -> Tensor:
+        """Returns the states of the streams that a search draws from."""
+        return torch.stack([generator.get_state() for generator in (*self.classes, self.order)])
+
+    def set_state(self, states: Tensor) -> None:
+        """Takes up what ``get_state`` returned."""
+        for generator, state in zip((*self.classes, self.order), states, strict=True):
+            generator.set_state(state.clone())  # set_state reads from the start of the storage, not of the view
+
+
+@dataclass
+class SearchState:
+    """How far a search is.
+
+    Args:
+        curves: The sensitivity curves that are measured, one row per channel group.
+        population: The candidates of the next generation; empty before the first.
+        best: Channels of the best composition so far, one row per class; empty before the first generation.
+        best_fitness: Its fitness.
+        best_generation: The generation that found it.
+        bred_accuracy: Accuracy of the last generation's best composition by the fitness by which candidates breed;
+            None before the first.
+        history: One record per generation: the best composition by the plain fitness, and what the generation took.
+        seconds: Since the split began.
+        peak_bytes: The most activations that were held at once.
+        reused_seconds: What findings had taken that were not made again; part of ``seconds``.
+    """
+
+    curves: list[list[float]] = field(default_factory=list)
+    population: Bool[Tensor, "class candidate gene"] = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    best: Bool[Tensor, "class channel"] = field(default_factory=lambda: torch.empty(0, dtype=torch.bool))
+    best_fitness: float = -1.0
+    best_generation: int = 0
+    bred_accuracy: float | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    reused_seconds: float = 0.0
+
+    @property
+    def generation(self) -> int:
+        """How many generations are done."""
+        return len(self.history)
+
+    def to_checkpoint(self, streams: Streams, importance: Importance, cache: Mapping[str, Tensor]) -> CheckpointState:
+        """Returns the state in the form in which checkpoints are kept."""
+        tensors = {"population": self.population, "best": self.best, "streams": streams.get_state()}
+        tensors["importance"] = importance.norms
+        tensors.update({f"{_CACHE}{name}": value for name, value in cache.items()})
+        values: dict[str, object] = {
+            "curves": self.curves,
+            "best_fitness": self.best_fitness,
+            "best_generation": self.best_generation,
+            "bred_accuracy": self.bred_accuracy,
+            "history": self.history,
+            "seconds": self.seconds,
+            "peak_bytes": self.peak_bytes,
+            "importance_warnings": list(importance.warnings),
+            "reused_seconds": self.reused_seconds,
+        }
+        return CheckpointState(tensors, values)
+
+    @classmethod
+    def from_checkpoint(cls, saved: CheckpointState, streams: Streams) -> tuple[SearchState, dict[str, Tensor]]:
+        """Returns the state and the evaluator's memory; puts the streams back."""
+        streams.set_state(saved.tensors["streams"])
+        values: Mapping[str, Any] = saved.values
+        state = cls(
+            curves=[list(row) for row in values["curves"]],
+            population=saved.tensors["population"].bool(),
+            best=saved.tensors["best"].bool(),
+            best_fitness=float(values["best_fitness"]),
+            best_generation=int(values["best_generation"]),
+            bred_accuracy=values["bred_accuracy"],
+            history=[dict(record) for record in values["history"]],
+            seconds=float(values["seconds"]),
+            peak_bytes=int(values["peak_bytes"]),
+            reused_seconds=float(values.get("reused_seconds", 0.0)),
+        )
+        cache = under(saved.tensors, _CACHE)
+        return state, cache
+
+
+def importance_from_checkpoint(saved: CheckpointState) -> Importance:
+    """Returns the importance with which the search began."""
+    warnings: Any = saved.values["importance_warnings"]
+    return Importance(saved.tensors["importance"], tuple(warnings))

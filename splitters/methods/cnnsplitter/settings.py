@@ -1,0 +1,137 @@
+"""CNNSplitter's settings. The defaults are the paper's (arXiv 2209.06116 and 2311.04438)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from splitters.errors import nearest_name
+from splitters.methods.cnnsplitter.presets import PRESETS
+from splitters.settings import Settings
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class CNNSplitterSettings(Settings):
+    """Settings of CNNSplitter.
+
+    Args:
+        preset: The paper's choices for a base model and data set, e.g. ``simcnn-cifar10``; they take the place of the
+            defaults, and settings that are given win over both.
+        confidence: The probability that the base model must give an image's class for the image to count in the
+            measure of importance.
+        grouping: How a layer's kernels become genes: by ``importance``, at ``random``, or ``none`` (a gene a kernel).
+        genes: Genes per channel group and class.
+        genes_wide: The same for channel groups of at least ``wide_from`` channels.
+        wide_from: From how many channels on a channel group counts as wide.
+        initialization: How the start population is drawn: with shares per kind of layer (``sensitivity``), or each
+            gene with a chance of one half (``random``).
+        sensitive_layers: Convolutions, counted from 0, that are sensitive; None lets the curves decide.
+        sensitive_shares: Shares of active genes from which sensitive layers of the start population draw; None lets
+            the curves decide.
+        other_shares: The same for the other layers.
+        start_fall_off: A gene of rank i, by importance, is drawn into the start population in proportion to
+            exp(-i / start_fall_off); the larger, the more alike are the chances of all genes.
+        curve_shares: Shares of kept kernels at which the sensitivity curves are read, strictly rising; 1 is measured
+            like any other, as whole modules need not answer exactly as the base model once they are calibrated.
+        curve_tolerance: How far a layer's curve may lie below the base model's accuracy and still count as level.
+        sensitive_from: A layer is sensitive if its curve is level only from this share on, or from a higher one; None
+            takes a share above the mean over all layers.
+        share_margin: What start shares add to the share from which a kind's curves are level: more where layers that
+            lose kernels at the same time do not bear what each bears alone.
+        population: Candidates per class.
+        parents: The best candidates, from which offspring come.
+        elites: The best candidates that are copied unchanged.
+        generations: How many there are at most.
+        patience: Stop after so many generations without a better fitness.
+        mutation_rate: Share of an offspring's genes that are drawn anew.
+        alpha: Weight of accuracy in the fitness; 1 - alpha is that of the mean Jaccard distance.
+        gamma: While the last generation's best is less accurate, accuracy weighs more by the difference.
+        evaluation: Whether compositions are found by ``merging``, or all tried (``exhaustive``).
+        thresholds: Accuracy from which each stage of merging keeps a composition. With fewer stages than thresholds,
+            the last stage takes the last threshold; with more, the last one is repeated.
+        min_kept: Compositions that a merge keeps in any case.
+        max_kept: Compositions that a merge keeps at most.
+        max_compositions: How many compositions ``exhaustive`` may try at most.
+        calibration: What is done to a module's logit so that it compares with the other modules': nothing (``none``),
+            or a shift and a scale that give it the base model's mean and deviation on select (``moments``).
+        batch_size: Images per forward pass at most.
+        memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
+            pass; at least one image runs at a time. As much may be held to rank scores for merging. It leaves out
+            weights, images, remembered scores (``cache_mb``), the scores and ranks of all of a generation's candidates,
+            and what torch needs inside an operation.
+        cache_mb: Scores of earlier candidates that are kept, so that repeated ones are never run again.
+    """
+
+    preset: str | None = None
+    confidence: Fraction = 0.9
+    grouping: Literal["importance", "random", "none"] = "importance"
+    genes: int = Field(default=10, ge=1)
+    genes_wide: int = Field(default=100, ge=1)
+    wide_from: int = Field(default=256, ge=1)
+    initialization: Literal["sensitivity", "random"] = "sensitivity"
+    sensitive_layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    sensitive_shares: Annotated[tuple[Share, ...], Field(min_length=1)] | None = None
+    other_shares: Annotated[tuple[Share, ...], Field(min_length=1)] | None = None
+    start_fall_off: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    curve_shares: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    curve_tolerance: Fraction = 0.05
+    sensitive_from: Share | None = None
+    share_margin: Annotated[float, Field(ge=-1, le=1)] = 0.3
+    population: int = Field(default=100, ge=2)
+    parents: int = Field(default=50, ge=2)
+    elites: int = Field(default=20, ge=1)
+    generations: int = Field(default=200, ge=1)
+    patience: int = Field(default=20, ge=1)
+    mutation_rate: Fraction = 0.05
+    alpha: Fraction = 0.9
+    gamma: Fraction = 0.9
+    evaluation: Literal["merging", "exhaustive"] = "merging"
+    thresholds: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (0.95, 0.95, 0.85, 0.80)
+    min_kept: int = Field(default=50, ge=1)
+    max_kept: int = Field(default=500, ge=1)
+    max_compositions: int = Field(default=100_000, ge=1)
+    calibration: Literal["none", "moments"] = "none"
+    batch_size: int = Field(default=512, ge=1)
+    memory_mb: int = Field(default=1024, ge=1)
+    cache_mb: int = Field(default=256, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, values: object) -> object:
+        if not isinstance(values, Mapping) or not isinstance(values.get("preset"), str):
+            return values
+        name = values["preset"]
+        if name not in PRESETS:
+            near = nearest_name(name, PRESETS)
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise ValueError(f"unknown preset {name!r}.{hint} Known: {', '.join(sorted(PRESETS))}")
+        return {**PRESETS[name].settings(), **values}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("parents", "elites"):
+            count = getattr(self, name)
+            if count > self.population:
+                raise ValueError(
+                    f"{count} {name} cannot be chosen among a population of {self.population}; "
+                    f"lower {name}, or raise population"
+                )
+        if self.elites == self.population:
+            raise ValueError(f"{self.elites} elites are the whole population and leave no offspring; lower elites")
+        if any(one >= other for one, other in pairwise(self.curve_shares)):
+            raise ValueError(f"curve_shares must rise strictly; {list(self.curve_shares)} does not")
+        if self.min_kept > self.max_kept:
+            raise ValueError(f"min_kept is {self.min_kept}, more than max_kept, which is {self.max_kept}")
+        return self
+
+    @property
+    def needs_curves(self) -> bool:
+        """Whether the start population depends on sensitivity curves."""
+        chosen = (self.sensitive_layers, self.sensitive_shares, self.other_shares)
+        return self.initialization == "sensitivity" and any(choice is None for choice in chosen)

@@ -1,0 +1,389 @@
+"""CNNSplitter: modules found by a genetic search (arXiv 2209.06116; arXiv 2311.04438, section 3)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from splitters.errors import DataError
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.cnnsplitter.candidate_evaluator import Evaluator
+from splitters.methods.cnnsplitter.genes import group_channels
+from splitters.methods.cnnsplitter.genetic import (
+    accuracy_weight,
+    candidate_fitness,
+    composition_fitness,
+    next_generation,
+    rank_candidates,
+)
+from splitters.methods.cnnsplitter.merging import Compositions, Merger
+from splitters.methods.cnnsplitter.population import random_population, start_population
+from splitters.methods.cnnsplitter.search_state import SearchState, Streams, importance_from_checkpoint
+from splitters.methods.cnnsplitter.sensitivity_curves import (
+    SensitivityCurves,
+    StartShares,
+    curve_names,
+    layer_sensitivities,
+    measure_curves,
+    start_shares,
+)
+from splitters.methods.cnnsplitter.settings import CNNSplitterSettings
+from splitters.methods.cnnsplitter.stage_limits import check_layers, stage_limits
+from splitters.methods.importance import Importance, channel_importance, check_droppable, reading_bytes
+from splitters.methods.protocol import (
+    REUSED_SECONDS,
+    SPLITTERS,
+    Checkpoint,
+    CheckpointState,
+    NoCheckpoint,
+    Progress,
+    ProgressCallback,
+    SplitResult,
+    SplitTask,
+    Splitter,
+    ignore_progress,
+)
+from splitters.modules.calibration import Calibration, MomentsCalibration, NoCalibration
+from splitters.networks.inference import accuracy, network_logits
+from splitters.networks.masks import KernelMasks, jaccard_distances
+from splitters.networks.shared_forward import SharedForward
+
+
+@SPLITTERS.register("cnnsplitter")
+class CNNSplitter(Splitter[CNNSplitterSettings]):
+    """Finds modules by a genetic search over genes, which are groups of kernels of similar importance.
+
+    Each class has a population of its own; a candidate is worth what the best composition is worth that it is part of.
+    The best composition of all generations becomes the result: the one of the highest fitness with the weights alpha
+    and 1 - alpha. Candidates breed by the fitness whose weight of accuracy adapts, which is not the same in all
+    generations.
+    """
+
+    Settings = CNNSplitterSettings
+    version = 3
+
+    def split(
+        self,
+        task: SplitTask,
+        *,
+        graph: ChannelGraph | None = None,
+        progress: ProgressCallback = ignore_progress,
+        checkpoint: Checkpoint | None = None,
+    ) -> SplitResult:
+        """Splits the task's base model; see ``Splitter.split``.
+
+        Raises:
+            ConfigurationError: If ``exhaustive`` would have to try too many compositions, or the sensitive layers or
+                the preset are not this net's.
+            DataError: If a class has no images in select.
+            SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
+        """
+        stage_limits(self.settings, task.n_classes)
+        graph = graph or task.trace()
+        check_droppable(graph)
+        check_layers(self.settings, graph.layout)
+        search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
+        search.run()
+        return search.result()
+
+
+@dataclass
+class _Search:
+    """One split.
+
+    ``reported`` is the last report of progress, which is sent again before every batch.
+    """
+
+    task: SplitTask
+    graph: ChannelGraph
+    settings: CNNSplitterSettings
+    progress: ProgressCallback
+    checkpoint: Checkpoint
+    state: SearchState = field(default_factory=SearchState)
+
+    def __post_init__(self) -> None:
+        _check_classes(self.task)
+        self.started = time.perf_counter()
+        settings, self.task = self.settings, self.task.on_device()
+        self.graph.network.to(self.task.device).to(memory_format=torch.channels_last)
+        self.streams = Streams.seeded(self.task.seed, self.task.n_classes)
+        self.forward = SharedForward(
+            self.graph,
+            batch_size=settings.batch_size,
+            memory_bytes=settings.memory_mb << 20,
+            on_batch=lambda: self.progress(self.reported),
+        )
+        self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
+        saved = self.checkpoint.load()
+        # Kept, not measured again: sums on a GPU may differ in their last bits, and with them the order of kernels.
+        self.importance = self._importance() if saved is None else importance_from_checkpoint(saved)
+        self.genes = group_channels(
+            self.graph.layout,
+            self.importance.norms,
+            grouping=settings.grouping,
+            genes=settings.genes,
+            genes_wide=settings.genes_wide,
+            wide_from=settings.wide_from,
+            generator=self.streams.grouping,
+        )
+        self.calibration: Calibration = (
+            NoCalibration() if settings.calibration == "none" else MomentsCalibration.of_base_model(self.base_logits)
+        )
+        self.evaluator = Evaluator(
+            self.forward,
+            self.genes,
+            self.task.select,
+            calibration=self.calibration,
+            cache_bytes=settings.cache_mb << 20,
+        )
+        self.merger = Merger(self.task.select.labels, self.task.n_classes, memory_bytes=settings.memory_mb << 20)
+        if saved is not None:
+            self.state, cache = SearchState.from_checkpoint(saved, self.streams)
+            self.evaluator.restore(cache)
+            self.forward.peak_bytes = self.state.peak_bytes
+            self.started = time.perf_counter() - self.state.seconds
+
+    def _importance(self) -> Importance:
+        batch_size = self.forward.batch_size(extra_bytes=reading_bytes(self.graph))
+        confidence = self.settings.confidence
+
+        def make() -> CheckpointState:
+            found = channel_importance(self.graph, self.task.select, confidence=confidence, batch_size=batch_size)
+            return CheckpointState({"norms": found.norms}, {"warnings": list(found.warnings)})
+
+        found = self.task.finding("importance", {"confidence": confidence, "batch_size": batch_size}, make)
+        self._reuse(found.seconds)
+        warnings: Any = found.state.values["warnings"]
+        return Importance(found.state.tensors["norms"], tuple(warnings))
+
+    def _reuse(self, seconds: float) -> None:
+        """Lets what was found earlier count as it took then."""
+        self.started -= seconds
+        self.state.reused_seconds += seconds
+
+    def run(self) -> None:
+        if self.settings.needs_curves:
+            self._measure_curves()
+        if not self.state.population.numel():
+            self.state.population = self._first_population()
+        self.reported = self._search_progress()
+        while not self._is_over():
+            self._generation()
+            self._save()
+            self.reported = self._search_progress()
+            self.progress(self.reported)
+
+    def result(self) -> SplitResult:
+        masks = KernelMasks(self.graph.layout, self.state.best)
+        chosen = self.state.history[self.state.best_generation - 1]
+        classes = torch.arange(self.task.n_classes)
+        logits = self.forward.class_logits(masks.bits, classes, self.task.select)
+        facts = {
+            "base_accuracy": accuracy(self.base_logits.argmax(1), self.task.select.labels),
+            "chosen_generation": float(self.state.best_generation),
+            "generations": float(self.state.generation),
+            "accuracy": chosen["accuracy"],
+            "candidates_run": float(self.evaluator.evaluated),
+            "peak_activation_bytes": float(self.forward.peak_bytes),
+            REUSED_SECONDS: self.state.reused_seconds,
+        }
+        return SplitResult(
+            masks=masks,
+            scores=self.calibration.scores(logits),
+            warnings=(*self.importance.warnings, *self._threshold_warnings(chosen["accuracy"])),
+            history=tuple(self.state.history),
+            facts=facts,
+            sensitivity=layer_sensitivities(self.graph.layout, self.curves, self.shares),
+        )
+
+    def _threshold_warnings(self, reached: float) -> tuple[str, ...]:
+        threshold = stage_limits(self.settings, self.task.n_classes)[-1].threshold
+        if reached >= threshold - 1e-9:
+            return ()
+        return (
+            f"the composed accuracy of the result on select, {reached:.4f}, lies below {threshold:g}, the threshold of "
+            "the last merge: it is the best of the compositions that min_kept keeps in any case.",
+        )
+
+    # Before the first generation
+
+    def _measure_curves(self) -> None:
+        if len(self.state.curves) == len(self.graph.layout.groups):
+            return
+        settings = self.settings
+        key = {
+            "confidence": settings.confidence,
+            "shares": list(settings.curve_shares),
+            "calibration": settings.calibration,
+            "batch_size": settings.batch_size,
+            "memory_mb": settings.memory_mb,
+        }
+        found = self.task.finding("sensitivity", key, self._made_curves)
+        self._reuse(found.seconds)
+        self.state.curves = found.state.tensors["accuracy"].tolist()
+        peak: Any = found.state.values["peak_bytes"]
+        self.forward.peak_bytes = max(self.forward.peak_bytes, int(peak))
+
+    def _made_curves(self) -> CheckpointState:
+        rows = measure_curves(
+            self.forward,
+            self.graph.layout,
+            self.importance.norms,
+            self.task.select,
+            calibration=self.calibration,
+            shares=self.settings.curve_shares,
+            done=len(self.state.curves),
+        )
+        self.reported = self._sensitivity_progress()
+        for row in rows:
+            self.state.curves.append(row)
+            self._save()
+            self.reported = self._sensitivity_progress()
+            self.progress(self.reported)
+        curves = torch.tensor(self.state.curves, dtype=torch.float64)
+        return CheckpointState({"accuracy": curves}, {"peak_bytes": self.forward.peak_bytes})
+
+    def _sensitivity_progress(self) -> Progress:
+        done = self.state.curves
+        metrics = {"lowest_accuracy": min(done[-1])} if done else {}
+        return Progress("sensitivity", len(done), len(self.graph.layout.groups), metrics)
+
+    @cached_property
+    def curves(self) -> SensitivityCurves | None:
+        if not self.settings.needs_curves:
+            return None
+        return SensitivityCurves(
+            names=curve_names(self.graph.layout),
+            shares=self.settings.curve_shares,
+            accuracy=torch.tensor(self.state.curves, dtype=torch.float64).view(-1, len(self.settings.curve_shares)),
+            base_accuracy=accuracy(self.base_logits.argmax(1), self.task.select.labels),
+        )
+
+    @cached_property
+    def shares(self) -> StartShares | None:
+        if self.settings.initialization == "random":
+            return None
+        return start_shares(
+            self.graph.layout,
+            self.curves,
+            tolerance=self.settings.curve_tolerance,
+            sensitive_from=self.settings.sensitive_from,
+            margin=self.settings.share_margin,
+            sensitive_layers=self.settings.sensitive_layers,
+            sensitive_shares=self.settings.sensitive_shares,
+            other_shares=self.settings.other_shares,
+        )
+
+    def _first_population(self) -> Tensor:
+        size = self.settings.population
+        if self.shares is None:
+            return torch.stack([random_population(self.genes, size, stream) for stream in self.streams.classes])
+        shares, fall_off = self.shares.shares, self.settings.start_fall_off
+        return torch.stack(
+            [start_population(self.genes, shares, size, stream, fall_off=fall_off) for stream in self.streams.classes]
+        )
+
+    # A generation
+
+    def _is_over(self) -> bool:
+        waited = self.state.generation - self.state.best_generation
+        return self.state.generation >= self.settings.generations or waited >= self.settings.patience
+
+    def _generation(self) -> None:
+        began = time.perf_counter()
+        bits = self._channels()
+        scores = self.evaluator.scores(self.state.population)
+        evaluated = time.perf_counter()
+        found = self._merge(scores, bits)
+        merged = time.perf_counter()
+        alpha, gamma = self.settings.alpha, self.settings.gamma
+        weight = accuracy_weight(alpha, gamma, self.state.bred_accuracy)
+        fitness = composition_fitness(found, accuracy_weight=weight, distance_weight=1 - alpha)
+        bred = int(fitness.argmax())
+        plain = composition_fitness(found, accuracy_weight=alpha, distance_weight=1 - alpha)
+        best = int(plain.argmax())
+        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), found.members[best]])
+        if float(plain[best]) > self.state.best_fitness:
+            self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
+            self.state.best_generation = self.state.generation + 1
+        self._breed(candidate_fitness(found, fitness, self.settings.population), found.members[bred].tolist())
+        self.state.bred_accuracy = float(found.accuracy[bred])
+        ended = time.perf_counter()
+        self.state.history.append(
+            {
+                "step": float(self.state.generation + 1),
+                "seconds": ended - self.started,
+                "generation_seconds": ended - began,
+                "accuracy": float(found.accuracy[best]),
+                "kernel_retention": masks.retention,
+                "jaccard_distance": float(found.distance[best]),
+                "fitness": float(plain[best]),
+                "compositions": float(len(found.members)),
+                "accuracy_weight": weight,
+                "candidates_run": float(self.evaluator.evaluated),
+                "evaluation_seconds": evaluated - began,
+                "merging_seconds": merged - evaluated,
+            }
+        )
+
+    def _channels(self) -> Tensor:
+        """Returns what every candidate keeps: ``[class, candidate, channel]``."""
+        return torch.stack([self.genes.channels(c, rows) for c, rows in enumerate(self.state.population)])
+
+    def _merge(self, scores: Tensor, bits: Tensor) -> Compositions:
+        n_classes, population = bits.shape[:2]
+        kernels = KernelMasks(self.graph.layout, bits.flatten(0, 1)).kernel_bits
+        distances = jaccard_distances(kernels.to(self.task.device))
+        found = self.merger.merge(
+            scores,
+            distances.view(n_classes, population, n_classes, population),
+            class_order=torch.randperm(n_classes, generator=self.streams.order).tolist(),
+            stages=stage_limits(self.settings, n_classes),
+            # The members of the composition that bred best are the first elites of their classes.
+            last_best=[0] * n_classes if self.state.history else None,
+        )
+        return Compositions(found.members.cpu(), found.accuracy.cpu(), found.distance.cpu())
+
+    def _breed(self, fitness: Tensor, best: list[int]) -> None:
+        self.state.population = torch.stack(
+            [
+                next_generation(
+                    self.genes,
+                    rows[rank_candidates(fitness[c], best[c])],
+                    parents=self.settings.parents,
+                    elites=self.settings.elites,
+                    mutation_rate=self.settings.mutation_rate,
+                    generator=self.streams.classes[c],
+                )
+                for c, rows in enumerate(self.state.population)
+            ]
+        )
+
+    def _search_progress(self) -> Progress:
+        metrics: dict[str, float] = {}
+        if self.state.history:
+            record = self.state.history[-1]
+            metrics = {name: record[name] for name in ("accuracy", "kernel_retention", "jaccard_distance")}
+            metrics |= {"seconds": record["generation_seconds"], "fitness": record["fitness"]}
+        done = self.state.generation
+        return Progress("search", done, self.settings.generations, metrics, milestone=done > 0)
+
+    def _save(self) -> None:
+        self.state.seconds = time.perf_counter() - self.started
+        self.state.peak_bytes = self.forward.peak_bytes
+        self.checkpoint.save(self.state.to_checkpoint(self.streams, self.importance, self.evaluator.state()))
+
+
+def _check_classes(task: SplitTask) -> None:
+    counts = torch.bincount(task.select.labels, minlength=task.n_classes)
+    empty = [task.select.class_names[index] for index in (counts == 0).nonzero().flatten().tolist()]
+    if empty:
+        raise DataError(
+            f"select holds no images of the classes {empty}; importance and fitness need some of every class. "
+            "Take more images for select."
+        )

@@ -1,0 +1,120 @@
+"""The states that GradSplitter records, and the rule that chooses among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.protocol import SplitTask
+from splitters.modules.scores import HeadScores
+from splitters.networks.inference import (
+    ClassReport,
+    Tick,
+    accuracy,
+    class_report,
+    composed_answers,
+    module_logits,
+    no_tick,
+)
+from splitters.networks.masks import KernelMasks
+
+
+@dataclass(frozen=True)
+class RecordedState:
+    """Masks and heads at the end of a round, and what they are worth on select.
+
+    Args:
+        round: Counted from 1.
+        seconds: Since the split began.
+        masks: What the modules keep.
+        heads: Their heads.
+        accuracy: Accuracy of the composed model on select.
+        f1: F1 of each class in the composed model on select.
+        dead: Modules that lost their class.
+        loss: Training loss of the last step.
+    """
+
+    round: int
+    seconds: float
+    masks: KernelMasks
+    heads: HeadScores
+    accuracy: float
+    f1: Float[Tensor, " class"]
+    dead: Bool[Tensor, " module"]
+    loss: float
+
+    def facts(self) -> dict[str, float]:
+        """Returns the state's figures by name."""
+        return {
+            "step": float(self.round),
+            "seconds": self.seconds,
+            "accuracy": self.accuracy,
+            "kernel_retention": self.masks.retention,
+            "min_f1": float(self.f1.min()),
+            "loss": self.loss,
+        }
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the modules of one state do on select.
+
+    Args:
+        accuracy: Of the composed model.
+        report: Per class.
+        dead: Modules that lost their class.
+    """
+
+    accuracy: float
+    report: ClassReport
+    dead: Bool[Tensor, " module"]
+
+
+def examine(
+    graph: ChannelGraph,
+    task: SplitTask,
+    masks: KernelMasks,
+    heads: HeadScores,
+    base: ClassReport,
+    *,
+    tick: Tick = no_tick,
+) -> Health:
+    """Runs the modules on select; ``tick`` is called after every batch.
+
+    A module is dead if its score is the same for all images, or if the composed model never answers its class rightly
+    although the base model does.
+    """
+    scores = heads(module_logits(graph, masks, task.select, tick=tick))
+    answers = composed_answers(scores)
+    report = class_report(answers, task.select.labels, task.n_classes)
+    constant = (scores.amax(1) - scores.amin(1)).cpu() < 1e-6
+    lost = (report.f1 == 0) & (base.f1 > 0)
+    return Health(accuracy(answers, task.select.labels), report, constant | lost)
+
+
+def choose(states: Sequence[RecordedState], *, base_accuracy: float, tolerance: float) -> tuple[RecordedState, bool]:
+    """Chooses the state that becomes the result.
+
+    Args:
+        states: At least one.
+        base_accuracy: The base model's accuracy on select.
+        tolerance: How far below it a state may lie.
+
+    Returns:
+        Among the states within the tolerance the one with the fewest kernels (of equals, the more accurate one, then
+        the earlier one) and True; where none is within it, the most accurate one (of equals, the one with fewer
+        kernels) and False.
+    """
+    # Accuracies are ratios of counts: the slack only absorbs the rounding of the difference.
+    within = [state for state in states if state.accuracy >= base_accuracy - tolerance - 1e-9]
+    if within:
+        return min(within, key=lambda state: (_kernels(state), -state.accuracy)), True
+    return min(states, key=lambda state: (-state.accuracy, _kernels(state))), False
+
+
+def _kernels(state: RecordedState) -> int:
+    return int(state.masks.kernels.sum())

@@ -1,0 +1,1 @@
+"""The module: a small network for one class, its score and the calibration of scores, its input format."""

@@ -1,0 +1,146 @@
+"""Cutting out the physically small network of one module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, fx, nn
+
+from splitters.canonical.operations import ChannelAffine, ChannelPReLU
+from splitters.errors import MaskError
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.graph.layout import ALWAYS_KEPT
+
+
+def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.GraphModule:
+    """Returns the network that keeps only some channels, with every layer cut to size.
+
+    Layers that lose nothing share their weights with the graph.
+
+    Args:
+        graph: The CNN.
+        bits: True where a maskable channel is kept; at least one of each required set.
+
+    Raises:
+        MaskError: If the bits do not fit the graph.
+    """
+    if bits.shape != (graph.layout.n_channels,):
+        raise MaskError(f"this network has {graph.layout.n_channels} maskable channels, not {list(bits.shape)}.")
+    cutter = NetworkCutter(graph, bits.bool().cpu())
+    root = nn.Module()
+    for name, buffer in graph.network.named_buffers(recurse=False):
+        root.register_buffer(name, buffer)
+    new_graph = fx.Graph()
+    renamed: dict[fx.Node, fx.Node] = {}
+    for node in graph.network.graph.nodes:
+        if node.op == "call_module":
+            root.add_module(str(node.target), cutter.module(node))
+        renamed[node] = new_graph.node_copy(node, lambda source: renamed[source])
+        renamed[node].args = fx.map_arg(cutter.arguments(node), lambda source: renamed[source])
+    network = fx.GraphModule(root, new_graph, class_name="ExtractedNetwork")
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+class NetworkCutter:
+    """Cuts single layers of a CNN to the size that a mask leaves.
+
+    Args:
+        graph: The CNN.
+        bits: True where a maskable channel is kept, on the CPU; at least one of each required set.
+    """
+
+    def __init__(self, graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> None:
+        self.graph = graph
+        self.kept_or_always = torch.cat([bits, torch.ones(1, dtype=torch.bool)])
+
+    def arguments(self, node: fx.Node) -> tuple[Any, ...]:
+        """Returns a node's arguments, with positions along the channels moved to where they are now."""
+        name = getattr(node.target, "__name__", "")
+        if node.op != "call_function" or name not in ("split", "narrow"):
+            return node.args
+        arguments: tuple[Any, ...] = node.args
+        source, second, third = arguments[:3]
+        found = self.graph.channels_at(source)
+        dim = third if name == "split" else second
+        if found is None or found.axis != dim:
+            return arguments
+        kept = self._kept(found.channels).long()
+        if name == "split":
+            return (source, tuple(int(part.sum()) for part in kept.split(list(second))), dim)
+        start, length = third, arguments[3]
+        return (source, dim, int(kept[:start].sum()), int(kept[start : start + length].sum()))
+
+    def _kept(self, channels: Tensor) -> Tensor:
+        assert ALWAYS_KEPT == -1, "channels that are always kept read the last entry"
+        return self.kept_or_always[channels]
+
+    def _positions(self, node: fx.Node) -> Tensor | None:
+        """Returns the kept positions along a tensor's channels, or None if all are kept."""
+        found = self.graph.channels_at(node)
+        if found is None:
+            return None
+        kept = self._kept(found.channels)
+        return None if bool(kept.all()) else kept.nonzero().squeeze(1)
+
+    def module(self, node: fx.Node) -> nn.Module:
+        """Returns the layer of a node, cut to size; the very layer where it loses nothing."""
+        module = self.graph.network.get_submodule(str(node.target))
+        if not isinstance(module, (nn.Conv2d, nn.Linear, ChannelAffine, ChannelPReLU)):
+            return module
+        inputs, outputs = self._positions(node.all_input_nodes[0]), self._positions(node)
+        if inputs is None and outputs is None:
+            return module
+        if isinstance(module, ChannelAffine):
+            return ChannelAffine(_take(module.scale, outputs, 0), _take(module.shift, outputs, 0))
+        if isinstance(module, ChannelPReLU):
+            return ChannelPReLU(_take(module.slope, outputs, 0))
+        bias = None if module.bias is None else _take(module.bias, outputs, 0)
+        if isinstance(module, nn.Linear):
+            return linear_of(_take(_take(module.weight, outputs, 0), inputs, 1), bias)
+        weight = _take(module.weight, outputs, 0)
+        if module.groups == 1:
+            return convolution_of(_take(weight, inputs, 1), bias, like=module, groups=1)
+        return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // module.out_channels)
+
+
+class _GivenLinear(nn.Linear):
+    """A linear layer that draws no weights, which takes long, as it is given some."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class _GivenConv2d(nn.Conv2d):
+    """The same for convolutions."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """Returns a linear layer with these very tensors as its frozen parameters."""
+    layer = _GivenLinear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    _adopt(layer, weight, bias)
+    return layer
+
+
+def convolution_of(weight: Tensor, bias: Tensor | None, *, like: nn.Conv2d, groups: int) -> nn.Conv2d:
+    """Returns a convolution with these very tensors, and the geometry of another one."""
+    layer = _GivenConv2d(
+        weight.shape[1] * groups, weight.shape[0], like.kernel_size, like.stride, like.padding, like.dilation,  # type: ignore[arg-type]
+        groups, bias is not None, like.padding_mode, device="meta",
+    )  # fmt: skip
+    _adopt(layer, weight, bias)
+    return layer
+
+
+def _adopt(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+
+
+def _take(tensor: Tensor, positions: Tensor | None, axis: int) -> Tensor:
+    return tensor.detach() if positions is None else tensor.detach().index_select(axis, positions.to(tensor.device))

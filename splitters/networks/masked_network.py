@@ -1,0 +1,160 @@
+"""N masked forward passes of one frozen CNN in one go.
+
+The masked network is the canonical graph with masks where channels are consumed. What precedes the first mask is
+computed once for all modules; from there on the modules are folded into the batch, module after module.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, fx
+
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.graph.layout import ALWAYS_KEPT
+
+
+def masked_network(graph: ChannelGraph) -> fx.GraphModule:
+    """Builds the network that runs N masked copies of a CNN at once.
+
+    Args:
+        graph: The CNN. Its weights are shared, not copied.
+
+    Returns:
+        A module whose forward takes ``images`` (``[batch, channel, height, width]``) and ``bits`` (float,
+        ``[module, maskable channel]``: 1 keeps, 0 drops) and returns ``[module, batch, class]`` logits. Gradients reach
+        the bits.
+    """
+    builder = _Builder(graph)
+    for node in graph.network.graph.nodes:
+        builder.add(node)
+    return builder.finish()
+
+
+class _Builder:
+    def __init__(self, graph: ChannelGraph) -> None:
+        self.source = graph
+        self.graph = fx.Graph()
+        self.root = torch.nn.Module()
+        self.renamed: dict[fx.Node, fx.Node] = {}
+        self.folded: set[fx.Node] = set()
+        self._masked: dict[fx.Node, fx.Node] = {}
+        self._bits: fx.Node | None = None
+        self._columns: dict[tuple[int, ...], fx.Node] = {}
+        for name, child in graph.network.named_children():
+            self.root.add_module(name, child)
+        for name, buffer in graph.network.named_buffers(recurse=False):
+            self.root.register_buffer(name, buffer)
+
+    def finish(self) -> fx.GraphModule:
+        network = fx.GraphModule(self.root, self.graph, class_name="MaskedNetwork")
+        network.graph.lint()
+        return network.eval()
+
+    @property
+    def bits(self) -> fx.Node:
+        if self._bits is None:
+            raise RuntimeError("the images come first among the nodes")
+        return self._bits
+
+    def add(self, node: fx.Node) -> None:
+        if node.op == "output":
+            (logits,) = (self._fold(self.renamed[source]) for source in node.all_input_nodes)
+            self.graph.output(self.graph.call_function(_unfold, (logits, self.bits)))
+            return
+        new = self.graph.node_copy(node, self._inputs_of(node).__getitem__)
+        self.renamed[node] = new
+        if node.op == "placeholder":
+            self._bits = self.graph.placeholder("bits")
+        elif any(source in self.folded for source in new.all_input_nodes):
+            self.folded.add(new)
+
+    def _inputs_of(self, node: fx.Node) -> dict[fx.Node, fx.Node]:
+        """Returns what a node reads here: masked where it consumes, and with all modules if anything has them."""
+        inputs = {source: self.renamed[source] for source in node.all_input_nodes}
+        if node in self.source.consumers:
+            (only,) = node.all_input_nodes
+            inputs[only] = self._mask(only)
+        if any(new in self.folded for new in inputs.values()):
+            inputs = {
+                source: new if new in self.folded else self._with_all_modules(source) for source, new in inputs.items()
+            }
+        return inputs
+
+    def _with_all_modules(self, source: fx.Node) -> fx.Node:
+        """Returns a value that was computed once, as if it had been computed for each module."""
+        if source in self.source.per_image:
+            return self._fold(self.renamed[source])
+        if not source.all_input_nodes:
+            return self.renamed[source]
+        number = self.graph.node_copy(source, self._with_all_modules)
+        if any(below in self.folded for below in number.all_input_nodes):
+            self.folded.add(number)
+        return number
+
+    def _mask(self, source: fx.Node) -> fx.Node:
+        """Adds the mask of a consumed tensor, once for all its consumers."""
+        if source not in self._masked:
+            found = self.source.channels_at(source)
+            if found is None:
+                raise RuntimeError(f"{source} holds no maskable channel")
+            x = self.renamed[source]
+            function = apply_masks if x in self.folded else apply_first_masks
+            new = self.graph.call_function(function, (x, self._columns_of(found.channels), found.axis))
+            self.folded.add(new)
+            self._masked[source] = new
+        return self._masked[source]
+
+    def _columns_of(self, channels: Tensor) -> fx.Node:
+        """Adds the node that spreads the bits over a tensor's channels, once per order of channels."""
+        key = tuple(channels.tolist())
+        if key not in self._columns:
+            name = f"channels_{len(self._columns)}"
+            self.root.register_buffer(name, channels)
+            index = self.graph.get_attr(name)
+            function = select_bits_or_keep if ALWAYS_KEPT in key else select_bits
+            self._columns[key] = self.graph.call_function(function, (self.bits, index))
+        return self._columns[key]
+
+    def _fold(self, new: fx.Node) -> fx.Node:
+        """Repeats a tensor that all modules share, where it meets one that they do not."""
+        if new in self.folded:
+            return new
+        repeated = self.graph.call_function(_repeat, (new, self.bits))
+        self.folded.add(repeated)
+        return repeated
+
+
+def select_bits(bits: Float[Tensor, "module maskable"], channels: Int64[Tensor, " channel"]) -> Tensor:
+    """Returns each module's bit of each channel: ``[module, channel]``."""
+    return bits.index_select(1, channels)
+
+
+def select_bits_or_keep(bits: Float[Tensor, "module maskable"], channels: Int64[Tensor, " channel"]) -> Tensor:
+    """The same, where channels of index -1 are always kept."""
+    extended = torch.cat([bits, bits.new_ones(bits.shape[0], 1)], dim=1)
+    return extended.index_select(1, channels % extended.shape[1])
+
+
+def apply_first_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
+    """Masks a tensor that all modules share: ``[batch, ...]`` becomes ``[module * batch, ...]``."""
+    return (x.unsqueeze(0) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
+
+
+def apply_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
+    """Masks a tensor with the modules folded into its batch: ``[module * batch, ...]``."""
+    return (torch.unflatten(x, 0, (masks.shape[0], -1)) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
+
+
+def _aligned(masks: Tensor, dims: int, axis: int) -> Tensor:
+    shape = [masks.shape[0], 1] + [1] * (dims - 1)
+    shape[1 + axis] = masks.shape[1]
+    return masks.view(shape)
+
+
+def _repeat(x: Tensor, bits: Tensor) -> Tensor:
+    return x.unsqueeze(0).expand(bits.shape[0], *x.shape).flatten(0, 1)
+
+
+def _unfold(logits: Tensor, bits: Tensor) -> Tensor:
+    return torch.unflatten(logits, 0, (bits.shape[0], -1))

@@ -1,0 +1,150 @@
+"""Masks: which channels each of N modules keeps, and what is counted from that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from splitters.errors import MaskError
+from splitters.graph.layout import ALWAYS_KEPT, ChannelLayout
+
+
+@dataclass(frozen=True)
+class KernelMasks:
+    """N masks over the M maskable channels of one network.
+
+    Kernels are counted as in the papers: every convolution's kept kernels count, those of tied layers included, and
+    kernels that no module may drop count as kept.
+
+    Args:
+        layout: The network's channels.
+        bits: True where a module keeps a channel, on the CPU.
+
+    Raises:
+        MaskError: If the bits do not fit the layout, or a module would lose a whole layer.
+    """
+
+    layout: ChannelLayout
+    bits: Bool[Tensor, "module channel"]
+
+    def __post_init__(self) -> None:
+        """Checks shape and type, and that no layer is lost."""
+        if self.bits.dim() != 2 or self.bits.shape[1] != self.layout.n_channels or self.bits.dtype != torch.bool:
+            raise MaskError(
+                f"masks are [module, {self.layout.n_channels}] booleans for this network, "
+                f"not {list(self.bits.shape)} of {self.bits.dtype}."
+            )
+        lost = empty_sets(self.layout, self.bits)
+        if lost.any():
+            module, number = lost.nonzero()[0].tolist()
+            raise MaskError(
+                f"module {module} keeps none of the channels {list(self.layout.required[number])[:8]}, of which it "
+                "needs one; KernelMasks.repaired keeps the best of each."
+            )
+
+    @classmethod
+    def full(cls, layout: ChannelLayout, n_modules: int) -> KernelMasks:
+        """Returns masks that keep everything."""
+        return cls(layout, torch.ones(n_modules, layout.n_channels, dtype=torch.bool))
+
+    @classmethod
+    def repaired(
+        cls, layout: ChannelLayout, bits: Bool[Tensor, "module channel"], priority: Float[Tensor, "module channel"]
+    ) -> KernelMasks:
+        """Returns masks in which no module loses a layer (see ``repair``)."""
+        return cls(layout, repair(layout, bits.cpu(), priority.cpu()))
+
+    def __len__(self) -> int:
+        """Returns the number of modules N."""
+        return self.bits.shape[0]
+
+    def __getitem__(self, modules: Sequence[int]) -> KernelMasks:
+        """Returns the masks of some modules, in the given order."""
+        return KernelMasks(self.layout, self.bits[list(modules)])
+
+    @cached_property
+    def kernel_bits(self) -> Bool[Tensor, "module kernel"]:
+        """Which kernels each module keeps, layer after layer."""
+        always = torch.ones(len(self), 1, dtype=torch.bool)
+        assert ALWAYS_KEPT == -1, "kernels that are always kept read the last column"
+        return torch.cat([self.bits, always], dim=1)[:, self.layout.kernel_channels]
+
+    @cached_property
+    def kernels(self) -> Int64[Tensor, " module"]:
+        """Kept kernels per module."""
+        return self.kernel_bits.sum(1)
+
+    @cached_property
+    def kernels_per_layer(self) -> Int64[Tensor, "module layer"]:
+        """Kept kernels per module and convolution."""
+        parts = self.kernel_bits.split([layer.kernels for layer in self.layout.layers], dim=1)
+        return torch.stack([part.sum(1) for part in parts], dim=1)
+
+    @cached_property
+    def union(self) -> KernelMasks:
+        """One mask that keeps what any of the modules keeps."""
+        return KernelMasks(self.layout, self.bits.any(0, keepdim=True))
+
+    @property
+    def retention(self) -> float:
+        """Kept kernels / all kernels, averaged over the modules, in [0, 1]."""
+        return float(self.kernels.double().mean()) / self.layout.n_kernels
+
+    @property
+    def union_retention(self) -> float:
+        """The same, where a kernel counts once if any module keeps it."""
+        return self.union.retention
+
+    @cached_property
+    def jaccard_distances(self) -> Float[Tensor, "module module"]:
+        """Pairwise Jaccard distances of the kept-kernel sets: 1 - |intersection| / |union|."""
+        return jaccard_distances(self.kernel_bits)
+
+    @property
+    def mean_jaccard_distance(self) -> float:
+        """The mean over all pairs of different modules; 0 for a single module."""
+        pairs = len(self) * (len(self) - 1)
+        return float(self.jaccard_distances.sum()) / pairs if pairs else 0.0
+
+
+def jaccard_distances(sets: Bool[Tensor, "set item"]) -> Float[Tensor, "set set"]:
+    """Returns the pairwise Jaccard distances of sets given as bit rows, in float64; two empty sets have distance 0."""
+    rows = sets.to(torch.float32)  # counts below 2**24 are exact
+    intersection = (rows @ rows.T).double()
+    sizes = sets.sum(1, dtype=torch.float64)
+    union = sizes[:, None] + sizes[None, :] - intersection
+    return torch.where(union > 0, 1 - intersection / union.clamp(min=1), torch.zeros_like(union))
+
+
+def empty_sets(layout: ChannelLayout, bits: Bool[Tensor, "module channel"]) -> Bool[Tensor, "module required"]:
+    """Says which required sets each module has lost."""
+    members = layout.required_members.to(bits.device)
+    return ~((bits.float() @ members.T.float()) > 0)
+
+
+def repair(
+    layout: ChannelLayout, bits: Bool[Tensor, "module channel"], priority: Float[Tensor, "module channel"]
+) -> Bool[Tensor, "module channel"]:
+    """Switches on what keeps a module from losing a whole layer.
+
+    In every required set of which a module keeps nothing, the channel of the highest priority is kept; of equals,
+    the one with the lowest index.
+
+    Args:
+        layout: The network's channels.
+        bits: What the modules keep.
+        priority: How much a module would rather keep a channel than another one of the same layer.
+    """
+    lost = empty_sets(layout, bits)
+    if not lost.any():
+        return bits
+    repaired = bits.clone()
+    for module, number in lost.nonzero().tolist():
+        candidates = layout.required[number]
+        repaired[module, candidates[int(priority[module, list(candidates)].argmax())]] = True
+    return repaired

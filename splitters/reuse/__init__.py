@@ -1,0 +1,1 @@
+"""Modules in use: composed models, patched models, and the files of both."""

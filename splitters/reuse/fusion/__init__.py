@@ -1,0 +1,5 @@
+"""Fusion: how a module's score corrects the answers of a weak model, by several rules."""
+
+from splitters.reuse.fusion.rule import FUSIONS, Fusion, FusionExamples, fit_fusion, rebuild_fusion
+
+__all__ = ["FUSIONS", "Fusion", "FusionExamples", "fit_fusion", "rebuild_fusion"]

@@ -1,0 +1,87 @@
+"""Every splitter keeps the contract, and the contract test notices one that does not."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter
+from splitters.modules.scores import LogitScores
+from splitters.networks.masks import KernelMasks
+from splitters.settings import Settings
+from splitters.testing import SplitterTestCase, tiny_task
+
+
+class TestFull(SplitterTestCase):
+    splitter = "full"
+
+
+class TestRandom(SplitterTestCase):
+    splitter = "random"
+    settings: ClassVar = {"retention": 0.4}
+
+
+class TestImportance(SplitterTestCase):
+    splitter = "importance"
+    settings: ClassVar = {"retention": 0.4}
+
+
+class TestRandomLikeImportance(SplitterTestCase):
+    splitter = "random"
+    settings: ClassVar = {"like": {"name": "importance", "settings": {"retention": 0.3}}}
+
+
+class TestGradSplitter(SplitterTestCase):
+    splitter = "gradsplitter"
+    settings: ClassVar = {
+        "rounds": 3,
+        "warmup": "6 steps",
+        "mask_phase": "4 steps",
+        "head_phase": "3 steps",
+        "mask_learning_rate": 0.4,
+        "alpha": 1.0,
+        "batch_size": 16,
+    }
+
+
+class _Careless(Splitter[Settings]):
+    """Breaks most rules: global random numbers, no progress, changed weights."""
+
+    Settings = Settings
+
+    def split(self, task: SplitTask, *, graph=None, progress=None, checkpoint=None) -> SplitResult:
+        graph = graph or task.trace()
+        bits = torch.rand(task.n_classes, graph.layout.n_channels) < 0.5
+        with torch.no_grad():
+            next(task.model.parameters()).add_(1)
+        masks = KernelMasks.repaired(graph.layout, bits, bits.float())
+        return SplitResult(masks, LogitScores(), facts={"loss": float("nan")})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "test_base_model_is_left_as_it_was",
+        "test_same_seed_gives_the_same_result_whatever_the_global_generators_hold",
+        "test_global_generators_are_left_as_they_were",
+        "test_progress_is_reported",
+        "test_an_exception_from_progress_gets_out",
+        "test_facts_and_history_are_finite",
+    ],
+)
+def test_the_contract_test_notices(broken: str) -> None:
+    case = SplitterTestCase()
+    case.make = lambda: _Careless(Settings())
+    with pytest.raises(AssertionError):
+        getattr(case, broken)()
+
+
+def test_tiny_task_is_learnt() -> None:
+    task = tiny_task()
+    with torch.no_grad():
+        answers = task.model(task.select.normalisation(task.select.images)).argmax(1)
+    assert float((answers == task.select.labels).float().mean()) > 0.9
+
+
+def test_progress_defaults_to_no_metrics() -> None:
+    assert Progress("split", 1).metrics == {}

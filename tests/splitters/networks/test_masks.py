@@ -1,0 +1,122 @@
+"""Counts, unions, overlaps and repair of masks, against plain Python sets."""
+
+import itertools
+
+import pytest
+import torch
+from hand_made_layout import LAYOUT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from splitters.errors import MaskError
+from splitters.graph.layout import ALWAYS_KEPT
+from splitters.networks.masks import KernelMasks, empty_sets, jaccard_distances, repair
+
+N_KERNELS = 14
+
+
+@st.composite
+def bit_rows(draw: st.DrawFn, repaired: bool = True) -> torch.Tensor:
+    n_modules = draw(st.integers(1, 4))
+    rows = draw(st.lists(st.lists(st.booleans(), min_size=10, max_size=10), min_size=n_modules, max_size=n_modules))
+    bits = torch.tensor(rows)
+    return repair(LAYOUT, bits, torch.zeros(bits.shape)) if repaired else bits
+
+
+def kept_sets(bits: torch.Tensor) -> list[set[tuple[str, int]]]:
+    """Returns the kernels that each module keeps, as (layer, position)."""
+    return [
+        {
+            (layer.name, position)
+            for layer in LAYOUT.layers
+            for position, channel in enumerate(layer.channels)
+            if channel == ALWAYS_KEPT or row[channel]
+        }
+        for row in bits.tolist()
+    ]
+
+
+@settings(deadline=None)
+@given(bits=bit_rows())
+def test_counts_are_those_of_plain_sets(bits: torch.Tensor) -> None:
+    masks, sets = KernelMasks(LAYOUT, bits), kept_sets(bits)
+    assert len(masks) == len(sets)
+    assert masks.kernels.tolist() == [len(kept) for kept in sets]
+    names = [layer.name for layer in LAYOUT.layers]
+    assert masks.kernels_per_layer.tolist() == [
+        [sum(name == layer for layer, _ in kept) for name in names] for kept in sets
+    ]
+    assert masks.retention == pytest.approx(sum(map(len, sets)) / len(sets) / N_KERNELS)
+    assert masks.union_retention == pytest.approx(len(set.union(*sets)) / N_KERNELS)
+
+
+@settings(deadline=None)
+@given(bits=bit_rows())
+def test_jaccard_distances_are_those_of_plain_sets(bits: torch.Tensor) -> None:
+    masks, sets = KernelMasks(LAYOUT, bits), kept_sets(bits)
+    expected = [[1 - len(one & other) / len(one | other) for other in sets] for one in sets]
+    assert masks.jaccard_distances.tolist() == [pytest.approx(row) for row in expected]
+    pairs = [expected[i][j] for i, j in itertools.combinations(range(len(sets)), 2)]
+    assert masks.mean_jaccard_distance == pytest.approx(sum(pairs) / len(pairs) if pairs else 0)
+
+
+def test_empty_sets_do_not_differ() -> None:
+    assert jaccard_distances(torch.tensor([[False, False], [False, False], [True, False]])).tolist() == [
+        [0, 0, 1],
+        [0, 0, 1],
+        [1, 1, 0],
+    ]
+
+
+@settings(deadline=None)
+@given(bits=bit_rows(repaired=False), seed=st.integers(0, 1000))
+def test_repair_keeps_the_best_of_what_would_be_lost(bits: torch.Tensor, seed: int) -> None:
+    priority = torch.randint(-2, 3, bits.shape, generator=torch.Generator().manual_seed(seed)).float()
+    before = bits.clone()
+    repaired = repair(LAYOUT, bits, priority)
+    assert torch.equal(bits, before)
+    expected = bits.clone()
+    for module, channels in itertools.product(range(len(bits)), LAYOUT.required):
+        if not any(bits[module, channel] for channel in channels):
+            expected[module, max(channels, key=lambda channel: (priority[module, channel], -channel))] = True
+    assert torch.equal(repaired, expected)
+    assert not empty_sets(LAYOUT, repaired).any()
+
+
+def test_repair_takes_a_member_even_if_all_have_the_lowest_priority() -> None:
+    bits = repair(LAYOUT, torch.zeros(1, 10, dtype=torch.bool), torch.full((1, 10), -torch.inf))
+    assert bits.nonzero()[:, 1].tolist() == [0, 3, 5, 7, 8]
+
+
+def test_full_masks_keep_everything() -> None:
+    masks = KernelMasks.full(LAYOUT, 3)
+    assert masks.retention == masks.union_retention == 1
+    assert masks.mean_jaccard_distance == 0
+    assert masks.kernels.tolist() == [N_KERNELS] * 3
+
+
+def test_some_modules_in_a_given_order() -> None:
+    bits = torch.ones(3, 10, dtype=torch.bool)
+    bits[1, 0] = bits[2, 1] = False
+    assert torch.equal(KernelMasks(LAYOUT, bits)[[2, 0]].bits, bits[[2, 0]])
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("bits", [torch.ones(2, 9).bool(), torch.ones(10).bool(), torch.ones(2, 10)])
+def test_bits_that_do_not_fit_are_refused(bits: torch.Tensor) -> None:
+    with pytest.raises(MaskError, match=r"masks are \[module, 10\] booleans"):
+        KernelMasks(LAYOUT, bits)
+
+
+def test_a_lost_layer_is_refused_and_named() -> None:
+    bits = torch.ones(2, 10, dtype=torch.bool)
+    bits[1, 3:5] = False
+    with pytest.raises(MaskError, match=r"module 1 keeps none of the channels \[3, 4\]"):
+        KernelMasks(LAYOUT, bits)
+
+
+def test_layout_counts() -> None:
+    assert (LAYOUT.n_channels, LAYOUT.n_kernels) == (10, N_KERNELS)
+    assert LAYOUT.kernels_per_channel.tolist() == [1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
+    assert LAYOUT.group_of_channel.tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 3]
+    assert LAYOUT.required_members.sum(1).tolist() == [3, 2, 2, 3, 2]
