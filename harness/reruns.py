@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Row
 from harness.attempt import Surroundings, run_attempt
+from harness.devices import device_here
 from harness.plugins import Plugins
 from harness.report import ID_LENGTH, row_title
 from harness.store import ResultStore
@@ -126,12 +125,12 @@ def rerun_cell(
             f"{cell.cell_id[:ID_LENGTH]}, as results would differ. Use the version that wrote the row: "
             f"{row.splitbench_version} ({row.git_commit or 'no commit'})."
         )
-    on_gpu = cell.device == "cuda" or (cell.device == "auto" and torch.cuda.is_available())
+    device, gpu_share = device_here(cell)
     again = run_attempt(
         SuiteCell(cell, row.splitter_label),
         surroundings,
-        device="cuda:0" if on_gpu else "cpu",
-        gpu_share=1.0 if on_gpu else 0.0,
+        device=device,
+        gpu_share=gpu_share,
         progress=progress,
     )
     store.write(again)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import click
+
+from harness.signals import sigterm_as_interrupt
 
 EXIT_FAILED = 1
 EXIT_WRONG = 2
@@ -30,7 +29,7 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with _terminated_in_order():
+            with sigterm_as_interrupt():
                 return function(*args, **kwargs)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -46,17 +45,3 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
             sys.exit(EXIT_WRONG if wrong else EXIT_FAILED)
 
     return call
-
-
-@contextmanager
-def _terminated_in_order() -> Iterator[None]:
-    """Turns SIGTERM, which would end the process where it stands, into ``KeyboardInterrupt`` for the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        # None stands for a handler that is not Python's, which cannot be given back.
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

@@ -17,15 +17,15 @@ from ray import exceptions
 
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, Surroundings, make_row
-from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
+from harness.dispatch.base import Limits, Listener
 from harness.dispatch.cluster import Node, check_fits, connection, gpu_share_of, memory_limit, nodes
 from harness.dispatch.inspection import require_alike
 from harness.dispatch.preparations import Preparations
-from harness.dispatch.stop import StopSignal
 from harness.dispatch.worker import CONTROL, Answer, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.node_facts import versions
 from harness.provenance import provenance
+from harness.signals import StopSignal
 from harness.suite_cell import SuiteCell
 
 _WAIT_SECONDS = 0.2
@@ -153,29 +153,21 @@ class RayBackend:
         *,
         stop: StopSignal,
         listener: Listener,
-        claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells as far as there is room; see ``Backend.run``."""
         waiting = [Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
         running: list[Running] = []
         done: deque[tuple[Job, Row]] = deque()
-        failure: OSError | None = None
         try:
             while waiting or running or done:
                 if stop.requested:
                     waiting.clear()
                     _interrupt(running)
-                try:
-                    self._start(waiting, running, claims or NoOtherDrivers())
-                except OSError as error:
-                    # Nothing more can begin; what runs ends in order.
-                    failure = error
-                    waiting.clear()
+                self._start(waiting, running)
                 while done:
                     job, row = done.popleft()
                     yield job.item, row
-                    # Not before its row is stored, for then its claim is given back.
-                    if self._deserves_retry(row, job) and not stop.requested and failure is None:
+                    if self._deserves_retry(row, job) and not stop.requested:
                         waiting.append(self._again(job, row))
                     # Storing takes a while, in which no place should stay empty; but not too many rows may be at stake.
                     if len(done) < len(running) and _ready_among([cell.result for cell in running]):
@@ -183,24 +175,15 @@ class RayBackend:
                 _await_news(running)
                 self._follow(running, listener)
                 done.extend(self._take_ended(running))
-            if failure is not None:
-                raise failure
         finally:
             for left in running:
                 ray.kill(left.worker)
 
-    def _start(self, waiting: list[Job], running: list[Running], claims: Claims) -> None:
+    def _start(self, waiting: list[Job], running: list[Running]) -> None:
         """Gives workers to cells whose time has come, the first ones first, as far as the cluster has room."""
-        ready = self._ready(waiting, len(running))
-        if not ready:
-            return
-        for (job, share), claim in zip(ready, claims.take([job.item for job, _ in ready]), strict=True):
-            if claim is Claim.THEIRS:
-                job.not_before = time.monotonic() + CLAIM_SECONDS
-                continue
+        for job, share in self._ready(waiting, len(running)):
             waiting.remove(job)
-            if claim is Claim.OURS:
-                running.append(self._launch(job, share))
+            running.append(self._launch(job, share))
 
     def _ready(self, waiting: list[Job], n_running: int) -> list[tuple[Job, float]]:
         """Returns the cells that may begin, each with its share of a GPU."""

@@ -4,7 +4,7 @@ import itertools
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, Trainin
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
 from harness.dispatch import Limits, SilentListener, StopSignal, ray_backend
-from harness.dispatch.base import Claim
 from harness.dispatch.inline import InlineBackend
 from harness.dispatch.ray_backend import Job, RayBackend, Running
 from harness.plan import make_plan
@@ -159,40 +158,14 @@ def test_a_place_is_taken_again_before_a_row_is_stored_but_a_cell_only_after(
             events.append(("begins", name(item)))
             return super().call_worker(options, item, gpu_share)
 
-    class Willing:
-        def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
-            events.extend(("is claimed", name(cell)) for cell in cells)
-            return [Claim.OURS] * len(cells)
-
     queue = [item_of("die_once", tmp_path), item_of("ok", tmp_path)]
     with Watched(surroundings, Limits(retries=1, backoff=0.0), workers=1) as backend:
-        for item, _ in backend.run(queue, stop=StopSignal(), listener=SilentListener(), claims=Willing()):
+        for item, _ in backend.run(queue, stop=StopSignal(), listener=SilentListener()):
             events.append(("is stored", name(item)))
     assert events == [
-        ("is claimed", "die_once"), ("begins", "die_once"),
-        ("is claimed", "ok"), ("begins", "ok"), ("is stored", "die_once"),
-        ("is claimed", "die_once"), ("begins", "die_once"), ("is stored", "ok"), ("is stored", "die_once"),
+        ("begins", "die_once"), ("begins", "ok"), ("is stored", "die_once"),
+        ("begins", "die_once"), ("is stored", "ok"), ("is stored", "die_once"),
     ]  # fmt: skip
-
-
-def test_a_claim_that_fails_for_good_lets_what_runs_end_in_order(surroundings: Surroundings, tmp_path: Path) -> None:
-    class Failing:
-        def __init__(self) -> None:
-            self.n_asked = 0
-
-        def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
-            self.n_asked += 1
-            if self.n_asked > 1:
-                raise OSError("the token has expired")
-            return [Claim.OURS] * len(cells)
-
-    queue = [item_of("ok", tmp_path), item_of("raise", tmp_path)]
-    rows: list[Row] = []
-    with RayBackend(surroundings, Limits(), workers=1) as backend:
-        run = backend.run(queue, stop=StopSignal(), listener=SilentListener(), claims=Failing())
-        with pytest.raises(OSError, match="the token has expired"):
-            rows.extend(row for _, row in run)
-    assert [row.state for row in rows] == [State.OK]
 
 
 def test_a_killed_driver_loses_no_finished_row_and_the_next_run_completes(
