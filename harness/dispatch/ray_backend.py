@@ -309,7 +309,7 @@ class RayBackend:
         try:
             result = ray.get(cell.result)
         except exceptions.RayError as error:
-            return self._driver_row(cell, _outcome_of(error, cell.node_id))
+            return self._driver_row(cell, _outcome_when_asked(cell, error) or _outcome_of(error, cell.node_id))
         return self.row_of(cell, result)
 
     def _driver_row(self, cell: Running, outcome: Outcome) -> Row:
@@ -361,6 +361,14 @@ def _await_news(running: list[Running]) -> None:
         ray.wait([cell.result for cell in running], timeout=_WAIT_SECONDS)
     else:
         time.sleep(_WAIT_SECONDS)
+
+
+def _outcome_when_asked(cell: Running, error: exceptions.RayError) -> Outcome | None:
+    """Return how a cell ended whose worker died after it was asked to stop; None if it was not asked."""
+    if cell.asked is None or isinstance(error, exceptions.RayTaskError):
+        return None
+    state, reason, _ = cell.asked
+    return Outcome(state, reason=f"{reason}; its worker died before it had stopped", traceback=str(error))
 
 
 def _outcome_of(error: exceptions.RayError, node_id: str | None) -> Outcome:

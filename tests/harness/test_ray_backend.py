@@ -104,6 +104,17 @@ def test_a_cell_that_does_not_listen_is_killed_after_its_deadline(late: Outcome)
     assert TIMEOUT < row.seconds < TIMEOUT + 10
 
 
+def test_a_worker_that_dies_after_its_deadline_leaves_a_timeout_that_is_not_tried_again(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    store, backend = ResultStore(tmp_path / "results"), RayBackend(surroundings, Limits(timeout=0.5, retries=1))
+    item = toy_item(behaviour="die_when_asked", device="cuda")
+    run_plan(make_plan([item], []), store, backend)
+    (row,) = store.read().attempts(item.cell.cell_id)
+    assert (row.state, row.failure_kind, row.gpu_share) == (State.TIMEOUT, None, 1.0)
+    assert row.reason == "it took longer than 0.5 s; its worker died before it had stopped"
+
+
 def test_both_backends_give_the_same_rows(outcome: Outcome, surroundings: Surroundings, tmp_path: Path) -> None:
     names = ("ok", "raise")
     cells = {name: item_of(name, tmp_path) for name in names}

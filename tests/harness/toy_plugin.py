@@ -111,6 +111,13 @@ class ToyScenario(Scenario):
             workspace.progress(Progress("split", step, 600))
             time.sleep(0.1)
 
+    def _die_when_asked(self, settings: ToySettings, workspace: Workspace) -> None:
+        try:
+            self._polite(settings, workspace)
+        except BaseException:
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
+
     def _nap(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(0.3)
 
