@@ -31,11 +31,13 @@ class Node:
         cpus: CPUs.
         gpus: GPUs.
         memory: Bytes of memory that Ray deals out.
+        node_id: Ray's name of it, if it is up.
     """
 
     cpus: float
     gpus: float
     memory: float = float("inf")
+    node_id: str | None = None
 
     def room(self, cpus: float, gpus: float, memory: float = 0.0) -> int:
         """Returns how many workers of this size fit."""
@@ -125,13 +127,13 @@ def memory_limit(machines: Sequence[Node], cpus: float, gpus: float) -> float:
 def nodes_by_state() -> tuple[list[Node], list[Node]]:
     """Returns the machines that are up, and those that the cluster's autoscaler would start; see ``nodes``."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    up = [_node(found["Resources"]) for found in alive]
+    up = [_node(found["Resources"], found.get("NodeID")) for found in alive]
     return up, _startable([set(map(str, found.get("Labels", {}).values())) for found in alive])
 
 
-def _node(resources: Mapping[str, float]) -> Node:
+def _node(resources: Mapping[str, float], node_id: str | None = None) -> Node:
     memory = resources.get("memory", float("inf"))
-    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0), memory=memory)
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0), memory=memory, node_id=node_id)
 
 
 def _startable(labels: Sequence[Collection[str]]) -> list[Node]:
