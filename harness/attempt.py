@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Provenance, Row, State
-from harness.faults import NODE_DIFFERS, NODE_DISK, is_disk_fault
+from harness.faults import NODE_DIFFERS, NODE_DISK, PROCESS_NOT_RESTORED, is_disk_fault
+from harness.isolation import NotRestoredError, restored_process
 from harness.node_facts import differences
 from harness.plugins import Plugins
 from harness.provenance import provenance
@@ -103,8 +104,7 @@ def run_attempt(
     if different:
         outcome = Outcome(State.FAILED, reason=f"this machine has {', '.join(different)}", kind=NODE_DIFFERS)
     else:
-        with torch_threads(item.cell.threads):
-            outcome = _outcome(lambda: _measure(item.cell, surroundings, device, progress))
+        outcome = _isolated_outcome(item.cell, surroundings, device, progress)
     return make_row(
         item,
         surroundings.suite,
@@ -162,6 +162,15 @@ def make_row(
         gpu_share=gpu_share,
         config=cell.model_dump_json(),
     )
+
+
+def _isolated_outcome(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Outcome:
+    """Return how a cell ends, having undone what it changed in this process."""
+    try:
+        with restored_process(), torch_threads(cell.threads):
+            return _outcome(lambda: _measure(cell, surroundings, device, progress))
+    except NotRestoredError as error:
+        return _failure(error, State.FAILED, PROCESS_NOT_RESTORED)
 
 
 def _storable(text: str | None) -> str | None:

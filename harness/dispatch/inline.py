@@ -12,6 +12,8 @@ from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
 from harness.devices import device_here
 from harness.dispatch.base import Limits, Listener
+from harness.faults import PROCESS_NOT_RESTORED
+from harness.isolation import NotRestoredError
 from harness.signals import StopSignal
 from harness.suite_cell import SuiteCell
 from splitters.base import Progress, ProgressCallback
@@ -68,16 +70,19 @@ class InlineBackend:
                 return
             listener.started(item)
             device, gpu_share = device_here(item.cell)
-            yield (
+            row = run_attempt(
                 item,
-                run_attempt(
-                    item,
-                    self._surroundings,
-                    device=device,
-                    gpu_share=gpu_share,
-                    progress=self._progress(item, stop, listener),
-                ),
+                self._surroundings,
+                device=device,
+                gpu_share=gpu_share,
+                progress=self._progress(item, stop, listener),
             )
+            yield item, row
+            if row.failure_kind == PROCESS_NOT_RESTORED:
+                # This is the only process there is, and further cells could have wrong results in it.
+                raise NotRestoredError(
+                    f"{item.title}: {row.reason}. Run it with --backend ray, in a process of its own."
+                )
 
     def _progress(self, item: SuiteCell, stop: StopSignal, listener: Listener) -> ProgressCallback:
         timeout = self._limits.timeout
