@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,11 +19,14 @@ from benchmarks.records import Metrics, Provenance, Row, State
 from harness.faults import NODE_DIFFERS, NODE_DISK, PROCESS_NOT_RESTORED, is_disk_fault
 from harness.isolation import NotRestoredError, restored_process
 from harness.node_facts import differences
+from harness.observers import ObserverGuard
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 from harness.threads import torch_threads
 from splitters.base import Progress, ProgressCallback, ignore_progress
+
+_LOG = logging.getLogger(__name__)
 
 
 class CellStopped(BaseException):
@@ -97,14 +102,17 @@ def run_attempt(
         surroundings: What all cells share.
         device: The torch device that the cell owns.
         gpu_share: The share of that GPU.
-        progress: Called often; raises ``CellStopped`` to end the cell.
+        progress: Called often; raises ``CellStopped`` to end the cell. Its own errors are logged and change nothing.
     """
     started_at, clock = datetime.now(timezone.utc), time.perf_counter()
     different = differences(surroundings.expected)
     if different:
         outcome = Outcome(State.FAILED, reason=f"this machine has {', '.join(different)}", kind=NODE_DIFFERS)
     else:
-        outcome = _isolated_outcome(item.cell, surroundings, device, progress)
+        guard = ObserverGuard()
+        outcome = _isolated_outcome(item.cell, surroundings, device, partial(guard, progress))
+        if guard.message is not None:
+            _LOG.warning("%s: reporting its progress failed: %s", item.title, guard.message)
     return make_row(
         item,
         surroundings.suite,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.records import Row
 from harness.dispatch import Backend, Listener, SilentListener, StopSignal
+from harness.observers import ObserverGuard
 from harness.plan import Plan, is_settled
 from harness.runs.declaration import RunDeclaration
 from harness.runs.record import RunRecord
@@ -25,6 +26,7 @@ class RunReport:
         contents: The whole store afterwards.
         interrupted: Whether it was stopped before its end.
         left_to_others: The cells that other runs had declared before and have not finished, each with its run.
+        listener_error: The first error that the listener raised, in one line; it changed nothing else.
     """
 
     plan: Plan
@@ -32,6 +34,7 @@ class RunReport:
     contents: StoreContents
     interrupted: bool
     left_to_others: Mapping[str, RunRecord] = field(default_factory=dict)
+    listener_error: str | None = None
 
     def latest(self) -> list[Row]:
         """Returns the attempt that counts of each of the suite's cells."""
@@ -59,7 +62,7 @@ def run_plan(
         plan: What is done and what is to do; see ``make_plan``.
         store: Where rows go.
         backend: What runs the cells; it is entered only if there is something to do.
-        listener: Told how the run goes on.
+        listener: Told how the run goes on; an error of its own is noted in the report.
         stop: Ends the run when it is requested; SIGINT and SIGTERM request it too.
 
     Raises:
@@ -70,6 +73,7 @@ def run_plan(
     listener = listener or SilentListener()
     stop = stop or StopSignal()
     queue = plan.queue()
+    guard = ObserverGuard()
     last: dict[str, Row] = {}
     left: Mapping[str, RunRecord] = {}
     if queue:
@@ -81,7 +85,7 @@ def run_plan(
             with stop, RunDeclaration(store.storage, backend.suite, cell_ids=ids, n_cells=len(plan.cells)) as declared:
                 left = declared.left_to_others
                 done = left.keys() | _settled_since(plan, store, [cell_id for cell_id in ids if cell_id not in left])
-                relay = _Relay(listener, declared)
+                relay = _Relay(listener, declared, guard)
                 ours = [item for item in queue if item.cell.cell_id not in done]
                 for item, row in backend.run(ours, stop=stop, listener=relay):
                     store.write(row)
@@ -91,7 +95,7 @@ def run_plan(
     contents = store.read(share=bool(last))
     settled = {row.cell_id for row in contents.latest() if is_settled(row)}
     left = {cell_id: record for cell_id, record in left.items() if cell_id not in settled}
-    return RunReport(plan, tuple(last.values()), contents, stop.requested, left)
+    return RunReport(plan, tuple(last.values()), contents, stop.requested, left, guard.message)
 
 
 def _settled_since(plan: Plan, store: ResultStore, cell_ids: Sequence[str]) -> set[str]:
@@ -107,18 +111,19 @@ def _settled_since(plan: Plan, store: ResultStore, cell_ids: Sequence[str]) -> s
 class _Relay:
     """Passes events on to a listener and to the run's record."""
 
-    def __init__(self, listener: Listener, declared: RunDeclaration) -> None:
+    def __init__(self, listener: Listener, declared: RunDeclaration, guard: ObserverGuard) -> None:
         self._listener = listener
         self._declared = declared
+        self._guard = guard
 
     def started(self, item: SuiteCell) -> None:
         self._declared.started(item)
-        self._listener.started(item)
+        self._guard(self._listener.started, item)
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
         self._declared.progressed(item, progress)
-        self._listener.progressed(item, progress)
+        self._guard(self._listener.progressed, item, progress)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
         self._declared.finished(row)
-        self._listener.finished(item, row)
+        self._guard(self._listener.finished, item, row)

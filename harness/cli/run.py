@@ -106,6 +106,10 @@ def command(
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
     with make_display(progress_console(), len(plan.queue())) as display:
         report = run_plan(plan, store, chosen, listener=display)
+    if report.listener_error:
+        click.echo(
+            f"Warning: showing the run's progress failed ({report.listener_error}); its rows are whole.", err=True
+        )
     if as_json:
         show_json(_report_object(report, loaded.name, location))
     else:

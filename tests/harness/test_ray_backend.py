@@ -13,7 +13,7 @@ import ray
 from click.testing import Result
 from conftest import HERE, toy_item, toy_row
 from test_cli_run import splitbench, states, wait_for
-from test_inline import Recorder
+from test_inline import FaultyListener, Recorder
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.records import Row, State
@@ -127,6 +127,14 @@ def test_both_backends_give_the_same_rows(outcome: Outcome, surroundings: Surrou
         (inline,), (on_ray,) = contents.attempts(cells[name].cell.cell_id), outcome[1][name]
         assert on_ray.model_dump(exclude=differing) == inline.model_dump(exclude=differing)
         assert (on_ray.traceback is None) == (inline.traceback is None)
+
+
+def test_errors_of_a_listener_end_neither_cells_nor_the_run_on_ray(surroundings: Surroundings, tmp_path: Path) -> None:
+    backend = RayBackend(surroundings, Limits())
+    plan = make_plan([toy_item(device="cpu")], [])
+    report = run_plan(plan, ResultStore(tmp_path / "results"), backend, listener=FaultyListener())
+    assert [row.state for row in report.rows] == [State.OK]
+    assert report.listener_error == "ValueError: [/data/w.pt]"
 
 
 def test_both_backends_give_the_same_row_of_a_real_cell(ray_cluster: None, tmp_path: Path) -> None:

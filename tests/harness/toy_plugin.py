@@ -158,6 +158,9 @@ class ToyScenario(Scenario):
         if torch.ones(1).dtype is not torch.float32 or "LEFT_BY_A_CELL" in os.environ or not Path(".git").exists():
             raise SplitFailedError("another cell's process")
 
+    def _no_text(self, settings: ToySettings, workspace: Workspace) -> None:
+        raise OSError("no caf\udce9 here")
+
     def _nap(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(0.3)
 
