@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from benchmarks.maker import Maker
 from benchmarks.memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.mirror import Mirror
 from benchmarks.tensor_files import TensorFile, read_tensor_file, write_tensor_file
-from benchmarks.turns import turn
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Checkpoint, CheckpointState, ProgressCallback, ignore_progress
 
@@ -45,7 +44,8 @@ class ArtifactCache:
 
     Any number of processes may share it: whoever needs an artefact first makes it, the others wait for it. Work that is
     interrupted leaves a checkpoint, and whoever comes next goes on from there. Machines without a common folder share
-    artefacts and checkpoints through a mirror, and take turns there too.
+    artefacts and checkpoints through a mirror; that two of them do not make the same at the same time is the
+    dispatcher's to see to.
 
     Args:
         root: The folder; it is made when it is first written to.
@@ -76,7 +76,7 @@ class ArtifactCache:
             key: Everything that determines the artefact, as JSON values.
             make: Makes it; keeps its state in the checkpoint that it is given, and takes it up from there.
             device: Where ``make`` works, for the measurement of memory.
-            progress: Called while another process or machine makes it. It may raise, and so end the wait.
+            progress: Called while another process makes it. It may raise, and so end the wait.
 
         Raises:
             ConfigurationError: If ``kind`` cannot be the name of a folder.
@@ -89,13 +89,11 @@ class ArtifactCache:
             artifact = _read(path) or self._from_mirror(path)
             if artifact is not None:
                 return artifact
-            with self._turn(path, progress, kind) as is_ours:
-                if is_ours:
-                    self._make(path, key, make, device)
+            self._make(path, key, make, device)
             artifact = _read(path)
         if artifact is None:
             raise OSError(f"{path} was written but cannot be read back; is the disk full?")
-        return replace(artifact, reused=not is_ours)
+        return replace(artifact, reused=False)
 
     def _path(self, kind: str, key: Mapping[str, Any]) -> Path:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", kind):
@@ -108,18 +106,6 @@ class ArtifactCache:
         if self.mirror is None or not self.mirror.fetch(self._name(path), path):
             return None
         return _read(path)
-
-    def _turn(self, path: Path, progress: ProgressCallback, kind: str) -> AbstractContextManager[bool]:
-        """Waits for another machine that makes the artefact; gives whether it is to be made here."""
-        if self.mirror is None:
-            return nullcontext(True)
-        return turn(
-            self.mirror,
-            self._name(path),
-            has_come=lambda: self._from_mirror(path) is not None,
-            progress=progress,
-            stage=kind,
-        )
 
     def _make(
         self, path: Path, key: Mapping[str, Any], make: Callable[[Checkpoint], CheckpointState], device: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 import uuid
@@ -15,12 +16,16 @@ from pydantic import ValidationError
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Provenance, Row, State
 from benchmarks.threads import torch_threads
-from harness.faults import NODE_DIFFERS, NODE_DISK, is_disk_fault
+from harness.faults import NODE_DIFFERS, NODE_DISK, PROCESS_NOT_RESTORED, is_disk_fault
+from harness.isolation import NotRestoredError, restored_process
 from harness.node_facts import differences
+from harness.observers import ObserverGuard
 from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
+
+_LOG = logging.getLogger(__name__)
 
 
 class CellStopped(BaseException):
@@ -96,15 +101,17 @@ def run_attempt(
         surroundings: What all cells share.
         device: The torch device that the cell owns.
         gpu_share: The share of that GPU.
-        progress: Called often; raises ``CellStopped`` to end the cell.
+        progress: Called often; raises ``CellStopped`` to end the cell. Its own errors are logged and change nothing.
     """
     started_at, clock = datetime.now(timezone.utc), time.perf_counter()
     different = differences(surroundings.expected)
     if different:
         outcome = Outcome(State.FAILED, reason=f"this machine has {', '.join(different)}", kind=NODE_DIFFERS)
     else:
-        with torch_threads(item.cell.threads):
-            outcome = _outcome(lambda: _measure(item.cell, surroundings, device, progress))
+        guard = ObserverGuard()
+        outcome = _isolated_outcome(item.cell, surroundings, device, lambda report: guard(progress, report))
+        if guard.message is not None:
+            _LOG.warning("%s: reporting its progress failed: %s", item.title, guard.message)
     return make_row(
         item,
         surroundings.suite,
@@ -161,6 +168,15 @@ def make_row(
         gpu_share=gpu_share,
         config=cell.model_dump_json(),
     )
+
+
+def _isolated_outcome(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Outcome:
+    """Return how a cell ends, having undone what it changed in this process."""
+    try:
+        with restored_process(), torch_threads(cell.threads):
+            return _outcome(lambda: _measure(cell, surroundings, device, progress))
+    except NotRestoredError as error:
+        return _failure(error, State.FAILED, PROCESS_NOT_RESTORED)
 
 
 def _storable(text: str | None) -> str | None:

@@ -10,6 +10,9 @@ NODE_OUT_OF_MEMORY = "node_out_of_memory"
 NODE_DISK = "node_disk"
 NODE_DIFFERS = "node_differs"
 
+PROCESS_NOT_RESTORED = "process_not_restored"
+"""The cell's own fault; a process that other cells share is replaced after it."""
+
 INFRASTRUCTURE_FAULTS = frozenset({WORKER_DIED, NODE_DIED, NODE_OUT_OF_MEMORY, NODE_DISK, NODE_DIFFERS})
 """Failure kinds that are worth another try on the same cell."""
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.cells import Cell
 from benchmarks.records import Metrics, Row
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from harness.attempt import Surroundings, run_attempt
+from harness.devices import device_here
 from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
@@ -131,12 +130,12 @@ def rerun_cell(
         )
     surroundings.plugins.load()
     current = with_current_code(cell)
-    on_gpu = cell.device == "cuda" or (cell.device == "auto" and torch.cuda.is_available())
+    device, gpu_share = device_here(cell)
     again = run_attempt(
         SuiteCell(current, row.splitter_label),
         surroundings,
-        device="cuda:0" if on_gpu else "cpu",
-        gpu_share=1.0 if on_gpu else 0.0,
+        device=device,
+        gpu_share=gpu_share,
         progress=progress,
     )
     store.write(again)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from benchmarks.records import Row
-from harness.claims import Patience, RunRegister
 from harness.dispatch import Backend, Listener, SilentListener, StopSignal
-from harness.dispatch.base import Claim
+from harness.observers import ObserverGuard
 from harness.plan import Plan, is_settled
+from harness.runs.declaration import RunDeclaration
+from harness.runs.record import RunRecord
 from harness.store import ResultStore, StoreContents
 from harness.suite_cell import SuiteCell
 from splitters.methods.protocol import Progress
@@ -24,12 +25,16 @@ class RunReport:
         rows: The last row of each cell that was run now.
         contents: The whole store afterwards.
         interrupted: Whether it was stopped before its end.
+        left_to_others: The cells that other runs had declared before and have not finished, each with its run.
+        listener_error: The first error that the listener raised, in one line; it changed nothing else.
     """
 
     plan: Plan
     rows: tuple[Row, ...]
     contents: StoreContents
     interrupted: bool
+    left_to_others: Mapping[str, RunRecord] = field(default_factory=dict)
+    listener_error: str | None = None
 
     def latest(self) -> list[Row]:
         """Returns the attempt that counts of each of the suite's cells."""
@@ -38,11 +43,11 @@ class RunReport:
 
     @property
     def all_well(self) -> bool:
-        """Whether every cell of the suite has a final row, and no attempt of this run failed.
+        """Whether every cell has a final row or was left to another run, and no attempt of this run failed.
 
         A cell whose images have changed has a final row of the earlier ones, which does not count.
         """
-        final = {row.cell_id for row in self.latest() if row.state.is_final}
+        final = {row.cell_id for row in self.latest() if row.state.is_final} | self.left_to_others.keys()
         final -= {row.cell_id for row in self.rows if not row.state.is_final}
         return all(planned.item.cell.cell_id in final for planned in self.plan.cells)
 
@@ -61,7 +66,7 @@ def run_plan(
         plan: What is done and what is to do; see ``make_plan``.
         store: Where rows go.
         backend: What runs the cells; it is entered only if there is something to do.
-        listener: Told how the run goes on.
+        listener: Told how the run goes on; an error of its own is noted in the report.
         stop: Ends the run when it is requested; SIGINT and SIGTERM request it too.
 
     Raises:
@@ -72,88 +77,57 @@ def run_plan(
     listener = listener or SilentListener()
     stop = stop or StopSignal()
     queue = plan.queue()
+    guard = ObserverGuard()
     last: dict[str, Row] = {}
+    left: Mapping[str, RunRecord] = {}
     if queue:
         store.prepare()
         with backend:
             backend.check(queue)
+            ids = [item.cell.cell_id for item in queue]
             # Signals inside the backend, for Ray puts a handler of its own on SIGTERM.
-            with stop, RunRegister(store.storage, backend.suite, cells=len(plan.cells), to_do=len(queue)) as register:
-                told = Told(listener, register)
-                claims = _PlannedClaims(plan, store, register)
-                for item, row in backend.run(queue, stop=stop, listener=told, claims=claims):
+            with stop, RunDeclaration(store.storage, backend.suite, cell_ids=ids, n_cells=len(plan.cells)) as declared:
+                left = declared.left_to_others
+                done = left.keys() | _settled_since(plan, store, [cell_id for cell_id in ids if cell_id not in left])
+                relay = _Relay(listener, declared, guard)
+                ours = [item for item in queue if item.cell.cell_id not in done]
+                for item, row in backend.run(ours, stop=stop, listener=relay):
                     store.write(row)
-                    register.release(row.cell_id)
                     last[row.cell_id] = row
-                    told.finished(item, row)
-                register.note_end("interrupted" if stop.requested else "done")
-    return RunReport(plan, tuple(last.values()), store.read(share=bool(last)), interrupted=stop.requested)
+                    relay.finished(item, row)
+                declared.note_end("interrupted" if stop.requested else "done")
+    contents = store.read(share=bool(last))
+    settled = {row.cell_id for row in contents.latest() if is_settled(row)}
+    left = {cell_id: record for cell_id, record in left.items() if cell_id not in settled}
+    return RunReport(plan, tuple(last.values()), contents, stop.requested, left, guard.message)
 
 
-class Told:
-    """Passes what happens on to a listener, and to the run's record.
+def _settled_since(plan: Plan, store: ResultStore, cell_ids: Sequence[str]) -> set[str]:
+    """Return the cells that another run has finished since the plan was made."""
+    earlier = {planned.item.cell.cell_id: planned.earlier for planned in plan.cells}
+    return {
+        row.cell_id
+        for row in store.read_cells(cell_ids).latest()
+        if is_settled(row) and row.attempt_id != getattr(earlier[row.cell_id], "attempt_id", None)
+    }
 
-    Args:
-        listener: The listener.
-        register: The run's record.
-    """
 
-    def __init__(self, listener: Listener, register: RunRegister) -> None:
+class _Relay:
+    """Passes events on to a listener and to the run's record."""
+
+    def __init__(self, listener: Listener, declared: RunDeclaration, guard: ObserverGuard) -> None:
         self._listener = listener
-        self._register = register
+        self._declared = declared
+        self._guard = guard
 
     def started(self, item: SuiteCell) -> None:
-        """A cell begins."""
-        self._register.started(item)
-        self._listener.started(item)
+        self._declared.started(item)
+        self._guard(self._listener.started, item)
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """A cell goes on."""
-        self._register.progressed(item, progress)
-        self._listener.progressed(item, progress)
+        self._declared.progressed(item, progress)
+        self._guard(self._listener.progressed, item, progress)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
-        """An attempt is over, and its row is stored."""
-        self._register.finished(row)
-        self._listener.finished(item, row)
-
-
-class _PlannedClaims:
-    """Claims a plan's cells, and finds those that another run has finished since the plan was made.
-
-    Args:
-        plan: The plan.
-        store: Where rows are.
-        register: This run's record.
-    """
-
-    def __init__(self, plan: Plan, store: ResultStore, register: RunRegister) -> None:
-        self._store = store
-        self._register = register
-        self._patience = Patience()
-        self._earlier = {
-            planned.item.cell.cell_id: planned.earlier.attempt_id if planned.earlier else None for planned in plan.cells
-        }
-        self._settled = self._settled_among([item.cell.cell_id for item in plan.queue()])
-
-    def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
-        """Claims cells; see ``harness.dispatch.base.Claims``."""
-        ids = [item.cell.cell_id for item in cells]
-        claims = self._register.take([cell_id for cell_id in ids if cell_id not in self._settled])
-        ours = [cell_id for cell_id, claim in claims.items() if claim is Claim.OURS]
-        if ours and self._register.met_others:
-            settled = self._patience.read(lambda: self._settled_among(ours))
-            if settled is None:
-                # Nobody can tell what others have done; later, perhaps.
-                claims = {**claims, **dict.fromkeys(ours, Claim.THEIRS)}
-            self._settled |= settled or set()
-            self._release(ours if settled is None else settled)
-        return [Claim.SETTLED if cell_id in self._settled else claims[cell_id] for cell_id in ids]
-
-    def _release(self, cell_ids: Iterable[str]) -> None:
-        for cell_id in cell_ids:
-            self._register.release(cell_id)
-
-    def _settled_among(self, cell_ids: Sequence[str]) -> set[str]:
-        rows = self._store.read_cells(cell_ids).latest()
-        return {row.cell_id for row in rows if is_settled(row) and row.attempt_id != self._earlier.get(row.cell_id)}
+        self._declared.finished(row)
+        self._guard(self._listener.finished, item, row)

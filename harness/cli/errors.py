@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, TypeVar
 
 import click
 
+from harness.signals import sigterm_as_interrupt
 from harness.text import printable
 
 EXIT_FAILED = 1
@@ -33,7 +32,7 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with _terminated_in_order(), _output(kwargs):
+            with sigterm_as_interrupt(), _output(kwargs):
                 return function(*args, **kwargs)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -58,17 +57,3 @@ def _output(options: Mapping[str, object]) -> AbstractContextManager[None]:
     replace_unencodable()
     for_programs = options.get("as_json") or options.get("form", "rich") != "rich"
     return reserved_stdout() if for_programs else nullcontext()
-
-
-@contextmanager
-def _terminated_in_order() -> Iterator[None]:
-    """Turns SIGTERM, which would end the process where it stands, into ``KeyboardInterrupt`` for the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        # None stands for a handler that is not Python's, which cannot be given back.
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

@@ -130,12 +130,23 @@ def suite_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+shard_option: Decorator = click.option(
+    "--shard", metavar="K/N", help="Keep the K-th of N disjoint parts of the cells, for job arrays."
+)
+
+
 def read_cells(
-    suite: str, changes: Sequence[str], only: Sequence[str], seeds: int | None, timeout: str | None = None
+    suite: str,
+    changes: Sequence[str],
+    only: Sequence[str],
+    seeds: int | None,
+    timeout: str | None = None,
+    shard: str | None = None,
 ) -> tuple[Suite, list[SuiteCell]]:
     """Returns a suite as the options change it, and those of its cells that they keep."""
     from harness.config import load_suite, parse_only
     from harness.expand import expand
+    from harness.runs.shard import Shard
 
     all_changes = list(changes)
     if seeds is not None:
@@ -143,7 +154,9 @@ def read_cells(
     if timeout is not None:
         all_changes.append(f"timeout={timeout}")
     loaded = load_suite(suite, changes=all_changes)
-    return loaded, expand(loaded, only=parse_only(only) if only else None)
+    part = Shard.parse(shard) if shard is not None else None
+    cells = expand(loaded, only=parse_only(only) if only else None)
+    return loaded, [item for item in cells if part is None or part.holds(item.cell.cell_id)]
 
 
 def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: Path | None) -> ChangedData:

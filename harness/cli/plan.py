@@ -16,6 +16,7 @@ from harness.cli.options import (
     open_store,
     read_cells,
     refuse_for_sweeps,
+    shard_option,
     split_kinds,
     suite_options,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @suite_options
+@shard_option
 @click.option(
     "--cluster",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -41,6 +43,7 @@ def command(
     changes: tuple[str, ...],
     only: tuple[str, ...],
     seeds: int | None,
+    shard: str | None,
     retry: str | None,
     results: str | None,
     cluster: Path | None,
@@ -56,10 +59,10 @@ def command(
 
     described = read_cluster_file(cluster) if cluster else None
     if names_sweep(suite):
-        refuse_for_sweeps({"--only": only, "--seeds": seeds, "--retry": retry})
+        refuse_for_sweeps({"--only": only, "--seeds": seeds, "--shard": shard, "--retry": retry})
         _plan_sweep(suite, changes, results, described, as_json)
         return
-    loaded, cells = read_cells(suite, changes, only, seeds)
+    loaded, cells = read_cells(suite, changes, only, seeds, shard=shard)
     contents = open_store(results or default_results(loaded)).read()
     latest = contents.latest()
     changed = changed_data(cells, latest, None)

@@ -16,6 +16,7 @@ from harness.cli.options import (
     json_option,
     open_store,
     read_cells,
+    shard_option,
     shared_cache_of,
     shared_cache_option,
     split_kinds,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from harness.config import Suite
     from harness.dispatch import Backend
     from harness.run import RunReport
+    from harness.runs.record import RunRecord
 
 
 @click.command()
 @suite_options
+@shard_option
 @data_options
 @click.option(
     "--backend",
@@ -53,6 +56,7 @@ def command(
     changes: tuple[str, ...],
     only: tuple[str, ...],
     seeds: int | None,
+    shard: str | None,
     retry: str | None,
     results: str | None,
     data_root: Path | None,
@@ -82,7 +86,7 @@ def command(
     from harness.trust import names_of_code, trust
     from harness.views.plan import plan_view
 
-    loaded, cells = read_cells(suite, changes, only, seeds, timeout)
+    loaded, cells = read_cells(suite, changes, only, seeds, timeout, shard)
     location = results or default_results(loaded)
     store = open_store(location)
     contents = store.read()
@@ -105,6 +109,10 @@ def command(
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
     with make_display(progress_console(), len(plan.queue())) as display:
         report = run_plan(plan, store, chosen, listener=display)
+    if report.listener_error:
+        click.echo(
+            f"Warning: showing the run's progress failed ({report.listener_error}); its rows are whole.", err=True
+        )
     if as_json:
         show_json(_report_object(report, loaded.name, location))
     else:
@@ -161,7 +169,7 @@ def _closing(report: RunReport, location: str) -> str:
     n_left = len(report.plan.with_status(Status.FAILED))
     if report.interrupted:
         head = f"Interrupted after {len(report.rows)} cells; the same command goes on from here."
-    elif report.rows:
+    elif report.rows or report.left_to_others:
         head = f"{len(report.rows)} cells run, {len(report.plan.with_status(Status.DONE))} were done before."
     else:
         head = f"Nothing to do: all {len(report.plan.cells)} cells have rows."
@@ -173,7 +181,20 @@ def _closing(report: RunReport, location: str) -> str:
         else ""
     )
     again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
-    return f"{head}{again}\nRows: {location}/rows{waiting}"
+    left = "".join(
+        f"\n{len(cell_ids)} cells are being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
+        "run again later, or use --shard."
+        for record, cell_ids in _by_run(report)
+    )
+    return f"{head}{again}{left}\nRows: {location}/rows{waiting}"
+
+
+def _by_run(report: RunReport) -> list[tuple[RunRecord, list[str]]]:
+    """Return the cells that were left to other runs, by run."""
+    found: dict[str, tuple[RunRecord, list[str]]] = {}
+    for cell_id, record in report.left_to_others.items():
+        found.setdefault(record.run_id, (record, []))[1].append(cell_id)
+    return list(found.values())
 
 
 def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
@@ -185,6 +206,15 @@ def _report_object(report: RunReport, suite: str, location: str) -> dict[str, An
         "suite": suite,
         "results": location,
         "interrupted": report.interrupted,
+        "left_to_others": [
+            {
+                "run_id": record.run_id,
+                "hostname": record.hostname,
+                "started_at": record.started_at.isoformat(),
+                "cell_ids": cell_ids,
+            }
+            for record, cell_ids in _by_run(report)
+        ],
         "run": [{"cell_id": row.cell_id, "state": row.state.value, "seconds": row.seconds} for row in report.rows],
         "leaderboard": leaderboard_objects(board),
         "failures": [

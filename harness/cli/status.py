@@ -12,7 +12,7 @@ from harness.cli.options import json_option, open_store
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from harness.run_status import ResultsStatus, RunStatus
+    from harness.runs.status import ResultsStatus, RunStatus
 
 _EARLIER_RUNS = 5
 
@@ -26,7 +26,7 @@ def command(results: str, as_json: bool) -> None:
     from datetime import datetime, timezone
 
     from harness.cli.output import show, show_json
-    from harness.run_status import results_status
+    from harness.runs.status import results_status
 
     store = open_store(results)
     store.require()
@@ -42,7 +42,7 @@ def status_object(status: ResultsStatus) -> dict[str, Any]:
         "rows": status.n_rows,
         "newest": status.newest.isoformat() if status.newest else None,
         "runs": [
-            {"state": run.state, "age": run.age, **run.record.model_dump(mode="json", exclude={"claims"})}
+            {"state": run.state, "age": run.age, **run.record.model_dump(mode="json", exclude={"cell_ids"})}
             for run in status.runs
         ],
     }
@@ -74,7 +74,7 @@ def _run_line(run: RunStatus) -> str:
 
     record = run.record
     failed = f", {record.failed} of them not ok" if record.failed else ""
-    heard = "" if run.state in ("done", "interrupted") else f", heard of {duration_text(run.age)} ago"
+    heard = "" if run.state in ("done", "interrupted") else f", last heartbeat {duration_text(run.age)} ago"
     return (
         f"{run.state}: {record.suite} on {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC, "
         f"{record.finished} attempts over{failed}, {record.to_do} of {record.cells} cells were to do{heard}"

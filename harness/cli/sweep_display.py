@@ -9,7 +9,6 @@ from rich.console import Console
 
 from benchmarks.records import Row
 from harness.cli.display import Display, make_display
-from harness.run_record import RunRecord
 from harness.suite_cell import SuiteCell
 from harness.sweep.run import SweepListener
 from splitters.methods.protocol import Progress
@@ -36,13 +35,6 @@ class SweepDisplay(SweepListener):
     ) -> None:
         """Gives the terminal back."""
         self._stack.close()
-
-    def study_is_held(self, record: RunRecord) -> None:
-        """Writes a line."""
-        self._console.print(
-            f"Process {record.pid} on {record.hostname} has this study; watching for two minutes whether it lives.",
-            soft_wrap=True,
-        )
 
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
         """Writes a line."""

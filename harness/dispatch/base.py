@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 
 from benchmarks.records import Row
-from harness.dispatch.stop import StopSignal
+from harness.signals import StopSignal
 from harness.suite_cell import SuiteCell
 from splitters.methods.protocol import Progress
 
@@ -57,38 +56,6 @@ class SilentListener:
         """Does nothing."""
 
 
-class Claim(str, Enum):
-    """What came of wanting to run a cell, where several drivers work on the same results."""
-
-    OURS = "ours"
-    THEIRS = "theirs"
-    SETTLED = "settled"
-
-
-class Claims(Protocol):
-    """Who decides which driver runs a cell."""
-
-    def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
-        """Claims cells just before they begin.
-
-        Returns:
-            For each cell: ``ours``, it may begin; ``theirs``, another driver runs it, ask again later; ``settled``,
-            another driver has finished it.
-        """
-
-
-class NoOtherDrivers:
-    """Claims where this driver is the only one."""
-
-    def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
-        """Returns that all cells are ours."""
-        return [Claim.OURS] * len(cells)
-
-
-CLAIM_SECONDS = 2.0
-"""A cell that another driver runs is asked for again after so long."""
-
-
 class Backend(AbstractContextManager["Backend"], Protocol):
     """Runs cells. Entering it takes what it needs, leaving it gives that back."""
 
@@ -109,7 +76,6 @@ class Backend(AbstractContextManager["Backend"], Protocol):
         *,
         stop: StopSignal,
         listener: Listener,
-        claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells and yields each attempt's row as soon as it is there.
 
@@ -117,5 +83,4 @@ class Backend(AbstractContextManager["Backend"], Protocol):
             queue: The cells, the first ones first.
             stop: Asked often; once it is requested, running cells end as ``interrupted`` and no further one begins.
             listener: Told when cells begin and go on; ``finished`` is the caller's to tell.
-            claims: Asked before a cell begins; without, all cells are ours.
         """

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +12,8 @@ from dataclasses import dataclass
 import ray
 
 from benchmarks.cells import Cell
+from harness.devices import share_of_gpu
+from harness.signals import kept_sigterm
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
 
@@ -31,11 +31,13 @@ class Node:
         cpus: CPUs.
         gpus: GPUs.
         memory: Bytes of memory that Ray deals out.
+        node_id: Ray's name of it, if it is up.
     """
 
     cpus: float
     gpus: float
     memory: float = float("inf")
+    node_id: str | None = None
 
     def room(self, cpus: float, gpus: float, memory: float = 0.0) -> int:
         """Returns how many workers of this size fit."""
@@ -64,23 +66,12 @@ def connection(address: str | None) -> Iterator[None]:
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     with _local_environment() if address == "local" else nullcontext():
-        with _same_sigterm():
+        with kept_sigterm():  # Ray's own handler exits with a code that nobody expects.
             _connect(address)
         try:
             yield
         finally:
             ray.shutdown()
-
-
-@contextmanager
-def _same_sigterm() -> Iterator[None]:
-    """Puts the handler of SIGTERM back that was there before the block; Ray's exits with a code that nobody expects."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread() and before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -136,13 +127,13 @@ def memory_limit(machines: Sequence[Node], cpus: float, gpus: float) -> float:
 def nodes_by_state() -> tuple[list[Node], list[Node]]:
     """Returns the machines that are up, and those that the cluster's autoscaler would start; see ``nodes``."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    up = [_node(found["Resources"]) for found in alive]
+    up = [_node(found["Resources"], found.get("NodeID")) for found in alive]
     return up, _startable([set(map(str, found.get("Labels", {}).values())) for found in alive])
 
 
-def _node(resources: Mapping[str, float]) -> Node:
+def _node(resources: Mapping[str, float], node_id: str | None = None) -> Node:
     memory = resources.get("memory", float("inf"))
-    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0), memory=memory)
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0), memory=memory, node_id=node_id)
 
 
 def _startable(labels: Sequence[Collection[str]]) -> list[Node]:
@@ -191,8 +182,7 @@ def autoscaled_kinds() -> list[AutoscaledKind]:
 
 def gpu_share_of(cell: Cell, gpu_share: float, machines: Sequence[Node]) -> float:
     """Returns the share of a GPU that a cell gets: none on ``cpu``, and on ``auto`` where there are no GPUs."""
-    wanted = cell.device == "cuda" or (cell.device == "auto" and any(node.gpus for node in machines))
-    return gpu_share if wanted else 0.0
+    return share_of_gpu(cell, gpu_share, has_gpus=any(node.gpus for node in machines))
 
 
 def check_fits(cells: Sequence[SuiteCell], gpu_share: float) -> None:

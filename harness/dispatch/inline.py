@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
 import torch
 
-from benchmarks.cells import Cell
 from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
-from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
-from harness.dispatch.stop import StopSignal
+from harness.devices import device_here
+from harness.dispatch.base import Limits, Listener
+from harness.faults import PROCESS_NOT_RESTORED
+from harness.isolation import NotRestoredError
+from harness.signals import StopSignal
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress, ProgressCallback
@@ -62,22 +63,26 @@ class InlineBackend:
         *,
         stop: StopSignal,
         listener: Listener,
-        claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells one after the other; see ``Backend.run``."""
-        for item in _claimed(queue, claims or NoOtherDrivers(), stop):
+        for item in queue:
+            if stop.requested:
+                return
             listener.started(item)
-            device = _device(item.cell)
-            yield (
+            device, gpu_share = device_here(item.cell)
+            row = run_attempt(
                 item,
-                run_attempt(
-                    item,
-                    self._surroundings,
-                    device=device,
-                    gpu_share=1.0 if device.startswith("cuda") else 0.0,
-                    progress=self._progress(item, stop, listener),
-                ),
+                self._surroundings,
+                device=device,
+                gpu_share=gpu_share,
+                progress=self._progress(item, stop, listener),
             )
+            yield item, row
+            if row.failure_kind == PROCESS_NOT_RESTORED:
+                # This is the only process there is, and further cells could have wrong results in it.
+                raise NotRestoredError(
+                    f"{item.title}: {row.reason}. Run it with --backend ray, in a process of its own."
+                )
 
     def _progress(self, item: SuiteCell, stop: StopSignal, listener: Listener) -> ProgressCallback:
         timeout = self._limits.timeout
@@ -91,25 +96,3 @@ class InlineBackend:
             listener.progressed(item, progress)
 
         return report
-
-
-def _claimed(queue: Sequence[SuiteCell], claims: Claims, stop: StopSignal) -> Iterator[SuiteCell]:
-    """Yields each cell once it is ours, until none is left or the run shall end."""
-    waiting = deque(queue)
-    refused = 0
-    while waiting and not stop.requested:
-        item = waiting.popleft()
-        (claim,) = claims.take([item])
-        if claim is Claim.OURS:
-            refused = 0
-            yield item
-        elif claim is Claim.THEIRS:
-            waiting.append(item)
-            refused += 1
-            if refused >= len(waiting):
-                stop.wait(CLAIM_SECONDS)
-
-
-def _device(cell: Cell) -> str:
-    on_gpu = cell.device == "cuda" or (cell.device == "auto" and torch.cuda.is_available())
-    return "cuda:0" if on_gpu else "cpu"

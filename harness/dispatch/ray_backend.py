@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -17,22 +18,28 @@ from ray import exceptions
 
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, Surroundings, make_row
-from harness.dispatch.base import CLAIM_SECONDS, Claim, Claims, Limits, Listener, NoOtherDrivers
+from harness.dispatch.base import Limits, Listener
 from harness.dispatch.cluster import Node, check_fits, connection, gpu_share_of, memory_limit, nodes
 from harness.dispatch.inspection import require_alike
 from harness.dispatch.preparations import Preparations
-from harness.dispatch.stop import StopSignal
+from harness.dispatch.room import Need, Room
 from harness.dispatch.worker import CONTROL, Answer, CellWorker
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.node_facts import versions
 from harness.provenance import provenance
+from harness.signals import StopSignal
 from harness.suite_cell import SuiteCell
 
 _WAIT_SECONDS = 0.2
 _POLL_SECONDS = 0.5
 _BAD_NEWS_SECONDS = 2.0
+"""Ray misses a machine's workers before it misses the machine."""
+
 _MACHINES_SECONDS = 1.0
 """Machines come and go, but asking for them at every turn costs more than all else that a turn does."""
+
+_OVERTAKEN_SECONDS = 120.0
+"""A cell that does not fit is overtaken by smaller ones for this long; after that, room is kept free for it."""
 
 _MEMORY_AFTER_TROUBLE = float(4 << 30)
 """A cell that was ended for want of memory asks for so much at least, and so has fewer neighbours the next time."""
@@ -47,12 +54,14 @@ class Job:
         attempts: How many attempts it has had.
         not_before: When it may begin (``time.monotonic``).
         memory: Bytes of memory that it asks for; 0 asks for none.
+        overtaken_since: When it was found not to fit (``time.monotonic``).
     """
 
     item: SuiteCell
     attempts: int = 0
     not_before: float = 0.0
     memory: float = 0.0
+    overtaken_since: float | None = None
 
 
 @dataclass(eq=False)
@@ -69,6 +78,7 @@ class Running:
         started_at: When the worker answered first; None while Ray still looks for room.
         asked: How it was asked to end, and when.
         node_id: Ray's name of its worker's machine, once it has answered.
+        died_at: When its worker was found dead while its machine seemed to be up.
     """
 
     job: Job
@@ -81,10 +91,11 @@ class Running:
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     asked: tuple[State, str, float] | None = None
     node_id: str | None = None
+    died_at: float | None = None
 
     def ask(self, state: State, reason: str) -> None:
         """Asks the cell to end, once."""
-        if self.asked is None:
+        if self.asked is None and self.died_at is None:
             self.asked = (state, reason, time.monotonic())
             self.worker.stop.remote(state, reason)
 
@@ -153,77 +164,79 @@ class RayBackend:
         *,
         stop: StopSignal,
         listener: Listener,
-        claims: Claims | None = None,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells as far as there is room; see ``Backend.run``."""
         waiting = [Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
         running: list[Running] = []
         done: deque[tuple[Job, Row]] = deque()
-        failure: OSError | None = None
         try:
             while waiting or running or done:
                 if stop.requested:
                     waiting.clear()
                     _interrupt(running)
-                try:
-                    self._start(waiting, running, claims or NoOtherDrivers())
-                except OSError as error:
-                    # Nothing more can begin; what runs ends in order.
-                    failure = error
-                    waiting.clear()
+                self._start(waiting, running)
                 while done:
                     job, row = done.popleft()
                     yield job.item, row
-                    # Not before its row is stored, for then its claim is given back.
-                    if self._deserves_retry(row, job) and not stop.requested and failure is None:
+                    if self._deserves_retry(row, job) and not stop.requested:
                         waiting.append(self._again(job, row))
                     # Storing takes a while, in which no place should stay empty; but not too many rows may be at stake.
-                    if len(done) < len(running) and _ready_among([cell.result for cell in running]):
+                    if len(done) < len(running) and _ready_among(_results(running)):
                         break
                 _await_news(running)
                 self._follow(running, listener)
                 done.extend(self._take_ended(running))
-            if failure is not None:
-                raise failure
         finally:
             for left in running:
                 ray.kill(left.worker)
 
-    def _start(self, waiting: list[Job], running: list[Running], claims: Claims) -> None:
+    def _start(self, waiting: list[Job], running: list[Running]) -> None:
         """Gives workers to cells whose time has come, the first ones first, as far as the cluster has room."""
-        ready = self._ready(waiting, len(running))
-        if not ready:
-            return
-        for (job, share), claim in zip(ready, claims.take([job.item for job, _ in ready]), strict=True):
-            if claim is Claim.THEIRS:
-                job.not_before = time.monotonic() + CLAIM_SECONDS
-                continue
+        for job, share in self._ready(waiting, running):
             waiting.remove(job)
-            if claim is Claim.OURS:
-                running.append(self._launch(job, share))
+            running.append(self._launch(job, share))
 
-    def _ready(self, waiting: list[Job], n_running: int) -> list[tuple[Job, float]]:
-        """Returns the cells that may begin, each with its share of a GPU."""
-        if not waiting:
+    def _ready(self, waiting: list[Job], running: list[Running]) -> list[tuple[Job, float]]:
+        """Returns the cells that may begin, each with its share of a GPU.
+
+        A cell that does not fit is overtaken by others for a while; then room is kept free for it, one at a time.
+        """
+        places = (self._workers or sys.maxsize) - len(running)
+        if not waiting or places <= 0:
             return []
         machines, now = self._known_machines(), time.monotonic()
+        room = _room_beside(running, machines)
         # Without a mirror, machines that share no folder train a base model each; waiting would not spare them that.
         one_each = len(machines) == 1 or self._surroundings.mirror is not None
         ready: list[tuple[Job, float]] = []
         begun: set[str] = set()
+        too_large: set[tuple[str, int, float]] = set()
+        has_reserved = False
         for job in waiting:
-            cell = job.item.cell
-            share = gpu_share_of(cell, self._gpu_share, machines)
-            job.memory = min(job.memory, memory_limit(machines, cell.threads, share))
-            room = sum(node.room(cell.threads, share, job.memory) for node in machines)
-            if n_running + len(ready) >= min(room, self._workers or room):
+            if len(ready) == places or room.is_full:
                 break
-            if job.not_before > now:
+            cell = job.item.cell
+            size = (cell.device, cell.threads, job.memory)
+            if size in too_large or job.not_before > now or (one_each and not self._may_begin(job.item, begun)):
                 continue
-            if one_each and not self._may_begin(job.item, begun):
+            need = self._need(job, machines)
+            if room.take(need):
+                ready.append((job, need.gpus))
+                begun.add(self._preparations.key(job.item))
                 continue
-            ready.append((job, share))
+            too_large.add(size)
+            job.overtaken_since = job.overtaken_since or now
+            if not has_reserved and now - job.overtaken_since > _OVERTAKEN_SECONDS:
+                room.reserve(need)
+                has_reserved = True
         return ready
+
+    def _need(self, job: Job, machines: list[Node]) -> Need:
+        """Return what a cell's worker will occupy; no more memory than the largest machine has."""
+        threads = job.item.cell.threads
+        share = gpu_share_of(job.item.cell, self._gpu_share, machines)
+        job.memory = min(job.memory, memory_limit(machines, threads, share))
+        return Need(threads, share, job.memory)
 
     def _known_machines(self) -> list[Node]:
         """Returns the machines as they were a moment ago."""
@@ -234,14 +247,9 @@ class RayBackend:
 
     def _may_begin(self, item: SuiteCell, begun: set[str]) -> bool:
         """Returns whether nobody trains the cell's base model; of several such cells at once, the first may."""
-        if not self._preparations.may_begin(item):
-            return False
-        if self._preparations.is_there(item):
-            return True
-        key = self._preparations.key(item)
-        is_first = key not in begun
-        begun.add(key)
-        return is_first
+        return self._preparations.may_begin(item) and (
+            self._preparations.is_there(item) or self._preparations.key(item) not in begun
+        )
 
     def _launch(self, job: Job, gpu_share: float) -> Running:
         options: dict[str, Any] = {"num_cpus": job.item.cell.threads, "num_gpus": gpu_share}
@@ -249,6 +257,7 @@ class RayBackend:
             options["memory"] = int(job.memory)
         worker, result = self.call_worker(options, job.item, gpu_share)
         job.attempts += 1
+        job.overtaken_since = None
         self._preparations.begins(job.item)
         return Running(job, worker, result, gpu_share, worker.poll.remote(), time.monotonic())
 
@@ -310,11 +319,14 @@ class RayBackend:
 
     def _ended(self, running: list[Running]) -> Iterator[tuple[Running, Row]]:
         ready = set(_ready_among([cell.result for cell in running]))
+        machines_up = cache(_machines_up)
         for cell in list(running):
             is_overdue = cell.asked is not None and time.monotonic() - cell.asked[2] > self._limits.grace
             # Storing the rows of others takes its time, in which this one may have ended.
             if cell.result in ready or (is_overdue and _ready_among([cell.result])):
-                yield cell, self._row(cell)
+                row = self._row(cell, machines_up)
+                if row is not None:
+                    yield cell, row
             elif cell.asked is not None and is_overdue:
                 state, reason, _ = cell.asked
                 outcome = Outcome(
@@ -322,11 +334,19 @@ class RayBackend:
                 )
                 yield cell, self._driver_row(cell, outcome)
 
-    def _row(self, cell: Running) -> Row:
+    def _row(self, cell: Running, machines_up: Callable[[], Mapping[str, bool]]) -> Row | None:
+        """Return the row of a cell that has ended; None while it is open whether its machine died or its worker."""
         try:
             result = ray.get(cell.result)
         except exceptions.RayError as error:
-            return self._driver_row(cell, _outcome_of(error, cell.node_id))
+            outcome = _outcome_when_asked(cell, error) or _outcome_of(error)
+            if outcome.kind == WORKER_DIED and cell.node_id is not None:
+                up = machines_up()
+                if not up.get(cell.node_id, False):
+                    outcome = replace(outcome, kind=NODE_DIED)
+                elif len(up) > 1 and not _is_certain(cell):
+                    return None
+            return self._driver_row(cell, outcome)
         return self.row_of(cell, result)
 
     def _driver_row(self, cell: Running, outcome: Outcome) -> Row:
@@ -373,35 +393,57 @@ def _ready_among(references: list[Any]) -> list[Any]:
     return list(ray.wait(references, num_returns=len(references), timeout=0)[0]) if references else []
 
 
+def _results(running: list[Running]) -> list[Any]:
+    """Return the references to what is not known yet, without those of workers that are known to be dead."""
+    return [cell.result for cell in running if cell.died_at is None]
+
+
 def _await_news(running: list[Running]) -> None:
-    if running:
-        ray.wait([cell.result for cell in running], timeout=_WAIT_SECONDS)
+    results = _results(running)
+    if results:
+        ray.wait(results, timeout=_WAIT_SECONDS)
     else:
         time.sleep(_WAIT_SECONDS)
 
 
-def _outcome_of(error: exceptions.RayError, node_id: str | None) -> Outcome:
+def _room_beside(running: list[Running], machines: list[Node]) -> Room:
+    """Return the room that running cells leave; those whose machine is known are taken into account first."""
+    room = Room(machines)
+    for cell in sorted(running, key=lambda cell: cell.node_id is None):
+        room.take(Need(cell.job.item.cell.threads, cell.gpu_share, cell.job.memory), cell.node_id)
+    return room
+
+
+def _outcome_when_asked(cell: Running, error: exceptions.RayError) -> Outcome | None:
+    """Return how a cell ended whose worker died after it was asked to stop; None if it was not asked."""
+    if cell.asked is None or isinstance(error, exceptions.RayTaskError):
+        return None
+    state, reason, _ = cell.asked
+    return Outcome(state, reason=f"{reason}; its worker died before it had stopped", traceback=str(error))
+
+
+def _outcome_of(error: exceptions.RayError) -> Outcome:
     """Tells the machine's faults from errors that would come again."""
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if isinstance(error, exceptions.OutOfMemoryError):
         return Outcome(State.OUT_OF_MEMORY, reason=reason, kind=NODE_OUT_OF_MEMORY, traceback=str(error))
     if isinstance(error, exceptions.RayTaskError):
         return Outcome(State.FAILED, reason=_cause(error), kind=type(error.cause).__name__, traceback=str(error))
-    if isinstance(error, exceptions.NodeDiedError) or "node died" in str(error) or _is_gone(node_id):
+    if isinstance(error, exceptions.NodeDiedError) or "node died" in str(error):
         return Outcome(State.FAILED, reason=reason, kind=NODE_DIED, traceback=str(error))
     return Outcome(State.FAILED, reason=reason, kind=WORKER_DIED, traceback=str(error))
 
 
-def _is_gone(node_id: str | None) -> bool:
-    """Returns whether a machine is down. Its workers are missed before it is, so this waits a moment for bad news."""
-    deadline = time.monotonic() + _BAD_NEWS_SECONDS
-    while node_id is not None and len(known := ray.nodes()) > 1:  # type: ignore[no-untyped-call]
-        if not any(node["NodeID"] == node_id and node["Alive"] for node in known):
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_WAIT_SECONDS)
-    return False
+def _machines_up() -> dict[str, bool]:
+    """Return for each machine that Ray knows whether it is up."""
+    return {node["NodeID"]: node["Alive"] for node in ray.nodes()}  # type: ignore[no-untyped-call]
+
+
+def _is_certain(cell: Running) -> bool:
+    """Return whether a dead worker's machine has been up for long enough since."""
+    now = time.monotonic()
+    cell.died_at = cell.died_at or now
+    return now - cell.died_at > _BAD_NEWS_SECONDS
 
 
 def _cause(error: exceptions.RayTaskError) -> str:

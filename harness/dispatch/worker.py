@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import ray
 
 from benchmarks.records import Row, State
 from harness.attempt import CellStopped, Surroundings, run_attempt
+from harness.devices import device_for, hide_gpus_without
 from harness.suite_cell import SuiteCell
 from splitters.methods.protocol import Progress
 
@@ -41,9 +41,7 @@ class CellWorker:
     """
 
     def __init__(self, gpu_share: float) -> None:
-        if not gpu_share:
-            # Ray leaves GPUs visible to workers that did not ask for one.
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        hide_gpus_without(gpu_share)
         self._gpu_share = gpu_share
         self._heard = threading.Event()
         self._latest: Progress | None = None
@@ -52,11 +50,9 @@ class CellWorker:
 
     def run(self, item: SuiteCell, surroundings: Surroundings) -> Row:
         """Runs the cell and returns its row."""
-        import torch
-
         # The driver's clock starts with the first answer; code that never lets go of the interpreter would prevent one.
         self._heard.wait(_HEARING_SECONDS)
-        device = "cuda:0" if item.cell.device == "cuda" or (self._gpu_share and torch.cuda.is_available()) else "cpu"
+        device = device_for(item.cell, self._gpu_share)
         return run_attempt(item, surroundings, device=device, gpu_share=self._gpu_share, progress=self._report)
 
     @ray.method(concurrency_group=CONTROL)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from benchmarks.records import Row
-from harness.claims import Patience, RunRegister
-from harness.dispatch.base import Claim
-from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
+
+CLAIM_SECONDS = 2.0
 
 
 class TrialClaims(Protocol):
@@ -47,48 +46,3 @@ class NoRivals:
 
     def release(self, cell_ids: Sequence[str]) -> None:
         """Does nothing."""
-
-
-class RegisteredClaims:
-    """Claims by a run's record.
-
-    Args:
-        register: The record.
-        store: Where rows are.
-    """
-
-    def __init__(self, register: RunRegister, store: ResultStore) -> None:
-        self._register = register
-        self._store = store
-        self._patience = Patience()
-        self._could_not_read = False
-        self.failure: OSError | None = None
-
-    def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
-        """Claims cells; see ``TrialClaims``."""
-        self._could_not_read = False
-        cell_ids = [item.cell.cell_id for item in items]
-        claims = self._register.take(cell_ids, all_or_none=True)
-        if Claim.THEIRS in claims.values():
-            return None
-        if not self._register.met_others:
-            return ()
-        try:
-            rows = self._patience.read(lambda: self._store.read_cells(cell_ids).latest())
-        except OSError as error:
-            self.failure, rows = error, None
-        if rows is None:
-            # Nobody can tell what others have done; later, perhaps.
-            self._could_not_read = True
-            self.release(cell_ids)
-        return rows
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether the store could not be asked the last time."""
-        return self._register.is_blind or self._could_not_read
-
-    def release(self, cell_ids: Sequence[str]) -> None:
-        """Gives cells back; others see it when the record is written next."""
-        for cell_id in cell_ids:
-            self._register.release(cell_id)

@@ -12,8 +12,9 @@ from typing import Any
 
 import optuna
 
-from harness.dispatch.base import CLAIM_SECONDS, Limits
+from harness.dispatch.base import Limits
 from harness.sweep.candidates import Candidate, Cells
+from harness.sweep.claiming import CLAIM_SECONDS
 from harness.sweep.file import SamplerSpec, Sweep
 from harness.sweep.parameters import Parameter
 from harness.sweep.space import Space, Values

@@ -9,15 +9,14 @@ from itertools import cycle, islice
 
 from benchmarks.records import Row
 from harness.attempt import Surroundings
-from harness.claims import RunRegister
 from harness.dispatch import Listener, StopSignal
 from harness.plan import Plan, PlannedCell, Status, make_plan
-from harness.run import Told
-from harness.run_record import RunRecord
+from harness.runs.declaration import RunDeclaration
 from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
 from harness.sweep.candidates import Cells
 from harness.sweep.checks import curve_metric
-from harness.sweep.claiming import RegisteredClaims, TrialClaims
+from harness.sweep.claiming import NoRivals, TrialClaims
 from harness.sweep.curves import CurvePoint, curve_of, read_curves, write_curve
 from harness.sweep.dealer import Dealer
 from harness.sweep.definitions import Continuation, continue_study, read_definitions, write_definition
@@ -26,7 +25,7 @@ from harness.sweep.referee import Overhead, Referee
 from harness.sweep.results import SweepResults, read_results
 from harness.sweep.stopwatch import Stopwatch
 from harness.sweep.trials import TrialBook, read_trials
-from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Progress
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,6 @@ class SweepListener(Listener):
     def scoring_begins(self, *, n_cells: int) -> None:
         """Says that so many cells are run to score on test what was chosen."""
 
-    def study_is_held(self, record: RunRecord) -> None:
-        """Says that another driver has the study, and is watched to see whether it lives."""
-
 
 def plan_sweep(sweep: Sweep, store: ResultStore) -> SweepPlan:
     """Returns what a sweep would do, from the rows that the store holds."""
@@ -179,57 +175,51 @@ def run_sweep(
     from harness.dispatch.inspection import require_alike
 
     n_cells = len(plan.sweep.seeds) * len(plan.sweep.models) * len(plan.sweep.datasets)
-    counts = {"cells": plan.sweep.trials * n_cells, "to_do": plan.n_to_run * n_cells}
-    with RunRegister(store.storage, plan.sweep.name, **counts) as register:
-        plan = _take_study(register, plan, store, listener)
+    counts = {"n_cells": plan.sweep.trials * n_cells, "to_do": plan.n_to_run * n_cells}
+    study = plan.continuation.study
+    with RunDeclaration(store.storage, plan.sweep.name, cell_ids=(), study=study, **counts) as declared:
+        # Another driver may have run trials since the plan was made.
+        plan = plan_sweep(plan.sweep, store)
         write_definition(store, plan.continuation.study, plan.sweep)
-        told = _Told(listener, register)
+        told = _Relay(listener, declared)
         with connection(address), stop:
             if surroundings.expected:
                 require_alike(surroundings.cache)
-            claims = RegisteredClaims(register, store)
+            claims = NoRivals()
             report = _run_trials(plan, store, surroundings, told, stop, claims)
             if not stop.requested:
                 scorer.score(report.results.book, stop, listener=told, claims=claims, slots=report.concurrency)
-        register.note_end("interrupted" if stop.requested else "done")
+        declared.note_end("interrupted" if stop.requested else "done")
     store.read(share=True)
     results = read_results(store, plan.continuation.study, consent=plan.sweep.consent)
     return replace(report, results=results, interrupted=stop.requested)
 
 
-def _take_study(register: RunRegister, plan: SweepPlan, store: ResultStore, listener: SweepListener) -> SweepPlan:
-    """Claims a plan's study, which one driver at a time writes, and returns the plan as it is from then on.
+class _Relay(SweepListener):
+    """Passes events on to a listener and to the run's record."""
 
-    Raises:
-        ConfigurationError: If another one has it.
-    """
-    study = plan.continuation.study
-    rival = register.take_alone(f"study {study}", watching=listener.study_is_held)
-    if rival is not None:
-        raise ConfigurationError(
-            f"a sweep of study {study} is under way already: process {rival.pid} on {rival.hostname}, since "
-            f"{rival.started_at:%Y-%m-%d %H:%M} UTC. One driver writes a study; wait for it, or stop it."
-        )
-    # Another driver may have run trials since the plan was made.
-    fresh = plan_sweep(plan.sweep, store)
-    return fresh if fresh.continuation.study == study else _take_study(register, fresh, store, listener)
+    def __init__(self, listener: SweepListener, declared: RunDeclaration) -> None:
+        self._listener = listener
+        self._declared = declared
 
+    def started(self, item: SuiteCell) -> None:
+        self._declared.started(item)
+        self._listener.started(item)
 
-class _Told(Told, SweepListener):
-    """Passes on what happens in a sweep, too."""
+    def progressed(self, item: SuiteCell, progress: Progress) -> None:
+        self._declared.progressed(item, progress)
+        self._listener.progressed(item, progress)
 
-    def __init__(self, listener: SweepListener, register: RunRegister) -> None:
-        super().__init__(listener, register)
-        self._sweep_listener = listener
+    def finished(self, item: SuiteCell, row: Row) -> None:
+        self._declared.finished(row)
+        self._listener.finished(item, row)
 
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        """Trials begin."""
-        self._sweep_listener.trials_begin(slots=slots, n_trials=n_trials, n_cells=n_cells)
+        self._listener.trials_begin(slots=slots, n_trials=n_trials, n_cells=n_cells)
 
     def scoring_begins(self, *, n_cells: int) -> None:
-        """What was chosen is scored."""
-        self._register.add(n_cells)
-        self._sweep_listener.scoring_begins(n_cells=n_cells)
+        self._declared.add(n_cells)
+        self._listener.scoring_begins(n_cells=n_cells)
 
 
 def _run_trials(

@@ -11,12 +11,11 @@ from typing import Any
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, make_row
 from harness.dispatch import Limits, Listener
-from harness.dispatch.base import CLAIM_SECONDS
 from harness.faults import INFRASTRUCTURE_FAULTS, WORKER_DIED
 from harness.plan import is_settled
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
-from harness.sweep.claiming import NoRivals, TrialClaims
+from harness.sweep.claiming import CLAIM_SECONDS, NoRivals, TrialClaims
 from harness.sweep.reports import Report, worker_config
 
 

@@ -21,10 +21,10 @@ from ray import tune
 
 from benchmarks.cells import Cell
 from harness.attempt import Surroundings
-from harness.dispatch.base import CLAIM_SECONDS
 from harness.dispatch.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state
 from harness.memory import memory_needs
 from harness.plan import Plan
+from harness.sweep.claiming import CLAIM_SECONDS
 from harness.sweep.file import Sweep
 from harness.sweep.searcher import DealtSearcher, Follower, FollowingScheduler, LostTrials, SweepStopper
 from harness.sweep.trainable import TrialLimits, run_trial

@@ -65,15 +65,25 @@ def test_on_a_machine_of_other_versions_nothing_is_computed(surroundings: Surrou
 
 
 def test_text_that_parquet_cannot_hold_becomes_a_row_too(surroundings: Surroundings, tmp_path: Path) -> None:
-    def fail(progress: Progress) -> None:
-        raise OSError("no caf\udce9 here")
-
-    row = attempt(surroundings, fail)
+    row = attempt(surroundings, behaviour="no_text")
     store = ResultStore(tmp_path / "results")
     store.write(row)
     (read,) = store.read().attempts(row.cell_id)
     assert (read.reason, read.failure_kind) == (r"no caf\udce9 here", "OSError")
     assert r"caf\udce9" in read.traceback
+
+
+def test_an_error_of_who_observes_changes_nothing_and_is_logged_once(
+    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(progress: Progress) -> None:
+        raise ValueError(f"no room for {progress.stage}")
+
+    row = attempt(surroundings, fail)
+    assert (row.state, row.accuracy_loss) == (State.OK, 0.02)
+    assert [record.getMessage() for record in caplog.records] == [
+        "toy · toy · simcnn · digits · seed 0: reporting its progress failed: ValueError: no room for start"
+    ]
 
 
 def test_an_unknown_scenario_becomes_a_failure(surroundings: Surroundings) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+import splitters.reuse.patched as patched
 from benchmarks import origins
 from benchmarks.cells import DatasetSpec
 from benchmarks.origins import ImageOrigin
@@ -26,7 +27,6 @@ from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
 from splitters.modules.scores import LogitScores
 from splitters.networks.masks import KernelMasks
-from splitters.reuse import patched
 from splitters.reuse.fusion import FUSIONS
 from splitters.reuse.model_file import load_model
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,9 +11,9 @@ from click.testing import Result
 from conftest import toy_item, toy_row
 
 from benchmarks.records import State
-from harness.claims import RunRegister
 from harness.fetching import fetch_rows
-from harness.run_status import results_status
+from harness.runs.declaration import RunDeclaration
+from harness.runs.status import results_status
 from harness.storage import Storage
 from harness.store import ResultStore
 from splitters.errors import ConfigurationError
@@ -35,13 +36,15 @@ def test_it_counts_cells_and_tells_of_runs(call: Call, write_suite: Callable[...
     assert [run["state"] for run in told["runs"]] == ["done"]
 
 
-def test_a_run_that_goes_on_shows_its_cells(call: Call, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_shows_its_cells(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.runs.declaration.HEARTBEAT_SECONDS", 0.01)
     item = toy_item(seed=3)
-    with RunRegister(Storage(str(tmp_path)), "toys", cells=5, to_do=4) as run:
+    with RunDeclaration(Storage(str(tmp_path)), "toys", cell_ids=[item.cell.cell_id], n_cells=5) as run:
         run.started(item)
         run.progressed(item, Progress("split", 3, 8))
-        run.take([item.cell.cell_id])
-        text = call("status", tmp_path).stdout
+        deadline = time.monotonic() + 60
+        while "split 3/8" not in (text := call("status", tmp_path).stdout):
+            assert time.monotonic() < deadline, text
     assert "running: toys" in text
     assert "toy · toy · simcnn · digits · seed 3  split 3/8" in text
 
@@ -51,15 +54,15 @@ def test_a_run_that_goes_on_shows_its_cells(call: Call, tmp_path: Path) -> None:
     [
         ({"pid": 2**22 + 1}, "lost"),
         ({"machine": "elsewhere"}, "running"),
-        ({"machine": "elsewhere", "told_at": NOW - timedelta(hours=1)}, "silent"),
-        ({"machine": "elsewhere", "told_at": NOW + timedelta(hours=1)}, "running"),
+        ({"machine": "elsewhere", "heartbeat_at": NOW - timedelta(hours=1)}, "silent"),
+        ({"machine": "elsewhere", "heartbeat_at": NOW + timedelta(hours=1)}, "running"),
         ({"ended": "interrupted"}, "interrupted"),
     ],
 )
 def test_a_driver_that_is_gone_is_told_from_one_that_works(
     tmp_path: Path, changes: dict[str, object], state: str
 ) -> None:
-    with RunRegister(Storage(str(tmp_path)), "toys", cells=1, to_do=1) as run:
+    with RunDeclaration(Storage(str(tmp_path)), "toys", cell_ids=["a"], n_cells=1) as run:
         record = run.record.model_copy(update={"run_id": "other", **changes})
         (tmp_path / record.path).write_text(record.model_dump_json())
         status = results_status(ResultStore(tmp_path), NOW)

@@ -141,6 +141,29 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
     assert ResultStore(tmp_path / "results").read().latest() == []
 
 
+class FaultyListener(Recorder):
+    """Raises whatever happens."""
+
+    def started(self, item: SuiteCell) -> None:
+        super().started(item)
+        raise ValueError("[/data/w.pt]")
+
+    def progressed(self, item: SuiteCell, progress: Progress) -> None:
+        raise KeyError(progress.stage)
+
+    def finished(self, item: SuiteCell, row: Row) -> None:
+        super().finished(item, row)
+        raise LookupError
+
+
+def test_errors_of_a_listener_end_neither_cells_nor_the_run(surroundings: Surroundings, tmp_path: Path) -> None:
+    listener = FaultyListener()
+    report = run([toy_item(seed=0), toy_item(seed=1)], surroundings, tmp_path, listener=listener)
+    assert [row.state for row in report.rows] == [State.OK] * 2
+    assert listener.events == ["started 0", "finished 0 ok", "started 1", "finished 1 ok"]
+    assert report.listener_error == "ValueError: [/data/w.pt]"
+
+
 def test_the_harness_costs_little_per_cell(surroundings: Surroundings, tmp_path: Path) -> None:
     run([toy_item(seed=1000)], surroundings, tmp_path)
     begun = time.process_time()

@@ -4,7 +4,7 @@ import itertools
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import ray
 from click.testing import Result
 from conftest import HERE, toy_item, toy_row
 from test_cli_run import splitbench, states, wait_for
-from test_inline import Recorder
+from test_inline import FaultyListener, Recorder
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
 from harness.dispatch import Limits, SilentListener, StopSignal, ray_backend
-from harness.dispatch.base import Claim
 from harness.dispatch.inline import InlineBackend
 from harness.dispatch.ray_backend import Job, RayBackend, Running
 from harness.plan import make_plan
@@ -105,6 +104,17 @@ def test_a_cell_that_does_not_listen_is_killed_after_its_deadline(late: Outcome)
     assert TIMEOUT < row.seconds < TIMEOUT + 10
 
 
+def test_a_worker_that_dies_after_its_deadline_leaves_a_timeout_that_is_not_tried_again(
+    surroundings: Surroundings, tmp_path: Path
+) -> None:
+    store, backend = ResultStore(tmp_path / "results"), RayBackend(surroundings, Limits(timeout=0.5, retries=1))
+    item = toy_item(behaviour="die_when_asked", device="cuda")
+    run_plan(make_plan([item], []), store, backend)
+    (row,) = store.read().attempts(item.cell.cell_id)
+    assert (row.state, row.failure_kind, row.gpu_share) == (State.TIMEOUT, None, 1.0)
+    assert row.reason == "it took longer than 0.5 s; its worker died before it had stopped"
+
+
 def test_both_backends_give_the_same_rows(outcome: Outcome, surroundings: Surroundings, tmp_path: Path) -> None:
     names = ("ok", "raise")
     cells = {name: item_of(name, tmp_path) for name in names}
@@ -117,6 +127,14 @@ def test_both_backends_give_the_same_rows(outcome: Outcome, surroundings: Surrou
         (inline,), (on_ray,) = contents.attempts(cells[name].cell.cell_id), outcome[1][name]
         assert on_ray.model_dump(exclude=differing) == inline.model_dump(exclude=differing)
         assert (on_ray.traceback is None) == (inline.traceback is None)
+
+
+def test_errors_of_a_listener_end_neither_cells_nor_the_run_on_ray(surroundings: Surroundings, tmp_path: Path) -> None:
+    backend = RayBackend(surroundings, Limits())
+    plan = make_plan([toy_item(device="cpu")], [])
+    report = run_plan(plan, ResultStore(tmp_path / "results"), backend, listener=FaultyListener())
+    assert [row.state for row in report.rows] == [State.OK]
+    assert report.listener_error == "ValueError: [/data/w.pt]"
 
 
 def test_both_backends_give_the_same_row_of_a_real_cell(ray_cluster: None, tmp_path: Path) -> None:
@@ -159,40 +177,14 @@ def test_a_place_is_taken_again_before_a_row_is_stored_but_a_cell_only_after(
             events.append(("begins", name(item)))
             return super().call_worker(options, item, gpu_share)
 
-    class Willing:
-        def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
-            events.extend(("is claimed", name(cell)) for cell in cells)
-            return [Claim.OURS] * len(cells)
-
     queue = [item_of("die_once", tmp_path), item_of("ok", tmp_path)]
     with Watched(surroundings, Limits(retries=1, backoff=0.0), workers=1) as backend:
-        for item, _ in backend.run(queue, stop=StopSignal(), listener=SilentListener(), claims=Willing()):
+        for item, _ in backend.run(queue, stop=StopSignal(), listener=SilentListener()):
             events.append(("is stored", name(item)))
     assert events == [
-        ("is claimed", "die_once"), ("begins", "die_once"),
-        ("is claimed", "ok"), ("begins", "ok"), ("is stored", "die_once"),
-        ("is claimed", "die_once"), ("begins", "die_once"), ("is stored", "ok"), ("is stored", "die_once"),
+        ("begins", "die_once"), ("begins", "ok"), ("is stored", "die_once"),
+        ("begins", "die_once"), ("is stored", "ok"), ("is stored", "die_once"),
     ]  # fmt: skip
-
-
-def test_a_claim_that_fails_for_good_lets_what_runs_end_in_order(surroundings: Surroundings, tmp_path: Path) -> None:
-    class Failing:
-        def __init__(self) -> None:
-            self.n_asked = 0
-
-        def take(self, cells: Sequence[SuiteCell]) -> Sequence[Claim]:
-            self.n_asked += 1
-            if self.n_asked > 1:
-                raise OSError("the token has expired")
-            return [Claim.OURS] * len(cells)
-
-    queue = [item_of("ok", tmp_path), item_of("raise", tmp_path)]
-    rows: list[Row] = []
-    with RayBackend(surroundings, Limits(), workers=1) as backend:
-        run = backend.run(queue, stop=StopSignal(), listener=SilentListener(), claims=Failing())
-        with pytest.raises(OSError, match="the token has expired"):
-            rows.extend(row for _, row in run)
-    assert [row.state for row in rows] == [State.OK]
 
 
 def test_a_killed_driver_loses_no_finished_row_and_the_next_run_completes(

@@ -13,14 +13,13 @@ from trial_rows import rows_of
 
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
-from harness.claims import RunRegister
 from harness.dispatch import Limits, SilentListener
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep import dealer as dealer_module
 from harness.sweep.candidates import Candidate, Cells
 from harness.sweep.checks import curve_metric
-from harness.sweep.claiming import NoRivals, RegisteredClaims, TrialClaims
+from harness.sweep.claiming import NoRivals, TrialClaims
 from harness.sweep.curves import curve_of, read_curves, write_curve
 from harness.sweep.dealer import Dealer
 from harness.sweep.file import Sweep
@@ -209,36 +208,6 @@ def test_a_dead_worker_leaves_a_row_and_its_trial_is_dealt_twice_more_and_then_l
     assert [row.failure_kind for row in made.rows] == ["worker_died"] * 3
     assert trial.state is TrialState.UNFINISHED
     assert [trial.state for trial in made.run().trials] == [TrialState.COMPLETE]
-
-
-def test_cells_that_another_driver_runs_are_left_to_it_and_its_rows_are_taken(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dealer_module, "CLAIM_SECONDS", 0.1)
-    made = bench(seeds=2, splitters=grid(x=[0.2, 0.4, 0.6]))
-    its_items = made.cells.candidate(made.sweep.spaces[0], {"x": 0.4}).items
-    its_cells = [item.cell.cell_id for item in its_items]
-    rival = RunRegister(made.store.storage, "theirs", cells=2, to_do=2)
-    rival.__enter__()
-    rival.take(its_cells)
-    keep = made._keep
-
-    def keep_and_end_rival(row: Row, points: list[Any]) -> None:
-        assert row.cell_id in ours.record.claims, "it is ours while it runs"
-        keep(row, points)
-        if len(made.rows) == 3:
-            for done in rows_of(made.sweep, x=0.4):
-                made.store.write(done)
-            rival.__exit__(None, None, None)
-
-    monkeypatch.setattr(made, "_keep", keep_and_end_rival)
-    with RunRegister(made.store.storage, "ours", cells=6, to_do=6) as ours:
-        made.claims = RegisteredClaims(ours, made.store)
-        book = made.run()
-        assert ours.record.claims == {}
-    assert [trial.state for trial in book.trials] == [TrialState.COMPLETE] * 3
-    assert len(made.rows) == 4
-    assert {row.cell_id for row in made.rows}.isdisjoint(its_cells)
 
 
 def test_trials_that_run_are_not_kept_waiting_while_other_drivers_are_asked(bench: Callable[..., Bench]) -> None:

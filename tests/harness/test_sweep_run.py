@@ -8,9 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +17,22 @@ from conftest import HERE
 from trial_rows import rows_of
 
 from benchmarks.records import Row, StageRecord
-from harness import claims
 from harness.attempt import Surroundings
-from harness.claims import RunRegister
 from harness.dispatch import Limits, SilentListener
 from harness.dispatch.cluster import Node
 from harness.faults import NODE_DIFFERS
 from harness.plugins import Plugins
-from harness.run_record import RunRecord
-from harness.run_status import results_status
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep import scoring, tuning
 from harness.sweep.candidates import Cells
 from harness.sweep.claiming import NoRivals
-from harness.sweep.definitions import read_definitions
 from harness.sweep.file import Sweep
 from harness.sweep.reports import Report
 from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
 from harness.sweep.scoring import Scoring
 from harness.sweep.trainable import TrialLimits, run_trial
 from harness.sweep.trials import TrialState
-from splitters.errors import ConfigurationError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -163,40 +155,6 @@ def test_a_race_of_one_metric_under_tpe_stops_trials_and_leaves_none_running(
     assert runs_of(marks).total() == len(runs_of(marks)) == 8
 
 
-def test_a_sweep_tells_status_how_far_it_is_and_how_it_ended(run: Run, make_bowls: MakeSweep, tmp_path: Path) -> None:
-    seen: list[RunRecord] = []
-
-    class Looking(Recorder):
-        def finished(self, item: SuiteCell, row: Row) -> None:
-            (state,) = results_status(ResultStore(tmp_path / "results"), datetime.now(timezone.utc)).runs
-            seen.append(state.record)
-
-    run(make_bowls(trials=2), Looking())
-    assert {record.ended for record in seen} == {None}
-    assert (seen[0].suite, seen[0].cells, seen[0].to_do) == ("bowls", 4, 4)
-    (state,) = results_status(ResultStore(tmp_path / "results"), datetime.now(timezone.utc)).runs
-    assert (state.state, state.record.claims) == ("done", {})
-    assert state.record.finished == state.record.cells == state.record.to_do > 4, "what was scored on test counts too"
-
-
-def test_one_driver_at_a_time_runs_a_study(
-    run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.1)
-    sweep, store = make_bowls(trials=1, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
-    study = plan_sweep(sweep, store).continuation.study
-    with RunRegister(store.storage, "bowls", cells=2, to_do=2) as rival:
-        assert rival.take_alone(f"study {study}") is None
-        with pytest.raises(ConfigurationError, match=f"a sweep of study {study} is under way already: process "):
-            run(sweep)
-    assert not runs_of(marks)
-    assert read_definitions(store) == [], "who is refused changes nothing"
-    assert [found.record.run_id for found in results_status(store, datetime.now(timezone.utc)).runs] == [
-        rival.record.run_id
-    ]
-    assert states(run(sweep)) == {TrialState.COMPLETE: 1}
-
-
 def test_what_another_driver_ran_since_the_plan_was_made_is_not_run_again(
     make_bowls: MakeSweep, marks: Path, tmp_path: Path
 ) -> None:
@@ -209,40 +167,6 @@ def test_what_another_driver_ran_since_the_plan_was_made_is_not_run_again(
     assert states(report) == {TrialState.COMPLETE: 1}
     assert not runs_of(marks)
     assert runs_of(marks, "bowl").total() == 2, "only the scores on test were missing"
-
-
-def test_cells_that_another_study_runs_are_waited_for_without_keeping_a_place_and_not_run_twice(
-    run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path
-) -> None:
-    import ray
-
-    sweep = make_bowls(trials=2, sampler="random", splitters=[bowl(marks)], concurrency=1)
-    store, free = ResultStore(tmp_path / "results"), []
-    cells = Cells(sweep)
-    candidate = cells.candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2})
-    with RunRegister(store.storage, "another study", cells=2, to_do=2) as rival, ThreadPoolExecutor(1) as thread:
-        rival.take([item.cell.cell_id for item in candidate.items])
-
-        def end_when_all_places_are_free() -> None:
-            deadline = time.monotonic() + 60
-            while runs_of(marks).total() < 2 and time.monotonic() < deadline:
-                time.sleep(0.1)
-            while time.monotonic() < deadline and not free:
-                time.sleep(0.1)
-                if ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]:
-                    free.append("all")
-            for row in rows_of(sweep, x=0.5, y=0.2):
-                store.write(row)
-            rival.__exit__(None, None, None)
-
-        ended = thread.submit(end_when_all_places_are_free)
-        report = run(sweep)
-        ended.result()
-    assert free, "an idle worker would keep a place that the other study may need"
-    assert states(report) == {TrialState.COMPLETE: 2}
-    assert (report.run_trials, report.answered_trials) == (1, 1)
-    assert set(runs_of(marks)).isdisjoint(item.cell.cell_id[:12] for item in candidate.items)
-    assert runs_of(marks).total() == 2
 
 
 def test_scores_on_test_that_a_machine_failed_are_tried_again_and_those_of_others_are_left_to_them(

@@ -5,11 +5,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import random
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import NoReturn
+
+import numpy as np
+import torch
+from torch.backends import cudnn
 
 from benchmarks.artifacts import ArtifactCache
 from benchmarks.cells import Cell
@@ -20,6 +26,29 @@ from benchmarks.scenarios.base import SCENARIOS, CellSkippedError, Scenario
 from splitters.errors import ConfigurationError, SplitFailedError
 from splitters.methods.protocol import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.settings import Settings
+
+KEPT: list[torch.inference_mode] = []
+
+
+def change_process(folder: str) -> None:
+    """Changes whatever a method might change in its process."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(False)
+    torch.autograd.set_detect_anomaly(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_float32_matmul_precision("medium")
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    cudnn.benchmark = not cudnn.benchmark
+    cudnn.deterministic = not cudnn.deterministic
+    torch.manual_seed(99)
+    np.random.seed(99)
+    random.seed(99)
+    os.environ["LEFT_BY_A_CELL"] = "1"
+    os.environ.pop("SPLITBENCH_CACHE", None)
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    warnings.simplefilter("ignore")
 
 
 class ToySettings(Settings):
@@ -111,6 +140,27 @@ class ToyScenario(Scenario):
         for step in range(600):
             workspace.progress(Progress("split", step, 600))
             time.sleep(0.1)
+
+    def _die_when_asked(self, settings: ToySettings, workspace: Workspace) -> None:
+        try:
+            self._polite(settings, workspace)
+        except BaseException:
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
+
+    def _leave_changes(self, settings: ToySettings, workspace: Workspace) -> None:
+        change_process(settings.folder)
+
+    def _enter_inference_mode(self, settings: ToySettings, workspace: Workspace) -> None:
+        KEPT.append(torch.inference_mode())
+        KEPT[-1].__enter__()
+
+    def _add(self, settings: ToySettings, workspace: Workspace) -> None:
+        if torch.ones(1).dtype is not torch.float32 or "LEFT_BY_A_CELL" in os.environ or not Path(".git").exists():
+            raise SplitFailedError("another cell's process")
+
+    def _no_text(self, settings: ToySettings, workspace: Workspace) -> None:
+        raise OSError("no caf\udce9 here")
 
     def _nap(self, settings: ToySettings, workspace: Workspace) -> None:
         time.sleep(0.3)

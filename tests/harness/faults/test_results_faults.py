@@ -303,7 +303,7 @@ def test_a_clock_that_goes_back_loses_no_row_and_makes_no_time_negative(
     surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.attempt.datetime", BackwardClock)
-    monkeypatch.setattr("harness.claims.datetime", BackwardClock)
+    monkeypatch.setattr("harness.runs.declaration.datetime", BackwardClock)
     store = ResultStore(tmp_path / "results", cache=tmp_path / "cache")
     run(store, surroundings, behaviour="die_first", folder=str(tmp_path))
     first = store.read()

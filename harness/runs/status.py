@@ -1,4 +1,4 @@
-"""How runs on a results folder go, from anywhere: from their records and the rows."""
+"""The state of the runs on a results folder, read from their records and rows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from benchmarks.records import Row, State
-from harness.claims import LEASE_SECONDS
-from harness.run_record import FOLDER, RunRecord, age_seconds, parse_record
+from harness.runs.declaration import ALIVE_SECONDS
+from harness.runs.record import RunRecord, age_seconds, read_records
 from harness.store import ResultStore
 
 
@@ -18,10 +18,10 @@ class RunStatus:
     """A run.
 
     Args:
-        record: What its driver told last.
-        state: ``running``, ``done``, ``interrupted``; ``lost``: its driver ended without a word; ``silent``: nothing
-            was heard of it for two minutes.
-        age: Seconds since its driver told it.
+        record: Its record.
+        state: ``running``, ``done``, ``interrupted``; ``lost``: its driver was killed; ``silent``: no heartbeat for two
+            minutes.
+        age: Seconds since its last heartbeat.
     """
 
     record: RunRecord
@@ -35,9 +35,9 @@ class ResultsStatus:
 
     Args:
         runs: Its runs, the newest first.
-        cells: How many cells have which state, by the attempt that counts.
-        n_rows: How many attempts there are.
-        newest: When the newest of them began.
+        cells: Number of cells by state of the attempt that counts.
+        n_rows: Number of attempts.
+        newest: When the newest of them started.
     """
 
     runs: tuple[RunStatus, ...]
@@ -47,15 +47,9 @@ class ResultsStatus:
 
 
 def results_status(store: ResultStore, now: datetime) -> ResultsStatus:
-    """Returns how it goes in a results folder.
-
-    Args:
-        store: The results.
-        now: The time.
-    """
-    infos = [info for info in store.storage.files(FOLDER) if info.path.endswith(".json")]
-    records = [parse_record(store.storage.read(store.storage.relative(info))) for info in infos]
-    known = sorted((record for record in records if record is not None), key=lambda one: one.started_at, reverse=True)
+    """Return the state of a results folder at a time."""
+    records = [record for record, _ in read_records(store.storage)]
+    known = sorted(records, key=lambda record: record.order, reverse=True)
     contents = store.read()
     latest = contents.latest()
     return ResultsStatus(
@@ -74,6 +68,6 @@ def _counts(rows: Sequence[Row]) -> dict[State, int]:
 def _state(record: RunRecord, now: datetime) -> str:
     if record.ended is not None:
         return record.ended
-    if record.is_surely_over:
+    if record.has_ended:
         return "lost"
-    return "silent" if age_seconds(record, now) > LEASE_SECONDS else "running"
+    return "silent" if age_seconds(record, now) > ALIVE_SECONDS else "running"

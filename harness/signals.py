@@ -1,0 +1,81 @@
+"""SIGINT and SIGTERM: as a request to stop, as an exception, and kept from libraries that take them over."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignal:
+    """Whether a run is to stop.
+
+    As a context it takes over SIGINT and SIGTERM, and may be entered again inside of itself. The first signal sets
+    ``requested``; the second raises ``KeyboardInterrupt`` wherever the program is.
+    """
+
+    def __init__(self) -> None:
+        self._requested = threading.Event()
+        self._before: list[dict[signal.Signals, Any]] = []
+
+    @property
+    def requested(self) -> bool:
+        """Whether a stop was requested."""
+        return self._requested.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait, at most until a stop is requested."""
+        self._requested.wait(seconds)
+
+    def request(self) -> None:
+        """Request a stop."""
+        self._requested.set()
+
+    def __enter__(self) -> StopSignal:
+        """Take over the signals, if this is the main thread; Python allows it nowhere else."""
+        self._before.append(_set_handlers(dict.fromkeys(_STOPPING, self._on_signal)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Restore the handlers."""
+        _set_handlers(self._before.pop())
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.request()
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, which would end the process on the spot, raise ``KeyboardInterrupt`` in the block."""
+    before = _set_handlers({signal.SIGTERM: signal.default_int_handler})
+    try:
+        yield
+    finally:
+        _set_handlers(before)
+
+
+@contextmanager
+def kept_sigterm() -> Iterator[None]:
+    """Restore the handler of SIGTERM after a block that replaces it."""
+    before = {signal.SIGTERM: signal.getsignal(signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _set_handlers(before)
+
+
+def _set_handlers(handlers: dict[signal.Signals, Any]) -> dict[signal.Signals, Any]:
+    """Set handlers, and return those that were set before; do nothing outside of the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    # None stands for a handler that was not set by Python and cannot be restored.
+    return {number: signal.signal(number, handler or signal.SIG_DFL) for number, handler in handlers.items()}
