@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.records import Row
@@ -59,6 +59,7 @@ def run_plan(
     *,
     listener: Listener | None = None,
     stop: StopSignal | None = None,
+    on_left: Callable[[Mapping[str, RunRecord]], object] | None = None,
 ) -> RunReport:
     """Runs the cells that a plan has to do, and stores every row as it comes.
 
@@ -68,6 +69,8 @@ def run_plan(
         backend: What runs the cells; it is entered only if there is something to do.
         listener: Told how the run goes on; an error of its own is noted in the report.
         stop: Ends the run when it is requested; SIGINT and SIGTERM request it too.
+        on_left: Called before the first cell starts, with the cells that are left to other runs, each with its run; not
+            called if there are none.
 
     Raises:
         ConfigurationError: If a cell asks for more than the backend has, or the store cannot be written to; nothing
@@ -88,6 +91,8 @@ def run_plan(
             # Signals inside the backend, for Ray puts a handler of its own on SIGTERM.
             with stop, RunDeclaration(store.storage, backend.suite, cell_ids=ids, n_cells=len(plan.cells)) as declared:
                 left = declared.left_to_others
+                if left and on_left is not None:
+                    guard(on_left, left)
                 done = left.keys() | _settled_since(plan, store, [cell_id for cell_id in ids if cell_id not in left])
                 relay = _Relay(listener, declared, guard)
                 ours = [item for item in queue if item.cell.cell_id not in done]

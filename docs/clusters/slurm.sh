@@ -2,7 +2,10 @@
 # Slurm: Ray on all nodes of one allocation, the suite on the first of them, and everything stopped at its end.
 #
 #   sbatch docs/clusters/slurm.sh paper
-#   sbatch docs/clusters/slurm.sh sweep-quick sweep     # a sweep
+#   sbatch docs/clusters/slurm.sh paper --data-root "$HOME/datasets" --download
+#   sbatch docs/clusters/slurm.sh my.yaml --timeout 2h          # a file; all options of 'splitbench run'
+#   sbatch docs/clusters/slurm.sh sweep-quick sweep             # a sweep; all options of 'splitbench sweep'
+#   sbatch --array=1-4 docs/clusters/slurm.sh paper             # four allocations, a quarter of the cells each
 #
 # Once, on the login node, in a folder that all nodes share:
 #   python3.11 -m venv "$HOME/splitbench-env"
@@ -25,7 +28,19 @@
 
 set -euo pipefail
 suite=${1:?"which suite? e.g. sbatch docs/clusters/slurm.sh paper"}
-verb=${2:-run}
+shift
+verb=run
+if [[ ${1:-} == run || ${1:-} == sweep ]]; then
+  verb=$1
+  shift
+fi
+name=$(basename "$suite")
+name=${name%.*}
+shard=()
+if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
+  number=$(((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN) / SLURM_ARRAY_TASK_STEP + 1))
+  shard=(--shard "$number/$SLURM_ARRAY_TASK_COUNT")
+fi
 environment="$HOME/splitbench-env"
 export PATH="$environment/bin:$PATH" RAY_AUTH_MODE=token
 # In a folder that all nodes share, so that weights are trained once and checkpoints are found on every node.
@@ -37,4 +52,5 @@ port=$((20000 + SLURM_JOB_ID % 20000))
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --kill-on-bad-exit=0 \
   ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --include-dashboard=false --disable-usage-stats \
-  -- splitbench "$verb" "$suite" --address "$head:$port" --results "$SLURM_SUBMIT_DIR/results/$suite"
+  -- splitbench "$verb" "$suite" --address "$head:$port" --results "$SLURM_SUBMIT_DIR/results/$name" \
+  ${shard[@]+"${shard[@]}"} "$@"

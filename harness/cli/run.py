@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +108,15 @@ def command(
     )
     memory = memory_needs(plan, contents.table)
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
-    with make_display(progress_console(), len(plan.queue())) as display:
-        report = run_plan(plan, store, chosen, listener=display)
+    console = progress_console()
+    with make_display(console, len(plan.queue())) as display:
+        report = run_plan(
+            plan,
+            store,
+            chosen,
+            listener=display,
+            on_left=lambda left: console.print(_left_text(left), markup=False, highlight=False, soft_wrap=True),
+        )
     if report.listener_error:
         click.echo(
             f"Warning: showing the run's progress failed ({report.listener_error}); its rows are whole.", err=True
@@ -181,18 +189,23 @@ def _closing(report: RunReport, location: str) -> str:
         else ""
     )
     again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
-    left = "".join(
-        f"\n{len(cell_ids)} cells are being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
-        "run again later, or use --shard."
-        for record, cell_ids in _by_run(report)
-    )
+    left = f"\n{_left_text(report.left_to_others)}" if report.left_to_others else ""
     return f"{head}{again}{left}\nRows: {location}/rows{waiting}"
 
 
-def _by_run(report: RunReport) -> list[tuple[RunRecord, list[str]]]:
+def _left_text(left: Mapping[str, RunRecord]) -> str:
+    """Return a line for each other run to which cells were left."""
+    return "\n".join(
+        f"{len(cell_ids)} cells are being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
+        "run again later, or use --shard."
+        for record, cell_ids in _by_run(left)
+    )
+
+
+def _by_run(left: Mapping[str, RunRecord]) -> list[tuple[RunRecord, list[str]]]:
     """Return the cells that were left to other runs, by run."""
     found: dict[str, tuple[RunRecord, list[str]]] = {}
-    for cell_id, record in report.left_to_others.items():
+    for cell_id, record in left.items():
         found.setdefault(record.run_id, (record, []))[1].append(cell_id)
     return list(found.values())
 
@@ -213,7 +226,7 @@ def _report_object(report: RunReport, suite: str, location: str) -> dict[str, An
                 "started_at": record.started_at.isoformat(),
                 "cell_ids": cell_ids,
             }
-            for record, cell_ids in _by_run(report)
+            for record, cell_ids in _by_run(report.left_to_others)
         ],
         "run": [{"cell_id": row.cell_id, "state": row.state.value, "seconds": row.seconds} for row in report.rows],
         "leaderboard": leaderboard_objects(board),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,7 @@ def wrong_options(words: list[str], known: dict[str, str]) -> list[str]:
     return [word for word, match in parsed if not match or not re.fullmatch(known.get(match[1], "(?!)"), match[2])]
 
 
-def slurm_faults(text: str, folder: Path, *arguments: str) -> list[str]:
+def slurm_faults(text: str, folder: Path, *arguments: str, array: Mapping[str, str] | None = None) -> list[str]:
     """Returns what is wrong with a batch script: in its header, and in what it calls where it runs."""
     from ray.scripts.scripts import start
     from ray.scripts.symmetric_run import symmetric_run
@@ -241,7 +242,7 @@ def slurm_faults(text: str, folder: Path, *arguments: str) -> list[str]:
     facts = {
         "HOME": str(folder), "PATH": os.environ["PATH"], "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "70001",
         "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8",
-        "SLURM_GPUS_ON_NODE": "1",
+        "SLURM_GPUS_ON_NODE": "1", **(array or {}),
     }  # fmt: skip
     done = subprocess.run(
         ["bash", "-s", *arguments], input=text, env=facts, capture_output=True, text=True, check=False
@@ -271,6 +272,44 @@ def slurm_faults(text: str, folder: Path, *arguments: str) -> list[str]:
 @pytest.mark.parametrize("arguments", [("quick",), ("sweep-quick", "sweep")])
 def test_the_slurm_script_calls_what_there_is(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert slurm_faults((FOLDER / "slurm.sh").read_text(), tmp_path, *arguments) == []
+
+
+def called_by_slurm(folder: Path) -> list[str]:
+    """Returns the words of the call of splitbench, without the cluster's address."""
+    words = (folder / "called").read_text().splitlines()
+    words = words[words.index("splitbench") :]
+    address = words.index("--address")
+    return words[:address] + words[address + 2 :]
+
+
+def test_the_slurm_script_hands_further_options_on(tmp_path: Path) -> None:
+    text, data = (FOLDER / "slurm.sh").read_text(), tmp_path / "my data"
+    data.mkdir()
+    options = ("--data-root", str(data), "--download", "--only", "model=simcnn")
+    assert slurm_faults(text, tmp_path, "quick", *options) == []
+    assert called_by_slurm(tmp_path) == [
+        "splitbench", "run", "quick", "--results", str(tmp_path / "results" / "quick"), *options,
+    ]  # fmt: skip
+
+
+def test_the_results_of_a_file_are_named_without_its_folder_and_ending(tmp_path: Path) -> None:
+    file = tmp_path / "suites" / "my.yaml"
+    file.parent.mkdir()
+    file.write_text((ROOT / "benchmarks" / "suites" / "quick.yaml").read_text())
+    assert slurm_faults((FOLDER / "slurm.sh").read_text(), tmp_path, str(file)) == []
+    assert called_by_slurm(tmp_path)[3:] == ["--results", str(tmp_path / "results" / "my")]
+
+
+@pytest.mark.parametrize(
+    ("task", "first", "step", "shard"), [("1", "1", "1", "1/4"), ("4", "1", "1", "4/4"), ("6", "0", "2", "4/4")]
+)
+def test_each_task_of_a_slurm_array_runs_its_shard(
+    tmp_path: Path, task: str, first: str, step: str, shard: str
+) -> None:
+    array = {"TASK_ID": task, "TASK_MIN": first, "TASK_STEP": step, "TASK_COUNT": "4"}
+    facts = {f"SLURM_ARRAY_{name}": value for name, value in array.items()}
+    assert slurm_faults((FOLDER / "slurm.sh").read_text(), tmp_path, "quick", array=facts) == []
+    assert called_by_slurm(tmp_path)[-2:] == ["--shard", shard]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from test_cli_run import splitbench, wait_for
 
 from benchmarks.records import State
 from harness.attempt import Surroundings
-from harness.dispatch import Limits
+from harness.dispatch import Limits, SilentListener
 from harness.dispatch.inline import InlineBackend
 from harness.plan import make_plan
 from harness.run import RunReport, run_plan
@@ -29,6 +29,7 @@ from harness.runs.declaration import RunDeclaration
 from harness.runs.record import RunRecord, parse_record, process_started
 from harness.storage import Storage
 from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
 
 
@@ -241,6 +242,25 @@ def test_a_row_of_an_unfinished_cell_does_not_settle_it(tmp_path: Path) -> None:
     assert [row.state for row in report.rows] == [State.OK]
 
 
+def test_what_is_left_to_others_is_known_before_the_first_cell_starts(tmp_path: Path) -> None:
+    events: list[str] = []
+
+    class Starts(SilentListener):
+        def started(self, item: SuiteCell) -> None:
+            events.append(f"started {item.cell.seed}")
+
+    items = [toy_item(seed=seed) for seed in range(2)]
+    with declare(tmp_path, items[0].cell.cell_id):
+        run_plan(
+            make_plan(items, []),
+            ResultStore(tmp_path),
+            InlineBackend(Surroundings("toys", tmp_path / "cache"), Limits()),
+            listener=Starts(),
+            on_left=lambda left: events.append(f"left {len(left)}"),
+        )
+    assert events == ["left 1", "started 1"]
+
+
 def start(suite: Path, results: Path, environment: dict[str, str]) -> Any:
     command = splitbench("run", suite, "--results", results, "--backend", "inline", "--json")
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -276,6 +296,7 @@ def test_a_second_run_names_the_first_and_a_run_that_was_suspended_loses_nothing
         text = " ".join(second.stdout.split())
         assert "6 cells are being run by" in text
         assert "UTC; run again later, or use --shard." in text
+        assert "6 cells are being run by" in " ".join(second.stderr.split()), "also when it starts, on stderr"
         left = json.loads(call("run", suite, "--results", results, "--backend", "inline", "--json").stdout)
         assert [len(entry["cell_ids"]) for entry in left["left_to_others"]] == [6]
         assert "running: toys on" in call("status", results).stdout
