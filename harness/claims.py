@@ -26,7 +26,7 @@ from benchmarks.records import Row
 from harness.dispatch.base import Claim
 from harness.provenance import git_commit, package_version
 from harness.run_record import FOLDER, Hold, RunningCell, RunRecord, parse_record, process_started, this_machine
-from harness.storage import Storage
+from harness.store import Storage
 from harness.suite_cell import SuiteCell
 from splitters.base import Progress
 from splitters.errors import ConfigurationError

@@ -18,8 +18,8 @@ import yaml
 from benchmarks.tensor_files import read_tensor_file
 from harness.config import load_suite
 from harness.plugins import Plugins
-from harness.row_files import DamagedFileError, decode_row
 from harness.store import ResultStore
+from harness.store.row_format import DamagedFileError, decode_row
 from harness.trust import Consent, consent_of
 from splitters import Module
 from splitters.errors import ConfigurationError, ModuleFileError, SplitbenchError

@@ -32,7 +32,7 @@ def command(results: str, target: Path | None, cluster: Path | None, as_json: bo
     from harness.cli.output import show, show_json
     from harness.clusters.cluster_file import read_cluster_file
     from harness.clusters.remote import RemoteCluster
-    from harness.fetching import FURTHER_FOLDERS, fetch_rows
+    from harness.store.fetch import FURTHER_FOLDERS, fetch_rows
 
     folder = target or Path("results") / results.rstrip("/").rpartition("/")[2]
     if cluster is not None:

@@ -122,7 +122,7 @@ def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: in
 
 
 def _results_in(cluster: ClusterFile, name: str) -> str:
-    from harness.storage import beneath
+    from harness.store import beneath
     from splitters.errors import ConfigurationError
 
     if not cluster.notes.results:

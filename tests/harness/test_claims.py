@@ -23,8 +23,7 @@ from harness.dispatch.inline import InlineBackend
 from harness.plan import make_plan
 from harness.run import RunReport, _PlannedClaims, run_plan
 from harness.run_record import Hold, RunRecord, parse_record, process_started
-from harness.storage import Storage
-from harness.store import ResultStore
+from harness.store import ResultStore, Storage
 from harness.sweep.claiming import RegisteredClaims
 
 
@@ -66,7 +65,7 @@ def test_a_run_that_has_ended_holds_nothing(tmp_path: Path) -> None:
 def test_a_driver_that_was_killed_on_this_machine_holds_nothing(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
-        "from harness.claims import RunRegister\nfrom harness.storage import Storage\n"
+        "from harness.claims import RunRegister\nfrom harness.store import Storage\n"
         "run = RunRegister(Storage(sys.argv[1]), 'toys', cells=1, to_do=1)\n"
         "run.__enter__(); run.take(['a']); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -11,10 +11,9 @@ from conftest import toy_item, toy_row
 
 from benchmarks.records import State
 from harness.claims import RunRegister
-from harness.fetching import fetch_rows
 from harness.run_status import results_status
-from harness.storage import Storage
-from harness.store import ResultStore
+from harness.store import ResultStore, Storage
+from harness.store.fetch import fetch_rows
 from splitters.base import Progress
 from splitters.errors import ConfigurationError
 

@@ -16,9 +16,8 @@ from conftest import ROOT, patch_record, patching_row, toy_cell, toy_row
 from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
-from harness.row_files import DamagedFileError, decode_row, encode_row
-from harness.storage import beneath
-from harness.store import ResultStore, StoreContents
+from harness.store import ResultStore, StoreContents, beneath
+from harness.store.row_format import DamagedFileError, decode_row, encode_row
 from splitters.errors import ConfigurationError
 
 

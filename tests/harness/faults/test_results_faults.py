@@ -19,14 +19,15 @@ from conftest import toy_item
 from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, State
-from harness import outbox, storage
 from harness.attempt import Surroundings
 from harness.dispatch import Limits
 from harness.dispatch.inline import InlineBackend
 from harness.plan import make_plan
-from harness.row_files import encode_row
 from harness.run import RunReport, run_plan
 from harness.store import ResultStore
+from harness.store import delivery as outbox
+from harness.store import files as storage
+from harness.store.row_format import encode_row
 
 Call = Callable[..., Result]
 SEEDS = range(6)
@@ -144,7 +145,7 @@ def test_rows_that_wait_are_told_of_and_make_the_exit_code_one(
 def test_a_place_that_is_read_only_from_the_start_is_refused_before_any_work(
     call: Call, write_suite: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.store.os.access", lambda path, mode: False)
+    monkeypatch.setattr("harness.store.result_store.os.access", lambda path, mode: False)
     result = call("run", write_suite(), "--results", tmp_path / "results", "--backend", "inline")
     assert result.exit_code == 2
     assert "it is read-only" in result.stderr

@@ -16,10 +16,10 @@ import pyarrow as pa
 from pyarrow import fs
 
 from benchmarks.records import ROW_SCHEMA, Row, State
-from harness.outbox import Outbox
-from harness.row_cache import GROWTH, RowCache, SharedCopy
-from harness.row_files import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
-from harness.storage import TEMPORARY, Storage, patiently
+from harness.store.copies import GROWTH, RowCache, SharedCopy
+from harness.store.delivery import Outbox
+from harness.store.files import TEMPORARY, Storage, patiently
+from harness.store.row_format import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
 from splitters.errors import ConfigurationError
 
 _ABANDONED_SECONDS = 3600.0

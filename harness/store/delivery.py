@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.storage import Storage
+from harness.store.files import Storage
 
 _PAUSE_SECONDS = 30.0
 """After a delivery that failed, rows go straight into the outbox for so long."""

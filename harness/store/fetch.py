@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
-from harness.row_cache import SHARED_COPY
-from harness.storage import TEMPORARY
-from harness.store import ResultStore
+from harness.store.copies import SHARED_COPY
+from harness.store.files import TEMPORARY
+from harness.store.result_store import ResultStore
 
 _READERS = 32
 
