@@ -17,7 +17,7 @@ from harness.leaderboard import Entry, Leaderboard, Section
 from harness.plan import Plan, PlannedCell, Status
 from harness.reuse_views import reuse_views
 from harness.statistics import Estimate
-from harness.store import DamagedFile
+from harness.store import StoreContents
 from harness.suite_cell import cell_title
 
 ID_LENGTH = 10
@@ -35,12 +35,12 @@ PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, net
 _NAME_WIDTH = 12
 
 
-def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (), results: str = "") -> RenderableType:
+def leaderboard_view(board: Leaderboard, *, contents: StoreContents | None = None, results: str = "") -> RenderableType:
     """Returns a leaderboard for the terminal: a table per section, then what failed, then what is damaged.
 
     Args:
         board: The leaderboard.
-        damaged: Files of the store that are no rows.
+        contents: The store, for what cannot be read there.
         results: The store, for the hints.
     """
     parts: list[RenderableType] = []
@@ -54,8 +54,8 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
         parts.append(Text("\n".join([PUBLISHED_TITLE, *published_notes(board)]), style="dim"))
     if board.failures:
         parts += [Text(), failures_view(board.failures, results=results)]
-    if damaged:
-        parts += [Text(), damaged_view(damaged)]
+    if contents is not None and (contents.damaged or contents.being_written):
+        parts += [Text(), unreadable_view(contents)]
     return Group(*parts)
 
 
@@ -225,12 +225,17 @@ def row_title(row: Row) -> str:
     return cell_title(row.scenario, row.splitter_label or row.splitter, row.model, row.dataset, row.seed)
 
 
-def damaged_view(damaged: Sequence[DamagedFile]) -> RenderableType:
-    """Returns the files that are no rows, and where they are now."""
-    lines = [Text(f"{len(damaged)} damaged file(s), not counted above", style="bold red")]
-    for file in damaged:
+def unreadable_view(contents: StoreContents) -> RenderableType:
+    """Returns the files of a store that are no rows, or none yet, and where they are."""
+    lines = []
+    if contents.damaged:
+        lines.append(Text(f"{len(contents.damaged)} damaged file(s), not counted above", style="bold red"))
+    for file in contents.damaged:
         place = "moved to" if file.quarantined else "left at"
         lines.append(Text(f"  {place} {file.path}" + (f" ({file.reason})" if file.reason else "")))
+    if contents.being_written:
+        lines.append(Text(f"{len(contents.being_written)} file(s) still being written, not counted yet"))
+    lines += [Text(f"  {path}") for path in contents.being_written]
     return Group(*lines)
 
 

@@ -83,7 +83,8 @@ def run_plan(
                     last[row.cell_id] = row
                     told.finished(item, row)
                 register.note_end("interrupted" if stop.requested else "done")
-    return RunReport(plan, tuple(last.values()), store.read(share=bool(last)), interrupted=stop.requested)
+    contents = store.read(share=bool(last), quarantine=True)
+    return RunReport(plan, tuple(last.values()), contents, interrupted=stop.requested)
 
 
 class Told:

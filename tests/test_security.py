@@ -171,7 +171,7 @@ def test_a_malicious_file_among_the_rows_or_in_the_cache_leaves_no_mark(tmp_path
         checkpoint = tmp_path / f"{number}.checkpoint.safetensors"
         checkpoint.write_bytes(path.read_bytes())
         assert FileCheckpoint(checkpoint).load() is None
-    assert len(ResultStore(tmp_path / "results").read().damaged) == len(files)
+    assert len(ResultStore(tmp_path / "results").read().being_written) == len(files)
     cache = ArtifactCache(tmp_path / "cache")
     made = cache.get_or_make("weights", {"a": 1}, lambda checkpoint: CheckpointState({}, {"step": 1}))
     (file,) = (tmp_path / "cache" / "weights").glob("*.safetensors")

@@ -50,7 +50,7 @@ def command(
     from harness.clusters.bill import bill_of
     from harness.clusters.cluster_file import read_cluster_file
     from harness.plan import make_plan
-    from harness.report import damaged_view, plan_view
+    from harness.report import plan_view, unreadable_view
 
     described = read_cluster_file(cluster) if cluster else None
     if names_sweep(suite):
@@ -67,8 +67,8 @@ def command(
     show(plan_view(plan))
     if bill:
         show(_bill_line(bill))
-    if contents.damaged:
-        show(damaged_view(contents.damaged))
+    if contents.damaged or contents.being_written:
+        show(unreadable_view(contents))
 
 
 def _plan_sweep(

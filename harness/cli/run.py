@@ -84,7 +84,7 @@ def command(
     loaded, cells = read_cells(suite, changes, only, seeds, timeout)
     location = results or default_results(loaded)
     store = open_store(location)
-    contents = store.read()
+    contents = store.read(quarantine=not dry_run)
     plan = make_plan(cells, contents.latest(), retry=split_kinds(retry))
     if dry_run:
         show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
@@ -148,7 +148,7 @@ def _show_report(report: RunReport, location: str) -> None:
     from harness.report import leaderboard_view
 
     board = make_leaderboard(report.latest())
-    show(leaderboard_view(board, damaged=report.contents.damaged, results=location))
+    show(leaderboard_view(board, contents=report.contents, results=location))
     show(_closing(report, location))
 
 

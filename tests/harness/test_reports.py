@@ -24,8 +24,9 @@ from harness.cli.display import finished_line
 from harness.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.leaderboard import make_leaderboard
 from harness.plan import make_plan
-from harness.report import damaged_view, duration_text, leaderboard_view, plan_view, row_view
-from harness.store import DamagedFile
+from harness.report import duration_text, leaderboard_view, plan_view, row_view, unreadable_view
+from harness.store import DamagedFile, StoreContents
+from harness.store.row_format import READ_SCHEMA
 
 ASKED_FOR = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
@@ -90,10 +91,12 @@ def test_one_seed_is_said_to_have_no_interval() -> None:
 
 def test_damaged_files_are_reported() -> None:
     files = [DamagedFile("q/a", "torn", True), DamagedFile("rows/b", "foreign", False)]
-    text = plain(damaged_view(files))
+    contents = StoreContents(READ_SCHEMA.empty_table(), tuple(files), being_written=("rows/c",))
+    text = plain(unreadable_view(contents))
     assert "2 damaged file(s)" in text
     assert "moved to q/a (torn)" in text
     assert "left at rows/b (foreign)" in text
+    assert "1 file(s) still being written, not counted yet\n  rows/c" in text
 
 
 def test_json_has_the_keys_that_were_promised_with_fractions() -> None:
