@@ -154,6 +154,7 @@ def _show_report(report: RunReport, location: str) -> None:
 
 def _closing(report: RunReport, location: str) -> str:
     from harness.plan import Status
+    from harness.store import beneath
 
     n_left = len(report.plan.with_status(Status.FAILED))
     if report.interrupted:
@@ -170,7 +171,7 @@ def _closing(report: RunReport, location: str) -> str:
         else ""
     )
     again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
-    return f"{head}{again}\nRows: {location}/rows{waiting}"
+    return f"{head}{again}\nRows: {beneath(location, 'rows')}{waiting}"
 
 
 def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:

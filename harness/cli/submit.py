@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -80,8 +81,10 @@ def command(
     click.echo(f"Job {job_id} runs on the cluster, whatever becomes of this connection.")
     click.echo(f"Its log:    {remote.follow_hint(job_id)}")
     click.echo(f"Its end:    {remote.stop_hint(job_id)}")
-    click.echo(f"Its state:  splitbench status {location}")
-    click.echo(f"Its rows:   splitbench fetch {location}{'' if '://' in location else f' --cluster {cluster}'}")
+    click.echo(f"Its state:  splitbench status {shlex.quote(location)}")
+    click.echo(
+        f"Its rows:   splitbench fetch {shlex.quote(location)}{'' if '://' in location else f' --cluster {cluster}'}"
+    )
     if not no_follow:
         sys.exit(0 if remote.follow(job_id) else EXIT_FAILED)
 

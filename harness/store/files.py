@@ -106,6 +106,18 @@ class Storage:
         """Returns whether the folder is there."""
         return bool(patiently(lambda: self.fs.get_file_info(self.root)).type != fs.FileType.NotFound)
 
+    def folders(self, folder: str) -> list[str]:
+        """Returns the names of the folders directly in a folder, but for those that begin with ``.`` or ``_``."""
+        selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), allow_not_found=True)
+        infos = patiently(lambda: self.fs.get_file_info(selector))
+        names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
+        return sorted(name for name in names if not _is_hidden(name))
+
+    def has_folder(self, folder: str) -> bool:
+        """Returns whether there is a folder of this path."""
+        info = patiently(lambda: self.fs.get_file_info(f"{self.root}/{folder}"))
+        return bool(info.type == fs.FileType.Directory)
+
     def make(self, folder: str) -> None:
         """Makes a folder, if it is not there."""
         patiently(lambda: self.fs.create_dir(f"{self.root}/{folder}".rstrip("/"), recursive=True))
@@ -138,12 +150,6 @@ class Storage:
 
 def _is_hidden(path: str) -> bool:
     return any(name.startswith((".", "_")) and name != ".." for name in path.split("/"))
-
-
-def beneath(location: str, name: str) -> str:
-    """Returns the place of that name in a folder or URI; what stands behind a URI's ``?`` stays there."""
-    path, mark, options = location.partition("?") if "://" in location else (location, "", "")
-    return f"{path.rstrip('/')}/{name}{mark}{options}"
 
 
 def patiently(request: Callable[[], ResultT]) -> ResultT:

@@ -19,6 +19,7 @@ from benchmarks.records import ROW_SCHEMA, Row, State
 from harness.store.copies import GROWTH, RowCache, SharedCopy
 from harness.store.delivery import Outbox
 from harness.store.files import Storage, patiently
+from harness.store.locations import beneath, parent_of
 from harness.store.row_format import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
 from splitters.errors import ConfigurationError
 
@@ -37,6 +38,13 @@ _SHARED_EVERY = 1000
 
 _DETAILS = ("layers", "modules", "sensitivity", "stages", "traceback")
 """Columns that summaries leave out."""
+
+_LEVELS_ABOVE = 3
+"""From a partition's folder, rows/in_scenario=S/in_dataset=D, the results are this far up."""
+
+_LEVELS_BELOW = 2
+_MOST_FOLDERS = 50
+_MOST_NAMED = 5
 
 _ID_LENGTH = 16
 """Characters of a cell's id in the names of its files."""
@@ -152,6 +160,7 @@ class ResultStore:
         self, location: str | Path, *, filesystem: fs.FileSystem | None = None, cache: Path | None = None
     ) -> None:
         self.location = str(location)
+        self._filesystem = filesystem
         self.storage = Storage(str(location), filesystem=filesystem)
         self._cache = RowCache(cache, self.storage.name) if cache else None
         self._outbox = Outbox(cache, self.storage.name) if cache else None
@@ -291,13 +300,34 @@ class ResultStore:
         """Checks that there is a store to read.
 
         Raises:
-            ConfigurationError: If the folder does not exist.
+            ConfigurationError: If the folder does not exist, or if it holds no rows but a folder above or below does.
         """
         if not self.storage.exists():
             raise ConfigurationError(
                 f"there are no results at {self.location}. Name the folder that 'splitbench run' wrote to, "
                 "for example results/quick."
             )
+        if not self.storage.has_folder("rows") and (others := self._results_nearby()):
+            raise ConfigurationError(f"there are no rows at {self.location}; did you mean {' or '.join(others)}?")
+
+    def _results_nearby(self) -> list[str]:
+        """Returns where there are results above this folder or, failing that, up to two folders below it."""
+        location = self.location
+        for _ in range(_LEVELS_ABOVE):
+            location = parent_of(location)
+            if self._filesystem is None and Storage(location).has_folder("rows"):
+                return [location]
+        within = [""]
+        for _ in range(_LEVELS_BELOW):
+            within = [f"{folder}{name}/" for folder in within for name in self.storage.folders(folder)[:_MOST_FOLDERS]]
+            found = [folder.rstrip("/") for folder in within if self.storage.has_folder(f"{folder}rows")]
+            if found:
+                return [self._location_of(folder) for folder in found[:_MOST_NAMED]]
+        return []
+
+    def _location_of(self, folder: str) -> str:
+        location = beneath(self.location, folder)
+        return location if "://" in location else os.path.normpath(location)
 
     def _note_written(self, path: str, table: pa.Table) -> None:
         if self._cache is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
 from harness.store import ResultStore, StoreContents, beneath
+from harness.store.locations import last_part, parent_of
 from harness.store.row_format import DamagedFileError, decode_row, encode_row
 from splitters.errors import ConfigurationError
 
@@ -493,3 +495,41 @@ def test_a_damaged_file_that_waits_is_reported_and_stops_nothing(
     contents = store.read()
     assert contents.table.num_rows == 0
     assert [(file.path, file.quarantined) for file in contents.damaged] == [(str(path), False)]
+
+
+@pytest.mark.parametrize(
+    ("location", "meant"),
+    [
+        ("s3:/b/x", "s3://b/x"),
+        ("s3:b/x", "s3://b/x"),
+        ("gs:/b?scheme=http", "gs://b?scheme=http"),
+        ("file:/tmp/x", "file:///tmp/x"),
+        ("other:/b", "other://b"),
+    ],
+)
+def test_a_uri_that_lacks_slashes_makes_no_folder(location: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"did you mean {meant}?")):
+        ResultStore(location)
+
+
+@pytest.mark.parametrize("location", ["a:b", "c:/x", "s3", "s3/b", "results/s3:/b"])
+def test_folders_with_colons_are_folders(location: str) -> None:
+    assert ResultStore(location).storage.root == str(Path(location).absolute())
+
+
+@pytest.mark.parametrize(
+    ("location", "last", "parent"),
+    [
+        ("s3://b/quick?endpoint_override=HOST&region=R", "quick", "s3://b?endpoint_override=HOST&region=R"),
+        ("s3://b/a/quick/?x=/y", "quick", "s3://b/a?x=/y"),
+        ("s3://b", "b", "s3://b"),
+        ("s3://b/my%20quick", "my quick", "s3://b"),
+        ("s3://b/..", "", "s3://b"),
+        ("far/quick/", "quick", "far"),
+        ("far/a?b", "a?b", "far"),
+        ("far/quick/..", "far", "."),
+    ],
+)
+def test_names_come_from_the_path_of_a_location_alone(location: str, last: str, parent: str) -> None:
+    assert last_part(location) == last
+    assert parent_of(location) == parent
