@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import fs
 
 from splitters.errors import ConfigurationError
+
+# A URI that lacks slashes would be taken for a folder of that name. One letter may be a drive.
+_ONE_SLASH = re.compile(
+    r"(?P<scheme>s3|gs|gcs|hdfs|viewfs|abfs|abfss|file|[A-Za-z][A-Za-z0-9+.-]+(?=:/)):/?(?!/)(?P<rest>.*)", re.DOTALL
+)
 
 
 def open_place(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
@@ -20,6 +26,13 @@ def open_place(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
     Raises:
         ConfigurationError: If the URI leads nowhere.
     """
+    mistyped = _ONE_SLASH.match(location)
+    if mistyped:
+        root = "/" if mistyped["scheme"] == "file" else ""
+        raise ConfigurationError(
+            f"{location}: a URI has two slashes behind its colon; "
+            f"did you mean {mistyped['scheme']}://{root}{mistyped['rest']}?"
+        )
     if "://" not in location:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
     try:

@@ -101,7 +101,7 @@ def run_plan(
                     last[row.cell_id] = row
                     relay.finished(item, row)
                 declared.note_end("interrupted" if stop.requested else "done")
-    contents = store.read(share=bool(last))
+    contents = store.read(share=bool(last), quarantine=True)
     settled = {row.cell_id for row in contents.latest() if is_settled(row)}
     left = {cell_id: record for cell_id, record in left.items() if cell_id not in settled}
     return RunReport(plan, tuple(last.values()), contents, stop.requested, left, guard.message)

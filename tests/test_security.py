@@ -18,8 +18,8 @@ import yaml
 from benchmarks.tensor_files import read_tensor_file
 from harness.config import load_suite
 from harness.plugins import Plugins
-from harness.row_files import DamagedFileError, decode_row
 from harness.store import ResultStore
+from harness.store.row_format import DamagedFileError, decode_row
 from harness.trust import Consent, consent_of
 from splitters import Module
 from splitters.errors import ConfigurationError, ModuleFileError, SplitbenchError
@@ -171,7 +171,7 @@ def test_a_malicious_file_among_the_rows_or_in_the_cache_leaves_no_mark(tmp_path
         checkpoint = tmp_path / f"{number}.checkpoint.safetensors"
         checkpoint.write_bytes(path.read_bytes())
         assert FileCheckpoint(checkpoint).load() is None
-    assert len(ResultStore(tmp_path / "results").read().damaged) == len(files)
+    assert len(ResultStore(tmp_path / "results").read().being_written) == len(files)
     cache = ArtifactCache(tmp_path / "cache")
     made = cache.get_or_make("weights", {"a": 1}, lambda checkpoint: CheckpointState({}, {"step": 1}))
     (file,) = (tmp_path / "cache" / "weights").glob("*.safetensors")

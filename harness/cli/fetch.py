@@ -32,9 +32,14 @@ def command(results: str, target: Path | None, cluster: Path | None, as_json: bo
     from harness.cli.output import show, show_json
     from harness.clusters.cluster_file import read_cluster_file
     from harness.clusters.remote import RemoteCluster
-    from harness.fetching import FURTHER_FOLDERS, fetch_rows
+    from harness.store.fetch import FURTHER_FOLDERS, fetch_rows
+    from harness.store.locations import last_part
+    from splitters.errors import ConfigurationError
 
-    folder = target or Path("results") / results.rstrip("/").rpartition("/")[2]
+    name = last_part(results)
+    if target is None and not name:
+        raise ConfigurationError(f"{results} has no name that a folder could take; name one with --to DIR.")
+    folder = target or Path("results") / name
     if cluster is not None:
         before = len(list((folder / "rows").rglob("*.parquet")))
         source = results if results.startswith(("/", "~")) else f"~/{results}"

@@ -35,8 +35,10 @@ def command(results: str, scenario: str | None, sort: str | None, form: str, as_
     board = make_leaderboard(contents.latest(), scenario=scenario, sort=sort)
     form = "json" if as_json else form
     if form == "rich":
-        show(leaderboard_view(board, damaged=contents.damaged, results=results))
+        show(leaderboard_view(board, contents=contents, results=results))
         return
     write(FORMATS[form](board))
     for file in contents.damaged:
         click.echo(f"damaged: {file.path} ({file.reason})", err=True)
+    for path in contents.being_written:
+        click.echo(f"still being written: {path}", err=True)

@@ -82,7 +82,7 @@ def shared_cache_of(given: str | None, *, results: str, address: str | None) -> 
         results: Where rows go.
         address: A Ray cluster's address, if one was given.
     """
-    from harness.storage import beneath
+    from harness.store import beneath
 
     return given or (beneath(results, "cache") if "://" in results and address else None)
 

@@ -54,7 +54,7 @@ def command(
     from harness.clusters.bill import bill_of
     from harness.clusters.cluster_file import read_cluster_file
     from harness.plan import make_plan
-    from harness.views.failures import damaged_view
+    from harness.views.failures import unreadable_view
     from harness.views.plan import plan_view
 
     described = read_cluster_file(cluster) if cluster else None
@@ -74,8 +74,8 @@ def command(
     show(plan_view(plan))
     if bill:
         show(_bill_line(bill))
-    if contents.damaged:
-        show(damaged_view(contents.damaged))
+    if contents.damaged or contents.being_written:
+        show(unreadable_view(contents))
 
 
 def _plan_sweep(

@@ -90,7 +90,7 @@ def command(
     loaded, cells = read_cells(suite, changes, only, seeds, timeout, shard)
     location = results or default_results(loaded)
     store = open_store(location)
-    contents = store.read()
+    contents = store.read(quarantine=not dry_run)
     latest = contents.latest()
     changed = changed_data(cells, latest, data_root)
     plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
@@ -167,12 +167,13 @@ def _show_report(report: RunReport, location: str) -> None:
     from harness.views.leaderboard import leaderboard_view
 
     board = make_leaderboard(report.latest())
-    show(leaderboard_view(board, damaged=report.contents.damaged, results=location))
+    show(leaderboard_view(board, contents=report.contents, results=location))
     show(_closing(report, location))
 
 
 def _closing(report: RunReport, location: str) -> str:
     from harness.plan import Status
+    from harness.store import beneath
 
     n_left = len(report.plan.with_status(Status.FAILED))
     if report.interrupted:
@@ -190,7 +191,7 @@ def _closing(report: RunReport, location: str) -> str:
     )
     again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
     left = f"\n{_left_text(report.left_to_others)}" if report.left_to_others else ""
-    return f"{head}{again}{left}\nRows: {location}/rows{waiting}"
+    return f"{head}{again}{left}\nRows: {beneath(location, 'rows')}{waiting}"
 
 
 def _left_text(left: Mapping[str, RunRecord]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -81,8 +82,10 @@ def command(
     write_line(f"Job {job_id} runs on the cluster, whatever becomes of this connection.")
     write_line(f"Its log:    {remote.follow_hint(job_id)}")
     write_line(f"Its end:    {remote.stop_hint(job_id)}")
-    write_line(f"Its state:  splitbench status {location}")
-    write_line(f"Its rows:   splitbench fetch {location}{'' if '://' in location else f' --cluster {cluster}'}")
+    write_line(f"Its state:  splitbench status {shlex.quote(location)}")
+    write_line(
+        f"Its rows:   splitbench fetch {shlex.quote(location)}{'' if '://' in location else f' --cluster {cluster}'}"
+    )
     if not no_follow:
         sys.exit(0 if remote.follow(job_id) else EXIT_FAILED)
 
@@ -123,7 +126,7 @@ def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: in
 
 
 def _results_in(cluster: ClusterFile, name: str) -> str:
-    from harness.storage import beneath
+    from harness.store import beneath
     from splitters.errors import ConfigurationError
 
     if not cluster.notes.results:

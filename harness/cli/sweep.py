@@ -157,6 +157,7 @@ def _show_report(report: SweepReport, store: ResultStore, location: str) -> None
 
 
 def _closing(report: SweepReport, location: str) -> list[str]:
+    from harness.store import beneath
     from harness.views.quantities import duration_text
 
     known = len(report.plan.book.over)
@@ -180,7 +181,7 @@ def _closing(report: SweepReport, location: str) -> list[str]:
         each = report.overhead.around / report.overhead.trials
         own = report.overhead.own / report.overhead.trials
         lines.append(f"Besides its cells a trial cost {each:.2f} s, of which {own:.2f} s are Splitbench's own.")
-    return [*lines, f"Rows: {location}/rows", f"Curves: {location}/curves"]
+    return [*lines, f"Rows: {beneath(location, 'rows')}", f"Curves: {beneath(location, 'curves')}"]
 
 
 def _report_object(report: SweepReport, store: ResultStore, location: str) -> dict[str, Any]:

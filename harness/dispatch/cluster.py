@@ -94,7 +94,27 @@ def _local_environment() -> Iterator[None]:
 _AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
+_SOCKET_PATH_BYTES = 107
+_SESSION_BYTES = len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store")
+
+
+def _check_temporary_folder() -> None:
+    """Checks that Ray's sockets on this machine get paths that the system allows."""
+    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
+    if variable is None:
+        return
+    length, most = len(os.fsencode(os.environ[variable])), _SOCKET_PATH_BYTES - _SESSION_BYTES
+    if length > most:
+        raise ConfigurationError(
+            f"{variable}={os.environ[variable]}: Ray keeps sockets in this folder, whose paths may not be longer than "
+            f"{_SOCKET_PATH_BYTES} bytes; that leaves {most} for the folder, and it has {length}. "
+            "Set RAY_TMPDIR to a shorter one, for example /tmp."
+        )
+
+
 def _connect(address: str) -> None:
+    if address == "local":
+        _check_temporary_folder()
     try:
         if address == "local":
             ray.init(

@@ -30,7 +30,7 @@ from harness.runs.record import (
     read_records,
     this_machine,
 )
-from harness.storage import Storage
+from harness.store.files import Storage
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress

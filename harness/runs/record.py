@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from harness.storage import Storage
+from harness.store.files import Storage
 
 RECORD_FORMAT = 1
 FOLDER = "runs"

@@ -17,9 +17,9 @@ from harness.expand import expand
 from harness.plan import make_plan
 from harness.provenance import provenance
 from harness.ranking.leaderboard import make_leaderboard
-from harness.row_cache import GROWTH
-from harness.row_files import encode_row
 from harness.store import ResultStore
+from harness.store.copies import GROWTH
+from harness.store.row_format import encode_row
 from harness.suite_cell import SuiteCell
 
 LIMIT_SECONDS = 5.0

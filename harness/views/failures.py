@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.records import Row, State
-from harness.store import DamagedFile
+from harness.store import StoreContents
 from harness.suite_cell import ID_LENGTH, row_title
 from harness.text import printable
 
@@ -37,10 +37,15 @@ def _reason(row: Row) -> str:
     return printable(": ".join(part for part in parts if part))
 
 
-def damaged_view(damaged: Sequence[DamagedFile]) -> RenderableType:
-    """Returns the files that are no rows, and where they are now."""
-    lines = [Text(f"{len(damaged)} damaged file(s), not counted above", style="bold red")]
-    for file in damaged:
+def unreadable_view(contents: StoreContents) -> RenderableType:
+    """Return the files of a store that are no rows, or none yet, and where they are."""
+    lines = []
+    if contents.damaged:
+        lines.append(Text(f"{len(contents.damaged)} damaged file(s), not counted above", style="bold red"))
+    for file in contents.damaged:
         place = "moved to" if file.quarantined else "left at"
         lines.append(Text(f"  {place} {file.path}" + (f" ({file.reason})" if file.reason else "")))
+    if contents.being_written:
+        lines.append(Text(f"{len(contents.being_written)} file(s) still being written, not counted yet"))
+    lines += [Text(f"  {path}") for path in contents.being_written]
     return Group(*lines)

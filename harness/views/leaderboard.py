@@ -12,7 +12,7 @@ from rich.text import Text
 from benchmarks.boards import Board, Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
-from harness.store import DamagedFile
+from harness.store import StoreContents
 from harness.text import printable
 from harness.views.entry_text import (
     ARROWS,
@@ -25,17 +25,17 @@ from harness.views.entry_text import (
     seeds_text,
     variant_texts,
 )
-from harness.views.failures import damaged_view, failures_view
+from harness.views.failures import failures_view, unreadable_view
 
 _NAME_WIDTH = 12
 
 
-def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (), results: str = "") -> RenderableType:
+def leaderboard_view(board: Leaderboard, *, contents: StoreContents | None = None, results: str = "") -> RenderableType:
     """Returns a leaderboard for the terminal: a table per section, then what failed, then what is damaged.
 
     Args:
         board: The leaderboard.
-        damaged: Files of the store that are no rows.
+        contents: The store, for the files that cannot be read.
         results: The store, for the hints.
     """
     parts: list[RenderableType] = []
@@ -49,8 +49,8 @@ def leaderboard_view(board: Leaderboard, *, damaged: Sequence[DamagedFile] = (),
         parts.append(Text("\n".join([PUBLISHED_TITLE, *published_notes(board)]), style="dim"))
     if board.failures:
         parts += [Text(), failures_view(board.failures, results=results)]
-    if damaged:
-        parts += [Text(), damaged_view(damaged)]
+    if contents is not None and (contents.damaged or contents.being_written):
+        parts += [Text(), unreadable_view(contents)]
     return Group(*parts)
 
 

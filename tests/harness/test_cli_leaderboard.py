@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,9 +46,13 @@ def test_text_formats(call: Call, results: Path, form: str, begin: str) -> None:
 
 
 def test_damage_is_reported_beside_every_format(call: Call, results: Path) -> None:
-    next((results / "rows").rglob("*.parquet")).write_bytes(b"torn")
+    torn = next((results / "rows").rglob("*.parquet"))
+    torn.write_bytes(b"torn")
+    assert "still being written: " in call("leaderboard", results, "--json").stderr
+    os.utime(torn, (0, 0))
     assert "1 damaged file(s)" in call("leaderboard", results).stdout
     assert "damaged: " in call("leaderboard", results, "--json").stderr
+    assert torn.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -11,11 +12,11 @@ from click.testing import Result
 from conftest import toy_item, toy_row
 
 from benchmarks.records import State
-from harness.fetching import fetch_rows
 from harness.runs.declaration import RunDeclaration
 from harness.runs.status import results_status
-from harness.storage import Storage
 from harness.store import ResultStore
+from harness.store.fetch import fetch_rows
+from harness.store.files import Storage
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress
 
@@ -108,8 +109,26 @@ def test_fetch_copies_a_damaged_row_once_and_nothing_foreign(tmp_path: Path) -> 
     (torn.parent / "_SUCCESS").touch()
     (torn.parent / ".tmp-12345678-a.parquet").write_bytes(b"half")
     assert fetch_rows(source, target) == 1
-    assert len(target.read().damaged) == 1
+    assert len(target.read().being_written) == 1
     assert fetch_rows(source, target) == 0
+    (copied,) = (tmp_path / "here").rglob("*.parquet")
+    os.utime(copied, (time.time() - 7200,) * 2)
+    assert len(target.read(quarantine=True).damaged) == 1
+    assert fetch_rows(source, target) == 0
+
+
+def test_a_row_that_was_fetched_while_it_was_being_written_is_fetched_again(tmp_path: Path) -> None:
+    source, target = ResultStore(tmp_path / "far"), ResultStore(tmp_path / "here")
+    path = Path(source.write(row := toy_row()))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    fetch_rows(source, target)
+    path.write_bytes(whole)
+    assert fetch_rows(source, target) == 1
+    assert target.read().latest() == [row]
+    path.write_bytes(whole[:100])
+    assert fetch_rows(source, target) == 0
+    assert target.read().latest() == [row], "a good row is not replaced by a torn one"
 
 
 def test_a_row_that_was_damaged_here_is_fetched_again(tmp_path: Path) -> None:
@@ -118,7 +137,9 @@ def test_a_row_that_was_damaged_here_is_fetched_again(tmp_path: Path) -> None:
     fetch_rows(source, target)
     (here,) = (tmp_path / "here").rglob("*.parquet")
     here.write_bytes(here.read_bytes()[:-9])
-    assert target.read().latest() == []
+    os.utime(here, (time.time() - 7200,) * 2)
+    assert target.read(quarantine=True).latest() == []
+    assert not here.exists()
     assert fetch_rows(source, target) == 1
     assert target.read().latest() == [row]
 

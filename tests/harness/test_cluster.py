@@ -77,3 +77,17 @@ def test_the_handler_of_sigterm_outlives_the_connection_to_ray(monkeypatch: pyte
     monkeypatch.setattr(cluster, "_connect", lambda address: signal.signal(signal.SIGTERM, lambda *args: os._exit(15)))
     with cluster.connection("somewhere"):
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_temporary_folder_whose_name_is_too_long_for_sockets_is_refused_by_name(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", lambda **keys: pytest.fail("Ray was started"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv(variable, "/" + "x" * 59)
+    message = rf"{variable}=/x{{59}}: .* 107 bytes; that leaves 39 .* it has 60\. Set RAY_TMPDIR"
+    with pytest.raises(ConfigurationError, match=message), cluster.connection(None):
+        pass

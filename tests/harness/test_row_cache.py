@@ -14,8 +14,8 @@ import pytest
 from conftest import toy_row
 
 from benchmarks.records import Row
-from harness.row_cache import SHARED_COPY, RowCache, SharedCopy
 from harness.store import ResultStore
+from harness.store.copies import SHARED_COPY, RowCache, SharedCopy
 
 
 def rows_of(store: ResultStore) -> list[Row]:
@@ -111,7 +111,7 @@ def test_the_copy_in_the_store_is_renewed_when_much_is_new(many: tuple[Path, lis
 
 
 def test_a_long_run_leaves_copies_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.store._SHARED_EVERY", 220)
+    monkeypatch.setattr("harness.store.result_store._SHARED_EVERY", 220)
     store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
     rows = [toy_row(seed=seed) for seed in range(230)]
     for row in rows:
@@ -123,7 +123,7 @@ def test_a_long_run_leaves_copies_on_its_way(tmp_path: Path, monkeypatch: pytest
 def test_the_copies_of_a_long_run_lack_a_tenth_of_its_rows_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.store._SHARED_EVERY", 1)
+    monkeypatch.setattr("harness.store.result_store._SHARED_EVERY", 1)
     store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
     sizes, tries = [0], [0]
     offer = store._shared.offer

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,9 +17,9 @@ from conftest import ROOT, patch_record, patching_row, toy_cell, toy_row
 from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
-from harness.row_files import DamagedFileError, decode_row, encode_row
-from harness.storage import beneath
-from harness.store import ResultStore, StoreContents
+from harness.store import ResultStore, StoreContents, beneath
+from harness.store.locations import last_part, parent_of
+from harness.store.row_format import DamagedFileError, decode_row, encode_row
 from splitters.errors import ConfigurationError
 
 
@@ -69,13 +70,71 @@ def test_no_temporary_file_is_left_and_a_fresh_one_is_passed_over(store: ResultS
     assert contents.damaged == ()
 
 
-def test_a_temporary_file_that_lost_its_writer_is_reported(store: ResultStore) -> None:
-    lost = Path(store.write(toy_row())).parent / ".tmp-lost.parquet"
-    lost.write_bytes(b"half")
-    os.utime(lost, (time.time() - 7200,) * 2)
-    damaged = store.read().damaged
-    assert len(damaged) == 1
-    assert not lost.exists()
+@pytest.mark.parametrize(
+    "name",
+    [".DS_Store", "_SUCCESS", ".nfs0001", ".tmp-lost.parquet", "_delta_log/0.json", ".ipynb_checkpoints/a.parquet"],
+)
+def test_names_that_begin_with_a_dot_or_an_underscore_are_not_ours(store: ResultStore, name: str) -> None:
+    foreign = Path(store.write(toy_row())).parent / name
+    foreign.parent.mkdir(exist_ok=True)
+    foreign.write_bytes(b"half")
+    age(foreign)
+    contents = store.read(quarantine=True)
+    assert contents.table.num_rows == 1
+    assert (contents.damaged, contents.being_written) == ((), ())
+    assert foreign.read_bytes() == b"half"
+
+
+def test_looking_moves_nothing_and_a_young_file_that_cannot_be_read_is_still_being_written(store: ResultStore) -> None:
+    young, old = Path(store.write(toy_row())), Path(store.write(toy_row(seed=1)))
+    for path in (young, old):
+        path.write_bytes(path.read_bytes()[:-9])
+    age(old)
+    contents = store.read()
+    assert contents.being_written == (str(young),)
+    (damaged,) = contents.damaged
+    assert (damaged.path, damaged.quarantined) == (str(old), False)
+    assert damaged.reason.startswith("torn")
+    assert old.exists()
+    contents = store.read(quarantine=True)
+    assert contents.being_written == (str(young),)
+    assert [file.quarantined for file in contents.damaged] == [True]
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_a_files_age_is_told_by_the_stores_clock_where_something_would_be_moved(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(store.write(toy_row()))
+    path.write_bytes(b"half")
+    ahead = time.time() + 86400
+    monkeypatch.setattr("harness.store.result_store.time.time", lambda: ahead)
+    contents = store.read(quarantine=True)
+    assert contents.being_written == (str(path),)
+    assert contents.damaged == ()
+    assert sorted(entry.name for entry in Path(store.location).iterdir()) == ["rows"], "no clock file is left"
+
+
+def test_a_row_whose_copying_ended_in_quarantine_is_taken_back(store: ResultStore) -> None:
+    cell = toy_cell().model_copy(update={"dataset": toy_cell().dataset.model_copy(update={"name": "parquet:a__b"})})
+    path = Path(store.write(row := toy_row(cell=cell)))
+    data = path.read_bytes()
+    path.write_bytes(data[:100])
+    age(path)
+    (damaged,) = store.read(quarantine=True).damaged
+    Path(damaged.path).write_bytes(data)
+    assert store.read().latest() == [], "looking moves nothing"
+    contents = store.read(quarantine=True)
+    assert contents.attempts(row.cell_id) == [row]
+    assert contents.damaged == ()
+    assert path.read_bytes() == data
+    assert list((Path(store.location) / "quarantine").iterdir()) == []
+
+
+def age(path: Path, *, seconds: float = 7200) -> None:
+    """Makes a file look as if it had not changed for some time."""
+    os.utime(path, (time.time() - seconds,) * 2)
 
 
 def _cut(data: bytes) -> bytes:
@@ -134,8 +193,9 @@ def test_a_spoilt_file_is_moved_away_and_reported_for_ever(
     path = Path(store.write(toy_row(seed=1)))
     content = spoil(path.read_bytes())
     path.write_bytes(content)
+    age(path)
     for _ in range(2):
-        contents = store.read()
+        contents = store.read(quarantine=True)
         assert [row.cell_id for row in contents.latest()] == [good.cell_id]
         (damaged,) = contents.damaged
         assert damaged.reason.startswith(reason)
@@ -165,7 +225,8 @@ def _outcome_of_flip(data: bytes, row: Row, place: int) -> str:
 def test_a_foreign_file_without_parquets_name_is_moved_away(store: ResultStore) -> None:
     note = Path(store.write(toy_row())).parent / "note.txt"
     note.write_text("hi")
-    (damaged,) = store.read().damaged
+    age(note)
+    (damaged,) = store.read(quarantine=True).damaged
     assert "its name is not that of a row" in damaged.reason
     assert not note.exists()
 
@@ -175,6 +236,7 @@ def test_in_a_store_that_cannot_be_changed_damage_is_reported_only(
 ) -> None:
     path = Path(store.write(toy_row()))
     path.write_bytes(b"torn")
+    age(path)
 
     class ReadOnly:
         def __init__(self, inner: fs.FileSystem) -> None:
@@ -189,7 +251,7 @@ def test_in_a_store_that_cannot_be_changed_damage_is_reported_only(
         move = create_dir
 
     monkeypatch.setattr(store.storage, "fs", ReadOnly(fs.LocalFileSystem()))
-    (damaged,) = store.read().damaged
+    (damaged,) = store.read(quarantine=True).damaged
     assert not damaged.quarantined
     assert damaged.path == str(path)
     assert "read-only" in damaged.reason
@@ -290,7 +352,7 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     assert contents.damaged == ()
 
 
-def test_any_file_system_of_pyarrow_serves(tmp_path: Path) -> None:
+def test_any_file_system_of_pyarrow_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
     local = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     for filesystem, root in ((memory, "/toys"), (local, "toys")):
@@ -299,8 +361,9 @@ def test_any_file_system_of_pyarrow_serves(tmp_path: Path) -> None:
         path = store.write(row)
         with filesystem.open_output_stream(path.replace(row.attempt_id, "torn")) as stream:
             stream.write(b"PAR1 torn")
+        monkeypatch.setattr("harness.store.result_store._SETTLED_SECONDS", -60.0)
         for _ in range(2):
-            contents = store.read()
+            contents = store.read(quarantine=True)
             assert contents.attempts(row.cell_id) == [row]
             assert [damaged.quarantined for damaged in contents.damaged] == [True]
 
@@ -392,3 +455,100 @@ def test_rows_that_a_killed_run_wrote_need_not_be_read_again(tmp_path: Path, mon
     assert sorted(rows_of(later), key=lambda row: row.seed) == rows
     assert len(read) == 5, "the last few were only in the writer's memory"
     assert len(rows_of(writer)) == 205
+
+
+def refuse_writes(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes a store refuse rows, writes one all the same, and returns the file that waits."""
+
+    def full(path: str, data: bytes, *, durable: bool = True) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(store.storage, "put", full)
+    store.write(toy_row())
+    assert store._outbox is not None
+    (path,) = Path(store._outbox.folder).rglob("*.parquet")
+    return path
+
+
+def test_files_that_another_process_is_writing_are_no_rows_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    half = refuse_writes(store, monkeypatch).parent / ".tmp-12345678-a.parquet"
+    half.write_bytes(b"half")
+    contents = store.read()
+    assert contents.table.num_rows == 1
+    assert contents.unsent is not None
+    assert contents.unsent.n_rows == 1
+    later = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    assert later.read().unsent is None
+    assert half.read_bytes() == b"half"
+    assert [path.name for path in (tmp_path / "r").rglob("*") if path.name.startswith(".")] == []
+
+
+def test_a_row_that_another_process_delivers_while_the_store_is_read_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    refuse_writes(store, monkeypatch)
+    assert store._outbox is not None
+    waiting = store._outbox.waiting
+
+    def deliver_after_listing() -> list[str]:
+        paths = waiting()
+        ResultStore(tmp_path / "r", cache=tmp_path / "cache").read()
+        return paths
+
+    monkeypatch.setattr(store._outbox, "waiting", deliver_after_listing)
+    contents = store.read()
+    assert contents.table.num_rows == 1
+    assert contents.unsent is None
+
+
+def test_a_damaged_file_that_waits_is_reported_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    path = refuse_writes(store, monkeypatch)
+    path.write_bytes(b"torn")
+    contents = store.read()
+    assert contents.table.num_rows == 0
+    assert [(file.path, file.quarantined) for file in contents.damaged] == [(str(path), False)]
+
+
+@pytest.mark.parametrize(
+    ("location", "meant"),
+    [
+        ("s3:/b/x", "s3://b/x"),
+        ("s3:b/x", "s3://b/x"),
+        ("gs:/b?scheme=http", "gs://b?scheme=http"),
+        ("file:/tmp/x", "file:///tmp/x"),
+        ("other:/b", "other://b"),
+    ],
+)
+def test_a_uri_that_lacks_slashes_makes_no_folder(location: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"did you mean {meant}?")):
+        ResultStore(location)
+
+
+@pytest.mark.parametrize("location", ["a:b", "c:/x", "s3", "s3/b", "results/s3:/b"])
+def test_folders_with_colons_are_folders(location: str) -> None:
+    assert ResultStore(location).storage.root == str(Path(location).absolute())
+
+
+@pytest.mark.parametrize(
+    ("location", "last", "parent"),
+    [
+        ("s3://b/quick?endpoint_override=HOST&region=R", "quick", "s3://b?endpoint_override=HOST&region=R"),
+        ("s3://b/a/quick/?x=/y", "quick", "s3://b/a?x=/y"),
+        ("s3://b", "b", "s3://b"),
+        ("s3://b/my%20quick", "my quick", "s3://b"),
+        ("s3://b/..", "", "s3://b"),
+        ("far/quick/", "quick", "far"),
+        ("far/a?b", "a?b", "far"),
+        ("far/quick/..", "far", "."),
+    ],
+)
+def test_names_come_from_the_path_of_a_location_alone(location: str, last: str, parent: str) -> None:
+    assert last_part(location) == last
+    assert parent_of(location) == parent

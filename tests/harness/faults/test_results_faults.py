@@ -19,14 +19,15 @@ from conftest import toy_item
 from pyarrow import fs
 
 from benchmarks.records import ROW_FORMAT, State
-from harness import outbox, storage
 from harness.attempt import Surroundings
 from harness.dispatch import Limits
 from harness.dispatch.inline import InlineBackend
 from harness.plan import make_plan
-from harness.row_files import encode_row
 from harness.run import RunReport, run_plan
 from harness.store import ResultStore
+from harness.store import delivery as outbox
+from harness.store import files as storage
+from harness.store.row_format import encode_row
 
 Call = Callable[..., Result]
 SEEDS = range(6)
@@ -144,7 +145,7 @@ def test_rows_that_wait_are_told_of_and_make_the_exit_code_one(
 def test_a_place_that_is_read_only_from_the_start_is_refused_before_any_work(
     call: Call, write_suite: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.store.os.access", lambda path, mode: False)
+    monkeypatch.setattr("harness.store.result_store.os.access", lambda path, mode: False)
     result = call("run", write_suite(), "--results", tmp_path / "results", "--backend", "inline")
     assert result.exit_code == 2
     assert "it is read-only" in result.stderr
@@ -266,9 +267,10 @@ def test_a_spoilt_row_is_computed_again_and_the_others_are_not(
     run(store, surroundings)
     path = sorted((tmp_path / "results" / "rows").rglob("*.parquet"))[2]
     path.write_bytes(spoil(path.read_bytes()))
+    os.utime(path, (0, 0))
     report = run(store, surroundings)
     assert len(report.rows) == 1
-    assert len(report.contents.damaged) == 1
+    assert [file.quarantined for file in report.contents.damaged] == [True]
     assert_one_good_row_each(store)
 
 

@@ -27,8 +27,8 @@ from harness.run import RunReport, run_plan
 from harness.runs import declaration
 from harness.runs.declaration import RunDeclaration
 from harness.runs.record import RunRecord, parse_record, process_started
-from harness.storage import Storage
 from harness.store import ResultStore
+from harness.store.files import Storage
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
 

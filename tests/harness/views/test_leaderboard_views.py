@@ -23,8 +23,9 @@ from benchmarks.records import (
 from harness.cli.display import finished_line
 from harness.plan import make_plan
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard
-from harness.store import DamagedFile
-from harness.views.failures import damaged_view
+from harness.store import DamagedFile, StoreContents
+from harness.store.row_format import READ_SCHEMA
+from harness.views.failures import unreadable_view
 from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.views.leaderboard import leaderboard_view
 from harness.views.plan import plan_view
@@ -94,10 +95,12 @@ def test_one_seed_is_said_to_have_no_interval() -> None:
 
 def test_damaged_files_are_reported() -> None:
     files = [DamagedFile("q/a", "torn", True), DamagedFile("rows/b", "foreign", False)]
-    text = plain(damaged_view(files))
+    contents = StoreContents(READ_SCHEMA.empty_table(), tuple(files), being_written=("rows/c",))
+    text = plain(unreadable_view(contents))
     assert "2 damaged file(s)" in text
     assert "moved to q/a (torn)" in text
     assert "left at rows/b (foreign)" in text
+    assert "1 file(s) still being written, not counted yet\n  rows/c" in text
 
 
 def test_json_has_the_keys_that_were_promised_with_fractions() -> None:

@@ -75,18 +75,48 @@ class Storage:
         return patiently(lambda: self._read(path))
 
     def files(self, folder: str) -> list[fs.FileInfo]:
-        """Returns all files below a folder, none if there is no such folder; their paths are absolute."""
-        selector = fs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
+        """Returns all files below a folder, none if there is no such folder; their paths are absolute.
+
+        Names that begin with ``.`` or ``_`` belong to others (``.DS_Store``, ``_SUCCESS``, ``.nfs0001``) or to files
+        that are still being written; neither they nor what lies in folders of such names is returned.
+        """
+        selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), recursive=True, allow_not_found=True)
         infos = patiently(lambda: self.fs.get_file_info(selector))
-        return [info for info in infos if info.type == fs.FileType.File]
+        return [info for info in infos if info.type == fs.FileType.File and not _is_hidden(self.relative(info))]
 
     def relative(self, info: fs.FileInfo) -> str:
         """Returns the path of a file of ``files`` as the other methods take it."""
         return str(info.path.removeprefix(f"{self.root}/"))
 
+    def now(self) -> float:
+        """Returns the time by the store's own clock, in seconds: the modification time of a file written for it.
+
+        Raises:
+            OSError: If the store cannot be written to.
+        """
+        path = f".clock-{uuid.uuid4().hex}"
+        try:
+            self.put(path, b"", durable=False)
+            info = self.fs.get_file_info(f"{self.root}/{path}")
+        finally:
+            self.delete(path)
+        return info.mtime_ns / 1e9 if info.mtime_ns else time.time()
+
     def exists(self) -> bool:
         """Returns whether the folder is there."""
         return bool(patiently(lambda: self.fs.get_file_info(self.root)).type != fs.FileType.NotFound)
+
+    def folders(self, folder: str) -> list[str]:
+        """Returns the names of the folders directly in a folder, but for those that begin with ``.`` or ``_``."""
+        selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), allow_not_found=True)
+        infos = patiently(lambda: self.fs.get_file_info(selector))
+        names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
+        return sorted(name for name in names if not _is_hidden(name))
+
+    def has_folder(self, folder: str) -> bool:
+        """Returns whether there is a folder of this path."""
+        info = patiently(lambda: self.fs.get_file_info(f"{self.root}/{folder}"))
+        return bool(info.type == fs.FileType.Directory)
 
     def make(self, folder: str) -> None:
         """Makes a folder, if it is not there."""
@@ -118,10 +148,8 @@ class Storage:
         return data
 
 
-def beneath(location: str, name: str) -> str:
-    """Returns the place of that name in a folder or URI; what stands behind a URI's ``?`` stays there."""
-    path, mark, options = location.partition("?") if "://" in location else (location, "", "")
-    return f"{path.rstrip('/')}/{name}{mark}{options}"
+def _is_hidden(path: str) -> bool:
+    return any(name.startswith((".", "_")) and name != ".." for name in path.split("/"))
 
 
 def patiently(request: Callable[[], ResultT]) -> ResultT:

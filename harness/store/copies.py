@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from harness.row_files import READ_SCHEMA
-from harness.storage import Storage
+from harness.store.files import Storage
+from harness.store.row_format import READ_SCHEMA
 
 SHARED_COPY = "copy/rows"
 """Where a store has its copy: Parquet, and behind it the SHA-256 of it."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.storage import Storage
+from harness.store.files import Storage
 
 _PAUSE_SECONDS = 30.0
 """After a delivery that failed, rows go straight into the outbox for so long."""
@@ -60,9 +60,14 @@ class Outbox:
         """Returns the paths of all rows that wait."""
         return sorted(self._files.relative(info) for info in self._files.files(""))
 
-    def read(self, path: str) -> bytes:
-        """Returns the content of a row's file that waits."""
-        return self._files.read(path)
+    def read(self) -> dict[str, bytes]:
+        """Returns the files of all rows that wait, by path."""
+        found = {}
+        for path in self.waiting():
+            # Another process may just have delivered it.
+            with contextlib.suppress(FileNotFoundError):
+                found[path] = self._files.read(path)
+        return found
 
     def deliver(self, store: Storage) -> Iterator[str]:
         """Gives the store what waits for it, as far as it takes it, and yields the path of each row that it took."""

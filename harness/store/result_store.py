@@ -6,9 +6,9 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,14 +16,18 @@ import pyarrow as pa
 from pyarrow import fs
 
 from benchmarks.records import ROW_SCHEMA, Row, State
-from harness.outbox import Outbox
-from harness.row_cache import GROWTH, RowCache, SharedCopy
-from harness.row_files import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
-from harness.storage import TEMPORARY, Storage, patiently
+from harness.store.copies import GROWTH, RowCache, SharedCopy
+from harness.store.delivery import Outbox
+from harness.store.files import Storage, patiently
+from harness.store.locations import beneath, parent_of
+from harness.store.row_format import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
 from splitters.errors import ConfigurationError
 
-_ABANDONED_SECONDS = 3600.0
-"""A temporary file of this age has lost its writer."""
+_SETTLED_SECONDS = 300.0
+"""A file that has not changed for this long is no longer being written; one that cannot be read then is damaged."""
+
+_REASON = ".reason.txt"
+"""Ending of the files in quarantine that say why their neighbour is there."""
 
 _LOCAL_READERS = os.cpu_count() or 4
 _REMOTE_READERS = 32
@@ -34,6 +38,13 @@ _SHARED_EVERY = 1000
 
 _DETAILS = ("layers", "modules", "sensitivity", "stages", "traceback")
 """Columns that summaries leave out."""
+
+_LEVELS_ABOVE = 3
+"""From a partition's folder, rows/in_scenario=S/in_dataset=D, the results are this far up."""
+
+_LEVELS_BELOW = 2
+_MOST_FOLDERS = 50
+_MOST_NAMED = 5
 
 _ID_LENGTH = 16
 """Characters of a cell's id in the names of its files."""
@@ -46,9 +57,9 @@ class DamagedFile:
     """A file among the rows that is no row.
 
     Args:
-        path: Where it lies now.
+        path: Where it is now.
         reason: What is wrong with it.
-        quarantined: Whether it could be moved out of the way.
+        quarantined: Whether it has been moved to ``quarantine/``.
     """
 
     path: str
@@ -77,13 +88,15 @@ class StoreContents:
 
     Args:
         table: The rows, in no particular order.
-        damaged: Files that were moved to ``quarantine/``, now or earlier, or that could not be moved.
+        damaged: Files that are no rows, in ``rows/`` or already in ``quarantine/``.
         unsent: Rows among them that wait on this machine, if there are any.
+        being_written: Paths of files that cannot be read yet and changed within the last minutes.
     """
 
     table: pa.Table
     damaged: tuple[DamagedFile, ...]
     unsent: Unsent | None = None
+    being_written: tuple[str, ...] = ()
 
     def attempts(self, cell_id: str) -> list[Row]:
         """Returns all attempts at a cell, the oldest first."""
@@ -147,6 +160,7 @@ class ResultStore:
         self, location: str | Path, *, filesystem: fs.FileSystem | None = None, cache: Path | None = None
     ) -> None:
         self.location = str(location)
+        self._filesystem = filesystem
         self.storage = Storage(str(location), filesystem=filesystem)
         self._cache = RowCache(cache, self.storage.name) if cache else None
         self._outbox = Outbox(cache, self.storage.name) if cache else None
@@ -163,9 +177,8 @@ class ResultStore:
         Raises:
             OSError: If the row can be stored nowhere.
         """
-        folder = f"rows/in_scenario={_name(row.scenario)}/in_dataset={_name(row.dataset)}"
         table = row_table(row)
-        path, data = f"{folder}/{row.cell_id[:_ID_LENGTH]}-{row.attempt_id}.parquet", encode_table(table)
+        path, data = _row_path(row.scenario, row.dataset, row.cell_id, row.attempt_id), encode_table(table)
         if self._outbox is None:
             self.storage.put(path, data)
         elif not self._outbox.is_trying:
@@ -196,32 +209,34 @@ class ResultStore:
     def read_files(self, folder: str) -> dict[str, bytes]:
         """Returns the files that ``write_file`` has put into a folder below the store, by path."""
         infos = sorted(self.storage.files(folder), key=lambda info: info.path)
-        return {
-            info.path: self.storage.read(self.storage.relative(info))
-            for info in infos
-            if not info.base_name.startswith(TEMPORARY)
-        }
+        return {info.path: self.storage.read(self.storage.relative(info)) for info in infos}
 
-    def read(self, *, share: bool = False) -> StoreContents:
-        """Reads all rows; moves files that are none to ``quarantine/`` and reports them.
+    def read(self, *, share: bool = False, quarantine: bool = False) -> StoreContents:
+        """Reads all rows, and reports files that are none.
 
-        A store that does not exist yet is empty.
+        A store that does not exist yet is empty. A file that cannot be read, but changed within the last minutes, is
+        taken for one that is still being written.
 
         Args:
             share: Whether to leave a copy of all rows in the store, if it has many new ones. A machine that reads it
                 for the first time then reads one file instead of thousands.
+            quarantine: Whether to move damaged files to ``quarantine/``, and rows that lie there but read well back.
+                For commands that write; without it no file of the store is moved or deleted.
 
         Raises:
             ConfigurationError: If a row was written by a newer version.
             OSError: If the store cannot be read.
         """
         self._deliver()
-        infos = [info for info in self.storage.files("rows") if not self._is_being_written(info)]
+        # Before the store's own files are listed: what another process delivers meanwhile is then in one or the other.
+        waiting = self._outbox.read() if self._outbox is not None else {}
+        if quarantine:
+            self._take_back()
+        infos = self.storage.files("rows")
         cached, rows = self._cache.load(infos) if self._cache else ([], READ_SCHEMA.empty_table())
         fresh = _without(infos, cached)
         shared, shared_rows = self._shared.load(fresh)
         unread = _without(fresh, shared)
-        earlier = self._quarantined()
         outcomes = self._read_files(unread)
         good = [(info, found) for info, found in zip(unread, outcomes, strict=True) if isinstance(found, pa.Table)]
         known = [*cached, *shared, *(info for info, _ in good)]
@@ -231,17 +246,24 @@ class ResultStore:
         self._n_rows = rows.num_rows
         if share:
             self._n_shared, self._n_since_sharing = self._shared.offer(known, rows), 0
-        damaged = earlier + tuple(found for found in outcomes if isinstance(found, DamagedFile))
-        return self._with_unsent(StoreContents(rows, damaged))
+        unreadable = [(info, found) for info, found in zip(unread, outcomes, strict=True) if isinstance(found, str)]
+        settled, changing = self._split_by_age(unreadable, by_store_clock=quarantine)
+        earlier = self._quarantined()
+        damaged = tuple(
+            self._quarantine(self.storage.relative(info), reason)
+            if quarantine
+            else DamagedFile(info.path, reason, False)
+            for info, reason in settled
+        )
+        being_written = tuple(info.path for info, _ in changing)
+        return self._with_unsent(StoreContents(rows, earlier + damaged, being_written=being_written), waiting)
 
     def read_cells(self, cell_ids: Collection[str]) -> StoreContents:
-        """Reads the rows of some cells only; see ``read``."""
+        """Reads the rows of some cells only, and passes over files that cannot be read; see ``read``."""
         beginnings = {cell_id[:_ID_LENGTH] for cell_id in cell_ids}
         infos = [info for info in self.storage.files("rows") if info.base_name[:_ID_LENGTH] in beginnings]
-        outcomes = self._read_files(infos)
-        tables = [found for found in outcomes if isinstance(found, pa.Table)]
-        rows = pa.concat_tables([READ_SCHEMA.empty_table(), *tables])
-        return StoreContents(rows, tuple(found for found in outcomes if isinstance(found, DamagedFile)))
+        tables = [outcome for outcome in self._read_files(infos) if isinstance(outcome, pa.Table)]
+        return StoreContents(pa.concat_tables([READ_SCHEMA.empty_table(), *tables]), ())
 
     def prepare(self) -> None:
         """Makes the store's folder, so that a place that cannot be written to is found before the work and not after.
@@ -278,13 +300,34 @@ class ResultStore:
         """Checks that there is a store to read.
 
         Raises:
-            ConfigurationError: If the folder does not exist.
+            ConfigurationError: If the folder does not exist, or if it holds no rows but a folder above or below does.
         """
         if not self.storage.exists():
             raise ConfigurationError(
                 f"there are no results at {self.location}. Name the folder that 'splitbench run' wrote to, "
                 "for example results/quick."
             )
+        if not self.storage.has_folder("rows") and (others := self._results_nearby()):
+            raise ConfigurationError(f"there are no rows at {self.location}; did you mean {' or '.join(others)}?")
+
+    def _results_nearby(self) -> list[str]:
+        """Returns where there are results above this folder or, failing that, up to two folders below it."""
+        location = self.location
+        for _ in range(_LEVELS_ABOVE):
+            location = parent_of(location)
+            if self._filesystem is None and Storage(location).has_folder("rows"):
+                return [location]
+        within = [""]
+        for _ in range(_LEVELS_BELOW):
+            within = [f"{folder}{name}/" for folder in within for name in self.storage.folders(folder)[:_MOST_FOLDERS]]
+            found = [folder.rstrip("/") for folder in within if self.storage.has_folder(f"{folder}rows")]
+            if found:
+                return [self._location_of(folder) for folder in found[:_MOST_NAMED]]
+        return []
+
+    def _location_of(self, folder: str) -> str:
+        location = beneath(self.location, folder)
+        return location if "://" in location else os.path.normpath(location)
 
     def _note_written(self, path: str, table: pa.Table) -> None:
         if self._cache is not None:
@@ -310,47 +353,79 @@ class ResultStore:
             for _ in self._outbox.deliver(self.storage):
                 pass
 
-    def _with_unsent(self, contents: StoreContents) -> StoreContents:
-        waiting = self._outbox.waiting() if self._outbox is not None else []
+    def _with_unsent(self, contents: StoreContents, waiting: Mapping[str, bytes]) -> StoreContents:
+        """Returns contents with the rows that wait for delivery.
+
+        Args:
+            contents: What the store itself holds.
+            waiting: The files of the rows that wait, by path.
+        """
         if self._outbox is None or not waiting:
             return contents
         # A store may have taken a row and yet reported a failure.
         stored = set(contents.table.column("attempt_id").to_pylist())
-        tables = [decode_row(self._outbox.read(path), path=path) for path in waiting]
-        tables = [table for table in tables if table.column("attempt_id")[0].as_py() not in stored]
-        unsent = Unsent(self._outbox.folder, len(waiting), self._outbox.reason)
-        return StoreContents(pa.concat_tables([contents.table, *tables]).combine_chunks(), contents.damaged, unsent)
+        tables, damaged = [contents.table], list(contents.damaged)
+        for path, data in waiting.items():
+            file = f"{self._outbox.folder}/{path}"
+            try:
+                table = decode_row(data, path=file)
+            except DamagedFileError as damage:
+                damaged.append(DamagedFile(file, str(damage), quarantined=False))
+                continue
+            if table.column("attempt_id")[0].as_py() not in stored:
+                tables.append(table)
+        if len(tables) == 1:
+            return replace(contents, damaged=tuple(damaged))
+        unsent = Unsent(self._outbox.folder, len(tables) - 1, self._outbox.reason)
+        return replace(contents, table=pa.concat_tables(tables).combine_chunks(), damaged=tuple(damaged), unsent=unsent)
 
-    @staticmethod
-    def _is_being_written(info: fs.FileInfo) -> bool:
-        age = time.time() - info.mtime_ns / 1e9 if info.mtime_ns else 0.0
-        return bool(info.base_name.startswith(TEMPORARY) and age < _ABANDONED_SECONDS)
-
-    def _read_files(self, infos: list[fs.FileInfo]) -> list[pa.Table | DamagedFile | None]:
+    def _read_files(self, infos: list[fs.FileInfo]) -> list[pa.Table | str | None]:
         if not infos:
             return []
         with ThreadPoolExecutor(_LOCAL_READERS if self.storage.is_local else _REMOTE_READERS) as readers:
             return list(readers.map(self._read_file, infos))
 
-    def _read_file(self, info: fs.FileInfo) -> pa.Table | DamagedFile | None:
-        """Returns a file's row, or what is wrong with it, or None if another reader has just moved it away."""
+    def _read_file(self, info: fs.FileInfo) -> pa.Table | str | None:
+        """Returns a file's row, or why it has none, or None if the file has just been moved away."""
+        if not info.path.endswith(".parquet"):
+            return "foreign: its name is not that of a row"
         try:
-            data = patiently(lambda: self._buffer(info.path))
+            return decode_row(patiently(lambda: self._buffer(info.path)), path=info.path)
         except FileNotFoundError:
             return None
-        try:
-            if not info.path.endswith(".parquet") or info.base_name.startswith(TEMPORARY):
-                raise DamagedFileError("foreign: its name is not that of a row")
-            return decode_row(data, path=info.path)
         except DamagedFileError as damage:
-            return self._quarantine(self.storage.relative(info), str(damage))
+            return str(damage)
 
     def _buffer(self, path: str) -> pa.Buffer:
         with self.storage.fs.open_input_file(path) as stream:
             return stream.read_buffer()
 
+    def _split_by_age(
+        self, unreadable: list[tuple[fs.FileInfo, str]], *, by_store_clock: bool
+    ) -> tuple[list[tuple[fs.FileInfo, str]], list[tuple[fs.FileInfo, str]]]:
+        """Returns the files that no longer change, and those that may still be being written.
+
+        Args:
+            unreadable: Files, each with the reason why it cannot be read.
+            by_store_clock: Whether to ask the store for the time, which writes a file for a moment.
+        """
+        if not unreadable:
+            return [], []
+        now = time.time()
+        if by_store_clock:
+            # A store that cannot be written to cannot be changed either.
+            with contextlib.suppress(OSError):
+                now = self.storage.now()
+        settled: list[tuple[fs.FileInfo, str]] = []
+        changing: list[tuple[fs.FileInfo, str]] = []
+        for info, reason in unreadable:
+            # A store that keeps no times is one that shows files only when they are complete.
+            is_settled = not info.mtime_ns or now - info.mtime_ns / 1e9 >= _SETTLED_SECONDS
+            (settled if is_settled else changing).append((info, reason))
+        return settled, changing
+
     def _quarantine(self, path: str, reason: str) -> DamagedFile:
-        target = f"quarantine/{path.removeprefix('rows/').replace('/', '__')}"
+        target = quarantine_path(path)
         try:
             self.storage.make("quarantine")
             self.storage.move(path, target)
@@ -360,27 +435,45 @@ class ResultStore:
             where = f"{self.storage.root}/{path}"
             return DamagedFile(where, f"{reason}; it could not be moved: {error}", quarantined=False)
         with contextlib.suppress(OSError):
-            self.storage.put(f"{target}.reason.txt", reason.encode())
+            self.storage.put(f"{target}{_REASON}", reason.encode())
         return DamagedFile(f"{self.storage.root}/{target}", reason, quarantined=True)
 
-    def quarantined_sizes(self) -> dict[str, int | None]:
-        """Returns where the files were that lie in quarantine now, as far as their names tell, and their bytes."""
-        return {
-            f"rows/{self.storage.relative(info).removeprefix('quarantine/').replace('__', '/')}": info.size
-            for info in self.storage.files("quarantine")
-        }
+    def _take_back(self) -> None:
+        """Moves files from ``quarantine/`` back that can be read: their copying or writing has ended since."""
+        infos = [info for info in self.storage.files("quarantine") if info.path.endswith(".parquet")]
+        for info, outcome in zip(infos, self._read_files(infos), strict=True):
+            if not isinstance(outcome, pa.Table):
+                continue
+            path = _row_path(
+                *(outcome.column(name)[0].as_py() for name in ("scenario", "dataset", "cell_id", "attempt_id"))
+            )
+            # Where it cannot be moved, it stays in quarantine and is reported.
+            with contextlib.suppress(OSError):
+                self.storage.make(path.rpartition("/")[0])
+                self.storage.move(self.storage.relative(info), path)
+                self.storage.delete(f"{self.storage.relative(info)}{_REASON}")
 
     def _quarantined(self) -> tuple[DamagedFile, ...]:
         paths = {self.storage.relative(info) for info in self.storage.files("quarantine")}
         return tuple(
             DamagedFile(f"{self.storage.root}/{path}", self._reason(path, paths), quarantined=True)
             for path in sorted(paths)
-            if not path.endswith(".reason.txt")
+            if not path.endswith(_REASON)
         )
 
     def _reason(self, path: str, paths: Collection[str]) -> str:
-        note = f"{path}.reason.txt"
+        note = f"{path}{_REASON}"
         return self.storage.read(note).decode(errors="replace") if note in paths else ""
+
+
+def quarantine_path(path: str) -> str:
+    """Returns where a file of ``rows/`` is moved if it is damaged."""
+    return f"quarantine/{path.removeprefix('rows/').replace('/', '__')}"
+
+
+def _row_path(scenario: str, dataset: str, cell_id: str, attempt_id: str) -> str:
+    folder = f"rows/in_scenario={_name(scenario)}/in_dataset={_name(dataset)}"
+    return f"{folder}/{_name(cell_id[:_ID_LENGTH])}-{_name(attempt_id)}.parquet"
 
 
 def _without(infos: list[fs.FileInfo], known: list[fs.FileInfo]) -> list[fs.FileInfo]:

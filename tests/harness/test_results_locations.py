@@ -1,0 +1,76 @@
+"""Commands that read results say so when these lie elsewhere, and print locations that can be used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from conftest import toy_row
+
+from harness.store import ResultStore
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def at_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a test into a folder with rows in results/quick."""
+    monkeypatch.chdir(tmp_path)
+    ResultStore("results/quick").write(toy_row())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["leaderboard"], ["status"], ["front"], ["export-study", "--out", "x"], ["fetch"], ["show", "0", "--results"],
+     ["rerun", "0", "--results"]],
+    ids=lambda verb: verb[0],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "location", ["results/quick/rows", "results/quick/rows/in_scenario=toy/in_dataset=digits", "results", "."]
+)
+def test_results_that_lie_above_or_below_are_named(
+    call: Call, at_results: Path, verb: list[str], location: str
+) -> None:
+    result = call(*verb, location)
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: there are no rows at {location}; did you mean results/quick?\n"
+
+
+def test_results_above_are_named_by_uri(call: Call, at_results: Path) -> None:
+    result = call("leaderboard", f"file://{at_results}/results/quick/rows")
+    assert result.exit_code == 2
+    assert f"did you mean file://{at_results}/results/quick?" in result.stderr
+
+
+def test_results_without_rows_yet_are_no_mistake(call: Call, at_results: Path) -> None:
+    ResultStore("results/new").prepare()
+    (at_results / "empty").mkdir()
+    for location in ("results/new", "empty"):
+        assert call("leaderboard", location).exit_code == 0
+
+
+def test_a_uri_with_options_is_fetched_into_a_folder_of_its_own_name(
+    call: Call, at_results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(at_results)
+    far = ResultStore(at_results / "far" / "thorough")
+    far.write(toy_row())
+    uri = "s3://b/thorough?endpoint_override=HOST&region=R"
+    monkeypatch.setattr("harness.store.files.open_place", lambda location, *, purpose: (
+        far.storage.fs, far.storage.root if location == uri else str(at_results / location)))  # fmt: skip
+    result = call("fetch", uri)
+    assert "1 new rows" in result.stdout
+    assert result.stdout.endswith("Rows: results/thorough/rows\n")
+    assert sorted(path.name for path in (at_results / "results").iterdir()) == ["quick", "thorough"]
+
+
+def test_a_run_prints_where_its_rows_are_as_a_uri_that_can_be_used_again(
+    call: Call, write_suite: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ResultStore(tmp_path / "r").storage
+    monkeypatch.setattr("harness.store.files.open_place", lambda location, *, purpose: (place.fs, place.root))
+    result = call("run", write_suite(), "--results", "s3://b/quick?region=R", "--backend", "inline")
+    assert "Rows: s3://b/quick/rows?region=R" in result.stdout
