@@ -17,7 +17,7 @@ from harness.plugins import Plugins
 from harness.report import ID_LENGTH, row_title
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from harness.sweep.definitions import read_definitions
+from harness.sweep.study_record import read_studies
 from harness.trust import Consent
 from splitters.base import ProgressCallback, ignore_progress
 from splitters.errors import ConfigurationError
@@ -92,7 +92,7 @@ def plugins_of_store(store: ResultStore, consent: Consent | None = None) -> Plug
     Raises:
         ConfigurationError: If they are not trusted here; see ``harness.trust``.
     """
-    named = [found for found in read_definitions(store, consent=consent) if found.plugins.modules]
+    named = [found for found in read_studies(store, consent=consent) if found.plugins.modules]
     return named[-1].sweep.plugin_modules if named else Plugins()
 
 

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from benchmarks.records import Row
 from harness.cli.display import Display, make_display
-from harness.run_record import RunRecord
 from harness.suite_cell import SuiteCell
 from harness.sweep.run import SweepListener
 from splitters.base import Progress
@@ -37,13 +36,6 @@ class SweepDisplay(SweepListener):
         """Gives the terminal back."""
         self._stack.close()
 
-    def study_is_held(self, record: RunRecord) -> None:
-        """Writes a line."""
-        self._console.print(
-            f"Process {record.pid} on {record.hostname} has this study; watching for two minutes whether it lives.",
-            soft_wrap=True,
-        )
-
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
         """Writes a line."""
         at_once = f"{slots} at once" if slots > 1 else "one after the other"
@@ -56,7 +48,7 @@ class SweepDisplay(SweepListener):
 
     def _begin(self, line: str, n_cells: int) -> None:
         self._stack.close()
-        self._console.print(line, soft_wrap=True)
+        self._console.print(line, soft_wrap=True, markup=False)
         self._cells = self._stack.enter_context(make_display(self._console, n_cells))
 
     def started(self, item: SuiteCell) -> None:

@@ -1,0 +1,1 @@
+"""Who runs what: the record that a run leaves in its results folder, its heartbeat, its status, and shards."""

@@ -1,0 +1,230 @@
+"""What a run means to do, declared where other runs look before they start.
+
+A run writes its record, looks once at the records of the others, and leaves the cells of those that were there first
+to them. It then says in its record that the list of its cells is final, and renews the record until it ends. It never
+looks again, and nobody waits for anybody: results are immutable, so at worst a cell is computed twice.
+
+A run was there first if its list was final already, or else by ``RunRecord.order``. Of two runs at least one sees the
+other, for each writes before it looks; a run that leaves a cell to another one has seen that the other keeps it, so no
+cell is left undone by both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Collection
+from datetime import datetime, timezone
+from types import TracebackType
+
+from benchmarks.records import Row
+from harness.provenance import git_commit, package_version
+from harness.runs.record import (
+    RunningCell,
+    RunRecord,
+    age_seconds,
+    process_started,
+    read_records,
+    this_machine,
+)
+from harness.storage import Storage
+from harness.suite_cell import SuiteCell
+from splitters.base import Progress
+from splitters.errors import ConfigurationError
+
+HEARTBEAT_SECONDS = 10.0
+ALIVE_SECONDS = 120.0
+"""A driver on another machine counts as alive for this long after its last heartbeat."""
+
+_LOOK_AGAIN_SECONDS = 0.2
+
+
+class RunDeclaration:
+    """This run's record, as a context that writes it on entry, every ten seconds, and on exit.
+
+    Args:
+        storage: The results folder.
+        name: Name of the suite or sweep.
+        cell_ids: The cells that this run means to run, as far as they are known.
+        n_cells: Number of cells of the suite or sweep.
+        study: The study of which this run means to be the driver.
+        to_do: Number of cells that this run means to run, where ``cell_ids`` does not say it.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        name: str,
+        *,
+        cell_ids: Collection[str],
+        n_cells: int,
+        study: str | None = None,
+        to_do: int | None = None,
+    ) -> None:
+        now = datetime.now(timezone.utc)
+        self.record = RunRecord(
+            run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            suite=name,
+            machine=this_machine(),
+            hostname=this_machine().partition("/")[0],
+            pid=os.getpid(),
+            process_started=process_started(os.getpid()) or 0.0,
+            splitbench=package_version(),
+            commit=git_commit(),
+            cells=n_cells,
+            to_do=len(cell_ids) if to_do is None else to_do,
+            started_at=now,
+            heartbeat_at=now,
+            cell_ids=frozenset(cell_ids),
+            study=study,
+            is_settled=False,
+        )
+        self.left_to_others: dict[str, RunRecord] = {}
+        """The cells that living runs had declared before this one, each with its run."""
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._has_ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> RunDeclaration:
+        """Declare the run, and leave to others what they have declared before.
+
+        Raises:
+            ConfigurationError: If a living run is the driver of this run's study.
+            OSError: If that cannot be found out.
+        """
+        self._try_to_write()
+        try:
+            if self.record.study is None:
+                # Where others cannot be seen, cells may be computed twice, which harms nothing.
+                with contextlib.suppress(OSError):
+                    self._leave_cells()
+            else:
+                self._require_study()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._storage.delete(self.record.path)
+            raise
+        with self._lock:
+            self.record.is_settled = True
+        self._try_to_write()
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Record how the run ended."""
+        self._has_ended.set()
+        self._heart.join()
+        with self._lock:
+            self.record.ended = self.record.ended or ("done" if kind is None else "interrupted")
+            self.record.running = {}
+        if isinstance(error, ConfigurationError) and not self.record.finished:
+            # Nothing was run.
+            with contextlib.suppress(OSError):
+                self._storage.delete(self.record.path)
+        else:
+            self._try_to_write()
+
+    def started(self, item: SuiteCell) -> None:
+        """Record that a cell has started."""
+        with self._lock:
+            self.record.running[item.cell.cell_id] = RunningCell(title=item.title, since=datetime.now(timezone.utc))
+
+    def progressed(self, item: SuiteCell, progress: Progress) -> None:
+        """Record the progress of a cell."""
+        with self._lock:
+            known = self.record.running.get(item.cell.cell_id)
+            if known is not None:
+                fields = {"stage": progress.stage, "step": progress.step, "total": progress.total}
+                self.record.running[item.cell.cell_id] = known.model_copy(update=fields)
+
+    def finished(self, row: Row) -> None:
+        """Record that an attempt has ended and its row is stored."""
+        with self._lock:
+            self.record.running.pop(row.cell_id, None)
+            self.record.finished += 1
+            self.record.failed += not row.state.is_final
+
+    def add(self, n_cells: int) -> None:
+        """Record that the run has more cells to run than were known when it started."""
+        with self._lock:
+            self.record.cells += n_cells
+            self.record.to_do += n_cells
+
+    def note_end(self, ended: str) -> None:
+        """Record how the run is about to end: ``done`` or ``interrupted``."""
+        with self._lock:
+            self.record.ended = ended
+
+    def living_others(self) -> list[RunRecord]:
+        """Return the records of all other runs that are going on.
+
+        A driver on this machine is alive as long as its process exists, suspended or not; one elsewhere, if its last
+        heartbeat is younger than ``ALIVE_SECONDS``. Nothing is remembered, so that a machine that slept and woke is
+        alive again with its next heartbeat.
+
+        Raises:
+            OSError: If the records cannot be read.
+        """
+        records = read_records(self._storage)
+        now = next((written for record, written in records if record.run_id == self.record.run_id), None)
+        return [
+            record
+            for record, written in records
+            if record.run_id != self.record.run_id and self._is_alive(record, written, now)
+        ]
+
+    def _is_alive(self, record: RunRecord, written: float | None, now: float | None) -> bool:
+        """Return whether a run is going on; times are the store's own, for clocks of machines differ."""
+        if record.is_on_this_machine or record.ended is not None:
+            return not record.has_ended
+        if written is None or now is None:
+            return age_seconds(record, datetime.now(timezone.utc)) <= ALIVE_SECONDS
+        return now - written <= ALIVE_SECONDS
+
+    def _was_first(self, other: RunRecord) -> bool:
+        return other.is_settled or other.order < self.record.order
+
+    def _leave_cells(self) -> None:
+        first = [other for other in self.living_others() if self._was_first(other)]
+        for other in sorted(first, key=lambda record: record.order, reverse=True):
+            self.left_to_others |= dict.fromkeys(self.record.cell_ids & other.cell_ids, other)
+        with self._lock:
+            self.record.cell_ids = self.record.cell_ids.difference(self.left_to_others)
+            self.record.to_do -= len(self.left_to_others)
+
+    def _require_study(self) -> None:
+        """Make sure that no other driver writes the study.
+
+        A rival that has not looked yet will see this run and withdraw, or has looked before this run was to be seen and
+        says so in a moment; either way, this ends with one driver.
+        """
+        while rivals := [other for other in self.living_others() if other.study == self.record.study]:
+            first = [other for other in rivals if self._was_first(other)]
+            if first:
+                raise ConfigurationError(
+                    f"study {self.record.study} has a driver already: process {first[0].pid} on {first[0].hostname}, "
+                    f"since {first[0].started_at:%Y-%m-%d %H:%M} UTC. Wait for it, or stop it; a study has one driver "
+                    "at a time."
+                )
+            time.sleep(_LOOK_AGAIN_SECONDS)
+
+    def _beat(self) -> None:
+        while not self._has_ended.wait(HEARTBEAT_SECONDS):
+            self._try_to_write()
+
+    def _try_to_write(self) -> None:
+        """Write the record, if the store takes it; rows count, not records.
+
+        The lock is not held meanwhile: a store that is slow must not hold up the run's progress and deadlines.
+        """
+        with self._lock:
+            self.record.heartbeat_at = datetime.now(timezone.utc)
+            data = self.record.model_dump_json().encode()
+        with contextlib.suppress(OSError):
+            self._storage.put(self.record.path, data, durable=False)

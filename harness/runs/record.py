@@ -1,0 +1,172 @@
+"""The record of a run: one small file in the results folder, written by the run's driver alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import psutil
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from harness.storage import Storage
+
+RECORD_FORMAT = 1
+FOLDER = "runs"
+"""The folder of records in a results folder."""
+
+
+class RunningCell(BaseModel):
+    """A cell that is running.
+
+    Args:
+        title: A short name for people.
+        since: When it started.
+        stage: The current stage.
+        step: Steps done in that stage.
+        total: Steps of that stage, if known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    since: AwareDatetime
+    stage: str = ""
+    step: int = 0
+    total: int | None = None
+
+
+class RunRecord(BaseModel):
+    """A run as its driver describes it.
+
+    Args:
+        format: Version of this format.
+        run_id: Unique.
+        suite: Name of the suite or sweep.
+        machine: The driver's machine since its last boot, and the process-id namespace that the driver sees.
+        hostname: The driver's machine, for people.
+        pid: The driver's process.
+        process_started: When that process started, by the machine's own count.
+        splitbench: Version of the package.
+        commit: Commit of the package.
+        cells: Number of cells of the suite or sweep.
+        to_do: Number of them that this run means to run.
+        finished: Number of attempts that have ended.
+        failed: Number of those that ended neither ``ok`` nor ``skipped``.
+        started_at: When the run started.
+        heartbeat_at: When this was written.
+        ended: ``done`` or ``interrupted``; None while the run is going on.
+        running: The cells that are running, by id.
+        cell_ids: The cells that this run means to run.
+        study: The study of which this run is the driver, if it is a sweep.
+        is_settled: Whether the run has looked at the other records and ``cell_ids`` is final.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: int = RECORD_FORMAT
+    run_id: str
+    suite: str
+    machine: str
+    hostname: str
+    pid: int
+    process_started: float
+    splitbench: str
+    commit: str | None = None
+    cells: int
+    to_do: int
+    finished: int = 0
+    failed: int = 0
+    started_at: AwareDatetime
+    # Earlier versions called it "told_at".
+    heartbeat_at: AwareDatetime = Field(validation_alias=AliasChoices("heartbeat_at", "told_at"))
+    ended: str | None = None
+    running: dict[str, RunningCell] = Field(default_factory=dict)
+    cell_ids: frozenset[str] = frozenset()
+    study: str | None = None
+    is_settled: bool = True
+
+    @property
+    def path(self) -> str:
+        """The path of its file in the results folder."""
+        return f"{FOLDER}/{self.run_id}.json"
+
+    @property
+    def order(self) -> tuple[datetime, str]:
+        """What decides which of two runs started earlier."""
+        return self.started_at, self.run_id
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether this process can see the driver's process."""
+        return self.machine == this_machine()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run has ended, or its driver was a process of this machine that no longer exists."""
+        return self.ended is not None or (self.is_on_this_machine and process_started(self.pid) != self.process_started)
+
+
+def parse_record(data: bytes) -> RunRecord | None:
+    """Return the record in a file, or None if it is torn or has a format that this version does not know."""
+    try:
+        record = RunRecord.model_validate_json(data)
+    except ValidationError:
+        return None
+    return record if record.format <= RECORD_FORMAT else None
+
+
+def read_records(storage: Storage) -> list[tuple[RunRecord, float | None]]:
+    """Return all readable records of a results folder, each with the time of its file by the store's own clock.
+
+    Raises:
+        OSError: If the folder cannot be listed, or a record cannot be read.
+    """
+    found: list[tuple[RunRecord, float | None]] = []
+    for info in storage.files(FOLDER):
+        if info.path.endswith(".json") and not info.base_name.startswith("."):
+            # A run that was refused removes its record, perhaps since the folder was listed.
+            with contextlib.suppress(FileNotFoundError):
+                record = parse_record(storage.read(storage.relative(info)))
+                if record is not None:
+                    found.append((record, info.mtime_ns / 1e9 if info.mtime_ns else None))
+    return found
+
+
+def process_started(pid: int) -> float | None:
+    """Return when a process of this machine started, by a count that does not follow the clock; None if it is gone."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").is_file():
+        try:
+            state, *fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except (OSError, ValueError):
+            return None
+        # Field 22 of the line counts clock ticks since boot; three fields were cut off before ``fields``.
+        return None if state == "Z" else float(fields[18])
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+@cache
+def this_machine() -> str:
+    """Return a name of this machine since its last boot, with the process-id namespace of this process."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    namespace = Path("/proc/self/ns/pid")
+    parts = [platform.node() or "unknown"]
+    if boot.is_file():
+        parts.append(boot.read_text(encoding="ascii").strip())
+    try:
+        parts.append(os.readlink(namespace))
+    except OSError:
+        parts.append("-")
+    return "/".join(parts)
+
+
+def age_seconds(record: RunRecord, now: datetime) -> float:
+    """Return the seconds since a record's last heartbeat, by both machines' clocks."""
+    return max(0.0, (now - record.heartbeat_at).total_seconds())
