@@ -127,22 +127,18 @@ class SweepResults:
                 continue
             study = new_study(space.label, self.sweep.goals)
             study.add_trials([frozen_trial(trial) for trial in own])
-            found[space.label] = {}
-            for index, goal in enumerate(self.sweep.goals):
-                varies = len({trial.values[goal.name].mean for trial in own}) > 1
-                with quiet(), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    found[space.label][goal.name] = (
-                        dict(
-                            get_param_importances(
-                                study,
-                                evaluator=FanovaImportanceEvaluator(seed=0),
-                                target=lambda trial, index=index: float(trial.values[index]),  # type: ignore[misc]
-                            )
+            found[space.label] = shares = {}
+            for goal in self.sweep.goals:
+                shares[goal.name] = {}
+                means = {trial.number: trial.values[goal.name].mean for trial in own}
+                if len(set(means.values())) > 1:
+                    with quiet(), warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        shares[goal.name] = get_param_importances(
+                            study,
+                            evaluator=FanovaImportanceEvaluator(seed=0),
+                            target=lambda trial, means=means: means[trial.user_attrs["number"]],  # type: ignore[misc]
                         )
-                        if varies
-                        else {}
-                    )
         return found
 
 

@@ -16,6 +16,7 @@ from harness.attempt import Outcome, make_row
 from harness.dispatch import Listener
 from harness.faults import INFRASTRUCTURE_FAULTS, WORKER_DIED
 from harness.provenance import provenance
+from harness.runs.declaration import RunDeclaration
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.curves import CurvePoint, curve_of, write_curve
@@ -45,6 +46,7 @@ class RowCallback(Callback):
         ender: The scheduler, whose verdicts become rows.
         store: Where rows are stored.
         listener: Notified of each cell.
+        declaration: The run's record, which keeps track of cells too.
         suite: The sweep's name, for rows.
         limits: The limits of a trial.
         is_ending: Returns whether the sweep is ending, so that cells are interrupted.
@@ -57,6 +59,7 @@ class RowCallback(Callback):
         store: ResultStore,
         *,
         listener: Listener,
+        declaration: RunDeclaration,
         suite: str,
         limits: TrialLimits,
         is_ending: Callable[[], bool],
@@ -65,6 +68,7 @@ class RowCallback(Callback):
         self._ender = ender
         self._store = store
         self._listener = listener
+        self._declaration = declaration
         self._suite = suite
         self._limits = limits
         self._is_ending = is_ending
@@ -89,6 +93,7 @@ class RowCallback(Callback):
         elif (cell := self._running.get(key)) is not None:
             if report.event == "step":
                 cell.points.append(CurvePoint.of(report))
+            self._declaration.progressed(cell.item, report.progress)
             self._listener.progressed(cell.item, report.progress)
         verdict = self._ender.verdicts.pop(key, None)
         if verdict is not None:
@@ -114,6 +119,7 @@ class RowCallback(Callback):
         cell = _RunningCell(next(item for item in items if item.cell.cell_id == cell_id))
         self._running[key] = cell
         self._trial_clocks.setdefault(key, cell.clock)
+        self._declaration.started(cell.item)
         self._listener.started(cell.item)
 
     def _fail(self, key: str) -> None:
@@ -147,6 +153,7 @@ class RowCallback(Callback):
             write_curve(self._store, row, curve_of(row, cell.points))
         self.rows.append(row)
         self._study.add_row(key, row)
+        self._declaration.finished(row)
         self._listener.finished(cell.item, row)
 
     def _row(self, key: str, outcome: Outcome) -> Row:

@@ -15,12 +15,10 @@ from harness.run import run_plan
 from harness.runs.declaration import RunDeclaration
 from harness.runs.shard import Shard
 from harness.store import ResultStore, StoreContents
-from harness.suite_cell import SuiteCell
 from harness.sweep.file import Sweep
 from harness.sweep.results import SweepResults
 from harness.sweep.study_record import Continuation, continue_study, read_studies, write_study
 from harness.sweep.trials import Configurations, Trials, device_seconds, read_trials
-from splitters.base import Progress
 from splitters.errors import ConfigurationError
 
 
@@ -237,7 +235,8 @@ def _run_trials(
                 study,
                 ender,
                 store,
-                listener=_Relay(listener, declaration),
+                listener=listener,
+                declaration=declaration,
                 suite=sweep.name,
                 limits=limits,
                 is_ending=lambda: stop.requested or budget.is_spent,
@@ -313,26 +312,3 @@ class _Budget:
         over_device = self._device is not None and device_seconds(rows) >= self._device
         self.is_spent = self.is_spent or over_deadline or over_device
         return self.is_spent
-
-
-class _Relay:
-    """Passes events on to the listener and to the run's record."""
-
-    def __init__(self, listener: Listener, declaration: RunDeclaration) -> None:
-        self._listener = listener
-        self._declaration = declaration
-
-    def started(self, item: SuiteCell) -> None:
-        """A cell begins."""
-        self._declaration.started(item)
-        self._listener.started(item)
-
-    def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """A cell reports progress."""
-        self._declaration.progressed(item, progress)
-        self._listener.progressed(item, progress)
-
-    def finished(self, item: SuiteCell, row: Row) -> None:
-        """An attempt has ended, and its row is stored."""
-        self._declaration.finished(row)
-        self._listener.finished(item, row)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
@@ -30,12 +29,7 @@ _MAX_RANDOM = 10_000
 """After this many random points without a new one, a space counts as exhausted."""
 
 
-@dataclass(frozen=True)
-class _Proposal:
-    """A new configuration, and the Optuna trial that stands for it."""
-
-    asked: optuna.trial.Trial
-    configuration: Configuration
+_Proposal = tuple[optuna.trial.Trial, Configuration]
 
 
 class SplitterStudy:
@@ -111,7 +105,7 @@ class SplitterStudy:
             asked, values = self._ask()
             configuration = self._configuration(values)
             if configuration is not None and configuration.key not in trials.by_key:
-                return _Proposal(asked, configuration)
+                return asked, configuration
             self.duplicates += configuration is not None
             self.tell(asked, trials.by_key[configuration.key] if configuration is not None else None)
         return None
@@ -120,7 +114,7 @@ class SplitterStudy:
         for values in points:
             configuration = self._configuration(values)
             if configuration is not None and configuration.key not in trials.by_key:
-                return _Proposal(self.enqueue(values), configuration)
+                return self.enqueue(values), configuration
         return None
 
     def _configuration(self, values: Values) -> Configuration | None:
@@ -173,10 +167,10 @@ class Study:
         while (splitter := self._next_splitter()) is not None:
             proposal = splitter.propose(self.trials)
             if proposal is not None:
-                trial = Trial(proposal.configuration, {}, self._sweep.goals, self._sweep.bounds)
-                self.trials = self.trials.with_trial(trial)
-                self._asked[trial.key] = proposal.asked
-                return self.trials.by_key[trial.key]
+                asked, configuration = proposal
+                self.trials = self.trials.with_trial(Trial(configuration, {}, self._sweep.goals, self._sweep.bounds))
+                self._asked[configuration.key] = asked
+                return self.trials.by_key[configuration.key]
         return None
 
     def add_row(self, key: str, row: Row) -> Trial:

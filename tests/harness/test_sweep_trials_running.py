@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from benchmarks.records import Row, State
 from harness.attempt import Surroundings
 from harness.dispatch import SilentListener
+from harness.runs.declaration import RunDeclaration
 from harness.store import ResultStore
 from harness.sweep.curves import curve_of, read_curves
 from harness.sweep.file import Sweep
@@ -59,6 +60,7 @@ class Bench:
         self.ender = TrialEnder(study, race=self.sweep.race, halving=halving)
         self.callback = RowCallback(
             study, self.ender, self.store, listener=SilentListener(), suite=self.sweep.name,
+            declaration=RunDeclaration(self.store.storage, self.sweep.name, cell_ids=(), n_cells=0),
             limits=TrialLimits(self.limit), is_ending=self._is_ending,
         )  # fmt: skip
         searcher = StudySearcher(study, starts_alike=rule is not None)
