@@ -25,6 +25,17 @@ def _lower(description: str) -> Any:
     return Field(default=None, description=description, json_schema_extra={"better": "lower"})
 
 
+def _fraction(description: str, better: str | None = None, *, low: float = 0.0) -> Any:
+    """Returns a column whose values lie in [low, 1]."""
+    extra: dict[str, Any] = {"unit": "fraction", "bounds": [low, 1.0], **({"better": better} if better else {})}
+    return Field(default=None, description=description, json_schema_extra=extra)
+
+
+def _seconds(description: str) -> Any:
+    extra: dict[str, Any] = {"unit": "seconds", "better": "lower"}
+    return Field(default=None, description=description, json_schema_extra=extra)
+
+
 def _measured(description: str, better: str) -> Any:
     return Field(description=description, json_schema_extra={"better": better})
 
@@ -216,23 +227,25 @@ class StageRecord(Record):
 class Metrics(Record):
     """What a scenario measures. Fractions lie in [0, 1]; null where a scenario does not measure it."""
 
-    base_accuracy: float | None = _higher("Base model's accuracy on test")
-    composed_accuracy: float | None = _higher("Composed model's accuracy on test")
-    accuracy_loss: float | None = _lower("`base_accuracy - composed_accuracy`")
-    select_base_accuracy: float | None = _higher("Base model's accuracy on select")
-    select_composed_accuracy: float | None = _higher("Composed model's accuracy on select")
-    select_accuracy_loss: float | None = _lower("The same difference on select, for choices")
+    base_accuracy: float | None = _fraction("Base model's accuracy on test", "higher")
+    composed_accuracy: float | None = _fraction("Composed model's accuracy on test", "higher")
+    accuracy_loss: float | None = _fraction("`base_accuracy - composed_accuracy`", "lower", low=-1.0)
+    select_base_accuracy: float | None = _fraction("Base model's accuracy on select", "higher")
+    select_composed_accuracy: float | None = _fraction("Composed model's accuracy on select", "higher")
+    select_accuracy_loss: float | None = _fraction("The same difference on select, for choices", "lower", low=-1.0)
     kernels_total: int | None = _fact("Kernels of the base model, over all convolutions")
-    kernel_retention: float | None = _lower("Kept kernels / all kernels, mean over modules")
-    kernel_retention_union: float | None = _lower("Kernels to store, each once, if any module keeps it / all kernels")
-    flops_retention: float | None = _lower("FLOPs of a module / of the base model, mean over modules")
+    kernel_retention: float | None = _fraction("Kept kernels / all kernels, mean over modules", "lower")
+    kernel_retention_union: float | None = _fraction("Kernels to store, each once / all kernels", "lower")
+    flops_retention: float | None = _fraction("FLOPs of a module / of the base model, mean over modules", "lower")
     flops_retention_sum: float | None = _lower("FLOPs of the composed model / of the base model")
-    param_retention: float | None = _lower("Parameters of a module / of the base model, mean over modules")
-    param_retention_union: float | None = _lower("Parameters to store, shared ones once / of the base model")
+    param_retention: float | None = _fraction("Parameters of a module / of the base model, mean over modules", "lower")
+    param_retention_union: float | None = _fraction(
+        "Parameters to store, shared ones once / of the base model", "lower"
+    )
     param_retention_sum: float | None = _lower("Parameters of the composed model / of the base model")
-    jaccard_distance: float | None = _fact("Mean pairwise Jaccard distance of the modules' kept kernels")
+    jaccard_distance: float | None = _fraction("Mean pairwise Jaccard distance of the modules' kept kernels")
     met_tolerance: bool | None = _fact("Whether the choice met the splitter's own criterion")
-    split_seconds: float | None = _lower("Wall time of the split when it was done")
+    split_seconds: float | None = _seconds("Wall time of the split when it was done")
     train_images: int | None = _fact("Images in train")
     select_images: int | None = _fact("Images in select")
     split_train_images: int | None = Field(default=None, description="Images of train that the splitter saw")

@@ -87,7 +87,7 @@ def suite_choices() -> list[Choice]:
 def sweep_choices() -> list[Choice]:
     """Returns the sweeps that come with the package."""
     from harness.config import sweep_names
-    from harness.sweep.loading import load_sweep
+    from harness.sweep import load_sweep
 
     return [Choice(name, load_sweep(name).description) for name in sweep_names()]
 

@@ -16,7 +16,7 @@ from harness.devices import device_here
 from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
-from harness.sweep.definitions import read_definitions
+from harness.sweep.study_record import read_studies
 from harness.trust import Consent
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import ProgressCallback, ignore_progress
@@ -94,7 +94,7 @@ def plugins_of_store(store: ResultStore, consent: Consent | None = None) -> Plug
     Raises:
         ConfigurationError: If they are not trusted here; see ``harness.trust``.
     """
-    named = [found for found in read_definitions(store, consent=consent) if found.plugins.modules]
+    named = [found for found in read_studies(store, consent=consent) if found.plugins.modules]
     return named[-1].sweep.plugin_modules if named else Plugins()
 
 

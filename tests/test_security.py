@@ -284,9 +284,9 @@ def sly_results(tmp_path: Path) -> tuple[Path, list[str]]:
     results = tmp_path / "results"
     # In a process of its own, for a module is imported once.
     write = (
-        "import sys; from harness.store import ResultStore; from harness.sweep.loading import load_sweep;"
-        "from harness.sweep.definitions import write_definition;"
-        "write_definition(ResultStore(sys.argv[1]), 'abc', load_sweep(sys.argv[2]))"
+        "import sys; from harness.store import ResultStore; from harness.sweep.load import load_sweep;"
+        "from harness.sweep.study_record import continue_study, write_study;"
+        "sweep = load_sweep(sys.argv[2]); write_study(ResultStore(sys.argv[1]), sweep, continue_study(sweep, []))"
     )
     subprocess.run(
         [sys.executable, "-c", write, results, sweep], cwd=sweep.parent, env=_environment(tmp_path), check=True

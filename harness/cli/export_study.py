@@ -35,7 +35,7 @@ def command(results: str, out: str, study: str | None, consent: Consent, as_json
     found = read_results(store, study, consent=consent)
     names = export_study(found, Path(out))
     if as_json:
-        show_json({"file": out, "studies": names, "trials": len(found.book.over)})
+        show_json({"file": out, "studies": names, "trials": len(found.trials.finished)})
         return
-    write_line(f"{out}: {len(found.book.over)} trials; studies: {', '.join(names)}")
+    write_line(f"{out}: {len(found.trials.finished)} trials; studies: {', '.join(names)}")
     write_line(f"Look at them: pip install optuna-dashboard && optuna-dashboard {out}")

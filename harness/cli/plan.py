@@ -84,7 +84,7 @@ def _plan_sweep(
     from harness.cli.output import show, show_json
     from harness.cli.sweep import sweep_plan_object, sweep_plan_text
     from harness.clusters.bill import bill_of
-    from harness.sweep.loading import load_sweep
+    from harness.sweep import load_sweep
     from harness.sweep.run import plan_sweep
 
     loaded = load_sweep(sweep, changes=changes)

@@ -111,7 +111,7 @@ def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: in
     """Returns what is called; mistakes in it are found here, before anything is sent."""
     from harness.config import suite_names, sweep_names
     from harness.expand import plugins_of
-    from harness.sweep.loading import load_sweep
+    from harness.sweep import load_sweep
     from harness.trust import names_of_code, trust
 
     is_packaged = suite in (*suite_names(), *sweep_names())

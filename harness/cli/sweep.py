@@ -14,7 +14,6 @@ from harness.cli.options import data_options, json_option, open_store, shared_ca
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from harness.store import ResultStore
     from harness.sweep.run import SweepPlan, SweepReport
 
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Change the sweep, e.g. --set concurrency=1 --set splitters.gradsplitter.rounds=8. Repeatable.",
 )
+@click.option("--shard", metavar="K/N", help="With all trials finished: score this share of the cells on test only.")
 @click.option("--force", is_flag=True, help="Run although the cluster's machines differ in versions.")
 @click.option("--dry-run", is_flag=True, help="Show what is known and what would be run, run nothing.")
 @json_option
@@ -45,6 +45,7 @@ def command(
     data_root: Path | None,
     download: bool,
     changes: tuple[str, ...],
+    shard: str | None,
     force: bool,
     dry_run: bool,
     as_json: bool,
@@ -59,10 +60,12 @@ def command(
     from harness.cli.sweep_display import SweepDisplay
     from harness.folders import cache_folder
     from harness.node_facts import versions
-    from harness.sweep.loading import load_sweep
+    from harness.runs.shard import Shard
+    from harness.sweep.load import load_sweep
     from harness.sweep.run import plan_sweep, run_sweep
     from harness.trust import names_of_code, trust
 
+    part = Shard.parse(shard) if shard else None
     loaded = load_sweep(sweep, changes=[*changes, *([f"trials={trials}"] if trials else [])])
     location = results or f"results/{loaded.name}"
     store = open_store(location)
@@ -73,7 +76,7 @@ def command(
     trust(names_of_code(loaded.plugin_modules, loaded.model_dump(mode="json")))
     console = progress_console()
     for line in _opening(plan):
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
     surroundings = Surroundings(
         suite=loaded.name,
         cache=cache_folder().absolute(),
@@ -84,8 +87,8 @@ def command(
         expected={} if force else versions(),
     )
     with SweepDisplay(console) as display:
-        report = run_sweep(plan, store, surroundings, listener=display, address=address)
-    show_json(_report_object(report, store, location)) if as_json else _show_report(report, store, location)
+        report = run_sweep(plan, store, surroundings, listener=display, address=address, shard=part)
+    show_json(_report_object(report, location)) if as_json else _show_report(report, location)
     sys.exit(_exit_code(report))
 
 
@@ -93,15 +96,19 @@ def _opening(plan: SweepPlan) -> list[str]:
     """Returns what there is to say before the trials: which study this is, why, and what is known of it."""
     continuation = plan.continuation
     lines = []
-    if continuation.before is not None and continuation.changed:
-        lines.append(f"A new study, {continuation.study}, for its meaning is not that of {continuation.before.study}:")
+    if continuation.changed:
+        lines.append(
+            f"A new study, {continuation.study}, for its meaning is not that of {continuation.earlier[-1].study}:"
+        )
         lines += [f"  {reason}" for reason in continuation.changed]
         lines.append("Rows that fit it are used all the same.")
     elif continuation.grown:
         lines.append(f"Study {continuation.study} has grown: {'; '.join(continuation.grown)}.")
-    if plan.book.trials:
-        n_over, n_open = len(plan.book.over), len(plan.book.unfinished)
-        lines.append(f"{n_over} trials are known from rows" + (f", {n_open} more are unfinished." if n_open else "."))
+    if plan.trials.all:
+        n_finished, n_open = len(plan.trials.finished), len(plan.trials.unfinished)
+        lines.append(
+            f"{n_finished} trials are known from rows" + (f", {n_open} more are unfinished." if n_open else ".")
+        )
     return lines
 
 
@@ -112,8 +119,9 @@ def sweep_plan_text(plan: SweepPlan) -> RenderableType:
     from harness.views.quantities import duration_text
 
     lines = [*_opening(plan), f"{plan.n_to_run} of {plan.sweep.trials} trials are to be run."]
-    n_cells = len(plan.sweep.seeds) * len(plan.sweep.models) * len(plan.sweep.datasets)
-    lines.append(f"A trial runs {n_cells} cells." + (" Races may end it earlier." if plan.sweep.race else ""))
+    lines.append(
+        f"A trial runs {plan.cells_per_trial} cells." + (" Races may end it earlier." if plan.sweep.race else "")
+    )
     for space in plan.sweep.spaces:
         points = "endless" if space.size is None else f"{space.size} points at most"
         names = ", ".join(parameter.name for parameter in space.parameters) or "nothing"
@@ -136,8 +144,8 @@ def sweep_plan_object(plan: SweepPlan, location: str) -> dict[str, Any]:
         "changed": list(plan.continuation.changed),
         "grown": list(plan.continuation.grown),
         "wanted_trials": plan.sweep.trials,
-        "known_trials": len(plan.book.over),
-        "unfinished_trials": len(plan.book.unfinished),
+        "known_trials": len(plan.trials.finished),
+        "unfinished_trials": len(plan.trials.unfinished),
         "to_run": plan.n_to_run,
         "seconds_per_trial": plan.seconds_per_trial,
         "spaces": {
@@ -147,63 +155,54 @@ def sweep_plan_object(plan: SweepPlan, location: str) -> dict[str, Any]:
     }
 
 
-def _show_report(report: SweepReport, store: ResultStore, location: str) -> None:
-    from harness.cli.front import reused_of
+def _show_report(report: SweepReport, location: str) -> None:
+    from rich.text import Text
+
     from harness.cli.output import show
     from harness.sweep.view import results_view
 
-    show(results_view(report.results, location=location, reused=reused_of(report.results, store)))
-    show("\n".join(_closing(report, location)))
+    show(results_view(report.results, location=location))
+    show(Text("\n".join(_closing(report, location))))
 
 
 def _closing(report: SweepReport, location: str) -> list[str]:
-    from harness.store import beneath
     from harness.views.quantities import duration_text
 
-    known = len(report.plan.book.over)
+    known = len(report.plan.trials.finished)
     if report.interrupted:
         lines = [f"Interrupted after {report.run_trials} trials; the same command goes on from here."]
     elif report.spent:
         lines = [f"The budget was spent after {report.run_trials} trials; the same command goes on from here."]
-    elif report.run_trials or report.answered_trials:
-        others = f", {report.answered_trials} by another driver meanwhile" if report.answered_trials else ""
-        took = duration_text(report.seconds)
-        lines = [f"{report.run_trials} trials run in {took}{others}, {known} were known before."]
+    elif report.run_trials:
+        lines = [f"{report.run_trials} trials run in {duration_text(report.seconds)}, {known} were known before."]
     else:
         lines = [f"No trial to run: {known} of {report.plan.sweep.trials} are known. More: --trials N."]
     if report.is_exhausted:
-        lines.append(f"The spaces hold no more: there are {len(report.results.book.over)} trials, not "
+        lines.append(f"The spaces hold no more: there are {len(report.results.trials.finished)} trials, not "
                      f"{report.plan.sweep.trials}.")  # fmt: skip
-    if report.repeats:
-        lines.append(f"{report.repeats} proposals were configurations that are known; rows answered them.")
-    lines += [f"Refused {times} ×: {reason}" for reason, times in report.refusals]
-    if report.overhead.trials:
-        each = report.overhead.around / report.overhead.trials
-        own = report.overhead.own / report.overhead.trials
-        lines.append(f"Besides its cells a trial cost {each:.2f} s, of which {own:.2f} s are Splitbench's own.")
-    return [*lines, f"Rows: {beneath(location, 'rows')}", f"Curves: {beneath(location, 'curves')}"]
+    if report.duplicates:
+        lines.append(f"{report.duplicates} proposals were known configurations; rows answered them.")
+    lines += [f"Refused {times} ×: {reason}" for reason, times in report.refusals.items()]
+    return [*lines, f"Rows: {location}/rows", f"Curves: {location}/curves"]
 
 
-def _report_object(report: SweepReport, store: ResultStore, location: str) -> dict[str, Any]:
-    from harness.cli.front import reused_of
-    from harness.sweep.objects import results_object
+def _report_object(report: SweepReport, location: str) -> dict[str, Any]:
+    from harness.sweep.view import results_object
 
-    overhead, results = report.overhead, report.results
     return {
-        **results_object(results, location=location, reused=reused_of(results, store)),
+        **results_object(report.results, location=location),
         "interrupted": report.interrupted,
         "budget_spent": report.spent,
         "exhausted": report.is_exhausted,
         "run_trials": report.run_trials,
-        "trials_of_others": report.answered_trials,
-        "known_trials": len(report.plan.book.over),
+        "known_trials": len(report.plan.trials.finished),
+        "unscored_cells": report.unscored,
         "seconds": report.seconds,
         "max_concurrent_trials": report.concurrency,
         "changed": list(report.plan.continuation.changed),
         "grown": list(report.plan.continuation.grown),
-        "answered_proposals": report.repeats,
+        "answered_proposals": report.duplicates,
         "refused_proposals": dict(report.refusals),
-        "overhead": {"trials": overhead.trials, "seconds": overhead.around, "own_seconds": overhead.own},
     }
 
 
@@ -212,7 +211,6 @@ def _exit_code(report: SweepReport) -> int:
 
     if report.interrupted:
         return EXIT_INTERRUPTED
-    results = report.results
-    failed = any(trial.state is TrialState.FAILED for trial in results.book.trials)
-    unscored = any(not results.test_values(trial) for trial in results.chosen)
-    return EXIT_FAILED if failed or unscored or (results.book.unfinished and not report.spent) else 0
+    trials = report.results.trials
+    failed = any(trial.state is TrialState.FAILED for trial in trials.all)
+    return EXIT_FAILED if failed or report.unscored or (trials.unfinished and not report.spent) else 0

@@ -48,7 +48,7 @@ class SweepDisplay(SweepListener):
 
     def _begin(self, line: str, n_cells: int) -> None:
         self._stack.close()
-        self._console.print(line, soft_wrap=True)
+        self._console.print(line, soft_wrap=True, markup=False)
         self._cells = self._stack.enter_context(make_display(self._console, n_cells))
 
     def started(self, item: SuiteCell) -> None:

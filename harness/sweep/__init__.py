@@ -1,6 +1,6 @@
-"""Sweeps: a search over splitters' settings, to a Pareto front.
+"""Sweeps: a search over splitters' settings with Ray Tune and Optuna, to a Pareto front.
 
-Importing a name loads what it needs only when the name is first used, for workers need little of it.
+Names are loaded when they are first used: Ray and Tune take seconds, and workers need little of this.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.sweep.file import Sweep
-    from harness.sweep.loading import load_sweep
+    from harness.sweep.load import load_sweep
     from harness.sweep.results import SweepResults, read_results
     from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
 
@@ -25,16 +25,10 @@ __all__ = [
     "run_sweep",
 ]
 
-_HOMES = {
-    "harness.sweep.file": ("Sweep",),
-    "harness.sweep.loading": ("load_sweep",),
-    "harness.sweep.results": ("SweepResults", "read_results"),
-    "harness.sweep.run": ("SweepListener", "SweepReport", "plan_sweep", "run_sweep"),
-}
+_MODULES = {"Sweep": "file", "load_sweep": "load", "SweepResults": "results", "read_results": "results"}
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'run')}"), name)

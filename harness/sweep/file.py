@@ -1,4 +1,4 @@
-"""Sweeps as files: what is searched, on which cells, for what, and how long."""
+"""The sweep file: what is searched, on which cells, for which objectives, and within which budget."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
+from benchmarks.scenarios.base import SCENARIOS
 from harness.config import Duration, Names, ScenarioEntry, Seeds, SplitterEntry, Suite
+from harness.expand import expand
 from harness.plugins import Plugins
+from harness.suite_cell import SuiteCell
 from harness.sweep.objectives import Constraint, Objective
 from harness.sweep.space import Space
 from harness.trust import Consent, consent_of
 from harness.yaml_source import Source
+from splitters.errors import ConfigurationError
 from splitters.settings import Settings
 
 
@@ -23,9 +27,9 @@ class SearchedSplitter(Settings):
 
     Args:
         name: A name of ``splitters``.
-        label: What it is called on screen; tells two spaces of one splitter apart.
-        settings: What stays fixed, and the default of what is searched.
-        space: The settings that are searched; see ``Parameter``.
+        label: Its name on screen; tells two spaces of one splitter apart.
+        settings: The fixed settings, and the defaults of the searched ones.
+        space: The searched settings; see ``Parameter``.
     """
 
     name: str
@@ -35,24 +39,22 @@ class SearchedSplitter(Settings):
 
     @property
     def title(self) -> str:
-        """What it is called on screen."""
+        """Its name on screen."""
         return self.label or self.name
 
 
 SamplerName = Literal["tpe", "nsga2", "gp", "random", "grid"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
-"""All ways to propose configurations, by name."""
 
 
 class SamplerSpec(Settings):
     """How configurations are proposed.
 
     Args:
-        name: ``tpe``, ``nsga2``, ``gp``, ``random``, or ``grid``, which tries every point of a space that has an end.
-        seed: Seeds the proposals.
-        startup: Random configurations of each splitter before the others are learnt from; a third of its trials by
-            default.
-        population: Of ``nsga2``; a quarter of a splitter's trials by default.
+        name: ``tpe``, ``nsga2``, ``gp``, ``random``, or ``grid``, which tries all points of a finite space in order.
+        seed: Seed of the proposals.
+        startup: Random trials of each splitter before the model-based ones; a third of its trials by default.
+        population: Population of ``nsga2``; a quarter of a splitter's trials by default.
     """
 
     name: SamplerName = "tpe"
@@ -62,15 +64,14 @@ class SamplerSpec(Settings):
 
 
 class Limit(Settings):
-    """How much time something may take.
-
-    Args:
-        wall: Wall time.
-        device: Device time: seconds of cells, times the share of a GPU where they have one.
-    """
+    """A limit in seconds of wall time, of device time (seconds x share of the GPU), or both."""
 
     wall: Duration | None = None
     device: Duration | None = None
+
+
+def _as_limit(value: object) -> object:
+    return {"wall": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
 
 
 def _as_named(value: object) -> object:
@@ -81,17 +82,12 @@ def _as_race(value: object) -> object:
     return ({} if value else None) if isinstance(value, bool) else value
 
 
-def _as_limit(value: object) -> object:
-    return {"wall": value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
-
-
 class Budget(Settings):
-    """How long trials, and all of them together, may take.
+    """Time limits.
 
     Args:
-        trial: Of one trial; one that takes longer has failed.
-        sweep: Of one call of the sweep (``wall``), of the whole study (``device``). What runs then is interrupted, and
-            the next call goes on.
+        trial: Limit of one trial; a trial that exceeds it has failed.
+        sweep: Limit of one call (``wall``) and of the whole study (``device``); the next call continues.
     """
 
     trial: Annotated[Limit, BeforeValidator(_as_limit)] = Limit()
@@ -99,11 +95,11 @@ class Budget(Settings):
 
 
 class Race(Settings):
-    """When a configuration need not run on all seeds; see ``harness.sweep.racing``.
+    """Ends a configuration that a complete one beats; see ``harness.sweep.schedulers``.
 
     Args:
         after: Seeds that every configuration gets.
-        confidence: Of the test that ends it.
+        confidence: Confidence of the one-sided test, per objective.
     """
 
     after: int = Field(default=2, ge=2)
@@ -115,18 +111,17 @@ CURVE_METRICS: Mapping[str, Literal["min", "max"]] = {
     "kernel_retention": "min",
     "hypervolume": "max",
 }
-"""What a trial tells of itself while it runs, and which way is better."""
+"""The metrics that trials report after every step, and their better direction."""
 
 
 class EarlyStopping(Settings):
-    """Ends trials that lie behind others at the same step: asynchronous successive halving (ASHA) on one number.
+    """Asynchronous successive halving (ASHA) on one metric of running trials.
 
     Args:
-        metric: ``accuracy`` on select, ``kernel_retention``, or ``hypervolume``: the area between a step's accuracy and
-            retention and the corner of no accuracy and all kernels, (1 - retention) * accuracy. With several
-            objectives it must be named.
+        metric: A name of ``CURVE_METRICS``: ``accuracy`` on select, ``kernel_retention``, or ``hypervolume``, which is
+            (1 - retention) * accuracy. Required where there are several objectives.
         grace: Steps (rounds, generations) that every trial gets.
-        reduction: Of the trials that reach a rung, one in so many goes on; rungs lie that many times apart.
+        reduction: One in ``reduction`` trials at a rung continues; rungs are that factor apart.
     """
 
     metric: str | None = None
@@ -135,32 +130,30 @@ class EarlyStopping(Settings):
 
 
 class Sweep(Settings):
-    """A search over the settings of splitters.
-
-    The keys that a suite has too mean the same here: see ``Suite``.
+    """A search over the settings of splitters; keys that a suite has too mean the same as in ``Suite``.
 
     Args:
         name: The sweep's name; its rows carry it.
         description: One line for people.
         plugins: Modules to import first.
-        scenario: What is measured. While choices are made, its form that leaves test unread stands for it.
-        seeds: Every trial runs on all of them, or races.
-        threads: CPU threads of each trial.
+        scenario: What is measured. Trials measure its variant that never reads test.
+        seeds: The seeds of every trial.
+        threads: CPU threads of a trial.
         device: ``auto``, ``cpu`` or ``cuda``.
-        gpu_share: The share of a GPU that each trial owns.
+        gpu_share: The share of a GPU that a trial owns.
         models: Base models.
         datasets: Data sets.
         training: How base models are trained.
         splitters: What is searched.
         objectives: Columns of rows, each ``min`` or ``max``.
         constraints: Bounds such as ``accuracy_loss <= 0.02``.
-        reference: The corner from which hypervolume is measured, per objective; by default the worst value there is.
+        reference: The reference point of the hypervolume, per objective; the worst possible value by default.
         sampler: A name, or a ``SamplerSpec``.
-        trials: How many configurations the study has in the end.
-        concurrency: Trials at once at most; as many as fit by default.
+        trials: Number of trials of the finished study.
+        concurrency: Most trials at once; by default as many as fit.
         budget: See ``Budget``.
-        race: See ``Race``; without it, every trial runs on all seeds.
-        early_stopping: See ``EarlyStopping``; without it, every trial runs to its end.
+        race: See ``Race``; by default every trial runs on all seeds.
+        early_stopping: See ``EarlyStopping``; by default every trial runs to its end.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -190,29 +183,29 @@ class Sweep(Settings):
 
     @property
     def source(self) -> Source:
-        """Where the sweep was read from."""
+        """The file that the sweep was read from."""
         return self._source
 
     def located(self, source: Source, folder: str) -> Sweep:
-        """Notes where the sweep comes from, for messages, and where its plugins may lie."""
+        """Sets the file for messages and the folder of its plugins, and returns the sweep."""
         self._source, self._folder = source, folder
         return self
 
     @cached_property
     def plugin_modules(self) -> Plugins:
-        """The modules that its names may come from."""
+        """The modules that register what the sweep names."""
         return Plugins(self.plugins, self._folder)
 
     @cached_property
     def consent(self) -> Consent:
-        """What code it names, and so may be imported where results name it too."""
+        """The code that the sweep names, which may therefore be imported where results name it too."""
         return consent_of(self.plugin_modules, self.model_dump(mode="json"))
 
     @cached_property
     def goals(self) -> tuple[Objective, ...]:
         """The objectives, checked."""
         return tuple(
-            Objective.parse(name, direction, where=f"{self._source.where('objectives', name)}: objectives")
+            Objective.parse(name, direction, where=self.where("objectives", name))
             for name, direction in self.objectives.items()
         )
 
@@ -220,7 +213,7 @@ class Sweep(Settings):
     def bounds(self) -> tuple[Constraint, ...]:
         """The constraints, checked."""
         return tuple(
-            Constraint.parse(text, where=f"{self._source.where('constraints', index)}: constraints[{index}]")
+            Constraint.parse(text, where=f"{self.where('constraints', index)}[{index}]")
             for index, text in enumerate(self.constraints)
         )
 
@@ -232,22 +225,55 @@ class Sweep(Settings):
             for index, entry in enumerate(self.splitters)
         )
 
+    def where(self, key: str, *path: str | int) -> str:
+        """Returns file, line and key, for messages."""
+        return f"{self._source.where(key, *path)}: {key}"
+
     def _where_of(self, index: int) -> Callable[..., str]:
         title = self.splitters[index].title
 
         def where(parameter: str | None = None) -> str:
             if parameter is None:
-                return f"{self._source.where('splitters', index)}: splitters.{title}"
-            return f"{self._source.where('splitters', index, 'space', parameter)}: splitters.{title}.space.{parameter}"
+                return f"{self.where('splitters', index)}.{title}"
+            return f"{self.where('splitters', index, 'space', parameter)}.{title}.space.{parameter}"
 
         return where
 
-    def suite(self, scenario: str) -> Suite:
-        """Returns the suite of the base settings, which stands for the cells that every configuration is run on."""
+    @property
+    def selection_scenario(self) -> str:
+        """The scenario of trials: the variant of the sweep's scenario that never reads test.
+
+        Raises:
+            ConfigurationError: If the sweep's scenario has no such variant.
+        """
+        found = SCENARIOS.get(self.scenario, where=self.where("scenario")).selection
+        if found is None:
+            able = [name for name in SCENARIOS if SCENARIOS.get(name).selection is not None]
+            raise ConfigurationError(
+                f"{self.where('scenario')}: {self.scenario!r} cannot be swept, as it has no form that leaves test "
+                f"unread. Known: {', '.join(able)}."
+            )
+        return found
+
+    @property
+    def stopping_metric(self) -> str:
+        """The metric of early stopping: the one that is named, or else the only objective's own."""
+        if self.early_stopping is not None and self.early_stopping.metric is not None:
+            return self.early_stopping.metric
+        own = self.goals[0].column
+        return {"select_accuracy_loss": "accuracy", "select_composed_accuracy": "accuracy"}.get(own, own)
+
+    @cached_property
+    def cells(self) -> tuple[SuiteCell, ...]:
+        """The cells of the default settings, those of trials and those that score on test."""
+        return tuple(expand(self.suite(self.selection_scenario, self.scenario)))
+
+    def suite(self, *scenarios: str) -> Suite:
+        """Returns the suite of the default settings."""
         suite = Suite(
             name=self.name,
             plugins=self.plugins,
-            scenario=(ScenarioEntry(name=scenario),),
+            scenario=tuple(ScenarioEntry(name=scenario) for scenario in scenarios),
             seeds=self.seeds,
             threads=self.threads,
             device=self.device,

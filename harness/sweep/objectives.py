@@ -1,4 +1,4 @@
-"""What a sweep wants: numbers of rows to make small or large, and bounds on them."""
+"""What a sweep optimises: columns of rows to minimise or maximise, constraints on them, and how points compare."""
 
 from __future__ import annotations
 
@@ -14,17 +14,8 @@ from splitters.errors import ConfigurationError, UnknownNameError
 
 Direction = Literal["min", "max"]
 
-_SELECT = "select_"
-
-_FRACTIONS = frozenset(
-    {
-        "base_accuracy", "composed_accuracy", "accuracy_loss",
-        "select_base_accuracy", "select_composed_accuracy", "select_accuracy_loss",
-        "kernel_retention", "kernel_retention_union", "flops_retention",
-        "param_retention", "param_retention_union", "jaccard_distance",
-    }
-)  # fmt: skip
-"""Columns that cannot be worse than 1, or than 0 where more is better."""
+Point = tuple[float, ...]
+"""One cost per objective; lower is better in each."""
 
 
 def numeric_columns() -> list[str]:
@@ -37,10 +28,18 @@ def _is_number(annotation: Any) -> bool:
     return bool(kinds & {int, float}) and bool not in kinds and not any(get_args(kind) for kind in kinds)
 
 
-def read_on_select(column: str) -> str:
-    """Returns the column that stands for a column while choices are made: that of select, where test has one too."""
-    on_select = f"{_SELECT}{column}"
+def selection_column(column: str) -> str:
+    """Returns the column that trials read for a column: the one measured on select, where there is one."""
+    on_select = f"select_{column}"
     return on_select if on_select in Metrics.model_fields else column
+
+
+def column_facts(column: str) -> Mapping[str, Any]:
+    """Returns a column's ``unit``, ``bounds`` and ``better`` direction, as far as the row schema states them."""
+    if column not in Metrics.model_fields:
+        return {"unit": "seconds", "better": "lower"}
+    extra = Metrics.model_fields[column].json_schema_extra
+    return extra if isinstance(extra, dict) else {}
 
 
 def _check_column(column: str, where: str) -> None:
@@ -50,7 +49,7 @@ def _check_column(column: str, where: str) -> None:
 
 @dataclass(frozen=True)
 class Objective:
-    """A number to make small or large.
+    """A column to minimise or maximise.
 
     Args:
         name: The row's column.
@@ -65,44 +64,40 @@ class Objective:
         """Reads an objective.
 
         Raises:
-            ConfigurationError: If no row has such a number, or the direction is none or the worse one.
+            ConfigurationError: If there is no such numeric column, or the direction is unknown or the worse one.
         """
         _check_column(name, where)
         if direction not in ("min", "max"):
             raise UnknownNameError("direction", str(direction), ("min", "max"), where=f"{where}: {name}")
-        better = {"lower": "min", "higher": "max"}.get(str(_better(name)))
+        better = {"lower": "min", "higher": "max"}.get(column_facts(name).get("better", ""))
         if better and direction != better:
             raise ConfigurationError(f"{where}: {name}: {direction} would seek the worst; write '{name}: {better}'.")
         return cls(name, "min" if direction == "min" else "max")
 
     @property
     def column(self) -> str:
-        """The column that trials read: measured on select where the objective is one of test."""
-        return read_on_select(self.name)
+        """The column that trials read."""
+        return selection_column(self.name)
 
     @property
     def worst(self) -> float | None:
-        """The worst value that it can have; None where there is no such value."""
-        return (1.0 if self.direction == "min" else 0.0) if self.name in _FRACTIONS else None
+        """The worst possible value; None for unbounded columns."""
+        bounds = column_facts(self.name).get("bounds")
+        return None if bounds is None else float(bounds[1] if self.direction == "min" else bounds[0])
 
     def cost(self, value: float) -> float:
-        """Returns a value as something to make small."""
+        """Returns a value as a cost, which is to be minimised; its own inverse."""
         return value if self.direction == "min" else -value
-
-
-def _better(column: str) -> object:
-    extra = Metrics.model_fields[column].json_schema_extra if column in Metrics.model_fields else {"better": "lower"}
-    return extra.get("better") if isinstance(extra, dict) else None
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on a number.
+    """A bound on a column.
 
     Args:
-        text: The constraint as it was written, without spaces to spare.
+        text: The constraint in its normal form, such as ``accuracy_loss <= 0.02``.
         name: The row's column.
-        is_upper: Whether values lie below the bound.
+        is_upper: Whether ``bound`` is an upper bound.
         bound: The bound.
     """
 
@@ -116,7 +111,7 @@ class Constraint:
         """Reads ``COLUMN <= NUMBER`` or ``COLUMN >= NUMBER``.
 
         Raises:
-            ConfigurationError: If it cannot be parsed, or no row has such a number.
+            ConfigurationError: If it cannot be parsed, or there is no such numeric column.
         """
         match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*", str(text))
         if not isinstance(text, str) or match is None:
@@ -131,26 +126,15 @@ class Constraint:
     @property
     def column(self) -> str:
         """The column that trials read."""
-        return read_on_select(self.name)
+        return selection_column(self.name)
 
     def violation(self, value: float) -> float:
-        """Returns by how much a value breaks the bound; at most 0 where it keeps it."""
+        """Returns by how much a value violates the bound; zero or negative if it satisfies it."""
         return value - self.bound if self.is_upper else self.bound - value
 
 
-def estimate(rows: Iterable[Row], column: str) -> Estimate | None:
-    """Returns the mean of a column over seeds, each seed's rows averaged first; None if a row lacks it.
-
-    Args:
-        rows: The rows of one configuration.
-        column: The column.
-    """
-    values = seed_means(rows, column)
-    return Estimate.of([values[seed] for seed in sorted(values)]) if values else None
-
-
 def seed_means(rows: Iterable[Row], column: str) -> dict[int, float] | None:
-    """Returns a column's mean over each seed's rows; None if a row lacks it or there is none."""
+    """Returns the mean of a column per seed; None if there are no rows, or a row has no value."""
     by_seed: dict[int, list[float]] = {}
     for row in rows:
         value = getattr(row, column)
@@ -160,6 +144,39 @@ def seed_means(rows: Iterable[Row], column: str) -> dict[int, float] | None:
     return {seed: fmean(values) for seed, values in by_seed.items()} or None
 
 
-def costs(objectives: Sequence[Objective], values: Mapping[str, float]) -> tuple[float, ...]:
-    """Returns the objectives' values as things to make small, in the objectives' order."""
-    return tuple(objective.cost(values[objective.name]) for objective in objectives)
+def estimate(rows: Iterable[Row], column: str) -> Estimate | None:
+    """Returns the mean of a column over seeds, after the mean within each seed; None if a row has no value."""
+    values = seed_means(rows, column)
+    return Estimate.of([values[seed] for seed in sorted(values)]) if values else None
+
+
+def dominates(one: Point, other: Point) -> bool:
+    """Returns whether a point is at least as good in every coordinate and better in one."""
+    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
+
+
+def front_indices(points: Sequence[Point]) -> list[int]:
+    """Returns the indices of the points that no other point dominates; equal points are all kept."""
+    return [i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)]
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Returns the volume that the points dominate, bounded by a reference point.
+
+    Exact, by slicing along the last coordinate: fast enough for the tens of points and few objectives of a sweep.
+
+    Args:
+        points: Costs; points that are not below the reference in every coordinate contribute nothing.
+        reference: The worst corner that counts.
+    """
+    inside = [point for point in points if all(a < b for a, b in zip(point, reference, strict=True))]
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(point[0] for point in inside)
+    heights = sorted({point[-1] for point in inside})
+    volume = 0.0
+    for low, high in zip(heights, [*heights[1:], reference[-1]], strict=True):
+        layer = [point[:-1] for point in inside if point[-1] <= low]
+        volume += (high - low) * hypervolume(layer, reference[:-1])
+    return volume

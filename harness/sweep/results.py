@@ -1,7 +1,8 @@
-"""What a study has found: its front, the best of each splitter, volume, and what the settings matter."""
+"""The results of a study: its front on select and on test, the best of each splitter, hypervolume, importances."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,96 +10,89 @@ from functools import cached_property
 
 from benchmarks.records import Row, State
 from harness.ranking.statistics import Estimate
-from harness.store import ResultStore, StoreContents
-from harness.sweep.candidates import Cells
-from harness.sweep.definitions import Definition, find_definition, read_definitions
+from harness.store import ResultStore
 from harness.sweep.file import Sweep
-from harness.sweep.fronts import Point, hypervolume
-from harness.sweep.objectives import estimate
-from harness.sweep.trials import Trial, TrialBook, read_trials
+from harness.sweep.objectives import Point, estimate, hypervolume
+from harness.sweep.study_record import began_at, find_study, read_studies
+from harness.sweep.trials import Configurations, Trial, Trials, read_trials
 from harness.trust import Consent
+
+Importances = dict[str, dict[str, dict[str, float]]]
+"""By splitter, objective and setting: shares of the objective's variance."""
+
+_MIN_TRIALS = 4
+"""Importances of fewer trials say nothing."""
 
 
 @dataclass(frozen=True)
 class SweepResults:
-    """A study, as its rows tell it.
+    """A study as its rows describe it.
 
     Args:
-        study: Names the study.
+        study: The study's id.
         sweep: What was asked for.
-        cells: Its cells.
-        book: Its trials.
-        rows: All rows of the store that count, those that score on test among them.
+        configurations: The sweep's configurations.
+        trials: The study's trials.
+        rows: The attempt that counts of each cell of the store, those on test among them.
         others: Further studies in the store.
     """
 
     study: str
     sweep: Sweep
-    cells: Cells
-    book: TrialBook
+    configurations: Configurations
+    trials: Trials
     rows: Sequence[Row]
     others: Sequence[str] = ()
 
-    @property
+    @cached_property
     def front(self) -> list[Trial]:
         """The front on select, by the first objective."""
-        return sorted(self.book.front, key=lambda trial: trial.point or ())
+        return sorted(self.trials.front, key=lambda trial: trial.point or ())
 
     @cached_property
     def reference(self) -> Point:
-        """The corner from which volume is measured, as costs: the file's, or the worst value that there is."""
-        return tuple(self._corner(index) for index in range(len(self.sweep.goals)))
+        """The reference point of the hypervolume, as costs: the file's, or else the worst values possible or seen."""
+        return tuple(self._reference(index) for index in range(len(self.sweep.goals)))
 
-    def _corner(self, index: int) -> float:
+    def _reference(self, index: int) -> float:
         goal = self.sweep.goals[index]
-        named = self.sweep.reference.get(goal.name, goal.worst)
-        if named is not None:
-            return goal.cost(named)
-        return max((point[index] for point in map(_point, self.book.complete)), default=0.0)
+        value = self.sweep.reference.get(goal.name, goal.worst)
+        if value is not None:
+            return goal.cost(value)
+        return max((trial.point[index] for trial in self.trials.complete if trial.point), default=0.0)
 
     def volume(self, trials: Iterable[Trial]) -> float:
-        """Returns the hypervolume that trials cover together; those that break a constraint cover none."""
-        points = [trial.point for trial in trials if trial.is_feasible and trial.point is not None]
-        return hypervolume(points, self.reference)
-
-    @property
-    def hypervolume(self) -> float:
-        """The hypervolume of the front."""
-        return self.volume(self.book.front)
+        """Returns the hypervolume of the feasible ones of some trials."""
+        return hypervolume([trial.point for trial in trials if trial.is_feasible and trial.point], self.reference)
 
     @property
     def defaults(self) -> list[Trial]:
-        """The complete trials of the settings that the file gives where nothing is searched."""
-        specs = [space.base for space in self.sweep.spaces]
-        return [trial for trial in self.book.complete if trial.candidate.spec in specs]
+        """The complete trials of the splitters' default settings."""
+        return [trial for trial in self.trials.complete if trial.configuration.is_default]
 
-    @property
+    @cached_property
     def over_time(self) -> list[tuple[Trial, datetime, float]]:
-        """The complete trials in the order in which they ended, and the hypervolume from then on."""
-        ended = sorted(self.book.complete, key=lambda trial: trial.ended_at)
+        """The complete trials in the order in which they ended, with the hypervolume from then on."""
+        ended = sorted(self.trials.complete, key=lambda trial: trial.ended_at)
         return [(trial, trial.ended_at, self.volume(ended[: index + 1])) for index, trial in enumerate(ended)]
 
-    @property
+    @cached_property
     def best(self) -> dict[str, Trial]:
-        """Of each splitter, by label, the trial that keeps the constraints and alone covers the largest volume.
+        """The best feasible trial of each splitter, by label.
 
-        Where none lies below the reference, that with the least sum of costs is the best.
+        It has the largest hypervolume of its own; where none is below the reference point, the least sum of costs.
         """
-        found = {}
-        for space in self.sweep.spaces:
-            able = [t for t in self.book.complete if t.is_feasible and t.candidate.space.label == space.label]
-            if able:
-                found[space.label] = min(able, key=self._badness)
-        return found
-
-    def _badness(self, trial: Trial) -> tuple[float, float, int]:
-        return -self.volume([trial]), sum(_point(trial)), trial.number
+        best: dict[str, Trial] = {}
+        for trial in sorted(self.trials.complete, key=lambda t: (-self.volume([t]), sum(t.point or ()), t.number)):
+            if trial.is_feasible:
+                best.setdefault(trial.label, trial)
+        return {space.label: best[space.label] for space in self.sweep.spaces if space.label in best}
 
     @property
     def chosen(self) -> list[Trial]:
-        """What is scored on test: the front, the best of each splitter, and the defaults to hold them against."""
-        wanted = {trial.number: trial for trial in [*self.front, *self.best.values(), *self.defaults]}
-        return [wanted[number] for number in sorted(wanted)]
+        """The trials to score on test: the front, the best of each splitter, and the defaults for comparison."""
+        chosen = {trial.number: trial for trial in [*self.front, *self.best.values(), *self.defaults]}
+        return [chosen[number] for number in sorted(chosen)]
 
     @cached_property
     def _by_id(self) -> Mapping[str, Row]:
@@ -106,46 +100,64 @@ class SweepResults:
 
     def test_rows(self, trial: Trial) -> list[Row]:
         """Returns the rows that score a trial's configuration on test."""
-        ids = [item.cell.cell_id for item in self.cells.scored(trial.candidate)]
+        ids = [item.cell.cell_id for item in self.configurations.test_items(trial.configuration)]
         return [self._by_id[cell_id] for cell_id in ids if cell_id in self._by_id]
 
     def test_values(self, trial: Trial) -> dict[str, Estimate]:
-        """Returns the objectives as scored on test, over all seeds; empty before they are."""
+        """Returns the objectives on test, over all seeds; empty before they are scored."""
         rows = [row for row in self.test_rows(trial) if row.state is State.OK]
-        if len(rows) < len(trial.candidate.items):
+        if len(rows) < len(trial.configuration.items):
             return {}
-        found = {goal.name: estimate(rows, goal.name) for goal in self.sweep.goals}
-        return {name: value for name, value in found.items() if value is not None}
+        estimates = {goal.name: estimate(rows, goal.name) for goal in self.sweep.goals}
+        return {name: value for name, value in estimates.items() if value is not None}
 
+    def importances(self) -> Importances:
+        """Returns how much each setting matters, by fANOVA, for each splitter with enough trials.
 
-def _point(trial: Trial) -> Point:
-    return trial.point or ()
+        Conditional settings are left out: Optuna compares the parameters that all trials have.
+        """
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+        from harness.sweep.optuna_trials import frozen_trial, new_study, quiet
+
+        found: Importances = {}
+        for space in self.sweep.spaces:
+            own = [trial for trial in self.trials.complete if trial.label == space.label]
+            if len(own) < _MIN_TRIALS or not space.parameters:
+                continue
+            study = new_study(space.label, self.sweep.goals)
+            study.add_trials([frozen_trial(trial) for trial in own])
+            shares: dict[str, dict[str, float]] = {}
+            found[space.label] = shares
+            for goal in self.sweep.goals:
+                shares[goal.name] = {}
+                means = {trial.number: trial.values[goal.name].mean for trial in own}
+                if len(set(means.values())) > 1:
+                    with quiet(), warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        shares[goal.name] = get_param_importances(
+                            study,
+                            evaluator=FanovaImportanceEvaluator(seed=0),
+                            target=lambda trial, means=means: means[trial.user_attrs["number"]],  # type: ignore[misc]
+                        )
+        return found
 
 
 def read_results(store: ResultStore, study: str | None = None, *, consent: Consent | None = None) -> SweepResults:
-    """Returns a study as a store tells it.
+    """Returns the results of a study.
 
     Args:
-        store: Where its rows are.
-        study: The beginning of its name; that which was asked for last by default.
-        consent: See ``read_definitions``.
+        store: Its store.
+        study: The beginning of its id; the study that was asked for last by default.
+        consent: See ``read_studies``.
 
     Raises:
         ConfigurationError: If there is no such study, or it names code that is not trusted here.
     """
-    known = read_definitions(store, consent=consent)
-    found = find_definition(known, study, where=store.location)
-    others = sorted({other.study for other in known} - {found.study})
-    return results_of(found, store.read(), others=others)
-
-
-def results_of(definition: Definition, contents: StoreContents, *, others: Sequence[str] = ()) -> SweepResults:
-    """Returns a study as rows tell it.
-
-    Args:
-        definition: What was asked for.
-        contents: The store's rows.
-        others: Further studies in the store.
-    """
-    sweep, cells, rows = definition.sweep, Cells(definition.sweep), contents.latest()
-    return SweepResults(definition.study, sweep, cells, read_trials(sweep, cells, rows), rows, others)
+    known = read_studies(store, consent=consent)
+    record = find_study(known, study, where=store.location)
+    sweep, rows = record.sweep, store.read().latest()
+    configurations = Configurations(sweep)
+    trials = read_trials(sweep, configurations, rows, since=began_at(record.study, known))
+    others = sorted({other.study for other in known} - {record.study})
+    return SweepResults(record.study, sweep, configurations, trials, rows, others)

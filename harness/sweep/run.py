@@ -1,31 +1,25 @@
-"""Running a sweep: what rows know, trials until there are enough, the front's scores on test."""
+"""Running a sweep: from the trials that rows describe to enough of them, then the front's scores on test."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 
 from benchmarks.records import Row
 from harness.attempt import Surroundings
-from harness.dispatch import Listener, StopSignal
+from harness.dispatch import Limits, Listener, StopSignal
 from harness.plan import Plan, PlannedCell, Status, make_plan
+from harness.run import run_plan
 from harness.runs.declaration import RunDeclaration
-from harness.store import ResultStore
-from harness.suite_cell import SuiteCell
-from harness.sweep.candidates import Cells
-from harness.sweep.checks import curve_metric
-from harness.sweep.claiming import NoRivals, TrialClaims
-from harness.sweep.curves import CurvePoint, curve_of, read_curves, write_curve
-from harness.sweep.dealer import Dealer
-from harness.sweep.definitions import Continuation, continue_study, read_definitions, write_definition
+from harness.runs.shard import Shard
+from harness.store import ResultStore, StoreContents
 from harness.sweep.file import Sweep
-from harness.sweep.referee import Overhead, Referee
-from harness.sweep.results import SweepResults, read_results
-from harness.sweep.stopwatch import Stopwatch
-from harness.sweep.trials import TrialBook, read_trials
-from splitters.methods.protocol import Progress
+from harness.sweep.results import SweepResults
+from harness.sweep.study_record import Continuation, continue_study, read_studies, write_study
+from harness.sweep.trials import Configurations, Trials, device_seconds, read_trials
+from splitters.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -34,49 +28,64 @@ class SweepPlan:
 
     Args:
         sweep: The sweep.
-        cells: Its cells.
-        book: The trials that rows know already.
-        continuation: The study that it goes on with.
+        configurations: Its configurations.
+        contents: The store's rows.
+        trials: The trials that they describe.
+        continuation: The study that it continues.
     """
 
     sweep: Sweep
-    cells: Cells
-    book: TrialBook
+    configurations: Configurations
+    contents: StoreContents
+    trials: Trials
     continuation: Continuation
 
     @property
     def n_to_run(self) -> int:
-        """How many trials are to be run, unfinished ones among them."""
-        return max(0, self.sweep.trials - len(self.book.over))
+        """Number of trials to run, unfinished ones among them."""
+        return max(0, self.sweep.trials - len(self.trials.finished))
+
+    @property
+    def cells_per_trial(self) -> int:
+        """Number of cells of a trial."""
+        return len(self.sweep.seeds) * len(self.sweep.models) * len(self.sweep.datasets)
 
     def expected(self) -> Plan:
-        """Returns the cells that are to be run, as far as one can tell before: splitters in turn, with their defaults.
-
-        How long a cell takes is the mean over the splitter's complete trials; nothing is known without one.
-        """
+        """Returns the cells to run as if they were the defaults', splitters taking turns, with their history."""
         seconds: dict[str, float | None] = {}
         for space in self.sweep.spaces:
-            rows = [
-                row
-                for trial in self.book.complete
-                if trial.candidate.space.label == space.label
-                for row in trial.rows.values()
-            ]
-            seconds[space.label] = sum(row.seconds for row in rows) / len(rows) if rows else None
-        turns = islice(cycle(self.sweep.spaces), self.n_to_run)
+            own = [trial for trial in self.trials.complete if trial.label == space.label]
+            n_rows = sum(len(trial.rows) for trial in own)
+            seconds[space.label] = sum(trial.seconds for trial in own) / n_rows if n_rows else None
         return Plan(
             tuple(
                 PlannedCell(item, Status.TO_DO, None, seconds[space.label])
-                for space in turns
-                for item in self.cells.candidate(space, space.default or {}).items
+                for space in islice(cycle(self.sweep.spaces), self.n_to_run)
+                for item in self.configurations.default(space).items
             )
         )
 
     @property
     def seconds_per_trial(self) -> float | None:
-        """How long a trial has taken so far on average; None without history."""
-        complete = self.book.complete
+        """Mean time of the complete trials; None without any."""
+        complete = self.trials.complete
         return sum(trial.seconds for trial in complete) / len(complete) if complete else None
+
+    def results(self, new_rows: Mapping[str, Row] | None = None) -> SweepResults:
+        """Returns the study's results, with rows that were stored since the plan was made, by cell id."""
+        by_id = {row.cell_id: row for row in self.contents.latest()}
+        for cell_id, row in (new_rows or {}).items():
+            if row.state.is_final or cell_id not in by_id or not by_id[cell_id].state.is_final:
+                by_id[cell_id] = row
+        rows = list(by_id.values())
+        trials = read_trials(self.sweep, self.configurations, rows, since=self.continuation.began_at)
+        others = sorted({record.study for record in self.continuation.earlier} - {self.continuation.study})
+        return SweepResults(self.continuation.study, self.sweep, self.configurations, trials, rows, others)
+
+    def scoring(self, results: SweepResults, shard: Shard | None = None) -> Plan:
+        """Returns the cells that score what was chosen on test."""
+        items = [item for trial in results.chosen for item in self.configurations.test_items(trial.configuration)]
+        return make_plan([item for item in items if shard is None or shard.holds(item.cell.cell_id)], results.rows)
 
 
 @dataclass(frozen=True)
@@ -85,58 +94,56 @@ class SweepReport:
 
     Args:
         plan: What was to be done.
-        results: The study as it is now.
-        interrupted: Whether somebody asked for the end.
-        spent: Whether the budget was spent before its end.
-        concurrency: How many trials ran at once at most; 0 if none was to be run.
-        overhead: What trials cost besides their cells.
-        run_trials: How many trials were run now, and are over.
-        answered_trials: How many need not be run, for another driver has done so in the meantime.
-        repeats: How many proposals were answered from what was known.
-        refusals: Combinations that a splitter refused, with how often they were proposed.
-        seconds: How long the trials took, wall time.
+        results: The study's results now.
+        shard: The share of the cells on test that this call was to score; None for all.
+        interrupted: Whether it was asked to stop.
+        spent: Whether its budget was spent before its end.
+        concurrency: Most trials at once; 0 if there was none to run.
+        run_trials: Number of trials that were run and finished.
+        duplicates: Number of proposals that were known configurations.
+        refusals: Number of proposals that a splitter refused, by reason.
+        seconds: Wall time of the trials.
     """
 
     plan: SweepPlan
     results: SweepResults
+    shard: Shard | None = None
     interrupted: bool = False
     spent: bool = False
     concurrency: int = 0
-    overhead: Overhead = field(default_factory=Overhead)
     run_trials: int = 0
-    answered_trials: int = 0
-    repeats: int = 0
-    refusals: Sequence[tuple[str, int]] = ()
+    duplicates: int = 0
+    refusals: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
+    def unscored(self) -> int:
+        """Number of cells on test that are still without a result, of this call's share."""
+        return sum(cell.status is not Status.DONE for cell in self.plan.scoring(self.results, self.shard).cells)
+
+    @property
     def is_exhausted(self) -> bool:
-        """Whether the spaces hold fewer configurations than there should be trials."""
-        is_short = len(self.results.book.over) < self.plan.sweep.trials
-        return is_short and not self.interrupted and not self.spent and not self.results.book.unfinished
+        """Whether the spaces hold fewer configurations than the sweep wants trials."""
+        is_short = len(self.results.trials.finished) < self.plan.sweep.trials
+        return is_short and not self.interrupted and not self.spent and not self.results.trials.unfinished
 
 
 class SweepListener(Listener):
     """A listener that also hears of the parts of a sweep."""
 
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        """Says that trials begin.
-
-        Args:
-            slots: How many run at once at most.
-            n_trials: How many are to be run.
-            n_cells: How many cells these have at most.
-        """
+        """Trials begin: ``slots`` at once at most, with ``n_cells`` cells at most in all."""
 
     def scoring_begins(self, *, n_cells: int) -> None:
-        """Says that so many cells are run to score on test what was chosen."""
+        """What was chosen is about to be scored on test."""
 
 
 def plan_sweep(sweep: Sweep, store: ResultStore) -> SweepPlan:
-    """Returns what a sweep would do, from the rows that the store holds."""
-    cells = Cells(sweep)
-    book = read_trials(sweep, cells, store.read().latest())
-    return SweepPlan(sweep, cells, book, continue_study(sweep, read_definitions(store, consent=sweep.consent)))
+    """Returns what a sweep would do, given the rows of a store."""
+    configurations, contents = Configurations(sweep), store.read()
+    continuation = continue_study(sweep, read_studies(store, consent=sweep.consent))
+    trials = read_trials(sweep, configurations, contents.latest(), since=continuation.began_at)
+    return SweepPlan(sweep, configurations, contents, trials, continuation)
 
 
 def run_sweep(
@@ -147,234 +154,161 @@ def run_sweep(
     listener: SweepListener,
     address: str | None = None,
     stop: StopSignal | None = None,
+    shard: Shard | None = None,
 ) -> SweepReport:
     """Runs trials until the study has as many as it should, then scores the front on test.
 
-    Everything that counts is in rows, at once: a sweep that was killed goes on from them.
+    Rows are stored at once: a sweep that was killed continues from them.
 
     Args:
         plan: See ``plan_sweep``.
-        store: Where rows go.
+        store: Where rows are stored.
         surroundings: What all cells share.
-        listener: Told how cells go on.
+        listener: Notified of trials and cells.
         address: A Ray cluster's address; None starts Ray on this machine.
         stop: Ends the sweep when it is requested; SIGINT and SIGTERM request it too.
+        shard: The share of the cells on test to score; all of them by default.
 
     Raises:
-        ConfigurationError: If a trial asks for more than the cluster has, machines differ in versions that the
-            surroundings expect, another driver runs the same study, or the store cannot be written to.
+        ConfigurationError: If a trial requests more than the cluster has, machines differ in the expected versions,
+            another driver runs the study, the store cannot be written to, or there are trials left to run although a
+            shard is given.
     """
     stop = stop or StopSignal()
+    if shard is not None and plan.n_to_run:
+        raise ConfigurationError(f"{plan.n_to_run} trials remain; run the sweep without --shard first.")
     store.prepare()
-    scorer = _Scorer(plan.sweep, plan.cells, store, surroundings)
-    if not plan.n_to_run and not scorer.is_needed(plan.book):
-        write_definition(store, plan.continuation.study, plan.sweep)
-        return SweepReport(plan, read_results(store, plan.continuation.study, consent=plan.sweep.consent))
+    report = SweepReport(plan, plan.results(), shard)
+    if not plan.n_to_run and not plan.scoring(report.results, shard).queue():
+        write_study(store, plan.sweep, plan.continuation)
+        return report
     # Ray and Tune take seconds to import, and a sweep that has nothing to do needs neither.
     from harness.dispatch.cluster import connection
     from harness.dispatch.inspection import require_alike
 
-    n_cells = len(plan.sweep.seeds) * len(plan.sweep.models) * len(plan.sweep.datasets)
-    counts = {"n_cells": plan.sweep.trials * n_cells, "to_do": plan.n_to_run * n_cells}
-    study = plan.continuation.study
-    with RunDeclaration(store.storage, plan.sweep.name, cell_ids=(), study=study, **counts) as declared:
-        # Another driver may have run trials since the plan was made.
-        plan = plan_sweep(plan.sweep, store)
-        write_definition(store, plan.continuation.study, plan.sweep)
-        told = _Relay(listener, declared)
-        with connection(address), stop:
-            if surroundings.expected:
-                require_alike(surroundings.cache)
-            claims = NoRivals()
-            report = _run_trials(plan, store, surroundings, told, stop, claims)
-            if not stop.requested:
-                scorer.score(report.results.book, stop, listener=told, claims=claims, slots=report.concurrency)
-        declared.note_end("interrupted" if stop.requested else "done")
-    store.read(share=True)
-    results = read_results(store, plan.continuation.study, consent=plan.sweep.consent)
-    return replace(report, results=results, interrupted=stop.requested)
-
-
-class _Relay(SweepListener):
-    """Passes events on to a listener and to the run's record."""
-
-    def __init__(self, listener: SweepListener, declared: RunDeclaration) -> None:
-        self._listener = listener
-        self._declared = declared
-
-    def started(self, item: SuiteCell) -> None:
-        self._declared.started(item)
-        self._listener.started(item)
-
-    def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        self._declared.progressed(item, progress)
-        self._listener.progressed(item, progress)
-
-    def finished(self, item: SuiteCell, row: Row) -> None:
-        self._declared.finished(row)
-        self._listener.finished(item, row)
-
-    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        self._listener.trials_begin(slots=slots, n_trials=n_trials, n_cells=n_cells)
-
-    def scoring_begins(self, *, n_cells: int) -> None:
-        self._declared.add(n_cells)
-        self._listener.scoring_begins(n_cells=n_cells)
+    with connection(address):
+        if surroundings.expected:
+            require_alike(surroundings.cache)
+        if plan.n_to_run:
+            report = _run_trials(plan, store, surroundings, listener, stop)
+        if stop.requested:
+            return replace(report, interrupted=True)
+        return _score(report, store, surroundings, listener, address, stop)
 
 
 def _run_trials(
-    plan: SweepPlan,
-    store: ResultStore,
-    surroundings: Surroundings,
-    listener: SweepListener,
-    stop: StopSignal,
-    claims: TrialClaims,
+    plan: SweepPlan, store: ResultStore, surroundings: Surroundings, listener: SweepListener, stop: StopSignal
 ) -> SweepReport:
     from harness.dispatch.cluster import check_fits, gpu_share_of, nodes
-    from harness.sweep.halving import AshaHalving
-    from harness.sweep.tuning import free_slots, memory_of_trials, trial_limit, tune_trials
+    from harness.sweep.curves import read_curves
+    from harness.sweep.row_callback import RowCallback
+    from harness.sweep.schedulers import Halving, TrialEnder
+    from harness.sweep.study import Study
+    from harness.sweep.tuner import free_slots, run_trials, trial_limits, trial_memory
 
-    sweep = plan.sweep
-    if not plan.n_to_run:
-        return SweepReport(plan, SweepResults(plan.continuation.study, sweep, plan.cells, plan.book, ()))
-    first = plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items[0]
+    sweep, study_id = plan.sweep, plan.continuation.study
+    first = plan.configurations.default(sweep.spaces[0]).items[0]
     check_fits([first], sweep.gpu_share)
     gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
-    memory = memory_of_trials(plan.expected(), store.read().table, sweep.gpu_share)
+    memory = trial_memory(plan.expected(), plan.contents.table, sweep.gpu_share)
     slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or plan.n_to_run, plan.n_to_run)
-    n_cells = plan.n_to_run * len(plan.cells.candidate(sweep.spaces[0], sweep.spaces[0].default or {}).items)
-    listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
-    dealer = Dealer(sweep, plan.cells, plan.book, slots=slots)
-    used = _DeviceTime()
-    stopwatch = Stopwatch(sweep.budget.sweep.wall, _device_left(plan), used.seconds)
-    stopping = sweep.early_stopping
-
-    def keep(row: Row, points: list[CurvePoint]) -> None:
-        store.write(row)
-        write_curve(store, row, curve_of(row, points))
-        used.add(row)
-
-    def is_ending() -> bool:
-        return stop.requested or stopwatch()
-
-    halving = AshaHalving(stopping, curve_metric(sweep)) if stopping else None
+    n_cells = plan.n_to_run * plan.cells_per_trial
+    halving = Halving(sweep.early_stopping, sweep.stopping_metric) if sweep.early_stopping else None
     if halving is not None:
-        halving.remember(plan.book, read_curves(store))
-    referee = Referee(
-        dealer,
-        keep=keep,
-        listener=listener,
-        is_ending=is_ending,
-        suite=sweep.name,
-        limit=trial_limit(sweep, gpu_share),
-        halving=halving,
-        gpu_share=gpu_share,
-        claims=claims,
-    )
+        halving.replay(plan.trials.finished, read_curves(store))
+    study, limits = Study(sweep, plan.configurations, plan.trials), trial_limits(sweep, gpu_share)
+    ender = TrialEnder(study, race=sweep.race, halving=halving)
     began = time.monotonic()
-    tune_trials(
-        sweep, referee, concurrency=slots, surroundings=surroundings,
-        is_ending=is_ending, gpu_share=gpu_share, memory=memory,
-    )  # fmt: skip
-    dealer.close()
+    with RunDeclaration(
+        store.storage,
+        sweep.name,
+        cell_ids=(),
+        n_cells=sweep.trials * plan.cells_per_trial,
+        to_do=n_cells,
+        study=study_id,
+    ) as declaration:
+        write_study(store, sweep, plan.continuation)
+        listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
+        with stop:
+            budget = _Budget(plan)
+            callback = RowCallback(
+                study,
+                ender,
+                store,
+                listener=listener,
+                declaration=declaration,
+                suite=sweep.name,
+                limits=limits,
+                is_ending=lambda: stop.requested or budget.is_spent,
+            )
+            run_trials(
+                sweep,
+                study,
+                ender,
+                callback,
+                surroundings=surroundings,
+                limits=limits,
+                concurrency=slots,
+                memory=memory,
+                should_stop=lambda: stop.requested or budget.check(callback.rows),
+            )
+        declaration.note_end("interrupted" if stop.requested else "done")
+    results = plan.results({row.cell_id: row for row in callback.rows})
+    splitters = study.splitters.values()
     return SweepReport(
         plan,
-        SweepResults(plan.continuation.study, sweep, plan.cells, dealer.book, ()),
-        interrupted=stop.requested,
-        spent=stopwatch.is_spent,
+        results,
+        spent=budget.is_spent,
         concurrency=slots,
-        overhead=referee.overhead,
-        run_trials=sum(trial.is_over for trial in referee.ended),
-        answered_trials=referee.n_answered,
-        repeats=dealer.repeats,
-        refusals=dealer.refusals.most_common(),
+        run_trials=len(results.trials.finished) - len(plan.trials.finished),
+        duplicates=sum(splitter.duplicates for splitter in splitters),
+        refusals={reason: times for splitter in splitters for reason, times in splitter.refusals.most_common()},
         seconds=time.monotonic() - began,
     )
 
 
-def _device_left(plan: SweepPlan) -> float | None:
-    whole = plan.sweep.budget.sweep.device
-    return None if whole is None else max(0.0, whole - sum(trial.device_seconds for trial in plan.book.trials))
+def _score(
+    report: SweepReport,
+    store: ResultStore,
+    surroundings: Surroundings,
+    listener: SweepListener,
+    address: str | None,
+    stop: StopSignal,
+) -> SweepReport:
+    """Scores what was chosen on test: an ordinary run of its cells, whose splits are in the cache."""
+    from harness.dispatch.ray_backend import RayBackend
+    from harness.memory import memory_needs
+
+    plan = report.plan
+    scoring = plan.scoring(report.results, report.shard)
+    listener.scoring_begins(n_cells=len(scoring.queue()))
+    backend = RayBackend(
+        surroundings,
+        Limits(),
+        address=address,
+        gpu_share=plan.sweep.gpu_share,
+        workers=plan.sweep.concurrency,
+        mixed=not surroundings.expected,
+        memory=memory_needs(scoring, plan.contents.table),
+    )
+    run = run_plan(scoring, store, backend, listener=listener, stop=stop)
+    results = replace(plan, contents=run.contents).results()
+    return replace(report, results=results, interrupted=stop.requested)
 
 
-@dataclass
-class _DeviceTime:
-    """Seconds of a device that rows tell of."""
+class _Budget:
+    """The budget of a sweep: wall time of this call, device time of the whole study."""
 
-    total: float = 0.0
+    def __init__(self, plan: SweepPlan) -> None:
+        limit = plan.sweep.budget.sweep
+        self._deadline = None if limit.wall is None else time.monotonic() + limit.wall
+        used = device_seconds(row for trial in plan.trials.all for row in trial.rows.values())
+        self._device = None if limit.device is None else limit.device - used
+        self.is_spent = False
 
-    def add(self, row: Row) -> None:
-        self.total += row.seconds * (row.gpu_share or 1.0)
-
-    def seconds(self) -> float:
-        return self.total
-
-
-@dataclass(frozen=True)
-class _Scorer:
-    """Scores on test what was chosen on select."""
-
-    sweep: Sweep
-    cells: Cells
-    store: ResultStore
-    surroundings: Surroundings
-
-    def is_needed(self, book: TrialBook) -> bool:
-        """Says whether something that was chosen has no score yet."""
-        return bool(self._plans(book, self.store.read().latest()))
-
-    def score(
-        self, book: TrialBook, stop: StopSignal, *, listener: SweepListener, claims: TrialClaims, slots: int
-    ) -> None:
-        """Runs the test-scored cells of what was chosen, as far as they have no rows.
-
-        Args:
-            book: All trials.
-            stop: Ends it when it is requested.
-            listener: Told how cells go on.
-            claims: Asked before a configuration's cells begin.
-            slots: How many trials ran at once, whose room may not all be free again yet; 0 if none ran.
-        """
-        from harness.dispatch.cluster import gpu_share_of, nodes
-        from harness.sweep.scoring import Scoring
-        from harness.sweep.tuning import free_slots, memory_of_trials, tune_trials
-
-        contents = self.store.read()
-        plans = self._plans(book, contents.latest())
-        groups = [plan.queue() for plan in plans]
-        listener.scoring_begins(n_cells=sum(map(len, groups)))
-        if not groups:
-            return
-        cell, share = groups[0][0].cell, self.sweep.gpu_share
-        memory = memory_of_trials(
-            Plan(tuple(planned for plan in plans for planned in plan.cells)), contents.table, share
-        )
-        scoring = Scoring(
-            groups,
-            keep=lambda row: _discard(self.store.write(row)),
-            listener=listener,
-            is_ending=lambda: stop.requested,
-            suite=self.sweep.name,
-            claims=claims,
-        )
-        tune_trials(
-            self.sweep,
-            scoring,
-            concurrency=min(
-                slots or free_slots(cell, share, memory), self.sweep.concurrency or len(groups), len(groups)
-            ),
-            surroundings=self.surroundings,
-            is_ending=lambda: stop.requested,
-            gpu_share=gpu_share_of(cell, share, nodes()),
-            memory=memory,
-        )
-
-    def _plans(self, book: TrialBook, latest: Sequence[Row]) -> list[Plan]:
-        """Returns what is to be run of each configuration that was chosen and has something left."""
-        results = SweepResults("", self.sweep, self.cells, book, ())
-        plans = [make_plan(self.cells.scored(trial.candidate), latest) for trial in results.chosen]
-        return [plan for plan in plans if plan.queue()]
-
-
-def _discard(path: str) -> None:
-    """Takes what nobody asks for."""
+    def check(self, rows: list[Row]) -> bool:
+        """Returns whether the budget is spent, given the rows of this call."""
+        over_deadline = self._deadline is not None and time.monotonic() >= self._deadline
+        over_device = self._device is not None and device_seconds(rows) >= self._device
+        self.is_spent = self.is_spent or over_deadline or over_device
+        return self.is_spent

@@ -1,31 +1,32 @@
-"""The search space of one splitter: from values to settings, and back from settings to values."""
+"""The search space of one splitter: values of its parameters to settings, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from random import Random
 from typing import Any
 
 from benchmarks.cells import SplitterSpec
 from harness.expand import completed_splitter
-from harness.sweep.parameters import Parameter, same_value
+from harness.sweep.parameter import Parameter, same_value
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.methods.protocol import SPLITTERS
 
 Values = Mapping[str, Any]
-"""What a configuration gives the parameters that are active in it."""
+"""A point of a space: the values of the parameters that are active in it."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """A splitter, what stays fixed of its settings, and what is searched.
+    """The settings of a splitter that are fixed, and those that are searched.
 
     Args:
         splitter: The splitter's name.
-        label: What it is called on screen.
-        settings: What stays fixed, and the default of what is searched.
-        parameters: What is searched; each after those that it depends on.
+        label: Its name on screen.
+        settings: The fixed settings, and the defaults of the searched ones.
+        parameters: The searched settings, each after those that its condition reads.
     """
 
     splitter: str
@@ -47,9 +48,9 @@ class Space:
 
         Args:
             splitter: The splitter's name.
-            label: What it is called on screen.
+            label: Its name on screen.
             settings: Its settings in the file.
-            space: What the file says of each parameter.
+            space: Its parameters in the file.
             where: Returns the file, line and key of a parameter, for messages; of the splitter without an argument.
 
         Raises:
@@ -68,25 +69,19 @@ class Space:
                     raise UnknownNameError(
                         f"setting of {splitter}", name, others, where=f"{where(parameter.name)}: when"
                     )
-        ordered = _ordered(parameters, where)
-        checked = (_checked(splitter, settings, parameter, where(parameter.name)) for parameter in ordered)
+        checked = (_checked(splitter, settings, p, where(p.name)) for p in _ordered(parameters, where))
         parsed = cls(splitter, label, dict(settings), tuple(checked))
         parsed._check_conditions(where)
         return parsed
 
     def _check_conditions(self, where: Callable[..., str]) -> None:
-        """Checks that every value that a condition asks for can be had.
-
-        Raises:
-            ConfigurationError: If one never is.
-        """
         for parameter in self.parameters:
             for name, wanted in parameter.when.items():
                 for value in wanted:
-                    why = self._why_never(name, value)
-                    if why is not None:
+                    if reason := self._why_never(name, value):
                         raise ConfigurationError(
-                            f"{where(parameter.name)}: when: {name} never has the value {value!r} in this sweep: {why}."
+                            f"{where(parameter.name)}: when: {name} never has the value {value!r} in this sweep: "
+                            f"{reason}."
                         )
 
     def _why_never(self, name: str, value: object) -> str | None:
@@ -105,25 +100,25 @@ class Space:
 
     @cached_property
     def base(self) -> SplitterSpec:
-        """The splitter with its settings where nothing is searched."""
+        """The splitter with its default settings."""
         return completed_splitter(self.splitter, self.settings)
 
     @cached_property
     def default(self) -> Values | None:
-        """The base settings as values of the parameters; None where they lie outside the space."""
+        """The default settings as a point of the space; None if they are outside."""
         return self.read(self.base)
 
     def spec(self, values: Values) -> SplitterSpec:
-        """Returns the splitter with these values.
+        """Returns the splitter at a point.
 
         Raises:
-            ConfigurationError: If the splitter refuses their combination.
+            ConfigurationError: If the splitter refuses this combination.
         """
         chosen = {p.name: p.setting(values[p.name]) for p in self.parameters if p.name in values}
         return completed_splitter(self.splitter, {**self.settings, **chosen}, where=f"splitter {self.label!r}")
 
     def choose(self, pick: Callable[[Parameter], Any]) -> dict[str, Any]:
-        """Returns values for all parameters that are active, asking for one after the other."""
+        """Returns a point, picking a value for each active parameter in turn."""
         values: dict[str, Any] = {}
         settings = dict(self.base.settings)
         for parameter in self.parameters:
@@ -133,7 +128,7 @@ class Space:
         return values
 
     def read(self, spec: SplitterSpec) -> dict[str, Any] | None:
-        """Returns the values that lead to a splitter's settings; None if none do, or the splitter has changed since."""
+        """Returns the point with these settings; None if there is none, or the splitter's version has changed."""
         if (spec.name, spec.version) != (self.base.name, self.base.version):
             return None
         try:
@@ -144,58 +139,79 @@ class Space:
 
     @cached_property
     def size(self) -> int | None:
-        """How many points the space has at most; None if it is endless. Conditions are left out of the count."""
+        """An upper bound on the number of points, which ignores conditions; None for an infinite space."""
         total = 1
         for parameter in self.parameters:
-            values = parameter.values
-            if values is None:
+            if parameter.values is None:
                 return None
-            total *= len(values)
+            total *= len(parameter.values)
         return total
 
-    def points(self) -> Iterator[dict[str, Any]]:
-        """Yields all points of a space that is not endless, each once, the first parameter changing slowest."""
+    def points(self) -> Iterator[Values]:
+        """Yields all points of a finite space lazily, each once, the first parameter varying slowest."""
         yield from self._points({}, dict(self.base.settings), self.parameters)
 
     def _points(
-        self, values: dict[str, Any], settings: dict[str, Any], left: tuple[Parameter, ...]
-    ) -> Iterator[dict[str, Any]]:
-        if not left:
+        self, values: dict[str, Any], settings: dict[str, Any], remaining: tuple[Parameter, ...]
+    ) -> Iterator[Values]:
+        if not remaining:
             yield values
             return
-        parameter, *rest = left
+        parameter, rest = remaining[0], remaining[1:]
         if not parameter.is_active(settings):
-            yield from self._points(values, settings, tuple(rest))
+            yield from self._points(values, settings, rest)
             return
         for value in parameter.values or ():
             name = parameter.name
-            yield from self._points({**values, name: value}, {**settings, name: parameter.setting(value)}, tuple(rest))
+            yield from self._points({**values, name: value}, {**settings, name: parameter.setting(value)}, rest)
+
+    def random_points(self, random: Random) -> Iterator[Values]:
+        """Yields points in random order: all of a finite space, each once; of an infinite one, without end."""
+        if self.size is None:
+            while True:
+                yield self.choose(lambda p: random.choice(p.values) if p.values else random.uniform(p.low, p.high))
+        listed = {parameter.name: parameter.values or [] for parameter in self.parameters}
+        for index in _shuffled_range(self.size, random):
+            digits: dict[str, int] = {}
+            for name in reversed(listed):
+                index, digits[name] = divmod(index, len(listed[name]))
+            values = self.choose(lambda p, digits=digits: listed[p.name][digits[p.name]])  # type: ignore[misc]
+            # Indices that differ in inactive parameters only are one point; the one with zeros there stands for it.
+            if not any(digit for name, digit in digits.items() if name not in values):
+                yield values
+
+
+def _shuffled_range(size: int, random: Random) -> Iterator[int]:
+    """Yields 0 to size - 1 in random order: Fisher-Yates that stores only the entries it has moved."""
+    moved: dict[int, int] = {}
+    for last in range(size - 1, -1, -1):
+        chosen = random.randint(0, last)
+        yield moved.get(chosen, chosen)
+        moved[chosen] = moved.pop(last, last)
 
 
 def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, where: str) -> Parameter:
-    """Returns a parameter with its choices as the settings write them.
+    """Returns a parameter with its choices as the splitter's settings normalise them.
 
     Raises:
         ConfigurationError: If the splitter refuses one of its values for its own sake.
     """
     ends = parameter.choices if parameter.kind == "choice" else (parameter.low, parameter.high)
-    written, refusals = [], []
+    normalised = []
     for value in ends:
         given = {**settings, parameter.name: parameter.setting(value)}
         try:
-            written.append(completed_splitter(splitter, given, where=where).settings[parameter.name])
+            normalised.append(completed_splitter(splitter, given, where=where).settings[parameter.name])
         except ConfigurationError as error:
-            written.append(value)
-            refusals.append(error)
-    # A value may be impossible with the other settings as they are, and possible with others: that is no error here.
-    for refusal in refusals:
-        if str(refusal).startswith(f"{where}: {parameter.name}"):
-            raise refusal
-    return replace(parameter, choices=tuple(written)) if parameter.kind == "choice" else parameter
+            # A value may be refused with the other settings as they are, and accepted with others: no error yet.
+            if str(error).startswith(f"{where}: {parameter.name}"):
+                raise
+            normalised.append(value)
+    return replace(parameter, choices=tuple(normalised)) if parameter.kind == "choice" else parameter
 
 
 def _ordered(parameters: list[Parameter], where: Callable[..., str]) -> tuple[Parameter, ...]:
-    """Returns the parameters with each after those that its condition reads."""
+    """Returns the parameters, each after those that its condition reads."""
     names = {parameter.name for parameter in parameters}
     ordered: list[Parameter] = []
     left = list(parameters)

@@ -1,4 +1,4 @@
-"""What runs in a trial's worker: its cells, one after the other, each ending as a row that goes to the driver."""
+"""The Tune trainable of a trial: it runs the trial's cells one after the other and reports each one's row."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.cells import Cell
+from benchmarks.preparation import STAGES
 from benchmarks.records import State
 from harness.attempt import CellStopped, Surroundings, run_attempt
+from harness.faults import INFRASTRUCTURE_FAULTS
 from harness.suite_cell import SuiteCell
-from harness.sweep.reports import Report, is_step
+from harness.sweep.report import Event, Report
 from splitters.methods.protocol import Progress
 
 HEARTBEAT_SECONDS = 0.5
-"""Between two reports of progress; each is a moment at which the driver can end the trial."""
+"""Between two reports of progress; each is an opportunity for the driver to end the trial."""
 
-_BEFORE_THE_SPLIT = frozenset({"start", "data", "train", "weights"})
-"""Stages in which a cell does not split yet; the seconds of its steps count from their end."""
+Send = Callable[[dict[str, Any]], None]
+
+
+class MachineFailedError(RuntimeError):
+    """Ends a trial whose machine failed it, so that Tune starts it again on another one."""
 
 
 @dataclass(frozen=True)
 class TrialLimits:
-    """What a trial may take.
+    """Limits of a trial.
 
     Args:
-        seconds: Wall time; None for ever.
-        grace: Seconds between the polite end of a trial that takes longer and that of its process.
+        seconds: Wall time; None for no limit.
+        grace: Seconds between asking a trial over its limit to end and killing its process.
         gpu_share: The share of a GPU that it owns.
     """
 
@@ -40,108 +45,98 @@ class TrialLimits:
     gpu_share: float = 0.0
 
 
+def trial_config(key: str, items: Sequence[SuiteCell]) -> dict[str, Any]:
+    """Returns the Tune configuration of a trial.
+
+    Args:
+        key: Identifies the trial's configuration.
+        items: The cells to run; there may be none.
+    """
+    label = items[0].label if items else None
+    return {"key": key, "cells": [item.cell.model_dump_json() for item in items], "label": label or ""}
+
+
 def run_trial(
     config: Mapping[str, Any],
     *,
     surroundings: Surroundings,
     limits: TrialLimits,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    send: Send | None = None,
 ) -> None:
     """Runs the cells of a trial, up to the first that is not ``ok``.
 
     Args:
-        config: ``cells``: the cells as JSON. ``label``: the splitter's label, or nothing.
+        config: See ``trial_config``.
         surroundings: What all cells share.
-        limits: What the trial may take.
-        report: Takes each report; Tune's own by default.
+        limits: The trial's limits.
+        send: Takes each report; Tune by default.
+
+    Raises:
+        MachineFailedError: If the last row says that the machine failed.
     """
-    if report is None:
+    if send is None:
         from ray import tune
 
-        report = tune.report
+        send = tune.report
     if not limits.gpu_share:
         # Ray leaves GPUs visible to workers that did not ask for one.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    # Before a worker serves its next trial, Tune waits for the thread of the last one; if that is slow, it loses one.
-    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(int(limits.grace) + 1)
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
-    with _watchdog(limits):
+    with _killed_after(limits):
         for text in config["cells"]:
             item = SuiteCell(Cell.model_validate_json(text), config["label"] or None)
-            if not _run_cell(item, surroundings, limits, deadline, report):
+            if not _run_cell(item, surroundings, limits, deadline, send):
                 return
 
 
 def _run_cell(
-    item: SuiteCell,
-    surroundings: Surroundings,
-    limits: TrialLimits,
-    deadline: float | None,
-    report: Callable[[dict[str, Any]], None],
+    item: SuiteCell, surroundings: Surroundings, limits: TrialLimits, deadline: float | None, send: Send
 ) -> bool:
-    """Runs a cell and says whether it is ``ok``."""
+    """Runs a cell and returns whether it is ``ok``."""
+    import torch
+
     cell_id = item.cell.cell_id
-    report(Report("begin", cell_id).to_result())
-    reporter = _Reporter(cell_id, limits, deadline, report)
-    row = run_attempt(
-        item,
-        surroundings,
-        device=_device(item.cell, limits.gpu_share),
-        gpu_share=limits.gpu_share,
-        progress=reporter,
-    )
+    send(Report("begin", cell_id).to_result())
+    reporter = _Reporter(cell_id, limits, deadline, send)
+    device = "cuda:0" if item.cell.device == "cuda" or (limits.gpu_share and torch.cuda.is_available()) else "cpu"
+    row = run_attempt(item, surroundings, device=device, gpu_share=limits.gpu_share, progress=reporter)
     if reporter.was_ended:
-        # Tune ends a trial's thread so. Any further report would wait for ever, or go to this worker's next trial.
+        # This is how Tune ends a trial's thread. A further report would block for ever.
         raise SystemExit(0)
-    report(Report("row", cell_id, row=row).to_result())
+    send(Report("row", cell_id, row=row).to_result())
+    if row.failure_kind in INFRASTRUCTURE_FAULTS:
+        raise MachineFailedError(f"{row.failure_kind}: {row.reason}")
     return row.state is State.OK
 
 
-def _device(cell: Cell, gpu_share: float) -> str:
-    import torch
-
-    return "cuda:0" if cell.device == "cuda" or (gpu_share and torch.cuda.is_available()) else "cpu"
-
-
 class _Reporter:
-    """The progress callback of a cell: passes steps on, and a sign of life between them."""
+    """The progress callback of a cell: reports its steps, and heartbeats between them."""
 
-    def __init__(
-        self, cell_id: str, limits: TrialLimits, deadline: float | None, report: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, cell_id: str, limits: TrialLimits, deadline: float | None, send: Send) -> None:
         self._cell_id = cell_id
         self._limits = limits
         self._deadline = deadline
-        self._report = report
-        self._began = self._last = time.monotonic()
+        self._send = send
+        self._split_began = self._last = time.monotonic()
         self._step = 0
         self.was_ended = False
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.stage in _BEFORE_THE_SPLIT:
-            self._began = now
+        if progress.stage in STAGES:
+            self._split_began = now
         if self._deadline is not None and now > self._deadline:
             raise CellStopped(State.TIMEOUT, f"the trial took longer than {self._limits.seconds:g} s")
-        if is_step(progress) and progress.step > self._step:
+        is_step = progress.step > self._step and {"accuracy", "kernel_retention"} <= set(progress.metrics)
+        if is_step:
             self._step = progress.step
-            self._send("step", progress, now)
-        elif now - self._last >= HEARTBEAT_SECONDS:
-            self._send("progress", progress, now)
+        if is_step or now - self._last >= HEARTBEAT_SECONDS:
+            self._last = now
+            self._report("step" if is_step else "progress", progress, now - self._split_began)
 
-    def _send(self, event: Any, progress: Progress, now: float) -> None:
-        self._last = now
-        report = Report(
-            event,
-            self._cell_id,
-            stage=progress.stage,
-            step=progress.step,
-            total=progress.total,
-            seconds=now - self._began,
-            metrics=progress.metrics,
-        )
+    def _report(self, event: Event, progress: Progress, seconds: float) -> None:
         try:
-            self._report(report.to_result())
+            self._send(Report(event, self._cell_id, progress, seconds).to_result())
         except SystemExit as stop:
             # Tune ends a trial by an exit out of the report, which must not be taken for an error of the splitter.
             self.was_ended = True
@@ -149,8 +144,8 @@ class _Reporter:
 
 
 @contextmanager
-def _watchdog(limits: TrialLimits) -> Iterator[None]:
-    """Ends this process if the trial does not listen: nobody else can, while it computes."""
+def _killed_after(limits: TrialLimits) -> Iterator[None]:
+    """Kills this process if the trial is over its limit and does not listen; Tune cannot do that while it computes."""
     if limits.seconds is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Trials, as rows tell them: every state and value is derived from rows, so that nothing else need be kept."""
+"""Trials as rows describe them: states and values are derived from rows, and nothing else is stored."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from functools import cached_property
 
-from benchmarks.cells import SplitterSpec
+from benchmarks.cells import Cell, SplitterSpec, content_hash
 from benchmarks.records import Row, State
 from harness.plan import RETRIED_KINDS
 from harness.ranking.statistics import Estimate
 from harness.suite_cell import SuiteCell
-from harness.sweep.candidates import Candidate, Cells, configuration_key
-from harness.sweep.file import Race, Sweep
-from harness.sweep.fronts import Point, front_indices
-from harness.sweep.objectives import Constraint, Objective, costs, estimate, seed_means
-from harness.sweep.racing import is_beaten
+from harness.sweep.file import Sweep
+from harness.sweep.objectives import Constraint, Objective, Point, estimate, front_indices, seed_means
+from harness.sweep.space import Space, Values
 
 STOPPED_EARLY = "stopped_early"
-"""The failure kind of a row whose trial was ended because others were better at the same step."""
+BEATEN = "beaten"
+"""Failure kinds of the row that early stopping or a race writes for the cell at which it ends a trial. The verdict is
+stored, not recomputed: a trial that was ended stays ended when the rule is taken away, or seeds are added."""
 
 
 class TrialState(str, Enum):
-    """How far a trial is.
+    """State of a trial.
 
-    ``complete``: every cell has a value. ``beaten``: a race ended it. ``stopped``: it lay behind others while it ran.
-    ``failed``: a cell failed, or lacks a number that is asked for. ``unfinished``: cells are left to run.
+    ``complete``: every cell has a value. ``beaten``: a race ended it. ``stopped``: early stopping ended it.
+    ``failed``: a cell failed, or lacks a value that is needed. ``unfinished``: cells are left to run.
     """
 
     COMPLETE = "complete"
@@ -39,130 +39,208 @@ class TrialState(str, Enum):
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One configuration and what is known of it.
+class Configuration:
+    """A configuration of a splitter, and the cells of its trial.
 
     Args:
-        candidate: The configuration.
-        rows: The attempt that counts of each of its cells that has one, by cell.
-        goals: The sweep's objectives.
-        bounds: The sweep's constraints.
-        beaten: Whether a race has ended it.
-        number: Its place in the study, counted from 0.
+        space: The splitter's space.
+        values: The configuration's point in it.
+        spec: The splitter with all its settings.
+        items: The cells of its trial: seed after seed, each on all data sets and models.
     """
 
-    candidate: Candidate
+    space: Space
+    values: Values
+    spec: SplitterSpec
+    items: tuple[SuiteCell, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Identifies the configuration."""
+        return _key(self.spec)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether these are the default settings."""
+        return self.spec == self.space.base
+
+
+def _key(spec: SplitterSpec) -> str:
+    return content_hash(spec.model_dump(mode="json"))
+
+
+class Configurations:
+    """Makes the configurations of a sweep, and their cells."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        first = sweep.cells[0].cell.splitter
+        cells = [item.cell for item in sweep.cells if item.cell.splitter == first]
+        self._selection = [cell for cell in cells if cell.scenario == sweep.selection_scenario]
+        self._test = [cell for cell in cells if cell.scenario == sweep.scenario]
+
+    def at(self, space: Space, values: Values) -> Configuration:
+        """Returns the configuration at a point.
+
+        Raises:
+            ConfigurationError: If the splitter refuses this combination.
+        """
+        return self._make(space, values, space.spec(values))
+
+    def default(self, space: Space) -> Configuration:
+        """Returns the configuration of a splitter's default settings, whether or not the space contains it."""
+        return self._make(space, space.default or {}, space.base)
+
+    def read(self, spec: SplitterSpec) -> Configuration | None:
+        """Returns the configuration with these settings; None if no space of the sweep contains it."""
+        for space in self._sweep.spaces:
+            values = space.read(spec)
+            if values is not None:
+                return self._make(space, values, spec)
+        return None
+
+    def test_items(self, configuration: Configuration) -> list[SuiteCell]:
+        """Returns the cells that score a configuration on test."""
+        return _with_splitter(self._test, configuration.spec, configuration.space.label)
+
+    def _make(self, space: Space, values: Values, spec: SplitterSpec) -> Configuration:
+        return Configuration(space, values, spec, tuple(_with_splitter(self._selection, spec, space.label)))
+
+
+def _with_splitter(cells: Sequence[Cell], spec: SplitterSpec, label: str) -> list[SuiteCell]:
+    shown = None if label == spec.name else label
+    return [SuiteCell(cell.model_copy(update={"splitter": spec}), shown) for cell in cells]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and its rows.
+
+    Args:
+        configuration: The configuration.
+        rows: The attempt that counts of each of its cells that has one, by cell id.
+        goals: The sweep's objectives.
+        bounds: The sweep's constraints.
+        number: Its number in the study, from 0.
+    """
+
+    configuration: Configuration
     rows: Mapping[str, Row]
     goals: tuple[Objective, ...]
     bounds: tuple[Constraint, ...]
-    beaten: bool = False
     number: int = -1
 
     @property
     def key(self) -> str:
         """Identifies the configuration."""
-        return self.candidate.key
+        return self.configuration.key
+
+    @property
+    def label(self) -> str:
+        """The splitter's name on screen."""
+        return self.configuration.space.label
 
     @cached_property
     def state(self) -> TrialState:
-        """How far it is."""
-        if any(row.failure_kind == STOPPED_EARLY for row in self.rows.values()):
+        """The trial's state."""
+        kinds = {row.failure_kind for row in self.rows.values()}
+        if STOPPED_EARLY in kinds:
             return TrialState.STOPPED
+        if BEATEN in kinds:
+            return TrialState.BEATEN
         if self.failure is not None:
             return TrialState.FAILED
-        if self.beaten:
-            return TrialState.BEATEN
         return TrialState.UNFINISHED if self.missing else TrialState.COMPLETE
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing of it is left to run."""
         return self.state is not TrialState.UNFINISHED
 
     @cached_property
     def failure(self) -> str | None:
-        """Why it failed, in one line."""
+        """Why it failed, in one line; None if it did not."""
         for row in self.rows.values():
-            if _has_failed(row):
+            # Interruptions and faults of the infrastructure leave the cell to be run again.
+            if row.state not in (State.OK, State.INTERRUPTED) and row.failure_kind not in RETRIED_KINDS:
                 return f"{row.failure_kind or row.state.value}: {row.reason or ''}".rstrip(": ")
-        ok = [row for row in self.rows.values() if row.state is State.OK]
+        measured = [row for row in self.rows.values() if row.state is State.OK]
         for column in [*(goal.column for goal in self.goals), *(bound.column for bound in self.bounds)]:
-            if ok and seed_means(ok, column) is None:
+            if measured and seed_means(measured, column) is None:
                 return f"its rows have no {column}"
         return None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not complete, in one line."""
+        return self.failure or next((row.reason for row in self.rows.values() if row.reason), None)
 
     @cached_property
     def missing(self) -> list[SuiteCell]:
         """The cells that are left to run."""
-        return [item for item in self.candidate.items if not self._is_done(item)]
-
-    def _is_done(self, item: SuiteCell) -> bool:
-        row = self.rows.get(item.cell.cell_id)
-        return row is not None and row.state.is_final
-
-    @property
-    def values(self) -> dict[str, Estimate]:
-        """Mean and interval over seeds of each objective; empty where it has no complete seed."""
-        return self._estimates([(goal.name, goal.column) for goal in self.goals])
-
-    @property
-    def bound_values(self) -> dict[str, Estimate]:
-        """The same of each constraint's column, by the constraint's text."""
-        return self._estimates([(bound.text, bound.column) for bound in self.bounds])
-
-    def _estimates(self, wanted: Sequence[tuple[str, str]]) -> dict[str, Estimate]:
-        rows = [row for rows in self._by_seed.values() for row in rows]
-        found = {name: estimate(rows, column) for name, column in wanted}
-        return {name: value for name, value in found.items() if value is not None}
+        final = {cell_id for cell_id, row in self.rows.items() if row.state.is_final}
+        return [item for item in self.configuration.items if item.cell.cell_id not in final]
 
     @cached_property
-    def _by_seed(self) -> dict[int, list[Row]]:
-        """The rows of each seed on which all cells are ``ok``."""
-        found: dict[int, list[Row]] = {}
-        for seed in dict.fromkeys(item.cell.seed for item in self.candidate.items):
-            rows = [self.rows.get(item.cell.cell_id) for item in self.candidate.of_seeds([seed])]
-            done = [row for row in rows if row is not None and row.state is State.OK]
-            if len(done) == len(rows):
-                found[seed] = done
-        return found
+    def _measured(self) -> dict[int, list[Row]]:
+        """The rows of each seed that is ``ok`` on all data sets and models."""
+        by_seed: dict[int, list[Row | None]] = {}
+        for item in self.configuration.items:
+            by_seed.setdefault(item.cell.seed, []).append(self.rows.get(item.cell.cell_id))
+        return {
+            seed: [row for row in rows if row is not None]
+            for seed, rows in by_seed.items()
+            if all(row is not None and row.state is State.OK for row in rows)
+        }
 
     @property
     def seeds(self) -> list[int]:
         """The seeds on which it has values."""
-        return list(self._by_seed)
+        return list(self._measured)
+
+    @cached_property
+    def values(self) -> dict[str, Estimate]:
+        """Mean and interval over seeds of each objective; empty without a complete seed."""
+        return self._estimates({goal.name: goal.column for goal in self.goals})
+
+    @cached_property
+    def bound_values(self) -> dict[str, Estimate]:
+        """Mean and interval over seeds of each constraint's column, by the constraint's text."""
+        return self._estimates({bound.text: bound.column for bound in self.bounds})
+
+    def _estimates(self, columns: Mapping[str, str]) -> dict[str, Estimate]:
+        rows = [row for rows in self._measured.values() for row in rows]
+        estimates = {name: estimate(rows, column) for name, column in columns.items()}
+        return {name: value for name, value in estimates.items() if value is not None}
 
     @cached_property
     def seed_costs(self) -> dict[int, Point]:
         """The objectives as costs, by seed."""
-        found = {}
-        for seed, rows in self._by_seed.items():
-            means = {goal.name: (seed_means(rows, goal.column) or {}).get(seed) for goal in self.goals}
-            told = {name: value for name, value in means.items() if value is not None}
-            if len(told) == len(self.goals):
-                found[seed] = costs(self.goals, told)
-        return found
+        rows = [row for rows in self._measured.values() for row in rows]
+        means = [(goal, seed_means(rows, goal.column) or {}) for goal in self.goals]
+        seeds = [seed for seed in self._measured if all(seed in values for _, values in means)]
+        return {seed: tuple(goal.cost(values[seed]) for goal, values in means) for seed in seeds}
 
     @cached_property
     def point(self) -> Point | None:
-        """The objectives' means as costs; None where there are none."""
-        values = self.values
-        if len(values) < len(self.goals):
+        """The objectives' means as costs; None without a complete seed."""
+        if len(self.values) < len(self.goals):
             return None
-        return costs(self.goals, {name: value.mean for name, value in values.items()})
+        return tuple(goal.cost(self.values[goal.name].mean) for goal in self.goals)
 
     @cached_property
     def violations(self) -> dict[str, float]:
-        """By how much it breaks each constraint; at most 0 where it keeps it."""
-        found = self.bound_values
-        return {bound.text: bound.violation(found[bound.text].mean) for bound in self.bounds if bound.text in found}
+        """By how much it violates each constraint; zero or negative where it satisfies it."""
+        means = self.bound_values
+        return {bound.text: bound.violation(means[bound.text].mean) for bound in self.bounds if bound.text in means}
 
     @property
     def is_feasible(self) -> bool:
-        """Whether it keeps all constraints."""
+        """Whether it satisfies all constraints."""
         return len(self.violations) == len(self.bounds) and all(value <= 0 for value in self.violations.values())
 
     @property
-    def began_at(self) -> datetime:
+    def started_at(self) -> datetime:
         """When its first row began."""
         return min((row.started_at for row in self.rows.values()), default=_NEVER)
 
@@ -173,16 +251,11 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """How long its cells took."""
+        """Time of its cells."""
         return sum(row.seconds for row in self.rows.values())
 
-    @property
-    def device_seconds(self) -> float:
-        """How much of a device's time its cells took."""
-        return sum(row.seconds * (row.gpu_share or 1.0) for row in self.rows.values())
-
     def with_row(self, row: Row) -> Trial:
-        """Returns the trial with one more row; a final one stays in its place."""
+        """Returns the trial with one more row; a final row is not replaced by one that is not."""
         earlier = self.rows.get(row.cell_id)
         if earlier is not None and earlier.state.is_final and not row.state.is_final:
             return self
@@ -192,101 +265,93 @@ class Trial:
 _NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
-def _has_failed(row: Row) -> bool:
-    """Says whether a row ends its trial: the method failed, or took too long; nothing was measured."""
-    return row.state not in (State.OK, State.INTERRUPTED) and row.failure_kind not in RETRIED_KINDS
+def device_seconds(rows: Iterable[Row]) -> float:
+    """Returns the device time of rows: seconds, times the share of the GPU where they had one."""
+    return sum(row.seconds * (row.gpu_share or 1.0) for row in rows)
 
 
 @dataclass(frozen=True)
-class TrialBook:
-    """All trials of a study.
+class Trials:
+    """All trials of a study, in the order of their numbers."""
 
-    Args:
-        trials: In the order of their numbers.
-        race: The rule of the race, if there is one.
-    """
-
-    trials: tuple[Trial, ...] = ()
-    race: Race | None = None
+    all: tuple[Trial, ...] = ()
     by_key: Mapping[str, Trial] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Looks up trials by configuration."""
-        object.__setattr__(self, "by_key", {trial.key: trial for trial in self.trials})
+        """Indexes the trials by configuration."""
+        object.__setattr__(self, "by_key", {trial.key: trial for trial in self.all})
 
     @property
-    def over(self) -> list[Trial]:
-        """Those that have ended, one way or the other."""
-        return [trial for trial in self.trials if trial.is_over]
+    def finished(self) -> list[Trial]:
+        """The trials with nothing left to run."""
+        return [trial for trial in self.all if trial.is_finished]
 
     @property
     def unfinished(self) -> list[Trial]:
-        """Those of which cells are left to run, the most promising first."""
-        left = [trial for trial in self.trials if not trial.is_over]
-        known = [trial for trial in left if trial.point is not None]
-        best = {known[i].key for i in front_indices([t.point for t in known if t.point is not None])}
-        return sorted(left, key=lambda trial: (trial.key not in best, trial.number))
+        """The trials with cells left to run, those on the provisional front first."""
+        left = [trial for trial in self.all if not trial.is_finished]
+        front = {trial.key for trial in _front(left)}
+        return sorted(left, key=lambda trial: (trial.key not in front, trial.number))
 
     @property
     def complete(self) -> list[Trial]:
-        """Those with a value from every seed: the ones that may be compared."""
-        return [trial for trial in self.trials if trial.state is TrialState.COMPLETE]
+        """The trials with values from every seed; only these are compared."""
+        return [trial for trial in self.all if trial.state is TrialState.COMPLETE]
 
     @property
     def front(self) -> list[Trial]:
-        """The complete trials that keep the constraints and that no other such trial dominates."""
-        able = [trial for trial in self.complete if trial.is_feasible]
-        return [able[index] for index in front_indices([trial.point for trial in able if trial.point is not None])]
+        """The complete, feasible trials that no other such trial dominates."""
+        return _front(trial for trial in self.complete if trial.is_feasible)
 
-    def judged(self, trial: Trial) -> Trial:
-        """Returns a trial with the race's verdict on it; only rivals that keep the constraints can beat it."""
-        if self.race is None or not trial.missing or len(trial.seed_costs) < self.race.after:
-            return trial
-        rivals = [rival.seed_costs for rival in self.complete if rival.is_feasible and rival.key != trial.key]
-        beaten = is_beaten(trial.seed_costs, rivals, confidence=self.race.confidence)
-        return replace(trial, beaten=True) if beaten else trial
-
-    def with_trial(self, trial: Trial) -> TrialBook:
-        """Returns the book with a trial, new or in the place of what was known of it, and the race's verdict on it."""
+    def with_trial(self, trial: Trial) -> Trials:
+        """Returns the trials with one added, or replaced by a newer version."""
         known = self.by_key.get(trial.key)
-        number = known.number if known is not None else len(self.trials)
-        placed = self.judged(replace(trial, number=number))
-        return TrialBook((*self.trials[:number], placed, *self.trials[number + 1 :]), self.race)
+        number = known.number if known is not None else len(self.all)
+        return Trials((*self.all[:number], replace(trial, number=number), *self.all[number + 1 :]))
 
 
-def read_trials(sweep: Sweep, cells: Cells, rows: Iterable[Row]) -> TrialBook:
-    """Returns the trials that rows tell of: all configurations of the sweep's spaces that have a row of its cells.
+def _front(trials: Iterable[Trial]) -> list[Trial]:
+    able = [(trial, trial.point) for trial in trials if trial.point is not None]
+    return [able[index][0] for index in front_indices([point for _, point in able])]
 
-    They are numbered in the order in which they began.
+
+def read_trials(
+    sweep: Sweep, configurations: Configurations, rows: Iterable[Row], *, since: datetime | None = None
+) -> Trials:
+    """Returns the trials that rows describe: every configuration of the sweep's spaces with a row of its cells.
 
     Args:
         sweep: The sweep.
-        cells: Its cells.
-        rows: The attempt that counts of each known cell.
+        configurations: Its configurations.
+        rows: The attempt that counts of each cell of the store.
+        since: When the study began; verdicts before that are those of another study, with another meaning.
     """
-    by_id = {row.cell_id: row for row in rows if row.scenario == cells.selection}
-    found = []
-    for spec in _splitters(by_id.values(), {space.splitter for space in sweep.spaces}):
-        candidate = cells.read(spec)
-        if candidate is None:
+    by_id = {
+        row.cell_id: row
+        for row in rows
+        if row.scenario == sweep.selection_scenario
+        and not (since is not None and row.failure_kind in (STOPPED_EARLY, BEATEN) and row.started_at < since)
+    }
+    trials = []
+    for spec in _splitter_specs(by_id.values(), {space.splitter for space in sweep.spaces}):
+        configuration = configurations.read(spec)
+        if configuration is None:
             continue
-        ids = [item.cell.cell_id for item in candidate.items]
+        ids = [item.cell.cell_id for item in configuration.items]
         own = {cell_id: by_id[cell_id] for cell_id in ids if cell_id in by_id}
         if own:
-            found.append(Trial(candidate, own, sweep.goals, sweep.bounds))
-    found.sort(key=lambda trial: (trial.began_at, trial.key))
-    numbered = TrialBook(tuple(replace(trial, number=number) for number, trial in enumerate(found)), sweep.race)
-    return TrialBook(tuple(numbered.judged(trial) for trial in numbered.trials), sweep.race)
+            trials.append(Trial(configuration, own, sweep.goals, sweep.bounds))
+    trials.sort(key=lambda trial: (trial.started_at, trial.key))
+    return Trials(tuple(replace(trial, number=number) for number, trial in enumerate(trials)))
 
 
-def _splitters(rows: Iterable[Row], names: set[str]) -> Iterator[SplitterSpec]:
+def _splitter_specs(rows: Iterable[Row], names: set[str]) -> Iterator[SplitterSpec]:
     """Yields each splitter configuration that has rows, once."""
     seen: set[str] = set()
     for row in rows:
         if row.splitter not in names:
             continue
         spec = SplitterSpec.model_validate(json.loads(row.config)["splitter"])
-        key = configuration_key(spec)
-        if key not in seen:
+        if (key := _key(spec)) not in seen:
             seen.add(key)
             yield spec

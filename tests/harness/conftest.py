@@ -20,7 +20,7 @@ from harness.plugins import Plugins
 from harness.provenance import provenance
 from harness.suite_cell import SuiteCell
 from harness.sweep.file import Sweep
-from harness.sweep.loading import load_sweep
+from harness.sweep.load import load_sweep
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

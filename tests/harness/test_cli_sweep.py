@@ -30,12 +30,11 @@ from harness.provenance import provenance
 from harness.reruns import require_trusted_models
 from harness.store import ResultStore
 from harness.sweep import run as sweep_run
-from harness.sweep.candidates import Cells
-from harness.sweep.definitions import continue_study, write_definition
 from harness.sweep.file import Sweep
-from harness.sweep.loading import load_sweep
-from harness.sweep.results import read_results
+from harness.sweep.load import load_sweep
 from harness.sweep.run import SweepReport, plan_sweep
+from harness.sweep.study_record import continue_study, write_study
+from harness.sweep.trials import Configurations
 from harness.trust import Consent, names_of_code, trust
 from splitters.errors import ConfigurationError
 
@@ -46,8 +45,8 @@ CONFIGURATIONS = ((0.5, 0.2), (0.1, 0.0), (0.6, 0.0), (0.9, 0.0), (0.6, 0.3), (0
 
 
 def scored_row(sweep: Sweep, x: float, y: float, seed: int) -> Any:
-    candidate = Cells(sweep).candidate(sweep.spaces[0], {"x": x, "y": y})
-    item = next(item for item in Cells(sweep).scored(candidate) if item.cell.seed == seed)
+    configuration = Configurations(sweep).at(sweep.spaces[0], {"x": x, "y": y})
+    item = next(item for item in Configurations(sweep).test_items(configuration) if item.cell.seed == seed)
     metrics = Metrics(accuracy_loss=0.1 + (x + y) / 4, kernel_retention=(1 - x) ** 2 / 2 + y / 2)
     outcome = Outcome(State.OK, metrics)
     return make_row(item, sweep.name, outcome, source=provenance(), started_at=ORIGIN, seconds=1.0)
@@ -58,7 +57,7 @@ def swept(write_sweep: WriteSweep, tmp_path: Path) -> Path:
     """The results of a sweep of six trials and a failed one, scored on test."""
     sweep = load_sweep(write_sweep(constraints=["accuracy_loss <= 0.8"], trials=7))
     store = ResultStore(tmp_path / "results")
-    write_definition(store, continue_study(sweep, []).study, sweep)
+    write_study(store, sweep, continue_study(sweep, []))
     for place, (x, y) in enumerate(CONFIGURATIONS):
         for row in rows_of(sweep, x=x, y=y, at=10.0 * place):
             store.write(row)
@@ -80,7 +79,6 @@ def test_the_front_is_shown_with_its_best_volume_importances_and_failures(call: 
     assert "the default settings alone: 0." in text
     assert "bowl · kernel_retention: x " in text
     assert "6 bowl x=0.7, y=0.4: SplitFailedError: a reason" in text
-    assert "Reused instead of done again: 6 × train (24 s; done 6 ×)" in text
     assert "Run trial 1 again: splitbench rerun" in text
 
 
@@ -178,15 +176,12 @@ def test_a_sweep_that_has_all_its_trials_needs_no_ray_and_shows_the_front(
 
 def test_the_exit_code_says_whether_everything_was_done(write_sweep: WriteSweep, tmp_path: Path) -> None:
     sweep, store = load_sweep(write_sweep(trials=1)), ResultStore(tmp_path / "results")
-    study = continue_study(sweep, []).study
-    write_definition(store, study, sweep)
     for row in rows_of(sweep, x=0.5, y=0.2):
         store.write(row)
 
     def code(**changes: Any) -> int:
-        return _exit_code(
-            SweepReport(plan_sweep(sweep, store), read_results(store, study, consent=sweep.consent), **changes)
-        )
+        plan = plan_sweep(sweep, store)
+        return _exit_code(SweepReport(plan, plan.results(), **changes))
 
     assert code() == 1, "what was chosen has no score"
     for seed in sweep.seeds:
@@ -260,7 +255,7 @@ def test_the_exported_journal_holds_the_trials_of_all_splitters_and_of_each(
     spaces = [{"name": name, "space": {"x": {"float": [0, 1]}, "n": [1, 2]}} for name in ("bowl", "dish")]
     sweep = load_sweep(write_sweep(splitters=spaces, constraints=["accuracy_loss <= 0.7"]))
     store = ResultStore(tmp_path / "r")
-    write_definition(store, continue_study(sweep, []).study, sweep)
+    write_study(store, sweep, continue_study(sweep, []))
     for splitter, x in ((0, 0.2), (0, 0.4), (1, 0.6)):
         for row in rows_of(sweep, splitter=splitter, x=x, n=2, at=10 * x):
             store.write(row)

@@ -9,10 +9,9 @@ import yaml
 
 from harness.config import load_suite, suite_names, sweep_names
 from harness.expand import expand
-from harness.sweep.candidates import Cells
-from harness.sweep.checks import curve_metric
 from harness.sweep.file import Sweep
-from harness.sweep.loading import load_sweep
+from harness.sweep.load import load_sweep
+from harness.sweep.trials import Configurations
 from splitters.errors import ConfigurationError, UnknownNameError
 
 WriteSweep = Callable[..., Path]
@@ -51,24 +50,24 @@ def test_a_sweep_that_is_run_as_a_suite_and_the_other_way_round_is_told_apart(
 
 def test_a_trial_has_a_cell_per_seed_data_set_and_model_and_no_look_at_test(make_bowls: MakeSweep) -> None:
     sweep = make_bowls(seeds=[3, 5], models=["simcnn", "rescnn"])
-    cells = Cells(sweep)
-    candidate = cells.candidate(sweep.spaces[0], {"x": 0.25, "y": 0.0})
-    assert [(item.cell.seed, item.cell.model.name) for item in candidate.items] == [
+    configurations = Configurations(sweep)
+    configuration = configurations.at(sweep.spaces[0], {"x": 0.25, "y": 0.0})
+    assert [(item.cell.seed, item.cell.model.name) for item in configuration.items] == [
         (3, "simcnn"), (3, "rescnn"), (5, "simcnn"), (5, "rescnn"),
     ]  # fmt: skip
-    assert {item.cell.scenario for item in candidate.items} == {"bowl-selection"}
-    assert {item.cell.splitter.settings["x"] for item in candidate.items} == {0.25}
-    scored = cells.scored(candidate)
+    assert {item.cell.scenario for item in configuration.items} == {"bowl-selection"}
+    assert {item.cell.splitter.settings["x"] for item in configuration.items} == {0.25}
+    scored = configurations.test_items(configuration)
     assert {item.cell.scenario for item in scored} == {"bowl"}
-    assert [item.cell.splitter for item in scored] == [item.cell.splitter for item in candidate.items]
+    assert [item.cell.splitter for item in scored] == [item.cell.splitter for item in configuration.items]
 
 
 def test_the_cells_of_the_chosen_are_those_of_an_ordinary_suite(make_bowls: MakeSweep) -> None:
     sweep = make_bowls()
-    candidate = Cells(sweep).candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2})
+    configuration = Configurations(sweep).at(sweep.spaces[0], {"x": 0.5, "y": 0.2})
     suite = sweep.suite("bowl")
     ordinary = {item.cell.cell_id for item in expand(suite)}
-    assert {item.cell.cell_id for item in Cells(sweep).scored(candidate)} == ordinary
+    assert {item.cell.cell_id for item in Configurations(sweep).test_items(configuration)} == ordinary
 
 
 @pytest.mark.parametrize(
@@ -129,8 +128,8 @@ def test_changes_reach_the_space_and_the_settings(write_sweep: WriteSweep) -> No
 
 
 def test_the_only_objective_is_what_running_trials_are_compared_by(make_bowls: MakeSweep) -> None:
-    assert curve_metric(make_bowls(objectives={"accuracy_loss": "min"}, early_stopping={})) == "accuracy"
-    assert curve_metric(make_bowls(early_stopping={"metric": "hypervolume"})) == "hypervolume"
+    assert make_bowls(objectives={"accuracy_loss": "min"}, early_stopping={}).stopping_metric == "accuracy"
+    assert make_bowls(early_stopping={"metric": "hypervolume"}).stopping_metric == "hypervolume"
 
 
 def test_short_forms_mean_the_long_ones(write_sweep: WriteSweep) -> None:

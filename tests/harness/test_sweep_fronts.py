@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sweep.fronts import dominates, front_indices, hypervolume
-from harness.sweep.racing import is_beaten
+from harness.sweep.objectives import dominates, front_indices, hypervolume
+from harness.sweep.schedulers import beats
 
 UNIT = st.integers(min_value=0, max_value=10).map(lambda value: value / 10)
 
@@ -55,10 +55,11 @@ def shifted(by: tuple[float, float], *, seeds: int = 2, spread: float = 0.0) -> 
 def test_a_configuration_is_beaten_by_one_that_is_better_in_all_beyond_chance(
     candidate: dict[int, tuple[float, float]], beaten: bool
 ) -> None:
-    assert is_beaten(candidate, [BASE], confidence=0.95) is beaten
+    assert beats(BASE, candidate, confidence=0.95) is beaten
 
 
 def test_the_race_needs_one_rival_that_is_better_in_all_not_one_for_each_objective() -> None:
     fast = {seed: (a - 0.1, b + 0.2) for seed, (a, b) in BASE.items()}
     small = {seed: (a + 0.2, b - 0.1) for seed, (a, b) in BASE.items()}
-    assert not is_beaten(BASE, [fast, small], confidence=0.95)
+    assert not beats(fast, BASE, confidence=0.95)
+    assert not beats(small, BASE, confidence=0.95)

@@ -7,32 +7,34 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import HERE
+from filelock import FileLock
 from trial_rows import rows_of
 
 from benchmarks.records import Row, StageRecord
 from harness.attempt import Surroundings
-from harness.dispatch import Limits, SilentListener
 from harness.dispatch.cluster import Node
+from harness.expand import expand
 from harness.faults import NODE_DIFFERS
 from harness.plugins import Plugins
+from harness.runs.declaration import RunDeclaration
+from harness.runs.record import read_records
+from harness.runs.shard import Shard
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from harness.sweep import scoring, tuning
-from harness.sweep.candidates import Cells
-from harness.sweep.claiming import NoRivals
+from harness.sweep import file, tuner
 from harness.sweep.file import Sweep
-from harness.sweep.reports import Report
 from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
-from harness.sweep.scoring import Scoring
-from harness.sweep.trainable import TrialLimits, run_trial
-from harness.sweep.trials import TrialState
+from harness.sweep.study_record import read_studies
+from harness.sweep.trainable import TrialLimits, run_trial, trial_config
+from harness.sweep.trials import Configurations, TrialState
+from splitters.errors import ConfigurationError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -71,7 +73,7 @@ def runs_of(folder: Path, scenario: str = "bowl-selection") -> Counter[str]:
 
 
 def states(report: SweepReport) -> Counter[TrialState]:
-    return Counter(trial.state for trial in report.results.book.trials)
+    return Counter(trial.state for trial in report.results.trials.all)
 
 
 def bowl(marks: Path | None = None, *, name: str = "bowl", space: Any = None, **settings: Any) -> dict[str, Any]:
@@ -97,13 +99,16 @@ def test_a_sweep_runs_its_trials_once_scores_the_chosen_once_and_a_second_call_d
     assert runs_of(marks).total() == len(runs_of(marks)) == 8, "two seeds of four trials, none of them twice"
     chosen = report.results.chosen
     assert runs_of(marks, "bowl") == {
-        item.cell.cell_id[:12]: 1 for trial in chosen for item in report.results.cells.scored(trial.candidate)
+        item.cell.cell_id[:12]: 1
+        for trial in chosen
+        for item in report.results.configurations.test_items(trial.configuration)
     }
     assert recorder.slots == report.concurrency == 2
     for trial in report.results.front:
         on_select, on_test = trial.values["accuracy_loss"].mean, report.results.test_values(trial)["accuracy_loss"].mean
         assert on_test == pytest.approx(0.1 + on_select / 4), "rows keep both"
-    assert report.results.hypervolume >= report.results.volume(report.results.defaults) > 0
+    results = report.results
+    assert results.volume(results.front) >= results.volume(results.defaults) > 0
     assert not list((tmp_path / "cache").glob("tune-*")), "Tune's own state is not kept"
     again = run(sweep)
     assert (again.run_trials, again.concurrency) == (0, 0)
@@ -113,12 +118,12 @@ def test_a_sweep_runs_its_trials_once_scores_the_chosen_once_and_a_second_call_d
 def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
     run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "_GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(tuner, "GRACE_SECONDS", 1.0)
     space = {"mode": ["plain", "raise", "nan", "die", "deaf"]}
     sweep = make_bowls(trials=5, splitters=[bowl(space=space)], budget={"trial": "3s"}, concurrency=2)
     recorder = Recorder()
     report = run(sweep, recorder)
-    by_mode = {trial.candidate.values["mode"]: trial for trial in report.results.book.trials}
+    by_mode = {trial.configuration.values["mode"]: trial for trial in report.results.trials.all}
     assert {mode: trial.failure for mode, trial in by_mode.items()} == {
         "plain": None,
         "raise": "SplitFailedError: no usable modules",
@@ -131,6 +136,94 @@ def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
     assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
     assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 3, "tried again twice"
     assert not report.interrupted
+
+
+def test_a_sweep_records_how_far_it_is_and_how_it_ended(run: Run, make_bowls: MakeSweep, tmp_path: Path) -> None:
+    storage, seen = ResultStore(tmp_path / "results").storage, []
+
+    class Looking(Recorder):
+        def finished(self, item: SuiteCell, row: Row) -> None:
+            seen.extend(record for record, _ in read_records(storage))
+
+    report = run(make_bowls(trials=2), Looking())
+    assert (seen[0].suite, seen[0].cells, seen[0].to_do, seen[0].ended) == ("bowls", 4, 4, None)
+    (record,) = (record for record, _ in read_records(storage) if record.study == report.results.study)
+    assert (record.ended, record.finished) == ("done", 4)
+
+
+def test_one_driver_at_a_time_runs_a_study(run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path) -> None:
+    sweep, store = make_bowls(trials=1, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
+    study = plan_sweep(sweep, store).continuation.study
+    with RunDeclaration(store.storage, "bowls", cell_ids=(), n_cells=2, study=study):
+        with pytest.raises(ConfigurationError, match=f"study {study} has a driver already: process .* on .*, since "):
+            run(sweep)
+        assert read_studies(store) == [], "whoever is refused changes nothing"
+    assert not runs_of(marks)
+    assert states(run(sweep)) == {TrialState.COMPLETE: 1}
+
+
+def test_a_shard_scores_its_share_of_the_front_once_all_trials_are_finished(
+    make_bowls: MakeSweep, marks: Path, tmp_path: Path
+) -> None:
+    sweep, store = make_bowls(trials=2, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
+    surroundings = Surroundings("bowls", tmp_path / "c", plugins=Plugins(("bowl_plugin",), str(HERE)))
+
+    def score(shard: str) -> SweepReport:
+        plan = plan_sweep(sweep, store)
+        return run_sweep(plan, store, surroundings, listener=Recorder(), shard=Shard.parse(shard))
+
+    with pytest.raises(ConfigurationError, match=r"2 trials remain; run the sweep without --shard first\."):
+        score("1/2")
+    for x in (0.2, 0.5):
+        for row in rows_of(sweep, x=x, y=0.2):
+            store.write(row)
+    reports = [score("1/2"), score("2/2")]
+    assert [report.unscored for report in reports] == [0, 0]
+    assert runs_of(marks).total() == 0
+    configurations = reports[1].plan.configurations
+    assert runs_of(marks, "bowl") == {
+        item.cell.cell_id[:12]: 1
+        for trial in reports[1].results.chosen
+        for item in configurations.test_items(trial.configuration)
+    }
+
+
+def test_a_sweep_reads_its_rows_once_before_trials_run_and_expands_its_suite_once(
+    make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expanded: list[object] = []
+    monkeypatch.setattr(file, "expand", lambda suite: (expanded.append(suite), expand(suite))[1])
+    sweep, store = make_bowls(trials=1), ResultStore(tmp_path / "results")
+    reads: list[str] = []
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda **keys: (reads.append("read"), read(**keys))[1])
+
+    class Looking(Recorder):
+        def scoring_begins(self, *, n_cells: int) -> None:
+            reads.append("scoring")
+
+    plan, plugins = plan_sweep(sweep, store), Plugins(("bowl_plugin",), str(HERE))
+    report = run_sweep(plan, store, Surroundings("bowls", tmp_path / "c", plugins=plugins), listener=Looking())
+    assert states(report) == {TrialState.COMPLETE: 1}
+    assert reads == ["read", "scoring", "read"]
+    assert len(expanded) == 1
+
+
+def test_a_sweep_whose_budget_is_spent_ends_and_the_next_start_continues(run: Run, make_bowls: MakeSweep) -> None:
+    slow: dict[str, Any] = {"trials": 4, "seeds": 1, "concurrency": 1, "splitters": [bowl(pause=0.3)]}
+    report = run(make_bowls(**slow, budget={"sweep": {"device": 1.2}}))
+    assert report.spent
+    assert 0 < len(report.results.trials.finished) < 4
+    again = run(make_bowls(**slow))
+    assert (states(again), again.spent) == ({TrialState.COMPLETE: 4}, False)
+
+
+def test_folders_of_tune_that_killed_drivers_left_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:
+    for name in ("tune-left", "tune-used"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.lock").touch()
+    with FileLock(tmp_path / "tune-used.lock"), tuner._scratch_folder(tmp_path) as folder:
+        assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"tune-used", folder.name}
 
 
 def test_a_machine_with_other_versions_computes_nothing(run: Run, make_bowls: MakeSweep, marks: Path) -> None:
@@ -155,67 +248,19 @@ def test_a_race_of_one_metric_under_tpe_stops_trials_and_leaves_none_running(
     assert runs_of(marks).total() == len(runs_of(marks)) == 8
 
 
-def test_what_another_driver_ran_since_the_plan_was_made_is_not_run_again(
-    make_bowls: MakeSweep, marks: Path, tmp_path: Path
-) -> None:
-    sweep, store = make_bowls(trials=1, splitters=[bowl(marks)]), ResultStore(tmp_path / "results")
-    plan = plan_sweep(sweep, store)
-    for row in rows_of(sweep, x=0.5, y=0.2):
-        store.write(row)
-    plugins = Plugins(("bowl_plugin",), str(HERE))
-    report = run_sweep(plan, store, Surroundings("bowls", tmp_path / "c", plugins=plugins), listener=Recorder())
-    assert states(report) == {TrialState.COMPLETE: 1}
-    assert not runs_of(marks)
-    assert runs_of(marks, "bowl").total() == 2, "only the scores on test were missing"
-
-
-def test_scores_on_test_that_a_machine_failed_are_tried_again_and_those_of_others_are_left_to_them(
-    make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scoring, "CLAIM_SECONDS", 0.0)
-    sweep = make_bowls(trials=2)
-    groups = [list(Cells(sweep).candidate(sweep.spaces[0], {"x": x, "y": 0.2}).items) for x in (0.1, 0.2)]
-    held, stored = {item.cell.cell_id for item in groups[0]}, []
-
-    class Rival(NoRivals):
-        def take(self, items: Sequence[SuiteCell]) -> Sequence[Row] | None:
-            return None if held.intersection(item.cell.cell_id for item in items) else tuple(stored)
-
-    rows: list[Row] = []
-    following = Scoring(
-        groups, keep=rows.append, listener=SilentListener(), is_ending=lambda: False, suite="bowls",
-        limits=Limits(retries=2, backoff=0.0), claims=Rival(),
-    )  # fmt: skip
-    for attempt in range(3):
-        config = following.begin(str(attempt))
-        assert config is not None
-        assert config["cells"] == [item.cell.model_dump_json() for item in groups[1]]
-        if attempt != 1:  # The second worker dies before its first word.
-            following.hear(str(attempt), Report("begin", groups[1][0].cell.cell_id))
-        following.end(str(attempt), has_died=True)
-    assert [row.failure_kind for row in rows] == ["worker_died"] * 3
-    assert (following.begin("3"), following.is_waiting) == (None, True), "the other configuration is another driver's"
-    held.clear()
-    stored += rows_of(sweep, x=0.1, y=0.2)[:1]
-    config = following.begin("4")
-    assert config is not None
-    assert config["cells"] == [groups[0][1].cell.model_dump_json()]
-    assert not following.is_waiting
-
-
 def test_trials_ask_for_the_memory_that_such_cells_took(
     make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep, store = make_bowls(), ResultStore(tmp_path / "results")
-    assert tuning.memory_of_trials(plan_sweep(sweep, store).expected(), store.read().table, 1.0) == 0
+    assert tuner.trial_memory(plan_sweep(sweep, store).expected(), store.read().table, 1.0) == 0
     for peak, row in zip((2**20, 2**24), rows_of(sweep, x=0.1), strict=True):
         stages = [StageRecord(name="split", seconds=1.0, peak_memory_bytes=peak)]
         store.write(row.model_copy(update={"stages": stages}))
     expected = plan_sweep(sweep, store).expected()
-    assert tuning.memory_of_trials(expected, store.read().table, 1.0) == 2**24 * 5 // 4
+    assert tuner.trial_memory(expected, store.read().table, 1.0) == 2**24 * 5 // 4
     head, worker = Node(cpus=0, gpus=0, memory=2**40), Node(cpus=8, gpus=0, memory=2**23)
-    monkeypatch.setattr(tuning, "nodes", lambda: [head, worker])
-    assert tuning.memory_of_trials(expected, store.read().table, 1.0) == 2**23, "no more than who could run it has"
+    monkeypatch.setattr(tuner, "nodes", lambda: [head, worker])
+    assert tuner.trial_memory(expected, store.read().table, 1.0) == 2**23, "no more than who could run it has"
 
 
 def test_ray_is_asked_for_the_memory_of_trials(
@@ -226,9 +271,9 @@ def test_ray_is_asked_for_the_memory_of_trials(
         stages = [StageRecord(name="split", seconds=1.0, peak_memory_bytes=2**24)]
         store.write(row.model_copy(update={"stages": stages}))
     asked: list[object] = []
-    with_resources = tuning.tune.with_resources
+    with_resources = tuner.tune.with_resources
     monkeypatch.setattr(
-        tuning.tune, "with_resources", lambda worker, wanted: (asked.append(wanted), with_resources(worker, wanted))[1]
+        tuner.tune, "with_resources", lambda worker, wanted: (asked.append(wanted), with_resources(worker, wanted))[1]
     )
     assert states(run(sweep)) == {TrialState.COMPLETE: 2}
     assert asked[0] == {"CPU": 1, "GPU": 0.0, "memory": 2**24 * 5 // 4}
@@ -236,25 +281,25 @@ def test_ray_is_asked_for_the_memory_of_trials(
 
 def test_machines_that_would_be_started_count_as_free(make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = make_bowls()
-    cell = Cells(sweep).candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2}).items[0].cell
+    cell = Configurations(sweep).at(sweep.spaces[0], {"x": 0.5, "y": 0.2}).items[0].cell
     head, kind = Node(cpus=0, gpus=0), Node(cpus=4, gpus=1)
-    monkeypatch.setattr(tuning, "nodes_by_state", lambda: ([head], [kind] * 8))
-    monkeypatch.setattr(tuning.ray, "available_resources", lambda: {})
-    assert tuning.free_slots(cell, 1.0) == 32
-    assert tuning.free_slots(cell.model_copy(update={"device": "cuda"}), 1.0) == 8
+    monkeypatch.setattr(tuner, "nodes_by_state", lambda: ([head], [kind] * 8))
+    monkeypatch.setattr(tuner.ray, "available_resources", lambda: {})
+    assert tuner.free_slots(cell, 1.0) == 32
+    assert tuner.free_slots(cell.model_copy(update={"device": "cuda"}), 1.0) == 8
 
 
 def test_the_number_of_trials_at_once_comes_from_the_free_slots(make_bowls: MakeSweep) -> None:
     sweep = make_bowls()
-    cell = Cells(sweep).candidate(sweep.spaces[0], {"x": 0.5, "y": 0.2}).items[0].cell
+    cell = Configurations(sweep).at(sweep.spaces[0], {"x": 0.5, "y": 0.2}).items[0].cell
     # Ray takes a moment to take back what workers of earlier tests had.
     deadline = time.monotonic() + 60
-    while tuning.free_slots(cell, 1.0) < 3 and time.monotonic() < deadline:
+    while tuner.free_slots(cell, 1.0) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert tuning.free_slots(cell, 1.0) == 3, "three CPUs, one thread each"
-    assert tuning.free_slots(cell.model_copy(update={"threads": 2}), 1.0) == 1
-    assert tuning.free_slots(cell.model_copy(update={"device": "auto"}), 1.0) == 2, "two GPUs"
-    assert tuning.free_slots(cell.model_copy(update={"device": "auto"}), 0.5) == 3
+    assert tuner.free_slots(cell, 1.0) == 3, "three CPUs, one thread each"
+    assert tuner.free_slots(cell.model_copy(update={"threads": 2}), 1.0) == 1
+    assert tuner.free_slots(cell.model_copy(update={"device": "auto"}), 1.0) == 2, "two GPUs"
+    assert tuner.free_slots(cell.model_copy(update={"device": "auto"}), 0.5) == 3
 
 
 # The traps themselves: what the stock parts do, so that one sees when they no longer do it.
@@ -296,9 +341,8 @@ def test_the_stock_scheduler_takes_several_metrics_and_cannot_use_them() -> None
 
 def test_workers_without_a_gpu_see_none(run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setenv("TUNE_FUNCTION_THREAD_TIMEOUT_S", "2")
     surroundings = Surroundings("bowls", Path("nowhere"))
-    run_trial({"cells": [], "label": ""}, surroundings=surroundings, limits=TrialLimits(), report=lambda _: None)
+    run_trial(trial_config("", []), surroundings=surroundings, limits=TrialLimits(), send=lambda _: None)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sweep.parameters import Parameter
+from harness.sweep.parameter import Parameter
 from harness.sweep.space import Space
 from splitters.errors import ConfigurationError
 
@@ -138,3 +139,18 @@ def test_a_condition_that_can_never_hold_is_refused(name: str, wanted: int, reas
     message = f"a.yaml: alpha: when: {name} never has the value {wanted} in this sweep: {reason}"
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         space({}, conditional)
+
+
+def test_random_points_are_all_points_once_in_random_order() -> None:
+    small = space({}, {"rescue": [True, False], "rescue_attempts": {"int": [1, 3], "when": {"rescue": True}}})
+    points = list(small.random_points(Random(0)))
+    assert sorted(map(str, points)) == sorted(map(str, small.points()))
+    assert len({str(list(small.random_points(Random(seed)))) for seed in range(20)}) > 1
+
+
+def test_a_space_of_many_points_is_listed_without_being_built() -> None:
+    steps = {"float": [0.0001, 1.0], "step": 0.0001}
+    large = space({}, {"alpha": steps, "mask_learning_rate": steps, "head_learning_rate": steps})
+    assert large.size == 10_000**3
+    assert len({str(point) for point in islice(large.points(), 50)}) == 50
+    assert len({str(point) for point in islice(large.random_points(Random(0)), 50)}) == 50

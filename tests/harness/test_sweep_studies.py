@@ -10,9 +10,9 @@ from conftest import HERE
 
 from harness.plugins import Plugins
 from harness.store import ResultStore
-from harness.sweep import definitions
-from harness.sweep.definitions import continue_study, find_definition, read_definitions, write_definition
+from harness.sweep import study_record
 from harness.sweep.file import Sweep
+from harness.sweep.study_record import Continuation, continue_study, find_study, read_studies, write_study
 from harness.trust import Consent
 from splitters.errors import ConfigurationError, UnknownNameError
 
@@ -22,6 +22,12 @@ BOWLS = Consent(own=Plugins(("bowl_plugin",), str(HERE)))
 
 def bowl(settings: dict[str, Any] | None = None, **space: object) -> list[dict[str, Any]]:
     return [{"name": "bowl", "settings": settings or {}, "space": space or {"x": {"float": [0.2, 0.6]}}}]
+
+
+def write(store: ResultStore, sweep: Sweep) -> Continuation:
+    continuation = continue_study(sweep, read_studies(store, consent=BOWLS))
+    write_study(store, sweep, continuation)
+    return continuation
 
 
 @pytest.mark.parametrize(
@@ -39,11 +45,10 @@ def bowl(settings: dict[str, Any] | None = None, **space: object) -> list[dict[s
 def test_more_of_the_same_is_the_same_study(make_bowls: MakeSweep, tmp_path: Path, keys: Any, grown: str) -> None:
     store = ResultStore(tmp_path / "r")
     before = make_bowls(splitters=bowl())
-    study = continue_study(before, []).study
-    write_definition(store, study, before)
+    study = write(store, before).study
     found = continue_study(
         make_bowls(**{"splitters": bowl(), **keys}),
-        read_definitions(store, consent=BOWLS),
+        read_studies(store, consent=BOWLS),
     )
     assert (found.study, found.changed) == (study, ())
     assert [line for line in found.grown if line.startswith(grown)]
@@ -68,11 +73,10 @@ def test_another_meaning_is_a_new_study_with_the_reason(
 ) -> None:
     store = ResultStore(tmp_path / "r")
     before = make_bowls(splitters=bowl())
-    study = continue_study(before, []).study
-    write_definition(store, study, before)
+    study = write(store, before).study
     found = continue_study(
         make_bowls(**{"splitters": bowl(), **keys}),
-        read_definitions(store, consent=BOWLS),
+        read_studies(store, consent=BOWLS),
     )
     assert found.study != study
     assert [line for line in found.changed if line.startswith(why)], found.changed
@@ -82,10 +86,9 @@ def test_another_version_of_a_splitter_is_a_new_study(
     make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, sweep = ResultStore(tmp_path / "r"), make_bowls()
-    study = continue_study(sweep, []).study
-    write_definition(store, study, sweep)
-    monkeypatch.setattr(definitions, "SPLITTING_VERSION", 99)
-    found = continue_study(sweep, read_definitions(store, consent=BOWLS))
+    study = write(store, sweep).study
+    monkeypatch.setattr(study_record, "SPLITTING_VERSION", 99)
+    found = continue_study(sweep, read_studies(store, consent=BOWLS))
     assert found.changed == ("splitting: version 2 before, 99 now, with other results",)
     assert found.study != study
 
@@ -94,23 +97,34 @@ def test_a_definition_is_written_once_and_read_back_as_it_was(make_bowls: MakeSw
     store = ResultStore(tmp_path / "r")
     sweep = make_bowls(race=True, seeds=4, early_stopping={"metric": "accuracy"}, budget={"trial": "5m"})
     for _ in range(2):
-        write_definition(store, "abc", sweep)
-    (found,) = read_definitions(store, consent=BOWLS)
+        write(store, sweep)
+    (found,) = read_studies(store, consent=BOWLS)
     assert found.sweep.model_dump() == sweep.model_dump()
     assert found.sweep.plugin_modules.modules == sweep.plugin_modules.modules
-    write_definition(store, "abc", make_bowls(trials=9))
-    assert [definition.sweep.trials for definition in read_definitions(store, consent=BOWLS)] == [4, 9]
+    write(store, make_bowls(trials=9, race=True, seeds=4))
+    assert [definition.sweep.trials for definition in read_studies(store, consent=BOWLS)] == [4, 9]
+
+
+def test_a_record_of_a_version_with_protocols_is_still_read(make_bowls: MakeSweep, tmp_path: Path) -> None:
+    store, sweep = ResultStore(tmp_path / "r"), make_bowls()
+    study = write(store, sweep).study
+    (path,) = (tmp_path / "r" / "sweeps").iterdir()
+    content = json.loads(path.read_text())
+    content["sweep"]["protocol"] = "splitbench"
+    path.write_text(json.dumps(content))
+    found = continue_study(sweep, read_studies(store, consent=BOWLS))
+    assert (found.study, found.changed) == (study, ())
 
 
 def test_a_store_without_a_sweep_and_a_wrong_study_are_told(make_bowls: MakeSweep, tmp_path: Path) -> None:
     store, sweep = ResultStore(tmp_path / "r"), make_bowls()
     with pytest.raises(ConfigurationError, match="there is no sweep at here"):
-        find_definition([], None, where="here")
-    write_definition(store, "abcdef", sweep)
-    known = read_definitions(store, consent=sweep.consent)
-    assert find_definition(known, "abc", where="here").study == "abcdef"
-    with pytest.raises(UnknownNameError, match=r"--study: unknown study 'abd'.*'abcdef'"):
-        find_definition(known, "abd", where="here")
+        find_study([], None, where="here")
+    study = write(store, sweep).study
+    known = read_studies(store, consent=sweep.consent)
+    assert find_study(known, study[:3], where="here").study == study
+    with pytest.raises(UnknownNameError, match=rf"--study: unknown study 'abd'.*{study}"):
+        find_study(known, "abd", where="here")
 
 
 @pytest.mark.parametrize(
@@ -125,4 +139,4 @@ def test_a_damaged_or_newer_definition_is_named(tmp_path: Path, text: str, messa
     store = ResultStore(tmp_path / "r")
     store.write_file("sweeps/a.json", text.encode())
     with pytest.raises(ConfigurationError, match=message):
-        read_definitions(store, consent=BOWLS)
+        read_studies(store, consent=BOWLS)

@@ -9,9 +9,8 @@ from typing import Any
 from benchmarks.records import Metrics, Row, StageRecord, State
 from harness.attempt import Outcome, make_row
 from harness.provenance import provenance
-from harness.sweep.candidates import Cells
 from harness.sweep.file import Sweep
-from harness.sweep.trials import Trial, read_trials
+from harness.sweep.trials import Configurations, Trial, read_trials
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -20,11 +19,11 @@ def rows_of(
     sweep: Sweep, *, splitter: int = 0, state: State = State.OK, kind: str | None = None, at: float = 0.0, **values: Any
 ) -> list[Row]:
     """Returns the rows of one configuration, a second apart, the first ``at`` seconds after the origin."""
-    candidate = Cells(sweep).candidate(sweep.spaces[splitter], values)
-    settings = candidate.spec.settings
+    configuration = Configurations(sweep).at(sweep.spaces[splitter], values)
+    settings = configuration.spec.settings
     loss, retention = settings["x"] + settings["y"], (1 - settings["x"]) ** 2 / 2 + settings["y"] / 2
     rows = []
-    for place, item in enumerate(candidate.items):
+    for place, item in enumerate(configuration.items):
         metrics = Metrics()
         if state is State.OK:
             noise = settings["noise"] * item.cell.seed
@@ -45,5 +44,5 @@ def rows_of(
 
 def bowl_trial(sweep: Sweep, rows: Iterable[Row]) -> Trial:
     """Returns the one trial that rows tell of."""
-    (trial,) = read_trials(sweep, Cells(sweep), rows).trials
+    (trial,) = read_trials(sweep, Configurations(sweep), rows).all
     return trial

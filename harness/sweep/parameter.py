@@ -1,4 +1,4 @@
-"""What a sweep may vary: one setting of a splitter, and the values that it can take."""
+"""One searched setting of a splitter: its range or choices, and how values become settings."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ _KINDS: tuple[Kind, ...] = ("int", "float", "choice")
 _KEYS = {"int": ("log", "step", "unit", "when"), "float": ("log", "step", "when"), "choice": ("when",)}
 _UNITS = ("steps", "epochs")
 _NEAR = 1e-9
-"""Values this close, in relation to the range, are the same."""
+"""Tolerance of ranges, relative to their width."""
+
+_MAX_VALUES = 10_000
+"""A range with more values counts as infinite."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One setting that is searched.
+    """One searched setting.
 
     Args:
         name: The setting.
         kind: ``int``, ``float`` or ``choice``.
-        low: The lowest value of a range.
-        high: The highest one; part of the range.
+        low: Lower end of a range, inclusive.
+        high: Upper end of a range, inclusive.
         log: Whether the range is searched on a logarithmic scale.
-        step: The distance of neighbouring values; None searches a range of floats continuously.
-        unit: What a length counts: the setting 60 is then written ``60 steps``.
+        step: Grid of a range; None leaves a float range continuous.
+        unit: Unit of a length: 60 becomes the setting ``60 steps``.
         choices: The values of a choice.
-        when: Settings, and the values that they must have for this one to be searched; else it keeps its own.
+        when: Other settings and the values that make this parameter active; inactive, the setting keeps its default.
     """
 
     name: str
@@ -48,12 +51,7 @@ class Parameter:
 
     @classmethod
     def parse(cls, name: str, value: object, *, where: str) -> Parameter:
-        """Reads a parameter as a file writes it, e.g. ``{float: [0.1, 2], log: true}`` or ``[16, 32]``.
-
-        Args:
-            name: The setting.
-            value: What the file says of it.
-            where: The file and key, for messages.
+        """Reads a parameter from its form in a file, e.g. ``{float: [0.1, 2], log: true}`` or ``[16, 32]``.
 
         Raises:
             ConfigurationError: If a key or value is unknown or not allowed.
@@ -75,24 +73,24 @@ class Parameter:
 
     @property
     def values(self) -> list[Any] | None:
-        """All values, in order; None if there are too many to list or infinitely many."""
+        """All values in order; None for an infinite range."""
         if self.kind == "choice":
             return list(self.choices)
         step = 1 if self.kind == "int" and self.step is None else self.step
-        if step is None or (self.high - self.low) / step > _MOST_VALUES:
+        if step is None or (self.high - self.low) / step > _MAX_VALUES:
             return None
-        found = [self.low + index * step for index in range(math.floor((self.high - self.low) / step + _NEAR) + 1)]
-        return [int(value) for value in found] if self.kind == "int" else found
+        values = [self.low + index * step for index in range(math.floor((self.high - self.low) / step + _NEAR) + 1)]
+        return [int(value) for value in values] if self.kind == "int" else values
 
     def setting(self, value: Any) -> Any:
-        """Returns a value in the form in which the splitter's settings take it."""
+        """Returns a value as the splitter's setting."""
         return f"{value} {self.unit}" if self.unit else value
 
     def read(self, setting: Any) -> Any:
-        """Returns the value that a splitter's completed setting stands for.
+        """Returns the value of a splitter's setting.
 
         Raises:
-            ValueError: If the parameter cannot take it.
+            ValueError: If it is outside the parameter's range or choices.
         """
         if self.kind == "choice":
             return self._read_choice(setting)
@@ -114,23 +112,14 @@ class Parameter:
         raise ValueError(f"{setting!r} is none of {list(self.choices)}")
 
     def is_active(self, settings: Mapping[str, Any]) -> bool:
-        """Says whether the parameter is searched where the other settings have these values."""
+        """Returns whether the parameter is searched, given the other settings."""
         return all(any(same_value(value, settings.get(key)) for value in wanted) for key, wanted in self.when.items())
 
 
-_MOST_VALUES = 10_000
-"""A range with more values counts as endless."""
-
-
 def same_value(one: Any, other: Any) -> bool:
-    """Says whether two values of a file mean the same: 1 and 1.0 do, 1 and true do not."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True) or (
-        isinstance(one, int | float)
-        and isinstance(other, int | float)
-        and not isinstance(one, bool)
-        and not isinstance(other, bool)
-        and one == other
-    )
+    """Returns whether two values of a file are equal: 1 and 1.0 are, 1 and true are not."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True) or (numbers and one == other)
 
 
 def _off_grid(value: float, low: float, step: float) -> float:

@@ -1,4 +1,4 @@
-"""Reading sweeps: from files, from the package, from plain values."""
+"""Reading sweeps from files, from the package, and from plain values; every error names file, line and key."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from typing import Any
 from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
 from harness.changes import apply_changes
 from harness.config import parse_entries, read_packaged, sweep_names
-from harness.sweep.checks import check_sweep
-from harness.sweep.file import SAMPLERS, Budget, EarlyStopping, Race, SamplerSpec, SearchedSplitter, Sweep
+from harness.sweep.file import (
+    CURVE_METRICS,
+    SAMPLERS,
+    Budget,
+    EarlyStopping,
+    Race,
+    SamplerSpec,
+    SearchedSplitter,
+    Sweep,
+)
 from harness.yaml_source import Source, read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
@@ -40,12 +48,12 @@ def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Swee
 
 
 def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None = None) -> Sweep:
-    """Returns a sweep from plain values, checked as one from a file is.
+    """Returns a checked sweep from plain values.
 
     Args:
-        values: What a file holds.
+        values: The contents of a file.
         source: Where they come from.
-        folder: Where plugins may lie; the file's folder by default.
+        folder: Where plugins may be; the file's folder by default.
 
     Raises:
         ConfigurationError: If a key or value is unknown or not allowed.
@@ -66,7 +74,8 @@ def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None 
         parsed["constraints"] = [values["constraints"]]
     sweep = Sweep.parse(parsed, where=source.where())
     own = str(Path(source.path).parent) if source.path else ""
-    check_sweep(sweep.located(source, own if folder is None else folder))
+    sweep.located(source, own if folder is None else folder)
+    _check(sweep)
     return sweep
 
 
@@ -88,7 +97,7 @@ def _parse_part(key: str, values: Mapping[str, Any], part: type[Settings], sourc
 
 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
-    """Returns a sweep's text, its title for messages, and its path if it is a file of the user's."""
+    """Returns a sweep's text, its title for messages, and its path if it is the user's file."""
     if isinstance(name_or_path, str) and name_or_path in sweep_names():
         return read_packaged(name_or_path), f"{name_or_path}.yaml", ""
     path = Path(name_or_path)
@@ -98,3 +107,47 @@ def _open(name_or_path: str | Path) -> tuple[str, str, str]:
         return path.read_text(encoding="utf-8"), str(path), str(path.resolve())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: the sweep cannot be read: {error}.") from None
+
+
+def _check(sweep: Sweep) -> None:
+    sweep.plugin_modules.load()
+    titles = [entry.title for entry in sweep.splitters]
+    for index, title in enumerate(titles):
+        if title in titles[:index]:
+            raise ConfigurationError(f"{sweep.where('splitters', index)}: {title!r} appears twice; give one a label.")
+    _ = sweep.goals, sweep.bounds, sweep.spaces, sweep.cells
+    for name in sweep.reference:
+        if name not in sweep.objectives:
+            raise UnknownNameError("objective", name, sweep.objectives, where=sweep.where("reference", name))
+    _check_early_stopping(sweep)
+    if sweep.race is not None and sweep.race.after >= len(sweep.seeds):
+        raise ConfigurationError(
+            f"{sweep.where('race')}: every configuration gets {sweep.race.after} seeds, and there are "
+            f"{len(sweep.seeds)}; a race needs more seeds, or leave 'race' out."
+        )
+    for index, space in enumerate(sweep.spaces if sweep.sampler.name == "grid" else ()):
+        for parameter in space.parameters:
+            if parameter.values is None:
+                raise ConfigurationError(
+                    f"{sweep.where('splitters', index, 'space', parameter.name)}.{space.label}.space."
+                    f"{parameter.name}: a grid needs an end: give the range a 'step', or write choices."
+                )
+
+
+def _check_early_stopping(sweep: Sweep) -> None:
+    stopping, where = sweep.early_stopping, sweep.where("early_stopping")
+    if stopping is None:
+        return
+    if stopping.metric is not None and stopping.metric not in CURVE_METRICS:
+        raise UnknownNameError("metric", stopping.metric, CURVE_METRICS, where=f"{where}: metric")
+    known = ", ".join(CURVE_METRICS)
+    if stopping.metric is None and len(sweep.goals) > 1:
+        raise ConfigurationError(
+            f"{where}: it compares trials by one number, and there are {len(sweep.goals)} objectives "
+            f"({', '.join(sweep.objectives)}); name one as 'metric'. Known: {known}; "
+            "hypervolume weighs accuracy and retention together."
+        )
+    if sweep.stopping_metric not in CURVE_METRICS:
+        raise ConfigurationError(
+            f"{where}: no trial tells {sweep.goals[0].name!r} while it runs; name a 'metric'. Known: {known}."
+        )
