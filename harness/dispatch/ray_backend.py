@@ -166,6 +166,7 @@ class RayBackend:
         listener: Listener,
     ) -> Iterator[tuple[SuiteCell, Row]]:
         """Runs cells as far as there is room; see ``Backend.run``."""
+        self._preparations = Preparations(queue)
         waiting = [Job(item, memory=self._memory.get(item.cell.cell_id, 0)) for item in queue]
         running: list[Running] = []
         done: deque[tuple[Job, Row]] = deque()
@@ -180,6 +181,8 @@ class RayBackend:
                     yield job.item, row
                     if self._deserves_retry(row, job) and not stop.requested:
                         waiting.append(self._again(job, row))
+                    else:
+                        self._preparations.finishes(job.item)
                     # Storing takes a while, in which no place should stay empty; but not too many rows may be at stake.
                     if len(done) < len(running) and _ready_among(_results(running)):
                         break
@@ -217,7 +220,9 @@ class RayBackend:
                 break
             cell = job.item.cell
             size = (cell.device, cell.threads, job.memory)
-            if size in too_large or job.not_before > now or (one_each and not self._may_begin(job.item, begun)):
+            if size in too_large or job.not_before > now or self._preparations.reads_unfinished(job.item):
+                continue
+            if one_each and not self._may_begin(job.item, begun):
                 continue
             need = self._need(job, machines)
             if room.take(need):

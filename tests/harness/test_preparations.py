@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
 from conftest import toy_item
 
+from harness.config import load_suite
 from harness.dispatch.preparations import Preparations
+from harness.expand import expand
 from splitters.methods.protocol import Progress
 
 
@@ -31,3 +34,34 @@ def test_if_the_one_that_trains_it_fails_the_next_one_may() -> None:
     preparations.begins(second)
     preparations.ends(first)
     assert not preparations.may_begin(first), "it is the second's to train now"
+
+
+def test_a_cell_that_reads_anothers_split_waits_until_that_cell_is_not_tried_again() -> None:
+    maker = toy_item(loss=0.1)
+    like = maker.cell.splitter.model_dump(mode="json")
+    reader, of_another_seed = toy_item(splitter="other", like=like), toy_item(splitter="other", like=like, seed=1)
+    preparations = Preparations([reader, maker, of_another_seed])
+    assert not preparations.reads_unfinished(maker)
+    assert preparations.reads_unfinished(reader)
+    assert not preparations.reads_unfinished(of_another_seed), "no cell of this run makes the split that it reads"
+    preparations.begins(maker)
+    preparations.reports(maker, Progress("masks", 0, 10))
+    assert preparations.is_there(reader)
+    assert preparations.reads_unfinished(reader)
+    preparations.ends(maker)
+    assert preparations.reads_unfinished(reader)
+    preparations.finishes(maker)
+    assert not preparations.reads_unfinished(reader)
+
+
+@pytest.mark.parametrize("suite", ["quick", "paper"])
+def test_the_suites_cells_that_are_like_another_wait_for_that_one(suite: str) -> None:
+    items = expand(load_suite(suite))
+    readers = [item for item in items if item.reads_another]
+    preparations = Preparations(items)
+    assert readers
+    assert all(preparations.reads_unfinished(item) for item in readers)
+    for item in items:
+        if not item.reads_another:
+            preparations.finishes(item)
+    assert not any(preparations.reads_unfinished(item) for item in readers)

@@ -10,6 +10,7 @@ from conftest import toy_item
 from harness.attempt import Surroundings
 from harness.dispatch import Limits, cluster, ray_backend
 from harness.dispatch.cluster import Node
+from harness.dispatch.preparations import Preparations
 from harness.dispatch.ray_backend import Job, RayBackend, Running
 from harness.dispatch.room import Need, Room
 
@@ -68,6 +69,15 @@ def test_a_full_cluster_and_the_number_of_workers_begin_nothing(backend: RayBack
     assert begin(backend, jobs(0), running(*jobs(*[0] * 8))) == []
     limited = RayBackend(Surroundings("toys", tmp_path), Limits(), workers=2)
     assert begin(limited, jobs(0, 0, 0), running(*jobs(0))) == [0]
+
+
+def test_a_cell_that_reads_anothers_split_begins_when_that_one_has_ended(backend: RayBackend) -> None:
+    maker = Job(toy_item(device="cpu"))
+    reader = Job(toy_item(device="cpu", splitter="other", seed=0, like=maker.item.cell.splitter.model_dump()))
+    backend._preparations = Preparations([reader.item, maker.item])
+    assert [job for job, _ in backend._ready([reader, maker], [])] == [maker]
+    backend._preparations.finishes(maker.item)
+    assert [job for job, _ in backend._ready([reader], [])] == [reader]
 
 
 @pytest.mark.parametrize(("share", "count"), [(1.0, 2), (0.1, 20), (0.3, 6)])
