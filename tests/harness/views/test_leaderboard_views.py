@@ -6,30 +6,17 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from conftest import patch_record, patching_row, toy_item, toy_row
-from rich.console import Console, RenderableType
+from conftest import patch_record, patching_row, toy_row
+from rendering import plain
 
 from benchmarks.boards import MODULARIZATION
 from benchmarks.records import (
-    CompositionRecord,
-    FigureRecord,
-    ModuleRecord,
-    NewTaskRecord,
     Row,
-    SensitivityRecord,
     State,
-    SubTaskRecord,
 )
-from harness.cli.display import finished_line
-from harness.plan import make_plan
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard
-from harness.store import DamagedFile
-from harness.views.failures import damaged_view
 from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.views.leaderboard import leaderboard_view
-from harness.views.plan import plan_view
-from harness.views.quantities import duration_text
-from harness.views.row import row_view
 
 ASKED_FOR = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
@@ -43,19 +30,6 @@ OF_PATCHES = [
     "tc_f1_before", "tc_f1_after", "non_tc_accuracy_before", "non_tc_accuracy_after", "accuracy_before",
     "accuracy_after",
 ]  # fmt: skip
-
-COST = {
-    "flops_sum": 150, "flops_union": 80, "parameters_sum": 150, "parameters_union": 80, "latency_seconds": 0.003,
-    "base_flops": 100, "base_parameters": 100, "base_latency_seconds": 0.001, "flops_retention_sum": 1.5,
-    "flops_retention_union": 0.8, "param_retention_sum": 1.5, "param_retention_union": 0.8, "latency_ratio": 3.0,
-}  # fmt: skip
-
-
-def plain(view: RenderableType, width: int = 100) -> str:
-    output = io.StringIO()
-    Console(file=output, width=width, color_system=None).print(view)
-    assert "\x1b" not in output.getvalue()
-    return output.getvalue()
 
 
 def rows() -> Sequence[Row]:
@@ -90,14 +64,6 @@ def test_long_names_do_not_push_numbers_out() -> None:
 
 def test_one_seed_is_said_to_have_no_interval() -> None:
     assert "One seed has no interval" in plain(leaderboard_view(make_leaderboard([toy_row()])))
-
-
-def test_damaged_files_are_reported() -> None:
-    files = [DamagedFile("q/a", "torn", True), DamagedFile("rows/b", "foreign", False)]
-    text = plain(damaged_view(files))
-    assert "2 damaged file(s)" in text
-    assert "moved to q/a (torn)" in text
-    assert "left at rows/b (foreign)" in text
 
 
 def test_json_has_the_keys_that_were_promised_with_fractions() -> None:
@@ -258,86 +224,6 @@ def test_latex_escapes_what_it_must() -> None:
     assert r"loss, points $\downarrow$" in text
 
 
-def test_a_plan_shows_status_time_and_sum() -> None:
-    items = [toy_item(seed=seed) for seed in range(3)] + [toy_item(splitter="other")]
-    plan = make_plan(items, [toy_row(seed=0, seconds=30), toy_row(seed=1, state=State.FAILED, kind="X")])
-    text = plain(plan_view(plan))
-    assert "4 cells: 1 done, 1 failed, 2 to do. About 30 s one after the other, 1 without history." in text
-    assert "about 30 s" in text
-    assert "no history" in text
-
-
-def test_a_row_is_shown_whole() -> None:
-    module = ModuleRecord(
-        class_index=0, class_name="zero", kernels=1234, flops=5, parameters=6,
-        select_precision=0.5, select_recall=0.25, select_f1=0.333,
-    )  # fmt: skip
-    good = toy_row().model_copy(update={"modules": [module]})
-    text = plain(row_view([toy_row(state=State.TIMEOUT, age=5), good]))
-    for part in ("2 attempts: timeout, ok", good.cell_id, "accuracy_loss", "zero", "1,234", "0.333"):
-        assert part in text
-
-
-def test_the_steps_of_a_search_are_shown_evenly_spread_with_the_last_one() -> None:
-    figures = [
-        FigureRecord(step=step, name=name, value=value)
-        for step in range(1, 101)
-        for name, value in (("accuracy", step / 100), ("fitness", 0.5))
-    ]
-    figures.append(FigureRecord(step=None, name="candidates_run", value=1234.0))
-    text = plain(row_view([toy_row().model_copy(update={"figures": figures})]))
-    steps = [
-        int(line.split()[0]) for line in text.splitlines() if line.endswith("0.5 ") or line.rstrip().endswith(" 0.5")
-    ]
-    assert steps == list(range(5, 101, 5))
-    assert "candidates run 1234" in text
-
-
-def test_a_row_of_patches_shows_each_of_them() -> None:
-    text = plain(row_view([patching_row([patch_record("seven", "platt")])]))
-    line = next(line for line in text.splitlines() if "seven" in line)
-    assert line.split() == ["seven", "platt", "50.0", "75.0", "90.0", "95.0", "80.0", "90.0"]
-
-
-def test_a_row_of_composed_models_shows_each_of_them_with_its_costs() -> None:
-    composition = CompositionRecord(
-        reach="inter", networks="simcnn+rescnn", n_base_models=4, chosen=["simcnn 1", "rescnn 0"],
-        chosen_select_f1=[0.9, 0.8], composed_accuracy=0.7, select_composed_accuracy=0.7, best_base="simcnn 1",
-        best_base_accuracy=0.6, mean_base_accuracy=0.5, ensemble_accuracy=0.75, best_module_set="rescnn 0",
-        best_module_set_accuracy=0.55, gain_over_best_base=0.1, gain_over_mean_base=0.2, gain_over_ensemble=-0.05,
-        gain_over_module_set=0.15, **COST,
-    )  # fmt: skip
-    new_task = NewTaskRecord(
-        classes=["cat", "bag"], n_classes=2, images_per_class=20, composed_accuracy=0.7, select_composed_accuracy=0.7,
-        scratch_accuracy=0.8, select_scratch_accuracy=0.8, last_layer_accuracy=0.9, select_last_layer_accuracy=0.9,
-        gain_over_scratch=-0.1, gain_over_last_layer=-0.2, composed_images=0, scratch_images=40, last_layer_images=40,
-        composed_seconds=0.1, scratch_seconds=9.0, last_layer_seconds=1.0, **COST,
-    )  # fmt: skip
-    sub_task = SubTaskRecord(
-        classes=["cat", "dog"], n_classes=2, composed_accuracy=0.7, select_composed_accuracy=0.7,
-        restricted_accuracy=0.75, select_restricted_accuracy=0.8, accuracy_loss=0.05, **COST,
-    )  # fmt: skip
-    lists = {"compositions": [composition], "new_tasks": [new_task], "sub_tasks": [sub_task]}
-    row = toy_row(loss=None).model_copy(update=lists)
-    text = plain(row_view([row]), 140)
-    lines = [line.split() for line in text.splitlines()]
-    costs = ["150.0", "80.0", "3.0", "ms"]
-    assert ["simcnn+rescnn", "70.0", "60.0", "50.0", "75.0", "55.0", *costs] in lines
-    assert ["cat,", "bag", "40", "70.0", "80.0", "90.0", *costs] in lines
-    assert ["cat,", "dog", "75.0", "70.0", *costs] in lines
-    assert "simcnn+rescnn, modules of: simcnn 1, rescnn 0" in text
-    told = finished_line(toy_item(), row).plain
-    for part in ("best base model +10.00 points", "from scratch -10.00 points", "1 sub-tasks, loss 5.00 points"):
-        assert part in told
-
-
-def test_durations_are_readable() -> None:
-    seconds = [0.0, 9.94, 9.96, 89.0, 90.0, 5399.0, 5400.0]
-    assert [duration_text(value) for value in seconds] == [
-        "0.0 s", "9.9 s", "10 s", "89 s", "1.5 min", "90.0 min", "1.5 h",
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("width", [100, 80, 70])
 def test_a_narrow_terminal_loses_columns_but_no_figures(width: int) -> None:
     text = plain(leaderboard_view(make_leaderboard(rows())), width)
@@ -346,17 +232,3 @@ def test_a_narrow_terminal_loses_columns_but_no_figures(width: int) -> None:
         assert part in text
     assert ("split ↓" in text) == (width >= 80)
     assert ("FLOPs ↓" in text) == (width >= 100)
-
-
-def test_a_row_draws_its_sensitivity_curves() -> None:
-    curves = [
-        SensitivityRecord(
-            layer="first", kept_shares=[0.2, 0.6], select_accuracy=[0.1, 0.96], sensitive=True, start_shares=[0.7, 0.8]
-        ),
-        SensitivityRecord(layer="given", kept_shares=[], select_accuracy=[], sensitive=False, start_shares=[0.4]),
-    ]
-    text = plain(row_view([toy_row().model_copy(update={"sensitivity": curves})]))
-    lines = [line.split() for line in text.splitlines()]
-    assert ["layer", "sensitive", "starts", "with", "curve", "0.2", "0.6"] in lines
-    assert ["first", "yes", "0.7", "0.8", "▁█", "10.0", "96.0"] in lines
-    assert ["given", "no", "0.4", "–", "–"] in lines
