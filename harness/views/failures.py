@@ -17,7 +17,7 @@ _STATE_STYLES = {State.OK: "green", State.SKIPPED: "dim", State.INTERRUPTED: "ye
 
 
 def failures_view(failures: Sequence[Row], *, results: str = "") -> RenderableType:
-    """Returns the cells that are not ``ok``, each with its reason."""
+    """Return the cells that are not ``ok``, each with its reason."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("state", no_wrap=True)
     table.add_column("cell", overflow="fold")
@@ -37,9 +37,9 @@ def _reason(row: Row) -> str:
 
 
 def damaged_view(damaged: Sequence[DamagedFile]) -> RenderableType:
-    """Returns the files that are no rows, and where they are now."""
+    """Return a list of damaged files: where they are now, and why they cannot be read."""
     lines = [Text(f"{len(damaged)} damaged file(s), not counted above", style="bold red")]
     for file in damaged:
-        place = "moved to" if file.quarantined else "left at"
-        lines.append(Text(f"  {place} {file.path}" + (f" ({file.reason})" if file.reason else "")))
+        location = "moved to" if file.quarantined else "left at"
+        lines.append(Text(f"  {location} {file.path}" + (f" ({file.reason})" if file.reason else "")))
     return Group(*lines)
