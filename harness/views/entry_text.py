@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.boards import Column
-from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.ranking.entry import Entry
+from harness.ranking.leaderboard import Leaderboard, Section
 from harness.views.quantities import duration_text, points_text
 
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}

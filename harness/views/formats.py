@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Column
-from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.ranking.entry import Entry
+from harness.ranking.leaderboard import Leaderboard, Section
 from harness.suite_cell import ID_LENGTH, row_title
 from harness.views.entry_text import (
     ARROWS,

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.boards import Board, Column
-from harness.ranking.leaderboard import Entry, Leaderboard, Section
+from harness.ranking.entry import Entry
+from harness.ranking.leaderboard import Leaderboard, Section
 from harness.store import DamagedFile
 from harness.views.entry_text import (
     ARROWS,

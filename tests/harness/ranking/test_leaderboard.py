@@ -13,7 +13,7 @@ from splitters.errors import UnknownNameError
 
 
 def rows_of(name: str, losses: Sequence[float], **keys: object) -> list[Row]:
-    """Returns a row per seed with these losses."""
+    """Return a row per seed with these losses."""
     return [toy_row(splitter=name, seed=seed, loss=loss, **keys) for seed, loss in enumerate(losses)]
 
 
@@ -66,7 +66,7 @@ def test_a_splitter_that_never_succeeded_is_listed_last_without_a_rank() -> None
 
 
 def losses_on(name: str, losses: Mapping[int, float | None], **keys: object) -> list[Row]:
-    """Returns a row per seed; None is a seed that failed."""
+    """Return a row per seed; None is a seed that failed."""
     return [
         toy_row(splitter=name, seed=seed, loss=loss, state=State.FAILED if loss is None else State.OK, **keys)
         for seed, loss in losses.items()
@@ -136,7 +136,7 @@ def test_configurations_are_never_averaged_and_are_told_apart_by_what_differs() 
     assert [label for _, label in ranks(board)] == ["mine", "toy (folder=x)", "toy (folder=y)"]
 
 
-def test_settings_that_are_empty_are_not_spelt_out_beside_others() -> None:
+def test_empty_settings_are_left_out_of_names() -> None:
     rows = [toy_row(folder=folder, behaviour=name) for folder, name in (("", "a"), ("x", "b"))]
     assert {label for _, label in ranks(make_leaderboard(rows))} == {"toy (behaviour=a)", "toy (behaviour=b, folder=x)"}
 

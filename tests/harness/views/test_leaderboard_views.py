@@ -18,14 +18,14 @@ from harness.ranking.leaderboard import Leaderboard, make_leaderboard
 from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.views.leaderboard import leaderboard_view
 
-ASKED_FOR = [
+SPLITTING_KEYS = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
     "accuracy_loss", "kernel_retention", "kernel_retention_union", "flops_retention", "param_retention",
     "jaccard_distance", "split_seconds",
 ]  # fmt: skip
 
 
-OF_PATCHES = [
+PATCHING_KEYS = [
     "weak_kind", "fusion", "tc_precision_before", "tc_precision_after", "tc_recall_before", "tc_recall_after",
     "tc_f1_before", "tc_f1_after", "non_tc_accuracy_before", "non_tc_accuracy_after", "accuracy_before",
     "accuracy_after",
@@ -40,7 +40,7 @@ def rows() -> Sequence[Row]:
     ]
 
 
-def test_a_leaderboard_fits_a_hundred_columns_and_says_all() -> None:
+def test_a_leaderboard_fits_a_hundred_columns_with_legend_and_failures() -> None:
     text = plain(leaderboard_view(make_leaderboard(rows()), results="results/toys"))
     assert max(map(len, text.splitlines())) <= 100
     for part in ("digits · simcnn", "loss ↓", "base ↑", "2.00 ±2.48", "40.50 ±6.35", "2/3", "40.0", "1.0 s"):
@@ -62,23 +62,23 @@ def test_long_names_do_not_push_numbers_out() -> None:
     assert "1.0 s" in text
 
 
-def test_one_seed_is_said_to_have_no_interval() -> None:
+def test_the_legend_explains_that_one_seed_has_no_interval() -> None:
     assert "One seed has no interval" in plain(leaderboard_view(make_leaderboard([toy_row()])))
 
 
-def test_json_has_the_keys_that_were_promised_with_fractions() -> None:
+def test_json_has_the_documented_keys_with_fractions() -> None:
     objects = json.loads(to_json(make_leaderboard(rows())))
-    assert list(objects[0])[: len(ASKED_FOR)] == ASKED_FOR
+    assert list(objects[0])[: len(SPLITTING_KEYS)] == SPLITTING_KEYS
     assert objects[0]["accuracy_loss"] == 0.02
     assert objects[0]["jaccard_distance"] is None
     assert (objects[1]["n_seeds"], objects[1]["n_failed"], objects[1]["rank"]) == (2, 1, 2)
 
 
-def test_json_of_patches_has_the_keys_that_were_promised() -> None:
+def test_json_of_patches_has_the_documented_keys() -> None:
     patches = [patch_record(target, rule) for target in "38" for rule in ("platt", "min_max")]
     objects = [entry for entry in json.loads(to_json(make_leaderboard([patching_row(patches)]))) if entry["measured"]]
-    assert set(OF_PATCHES) <= set(objects[0])
-    assert list(objects[0])[: len(ASKED_FOR)] == ASKED_FOR, "as those of every scenario"
+    assert set(PATCHING_KEYS) <= set(objects[0])
+    assert list(objects[0])[: len(SPLITTING_KEYS)] == SPLITTING_KEYS, "as those of every scenario"
     assert {objects[0][measure] for measure in MODULARIZATION.measures} == {None}
     assert {entry["fusion"] for entry in objects} == {"platt", "min_max"}
     assert {(entry["weak_kind"], entry["tc_f1_gain"], entry["accuracy_before"]) for entry in objects} == {
@@ -141,7 +141,7 @@ def test_published_figures_are_no_entries_for_programs() -> None:
 
 
 def incomplete_board() -> Leaderboard:
-    """Returns a board whose second entry lacks seeds 1 and 2, for one failed and one was not run."""
+    """Return a board whose second entry lacks seeds 1 and 2: one failed, one was not run."""
     complete = [toy_row(seed=seed, loss=0.02) for seed in range(3)]
     return make_leaderboard(
         [*complete, toy_row(splitter="other", loss=0.01), toy_row(splitter="other", seed=1, state=State.FAILED)]
@@ -225,7 +225,7 @@ def test_latex_escapes_what_it_must() -> None:
 
 
 @pytest.mark.parametrize("width", [100, 80, 70])
-def test_a_narrow_terminal_loses_columns_but_no_figures(width: int) -> None:
+def test_a_narrow_terminal_drops_whole_columns_by_priority(width: int) -> None:
     text = plain(leaderboard_view(make_leaderboard(rows())), width)
     assert max(map(len, text.splitlines())) <= width
     for part in ("rank", "splitter", "2/3", "composed ↑", "40.50 ±6.35", "kernels ↓"):

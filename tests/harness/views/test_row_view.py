@@ -81,9 +81,9 @@ def test_a_row_of_composed_models_shows_each_of_them_with_its_costs() -> None:
     assert ["cat,", "bag", "40", "70.0", "80.0", "90.0", *costs] in lines
     assert ["cat,", "dog", "75.0", "70.0", *costs] in lines
     assert "simcnn+rescnn, modules of: simcnn 1, rescnn 0" in text
-    told = finished_line(toy_item(), row).plain
+    line = finished_line(toy_item(), row).plain
     for part in ("best base model +10.00 points", "from scratch -10.00 points", "1 sub-tasks, loss 5.00 points"):
-        assert part in told
+        assert part in line
 
 
 def test_a_row_draws_its_sensitivity_curves() -> None:
