@@ -123,6 +123,15 @@ def test_a_seed_that_failed_for_all_makes_nobody_incomplete() -> None:
     assert not board.has_incomplete_entries
 
 
+def test_a_seed_with_several_cells_of_one_configuration_counts_once() -> None:
+    rows = [toy_row(loss=0.02), toy_row(loss=0.04), toy_row(state=State.FAILED)]
+    rows = [row.model_copy(update={"cell_id": str(n) * 64}) for n, row in enumerate(rows)]
+    (entry,) = make_leaderboard(rows).sections[0].entries
+    assert (entry.n_seeds, entry.n_failed) == (1, 0)
+    assert entry.estimates["accuracy_loss"].mean == pytest.approx(0.03)
+    assert entry.estimates["accuracy_loss"].half_width is None
+
+
 def test_a_skipped_cell_is_no_failure_but_listed() -> None:
     board = make_leaderboard([toy_row(state=State.SKIPPED)])
     assert board.sections[0].entries[0].n_failed == 0
