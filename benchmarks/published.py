@@ -1,4 +1,4 @@
-"""Published figures: what papers report, to stand beside what is measured here."""
+"""Published figures: what papers report, shown beside what is measured here."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class PublishedFigure(Settings):
         scenario: The scenario that measures the same.
         splitter: The method.
         text: What is reported, in words.
-        source: Where.
-        values: Measures of the scenario's leaderboard.
-        dataset: The data set that it is about; empty where it is about several.
-        model: The base model's architecture, where it is one of those here.
-        net: The network's name, where it is none of those here.
+        source: Where it is reported.
+        values: Values by measure of the scenario's leaderboard.
+        dataset: The data set; empty if the figure covers several.
+        model: The base model's architecture, if it is implemented here.
+        net: The network's name, if it is not implemented here.
     """
 
     scenario: str
@@ -42,14 +42,14 @@ class PublishedFigure(Settings):
 
 @cache
 def published_figures() -> tuple[PublishedFigure, ...]:
-    """Returns all figures, in the order of the file."""
+    """Return all figures, in the order of the file."""
     text = resources.files("benchmarks").joinpath("published.toml").read_text(encoding="utf-8")
     entries = tomllib.loads(text)["figure"]
     return tuple(PublishedFigure.parse(entry, where=f"published.toml: figure {n}") for n, entry in enumerate(entries))
 
 
 def figures_for(scenario: str, *, dataset: str, model: str) -> tuple[PublishedFigure, ...]:
-    """Returns the figures that may stand in a table of one data set and base model.
+    """Return the figures that may be shown beside results on one data set and base model.
 
     Args:
         scenario: The table's scenario.

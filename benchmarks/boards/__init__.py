@@ -1,4 +1,4 @@
-"""Leaderboards: what each scenario shows."""
+"""The columns and measures of each scenario's leaderboard."""
 
 from benchmarks.boards.board import Board, Column, Sample, Subjects
 from benchmarks.boards.composition import COMPOSITION

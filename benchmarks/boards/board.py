@@ -1,4 +1,4 @@
-"""What a scenario puts on its leaderboard: which numbers, under which headings, and what makes an entry of its own."""
+"""What a scenario's leaderboard shows: its measures, their columns, and what gets an entry of its own."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Column:
     """A column of a leaderboard for people.
 
     Args:
-        measure: The number that it shows.
-        heading: What stands above it.
+        measure: The measure that it shows.
+        heading: Its heading.
         unit: How the number is written.
-        spared: On a narrow terminal, columns with the lowest numbers are left out first; None stays.
+        drop_priority: On a narrow terminal, the columns with the lowest numbers are left out first; None stays.
     """
 
     measure: str
     heading: str
     unit: Unit
-    spared: int | None = None
+    drop_priority: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Sample:
     """One measurement that a row holds.
 
     Args:
-        subject: What was measured: the seed, the target class, or the task. An interval is over subjects; measurements
-            of the same subject are averaged first.
-        variant: What tells it from the row's other measurements of the subject, e.g. the fusion rule.
-        values: Its numbers by measure; null where nothing was measured.
+        subject: What was measured: the seed, the target class, or the task. Intervals are over subjects, after the
+            measurements of each have been averaged.
+        variant: What distinguishes it from the row's other measurements of the subject, e.g. the fusion rule.
+        values: By measure; None where nothing was measured.
     """
 
     subject: str
@@ -53,13 +53,13 @@ class Board:
     """A scenario's leaderboard.
 
     Args:
-        record: The model that holds the measures, and says which direction is better.
-        measures: All measures, for programs.
-        columns: The ones for people.
-        sort: The one that ranks.
+        record: The model whose fields are the measures, with the direction that is better.
+        measures: The measures in formats for programs.
+        columns: The columns in formats for people.
+        sort: The measure that ranks by default.
+        samples: Returns a row's measurements. An entry's mean and interval are over the subjects of all its rows.
         variants: The keys of ``Sample.variant``.
-        samples: A row's measurements. An entry's mean and interval are over the subjects of all its rows.
-        subjects: What they are, for the legend.
+        subjects: What the subjects are, for the legend.
     """
 
     record: type[BaseModel]
@@ -71,13 +71,13 @@ class Board:
     subjects: Subjects = "seeds"
 
     def better(self, measure: str) -> str | None:
-        """Returns ``higher`` or ``lower``, or None where neither is better."""
+        """Return ``higher`` or ``lower``, or None where neither is better."""
         extra = self.record.model_fields[measure].json_schema_extra
         direction = extra.get("better") if isinstance(extra, dict) else None
         return str(direction) if direction else None
 
     def sortable(self) -> list[str]:
-        """Returns the measures of which it is known whether more is better."""
+        """Return the measures with a direction that is better: those that can rank."""
         return [name for name in self.measures if self.better(name) is not None]
 
 
@@ -91,10 +91,10 @@ COST_MEASURES = (
     "param_retention_union",
     "latency_ratio",
 )
-"""What every scenario of composed models says of their cost, for programs."""
+"""Measures of cost in every scenario with composed models."""
 
 COST_COLUMNS = (
-    Column("flops_retention_sum", "FLOPs, sum", "%", spared=3),
-    Column("latency_ratio", "latency", "ratio", spared=2),
+    Column("flops_retention_sum", "FLOPs, sum", "%", drop_priority=3),
+    Column("latency_ratio", "latency", "ratio", drop_priority=2),
 )
-"""The same for people."""
+"""Columns of cost in every scenario with composed models."""

@@ -8,9 +8,9 @@ from benchmarks.boards.board import Board, Column, Sample
 from benchmarks.records import Metrics
 
 
-def _board(seen_on: Literal["", "select_"]) -> Board:
-    """Returns the board whose accuracies are those of test, or of select."""
-    base, composed, loss = (f"{seen_on}{name}" for name in ("base_accuracy", "composed_accuracy", "accuracy_loss"))
+def _board(prefix: Literal["", "select_"]) -> Board:
+    """Return the board with the accuracies on test, or on select."""
+    base, composed, loss = (f"{prefix}{name}" for name in ("base_accuracy", "composed_accuracy", "accuracy_loss"))
     measures = (
         base,
         composed,
@@ -26,12 +26,12 @@ def _board(seen_on: Literal["", "select_"]) -> Board:
         record=Metrics,
         measures=measures,
         columns=(
-            Column(base, "base", "%", spared=2),
+            Column(base, "base", "%", drop_priority=2),
             Column(composed, "composed", "%"),
             Column(loss, "loss", "points"),
             Column("kernel_retention", "kernels", "%"),
-            Column("flops_retention", "FLOPs", "%", spared=1),
-            Column("split_seconds", "split", "time", spared=3),
+            Column("flops_retention", "FLOPs", "%", drop_priority=1),
+            Column("split_seconds", "split", "time", drop_priority=3),
         ),
         sort=loss,
         samples=lambda row: [Sample(str(row.seed), {}, {name: getattr(row, name) for name in measures})],
@@ -39,7 +39,7 @@ def _board(seen_on: Literal["", "select_"]) -> Board:
 
 
 MODULARIZATION = _board("")
-"""What splitting costs and saves; also the board of scenarios that have none of their own."""
+"""What splitting costs and saves; also the default board of scenarios."""
 
 SELECTION = _board("select_")
-"""The same on select images: what sweeps choose by."""
+"""The same on select images, which sweeps choose by."""

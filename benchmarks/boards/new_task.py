@@ -41,10 +41,10 @@ NEW_TASK = Board(
     columns=(
         Column("composed_accuracy", "composed", "%"),
         Column("scratch_accuracy", "scratch", "%"),
-        Column("last_layer_accuracy", "last layer", "%", spared=6),
+        Column("last_layer_accuracy", "last layer", "%", drop_priority=6),
         Column("gain_over_scratch", "gain", "points"),
-        Column("scratch_images", "images", "count", spared=5),
-        Column("scratch_seconds", "time", "time", spared=4),
+        Column("scratch_images", "images", "count", drop_priority=5),
+        Column("scratch_seconds", "time", "time", drop_priority=4),
         *COST_COLUMNS,
     ),
     sort="gain_over_scratch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.boards.board import Board, Column, Sample
 from benchmarks.records import PatchRecord, Row
 
-_PATCHING = (
+_MEASURES = (
     "tc_precision_before",
     "tc_precision_after",
     "tc_precision_gain",
@@ -31,7 +31,7 @@ def _patches(row: Row) -> list[Sample]:
         Sample(
             patch.target_class,
             {"weak_kind": patch.weak_kind, "fusion": patch.fusion},
-            {name: getattr(patch, name) for name in _PATCHING},
+            {name: getattr(patch, name) for name in _MEASURES},
         )
         for patch in row.patches
     ]
@@ -39,14 +39,14 @@ def _patches(row: Row) -> list[Sample]:
 
 PATCHING = Board(
     record=PatchRecord,
-    measures=_PATCHING,
+    measures=_MEASURES,
     columns=(
-        Column("tc_precision_gain", "precision gain", "points", spared=4),
-        Column("tc_recall_gain", "recall gain", "points", spared=3),
-        Column("tc_f1_before", "F1 before", "%", spared=1),
+        Column("tc_precision_gain", "precision gain", "points", drop_priority=4),
+        Column("tc_recall_gain", "recall gain", "points", drop_priority=3),
+        Column("tc_f1_before", "F1 before", "%", drop_priority=1),
         Column("tc_f1_gain", "F1 gain", "points"),
-        Column("non_tc_accuracy_gain", "others, gain", "points", spared=5),
-        Column("accuracy_gain", "all, gain", "points", spared=2),
+        Column("non_tc_accuracy_gain", "others, gain", "points", drop_priority=5),
+        Column("accuracy_gain", "all, gain", "points", drop_priority=2),
     ),
     sort="tc_f1_gain",
     samples=_patches,

@@ -23,10 +23,10 @@ SUB_TASK = Board(
     record=SubTaskRecord,
     measures=_MEASURES,
     columns=(
-        Column("restricted_accuracy", "base", "%", spared=5),
+        Column("restricted_accuracy", "base", "%", drop_priority=5),
         Column("composed_accuracy", "composed", "%"),
         Column("accuracy_loss", "loss", "points"),
-        Column("param_retention_sum", "parameters", "%", spared=4),
+        Column("param_retention_sum", "parameters", "%", drop_priority=4),
         *COST_COLUMNS,
     ),
     sort="accuracy_loss",

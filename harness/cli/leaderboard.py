@@ -12,17 +12,16 @@ _FORMATS = ("rich", "json", "md", "csv", "latex")
 
 @click.command()
 @click.argument("results")
-@click.option("--scenario", metavar="S", help="Only this scenario.")
-@click.option("--sort", metavar="MEASURE", help="What ranks. [default: the scenario's own, e.g. accuracy_loss]")
-@click.option(
-    "--format", "form", type=click.Choice(_FORMATS), default="rich", show_default=True, help="How to show it."
-)
+@click.option("--scenario", metavar="S", help="Show this scenario only.")
+@click.option("--sort", metavar="MEASURE", help="Measure to rank by. [default: the scenario's own, e.g. accuracy_loss]")
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="rich", show_default=True, help="Output format.")
 @json_option
 @told_plainly
 def command(results: str, scenario: str | None, sort: str | None, form: str, as_json: bool) -> None:
     """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI.
 
     Means over seeds with 95 % t-intervals; splitters whose interval overlaps that of the rank's best share its rank.
+    Splitters that lack seeds which others have are marked and come after the complete ones.
     """
     from harness.cli.output import show, write
     from harness.ranking.leaderboard import make_leaderboard

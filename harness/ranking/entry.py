@@ -22,7 +22,7 @@ class Entry:
         variant: What distinguishes it from the configuration's other entries, e.g. the fusion rule.
         estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
         samples: The measurements behind the estimates, by seed.
-        n_failed: Seeds whose last attempt failed.
+        n_failed: Seeds that failed and did not succeed in any cell.
         cell_ids: The cells that it stands for.
         rank: Its rank in its section; None if no seed succeeded.
         missing_seeds: Seeds on which other entries of the section were measured and this one was not.
@@ -73,7 +73,7 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
     """Yield an entry per variant that was measured; a single one without numbers if there is none.
 
     Args:
-        rows: The rows of one configuration, one per seed.
+        rows: The rows of one configuration; a seed may have several, e.g. from earlier versions of the schema.
         label: What the entries are called.
         board: The scenario's board.
     """
@@ -86,7 +86,7 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
         splitter=rows[0].splitter,
         label=label,
         samples={row.seed: () for row in succeeded},
-        n_failed=sum(not row.state.is_final for row in rows),
+        n_failed=len({row.seed for row in rows if not row.state.is_final} - {row.seed for row in succeeded}),
         cell_ids=tuple(row.cell_id for row in rows),
     )
     if not by_variant:

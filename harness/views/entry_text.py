@@ -8,10 +8,10 @@ from harness.ranking.leaderboard import Leaderboard, Section
 from harness.views.quantities import duration_text, points_text
 
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
-"""What marks the better direction."""
+"""Arrows towards the better direction."""
 
 REFERENCE = "ref"
-"""What stands in the place of a rank where a figure was not measured here."""
+"""Shown instead of a rank for figures that were not measured here."""
 
 INCOMPLETE_MARK = "*"
 
@@ -24,12 +24,12 @@ PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, net
 
 
 def variant_texts(section: Section, entry: Entry) -> list[str]:
-    """Returns what tells an entry from the section's others of the same label, a text per variant key."""
+    """Return an entry's variant, a text for each key in which the section's entries differ."""
     return [entry.variant.get(key, "–") for key in section.variants]
 
 
 def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:
-    """Returns the published figures of a section that have numbers, each with a label that refers to its note."""
+    """Return a section's published figures, if any of their numbers is shown, with labels that refer to the notes."""
     shown = {column.measure for column in section.board.columns}
     return [
         (f"{reference.entry.label} [{board.published.index(reference.figure) + 1}]", reference.entry)
@@ -39,10 +39,10 @@ def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, E
 
 
 def published_notes(board: Leaderboard) -> list[str]:
-    """Returns a line for each published figure: what is reported, and where."""
+    """Return a line per published figure: what is reported, and where."""
     return [
-        f"[{place}] {figure.splitter}: {figure.text} ({figure.source})"
-        for place, figure in enumerate(board.published, start=1)
+        f"[{number}] {figure.splitter}: {figure.text} ({figure.source})"
+        for number, figure in enumerate(board.published, start=1)
     ]
 
 
@@ -58,7 +58,7 @@ def seeds_text(entry: Entry) -> str:
 
 
 def measure_text(entry: Entry, column: Column) -> str:
-    """Returns a number as its column writes it, or a dash where there is none."""
+    """Return a measure's mean in its column's unit, or a dash if there is none."""
     estimate = entry.estimates.get(column.measure)
     if estimate is None:
         return "–"

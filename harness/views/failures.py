@@ -18,7 +18,7 @@ _STATE_STYLES = {State.OK: "green", State.SKIPPED: "dim", State.INTERRUPTED: "ye
 
 
 def failures_view(failures: Sequence[Row], *, results: str = "") -> RenderableType:
-    """Returns the cells that are not ``ok``, each with its reason."""
+    """Return the cells that are not ``ok``, each with its reason."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("state", no_wrap=True)
     table.add_column("cell", overflow="fold")

@@ -27,10 +27,10 @@ from harness.views.entry_text import (
 
 
 def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
-    """Returns one object per entry: fractions, means over seeds, null where nothing was measured.
+    """Return one object per entry: means over seeds as fractions, None where nothing was measured.
 
-    The measures of splitting are among the keys of every scenario, so that programs can read all entries alike.
-    Published figures follow the entries of each section; their ``measured`` is false, and ``source`` says whose.
+    Entries of every scenario have the measures of splitting as keys, so that programs can read all of them alike.
+    Published figures follow the entries of each section; their ``measured`` is false, and ``source`` names the paper.
     """
     return [entry for section in board.sections for entry in _section_objects(section)]
 
@@ -40,8 +40,8 @@ def _section_objects(section: Section) -> Iterator[dict[str, Any]]:
         yield {**_object(section, entry), "measured": True, "published": None, "source": None}
     for reference in section.references:
         if reference.entry.estimates:
-            told = {"measured": False, "published": reference.figure.text, "source": reference.figure.source}
-            yield {**_object(section, reference.entry), **told}
+            source = {"measured": False, "published": reference.figure.text, "source": reference.figure.source}
+            yield {**_object(section, reference.entry), **source}
 
 
 def _object(section: Section, entry: Entry) -> dict[str, Any]:
@@ -67,12 +67,12 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
 
 
 def to_json(board: Leaderboard) -> str:
-    """Returns a JSON list of ``leaderboard_objects``."""
+    """Return a JSON list of ``leaderboard_objects``."""
     return json.dumps(leaderboard_objects(board), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def to_csv(board: Leaderboard) -> str:
-    """Returns a line per entry under a heading; empty where nothing was measured."""
+    """Return a heading and a line per entry; lists are joined by spaces; empty if there are no entries."""
     objects = leaderboard_objects(board)
     text = io.StringIO()
     if objects:
@@ -88,12 +88,12 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _shown(section: Section) -> list[Column]:
-    """Returns the columns of text tables: all but times."""
+    """Return the columns of text tables: all except times."""
     return [column for column in section.board.columns if column.unit != "time"]
 
 
 def _lines(board: Leaderboard, section: Section) -> list[list[str]]:
-    """Returns a section's cells, the entries' first and the published figures' after them."""
+    """Return the cells of a section's lines: its entries, then published figures."""
     lines = [
         ["–" if entry.rank is None else str(entry.rank), entry.label, *_rest(section, entry)]
         for entry in section.entries
@@ -102,8 +102,8 @@ def _lines(board: Leaderboard, section: Section) -> list[list[str]]:
 
 
 def _rest(section: Section, entry: Entry) -> list[str]:
-    told = [*variant_texts(section, entry), seeds_text(entry)]
-    return told + [measure_text(entry, column) for column in _shown(section)]
+    measures = [measure_text(entry, column) for column in _shown(section)]
+    return [*variant_texts(section, entry), seeds_text(entry), *measures]
 
 
 def _headings(section: Section) -> list[str]:
@@ -115,7 +115,7 @@ def _headings(section: Section) -> list[str]:
 
 
 def to_markdown(board: Leaderboard) -> str:
-    """Returns a table per section, and a list of the cells that are not ``ok``."""
+    """Return a table per section, and a list of the cells that are not ``ok``."""
     lines: list[str] = []
     for section in board.sections:
         headings = _headings(section)
@@ -149,7 +149,7 @@ _LATEX_SPECIAL |= {"±": r"$\pm$", "·": r"$\cdot$", "–": "--", "↑": r"$\upa
 
 
 def to_latex(board: Leaderboard) -> str:
-    """Returns a ``booktabs`` table per section; failures follow as comments."""
+    """Return a ``booktabs`` table per section; failures follow as comments."""
     lines = ["% needs \\usepackage{booktabs}"]
     for section in board.sections:
         headings = _headings(section)

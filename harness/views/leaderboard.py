@@ -31,12 +31,12 @@ _NAME_WIDTH = 12
 
 
 def leaderboard_view(board: Leaderboard, *, contents: StoreContents | None = None, results: str = "") -> RenderableType:
-    """Returns a leaderboard for the terminal: a table per section, then what failed, then what is damaged.
+    """Return a leaderboard for the terminal: a table per section, failures, damaged files.
 
     Args:
         board: The leaderboard.
-        contents: The store, for the files that cannot be read.
-        results: The store, for the hints.
+        contents: The store's contents, for the files that could not be read.
+        results: The store's location, for commands in hints.
     """
     parts: list[RenderableType] = []
     for section in board.sections:
@@ -55,7 +55,7 @@ def leaderboard_view(board: Leaderboard, *, contents: StoreContents | None = Non
 
 
 class _SectionTable:
-    """A section's table; on a narrow terminal without the columns that can best be spared."""
+    """A section's table; on a narrow terminal, columns are left out by their priority."""
 
     def __init__(self, section: Section, references: Sequence[tuple[str, Entry]]) -> None:
         self._section = section
@@ -64,16 +64,16 @@ class _SectionTable:
         self._sort = section.sort
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yields the widest table that fits."""
+        """Yield the widest table that fits."""
         board = self._section.board
         shown = [*self._entries, *(entry for _, entry in self._references)]
         columns = [_Column(column, board, shown) for column in board.columns]
-        spared = sorted(
-            (column.spared, column.measure)
+        droppable = sorted(
+            (column.drop_priority, column.measure)
             for column in board.columns
-            if column.spared is not None and column.measure != self._sort
+            if column.drop_priority is not None and column.measure != self._sort
         )
-        for _, measure in spared:
+        for _, measure in droppable:
             if self._fixed_width(columns) + self._variants_width() + _NAME_WIDTH <= options.max_width:
                 break
             columns = [column for column in columns if column.measure != measure]
@@ -108,8 +108,8 @@ class _SectionTable:
                 style="green" if entry.rank == 1 else "dim" if entry.rank is None else None,
             )
         for row, (label, entry) in enumerate(self._references, start=len(self._entries)):
-            told = [REFERENCE, label, *variant_texts(self._section, entry), seeds_text(entry)]
-            table.add_row(*told, *(column.texts[row] for column in columns), style="dim italic")
+            texts = [REFERENCE, label, *variant_texts(self._section, entry), seeds_text(entry)]
+            table.add_row(*texts, *(column.texts[row] for column in columns), style="dim italic")
         return table
 
 

@@ -13,7 +13,7 @@ from harness.views.quantities import duration_text
 
 
 def plan_view(plan: Plan) -> RenderableType:
-    """Returns a plan: a line per cell, and what it amounts to."""
+    """Return a plan: a line per cell, and a summary."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("status", no_wrap=True)
     table.add_column("cell", overflow="fold")
@@ -37,7 +37,7 @@ def _planned_time(planned: PlannedCell) -> str:
 
 
 def plan_summary(plan: Plan) -> str:
-    """Returns a plan in one line: counts, and the time that it may take."""
+    """Return a plan's summary in one line: counts, and an estimate of its duration."""
     counts = [f"{len(plan.with_status(status))} {status.value}" for status in Status]
     line = f"{len(plan.cells)} cells: {', '.join(counts)}."
     if plan.seconds:

@@ -6,14 +6,14 @@ from harness.ranking.statistics import Estimate
 
 
 def points_text(estimate: Estimate) -> str:
-    """Returns a difference of fractions in points, with its interval if it has one."""
+    """Return a difference of fractions in points, with its interval if it has one."""
     # Adding zero turns a rounded minus zero into zero.
     text = f"{round(100 * estimate.mean, 2) + 0:.2f}"
     return text if estimate.half_width is None else f"{text} ±{100 * estimate.half_width:.2f}"
 
 
 def duration_text(seconds: float) -> str:
-    """Returns a time that people can read: ``0.4 s``, ``12 s``, ``3.4 min``, ``2.1 h``."""
+    """Return a duration in a suitable unit: ``0.4 s``, ``12 s``, ``3.4 min``, ``2.1 h``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 90:

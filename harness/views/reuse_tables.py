@@ -1,4 +1,4 @@
-"""What a row holds of patches and composed models, as tables."""
+"""Tables of a row's patches and composed models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from benchmarks.records import ComposedCostRecord, CompositionRecord, NewTaskRec
 _COSTS = ("FLOPs, sum", "latency")
 
 
-def reuse_views(row: Row) -> Iterator[RenderableType]:
-    """Yields a title and a table for each list of records of reuse that a row has."""
+def reuse_tables(row: Row) -> Iterator[RenderableType]:
+    """Yield a title and a table for each kind of patch or composed model in a row."""
     if row.patches:
         yield Text("\npatches (on test, %)", style="bold")
         yield _patches_table(row.patches)
@@ -34,7 +34,7 @@ def reuse_views(row: Row) -> Iterator[RenderableType]:
 
 
 def reuse_facts(row: Row) -> Iterator[str]:
-    """Yields what a row says of reuse in a few words."""
+    """Yield short summaries of a row's patches and composed models."""
     if row.patches:
         gain = fmean(patch.tc_f1_gain for patch in row.patches)
         yield f"{len(row.patches)} patches, F1 {100 * gain:+.2f} points on average"

@@ -13,17 +13,17 @@ from rich.text import Text
 from benchmarks.records import Row
 from harness.suite_cell import row_title
 from harness.views.quantities import duration_text
-from harness.views.reuse_tables import reuse_views
+from harness.views.reuse_tables import reuse_tables
 from harness.views.sensitivity import sensitivity_view
 
 _TABLES = (
     "layers", "modules", "patches", "compositions", "new_tasks", "sub_tasks", "sensitivity", "figures",
 )  # fmt: skip
-"""What a row holds in lists, and is shown in tables."""
+"""Columns that hold lists of records, shown as tables."""
 
 
 def row_view(attempts: Iterable[Row]) -> RenderableType:
-    """Returns all attempts at a cell, the last one in full."""
+    """Return a summary of all attempts at a cell, and the last one in full."""
     rows = list(attempts)
     last = rows[-1]
     parts: list[RenderableType] = [Text(row_title(last), style="bold"), Text(last.cell_id, style="dim")]
@@ -61,7 +61,7 @@ def _details(row: Row) -> list[RenderableType]:
             sizes = (module.kernels, module.flops, module.parameters)
             table.add_row(module.class_name, *(f"{size:,}" for size in sizes), *(f"{score:.3f}" for score in scores))
         parts += [Text("\nmodules (scores of the composed model on select)", style="bold"), table]
-    parts += reuse_views(row)
+    parts += reuse_tables(row)
     if row.layers:
         table = Table("layer", "kernels", "kept, mean", "union", box=box.SIMPLE_HEAD)
         for layer in row.layers:
@@ -75,8 +75,8 @@ def _details(row: Row) -> list[RenderableType]:
     return parts
 
 
-_MOST_STEPS = 24
-"""Of a longer search, so many steps are shown, evenly spread, the last one among them."""
+_MAX_STEPS = 24
+"""Longer searches are shown at this many evenly spaced steps, the last one included."""
 
 
 def _figures_views(row: Row) -> Iterator[RenderableType]:
@@ -88,7 +88,7 @@ def _figures_views(row: Row) -> Iterator[RenderableType]:
     if by_step:
         names = list(dict.fromkeys(name for figures in by_step.values() for name in figures))
         table = Table("step", *(name.replace("_", " ") for name in names), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        stride = -(-len(by_step) // _MOST_STEPS)
+        stride = -(-len(by_step) // _MAX_STEPS)
         for step, figures in list(by_step.items())[::-stride][::-1]:
             table.add_row(str(step), *(f"{figures[name]:.4g}" if name in figures else "–" for name in names))
         yield table

@@ -12,7 +12,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def sensitivity_view(row: Row) -> RenderableType:
-    """Returns a table with a curve for each layer: as bars over the share of kept kernels, and in numbers."""
+    """Return a table of each layer's curve over the share of kept kernels, as bars and as numbers."""
     shares = sorted({share for layer in row.sensitivity for share in layer.kept_shares})
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("layer", overflow="fold")
@@ -35,5 +35,5 @@ def sensitivity_view(row: Row) -> RenderableType:
 
 
 def curve_bars(layer: SensitivityRecord) -> str:
-    """Returns a curve as one bar per share; a full bar is an accuracy of 1, an empty one an accuracy of 0."""
+    """Return a curve as one bar per share; a full bar is an accuracy of 1, an empty one an accuracy of 0."""
     return "".join(_BARS[min(len(_BARS) - 1, int(value * len(_BARS)))] for value in layer.select_accuracy)

@@ -13,7 +13,7 @@ from splitters.errors import UnknownNameError
 
 
 def rows_of(name: str, losses: Sequence[float], **keys: object) -> list[Row]:
-    """Returns a row per seed with these losses."""
+    """Return a row per seed with these losses."""
     return [toy_row(splitter=name, seed=seed, loss=loss, **keys) for seed, loss in enumerate(losses)]
 
 
@@ -66,7 +66,7 @@ def test_a_splitter_that_never_succeeded_is_listed_last_without_a_rank() -> None
 
 
 def losses_on(name: str, losses: Mapping[int, float | None], **keys: object) -> list[Row]:
-    """Returns a row per seed; None is a seed that failed."""
+    """Return a row per seed; None is a seed that failed."""
     return [
         toy_row(splitter=name, seed=seed, loss=loss, state=State.FAILED if loss is None else State.OK, **keys)
         for seed, loss in losses.items()
@@ -123,6 +123,15 @@ def test_a_seed_that_failed_for_all_makes_nobody_incomplete() -> None:
     assert not board.has_incomplete_entries
 
 
+def test_a_seed_with_several_cells_of_one_configuration_counts_once() -> None:
+    rows = [toy_row(loss=0.02), toy_row(loss=0.04), toy_row(state=State.FAILED)]
+    rows = [row.model_copy(update={"cell_id": str(n) * 64}) for n, row in enumerate(rows)]
+    (entry,) = make_leaderboard(rows).sections[0].entries
+    assert (entry.n_seeds, entry.n_failed) == (1, 0)
+    assert entry.estimates["accuracy_loss"].mean == pytest.approx(0.03)
+    assert entry.estimates["accuracy_loss"].half_width is None
+
+
 def test_a_skipped_cell_is_no_failure_but_listed() -> None:
     board = make_leaderboard([toy_row(state=State.SKIPPED)])
     assert board.sections[0].entries[0].n_failed == 0
@@ -150,7 +159,7 @@ def test_rows_of_a_version_that_had_a_protocol_go_with_todays_and_those_of_other
     assert (first.n_seeds, second.n_seeds) == (1, 1)
 
 
-def test_settings_that_are_empty_are_not_spelt_out_beside_others() -> None:
+def test_empty_settings_are_left_out_of_names() -> None:
     rows = [toy_row(folder=folder, behaviour=name) for folder, name in (("", "a"), ("x", "b"))]
     assert {label for _, label in ranks(make_leaderboard(rows))} == {"toy (behaviour=a)", "toy (behaviour=b, folder=x)"}
 

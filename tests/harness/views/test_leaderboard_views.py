@@ -6,57 +6,30 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from conftest import patch_record, patching_row, toy_item, toy_row
-from rich.console import Console, RenderableType
+from conftest import patch_record, patching_row, toy_row
+from rendering import plain
 
 from benchmarks.boards import MODULARIZATION
 from benchmarks.records import (
-    CompositionRecord,
-    FigureRecord,
-    ModuleRecord,
-    NewTaskRecord,
     Row,
-    SensitivityRecord,
     State,
-    SubTaskRecord,
 )
-from harness.cli.display import finished_line
-from harness.plan import make_plan
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard
-from harness.store import DamagedFile, StoreContents
-from harness.store.row_format import READ_SCHEMA
-from harness.views.failures import unreadable_view
 from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.views.leaderboard import leaderboard_view
-from harness.views.plan import plan_view
-from harness.views.quantities import duration_text
-from harness.views.row import row_view
 
-ASKED_FOR = [
+SPLITTING_KEYS = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
     "accuracy_loss", "kernel_retention", "kernel_retention_union", "flops_retention", "param_retention",
     "jaccard_distance", "split_seconds",
 ]  # fmt: skip
 
 
-OF_PATCHES = [
+PATCHING_KEYS = [
     "weak_kind", "fusion", "tc_precision_before", "tc_precision_after", "tc_recall_before", "tc_recall_after",
     "tc_f1_before", "tc_f1_after", "non_tc_accuracy_before", "non_tc_accuracy_after", "accuracy_before",
     "accuracy_after",
 ]  # fmt: skip
-
-COST = {
-    "flops_sum": 150, "parameters_sum": 150, "parameters_union": 80, "latency_seconds": 0.003,
-    "base_flops": 100, "base_parameters": 100, "base_latency_seconds": 0.001, "flops_retention_sum": 1.5,
-    "param_retention_sum": 1.5, "param_retention_union": 0.8, "latency_ratio": 3.0,
-}  # fmt: skip
-
-
-def plain(view: RenderableType, width: int = 100) -> str:
-    output = io.StringIO()
-    Console(file=output, width=width, color_system=None).print(view)
-    assert "\x1b" not in output.getvalue()
-    return output.getvalue()
 
 
 def rows() -> Sequence[Row]:
@@ -67,7 +40,7 @@ def rows() -> Sequence[Row]:
     ]
 
 
-def test_a_leaderboard_fits_a_hundred_columns_and_says_all() -> None:
+def test_a_leaderboard_fits_a_hundred_columns_with_legend_and_failures() -> None:
     text = plain(leaderboard_view(make_leaderboard(rows()), results="results/toys"))
     assert max(map(len, text.splitlines())) <= 100
     for part in ("digits · simcnn", "loss ↓", "base ↑", "2.00 ±2.48", "40.50 ±6.35", "2/3", "40.0", "1.0 s"):
@@ -89,33 +62,23 @@ def test_long_names_do_not_push_numbers_out() -> None:
     assert "1.0 s" in text
 
 
-def test_one_seed_is_said_to_have_no_interval() -> None:
+def test_the_legend_explains_that_one_seed_has_no_interval() -> None:
     assert "One seed has no interval" in plain(leaderboard_view(make_leaderboard([toy_row()])))
 
 
-def test_damaged_files_are_reported() -> None:
-    files = [DamagedFile("q/a", "torn", True), DamagedFile("rows/b", "foreign", False)]
-    contents = StoreContents(READ_SCHEMA.empty_table(), tuple(files), being_written=("rows/c",))
-    text = plain(unreadable_view(contents))
-    assert "2 damaged file(s)" in text
-    assert "moved to q/a (torn)" in text
-    assert "left at rows/b (foreign)" in text
-    assert "1 file(s) still being written, not counted yet\n  rows/c" in text
-
-
-def test_json_has_the_keys_that_were_promised_with_fractions() -> None:
+def test_json_has_the_documented_keys_with_fractions() -> None:
     objects = json.loads(to_json(make_leaderboard(rows())))
-    assert list(objects[0])[: len(ASKED_FOR)] == ASKED_FOR
+    assert list(objects[0])[: len(SPLITTING_KEYS)] == SPLITTING_KEYS
     assert objects[0]["accuracy_loss"] == 0.02
     assert objects[0]["jaccard_distance"] is None
     assert (objects[1]["n_seeds"], objects[1]["n_failed"], objects[1]["rank"]) == (2, 1, 2)
 
 
-def test_json_of_patches_has_the_keys_that_were_promised() -> None:
+def test_json_of_patches_has_the_documented_keys() -> None:
     patches = [patch_record(target, rule) for target in "38" for rule in ("platt", "min_max")]
     objects = [entry for entry in json.loads(to_json(make_leaderboard([patching_row(patches)]))) if entry["measured"]]
-    assert set(OF_PATCHES) <= set(objects[0])
-    assert list(objects[0])[: len(ASKED_FOR)] == ASKED_FOR, "as those of every scenario"
+    assert set(PATCHING_KEYS) <= set(objects[0])
+    assert list(objects[0])[: len(SPLITTING_KEYS)] == SPLITTING_KEYS, "as those of every scenario"
     assert {objects[0][measure] for measure in MODULARIZATION.measures} == {None}
     assert {entry["fusion"] for entry in objects} == {"platt", "min_max"}
     assert {(entry["weak_kind"], entry["tc_f1_gain"], entry["accuracy_before"]) for entry in objects} == {
@@ -178,7 +141,7 @@ def test_published_figures_are_no_entries_for_programs() -> None:
 
 
 def incomplete_board() -> Leaderboard:
-    """Returns a board whose second entry lacks seeds 1 and 2, for one failed and one was not run."""
+    """Return a board whose second entry lacks seeds 1 and 2: one failed, one was not run."""
     complete = [toy_row(seed=seed, loss=0.02) for seed in range(3)]
     return make_leaderboard(
         [*complete, toy_row(splitter="other", loss=0.01), toy_row(splitter="other", seed=1, state=State.FAILED)]
@@ -261,105 +224,11 @@ def test_latex_escapes_what_it_must() -> None:
     assert r"loss, points $\downarrow$" in text
 
 
-def test_a_plan_shows_status_time_and_sum() -> None:
-    items = [toy_item(seed=seed) for seed in range(3)] + [toy_item(splitter="other")]
-    plan = make_plan(items, [toy_row(seed=0, seconds=30), toy_row(seed=1, state=State.FAILED, kind="X")])
-    text = plain(plan_view(plan))
-    assert "4 cells: 1 done, 1 failed, 2 to do. About 30 s one after the other, 1 without history." in text
-    assert "about 30 s" in text
-    assert "no history" in text
-
-
-def test_a_row_is_shown_whole() -> None:
-    module = ModuleRecord(
-        class_index=0, class_name="zero", kernels=1234, flops=5, parameters=6,
-        select_precision=0.5, select_recall=0.25, select_f1=0.333,
-    )  # fmt: skip
-    good = toy_row().model_copy(update={"modules": [module]})
-    text = plain(row_view([toy_row(state=State.TIMEOUT, age=5), good]))
-    for part in ("2 attempts: timeout, ok", good.cell_id, "accuracy_loss", "zero", "1,234", "0.333"):
-        assert part in text
-
-
-def test_the_steps_of_a_search_are_shown_evenly_spread_with_the_last_one() -> None:
-    figures = [
-        FigureRecord(step=step, name=name, value=value)
-        for step in range(1, 101)
-        for name, value in (("accuracy", step / 100), ("fitness", 0.5))
-    ]
-    figures.append(FigureRecord(step=None, name="candidates_run", value=1234.0))
-    text = plain(row_view([toy_row().model_copy(update={"figures": figures})]))
-    steps = [
-        int(line.split()[0]) for line in text.splitlines() if line.endswith("0.5 ") or line.rstrip().endswith(" 0.5")
-    ]
-    assert steps == list(range(5, 101, 5))
-    assert "candidates run 1234" in text
-
-
-def test_a_row_of_patches_shows_each_of_them() -> None:
-    text = plain(row_view([patching_row([patch_record("seven", "platt")])]))
-    line = next(line for line in text.splitlines() if "seven" in line)
-    assert line.split() == ["seven", "platt", "50.0", "75.0", "90.0", "95.0", "80.0", "90.0"]
-
-
-def test_a_row_of_composed_models_shows_each_of_them_with_its_costs() -> None:
-    composition = CompositionRecord(
-        reach="inter", networks="simcnn+rescnn", n_base_models=4, chosen=["simcnn 1", "rescnn 0"],
-        chosen_select_f1=[0.9, 0.8], composed_accuracy=0.7, select_composed_accuracy=0.7, best_base="simcnn 1",
-        best_base_accuracy=0.6, mean_base_accuracy=0.5, ensemble_accuracy=0.75, best_module_set="rescnn 0",
-        best_module_set_accuracy=0.55, gain_over_best_base=0.1, gain_over_mean_base=0.2, gain_over_ensemble=-0.05,
-        gain_over_module_set=0.15, **COST,
-    )  # fmt: skip
-    new_task = NewTaskRecord(
-        classes=["cat", "bag"], n_classes=2, images_per_class=20, composed_accuracy=0.7, select_composed_accuracy=0.7,
-        scratch_accuracy=0.8, select_scratch_accuracy=0.8, last_layer_accuracy=0.9, select_last_layer_accuracy=0.9,
-        gain_over_scratch=-0.1, gain_over_last_layer=-0.2, composed_images=0, scratch_images=40, last_layer_images=40,
-        composed_seconds=0.1, scratch_seconds=9.0, last_layer_seconds=1.0, **COST,
-    )  # fmt: skip
-    sub_task = SubTaskRecord(
-        classes=["cat", "dog"], n_classes=2, composed_accuracy=0.7, select_composed_accuracy=0.7,
-        restricted_accuracy=0.75, select_restricted_accuracy=0.8, accuracy_loss=0.05, **COST,
-    )  # fmt: skip
-    lists = {"compositions": [composition], "new_tasks": [new_task], "sub_tasks": [sub_task]}
-    row = toy_row(loss=None).model_copy(update=lists)
-    text = plain(row_view([row]), 140)
-    lines = [line.split() for line in text.splitlines()]
-    costs = ["150.0", "3.0", "ms"]
-    assert ["simcnn+rescnn", "70.0", "60.0", "50.0", "75.0", "55.0", *costs] in lines
-    assert ["cat,", "bag", "40", "70.0", "80.0", "90.0", *costs] in lines
-    assert ["cat,", "dog", "75.0", "70.0", *costs] in lines
-    assert "simcnn+rescnn, modules of: simcnn 1, rescnn 0" in text
-    told = finished_line(toy_item(), row).plain
-    for part in ("best base model +10.00 points", "from scratch -10.00 points", "1 sub-tasks, loss 5.00 points"):
-        assert part in told
-
-
-def test_durations_are_readable() -> None:
-    seconds = [0.0, 9.94, 9.96, 89.0, 90.0, 5399.0, 5400.0]
-    assert [duration_text(value) for value in seconds] == [
-        "0.0 s", "9.9 s", "10 s", "89 s", "1.5 min", "90.0 min", "1.5 h",
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize("width", [100, 80, 70])
-def test_a_narrow_terminal_loses_columns_but_no_figures(width: int) -> None:
+def test_a_narrow_terminal_drops_whole_columns_by_priority(width: int) -> None:
     text = plain(leaderboard_view(make_leaderboard(rows())), width)
     assert max(map(len, text.splitlines())) <= width
     for part in ("rank", "splitter", "2/3", "composed ↑", "40.50 ±6.35", "kernels ↓"):
         assert part in text
     assert ("split ↓" in text) == (width >= 80)
     assert ("FLOPs ↓" in text) == (width >= 100)
-
-
-def test_a_row_draws_its_sensitivity_curves() -> None:
-    curves = [
-        SensitivityRecord(
-            layer="first", kept_shares=[0.2, 0.6], select_accuracy=[0.1, 0.96], sensitive=True, start_shares=[0.7, 0.8]
-        ),
-        SensitivityRecord(layer="given", kept_shares=[], select_accuracy=[], sensitive=False, start_shares=[0.4]),
-    ]
-    text = plain(row_view([toy_row().model_copy(update={"sensitivity": curves})]))
-    lines = [line.split() for line in text.splitlines()]
-    assert ["layer", "sensitive", "starts", "with", "curve", "0.2", "0.6"] in lines
-    assert ["first", "yes", "0.7", "0.8", "▁█", "10.0", "96.0"] in lines
-    assert ["given", "no", "0.4", "–", "–"] in lines
