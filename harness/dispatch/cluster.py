@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import ray
 
 from benchmarks.cells import Cell
+from harness.first_contact import require_cluster_answers
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
 
@@ -62,7 +63,9 @@ def connection(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    source = "--address" if address else "the environment variable RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    require_cluster_answers(address, source=source)
     with _local_environment() if address == "local" else nullcontext():
         with _same_sigterm():
             _connect(address)
