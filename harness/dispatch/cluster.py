@@ -13,6 +13,7 @@ import ray
 
 from benchmarks.cells import Cell
 from harness.devices import share_of_gpu
+from harness.first_contact import require_cluster_answers
 from harness.signals import kept_sigterm
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
@@ -64,7 +65,9 @@ def connection(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    source = "--address" if address else "the environment variable RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    require_cluster_answers(address, source=source)
     with _local_environment() if address == "local" else nullcontext():
         with kept_sigterm():  # Ray's own handler exits with a code that nobody expects.
             _connect(address)

@@ -1,0 +1,106 @@
+"""Stores and clusters that never answer end a command within its limit, and can be interrupted before."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from click.testing import Result
+
+from harness.dispatch import cluster
+from harness.first_contact import LIMIT_VARIABLE, limit_seconds, require_cluster_answers
+from splitters.errors import ConfigurationError
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A port that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield server
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def s3_at(port: int) -> str:
+    return f"s3://key:secret@bucket/x?scheme=http&region=us-east-1&endpoint_override=127.0.0.1%3A{port}"
+
+
+def gs_at(port: int) -> str:
+    return f"gs://anonymous@bucket/x?scheme=http&endpoint_override=127.0.0.1%3A{port}"
+
+
+@pytest.mark.parametrize("uri", [s3_at, gs_at])
+def test_a_store_that_never_answers_is_refused_by_its_address(
+    call: Call, silent: socket.socket, uri: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "1.5")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere")
+    location = uri(silent.getsockname()[1])
+    result = call("leaderboard", location)
+    assert result.exit_code == 2
+    assert f"the results at {location}, AWS_ENDPOINT_URL=http://elsewhere cannot be reached" in result.stderr
+    assert f"no answer within 1.5 s ({LIMIT_VARIABLE} changes this limit)" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_command_that_waits_for_a_store_can_be_interrupted(
+    silent: socket.socket, environment: dict[str, str], name: str
+) -> None:
+    command = [sys.executable, "-m", "harness", "leaderboard", s3_at(silent.getsockname()[1])]
+    process = subprocess.Popen(command, env={**environment, LIMIT_VARIABLE: "500"}, stderr=subprocess.PIPE, text=True)
+    silent.settimeout(60)
+    # The command waits for an answer as soon as it has called.
+    with silent.accept()[0]:
+        process.send_signal(signal.Signals[name])
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "Interrupted.\n"
+
+
+def test_a_cluster_that_never_answers_is_refused_with_the_address_and_where_it_came_from(
+    silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"127.0.0.1:{silent.getsockname()[1]}"
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", lambda **keys: pytest.fail("Ray was asked"))
+    monkeypatch.setenv(LIMIT_VARIABLE, "0.2")
+    with pytest.raises(ConfigurationError, match=f"at '{address}', from --address: no answer within 0.2 s"):
+        cluster.connection(address).__enter__()
+    monkeypatch.setenv("RAY_ADDRESS", f"ray://{address}")
+    with pytest.raises(ConfigurationError, match=f"at 'ray://{address}', from the environment variable RAY_ADDRESS"):
+        cluster.connection(None).__enter__()
+
+
+def test_a_cluster_at_a_closed_port_is_refused_at_once(free_port: int) -> None:
+    with pytest.raises(ConfigurationError, match=r"from --address: .*refused"):
+        require_cluster_answers(f"127.0.0.1:{free_port}", source="--address")
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "somewhere", "anyscale://x/y"])
+def test_addresses_without_a_port_are_left_to_ray(address: str) -> None:
+    require_cluster_answers(address, source="--address")
+
+
+@pytest.mark.ray
+def test_a_cluster_that_lives_answers(ray_cluster: None) -> None:
+    import ray
+
+    require_cluster_answers(ray.get_runtime_context().gcs_address, source="--address")
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "soon"])
+def test_a_limit_that_is_no_time_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, text)
+    with pytest.raises(ConfigurationError, match=f"{LIMIT_VARIABLE}={text}: a number of seconds"):
+        limit_seconds()
