@@ -26,16 +26,7 @@ _MIN_TRIALS = 4
 
 @dataclass(frozen=True)
 class SweepResults:
-    """A study as its rows describe it.
-
-    Args:
-        study: The study's id.
-        sweep: What was asked for.
-        configurations: The sweep's configurations.
-        trials: The study's trials.
-        rows: The attempt that counts of each cell of the store, those on test among them.
-        others: Further studies in the store.
-    """
+    """A study as its rows describe it; ``rows`` are those of the store that count, ``others`` its other studies."""
 
     study: str
     sweep: Sweep

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback
 
 from benchmarks.records import Row, State
 from harness.attempt import Outcome, make_row
 from harness.dispatch import Listener
-from harness.faults import INFRASTRUCTURE_FAULTS, WORKER_DIED
+from harness.faults import INFRASTRUCTURE_FAULTS, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.provenance import provenance
 from harness.runs.declaration import RunDeclaration
 from harness.store import ResultStore
@@ -101,13 +102,13 @@ class RowCallback(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Records that a trial's machine failed; Tune starts it again, with the cells that are left."""
-        self._fail(trial.config["key"])
+        self._fail(trial)
         known = self._study.trials.by_key[trial.config["key"]]
         trial.set_config(trial_config(known.key, [] if known.is_finished else known.missing))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Records that a trial's machine failed for the last time."""
-        self._fail(trial.config["key"])
+        self._fail(trial)
 
     def interrupt_all(self) -> None:
         """Ends the cells of trials that Tune stopped without a report, as it does at the end of the sweep."""
@@ -122,7 +123,8 @@ class RowCallback(Callback):
         self._declaration.started(cell.item)
         self._listener.started(cell.item)
 
-    def _fail(self, key: str) -> None:
+    def _fail(self, trial: Any) -> None:
+        key = trial.config["key"]
         trial_began = self._trial_clocks.pop(key, None)
         if key in self._faults_reported:
             self._faults_reported.discard(key)
@@ -138,7 +140,7 @@ class RowCallback(Callback):
             reason = f"the trial took longer than {limit:g} s; it did not end and was killed"
             outcome = Outcome(State.TIMEOUT, reason=reason)
         else:
-            outcome = Outcome(State.FAILED, reason="the trial's worker died", kind=WORKER_DIED)
+            outcome = _death(trial.get_pickled_error())
         self._end(key, self._row(key, outcome))
 
     def _end(self, key: str, row: Row) -> None:
@@ -171,3 +173,11 @@ class RowCallback(Callback):
     def __reduce__(self) -> Any:
         """Pickles as nothing: Tune's own state is never read again."""
         return type(None), ()
+
+
+def _death(error: BaseException | None) -> Outcome:
+    """Returns the outcome of a cell whose process ended with an error of Ray's, or of our own code in it."""
+    if isinstance(error, OutOfMemoryError):
+        return Outcome(State.OUT_OF_MEMORY, reason="its machine ran out of memory", kind=NODE_OUT_OF_MEMORY)
+    cause = next(iter(str(error or "").strip().splitlines()), "")
+    return Outcome(State.FAILED, reason=f"the trial's worker died: {cause}".rstrip(": "), kind=WORKER_DIED)

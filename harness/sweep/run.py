@@ -24,15 +24,7 @@ from splitters.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep would do.
-
-    Args:
-        sweep: The sweep.
-        configurations: Its configurations.
-        contents: The store's rows.
-        trials: The trials that they describe.
-        continuation: The study that it continues.
-    """
+    """What a sweep would do, given the rows of a store."""
 
     sweep: Sweep
     configurations: Configurations

@@ -34,25 +34,14 @@ _MAX_STEPS = 100_000
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a trial is ended.
-
-    Args:
-        kind: The failure kind of the row that records it, ``stopped_early`` or ``beaten``.
-        reason: The reason, in one line.
-    """
+    """Why a trial is ended: the failure kind and the reason of the row that records it."""
 
     kind: str
     reason: str
 
 
 def beats(rival: SeedCosts, candidate: SeedCosts, *, confidence: float) -> bool:
-    """Returns whether a rival is significantly better than a candidate in every objective.
-
-    Args:
-        rival: Its costs, by seed.
-        candidate: Its costs, by seed.
-        confidence: Of the one-sided test of each objective, between 0.5 and 1.
-    """
+    """Returns whether a rival is better than a candidate in every objective, at the confidence of a one-sided test."""
     seeds = sorted(set(candidate) & set(rival))
     if len(seeds) < 2:
         return False

@@ -63,11 +63,7 @@ def rotated(items: Sequence[SuiteCell], turn: int) -> list[SuiteCell]:
 
 
 class SweepStopper(Stopper):
-    """Ends all trials at once.
-
-    Args:
-        should_stop: Returns whether to; asked often.
-    """
+    """Ends all trials at once, when ``should_stop`` says so."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop

@@ -45,7 +45,7 @@ class StudyRecord:
         values: The sweep as plain values.
         folder: The folder of its plugins; empty for none.
         versions: See ``versions_of``.
-        path: The record's file, for messages.
+        path: The record's file.
         consent: The code that may be imported if the sweep names it.
     """
 

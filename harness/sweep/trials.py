@@ -40,14 +40,7 @@ class TrialState(str, Enum):
 
 @dataclass(frozen=True)
 class Configuration:
-    """A configuration of a splitter, and the cells of its trial.
-
-    Args:
-        space: The splitter's space.
-        values: The configuration's point in it.
-        spec: The splitter with all its settings.
-        items: The cells of its trial: seed after seed, each on all data sets and models.
-    """
+    """A configuration of a splitter, and the cells of its trial: seed after seed, each on all data sets and models."""
 
     space: Space
     values: Values
@@ -114,15 +107,7 @@ def _with_splitter(cells: Sequence[Cell], spec: SplitterSpec, label: str) -> lis
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration and its rows.
-
-    Args:
-        configuration: The configuration.
-        rows: The attempt that counts of each of its cells that has one, by cell id.
-        goals: The sweep's objectives.
-        bounds: The sweep's constraints.
-        number: Its number in the study, from 0.
-    """
+    """One configuration, numbered from 0, and the row that counts of each of its cells that has one, by cell id."""
 
     configuration: Configuration
     rows: Mapping[str, Row]

@@ -108,18 +108,9 @@ def run_trials(
     memory: int,
     should_stop: Callable[[], bool],
 ) -> None:
-    """Runs a study's trials until there are enough, or all have to end.
+    """Runs a study's trials until there are enough, or ``should_stop``, which is asked often, says so.
 
-    Args:
-        sweep: The sweep.
-        study: The study.
-        ender: The scheduler that ends trials early.
-        callback: Stores rows.
-        surroundings: What all cells share.
-        limits: The limits of each trial.
-        concurrency: Most trials at once.
-        memory: Bytes of memory that each trial requests; 0 requests none.
-        should_stop: Returns whether all trials have to end; asked often.
+    Each requests ``memory`` bytes of memory, if any; at most ``concurrency`` run at once.
 
     Raises:
         OSError: If a row could not be stored anywhere.

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import OutOfMemoryError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
@@ -43,6 +44,7 @@ class Bench:
     limit: float | None = None
     end_after: int | None = None
     dies: Callable[[dict[str, Any]], bool] = lambda result: False
+    error: Exception | None = None
     rows: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -78,6 +80,7 @@ class Bench:
 
     def _work(self, searcher: StudySearcher, trial: Any, *, failures: int = 0) -> None:
         trial.set_config = lambda config: setattr(trial, "config", config)
+        trial.get_pickled_error = lambda: self.error
         try:
             run_trial(
                 trial.config,
@@ -213,6 +216,14 @@ def test_a_trial_whose_worker_dies_leaves_a_row_each_time_and_is_started_twice_m
     assert trial.state is TrialState.UNFINISHED
     later = bench(seeds=1, splitters=grid(x=[0.2]))
     assert [trial.state for trial in later.run().all] == [TrialState.COMPLETE]
+
+
+def test_a_trial_whose_machine_ran_out_of_memory_says_so(bench: Callable[..., Bench]) -> None:
+    made = bench(seeds=1, splitters=grid(x=[0.2]), dies=lambda result: result["event"] == "step")
+    made.error = OutOfMemoryError("killed")
+    (trial,) = made.run().all
+    assert {(row.state, row.failure_kind) for row in made.rows} == {(State.OUT_OF_MEMORY, "node_out_of_memory")}
+    assert trial.state is TrialState.UNFINISHED
 
 
 def test_a_trial_that_is_started_again_runs_only_what_is_left(bench: Callable[..., Bench]) -> None:
