@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.run_record import process_started
+from harness.runs.record import process_started
 
 
 @contextmanager

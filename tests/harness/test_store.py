@@ -303,6 +303,7 @@ def test_columns_that_are_gone_are_passed_over_in_rows_of_their_time_and_foreign
         sink = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata({"splitbench_row_format": str(number)}), sink)
         path.write_bytes(bytes(sink.getvalue()))
+        os.utime(path, (0, 0))
         contents = store.read()
         if number == 3:
             assert contents.attempts(row.cell_id) == [row]

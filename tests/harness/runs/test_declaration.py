@@ -104,7 +104,7 @@ def test_of_many_that_start_at_once_each_cell_is_kept_by_at_least_one(tmp_path: 
 def test_a_driver_that_was_killed_on_this_machine_holds_nothing(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
-        "from harness.runs.declaration import RunDeclaration\nfrom harness.storage import Storage\n"
+        "from harness.runs.declaration import RunDeclaration\nfrom harness.store import Storage\n"
         "run = RunDeclaration(Storage(sys.argv[1]), 'toys', cell_ids=['a'], n_cells=1)\n"
         "run.__enter__(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
