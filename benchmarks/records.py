@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 3
+ROW_FORMAT = 4
 """Counts the changes of the row schema. Readers take any older format and refuse newer ones."""
 
 
@@ -299,6 +299,7 @@ class Row(Provenance, Metrics):
     model: str = Field(description="Base model's architecture")
     dataset: str = Field(description="Data set")
     splitter_label: str | None = _fact("What the suite calls the splitter with these settings; null: by its name")
+    plugins: list[str] | None = _fact("Plugins that the suite imports for its names; null: none")
     seed: int = Field(description="Seed")
     protocol: str = Field(description="`splitbench` or `published`")
     threads: int = Field(description="CPU threads")

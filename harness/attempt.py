@@ -156,6 +156,7 @@ def make_row(
         splitter_label=item.label,
         model=cell.model.name,
         dataset=cell.dataset.name,
+        plugins=list(item.plugins) or None,
         seed=cell.seed,
         protocol=cell.protocol,
         threads=cell.threads,
