@@ -188,7 +188,7 @@ def _completed(values: Mapping[str, Any], source: Source) -> dict[str, Any]:
 def _sizes_come_from_the_cloud(values: Mapping[str, Any]) -> bool:
     """Says whether Ray asks the cloud how large the machines are; it does so on AWS, by their instances' types."""
     kinds = values["available_node_types"].values()
-    return _provider(values) == "aws" and all("InstanceType" in kind.get("node_config", {}) for kind in kinds)
+    return _provider(values) == "aws" and all("InstanceType" in (kind.get("node_config") or {}) for kind in kinds)
 
 
 def _provider(values: Mapping[str, Any]) -> str:

@@ -156,6 +156,11 @@ def test_what_ray_does_not_fill_in_must_be_written(tmp_path: Path) -> None:
     too_many = changed_file(tmp_path, "gcp", available_node_types={"head": kind, "worker": kind}, max_workers=5)
     with pytest.raises(ConfigurationError, match=r"Ray would refuse it: .*`max_workers` is smaller than the sum"):
         read_cluster_file(too_many)
+    kinds = {"head": {"node_config": None, "resources": {}}}
+    with pytest.raises(ConfigurationError, match="None is not of type 'object'; Ray would refuse it"):
+        read_cluster_file(changed_file(tmp_path, "aws", available_node_types=kinds))
+    with pytest.raises(ConfigurationError, match="3 is not of type 'object'; Ray would refuse it"):
+        read_cluster_file(changed_file(tmp_path, "aws", available_node_types=3))
     with pytest.raises(ConfigurationError, match="Ray would refuse it: Unsupported node provider: nimbus"):
         read_cluster_file(changed_file(tmp_path, "nimbus"))
 
