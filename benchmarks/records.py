@@ -316,6 +316,7 @@ class Row(Provenance, Metrics):
     model: str = Field(description="Base model's architecture")
     dataset: str = Field(description="Data set")
     splitter_label: str | None = _fact("What the suite calls the splitter with these settings; null: by its name")
+    plugins: list[str] | None = _fact("Plugins that the suite imports for its names; null: none")
     seed: int = Field(description="Seed")
     threads: int = Field(description="CPU threads")
     gpu_share: float = Field(

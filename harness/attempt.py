@@ -163,6 +163,7 @@ def make_row(
         splitter_label=item.label,
         model=cell.model.name,
         dataset=cell.dataset.name,
+        plugins=list(item.plugins) or None,
         seed=cell.seed,
         threads=cell.threads,
         gpu_share=gpu_share,

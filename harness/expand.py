@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -57,7 +57,7 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
 
 
 def _with_seed(item: SuiteCell, seed: int) -> SuiteCell:
-    return SuiteCell(item.cell.model_copy(update={"seed": seed}), item.label)
+    return replace(item, cell=item.cell.model_copy(update={"seed": seed}))
 
 
 def _check_names(suite: Suite) -> None:
@@ -142,7 +142,7 @@ def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpe
         threads=suite.threads,
         device=suite.device,
     )
-    return SuiteCell(cell, entry.label)
+    return SuiteCell(cell, entry.label, suite.plugins)
 
 
 @dataclass(frozen=True)

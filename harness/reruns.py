@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell
-from benchmarks.records import Metrics, Row
+from benchmarks.datasets import check_dataset
+from benchmarks.models import check_model
+from benchmarks.records import Metrics, Row, State
+from benchmarks.scenarios.base import make_scenario
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from harness.attempt import Surroundings, run_attempt
 from harness.devices import device_here
@@ -17,9 +20,9 @@ from harness.plugins import Plugins
 from harness.store import ResultStore
 from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
 from harness.sweep.study_record import read_studies
-from harness.trust import Consent
+from harness.trust import Consent, places_of
 from splitters.errors import ConfigurationError
-from splitters.methods.protocol import ProgressCallback, ignore_progress
+from splitters.methods.protocol import ProgressCallback, ignore_progress, make_splitter
 
 _TIMES = ("split_seconds",)
 _MOST_CANDIDATES = 10
@@ -48,15 +51,24 @@ class Rerun:
         return [name for name in names if isinstance(getattr(self.row, name), scalars)]
 
     @property
-    def differing(self) -> Mapping[str, tuple[Any, Any]]:
-        """What is not as it was, before and now."""
-        pairs = {name: (getattr(self.before, name), getattr(self.row, name)) for name in ["state", *self.numbers]}
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    def is_comparable(self) -> bool:
+        """Whether both rows have numbers."""
+        return self.before.state is self.row.state is State.OK
 
     @property
-    def is_same(self) -> bool:
-        """Whether all is as it was."""
-        return not self.differing
+    def differing(self) -> Mapping[str, tuple[Any, Any]]:
+        """The numbers that have changed, before and now; those that the earlier row lacks are not compared."""
+        if not self.is_comparable:
+            return {}
+        pairs = {name: (getattr(self.before, name), getattr(self.row, name)) for name in self.numbers}
+        return {name: pair for name, pair in pairs.items() if pair[0] is not None and pair[0] != pair[1]}
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the cell is done now, and has lost or changed no number that it had."""
+        if self.before.state is State.OK:
+            return self.is_comparable and not self.differing
+        return self.row.state.is_final
 
 
 def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
@@ -88,12 +100,23 @@ def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
     return next(iter(found.values()))
 
 
-def plugins_of_store(store: ResultStore, consent: Consent | None = None) -> Plugins:
-    """Returns the modules that the sweeps of a store name, so that their cells can be run again.
+def plugins_of_row(row: Row, store: ResultStore, consent: Consent | None = None) -> Plugins:
+    """Returns the plugins that a row's cell needs, where they lie on this machine.
+
+    Rows of sweeps may not name them; then the store's newest sweep that has plugins does.
 
     Raises:
-        ConfigurationError: If they are not trusted here; see ``harness.trust``.
+        ConfigurationError: If they are not trusted here, see ``harness.trust``, or lie in several folders.
     """
+    consent = consent or Consent()
+    if row.plugins:
+        where, places = f"cell {row.cell_id[:ID_LENGTH]}", places_of(row.plugins)
+        if len(places) > 1 and consent.folder is None:
+            raise ConfigurationError(
+                f"{where}: its plugins ({', '.join(row.plugins)}) lie in several folders on this machine: "
+                f"{', '.join(places)}. Say which with --plugins DIR."
+            )
+        return consent.admit(Plugins(tuple(row.plugins), places[0] if places else ""), {}, where=where)
     named = [found for found in read_studies(store, consent=consent) if found.plugins.modules]
     return named[-1].sweep.plugin_modules if named else Plugins()
 
@@ -105,6 +128,26 @@ def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
         ConfigurationError: If one may not.
     """
     (consent or Consent()).admit(Plugins(), json.loads(row.config), where=f"cell {row.cell_id[:ID_LENGTH]}")
+
+
+def require_runnable(row: Row, plugins: Plugins) -> None:
+    """Checks that a row's cell can be run again, before anything is.
+
+    Args:
+        row: The row.
+        plugins: What to import for its names.
+
+    Raises:
+        ConfigurationError: If a name or setting is unknown here, or this version would measure something else.
+    """
+    where = f"cell {row.cell_id[:ID_LENGTH]}"
+    plugins.load()
+    cell = _cell_of(row)
+    scenario = make_scenario(cell.scenario, cell.scenario_settings, where=where)
+    make_splitter(cell.splitter.name, cell.splitter.settings, where=where)
+    check_model(cell.model, where=where)
+    check_dataset(cell.dataset.name, where=where)
+    scenario.check(cell)
 
 
 def rerun_cell(
@@ -121,18 +164,11 @@ def rerun_cell(
     Raises:
         ConfigurationError: If this version would measure something else under that configuration.
     """
-    cell = Cell.model_validate_json(row.config)
-    if cell.cell_id != row.cell_id:
-        raise ConfigurationError(
-            f"{row.cell_id[:ID_LENGTH]}: this version of Splitbench gives its configuration another id, "
-            f"{cell.cell_id[:ID_LENGTH]}, as results would differ. Use the version that wrote the row: "
-            f"{row.splitbench_version} ({row.git_commit or 'no commit'})."
-        )
-    surroundings.plugins.load()
+    cell = _cell_of(row)
     current = with_current_code(cell)
     device, gpu_share = device_here(cell)
     again = run_attempt(
-        SuiteCell(current, row.splitter_label),
+        SuiteCell(current, row.splitter_label, tuple(row.plugins or ())),
         surroundings,
         device=device,
         gpu_share=gpu_share,
@@ -140,3 +176,14 @@ def rerun_cell(
     )
     store.write(again)
     return Rerun(again, row, changed_code(cell, current))
+
+
+def _cell_of(row: Row) -> Cell:
+    cell = Cell.model_validate_json(row.config)
+    if cell.cell_id != row.cell_id:
+        raise ConfigurationError(
+            f"{row.cell_id[:ID_LENGTH]}: this version of Splitbench gives its configuration another id, "
+            f"{cell.cell_id[:ID_LENGTH]}, as results would differ. Use the version that wrote the row: "
+            f"{row.splitbench_version} ({row.git_commit or 'no commit'})."
+        )
+    return cell

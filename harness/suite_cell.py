@@ -19,10 +19,12 @@ class SuiteCell:
     Args:
         cell: What is to be measured.
         label: The splitter's label, which is no part of the cell's identity; None where the suite gives none.
+        plugins: Modules to import for the names in the cell.
     """
 
     cell: Cell
     label: str | None = None
+    plugins: tuple[str, ...] = ()
 
     @property
     def splitter(self) -> str:

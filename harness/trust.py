@@ -86,6 +86,21 @@ def trust(code: Iterable[str]) -> None:
             (folder / _key(name)).write_text(name, encoding="utf-8")
 
 
+def places_of(modules: Sequence[str]) -> list[str]:
+    """Returns the folders on this machine where somebody has used all these plugins, and where they still are.
+
+    Plugins that are installed lie in none of them; then any folder that they were used from will do.
+    """
+    used = [_folders_noted(f"plugin {name}") for name in modules]
+    common = sorted(set.intersection(*used)) if used else []
+    return [folder for folder in common if folder and all(_lies_in(name, folder) for name in modules)] or common[:1]
+
+
+def _folders_noted(plugin: str) -> set[str]:
+    notes = [path.read_text(encoding="utf-8") for path in (cache_folder() / _FOLDER).glob("*")]
+    return {folder for name, _, folder in (note.partition(" in ") for note in notes) if name == plugin}
+
+
 def _require(code: Iterable[str], where: str) -> None:
     strange = [name for name in code if not (cache_folder() / _FOLDER / _key(name)).is_file()]
     if strange:

@@ -128,15 +128,20 @@ def plan_object(plan: Plan, suite: str) -> dict[str, Any]:
 
 def bill_object(bill: Bill) -> dict[str, Any]:
     """Returns what a plan costs as plain values."""
-    return {**vars(bill), "worker": bill.worker.name}
+    return {**vars(bill), "worker": bill.worker.name if bill.worker else None}
 
 
 def _bill_line(bill: Bill) -> str:
     from harness.views.quantities import duration_text
 
-    if not bill.cells:
+    if not bill.cells or bill.worker is None:
         reason = "no earlier row tells how long they take" if bill.without_history else "there is nothing to do"
         return f"On the cluster: no estimate, for {reason}."
+    if bill.worker_hours is None or bill.hours is None:
+        return (
+            f"On the cluster: no estimate, for the file does not say how many CPUs and GPUs a {bill.worker.name} has; "
+            "write it under 'resources', e.g. {CPU: 8, GPU: 1}, or for the provider local under 'metadata.splitbench'."
+        )
     parts = [f"{bill.gpu_hours:.2f} GPU hours"] if bill.gpu_hours else []
     parts.append(f"{bill.worker_hours:.2f} hours of {bill.worker.name}")
     parts.append(f"{duration_text(bill.hours * 3600)} with all {bill.worker.most}")

@@ -38,32 +38,38 @@ def command(
 ) -> None:
     """Run cells again, with the configuration of their rows, and say whether the numbers are the same.
 
+    Exit codes: 0 if every cell is done now, with the numbers that it had if it was done before; 1 if not; 2 if a cell
+    cannot be run here, and then none is.
+
     CELL_ID is an id, or as much of its beginning as no other cell has. The new row is stored beside the earlier ones.
     """  # fmt: skip
     from harness.attempt import Surroundings
     from harness.cli.output import show_json, write_line
     from harness.cli.progress import show_progress
-    from harness.reruns import find_rows, plugins_of_store, require_trusted_models, rerun_cell
+    from harness.reruns import find_rows, plugins_of_row, require_runnable, require_trusted_models, rerun_cell
 
-    found = [find_rows(cell_id.lower(), results) for cell_id in cell_ids]
-    runs = []
+    meant, runs = [], []
+    for location, row in [find_rows(cell_id.lower(), results) for cell_id in cell_ids]:
+        store = open_store(location)
+        require_trusted_models(row, consent)
+        plugins = plugins_of_row(row, store, consent)
+        require_runnable(row, plugins)
+        meant.append((store, row, plugins))
     with _cache(fresh) as cache:
-        for location, row in found:
-            store = open_store(location)
-            require_trusted_models(row, consent)
+        for store, row, plugins in meant:
             surroundings = Surroundings(
                 suite=row.suite,
                 cache=cache,
                 data_root=data_root.absolute() if data_root else None,
                 download=download,
-                plugins=plugins_of_store(store, consent),
+                plugins=plugins,
             )
             runs.append(rerun_cell(row, store, surroundings, progress=show_progress()))
             if not as_json:
                 write_line(_text(runs[-1]))
     if as_json:
         show_json([_object(run) for run in runs])
-    sys.exit(0 if all(run.is_same for run in runs) else EXIT_FAILED)
+    sys.exit(0 if all(run.is_well for run in runs) else EXIT_FAILED)
 
 
 @contextmanager
@@ -86,7 +92,9 @@ def _text(run: Rerun) -> str:
         head += f": {run.row.reason}"
     if run.changed_code:
         head += f"\n  the code of {' and '.join(run.changed_code)} has changed since, so this counts as a new cell"
-    if run.is_same:
+    if not run.is_comparable:
+        return f"{head}\n  {run.before.state.value} before: no numbers to compare"
+    if not run.differing:
         return f"{head}\n  the same numbers as before"
     return "\n".join(
         [head, *(f"  {name}: {before} before, {now} now" for name, (before, now) in run.differing.items())]
@@ -99,7 +107,8 @@ def _object(run: Rerun) -> dict[str, Any]:
         "attempt_id": run.row.attempt_id,
         "state": run.row.state.value,
         "reason": run.row.reason,
-        "same": run.is_same,
+        "state_before": run.before.state.value,
+        "same": not run.differing if run.is_comparable else None,
         "changed_code": list(run.changed_code),
         "differing": {name: {"before": before, "now": now} for name, (before, now) in run.differing.items()},
         **{name: getattr(run.row, name) for name in run.numbers},

@@ -1,4 +1,4 @@
-"""A file that ``ray up`` takes: checked against Ray's own schema, and what Splitbench keeps in its metadata slot."""
+"""A file that ``ray up`` takes: checked as Ray checks it, and what Splitbench keeps in its metadata slot."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ _TOKEN = "RAY_AUTH_MODE=token"
 _HEAD, _WORKER = "head", "worker"
 _CHECKED_PROVIDERS = ("aws", "gcp", "local")
 """Providers whose keys are all in Ray's schema, which itself lets any key pass there."""
+
+_TAKEN_OUT = ("min_workers", "head_node", "worker_nodes")
+"""Keys of old that are not in Ray's schema: Ray takes the first one out, and the others where they are empty."""
 
 
 class ClusterNotes(Settings):
@@ -52,14 +55,14 @@ class NodeType:
     Args:
         name: Its name in the file.
         cpus: CPUs that Ray gives to work; None where the file does not say it.
-        gpus: GPUs of each.
+        gpus: GPUs of each, likewise.
         most: How many there may be.
         price: Per hour and machine, if the file says it.
     """
 
     name: str
     cpus: int | None
-    gpus: int
+    gpus: int | None
     most: int
     price: float | None
 
@@ -113,9 +116,10 @@ def read_cluster_file(path: Path | str) -> ClusterFile:
     values, source = read_yaml(text, name=str(path))
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: a cluster's file is a mapping; see cluster.yaml for one.")
-    _check_against_ray(values, source)
+    _check_keys(values, source)
+    values = _completed(values, source)
     notes = ClusterNotes.parse(_notes(values), where=f"{source.where('metadata', 'splitbench')}: metadata.splitbench")
-    head, workers = _local_types(values, notes) if _provider(values) == "local" else _types(values, notes, source)
+    head, workers = _local_types(values, notes) if _provider(values) == "local" else _types(values, notes)
     known = [head.name, *(worker.name for worker in workers)]
     for name in notes.price_per_hour:
         if name not in known:
@@ -133,12 +137,10 @@ def ray_schema() -> dict[str, Any]:
     return schema
 
 
-def _check_against_ray(values: Mapping[str, Any], source: Source) -> None:
-    import jsonschema
-
+def _check_keys(values: Mapping[str, Any], source: Source) -> None:
     schema = ray_schema()
     for key in values:
-        if key not in schema["properties"]:
+        if key not in schema["properties"] and key not in _TAKEN_OUT:
             raise UnknownNameError("key", str(key), schema["properties"], where=source.where(str(key)))
     provider = values.get("provider")
     if isinstance(provider, Mapping) and provider.get("type") in _CHECKED_PROVIDERS:
@@ -147,12 +149,46 @@ def _check_against_ray(values: Mapping[str, Any], source: Source) -> None:
             if key not in known:
                 where = f"{source.where('provider', str(key))}: provider"
                 raise UnknownNameError("key", str(key), known, where=where)
+
+
+def _completed(values: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """Returns a cluster's file with Ray's own defaults, checked as ``ray up`` checks it before it asks the cloud."""
+    import jsonschema
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
     try:
-        jsonschema.validate(dict(values), schema)
+        try:
+            completed: dict[str, Any] = prepare_config(dict(values))
+        except Exception:
+            # Ray trips over values of a wrong type; its schema says which.
+            schema = ray_schema()
+            del schema["properties"]["available_node_types"]["patternProperties"][".*"]["required"]
+            jsonschema.validate(dict(values), schema)
+            raise
+        kinds, head = completed["available_node_types"], completed["head_node_type"]
+        if head not in kinds:
+            where = f"{source.where('head_node_type')}: head_node_type"
+            raise UnknownNameError("node type", str(head), kinds, where=where)
+        if _sizes_come_from_the_cloud(completed):
+            for kind in kinds.values():
+                kind.setdefault("resources", {})
+        validate_config(completed)
     except jsonschema.ValidationError as error:
         place = ".".join(map(str, error.absolute_path)) or "the file"
         where = source.where(*error.absolute_path)
         raise ConfigurationError(f"{where}: {place}: {error.message}; Ray would refuse it.") from None
+    except ConfigurationError:
+        raise
+    # What Ray raises here has no common class; whatever it is, 'ray up' would end with it.
+    except Exception as error:
+        raise ConfigurationError(f"{source.where()}: Ray would refuse it: {error or type(error).__name__}.") from None
+    return completed
+
+
+def _sizes_come_from_the_cloud(values: Mapping[str, Any]) -> bool:
+    """Says whether Ray asks the cloud how large the machines are; it does so on AWS, by their instances' types."""
+    kinds = values["available_node_types"].values()
+    return _provider(values) == "aws" and all("InstanceType" in (kind.get("node_config") or {}) for kind in kinds)
 
 
 def _provider(values: Mapping[str, Any]) -> str:
@@ -164,18 +200,15 @@ def _notes(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return notes if isinstance(notes, Mapping) else {"results": notes}
 
 
-def _types(values: Mapping[str, Any], notes: ClusterNotes, source: Source) -> tuple[NodeType, tuple[NodeType, ...]]:
-    kinds: Mapping[str, Any] = values.get("available_node_types", {})
-    head = values.get("head_node_type")
-    if head not in kinds:
-        raise UnknownNameError("node type", str(head), kinds, where=f"{source.where('head_node_type')}: head_node_type")
-    most = int(values.get("max_workers", 0))
+def _types(values: Mapping[str, Any], notes: ClusterNotes) -> tuple[NodeType, tuple[NodeType, ...]]:
+    kinds, head, most = values["available_node_types"], values["head_node_type"], values["max_workers"]
+    absent = None if _sizes_come_from_the_cloud(values) else 0
 
     def node_type(name: str) -> NodeType:
         resources = kinds[name]["resources"]
-        count = 1 if name == head else min(most, int(kinds[name].get("max_workers", most)))
+        count = 1 if name == head else min(most, kinds[name]["max_workers"])
         price = notes.price_per_hour.get(name)
-        return NodeType(name, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), count, price)
+        return NodeType(name, resources.get("CPU", absent), resources.get("GPU", absent), count, price)
 
     return node_type(str(head)), tuple(node_type(name) for name in kinds if name != head)
 

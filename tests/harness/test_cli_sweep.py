@@ -286,11 +286,8 @@ def test_a_point_is_run_again_with_the_command_that_the_front_gives(call: Call, 
     front = json.loads(call("front", swept, "--json").stdout)["front"][0]
     words = front["rerun"].split()
     assert words[:2] == ["splitbench", "rerun"]
-    result = call(*words[1:])
-    assert result.exit_code == 1, "these rows were made up, without the accuracies of the base model"
-    assert "base_accuracy: None before, 0.9 now" in result.stdout
     again = call(*words[1:], "--json")
-    assert again.exit_code == 0, "now the row of the first rerun counts"
+    assert again.exit_code == 0, "the made-up rows lack the base model's accuracy, which is no difference"
     assert [run["same"] for run in json.loads(again.stdout)] == [True] * len(front["seeds"])
 
 

@@ -268,9 +268,12 @@ def _with_format(row: Row, number: int, without: tuple[str, ...] = ()) -> bytes:
 def test_rows_of_an_older_format_have_nulls_where_columns_are_new(store: ResultStore) -> None:
     row = toy_row()
     path = Path(store.write(row))
-    path.write_bytes(_with_format(row, ROW_FORMAT - 1, without=("splitter_label", "jaccard_distance", "stages")))
+    path.write_bytes(
+        _with_format(row, ROW_FORMAT - 1, without=("splitter_label", "plugins", "jaccard_distance", "stages"))
+    )
     (read,) = store.read().attempts(row.cell_id)
     assert read.splitter_label is None
+    assert read.plugins is None
     assert read.stages == []
     assert read.accuracy_loss == row.accuracy_loss
 

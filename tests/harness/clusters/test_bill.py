@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import Result
 from conftest import ROOT, toy_item, toy_row
 
@@ -80,3 +81,37 @@ def test_plan_refuses_a_cluster_that_does_not_exist(
     result = call("plan", write_suite(), "--cluster", "no.yaml")
     assert result.exit_code == 2
     assert "no.yaml: the cluster's file cannot be read" in result.stderr
+
+
+def test_a_cluster_of_a_head_alone_costs_nothing_where_nothing_is_to_do() -> None:
+    cluster = ClusterFile(Path("c.yaml"), "aws", HEAD, (), ClusterNotes())
+    done = bill_of(make_plan([toy_item()], [toy_row()]), cluster)
+    assert (done.worker, done.cells, done.worker_hours, done.money) == (None, 0, 0.0, None)
+    with pytest.raises(ConfigurationError, match="there are none"):
+        bill_of(make_plan([toy_item()], []), cluster)
+
+
+def test_machines_of_unknown_size_get_no_estimate() -> None:
+    found = bill(NodeType("big", None, None, 4, 1.0))
+    assert (found.cells, found.gpu_hours, found.worker_hours, found.hours, found.money) == (3, None, None, None, None)
+    assert bill(NodeType("big", 8, None, 4, 1.0), device="cpu", threads=4).worker_hours == pytest.approx(1.5)
+    assert bill(NodeType("big", None, None, 4, 1.0), device="cuda", gpu_share=0.5).gpu_hours == pytest.approx(1.5)
+    assert bill(NodeType("big", None, 2, 4, 1.0)).worker_hours == pytest.approx(1.5)
+
+
+def test_plan_says_what_the_cluster_lacks(
+    call: Callable[..., Result], write_suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    suite, results, file = write_suite(), tmp_path / "r", tmp_path / "cluster.yaml"
+    call("run", suite, "--results", results, "--backend", "inline", "--seeds", "1")
+    options = ["--results", results, "--cluster", file]
+    values = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    del values["available_node_types"]["gpu_worker"]["resources"]
+    file.write_text(yaml.safe_dump(values))
+    text = " ".join(call("plan", suite, *options, "--seeds", "3").stdout.split())
+    assert "no estimate, for the file does not say how many CPUs and GPUs a gpu_worker has" in text
+    assert json.loads(call("plan", suite, *options, "--seeds", "3", "--json").stdout)["bill"]["hours"] is None
+    del values["available_node_types"]["gpu_worker"], values["metadata"]["splitbench"]["price_per_hour"]
+    file.write_text(yaml.safe_dump(values))
+    done = call("plan", suite, *options, "--seeds", "1")
+    assert (done.exit_code, "there is nothing to do" in " ".join(done.stdout.split())) == (0, True)

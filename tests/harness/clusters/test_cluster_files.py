@@ -123,6 +123,49 @@ def test_a_typo_is_refused(tmp_path: Path, old: str, new: str, message: str) -> 
         read_cluster_file(path)
 
 
+def changed_file(folder: Path, provider: str, **changes: Any) -> Path:
+    """Writes a small file of one head and one kind of worker, with other keys; None leaves one out."""
+    kinds = {name: {"node_config": {"InstanceType": "m5.large"}} for name in ("head", "worker")}
+    usual = {
+        "cluster_name": "small",
+        "provider": {"type": provider, "region": "us-west-2"},
+        "available_node_types": kinds,
+        "head_node_type": "head",
+    }
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in {**usual, **changes}.items() if value is not None}))
+    return path
+
+
+def test_what_ray_fills_in_need_not_be_written(tmp_path: Path) -> None:
+    (worker,) = read_cluster_file(changed_file(tmp_path, "aws")).workers
+    assert (worker.cpus, worker.gpus, worker.most) == (None, None, 2), "Ray's own max_workers, and sizes from the cloud"
+    small = {"node_config": {"InstanceType": "m5.large"}, "resources": {"CPU": 2, "GPU": 0}}
+    kinds = {"head": small, "worker": {**small, "max_workers": 7}}
+    (worker,) = read_cluster_file(changed_file(tmp_path, "aws", available_node_types=kinds, max_workers=5)).workers
+    assert (worker.cpus, worker.gpus, worker.most) == (2, 0, 5)
+    default = read_cluster_file(changed_file(tmp_path, "aws", available_node_types=None, head_node_type=None))
+    assert (default.head.name, [kind.name for kind in default.workers]) == ("ray.head.default", ["ray.worker.default"])
+    old = changed_file(tmp_path, "aws", min_workers=0, head_node={}, worker_nodes={})
+    assert len(read_cluster_file(old).workers) == 1
+
+
+def test_what_ray_does_not_fill_in_must_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="'resources' is a required property; Ray would refuse it"):
+        read_cluster_file(changed_file(tmp_path, "gcp"))
+    kind = {"node_config": {}, "resources": {"CPU": 2}, "min_workers": 3}
+    too_many = changed_file(tmp_path, "gcp", available_node_types={"head": kind, "worker": kind}, max_workers=5)
+    with pytest.raises(ConfigurationError, match=r"Ray would refuse it: .*`max_workers` is smaller than the sum"):
+        read_cluster_file(too_many)
+    kinds = {"head": {"node_config": None, "resources": {}}}
+    with pytest.raises(ConfigurationError, match="None is not of type 'object'; Ray would refuse it"):
+        read_cluster_file(changed_file(tmp_path, "aws", available_node_types=kinds))
+    with pytest.raises(ConfigurationError, match="3 is not of type 'object'; Ray would refuse it"):
+        read_cluster_file(changed_file(tmp_path, "aws", available_node_types=3))
+    with pytest.raises(ConfigurationError, match="Ray would refuse it: Unsupported node provider: nimbus"):
+        read_cluster_file(changed_file(tmp_path, "nimbus"))
+
+
 @pytest.mark.parametrize("path", RAY_FILES, ids=lambda path: path.name)
 def test_a_file_that_is_not_filled_in_yet_is_not_used(path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"line \d+: .*YOUR-.* is still to be filled in"):

@@ -1,0 +1,139 @@
+"""Cells that are run again: what the exit code says, and that nothing is written for what cannot be run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from conftest import HERE, ROOT, toy_cell, toy_row
+
+from benchmarks.records import Row, State
+from benchmarks.scenarios.current_code import with_current_code
+from harness.plugins import Plugins
+from harness.store import ResultStore
+from harness.trust import names_of_code, trust
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+def rows_in(results: Path) -> list[Row]:
+    contents = ResultStore(results).read()
+    return [row for latest in contents.latest() for row in contents.attempts(latest.cell_id)]
+
+
+def stored(results: Path, *rows: Row) -> list[str]:
+    """Stores rows, and returns the cells' ids."""
+    store = ResultStore(results)
+    for row in rows:
+        store.write(row)
+    return [row.cell_id for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("before", "behaviour", "exit_code", "text"),
+    [
+        (State.FAILED, "raise", 1, "no usable modules\n  failed before: no numbers to compare\n"),
+        (State.FAILED, "ok", 0, "ok\n  failed before: no numbers to compare\n"),
+        (State.OK, "raise", 1, "no usable modules\n  ok before: no numbers to compare\n"),
+        (State.OK, "skip", 1, "nothing to split here\n  ok before: no numbers to compare\n"),
+        (State.SKIPPED, "skip", 0, "nothing to split here\n  skipped before: no numbers to compare\n"),
+        (State.OK, "ok", 0, "ok\n  the same numbers as before\n"),
+    ],
+)
+def test_the_exit_code_follows_the_new_state(
+    call: Call, results: Path, before: State, behaviour: str, exit_code: int, text: str
+) -> None:
+    cell = with_current_code(toy_cell(behaviour=behaviour))
+    (cell_id,) = stored(results, toy_row(state=before, cell=cell, age=60))
+    result = call("rerun", cell_id, "--results", results)
+    assert result.exit_code == exit_code
+    assert result.stdout.endswith(text)
+    assert len(rows_in(results)) == 2
+
+
+def test_numbers_that_changed_are_told_and_those_that_the_earlier_row_lacks_are_not(call: Call, results: Path) -> None:
+    (cell_id,) = stored(results, toy_row(loss=0.03, cell=toy_cell(loss=0.02), age=60))
+    result = call("rerun", cell_id, "--results", results)
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ["composed_accuracy:", "accuracy_loss:"]
+    assert "accuracy_loss: 0.03 before, 0.02 now" in result.stdout
+    (found,) = json.loads(call("rerun", cell_id, "--results", results, "--json").stdout)
+    assert (found["state_before"], found["same"], found["differing"]) == ("ok", True, {})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"scenario": "nowhere"}, "unknown scenario 'nowhere'"),
+        ({"splitter": {"name": "toi"}}, "unknown splitter 'toi'"),
+        ({"model": {"name": "simcn"}}, "unknown model 'simcn'"),
+        ({"dataset": {"name": "digit"}}, "unknown data set 'digit'"),
+    ],
+)
+def test_a_name_that_is_unknown_here_ends_the_call_before_any_cell_is_run(
+    call: Call, results: Path, wrong: dict[str, object], message: str
+) -> None:
+    foreign = type(toy_cell()).model_validate({**toy_cell(seed=1).model_dump(mode="json"), **wrong})
+    known, strange = stored(results, toy_row(), toy_row(cell=foreign))
+    result = call("rerun", known, strange, "--results", results)
+    assert result.exit_code == 2
+    assert f"cell {strange[:10]}" in result.stderr
+    assert message in result.stderr
+    assert len(rows_in(results)) == 2
+
+
+def test_a_suites_cell_knows_its_plugins(
+    call: Call, write_suite: Callable[..., Path], results: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    suite = write_suite(splitters=["toy"])
+    call("run", suite, "--results", results, "--backend", "inline", "--seeds", "1")
+    (row,) = rows_in(results)
+    assert row.plugins == ["toy_plugin"]
+
+    def rerun(*options: str | Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+        own = {"PYTHONPATH": str(ROOT), **({"SPLITBENCH_CACHE": str(cache)} if cache else {})}
+        return subprocess.run(
+            [sys.executable, "-m", "harness", "rerun", row.cell_id, "--results", str(results), *map(str, options)],
+            env={**environment, **own},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    again = rerun()
+    assert again.returncode == 0, again.stderr
+    assert "the same numbers as before" in again.stdout
+    elsewhere = tmp_path / "other-machine"
+    strange = rerun(cache=elsewhere)
+    assert strange.returncode == 2
+    assert "names code that was never used on this machine: plugin toy_plugin" in strange.stderr
+    found = rerun("--plugins", HERE, cache=elsewhere)
+    assert found.returncode == 0, found.stderr
+    assert len(rows_in(results)) == 3
+
+
+def test_of_two_folders_with_a_plugin_one_has_to_be_named(call: Call, results: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "toy_plugin.py").write_text("")
+        trust(names_of_code(Plugins(("toy_plugin",), str(folder)), {}))
+    (cell_id,) = stored(results, toy_row(age=60).model_copy(update={"plugins": ["toy_plugin"]}))
+    refused = call("rerun", cell_id, "--results", results)
+    assert refused.exit_code == 2
+    assert f"lie in several folders on this machine: {folders[0]}, {folders[1]}. Say which with --plugins" in (
+        refused.stderr
+    )
+    assert call("rerun", cell_id, "--results", results, "--plugins", folders[0]).exit_code == 0
+    (folders[1] / "toy_plugin.py").unlink()
+    assert call("rerun", cell_id, "--results", results).exit_code == 0
