@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
 from harness.changes import Change, apply_changes
-from harness.yaml_source import Source, read_yaml
+from harness.yaml_source import Source, read_text, read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 
@@ -257,10 +257,7 @@ def _open(name_or_path: str | Path) -> tuple[str, str, str]:
         raise ConfigurationError(f"{name_or_path} is a sweep, not a suite; type 'splitbench sweep {name_or_path}'.")
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         raise UnknownNameError("suite", str(name_or_path), suite_names(), where="a suite is a name or a YAML file")
-    try:
-        return path.read_text(encoding="utf-8"), str(path), str(path.resolve())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: the suite cannot be read: {error}.") from None
+    return read_text(path, kind="suite"), str(path), str(path.resolve())
 
 
 def _parse(values: Mapping[str, Any], source: Source) -> Suite:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
 
 import yaml
 
 from splitters.errors import ConfigurationError
 
-Path = tuple[str | int, ...]
+EntryPath = tuple[str | int, ...]
 """The way to an entry: keys of mappings and indices of lists."""
 
+_TAG = "tag:yaml.org,2002:"
+_BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
+_INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
+_FLOAT = re.compile(
+    r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+)
+
+_MAX_DIGITS = 100
 _MAX_DEPTH = 20
+_TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep; write it flatter"
 _MAX_ENTRIES = 100_000
 """Anchors and aliases can make a few lines mean billions of entries."""
 
@@ -28,12 +38,14 @@ class Source:
         lines: The line of each entry by its path, counted from 1.
         path: The file's absolute path; empty where there is no file of the user's.
         changes: What the command line changed in the values, as options.
+        spellings: How the file spells each number, boolean and null.
     """
 
     name: str
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[EntryPath, int] = field(default_factory=dict)
     path: str = ""
     changes: tuple[str, ...] = ()
+    spellings: dict[EntryPath, str] = field(default_factory=dict)
 
     def where(self, *path: str | int) -> str:
         """Returns the file, the line of an entry or of what holds it, and the changes that touch it."""
@@ -43,8 +55,29 @@ class Source:
         return f"{self.name}{line}" + (f" with {' '.join(touching)}" if touching else "")
 
 
+def read_text(path: Path, *, kind: str) -> str:
+    """Reads a UTF-8 file.
+
+    Args:
+        path: The file.
+        kind: What it is called in messages, for example ``suite``.
+
+    Raises:
+        ConfigurationError: If it cannot be opened or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: the {kind} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        is_utf16 = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        cause = "the file is UTF-16" if is_utf16 else f"byte 0x{error.object[error.start]:02X} is not UTF-8"
+        raise ConfigurationError(f"{path}, line {line}: {cause}; save the file as UTF-8.") from None
+
+
 def read_yaml(text: str, *, name: str) -> tuple[object, Source]:
-    """Parses a YAML document.
+    """Parses a YAML document whose plain scalars mean what YAML 1.2's core schema says.
 
     Args:
         text: The document.
@@ -53,58 +86,160 @@ def read_yaml(text: str, *, name: str) -> tuple[object, Source]:
     Raises:
         ConfigurationError: If it is not valid YAML, holds a key twice, asks for Python objects, or means too much.
     """
-    loader = _StrictLoader(text)
+    _refuse_control_characters(text, name)
+    loader = _CoreLoader(text)
+    entries = _Entries()
     try:
         node = loader.get_single_node()
+        if node is not None:
+            entries.note(node, ())
         value = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigurationError(f"{name}{line}: {error.problem or error.context}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{name}: not valid YAML: {error}.") from None
+        raise ConfigurationError(f"{name}{line}: {_cause(error)}.") from None
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        # PyYAML's scanner lets some of Python's own errors through, for example on the escape "\\U00110000".
+        raise ConfigurationError(f"{name}, line {loader.line + 1}: not valid YAML: {error}.") from None
     finally:
         loader.dispose()
-    lines: dict[Path, int] = {}
-    if node is not None:
-        _note_lines(node, (), lines)
-    return value, Source(name, lines)
+    return value, Source(name, entries.lines, spellings=entries.spellings)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, which also refuses duplicate keys and reads ``1e-3`` as a number."""
+def _refuse_control_characters(text: str, name: str) -> None:
+    match = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if match is None:
+        return
+    line = text.count("\n", 0, match.start()) + 1
+    if match[0] == "\0":
+        raise ConfigurationError(f"{name}, line {line}: a NUL character; if the file is UTF-16, save it as UTF-8.")
+    column = match.start() - text.rfind("\n", 0, match.start())
+    character = f"the character U+{ord(match[0]):04X} in column {column}"
+    raise ConfigurationError(f"{name}, line {line}: {character} is not allowed in YAML; delete it.")
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+
+def _cause(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or error.context or "not valid YAML"
+    if "'\\t'" in problem:
+        return "a tab where YAML takes only spaces"
+    # PyYAML splits some sentences in two: "expected ..., but found ...".
+    return f"{error.context}, {problem}" if problem.startswith("but ") and error.context else problem
+
+
+def _refuse(node: yaml.Node, problem: str) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """Resolves plain scalars as YAML 1.2's core schema does, and refuses duplicate keys and deep nesting.
+
+    ``no``, ``10:20`` and ``2026-02-30`` are text, ``012`` is 12 and ``1e-3`` a number. Of YAML 1.1, only merge keys
+    (``<<``) remain.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
+        tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (_TAG + "null", _TAG + "seq", _TAG + "map", None)
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH + 1:
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.peek_event().start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key_node.start_mark)
-            if key_node.value in seen:
-                problem = f"the key {key_node.value!r} appears twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                _refuse(key, "a key must be a plain word")
+            if key.value in seen:
+                _refuse(key, f"the key {key.value!r} appears twice")
+            seen.add(key.value)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # PyYAML 6.0.4 compares merged keys by identity, so that which of two values wins is up to string interning.
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            if key.tag != _TAG + "merge":
+                own[key.value] = (key, value)
+                continue
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(source, yaml.MappingNode):
+                    _refuse(source, f"only mappings can be merged, not a {source.id}")
+                self.flatten_mapping(source)
+                for pair in source.value:
+                    merged.setdefault(pair[0].value, pair)
+        node.value = list({**merged, **own}.values())
+
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        text = str(self.construct_scalar(node))
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            _refuse(node, "an escape that is half a character (a lone surrogate)")
+        return text
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        if not _INTEGER.fullmatch(text):
+            _refuse(node, f"{text!r} is not an integer")
+        if len(text) > _MAX_DIGITS:
+            _refuse(node, f"an integer of {len(text):,} characters is too large")
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+    def construct_float(self, node: yaml.ScalarNode) -> float:
+        text = self.construct_scalar(node)
+        if not _FLOAT.fullmatch(text):
+            _refuse(node, f"{text!r} is not a number")
+        return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+
+    def construct_boolean(self, node: yaml.ScalarNode) -> bool:
+        text = self.construct_scalar(node)
+        if not _BOOLEAN.fullmatch(text):
+            _refuse(node, f"{text!r} is neither true nor false")
+        return bool(text.lower() == "true")
 
 
-# YAML 1.1 takes a number with an exponent but without a dot for a string.
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+_CoreLoader.add_constructor(_TAG + "str", _CoreLoader.construct_text)
+_CoreLoader.add_constructor(_TAG + "int", _CoreLoader.construct_integer)
+_CoreLoader.add_constructor(_TAG + "float", _CoreLoader.construct_float)
+_CoreLoader.add_constructor(_TAG + "bool", _CoreLoader.construct_boolean)
+# The first that matches wins: an integer is also a float.
+_CoreLoader.add_implicit_resolver(_TAG + "merge", re.compile(r"<<\Z"), ["<"])
+_CoreLoader.add_implicit_resolver(_TAG + "null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_CoreLoader.add_implicit_resolver(_TAG + "bool", _BOOLEAN, list("tTfF"))
+_CoreLoader.add_implicit_resolver(_TAG + "int", _INTEGER, list("-+0123456789"))
+_CoreLoader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+.0123456789"))
 
 
-def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if len(path) >= _MAX_DEPTH:
-        raise ConfigurationError(f"line {lines[path]}: nested more than {_MAX_DEPTH} levels deep; write it flatter.")
-    if len(lines) > _MAX_ENTRIES:
-        raise ConfigurationError(
-            f"line {lines[path]}: more than {_MAX_ENTRIES:,} entries, aliases counted where they stand; write less."
-        )
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
-            inner = (*path, key_node.value)
-            lines[inner] = key_node.start_mark.line + 1
-            _note_lines(value_node, inner, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _note_lines(item, (*path, index), lines)
+class _Entries:
+    """The line of every entry, and how numbers, booleans and nulls are spelled."""
+
+    def __init__(self) -> None:
+        self.lines: dict[EntryPath, int] = {}
+        self.spellings: dict[EntryPath, str] = {}
+
+    def note(self, node: yaml.Node, path: EntryPath) -> None:
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if len(path) >= _MAX_DEPTH:
+            _refuse(node, _TOO_DEEP)
+        if len(self.lines) > _MAX_ENTRIES:
+            _refuse(node, f"more than {_MAX_ENTRIES:,} entries, aliases counted where they stand; write less")
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                inner = (*path, key.value)
+                self.lines[inner] = key.start_mark.line + 1
+                self.note(value, inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.note(item, (*path, index))
+        elif node.tag != _TAG + "str":
+            self.spellings[path] = node.value

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.yaml_source import Source, read_yaml
+from harness.yaml_source import Source, read_text, read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 
@@ -109,11 +109,7 @@ def read_cluster_file(path: Path | str) -> ClusterFile:
         ConfigurationError: If it cannot be read, or Ray would not take it, or a key is unknown.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: the cluster's file cannot be read: {error}.") from None
-    values, source = read_yaml(text, name=str(path))
+    values, source = read_yaml(read_text(path, kind="cluster's file"), name=str(path))
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: a cluster's file is a mapping; see cluster.yaml for one.")
     _check_keys(values, source)
