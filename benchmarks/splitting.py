@@ -16,6 +16,7 @@ from benchmarks.records import FigureRecord, SensitivityRecord
 from benchmarks.scenarios.base import Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.training import images_hash
+from splitters.files.tensor_names import strip_prefix, with_prefix
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.layer_sensitivity import LayerSensitivity
 from splitters.methods.protocol import (
@@ -26,10 +27,12 @@ from splitters.methods.protocol import (
     SplitTask,
     make_splitter,
 )
-from splitters.modules.scores import scores_from_tensors
+from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.masks import KernelMasks
 
 _SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])
+_STATE_VERSION = 2
+"""Counts the changes of what is cached: since 2, the kind of the scores is."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +159,15 @@ class _Splits:
             "seed": self.cell.seed,
             "threads": self.cell.threads,
             "device": torch.device(self.workspace.device).type,
+            "state": _STATE_VERSION,
         }
 
 
 def _to_state(result: SplitResult) -> CheckpointState:
-    tensors = {"bits": result.masks.bits}
-    tensors.update({f"scores.{name}": tensor for name, tensor in result.scores.tensors().items()})
+    scores, parameters = describe_scores(result.scores)
+    tensors = {"bits": result.masks.bits, **with_prefix("scores.", parameters)}
     values: dict[str, object] = {
+        "scores": scores,
         "met_tolerance": result.met_tolerance,
         "warnings": list(result.warnings),
         "history": [dict(record) for record in result.history],
@@ -175,14 +180,10 @@ def _to_state(result: SplitResult) -> CheckpointState:
 def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
     values = cast("dict[str, Any]", state.values)
     device = next(iter(graph.network.parameters())).device
-    scores = {
-        name.removeprefix("scores."): tensor.to(device)
-        for name, tensor in state.tensors.items()
-        if name.startswith("scores.")
-    }
+    parameters = {name: tensor.to(device) for name, tensor in strip_prefix("scores.", state.tensors).items()}
     return SplitResult(
         masks=KernelMasks(graph.layout, state.tensors["bits"].bool()),
-        scores=scores_from_tensors(scores),
+        scores=rebuild_scores(values["scores"], parameters),
         met_tolerance=bool(values["met_tolerance"]),
         warnings=tuple(values["warnings"]),
         history=tuple(values["history"]),

@@ -22,6 +22,7 @@ from benchmarks.seeding import derive_seed, seeded
 from benchmarks.splits import Roles
 from splitters.data import ImageSet
 from splitters.errors import SplitbenchError
+from splitters.files.tensor_names import strip_prefix
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
 
 _STAGE = "train"
@@ -255,15 +256,11 @@ class _Training:
         device = self.train.images.device
         self.epoch = int(cast(int, state.values["epoch"]))
         self.best = _Best(**cast(dict[str, Any], state.values["best"]))
-        self.best_state = {name: tensor.to(device) for name, tensor in _below("best.", state).items()}
-        self.model.load_state_dict(_below("model.", state))
-        momenta = _below("momentum.", state)
+        self.best_state = {name: tensor.to(device) for name, tensor in strip_prefix("best.", state.tensors).items()}
+        self.model.load_state_dict(strip_prefix("model.", state.tensors))
+        momenta = strip_prefix("momentum.", state.tensors)
         for name, parameter in self.model.named_parameters():
             if name in momenta:
                 # Filled in place of the parameter's own memory order, which files do not keep.
                 buffer = torch.empty_like(parameter).copy_(momenta[name])
                 self.optimiser.state[parameter]["momentum_buffer"] = buffer.detach()
-
-
-def _below(prefix: str, state: CheckpointState) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.tensors.items() if name.startswith(prefix)}

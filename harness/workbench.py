@@ -29,8 +29,8 @@ from splitters.files.safetensors_file import read_plain_tensors
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.module import Module, extract_modules
 from splitters.networks.inference import accuracy, class_report, composed_answers, module_logits, network_logits
-from splitters.reuse.composed import ReusedModel
 from splitters.reuse.patched import PatchedModel, patch
+from splitters.reuse.reused_model import ReusedModel
 
 _BATCH = 256
 

@@ -8,7 +8,9 @@ import functools
 import json
 import math
 import random
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +21,8 @@ from torch import Tensor, nn
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import CheckpointState, Progress, SplitResult, SplitTask, Splitter, make_splitter
-from splitters.modules.module import extract_modules
+from splitters.modules.module import Module, extract_modules
+from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.inference import module_logits
 from splitters.networks.masks import empty_sets
 
@@ -45,13 +48,13 @@ class MemoryCheckpoint:
         self._values: str | None = None
 
     def load(self) -> CheckpointState | None:
-        """Returns the last saved state, or None if there is none."""
+        """Return the last saved state, or None if there is none."""
         if self._values is None:
             return None
         return CheckpointState({name: value.clone() for name, value in self._tensors.items()}, json.loads(self._values))
 
     def save(self, state: CheckpointState) -> None:
-        """Keeps a state."""
+        """Keep a state."""
         self._tensors = {name: value.detach().cpu().clone() for name, value in state.tensors.items()}
         self._values = json.dumps(state.values, allow_nan=False)
         self.saves += 1
@@ -72,7 +75,7 @@ class TinyNet(nn.Module):
         self.classifier = nn.Linear(8, _N_CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the logits."""
+        """Return the logits."""
         x = F.max_pool2d(F.relu(self.norm(self.first(images))), 2)
         x = F.relu(self.second(x))
         x = F.relu(self.third(x) + x)
@@ -101,11 +104,11 @@ class SplitterTestCase:
     settings: ClassVar[Mapping[str, object]] = {}
 
     def task(self, seed: int = 0) -> SplitTask:
-        """Returns a task with a base model of its own."""
+        """Return a task with a base model of its own."""
         return tiny_task(seed)
 
     def make(self) -> Splitter[Any]:
-        """Returns the configured splitter."""
+        """Return the configured splitter."""
         return make_splitter(self.splitter, self.settings)
 
     def test_result_has_one_mask_and_one_score_per_class(self) -> None:
@@ -136,6 +139,32 @@ class SplitterTestCase:
             alone = torch.stack([module(images) for module in modules])
         together = result.scores(module_logits(graph, result.masks, task.select))
         assert float((alone - together).abs().max()) < 1e-5 * max(1.0, float(together.abs().max()))
+
+    def test_scores_survive_a_cache(self) -> None:
+        """The scores can be rebuilt from their kind, a JSON value and tensors."""
+        task = self.task()
+        graph = task.trace()
+        result = self.make().split(task, graph=graph)
+        description, tensors = describe_scores(result.scores)
+        stored = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        rebuilt = rebuild_scores(json.loads(json.dumps(description)), stored)
+        assert type(rebuilt) is type(result.scores)
+        logits = module_logits(graph, result.masks, task.select)
+        assert torch.equal(rebuilt(logits), result.scores(logits))
+
+    def test_modules_survive_a_file(self) -> None:
+        """A module that was saved and loaded gives the same scores."""
+        task = self.task()
+        graph = task.trace()
+        result = self.make().split(task, graph=graph)
+        images = task.select.normalisation(task.select.images)
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            for module in extract_modules(graph, result, task.select.class_names, task.select.normalisation):
+                path = Path(folder) / "module.safetensors"
+                module.save(path)
+                loaded = Module.load(path)
+                assert type(loaded.score) is type(module.score)
+                assert torch.equal(loaded(images), module(images))
 
     def test_base_model_is_left_as_it_was(self) -> None:
         """Weights, buffers, modes and what takes gradients stay."""
@@ -234,7 +263,7 @@ class SplitterTestCase:
 
 
 def tiny_task(seed: int = 0) -> SplitTask:
-    """Returns a task of three classes that a tiny trained CNN tells apart nearly always.
+    """Return a task of three classes that a tiny trained CNN tells apart nearly always.
 
     Args:
         seed: The task's seed; images and base model do not depend on it.
@@ -244,10 +273,11 @@ def tiny_task(seed: int = 0) -> SplitTask:
 
 
 def assert_equal_results(one: SplitResult, other: SplitResult) -> None:
-    """Checks that two results are equal bit for bit, but for the seconds that they took."""
+    """Check that two results are equal bit for bit, but for the seconds that they took."""
     assert one.masks.layout == other.masks.layout
     assert torch.equal(one.masks.bits, other.masks.bits)
     assert type(one.scores) is type(other.scores)
+    assert one.scores.describe() == other.scores.describe()
     tensors = other.scores.tensors()
     assert one.scores.tensors().keys() == tensors.keys()
     assert all(torch.equal(value, tensors[name]) for name, value in one.scores.tensors().items())
@@ -276,7 +306,7 @@ def _trained() -> tuple[nn.Module, ImageSet, ImageSet]:
 
 
 def _images(per_class: int, *, seed: int) -> ImageSet:
-    """Returns noisy images in which each class lights up one colour in one half."""
+    """Return noisy images in which each class lights up one colour in one half."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(_N_CLASSES).repeat(per_class)
     images = torch.randint(0, 120, (len(labels), 3, _IMAGE_SIZE, _IMAGE_SIZE), generator=generator)
@@ -294,7 +324,7 @@ def _state_of(model: nn.Module) -> tuple[dict[str, Tensor], list[bool], list[boo
 
 @contextlib.contextmanager
 def _globally_seeded(seed: int) -> Iterator[None]:
-    """Seeds the global generators, and puts them back afterwards."""
+    """Seed the global generators, and puts them back afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -312,7 +342,7 @@ def _timeless(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _interrupt_at(number: int) -> Callable[[Progress], None]:
-    """Returns a progress callback that breaks a split off at its report of this number, counted from 1."""
+    """Return a progress callback that breaks a split off at its report of this number, counted from 1."""
     reports: list[Progress] = []
 
     def progress(report: Progress) -> None:

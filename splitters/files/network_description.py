@@ -41,7 +41,7 @@ class NodeDescription(Settings):
 
 
 def describe_network(network: fx.GraphModule) -> tuple[list[NodeDescription], dict[str, Tensor]]:
-    """Returns a canonical network as nodes and tensors.
+    """Return a canonical network as nodes and tensors.
 
     Raises:
         ModuleFileError: If a node is of an operation that module files do not know.
@@ -75,7 +75,7 @@ def describe_network(network: fx.GraphModule) -> tuple[list[NodeDescription], di
 
 
 def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor]) -> fx.GraphModule:
-    """Rebuilds a network from nodes and tensors; only operations of the whitelist can be called.
+    """Rebuild a network from nodes and tensors; only operations of the whitelist can be called.
 
     Raises:
         ModuleFileError: If a node names an unknown operation, reads a node that is not before it, or lacks a tensor,

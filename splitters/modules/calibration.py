@@ -22,11 +22,11 @@ class Calibration(ABC):
     def apply(
         self, logits: Float32[Tensor, "candidate sample"], classes: Int64[Tensor, " candidate"]
     ) -> Float32[Tensor, "candidate sample"]:
-        """Returns the scores of candidates for the classes, on all select images."""
+        """Return the scores of candidates for the classes, on all select images."""
 
     @abstractmethod
     def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Returns the same calibration of one module per class, fixed for other images."""
+        """Return the same calibration of one module per class, fixed for other images."""
 
 
 class NoCalibration(Calibration):
@@ -35,11 +35,11 @@ class NoCalibration(Calibration):
     def apply(
         self, logits: Float32[Tensor, "candidate sample"], classes: Int64[Tensor, " candidate"]
     ) -> Float32[Tensor, "candidate sample"]:
-        """Returns the logits."""
+        """Return the logits."""
         return logits
 
     def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Returns plain logits."""
+        """Return plain logits."""
         return LogitScores()
 
 
@@ -57,18 +57,18 @@ class MomentsCalibration(Calibration):
 
     @classmethod
     def of_base_model(cls, logits: Float32[Tensor, "sample class"]) -> MomentsCalibration:
-        """Reads the base model's moments."""
+        """Read the base model's moments."""
         return cls(logits.mean(0), logits.std(0, correction=0))
 
     def apply(
         self, logits: Float32[Tensor, "candidate sample"], classes: Int64[Tensor, " candidate"]
     ) -> Float32[Tensor, "candidate sample"]:
-        """Returns scaled and shifted logits."""
+        """Return scaled and shifted logits."""
         scale, shift = self._affine(logits, classes.to(logits.device))
         return logits * scale[:, None] + shift[:, None]
 
     def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Returns logits with a scale and a shift per class."""
+        """Return logits with a scale and a shift per class."""
         scale, shift = self._affine(logits, slice(None))
         return ScaledLogitScores(scale, shift)
 

@@ -1,6 +1,8 @@
-"""From one generation to the next, and what a composition is worth."""
+"""The genetic search of one class: the start population, fitness, and the next generation."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -10,8 +12,45 @@ from splitters.methods.cnnsplitter.genes import GeneMap
 from splitters.methods.cnnsplitter.merging import Compositions
 
 
+def random_population(genes: GeneMap, size: int, generator: torch.Generator) -> Bool[Tensor, "candidate gene"]:
+    """Draw every gene with a chance of one half."""
+    drawn = torch.rand(size, genes.n_genes, generator=generator) < 0.5
+    return genes.repaired(drawn)
+
+
+def start_population(
+    genes: GeneMap,
+    shares: Sequence[Sequence[float]],
+    size: int,
+    generator: torch.Generator,
+    *,
+    fall_off: float = 10.0,
+) -> Bool[Tensor, "candidate gene"]:
+    """Draw a population whose layers keep given shares of their genes, important genes more often.
+
+    Args:
+        genes: How channels form genes.
+        shares: For each channel group, the shares of active genes of which each candidate draws one.
+        size: The number of candidates.
+        generator: The class's random stream.
+        fall_off: A gene of rank i, of G in its group, is drawn in proportion to exp((G - 1 - i) / fall_off); the
+            papers' constant by default.
+    """
+    population = torch.zeros(size, genes.n_genes, dtype=torch.bool)
+    for place, choices, count in zip(genes.group_slices, shares, genes.counts, strict=True):
+        drawn = torch.randint(len(choices), (size,), generator=generator)
+        active = (torch.tensor(choices)[drawn] * count).round().long().clamp(min=1)
+        # The largest values of log-weight plus Gumbel noise are a draw without replacement by weight.
+        log_weight = torch.arange(count - 1, -1, -1) / fall_off
+        uniform = torch.rand(size, count, generator=generator, dtype=torch.float64).clamp(min=1e-300)
+        order = (log_weight - torch.log(-torch.log(uniform))).argsort(dim=1, descending=True, stable=True)
+        rank = torch.empty_like(order).scatter_(1, order, torch.arange(count).expand_as(order))
+        population[:, place] = rank < active[:, None]
+    return population
+
+
 def accuracy_weight(alpha: float, gamma: float, last_accuracy: float | None) -> float:
-    """Returns alpha_t: accuracy weighs more while the last generation's best is less accurate than gamma.
+    """Return alpha_t: accuracy weighs more while the last generation's best is less accurate than gamma.
 
     Args:
         alpha: The weight to which it returns.
@@ -24,21 +63,21 @@ def accuracy_weight(alpha: float, gamma: float, last_accuracy: float | None) -> 
 def composition_fitness(
     found: Compositions, *, accuracy_weight: float, distance_weight: float
 ) -> Float64[Tensor, " composition"]:
-    """Returns the weighted sum of accuracy and mean pairwise Jaccard distance."""
+    """Return the weighted sum of accuracy and mean pairwise Jaccard distance."""
     return accuracy_weight * found.accuracy + distance_weight * found.distance
 
 
 def candidate_fitness(
     found: Compositions, fitness: Float64[Tensor, " composition"], population: int
 ) -> Float64[Tensor, "class candidate"]:
-    """Returns the fitness of the best surviving composition that contains each candidate; 0 if there is none."""
+    """Return the fitness of the best surviving composition that contains each candidate; 0 if there is none."""
     n_classes = found.members.shape[1]
     best = fitness.new_zeros(n_classes, population)
     return best.scatter_reduce_(1, found.members.T, fitness.expand(n_classes, -1), "amax")
 
 
 def rank_candidates(fitness: Float64[Tensor, " candidate"], best: int) -> Int64[Tensor, " candidate"]:
-    """Returns candidates by falling fitness; of equals the member of the best composition first, then the earlier."""
+    """Return candidates by falling fitness; of equals the member of the best composition first, then the earlier."""
     preferred = torch.arange(len(fitness))
     preferred = torch.cat([preferred[best : best + 1], preferred[:best], preferred[best + 1 :]])
     return preferred[fitness[preferred].argsort(descending=True, stable=True)]
@@ -53,7 +92,7 @@ def next_generation(
     mutation_rate: float,
     generator: torch.Generator,
 ) -> Bool[Tensor, "candidate gene"]:
-    """Returns the next population of one class: the elites first, then offspring.
+    """Return the next population of one class: the elites first, then offspring.
 
     Offspring number j comes from parents k and k + 1, counted round and round: up to a random point from the one,
     from there on from the other. Then a share of its genes is drawn anew.

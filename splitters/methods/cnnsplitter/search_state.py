@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from splitters.files.tensor_names import strip_prefix, with_prefix
 from splitters.methods.importance import Importance
 from splitters.methods.protocol import CheckpointState
 
@@ -32,18 +33,18 @@ class Streams:
 
     @classmethod
     def seeded(cls, seed: int, n_classes: int) -> Streams:
-        """Returns fresh streams."""
+        """Return fresh streams."""
         source = torch.Generator().manual_seed(seed)
         seeds = torch.randint(2**62, (n_classes + 2,), generator=source).tolist()
         order, grouping, *classes = (torch.Generator().manual_seed(number) for number in seeds)
         return cls(tuple(classes), order, grouping)
 
     def get_state(self) -> Tensor:
-        """Returns the states of the streams that a search draws from."""
+        """Return the states of the streams that a search draws from."""
         return torch.stack([generator.get_state() for generator in (*self.classes, self.order)])
 
     def set_state(self, states: Tensor) -> None:
-        """Takes up what ``get_state`` returned."""
+        """Take up what ``get_state`` returned."""
         for generator, state in zip((*self.classes, self.order), states, strict=True):
             generator.set_state(state.clone())  # set_state reads from the start of the storage, not of the view
 
@@ -83,10 +84,10 @@ class SearchState:
         return len(self.history)
 
     def to_checkpoint(self, streams: Streams, importance: Importance, cache: Mapping[str, Tensor]) -> CheckpointState:
-        """Returns the state in the form in which checkpoints are kept."""
+        """Return the state in the form in which checkpoints are kept."""
         tensors = {"population": self.population, "best": self.best, "streams": streams.get_state()}
         tensors["importance"] = importance.norms
-        tensors.update({f"{_CACHE}{name}": value for name, value in cache.items()})
+        tensors.update(with_prefix(_CACHE, cache))
         values: dict[str, object] = {
             "curves": self.curves,
             "best_fitness": self.best_fitness,
@@ -102,7 +103,7 @@ class SearchState:
 
     @classmethod
     def from_checkpoint(cls, saved: CheckpointState, streams: Streams) -> tuple[SearchState, dict[str, Tensor]]:
-        """Returns the state and the evaluator's memory; puts the streams back."""
+        """Return the state and the evaluator's memory; puts the streams back."""
         streams.set_state(saved.tensors["streams"])
         values: Mapping[str, Any] = saved.values
         state = cls(
@@ -117,11 +118,10 @@ class SearchState:
             peak_bytes=int(values["peak_bytes"]),
             reused_seconds=float(values.get("reused_seconds", 0.0)),
         )
-        cache = {name.removeprefix(_CACHE): tensor for name, tensor in saved.tensors.items() if name.startswith(_CACHE)}
-        return state, cache
+        return state, strip_prefix(_CACHE, saved.tensors)
 
 
 def importance_from_checkpoint(saved: CheckpointState) -> Importance:
-    """Returns the importance with which the search began."""
+    """Return the importance with which the search began."""
     warnings: Any = saved.values["importance_warnings"]
     return Importance(saved.tensors["importance"], tuple(warnings))

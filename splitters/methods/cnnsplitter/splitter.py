@@ -19,10 +19,11 @@ from splitters.methods.cnnsplitter.genetic import (
     candidate_fitness,
     composition_fitness,
     next_generation,
+    random_population,
     rank_candidates,
+    start_population,
 )
 from splitters.methods.cnnsplitter.merging import Compositions, Merger
-from splitters.methods.cnnsplitter.population import random_population, start_population
 from splitters.methods.cnnsplitter.search_state import SearchState, Streams, importance_from_checkpoint
 from splitters.methods.cnnsplitter.sensitivity_curves import (
     SensitivityCurves,
@@ -32,8 +33,7 @@ from splitters.methods.cnnsplitter.sensitivity_curves import (
     measure_curves,
     start_shares,
 )
-from splitters.methods.cnnsplitter.settings import CNNSplitterSettings
-from splitters.methods.cnnsplitter.stage_limits import check_layers, stage_limits
+from splitters.methods.cnnsplitter.settings import CNNSplitterSettings, check_layers, stage_limits
 from splitters.methods.importance import Importance, channel_importance, check_droppable, reading_bytes
 from splitters.methods.protocol import (
     REUSED_SECONDS,
@@ -75,7 +75,7 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
         progress: ProgressCallback = ignore_progress,
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
-        """Splits the task's base model; see ``Splitter.split``.
+        """Split the task's base model; see ``Splitter.split``.
 
         Raises:
             ConfigurationError: If ``exhaustive`` would have to try too many compositions, or the sensitive layers or
@@ -162,7 +162,7 @@ class _Search:
         return Importance(found.state.tensors["norms"], tuple(warnings))
 
     def _reuse(self, seconds: float) -> None:
-        """Lets what was found earlier count as it took then."""
+        """Let what was found earlier count as it took then."""
         self.started -= seconds
         self.state.reused_seconds += seconds
 
@@ -332,7 +332,7 @@ class _Search:
         )
 
     def _channels(self) -> Tensor:
-        """Returns what every candidate keeps: ``[class, candidate, channel]``."""
+        """Return what every candidate keeps: ``[class, candidate, channel]``."""
         return torch.stack([self.genes.channels(c, rows) for c, rows in enumerate(self.state.population)])
 
     def _merge(self, scores: Tensor, bits: Tensor) -> Compositions:

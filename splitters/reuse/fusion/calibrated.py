@@ -33,14 +33,14 @@ class Platt(Fusion):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the logistic function of the highest likelihood."""
+        """Return the rule with the logistic function of the highest likelihood."""
         slope, shift = logistic_of(examples)
         return cls._made(examples, slope=slope, shift=shift)
 
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns log-probabilities of all classes."""
+        """Return log-probabilities of all classes."""
         return self._shared(weak_logits.log_softmax(1), self._log_odds(module_scores))
 
     def _log_odds(self, module_scores: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -49,7 +49,7 @@ class Platt(Fusion):
     def _shared(
         self, log_probabilities: Float[Tensor, "batch class"], log_odds: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the target class's log-probability from its log-odds, and the others' shares of what is left."""
+        """Return the target class's log-probability from its log-odds, and the others' shares of what is left."""
         others = self._replaced(log_probabilities, torch.full_like(log_odds, -torch.inf)).log_softmax(1)
         return self._replaced(others + F.logsigmoid(-log_odds)[:, None], F.logsigmoid(log_odds))
 
@@ -69,7 +69,7 @@ class Temperature(Platt):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the temperature and the logistic function of the highest likelihood."""
+        """Return the rule with the temperature and the logistic function of the highest likelihood."""
         slope, shift = logistic_of(examples)
         logits = examples.weak_logits.double()
         # In the inverse of the temperature the loss is convex.
@@ -82,7 +82,7 @@ class Temperature(Platt):
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns log-probabilities of all classes."""
+        """Return log-probabilities of all classes."""
         logits = weak_logits / self.temperature
         rest = self._replaced(logits, torch.full_like(module_scores, -torch.inf)).logsumexp(1)
         weak_log_odds = logits[:, self.target] - rest
@@ -90,7 +90,7 @@ class Temperature(Platt):
 
 
 def logistic_of(examples: FusionExamples) -> tuple[Float64[Tensor, ""], Float64[Tensor, ""]]:
-    """Returns slope and shift of the log-odds that the evidence gives for the target class."""
+    """Return slope and shift of the log-odds that the evidence gives for the target class."""
     seen, truth = examples.evidence, examples.is_target.double()
     centre, width = seen.mean(), seen.std(correction=0).clamp(min=1e-12)
     standard = (seen - centre) / width

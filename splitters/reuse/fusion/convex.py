@@ -14,7 +14,7 @@ _STEPS = 200
 def minimise(
     loss: Callable[[Float64[Tensor, " number"]], Float64[Tensor, ""]], start: Float64[Tensor, " number"]
 ) -> Float64[Tensor, " number"]:
-    """Returns where a smooth convex loss is lowest.
+    """Return where a smooth convex loss is lowest.
 
     Args:
         loss: Numbers to loss, in double precision.

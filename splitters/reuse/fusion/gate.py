@@ -26,7 +26,7 @@ class Gate(Fusion):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the best threshold."""
+        """Return the rule with the best threshold."""
         order = examples.evidence.argsort(stable=True)
         seen = examples.evidence[order]
         others = examples.weak_logits.clone()
@@ -46,6 +46,6 @@ class Gate(Fusion):
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's probabilities; the target class's one is 2 where the gate is open, -1 elsewhere."""
+        """Return the weak model's probabilities; the target class's one is 2 where the gate is open, -1 elsewhere."""
         is_open = self._evidence(module_scores) >= self.threshold
         return self._replaced(weak_logits.softmax(1), torch.where(is_open, 2.0, -1.0))

@@ -35,7 +35,7 @@ class Logistic(Fusion):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the best three numbers."""
+        """Return the rule with the best three numbers."""
         known, seen = examples.weak_log_probabilities, examples.evidence
         centre, width = seen.mean(), seen.std(correction=0).clamp(min=1e-12)
         standard = (seen - centre) / width
@@ -55,7 +55,7 @@ class Logistic(Fusion):
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's log-probabilities, the target class's one replaced."""
+        """Return the weak model's log-probabilities, the target class's one replaced."""
         known = weak_logits.log_softmax(1)
         column = self.weak_weight * known[:, self.target] + self.module_weight * self._evidence(module_scores)
         return self._replaced(known, column + self.shift)

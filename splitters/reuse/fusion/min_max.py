@@ -31,7 +31,7 @@ class MinMax(Fusion):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the target class's lowest and highest score."""
+        """Return the rule with the target class's lowest and highest score."""
         scores = examples.module_scores[examples.is_target].double()
         return cls._scaled(examples, scores.min(), scores.max())
 
@@ -47,7 +47,7 @@ class MinMax(Fusion):
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's probabilities, the target class's one replaced."""
+        """Return the weak model's probabilities, the target class's one replaced."""
         scaled = (module_scores - self.lowest) / (self.highest - self.lowest)
         return self._replaced(weak_logits.softmax(1), scaled)
 
@@ -60,13 +60,13 @@ class MinMaxClipped(MinMax):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the two percentiles of the target class's scores."""
+        """Return the rule with the two percentiles of the target class's scores."""
         scores = examples.module_scores[examples.is_target].double()
         return cls._scaled(examples, scores.quantile(_OUTLIERS), scores.quantile(1 - _OUTLIERS))
 
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's probabilities, the target class's one replaced by a value in [0, 1]."""
+        """Return the weak model's probabilities, the target class's one replaced by a value in [0, 1]."""
         scaled = (module_scores - self.lowest) / (self.highest - self.lowest)
         return self._replaced(weak_logits.softmax(1), scaled.clamp(0, 1))

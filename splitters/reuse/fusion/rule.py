@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from splitters.errors import DataError
+from splitters.modules.scores import evidence
 from splitters.registry import Registry
-
-_CERTAIN = 1e-6
-"""Probabilities are kept this far from 0 and 1 before they become log-odds."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class FusionExamples:
     is_probability: bool = False
 
     def __post_init__(self) -> None:
-        """Checks that a rule can be fitted."""
+        """Check that a rule can be fitted."""
         n_target = int(self.is_target.sum())
         if not n_target:
             raise DataError(
@@ -68,18 +66,13 @@ class FusionExamples:
 
     @cached_property
     def weak_log_probabilities(self) -> Float64[Tensor, "sample class"]:
-        """Returns the weak model's log-probabilities, in double precision."""
+        """Return the weak model's log-probabilities, in double precision."""
         return self.weak_logits.double().log_softmax(1)
 
     @cached_property
     def evidence(self) -> Float64[Tensor, " sample"]:
         """The module's scores on a scale without bounds, in double precision."""
         return evidence(self.module_scores.double(), is_probability=self.is_probability)
-
-
-def evidence(scores: Float[Tensor, " sample"], *, is_probability: bool) -> Float[Tensor, " sample"]:
-    """Returns scores on a scale without bounds: the log-odds of probabilities, logits as they are."""
-    return scores.clamp(_CERTAIN, 1 - _CERTAIN).logit() if is_probability else scores
 
 
 class Fusion(nn.Module, ABC):
@@ -111,7 +104,7 @@ class Fusion(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule, fitted to the examples.
+        """Return the rule, fitted to the examples.
 
         Raises:
             DataError: If the examples do not determine it.
@@ -121,10 +114,10 @@ class Fusion(nn.Module, ABC):
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the fused scores."""
+        """Return the fused scores."""
 
     def describe(self) -> dict[str, int]:
-        """Returns what, next to the tensors, rebuilds the rule."""
+        """Return what, next to the tensors, rebuilds the rule."""
         return {"target": self.target, "is_probability": int(self.is_probability)}
 
     @classmethod
@@ -138,7 +131,7 @@ class Fusion(nn.Module, ABC):
     def _replaced(
         self, scores: Float[Tensor, "batch class"], column: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns scores with the target class's ones replaced."""
+        """Return scores with the target class's ones replaced."""
         is_target = torch.arange(scores.shape[1], device=scores.device) == self.target
         return torch.where(is_target, column[:, None], scores)
 
@@ -159,7 +152,7 @@ FUSIONS: Registry[type[Fusion]] = Registry(
 
 
 def fit_fusion(rule: str, examples: FusionExamples, *, where: str = "") -> Fusion:
-    """Returns a rule of a name, fitted to examples.
+    """Return a rule of a name, fitted to examples.
 
     Args:
         rule: A name in ``FUSIONS``.
@@ -174,6 +167,6 @@ def fit_fusion(rule: str, examples: FusionExamples, *, where: str = "") -> Fusio
 
 
 def rebuild_fusion(kind: str, described: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Fusion:
-    """Rebuilds a rule from its name, what ``describe`` returned, and its tensors."""
+    """Rebuild a rule from its name, what ``describe`` returned, and its tensors."""
     cls = FUSIONS.get(kind)
     return cls(described["target"], is_probability=bool(described["is_probability"]), **tensors)

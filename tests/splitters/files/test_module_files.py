@@ -181,7 +181,7 @@ _Change = Callable[[dict, dict], object]
 
 
 def _tamper(saved: Path, path: Path, change: _Change) -> str:
-    """Writes the module with its header and tensors changed, and returns how it is refused."""
+    """Write the module with its header and tensors changed, and returns how it is refused."""
     with safetensors.safe_open(saved, "pt") as file:
         header = json.loads(file.metadata()["splitbench"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -254,7 +254,7 @@ def _tensor(name: str, *shape: int) -> _Change:
         (_tensor("network.fc.weight", 2), "has weights of shape [2]; 2 axes are needed"),
         (_tensor("network.conv.weight", 4, 5, 3, 3), "to have 5 channels"),
         (_tensor("network.conv.bias", 77), "expected bias"),
-        (_header(score={"kind": "pickle"}), "unknown kind 'pickle'; known: logit"),
+        (_header(score={"kind": "pickle"}), "unknown kind of scores 'pickle'. Known: head, logit, scaled_logit"),
         (_header(score={"kind": "logit", "settings": {"class_index": 99}}), "out of bounds"),
         (_header(score={"kind": "logit", "settings": {"code": 1}}), "cannot be rebuilt"),
         (_header(score={"kind": "head"}), "cannot be rebuilt"),

@@ -16,7 +16,7 @@ torch_pruning = pytest.importorskip("torch_pruning")
 
 
 def _found(model: nn.Module, batch: torch.Tensor) -> set[frozenset[tuple[str, int]]]:
-    """Returns the kernels that live and die together, as (convolution, kernel)."""
+    """Return the kernels that live and die together, as (convolution, kernel)."""
     kernels: dict[int, set[tuple[str, int]]] = {}
     for layer in ChannelGraph.trace(model, batch).layout.layers:
         for kernel, channel in enumerate(layer.channels):

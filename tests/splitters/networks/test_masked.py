@@ -34,7 +34,7 @@ _GRAPH = ChannelGraph.trace(_MODEL, _BATCH)
 
 
 def _hooked(model: nn.Sequential, bits: Tensor, batch: Tensor) -> Tensor:
-    """Runs the original model with the inputs of consumers multiplied by masks, through hooks."""
+    """Run the original model with the inputs of consumers multiplied by masks, through hooks."""
     handles = []
     for (name, kernels), mask in zip(_CONSUMERS.items(), bits.split(list(_CONSUMERS.values())), strict=True):
         spread = (

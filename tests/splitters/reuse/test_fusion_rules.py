@@ -17,7 +17,7 @@ HALF = math.log(0.5)
 
 
 def examples(*, is_probability: bool = False, n: int = 200, seed: int = 0) -> FusionExamples:
-    """Returns examples of three classes: the weak model knows classes 0 and 1, the module knows class 2."""
+    """Return examples of three classes: the weak model knows classes 0 and 1, the module knows class 2."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % 3
     weak = torch.randn(n, 3, generator=generator)

@@ -35,7 +35,7 @@ def relu(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def network(seed: int) -> nn.Module:
-    """Returns the same network every time: a head on a network drawn by chance may score the same on all images."""
+    """Return the same network every time: a head on a network drawn by chance may score the same on all images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return shaken(Between(relu), seed=seed)
@@ -103,7 +103,6 @@ def test_images_are_brought_to_the_modules_form() -> None:
         ({"target": "bee"}, ConfigurationError, "the module recognises 'cat', not 'bee'"),
         ({"images": image_set(names=("ant", "bee", "dog"))}, ConfigurationError, "there is no class 'cat'"),
         ({"images": image_set(names=NAMES[:3])}, ConfigurationError, "knows 4 classes, but the images have 3"),
-        ({"images": image_set(0)}, DataError, "there are none"),
         ({"images": image_set(2)}, DataError, "of 2 images none is of class 2"),
         ({"images": image_set(channels=2)}, ConfigurationError, "takes images of 3 channels"),
         ({"rule": "magic"}, ConfigurationError, "unknown fusion rule 'magic'"),
@@ -129,7 +128,7 @@ def test_a_patched_model_makes_the_round_trip(rule: str, tmp_path: Path) -> None
 
 
 def test_a_composed_model_makes_the_round_trip(tmp_path: Path) -> None:
-    composed = compose([*modules()[1:], modules(heads(), size=16, seed=1)[0]])
+    composed = compose([*modules()[1:], modules(size=16, seed=1)[0]])
     composed.save(tmp_path / "composed.safetensors")
     loaded = load_model(tmp_path / "composed.safetensors")
     assert isinstance(loaded, ComposedModel)
@@ -171,7 +170,7 @@ def test_what_files_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header: header.update(format_version=9), "format version 9; this Splitbench reads up to 2"),
+        (lambda header: header.update(format_version=9), "format version 9; this Splitbench reads up to 3"),
         (lambda header: header.update(kind="magic"), "the header is damaged (kind:"),
         (lambda header: header["class_names"].append("elk"), "does not return one score for each of its classes"),
         (lambda header: header["patch"].update(rule="magic"), "unknown fusion rule 'magic'"),

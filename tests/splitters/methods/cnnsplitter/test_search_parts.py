@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from splitters.errors import ConfigurationError, DataError
 from splitters.graph.layout import ChannelGroup, ChannelLayout, Layer
 from splitters.methods.cnnsplitter.genes import group_channels
-from splitters.methods.cnnsplitter.genetic import accuracy_weight, candidate_fitness, next_generation, rank_candidates
+from splitters.methods.cnnsplitter.genetic import (
+    accuracy_weight,
+    candidate_fitness,
+    next_generation,
+    random_population,
+    rank_candidates,
+    start_population,
+)
 from splitters.methods.cnnsplitter.merging import Compositions, Merger
-from splitters.methods.cnnsplitter.population import random_population, start_population
 from splitters.methods.cnnsplitter.presets import PRESETS
 from splitters.methods.cnnsplitter.sensitivity_curves import (
     SensitivityCurves,
@@ -21,8 +27,7 @@ from splitters.methods.cnnsplitter.sensitivity_curves import (
     layer_sensitivities,
     start_shares,
 )
-from splitters.methods.cnnsplitter.settings import CNNSplitterSettings
-from splitters.methods.cnnsplitter.stage_limits import stage_limits, stage_thresholds
+from splitters.methods.cnnsplitter.settings import CNNSplitterSettings, stage_limits, stage_thresholds
 from splitters.methods.protocol import make_splitter
 from splitters.modules.calibration import MomentsCalibration
 from splitters.modules.module import Module, extract_modules
