@@ -17,10 +17,9 @@ class Registry(Generic[T]):
     """Names, and what they stand for.
 
     Args:
-        kind: What an entry is, in the singular, for messages (``"splitter"``).
-        entry_point_group: The group under which installed packages offer entries of their own;
-            each is loaded when its name is first asked for.
-        homes: Names and the modules that register them; each is imported when its name is first asked for.
+        kind: What an entry is, in the singular (``"splitter"``).
+        entry_point_group: The group in which installed packages offer entries; each is loaded on first use.
+        homes: Names and the modules that register them; each is imported on first use.
     """
 
     def __init__(
@@ -32,7 +31,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Returns a decorator that registers its object under ``name``.
+        """Return a decorator that registers its object under ``name``.
 
         Raises:
             ConfigurationError: If the name is taken by something else.
@@ -46,7 +45,7 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str, *, where: str = "") -> T:
-        """Returns the entry called ``name``.
+        """Return the entry called ``name``.
 
         Args:
             name: The entry's name.
@@ -62,11 +61,11 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Yields the known names, sorted."""
+        """Yield the known names, sorted."""
         yield from sorted({*self._entries, *self._homes, *self._offered})
 
     def __contains__(self, name: object) -> bool:
-        """Says whether ``name`` is known."""
+        """Return whether ``name`` is known."""
         return name in self._entries or name in self._homes or name in self._offered
 
     @cached_property

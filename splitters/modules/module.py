@@ -204,11 +204,11 @@ class Module(nn.Module):
     def _check_rebuilds(self, rebuilt: Module) -> None:
         """Check that a module rebuilt from this one's description scores an image the same."""
         image = _example(self.info.input_shape, like=self)
-        expected, found = self(image), rebuilt(image)
-        if not torch.allclose(expected, found, rtol=1e-4, atol=1e-5, equal_nan=True):
+        expected, actual = self(image), rebuilt(image)
+        if not torch.allclose(expected, actual, rtol=1e-4, atol=1e-5, equal_nan=True):
             raise ModuleFileError(
                 f"the module of {self.info.class_name!r} cannot be saved: rebuilt from its description it scores an "
-                f"image {float(found):.6g}, not {float(expected):.6g}."
+                f"image {float(actual):.6g}, not {float(expected):.6g}."
             )
 
 

@@ -85,8 +85,8 @@ def examine(
 ) -> Health:
     """Evaluate the modules on select; ``tick`` is called after every batch.
 
-    A module is dead if its score is the same for all images, or if the composed model never predicts its class correctly
-    although the base model does.
+    A module is dead if its score is the same for all images, or if the composed model never predicts its class
+    correctly although the base model does.
     """
     scores = heads(module_logits(graph, masks, task.select, tick=tick))
     answers = composed_answers(scores)

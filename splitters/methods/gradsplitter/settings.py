@@ -25,8 +25,8 @@ class GradSplitterSettings(Settings):
         head_learning_rate: Adam's rate for heads after the first head phase.
         batch_size: Images per step.
         head_width: Hidden units of a head.
-        tolerance: How far a recorded state's accuracy on select may be below the base model's for the state to be chosen
-            by its number of kernels; a fraction.
+        tolerance: How far a recorded state's accuracy on select may be below the base model's for the state to be
+            chosen by its number of kernels; a fraction.
         rescue: Whether a module that has lost its class is restored to its last masks that were alive, with a new head.
             The paper's method leaves it dead.
         rescue_attempts: Maximum number of new heads for a dead module, each time it dies.

@@ -255,7 +255,8 @@ def test_a_preset_takes_the_place_of_defaults_and_given_settings_win():
     assert CNNSplitterSettings.parse(chosen.model_dump(mode="json"), where="here") == chosen
 
 
-_PAPER = {  # DESIGN.md section 10: sensitive layers, shares of sensitive and other layers, redrawn, gamma, thresholds
+# arXiv 2209.06116 and its artefact: sensitive layers, shares of sensitive and other layers, redrawn, gamma, thresholds
+_PAPER = {
     "simcnn-cifar10": ("0-6", ".6 .7 .8", ".4 .5 .6 .7", 0.05, 0.90, ".95 .95 .85 .80"),
     "simcnn-svhn": ("0-6", ".4 .5 .6", ".1 .2 .3 .4", 0.10, 0.95, ".95 .95 .85 .80"),
     "rescnn-cifar10": ("0 1 3 4 5 7", ".5 .6 .7", ".2 .3 .4", 0.05, 0.90, ".95 .95 .85 .80"),
@@ -372,7 +373,7 @@ def test_where_no_composition_passes_the_thresholds_the_best_is_the_result_and_a
     assert result.facts["accuracy"] < 1
     assert len(result.masks) == 3
     assert result.facts["accuracy"] == result.history[int(result.facts["chosen_generation"]) - 1]["accuracy"]
-    assert any("lies below 1, the threshold of the last merge" in warning for warning in result.warnings)
+    assert any("is below 1, the threshold of the last merge" in warning for warning in result.warnings)
     easy = make_splitter("cnnsplitter", {**SMALL, "thresholds": [0.0], "initialization": "random"}).split(task)
     assert not any("threshold" in warning for warning in easy.warnings)
 
