@@ -24,6 +24,7 @@ _CHECKED = (
     "networks.masked_network",
     "networks.masks",
     "reuse.composed",
+    "reuse.score_calibration",
 )
 jaxtyping.install_import_hook([f"splitters.{name}" for name in _CHECKED], "beartype.beartype")
 

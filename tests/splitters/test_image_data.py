@@ -1,4 +1,4 @@
-"""Images in memory, and the task that is made of them."""
+"""Image sets and split tasks: what they hold and what they refuse."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def _set(labels: list[int], names: tuple[str, ...] = ("a", "b")) -> ImageSet:
     return ImageSet(data, torch.tensor(labels, dtype=torch.int64), names)
 
 
-def test_normalisation_is_that_of_the_formula() -> None:
+def test_normalisation_follows_the_formula() -> None:
     data = _set([0, 1]).images
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))
     found = IMAGENET(data)
@@ -49,7 +49,7 @@ def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_images_and_labels_must_be_as_many() -> None:
+def test_images_and_labels_must_be_equally_many() -> None:
     with pytest.raises(DataError, match="2 images but 1 labels"):
         ImageSet(_set([0, 1]).images, torch.tensor([0]), ("a", "b"))
 
@@ -153,7 +153,7 @@ def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> 
         ({"class_names": ()}, "but there are 0 classes"),
     ],
 )
-def test_what_is_no_set_of_labelled_images_is_refused_in_one_line(change: dict[str, object], message: str) -> None:
+def test_invalid_image_sets_are_refused_in_one_line(change: dict[str, object], message: str) -> None:
     parts = {"images": _BYTES, "labels": np.array([0, 1]), "class_names": ("a", "b"), **change}
     with pytest.raises(DataError, match=message) as error:
         ImageSet(**parts)

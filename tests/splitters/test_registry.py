@@ -1,4 +1,4 @@
-"""Names and what they stand for."""
+"""The registry of names."""
 
 import sys
 from importlib.metadata import EntryPoint
@@ -39,13 +39,13 @@ def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
     assert {"full", "gradsplitter", "importance", "random"} <= set(error.value.choices)
 
 
-def test_nothing_alike_gives_the_list_alone() -> None:
+def test_without_a_similar_name_only_the_list_is_given() -> None:
     assert str(UnknownNameError("colour", "zzz", ["red", "blue"])) == "unknown colour 'zzz'. Known: blue, red."
     assert str(UnknownNameError("colour", "zzz", [])) == "unknown colour 'zzz'. Known: none."
     assert nearest_name("REED", ["red", "blue"]) == "red"
 
 
-def test_modules_are_imported_when_their_name_is_asked_for(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_are_imported_on_first_use(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lazy_home.py").write_text("from __main__ import lazy_names\nlazy_names.register('late')('found')\n")
     names: Registry[str] = Registry("word", homes={"late": "lazy_home"})
     monkeypatch.syspath_prepend(tmp_path)
@@ -69,7 +69,7 @@ def test_installed_packages_offer_entries(monkeypatch: pytest.MonkeyPatch) -> No
         names.get("other")
 
 
-def test_every_splitter_makes_itself_with_its_defaults() -> None:
+def test_every_splitter_can_be_made_with_defaults() -> None:
     for name in ("full", "random", "importance", "gradsplitter"):
         splitter = make_splitter(name, {})
         assert isinstance(splitter, Splitter)
@@ -77,13 +77,13 @@ def test_every_splitter_makes_itself_with_its_defaults() -> None:
         assert splitter.settings == splitter.Settings()
 
 
-def test_what_is_no_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_that_is_not_a_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPLITTERS._entries, "wrong", dict)
     with pytest.raises(ConfigurationError, match="must be a subclass of"):
         make_splitter("wrong", {})
 
 
-def test_a_reference_says_everything_that_determines_the_result() -> None:
+def test_a_reference_is_completed_with_defaults_and_version() -> None:
     reference = SplitterReference(name="random", settings={"retention": 0.25})
     assert reference.settings == {"retention": 0.25, "like": None}
     assert reference.version == SPLITTERS.get("random").version

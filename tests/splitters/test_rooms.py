@@ -22,7 +22,7 @@ NOT_IMPORTED = {"testing"}
 
 
 def imported(file: Path) -> Iterator[str]:
-    """Yields what a file imports from the floor, inside functions too, as ``room.module``."""
+    """Yield what a file imports from the floor, inside functions too, as ``room.module``."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("splitters"):
             yield node.module.partition(".")[2]

@@ -1,4 +1,4 @@
-"""Kinds of scores: those of a plug-in make the same journeys as ours, and what could not come back is refused."""
+"""Kinds of scores: cache and file round trips of built-in kinds and plug-ins, and what is refused."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +87,14 @@ def modules(scores: Scores) -> list[Module]:
     ],
     ids=["logit", "scaled_logit", "head"],
 )
-def test_our_own_kinds_come_back_from_a_cache(scores: Scores) -> None:
+def test_built_in_kinds_survive_a_cache(scores: Scores) -> None:
     logits = images(4, 7, 4)
     rebuilt = rebuild_scores(*describe_scores(scores))
     assert type(rebuilt) is type(scores)
     assert torch.equal(rebuilt(logits), scores(logits))
 
 
-def test_a_plug_ins_scores_without_tensors_come_back_as_themselves(margin: MarginScores, tmp_path: Path) -> None:
+def test_a_plug_ins_scores_without_tensors_survive_cache_and_file(margin: MarginScores, tmp_path: Path) -> None:
     logits = images(4, 7, 4)
     description, tensors = describe_scores(margin)
     assert (description, tensors) == ({"kind": "margin", "settings": {"factor": 0.5}}, {})
@@ -109,7 +109,7 @@ def test_a_plug_ins_scores_without_tensors_come_back_as_themselves(margin: Margi
         assert torch.equal(loaded(_BATCH), module(_BATCH))
 
 
-def test_a_file_of_a_kind_that_is_not_installed_says_so(margin: MarginScores, tmp_path: Path) -> None:
+def test_loading_an_uninstalled_kind_names_it(margin: MarginScores, tmp_path: Path) -> None:
     modules(margin)[0].save(tmp_path / "module")
     del SCORES._entries["margin"]
     with pytest.raises(ModuleFileError, match=r"unknown kind of scores 'margin'.*Install the package"):
@@ -124,7 +124,7 @@ def test_unregistered_scores_are_refused_before_anything_is_written(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_class_that_borrows_a_registered_name_is_refused() -> None:
+def test_an_unregistered_subclass_with_a_registered_name_is_refused() -> None:
     class Impostor(LogitScores):
         pass
 

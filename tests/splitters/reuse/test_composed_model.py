@@ -27,7 +27,7 @@ _BATCH = images(16, 3, 8, 8)
 
 
 def _modules(*names: str, seed: int = 0, normalisation: Normalisation = IMAGENET, size: int = 8) -> list[Module]:
-    """Return modules of a base model of four classes, the first ones of which bear these names."""
+    """Return modules of a base model of four classes, the first ones with these names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = shaken(Between(lambda net, x: x.relu()), seed=seed)
@@ -68,7 +68,7 @@ def test_the_caller_may_give_the_order_of_classes() -> None:
         assert torch.equal(composed(_BATCH), ComposedModel(modules)(_BATCH)[:, [2, 0, 1]])
 
 
-def test_its_cost_is_the_sum() -> None:
+def test_cost_is_the_sum_of_the_modules() -> None:
     modules = _modules("a", "b", "c")
     cost = ComposedModel(modules).cost()
     assert cost.flops == sum(module.cost().flops for module in modules)
@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_refused(modules: list[Module], message: str) -> No
     assert message in str(error.value)
 
 
-def test_modules_of_other_sizes_and_normalisations_see_the_same_pictures() -> None:
+def test_images_are_adapted_to_each_modules_size_and_normalisation() -> None:
     other = Normalisation((0.5,) * 3, (0.25,) * 3)
     (small,), (large,) = _modules("a"), _modules("b", size=16, normalisation=other)
     composed = ComposedModel([small, large])
@@ -126,7 +126,7 @@ def test_of_equal_scores_the_lowest_class_wins() -> None:
     assert composed_answers(scores).tolist() == [0, 1, 0, 2]
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
+def test_nan_scores_name_their_modules() -> None:
     with pytest.raises(SplitFailedError, match=r"modules \[1\] contain NaN"):
         composed_answers(torch.tensor([[1.0, 2.0], [0.0, torch.nan]]))
 
@@ -148,7 +148,7 @@ def test_module_logits_are_those_of_the_modules_alone() -> None:
     assert torch.equal(found[3], found[0])
 
 
-def test_heads_together_score_as_each_alone() -> None:
+def test_batched_heads_equal_single_heads() -> None:
     heads = HeadScores.initialised(3, 4, 10, generator=torch.Generator().manual_seed(0))
     logits = images(3, 7, 4)
     alone = torch.stack([heads.of(module)(logits[module]) for module in range(3)])

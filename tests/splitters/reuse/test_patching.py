@@ -1,4 +1,4 @@
-"""Patched models: what they compute, what they refuse, and their files, those of composed models too."""
+"""Patched models, and the files of patched and composed models."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def relu(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def network(seed: int) -> nn.Module:
-    """Return the same network every time: a head on a network drawn by chance may score the same on all images."""
+    """Return the same network every time: with a random one, a head may score all images the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return shaken(Between(relu), seed=seed)
@@ -66,7 +66,7 @@ def weak() -> nn.Module:
 
 @pytest.mark.parametrize("rule", sorted(FUSIONS))
 @pytest.mark.parametrize("scores", [LogitScores(), heads()], ids=["logits", "heads"])
-def test_a_patch_is_the_rule_over_both_models_answers(rule: str, scores: Scores) -> None:
+def test_a_patched_model_applies_the_rule_to_both_outputs(rule: str, scores: Scores) -> None:
     model, module, seen = weak(), modules(scores)[2], image_set()
     patched = patch(model, module, seen, rule=rule)
     batch = IMAGENET(seen.images)
@@ -87,7 +87,7 @@ def test_patching_changes_neither_model() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_images_are_brought_to_the_modules_form() -> None:
+def test_images_are_adapted_to_the_module() -> None:
     other = Normalisation((0.4,) * 3, (0.2,) * 3)
     module, seen = modules(size=16, normalisation=other)[0], image_set()
     patched = patch(weak(), module, seen, rule="gate")
@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], error: type[Exc
 
 
 @pytest.mark.parametrize("rule", sorted(FUSIONS))
-def test_a_patched_model_makes_the_round_trip(rule: str, tmp_path: Path) -> None:
+def test_a_patched_model_survives_a_file(rule: str, tmp_path: Path) -> None:
     patched = patch(weak(), modules(heads())[1], image_set(), rule=rule)
     patched.save(tmp_path / "patched.safetensors")
     loaded = load_model(tmp_path / "patched.safetensors")
@@ -127,7 +127,7 @@ def test_a_patched_model_makes_the_round_trip(rule: str, tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["patched.safetensors"]
 
 
-def test_a_composed_model_makes_the_round_trip(tmp_path: Path) -> None:
+def test_a_composed_model_survives_a_file(tmp_path: Path) -> None:
     composed = compose([*modules()[1:], modules(size=16, seed=1)[0]])
     composed.save(tmp_path / "composed.safetensors")
     loaded = load_model(tmp_path / "composed.safetensors")
@@ -138,7 +138,7 @@ def test_a_composed_model_makes_the_round_trip(tmp_path: Path) -> None:
     assert loaded.class_names == composed.class_names
 
 
-def test_a_module_is_a_model_too(tmp_path: Path) -> None:
+def test_load_model_loads_modules(tmp_path: Path) -> None:
     module = modules()[0]
     module.save(tmp_path / "module")
     loaded = load_model(tmp_path / "module")
@@ -157,7 +157,7 @@ def test_loading_needs_no_code_of_either_base_model(tmp_path: Path) -> None:
     assert run.stdout.count("'") == 4
 
 
-def test_what_files_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_save_leaves_an_existing_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_text("precious")
     unknown = shaken(Between(lambda net, x: torch.flip(x, (1,))), seed=3)

@@ -1,4 +1,4 @@
-"""Nets and settings with which a search cannot start."""
+"""Networks and settings that a search refuses."""
 
 import dataclasses
 
