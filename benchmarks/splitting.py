@@ -16,7 +16,6 @@ from benchmarks.records import FigureRecord, SensitivityRecord
 from benchmarks.scenarios.base import Workspace
 from benchmarks.seeding import derive_seed
 from benchmarks.training import images_hash
-from splitters.files.tensor_names import strip_prefix, with_prefix
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.layer_sensitivity import LayerSensitivity
 from splitters.methods.protocol import (
@@ -29,6 +28,7 @@ from splitters.methods.protocol import (
 )
 from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.masks import KernelMasks
+from splitters.tensor_names import strip_prefix, with_prefix
 
 _SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])
 _STATE_VERSION = 2
@@ -165,7 +165,7 @@ class _Splits:
 
 def _to_state(result: SplitResult) -> CheckpointState:
     scores, parameters = describe_scores(result.scores)
-    tensors = {"bits": result.masks.bits, **with_prefix("scores.", parameters)}
+    tensors = {"bits": result.masks.bits, **with_prefix(parameters, "scores.")}
     values: dict[str, object] = {
         "scores": scores,
         "met_tolerance": result.met_tolerance,
@@ -180,7 +180,7 @@ def _to_state(result: SplitResult) -> CheckpointState:
 def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
     values = cast("dict[str, Any]", state.values)
     device = next(iter(graph.network.parameters())).device
-    parameters = {name: tensor.to(device) for name, tensor in strip_prefix("scores.", state.tensors).items()}
+    parameters = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "scores.").items()}
     return SplitResult(
         masks=KernelMasks(graph.layout, state.tensors["bits"].bool()),
         scores=rebuild_scores(values["scores"], parameters),

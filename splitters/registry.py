@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.source_code import code_fingerprint
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names, and what they stand for.
+    """Names, and what they stand for. A name stands for one thing: a second one is refused.
 
     Args:
-        kind: What an entry is, in the singular (``"splitter"``).
-        entry_point_group: The group in which installed packages offer entries; each is loaded on first use.
-        homes: Names and the modules that register them; each is imported on first use.
+        kind: What an entry is, in the singular, for messages (``"splitter"``).
+        entry_point_group: The group under which installed packages offer entries of their own;
+            each is loaded when its name is first asked for.
+        homes: Names and the modules that register them; each is imported when its name is first asked for.
     """
 
     def __init__(
@@ -29,23 +32,31 @@ class Registry(Generic[T]):
         self._group = entry_point_group
         self._homes = dict(homes or {})
         self._entries: dict[str, T] = {}
+        self._modules: dict[str, str] = {}
+        self._unrivalled: set[str] = set()
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers its object under ``name``.
+        """Returns a decorator that registers its object under ``name``.
 
         Raises:
             ConfigurationError: If the name is taken by something else.
         """
+        module = str(sys._getframe(1).f_globals.get("__name__", ""))
 
         def add(entry: T) -> T:
-            if self._entries.setdefault(name, entry) is not entry:
-                raise ConfigurationError(f"the {self.kind} {name!r} is registered twice; rename one of them.")
+            if name in self._entries and self._entries[name] is not entry:
+                raise self._registered_twice(name, self._module_of(name), module)
+            home = self._homes.get(name, module)
+            if module != home and not module.startswith(f"{home}."):
+                raise self._registered_twice(name, home, module)
+            self._entries[name] = entry
+            self._modules.setdefault(name, module)
             return entry
 
         return add
 
     def get(self, name: str, *, where: str = "") -> T:
-        """Return the entry called ``name``.
+        """Returns the entry called ``name``.
 
         Args:
             name: The entry's name.
@@ -53,28 +64,66 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: If there is no such entry.
+            ConfigurationError: If installed packages offer others of that name.
         """
         if name not in self._entries:
             self._load(name)
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self, where=where)
+        if name not in self._unrivalled:
+            self._refuse_rivals(name)
+            self._unrivalled.add(name)
         return self._entries[name]
 
+    def code_fingerprint(self, name: str) -> str:
+        """Returns a hash of the code behind an entry, as far as it is not this package's own; empty for built-ins.
+
+        Raises:
+            UnknownNameError: If there is no such entry.
+        """
+        modules = {self._modules.get(name, ""), getattr(self.get(name), "__module__", "")}
+        return code_fingerprint(filter(None, modules))
+
     def __iter__(self) -> Iterator[str]:
-        """Yield the known names, sorted."""
+        """Yields the known names, sorted."""
         yield from sorted({*self._entries, *self._homes, *self._offered})
 
     def __contains__(self, name: object) -> bool:
-        """Return whether ``name`` is known."""
+        """Says whether ``name`` is known."""
         return name in self._entries or name in self._homes or name in self._offered
 
     @cached_property
-    def _offered(self) -> Mapping[str, EntryPoint]:
+    def _offered(self) -> Mapping[str, list[EntryPoint]]:
         # Read once: a look through all installed packages takes as long as planning a hundred cells.
-        return {point.name: point for point in entry_points(group=self._group)} if self._group else {}
+        offered: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self._group) if self._group else ():
+            offered.setdefault(point.name, []).append(point)
+        return offered
 
     def _load(self, name: str) -> None:
         if name in self._homes:
             importlib.import_module(self._homes[name])
         elif name in self._offered:
-            self._entries.setdefault(name, self._offered[name].load())
+            point = self._offered[name][0]
+            entry = point.load()
+            self._entries.setdefault(name, entry)
+            self._modules.setdefault(name, point.module)
+
+    def _refuse_rivals(self, name: str) -> None:
+        for point in self._offered.get(name, ()):
+            if name in self._homes or point.load() is not self._entries[name]:
+                raise self._registered_twice(name, self._module_of(name), point.module)
+
+    def _module_of(self, name: str) -> str:
+        return self._modules.get(name) or getattr(self._entries.get(name), "__module__", "") or self._homes[name]
+
+    def _registered_twice(self, name: str, first: str, second: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the {self.kind} {name!r} is registered twice: by {_place(first)} and by {_place(second)}; "
+            "rename one of them."
+        )
+
+
+def _place(module: str) -> str:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return f"{module} ({file})" if file else module

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
@@ -71,7 +71,10 @@ class Checkpoint(Protocol):
         """Return the last saved state, on the CPU, or None if there is none."""
 
     def save(self, state: CheckpointState) -> None:
-        """Replace the saved state, all or nothing."""
+        """Replace the saved state atomically.
+
+        The caller must not change the tensors afterwards: they may be written later, when the work is stopped.
+        """
 
 
 class NoCheckpoint:
@@ -202,7 +205,8 @@ class Splitter(ABC, Generic[SettingsT]):
 
     A subclass sets ``Settings`` to its settings model, increments ``version`` with every change that alters its
     results, and registers itself with ``@SPLITTERS.register("name")`` or the entry point group
-    ``splitbench.splitters``.
+    ``splitbench.splitters``. The source of a splitter from another package is part of its results' identity, so that
+    editing it counts without a new version.
 
     Args:
         settings: The configuration.
@@ -244,13 +248,14 @@ class Splitter(ABC, Generic[SettingsT]):
 class SplitterReference(Settings):
     """Another splitter, by name, with all its settings.
 
-    Missing settings take their defaults and ``version`` is set to the splitter's, so that the reference determines the
-    result.
+    Missing settings take their defaults, and ``version`` and ``code`` (``Registry.code_fingerprint``) are set to the
+    splitter's, so that the reference determines the result.
     """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
     version: int = 1
+    code: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -258,7 +263,17 @@ class SplitterReference(Settings):
         if not isinstance(values, Mapping) or not isinstance(values.get("name"), str):
             return values
         splitter = make_splitter(values["name"], values.get("settings") or {})
-        return {**values, "settings": splitter.settings.model_dump(mode="json"), "version": splitter.version}
+        return {
+            **values,
+            "settings": splitter.settings.model_dump(mode="json"),
+            "version": splitter.version,
+            "code": SPLITTERS.code_fingerprint(values["name"]),
+        }
+
+    @model_serializer(mode="wrap")
+    def _omit_empty_code(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit an empty ``code``, so that identities stay what they were before it existed."""
+        return {key: value for key, value in serialise(self).items() if key != "code" or value}
 
 
 SPLITTERS: Registry[type[Splitter[Any]]] = Registry(

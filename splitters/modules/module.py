@@ -17,7 +17,6 @@ from splitters.data import IMAGENET, Normalisation
 from splitters.errors import ConfigurationError, ModuleFileError, UnknownNameError
 from splitters.files.network_description import NodeDescription, build_network, describe_network
 from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
-from splitters.files.tensor_names import strip_prefix, with_prefix
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.input_adapter import InputForm
 from splitters.modules.scores import ModuleScore, Scores, describe_module_score, rebuild_module_score
@@ -25,6 +24,7 @@ from splitters.networks.cost import Cost, network_cost
 from splitters.networks.extraction import extract_network
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Settings
+from splitters.tensor_names import strip_prefix, with_prefix
 
 FORMAT = "splitbench.module"
 FORMAT_VERSION = 2
@@ -173,7 +173,7 @@ class Module(nn.Module):
         description = ModuleDescription(
             info=self.info, score=_ScoreDescription(kind=kind, settings=settings), nodes=nodes
         )
-        tensors = {**with_prefix("network.", network), **with_prefix("score.", self.score.state_dict())}
+        tensors = {**with_prefix(network, "network."), **with_prefix(self.score.state_dict(), "score.")}
         self._check_rebuilds(Module.rebuild(description, tensors, where=f"{name} cannot be saved"))
         return description, tensors
 
@@ -190,9 +190,9 @@ class Module(nn.Module):
             ModuleFileError: If the parts do not fit each other.
         """
         try:
-            network = build_network(description.nodes, strip_prefix("network.", tensors))
+            network = build_network(description.nodes, strip_prefix(tensors, "network."))
             stored = description.score
-            score = rebuild_module_score(stored.kind, stored.settings, strip_prefix("score.", tensors))
+            score = rebuild_module_score(stored.kind, stored.settings, strip_prefix(tensors, "score."))
             _check_output(network, score, description.info)
         except UnknownNameError as error:
             raise ModuleFileError(f"{where}: {error} Install the package that registers it.") from error

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.files.tensor_names import with_prefix
 from splitters.modules.input_adapter import InputAdapter
 from splitters.modules.module import Module, NormalisationInfo
 from splitters.modules.scores import evidence
@@ -19,6 +18,7 @@ from splitters.networks.cost import Cost
 from splitters.reuse.model_format import ModelDescription
 from splitters.reuse.reused_model import ReusedModel
 from splitters.reuse.score_calibration import ScoreCalibration, calibrate
+from splitters.tensor_names import with_prefix
 
 _NAMES_SHOWN = 5
 
@@ -113,9 +113,9 @@ class ComposedModel(ReusedModel):
         for index, module in enumerate(self.modules_in_order):
             description, stored = module.describe()
             descriptions.append(description)
-            tensors.update(with_prefix(f"modules.{index}.", stored))
+            tensors.update(with_prefix(stored, f"modules.{index}."))
         if self.scale is not None and self.shift is not None:
-            tensors.update(with_prefix("calibration.", {"scale": self.scale, "shift": self.shift}))
+            tensors.update(with_prefix({"scale": self.scale, "shift": self.shift}, "calibration."))
         normalisation = self.input_form.normalisation
         return (
             ModelDescription(

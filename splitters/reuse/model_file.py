@@ -11,7 +11,6 @@ from torch import Tensor
 from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.files.network_description import build_network
 from splitters.files.safetensors_file import read_format, read_tensor_file
-from splitters.files.tensor_names import strip_prefix
 from splitters.modules.module import FORMAT as MODULE_FORMAT
 from splitters.modules.module import Module
 from splitters.reuse.composed import ComposedModel
@@ -19,6 +18,7 @@ from splitters.reuse.fusion import rebuild_fusion
 from splitters.reuse.model_format import FORMAT, FORMAT_VERSION, ModelHeader, PatchDescription
 from splitters.reuse.patched import PatchedModel
 from splitters.reuse.score_calibration import ScoreCalibration
+from splitters.tensor_names import strip_prefix
 
 
 def load_model(path: Path | str) -> Module | ComposedModel | PatchedModel:
@@ -31,12 +31,12 @@ def load_model(path: Path | str) -> Module | ComposedModel | PatchedModel:
         return Module.load(path)
     header, tensors = read_tensor_file(path, ModelHeader, form=FORMAT, newest=FORMAT_VERSION)
     modules = [
-        Module.rebuild(description, strip_prefix(f"modules.{index}.", tensors), where=str(path))
+        Module.rebuild(description, strip_prefix(tensors, f"modules.{index}."), where=str(path))
         for index, description in enumerate(header.modules)
     ]
     try:
         if header.patch is None:
-            model = _composed_model(header, modules, strip_prefix("calibration.", tensors))
+            model = _composed_model(header, modules, strip_prefix(tensors, "calibration."))
         else:
             model = _patched_model(header, header.patch, modules, tensors)
         with torch.no_grad():
@@ -63,8 +63,8 @@ def _patched_model(
 ) -> PatchedModel:
     if len(modules) != 1:
         raise ModuleFileError(f"a patched model has one module, not {len(modules)}.")
-    fusion = rebuild_fusion(patch.rule, patch.figures, strip_prefix("fusion.", tensors))
+    fusion = rebuild_fusion(patch.rule, patch.figures, strip_prefix(tensors, "fusion."))
     if header.class_names[fusion.target] != modules[0].info.class_name:
         raise ModuleFileError(f"its module recognises {modules[0].info.class_name!r}, which is not the patched class.")
-    weak = build_network(patch.weak, strip_prefix("weak.", tensors))
+    weak = build_network(patch.weak, strip_prefix(tensors, "weak."))
     return PatchedModel(weak, modules[0], fusion, header.class_names, header.input_form)

@@ -11,7 +11,6 @@ from torch import Tensor, fx, nn
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.files.network_description import describe_network
-from splitters.files.tensor_names import with_prefix
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.input_adapter import InputAdapter, InputForm
 from splitters.modules.module import Module, NormalisationInfo
@@ -19,6 +18,7 @@ from splitters.networks.cost import Cost, network_cost
 from splitters.reuse.fusion import FUSIONS, Fusion, FusionExamples, fit_fusion
 from splitters.reuse.model_format import ModelDescription, PatchDescription
 from splitters.reuse.reused_model import ReusedModel
+from splitters.tensor_names import with_prefix
 
 DEFAULT_RULE = "logistic"
 """The default fusion rule.
@@ -60,7 +60,13 @@ class PatchedModel(ReusedModel):
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
         """Return the fused scores of normalised images."""
-        fused: Tensor = self.fusion(self.weak(images), self.module(self.adapter(images)))
+        return self.fuse(self.weak(images), self.module(self.adapter(images)))
+
+    def fuse(
+        self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch class"]:
+        """Return the fused scores of images from the outputs of both networks."""
+        fused: Tensor = self.fusion(weak_logits, module_scores)
         return fused
 
     def cost(self) -> Cost:
@@ -87,9 +93,9 @@ class PatchedModel(ReusedModel):
             patch=PatchDescription(rule=rule, figures=self.fusion.describe(), weak=weak),
         )
         return description, {
-            **with_prefix("modules.0.", module_tensors),
-            **with_prefix("weak.", weak_tensors),
-            **with_prefix("fusion.", self.fusion.state_dict()),
+            **with_prefix(module_tensors, "modules.0."),
+            **with_prefix(weak_tensors, "weak."),
+            **with_prefix(self.fusion.state_dict(), "fusion."),
         }
 
 
@@ -112,24 +118,54 @@ def patch(
         DataError: If the images do not determine the rule.
         GraphError: If the weak model cannot be traced.
     """
-    index = _target_index(module, images, target)
+    _target_index(module, images, target)
     form = InputForm(images.input_shape, images.normalisation)
     form.check_adaptable(module.input_form, name=f"the module of {module.info.class_name!r}")
-    network = _canonical(weak, images)
+    network = canonical_network(weak, images)
     logits, scores = _answers(network, module, InputAdapter(form, module.input_form), images)
-    if logits.shape[1] != images.n_classes:
+    return fit_patch(network, module, images, weak_logits=logits, module_scores=scores, target=target, rule=rule)
+
+
+def fit_patch(
+    weak: fx.GraphModule,
+    module: Module,
+    images: ImageSet,
+    *,
+    weak_logits: Float[Tensor, "sample class"],
+    module_scores: Float[Tensor, " sample"],
+    target: str | None = None,
+    rule: str = DEFAULT_RULE,
+) -> PatchedModel:
+    """Patch a weak model like ``patch``, from the outputs of both networks on the calibration images.
+
+    Args:
+        weak: The weak model, a ``canonical_network``.
+        module: The module of the class to patch.
+        images: The calibration images.
+        weak_logits: The weak model's logits, on the CPU.
+        module_scores: The module's scores, on the CPU.
+        target: See ``patch``.
+        rule: See ``patch``.
+
+    Raises:
+        ConfigurationError: If module, classes and logits do not fit each other.
+        DataError: If the images do not determine the rule.
+    """
+    index = _target_index(module, images, target)
+    if weak_logits.shape[1] != images.n_classes:
         raise ConfigurationError(
-            f"the weak model knows {logits.shape[1]} classes, but the images have {images.n_classes}: "
+            f"the weak model knows {weak_logits.shape[1]} classes, but the images have {images.n_classes}: "
             f"{', '.join(images.class_names)}."
         )
     examples = FusionExamples(
-        weak_logits=logits,
-        module_scores=scores,
+        weak_logits=weak_logits,
+        module_scores=module_scores,
         labels=images.labels.cpu(),
         target=index,
         is_probability=module.score.is_probability,
     )
-    return PatchedModel(network, module, fit_fusion(rule, examples), images.class_names, form)
+    form = InputForm(images.input_shape, images.normalisation)
+    return PatchedModel(weak, module, fit_fusion(rule, examples), images.class_names, form)
 
 
 def _target_index(module: Module, images: ImageSet, target: str | None) -> int:
@@ -143,7 +179,8 @@ def _target_index(module: Module, images: ImageSet, target: str | None) -> int:
     return images.class_names.index(name)
 
 
-def _canonical(weak: nn.Module, images: ImageSet) -> fx.GraphModule:
+def canonical_network(weak: nn.Module, images: ImageSet) -> fx.GraphModule:
+    """Return a copy of a network in the form that patched models hold, on the CPU."""
     model = copy.deepcopy(weak).cpu().eval()
     return ChannelGraph.trace(model, images.normalisation(images.images[:2].cpu())).network
 

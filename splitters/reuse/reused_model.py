@@ -38,7 +38,16 @@ class ReusedModel(nn.Module):
         Raises:
             SplitFailedError: If a score is NaN.
         """
-        return composed_answers(self(images).T)
+        return self.answers(self(images))
+
+    @staticmethod
+    def answers(scores: Float[Tensor, "batch class"]) -> Int64[Tensor, " batch"]:
+        """Return the index of the highest score, as ``predict`` does, for scores that were computed earlier.
+
+        Raises:
+            SplitFailedError: If a score is NaN.
+        """
+        return composed_answers(scores.T)
 
     def predict_names(self, images: Float[Tensor, "batch channel height width"]) -> list[str]:
         """Return the class name of each normalised image."""

@@ -1,4 +1,4 @@
-"""The registry of names."""
+"""Names and what they stand for."""
 
 import sys
 from importlib.metadata import EntryPoint
@@ -29,6 +29,44 @@ def test_the_same_entry_may_register_again_but_no_other() -> None:
         names.register("a")("another")
 
 
+def test_a_plugin_cannot_take_a_built_ins_name_whether_that_was_imported_or_not(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "word_home.py").write_text("from __main__ import word_names\nword_names.register('full')('ours')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for is_imported in (False, True):
+        names: Registry[str] = Registry("word", homes={"full": "word_home"})
+        monkeypatch.setattr(sys.modules["__main__"], "word_names", names, raising=False)
+        sys.modules.pop("word_home", None)
+        if is_imported:
+            names.get("full")
+        with pytest.raises(ConfigurationError, match=r"'full' is registered twice: by word_home.* and by \S*registry"):
+            names.register("full")("theirs")
+        assert names.get("full") == "ours"
+
+
+def _offer(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
+    monkeypatch.setattr(registry_module, "entry_points", lambda *, group: [p for p in points if p.group == group])
+
+
+def test_an_installed_package_cannot_take_a_built_ins_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    _offer(monkeypatch, EntryPoint("full", "collections:OrderedDict", "words"))
+    names: Registry[object] = Registry("word", entry_point_group="words", homes={"full": "textwrap"})
+    names._entries["full"] = "ours"
+    with pytest.raises(ConfigurationError, match=r"'full' is registered twice: by textwrap.* and by collections"):
+        names.get("full")
+
+
+def test_of_two_packages_that_offer_one_name_neither_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (EntryPoint("a", f"collections:{name}", "words") for name in ("OrderedDict", "Counter"))
+    _offer(monkeypatch, first, second)
+    names: Registry[object] = Registry("word", entry_point_group="words")
+    with pytest.raises(ConfigurationError, match="'a' is registered twice: by collections"):
+        names.get("a")
+    _offer(monkeypatch, first, first)
+    assert Registry("word", entry_point_group="words").get("a").__name__ == "OrderedDict"
+
+
 def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
     with pytest.raises(UnknownNameError) as error:
         SPLITTERS.get("gradspliter", where="suite.yaml: splitter")
@@ -39,13 +77,13 @@ def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
     assert {"full", "gradsplitter", "importance", "random"} <= set(error.value.choices)
 
 
-def test_without_a_similar_name_only_the_list_is_given() -> None:
+def test_nothing_alike_gives_the_list_alone() -> None:
     assert str(UnknownNameError("colour", "zzz", ["red", "blue"])) == "unknown colour 'zzz'. Known: blue, red."
     assert str(UnknownNameError("colour", "zzz", [])) == "unknown colour 'zzz'. Known: none."
     assert nearest_name("REED", ["red", "blue"]) == "red"
 
 
-def test_modules_are_imported_on_first_use(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_are_imported_when_their_name_is_asked_for(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lazy_home.py").write_text("from __main__ import lazy_names\nlazy_names.register('late')('found')\n")
     names: Registry[str] = Registry("word", homes={"late": "lazy_home"})
     monkeypatch.syspath_prepend(tmp_path)
@@ -69,7 +107,7 @@ def test_installed_packages_offer_entries(monkeypatch: pytest.MonkeyPatch) -> No
         names.get("other")
 
 
-def test_every_splitter_can_be_made_with_defaults() -> None:
+def test_every_splitter_makes_itself_with_its_defaults() -> None:
     for name in ("full", "random", "importance", "gradsplitter"):
         splitter = make_splitter(name, {})
         assert isinstance(splitter, Splitter)
@@ -77,13 +115,13 @@ def test_every_splitter_can_be_made_with_defaults() -> None:
         assert splitter.settings == splitter.Settings()
 
 
-def test_an_entry_that_is_not_a_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPLITTERS._entries, "wrong", dict)
     with pytest.raises(ConfigurationError, match="must be a subclass of"):
         make_splitter("wrong", {})
 
 
-def test_a_reference_is_completed_with_defaults_and_version() -> None:
+def test_a_reference_says_everything_that_determines_the_result() -> None:
     reference = SplitterReference(name="random", settings={"retention": 0.25})
     assert reference.settings == {"retention": 0.25, "like": None}
     assert reference.version == SPLITTERS.get("random").version

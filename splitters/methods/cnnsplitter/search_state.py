@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from splitters.files.tensor_names import strip_prefix, with_prefix
 from splitters.methods.importance import Importance
 from splitters.methods.protocol import CheckpointState
+from splitters.tensor_names import strip_prefix, with_prefix
 
 _CACHE = "cache."
 
@@ -87,7 +87,7 @@ class SearchState:
         """Return the state as a checkpoint."""
         tensors = {"population": self.population, "best": self.best, "streams": streams.get_state()}
         tensors["importance"] = importance.norms
-        tensors.update(with_prefix(_CACHE, cache))
+        tensors.update(with_prefix(cache, _CACHE))
         values: dict[str, object] = {
             "curves": self.curves,
             "best_fitness": self.best_fitness,
@@ -118,7 +118,7 @@ class SearchState:
             peak_bytes=int(values["peak_bytes"]),
             reused_seconds=float(values.get("reused_seconds", 0.0)),
         )
-        return state, strip_prefix(_CACHE, saved.tensors)
+        return state, strip_prefix(saved.tensors, _CACHE)
 
 
 def importance_from_checkpoint(saved: CheckpointState) -> Importance:

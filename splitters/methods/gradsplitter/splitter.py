@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from splitters.errors import SplitFailedError
-from splitters.files.tensor_names import strip_prefix, with_prefix
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter.recorded_states import Health, RecordedState, choose, examine
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
@@ -31,6 +30,7 @@ from splitters.methods.protocol import (
 from splitters.modules.scores import HeadScores
 from splitters.networks.inference import ClassReport, accuracy, class_report, network_logits
 from splitters.networks.masks import KernelMasks
+from splitters.tensor_names import strip_prefix, with_prefix
 
 
 @SPLITTERS.register("gradsplitter")
@@ -196,7 +196,7 @@ class _Search:
         trainer = self.trainer
         tensors: dict[str, Tensor] = {"masks": trainer.masks, "good_masks": self.last_alive.masks}
         tensors["generator"] = trainer.generator.get_state()
-        tensors.update(with_prefix("heads.", trainer.heads.tensors()))
+        tensors.update(with_prefix(trainer.heads.tensors(), "heads."))
         tensors["states.bits"] = torch.stack([state.masks.bits for state in self.states])
         tensors["states.f1"] = torch.stack([state.f1 for state in self.states])
         tensors["states.dead"] = torch.stack([state.dead for state in self.states])
@@ -215,7 +215,7 @@ class _Search:
         trainer.masks = saved.tensors["masks"].to(device)
         self.last_alive = _LastAlive(saved.tensors["good_masks"].to(device))
         trainer.generator.set_state(saved.tensors["generator"])
-        trainer.heads = HeadScores(**strip_prefix("heads.", saved.tensors)).map(lambda tensor: tensor.to(device))
+        trainer.heads = HeadScores(**strip_prefix(saved.tensors, "heads.")).map(lambda tensor: tensor.to(device))
         values: Mapping[str, Any] = saved.values
         for index, (number, seconds, accurate, loss) in enumerate(values["states"]):
             heads = HeadScores(
