@@ -19,6 +19,7 @@ _CHECKED = (
     "methods.gradsplitter.recorded_states",
     "methods.gradsplitter.trainer",
     "methods.importance",
+    "modules.score_kinds",
     "modules.scores",
     "networks.inference",
     "networks.masked_network",

@@ -24,7 +24,7 @@ from splitters.methods.protocol import (
     SplitterReference,
     ignore_progress,
 )
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Settings
 

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from splitters.modules.scores import LogitScores, ScaledLogitScores, Scores
+from splitters.modules.score_kinds import LogitScores, ScaledLogitScores
+from splitters.modules.scores import Scores
 
 _CONSTANT = 1e-6
 """A logit with at most this standard deviation counts as constant."""

@@ -8,7 +8,7 @@ import torch
 from click.testing import Result
 
 from splitters.modules.module import Module
-from splitters.modules.scores import ScaledLogitScore
+from splitters.modules.score_kinds import ScaledLogitScore
 from splitters.reuse.model_file import load_model
 
 Call = Callable[..., Result]

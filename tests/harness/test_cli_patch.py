@@ -23,7 +23,7 @@ from splitters.data import ImageSet, Normalisation
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.reuse import patched
 from splitters.reuse.fusion import FUSIONS

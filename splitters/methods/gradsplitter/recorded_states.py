@@ -10,7 +10,7 @@ from torch import Tensor
 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitTask
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import (
     ClassReport,
     Tick,

@@ -27,7 +27,7 @@ from splitters.methods.protocol import (
     Splitter,
     ignore_progress,
 )
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ClassReport, accuracy, class_report, network_logits
 from splitters.networks.masks import KernelMasks
 from splitters.tensor_names import strip_prefix, with_prefix

@@ -20,7 +20,8 @@ from splitters.errors import ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import HeadScores, LogitScores, Scores
+from splitters.modules.score_kinds import HeadScores, LogitScores
+from splitters.modules.scores import Scores
 from splitters.networks.cost import network_cost
 from splitters.networks.masks import KernelMasks
 

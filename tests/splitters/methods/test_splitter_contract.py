@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Settings
 from splitters.testing import SplitterTestCase, tiny_task

@@ -13,16 +13,8 @@ from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import (
-    SCORES,
-    HeadScores,
-    LogitScores,
-    ModuleScore,
-    ScaledLogitScores,
-    Scores,
-    describe_scores,
-    rebuild_scores,
-)
+from splitters.modules.score_kinds import HeadScores, LogitScores, ScaledLogitScores
+from splitters.modules.scores import SCORES, ModuleScore, Scores, describe_scores, rebuild_scores
 from splitters.networks.masks import KernelMasks
 
 _BATCH = images(3, 3, 8, 8)

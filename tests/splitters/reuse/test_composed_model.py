@@ -16,7 +16,7 @@ from splitters.errors import ConfigurationError, DataError, SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import HeadScores, LogitScores
+from splitters.modules.score_kinds import HeadScores, LogitScores
 from splitters.networks.inference import accuracy, composed_answers, module_logits
 from splitters.networks.masks import KernelMasks
 from splitters.reuse.composed import ComposedModel, compose

@@ -20,7 +20,8 @@ from splitters.errors import ConfigurationError, DataError, ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import HeadScores, LogitScores, Scores
+from splitters.modules.score_kinds import HeadScores, LogitScores
+from splitters.modules.scores import Scores
 from splitters.networks.masks import KernelMasks
 from splitters.reuse.composed import ComposedModel, compose
 from splitters.reuse.fusion import FUSIONS, FusionExamples, fit_fusion

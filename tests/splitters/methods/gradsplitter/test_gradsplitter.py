@@ -16,7 +16,7 @@ from splitters.methods.gradsplitter import GradSplitter, GradSplitterSettings
 from splitters.methods.gradsplitter import trainer as trainer_module
 from splitters.methods.gradsplitter.trainer import Trainer
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks import inference
 from splitters.networks.inference import accuracy, composed_answers, module_logits
 from splitters.settings import Length

@@ -6,7 +6,7 @@ from hand_made_layout import LAYOUT
 
 from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.recorded_states import RecordedState, choose
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks.masks import KernelMasks
 
 
