@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from typing_extensions import Self
 
 from splitters.data import IMAGENET, Normalisation
-from splitters.errors import ConfigurationError, ModuleFileError, UnknownNameError
+from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
 from splitters.files.network_description import NodeDescription, build_network, describe_network
 from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
 from splitters.graph.channel_graph import ChannelGraph
@@ -36,6 +36,14 @@ class NormalisationInfo(Settings):
 
     mean: tuple[float, ...] = IMAGENET.mean
     std: tuple[float, ...] = IMAGENET.std
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            Normalisation(self.mean, self.std)
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class ModuleInfo(Settings):
@@ -80,9 +88,9 @@ class ModuleInfo(Settings):
             raise ValueError(
                 f"class {self.class_index} is {self.class_names[self.class_index]!r}, not {self.class_name!r}"
             )
-        channels = {len(self.normalisation.mean), len(self.normalisation.std)}
-        if channels != {self.input_shape[0]}:
-            raise ValueError(f"images have {self.input_shape[0]} channels, their normalisation {sorted(channels)}")
+        channels = len(self.normalisation.mean)
+        if channels != self.input_shape[0]:
+            raise ValueError(f"images have {self.input_shape[0]} channels, their normalisation {channels}")
         return self
 
 

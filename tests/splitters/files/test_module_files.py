@@ -224,6 +224,8 @@ def _tensor(name: str, *shape: int) -> _Change:
         (_header(extra=1), "the header is damaged (extra:"),
         (lambda header, tensors: header.pop("info"), "the header is damaged (info:"),
         (lambda header, tensors: header["info"].update(class_name=3), "info.class_name"),
+        (lambda header, tensors: header["info"]["normalisation"].update(std=[0, 1, 1]), "one positive std per image"),
+        (lambda header, tensors: header["info"]["normalisation"].update(mean=[0], std=[1]), "their normalisation 1"),
         (_node(_CONV, kind="code"), "nodes.1.kind"),
         (_node(_CONV, name="a.b"), "nodes.1.name"),
         (_node(_CONV, name="x = __import__('os')"), "nodes.1.name"),
