@@ -93,15 +93,15 @@ def unseen(images: ImageSet, seen: Sequence[ImageSet]) -> ImageSet:
     """
     known = {digest for others in seen for digest in _digests(others)}
     new = [index for index, digest in enumerate(_digests(images)) if digest not in known]
-    kept = images.subset(torch.tensor(new, dtype=torch.int64))
-    counts = torch.bincount(kept.labels, minlength=kept.n_classes).tolist()
-    absent = [name for name, count in zip(kept.class_names, counts, strict=True) if not count]
+    indices = torch.tensor(new, dtype=torch.int64)
+    counts = torch.bincount(images.labels.cpu()[indices], minlength=images.n_classes).tolist()
+    absent = [name for name, count in zip(images.class_names, counts, strict=True) if not count]
     if absent:
         raise DataError(
             f"of {len(images)} select images, {len(new)} are new to all networks, and none of these is of "
             f"{', '.join(map(repr, absent))}. Train and split with one seed and one choice of images."
         )
-    return kept
+    return images.subset(indices)
 
 
 def _digests(images: ImageSet) -> list[bytes]:

@@ -28,9 +28,9 @@ from splitters.methods.protocol import (
     SplitTask,
     make_splitter,
 )
-from splitters.modules.scores import scores_from_tensors
+from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.masks import KernelMasks
-from splitters.tensor_names import under
+from splitters.tensor_names import strip_prefix, with_prefix
 
 _SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])
 
@@ -168,9 +168,10 @@ class _Splits:
 
 
 def _to_state(result: SplitResult) -> CheckpointState:
-    tensors = {"bits": result.masks.bits}
-    tensors.update({f"scores.{name}": tensor for name, tensor in result.scores.tensors().items()})
+    scores, parameters = describe_scores(result.scores)
+    tensors = {"bits": result.masks.bits, **with_prefix(parameters, "scores.")}
     values: dict[str, object] = {
+        "scores": scores,
         "met_tolerance": result.met_tolerance,
         "warnings": list(result.warnings),
         "history": [dict(record) for record in result.history],
@@ -183,10 +184,10 @@ def _to_state(result: SplitResult) -> CheckpointState:
 def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
     values = cast("dict[str, Any]", state.values)
     device = next(iter(graph.network.parameters())).device
-    scores = {name: tensor.to(device) for name, tensor in under(state.tensors, "scores.").items()}
+    parameters = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "scores.").items()}
     return SplitResult(
         masks=KernelMasks(graph.layout, state.tensors["bits"].bool()),
-        scores=scores_from_tensors(scores),
+        scores=rebuild_scores(values["scores"], parameters),
         met_tolerance=bool(values["met_tolerance"]),
         warnings=tuple(values["warnings"]),
         history=tuple(values["history"]),

@@ -25,7 +25,7 @@ from benchmarks.splits import Roles
 from splitters.data import ImageSet
 from splitters.errors import SplitbenchError
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
-from splitters.tensor_names import under
+from splitters.tensor_names import strip_prefix
 
 _STAGE = "train"
 
@@ -265,9 +265,9 @@ class _Training:
         device = self.train.images.device
         self.epoch = int(cast(int, state.values["epoch"]))
         self.best = _Best(**cast(dict[str, Any], state.values["best"]))
-        self.best_state = {name: tensor.to(device) for name, tensor in under(state.tensors, "best.").items()}
-        self.model.load_state_dict(under(state.tensors, "model."))
-        momenta = under(state.tensors, "momentum.")
+        self.best_state = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "best.").items()}
+        self.model.load_state_dict(strip_prefix(state.tensors, "model."))
+        momenta = strip_prefix(state.tensors, "momentum.")
         for name, parameter in self.model.named_parameters():
             if name in momenta:
                 # Filled in place of the parameter's own memory order, which files do not keep.

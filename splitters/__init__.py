@@ -1,6 +1,6 @@
-"""Splitters: the methods that cut a trained CNN into modules, and what they stand on.
+"""The methods that split a trained CNN into modules, and what they build on.
 
-Importing a name loads torch only when the name is first used.
+Names are imported on first use, so that importing the package does not load torch.
 """
 
 from __future__ import annotations
@@ -73,3 +73,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

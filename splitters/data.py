@@ -1,10 +1,12 @@
-"""Images in memory: whole uint8 sets, normalised in batches on the device that they lie on."""
+"""Images in memory: whole uint8 sets, normalised batch by batch on the device that holds them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -14,26 +16,44 @@ from splitters.errors import DataError
 
 @dataclass(frozen=True, order=True)
 class Normalisation:
-    """The mean and standard deviation, per image channel, of values in [0, 1].
+    """The mean and standard deviation of each image channel, for values in [0, 1].
 
     Args:
         mean: Subtracted from each image channel.
-        std: What each image channel is then divided by.
+        std: Divides each image channel afterwards; positive.
+
+    Raises:
+        DataError: If the two differ in length, or a number cannot serve.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if not self.mean or len(self.mean) != len(self.std) or not finite or min(self.std) <= 0:
+            raise DataError(
+                f"a normalisation has one finite mean and one positive std per image channel, not mean={self.mean} and "
+                f"std={self.std}."
+            )
+
     def __call__(
         self, images: UInt8[Tensor, "sample channel height width"]
     ) -> Float[Tensor, "sample channel height width"]:
-        """Returns ``(images / 255 - mean) / std`` in float32 and ``channels_last`` memory order."""
+        """Return ``(images / 255 - mean) / std`` in float32 and ``channels_last`` memory order.
+
+        Raises:
+            DataError: If the images are not uint8.
+        """
+        if images.dtype != torch.uint8:
+            raise DataError(f"only uint8 images are normalised, not {_type(images)}; floats may be normalised already.")
         scale, shift = self.affine(images.device)
         floats = images.to(torch.float32, memory_format=torch.channels_last)
         return floats.mul_(scale).add_(shift)
 
     def affine(self, device: torch.device) -> tuple[Float[Tensor, "1 channel 1 1"], Float[Tensor, "1 channel 1 1"]]:
-        """Returns the scale and shift that take a byte to its normalised value."""
+        """Return the scale and the shift that normalise a byte."""
         mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
         return 1 / (255 * std), -mean / std
@@ -47,11 +67,16 @@ IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 class ImageSet:
     """Labelled images of one role (``train``, ``select`` or ``test``).
 
+    Tensors and numpy arrays are both taken; neither is changed.
+
     Args:
-        images: Bytes, on any device.
-        labels: The class index of each image.
-        class_names: The name of each class; its length is the number of classes N.
-        normalisation: How a batch becomes the network's input.
+        images: uint8 images on any device, at least one.
+        labels: The class of each image, counted from 0, in any integer type; stored as int64 on the images' device.
+        class_names: The N classes.
+        normalisation: How a batch becomes the network's input; one mean and std per image channel.
+
+    Raises:
+        DataError: If one of these is something else.
     """
 
     images: UInt8[Tensor, "sample channel height width"]
@@ -60,17 +85,16 @@ class ImageSet:
     normalisation: Normalisation = IMAGENET
 
     def __post_init__(self) -> None:
-        """Checks that images and labels fit each other."""
-        if self.images.shape[0] != self.labels.shape[0]:
-            raise DataError(f"{self.images.shape[0]} images but {self.labels.shape[0]} labels.")
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.n_classes:
-            raise DataError(
-                f"labels lie in [{int(self.labels.min())}, {int(self.labels.max())}], "
-                f"but there are {self.n_classes} classes, counted from 0."
-            )
+        """Check that the parts are what they should be and fit each other."""
+        images = _as_tensor(self.images, "images", "uint8 [image, channel, height, width]")
+        labels = _as_tensor(self.labels, "labels", "integers [image]")
+        _check_images(images, self.normalisation)
+        _check_labels(labels, n_images=len(images), n_classes=self.n_classes)
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels.to(images.device, torch.int64))
 
     def __len__(self) -> int:
-        """Returns the number of images."""
+        """Return the number of images."""
         return self.images.shape[0]
 
     @property
@@ -85,19 +109,19 @@ class ImageSet:
         return channels, height, width
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """Returns the same set with its tensors on ``device``."""
+        """Return the same set with its tensors on ``device``."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def subset(self, indices: Int64[Tensor, " chosen"]) -> ImageSet:
-        """Returns the images at ``indices``, in that order."""
+        """Return the images at ``indices``, in that order."""
         indices = indices.to(self.images.device)
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def of_classes(self, names: tuple[str, ...]) -> ImageSet:
-        """Returns the images of some classes, labelled by their place among ``names``.
+        """Return the images of some classes, labelled by their position in ``names``.
 
         Raises:
-            DataError: If a name is not among the classes.
+            DataError: If a name is not among the classes, or no image is of any of them.
         """
         unknown = [name for name in names if name not in self.class_names]
         if unknown:
@@ -105,20 +129,69 @@ class ImageSet:
                 f"there are no images of {', '.join(map(repr, unknown))}; there are images of "
                 f"{', '.join(map(repr, self.class_names))}."
             )
-        places = torch.full((self.n_classes,), -1, dtype=torch.int64, device=self.labels.device)
-        for place, name in enumerate(names):
-            places[self.class_names.index(name)] = place
-        labels = places[self.labels]
+        positions = torch.full((self.n_classes,), -1, dtype=torch.int64, device=self.labels.device)
+        for position, name in enumerate(names):
+            positions[self.class_names.index(name)] = position
+        labels = positions[self.labels]
         kept = labels >= 0
+        if not bool(kept.any()):
+            raise DataError(f"there are no images of {', '.join(map(repr, names))}.")
         return replace(self, images=self.images[kept], labels=labels[kept], class_names=names)
 
     def batch(
         self, indices: Int64[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]:
-        """Returns the normalised images at ``indices``, and their labels."""
+        """Return the normalised images at ``indices`` and their labels."""
         return self.normalisation(self.images[indices]), self.labels[indices]
 
     def batches(self, batch_size: int) -> Iterator[Float[Tensor, "batch channel height width"]]:
-        """Yields all images, normalised and in order, ``batch_size`` at a time; the last batch may be smaller."""
+        """Yield all images, normalised and in order; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
             yield self.normalisation(self.images[start : start + batch_size])
+
+
+def _as_tensor(values: object, name: str, expected: str) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{name} are a tensor or a numpy array, {expected}, not a {type(values).__name__}.")
+    if values.dtype.kind not in "iu":
+        raise DataError(f"{name} are {expected}, not {values.dtype} {list(values.shape)}.")
+    if values.dtype.itemsize > 1:
+        values = values.astype(np.int64)
+    # Copied where torch cannot share the memory, or warns that it must not be written to.
+    return torch.from_numpy(values if values.flags.c_contiguous and values.flags.writeable else values.copy())
+
+
+def _check_images(images: Tensor, normalisation: Normalisation) -> None:
+    expected = "images are uint8 [image, channel, height, width]"
+    channels = len(normalisation.mean)
+    if images.dtype != torch.uint8:
+        raise DataError(
+            f"{expected}, not {_type(images)}; give the bytes 0 to 255, which are normalised batch by batch."
+        )
+    if images.dim() != 4:
+        raise DataError(f"{expected}, not {_type(images)}.")
+    if images.shape[1] != channels and images.shape[3] == channels:
+        raise DataError(f"{expected}, not {_type(images)}; channels come before height: images.permute(0, 3, 1, 2).")
+    if not images.numel():
+        raise DataError(f"{expected}, at least one of at least one pixel, not {_type(images)}.")
+    if images.shape[1] != channels:
+        raise DataError(
+            f"the images have {images.shape[1]} channels, but their normalisation has {channels}; "
+            f"give a Normalisation with {images.shape[1]} means and stds."
+        )
+
+
+def _check_labels(labels: Tensor, *, n_images: int, n_classes: int) -> None:
+    if labels.dim() != 1 or labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+        raise DataError(f"labels are integers [image], not {_type(labels)}.")
+    if len(labels) != n_images:
+        raise DataError(f"{n_images} images but {len(labels)} labels; every image needs one.")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= n_classes:
+        raise DataError(f"labels lie in [{lowest}, {highest}], but there are {n_classes} classes, counted from 0.")
+
+
+def _type(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

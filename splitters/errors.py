@@ -1,6 +1,6 @@
-"""The errors that Splitbench raises on purpose.
+"""The exceptions that Splitbench raises.
 
-Every message holds the value that was refused, what is allowed, and the way out.
+Every message names the refused value, what is allowed, and the way out.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Iterable
 
 
 class SplitbenchError(Exception):
-    """The root of every error that Splitbench raises on purpose."""
+    """The base class of all exceptions that Splitbench raises."""
 
 
 class ConfigurationError(SplitbenchError):
-    """A call, a setting or a file is wrong; nothing was run."""
+    """A call, a setting or a file is invalid; nothing was run."""
 
 
 class UnknownNameError(ConfigurationError):
-    """A name is not among the known ones.
+    """An unknown name.
 
     Args:
-        kind: What the name stands for, in the singular (``"splitter"``).
-        name: The name that was given.
-        choices: The names that are known.
-        where: The file, key or argument that held the name, if one did.
+        kind: What the name denotes, in the singular (``"splitter"``).
+        name: The given name.
+        choices: The known names.
+        where: The file, key or argument with the name, if any.
     """
 
     def __init__(self, kind: str, name: str, choices: Iterable[str], *, where: str = "") -> None:
@@ -39,7 +39,7 @@ class UnknownNameError(ConfigurationError):
 
 
 class DataError(SplitbenchError):
-    """A data set is absent, incomplete or damaged."""
+    """Data is absent, incomplete, damaged, or not of the expected kind."""
 
 
 class GraphError(SplitbenchError):
@@ -47,7 +47,7 @@ class GraphError(SplitbenchError):
 
 
 class MaskError(SplitbenchError):
-    """A mask does not fit the network that it is meant for."""
+    """A mask does not fit its network."""
 
 
 class ModuleFileError(SplitbenchError):
@@ -59,6 +59,6 @@ class SplitFailedError(SplitbenchError):
 
 
 def nearest_name(name: str, choices: Iterable[str]) -> str | None:
-    """Returns the choice most like ``name``, or None where none is alike."""
+    """Return the choice most similar to ``name``, or None if none is similar."""
     close = difflib.get_close_matches(name.lower(), list(choices), n=1, cutoff=0.5)
     return close[0] if close else None

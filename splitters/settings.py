@@ -14,17 +14,17 @@ from splitters.errors import ConfigurationError, nearest_name
 
 
 class Settings(BaseModel):
-    """The base of every settings model: immutable, no unknown keys, no NaN, no infinity."""
+    """Base class of settings: immutable, without unknown keys, NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, where: str) -> Self:
-        """Builds settings from plain values, as a file or a command line gives them.
+        """Build settings from plain values, e.g. from a file or a command line.
 
         Args:
             values: The values by key.
-            where: The file and key that hold the values, for the messages.
+            where: The file and key with the values, for messages.
 
         Raises:
             ConfigurationError: If a key is unknown (with the nearest known key and the choices), missing,
@@ -37,7 +37,7 @@ class Settings(BaseModel):
 
 
 class Length(BaseModel):
-    """How long a phase of training lasts, in optimiser steps or in epochs.
+    """The length of a training phase, in optimiser steps or epochs.
 
     Written as ``"75 steps"`` or ``"5 epochs"``.
     """
@@ -48,11 +48,11 @@ class Length(BaseModel):
     unit: Literal["steps", "epochs"]
 
     def steps(self, *, samples: int, batch_size: int) -> int:
-        """Returns the length in optimiser steps; the last batch of an epoch may be smaller."""
+        """Return the length in optimiser steps, with a smaller last batch per epoch."""
         return self.count * -(-samples // batch_size) if self.unit == "epochs" else self.count
 
     def __str__(self) -> str:
-        """Returns the form in which the length is written in files."""
+        """Return the length as written in files."""
         return f"{self.count} {self.unit}"
 
 
@@ -84,7 +84,7 @@ def _describe(model: type[BaseModel], error: ErrorDetails, where: str) -> str:
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Returns the keys of the settings model that ``path`` leads to from ``model``."""
+    """Return the keys of the settings model that ``path`` leads to from ``model``."""
     current = model
     for part in path:
         field = current.model_fields.get(str(part))
@@ -98,7 +98,7 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        found = _nested_model(argument)
-        if found is not None:
-            return found
+        model = _nested_model(argument)
+        if model is not None:
+            return model
     return None

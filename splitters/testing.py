@@ -1,4 +1,4 @@
-"""Contract tests for splitters: whoever writes one subclasses ``SplitterTestCase`` and lets pytest run it."""
+"""Contract tests for splitters: subclass ``SplitterTestCase`` and run it with pytest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import functools
 import json
 import math
 import random
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +21,8 @@ from torch import Tensor, nn
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import CheckpointState, Progress, SplitResult, SplitTask, Splitter, make_splitter
-from splitters.modules.module import extract_modules
+from splitters.modules.module import Module, extract_modules
+from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.inference import module_logits
 from splitters.networks.masks import empty_sets
 
@@ -28,11 +31,11 @@ _IMAGE_SIZE = 8
 
 
 class Interrupted(Exception):
-    """What the contract test raises to break a split off."""
+    """Raised by the contract tests to interrupt a split."""
 
 
 class MemoryCheckpoint:
-    """A checkpoint that keeps its state in memory, as a file would keep it, and can break a split off.
+    """A checkpoint that stores its state in memory the way a file would, and can interrupt a split.
 
     Args:
         interrupt_after: The number of the save, counted from 1, after which ``Interrupted`` is raised; None for never.
@@ -45,13 +48,13 @@ class MemoryCheckpoint:
         self._values: str | None = None
 
     def load(self) -> CheckpointState | None:
-        """Returns the last saved state, or None if there is none."""
+        """Return the last saved state, or None if there is none."""
         if self._values is None:
             return None
         return CheckpointState({name: value.clone() for name, value in self._tensors.items()}, json.loads(self._values))
 
     def save(self, state: CheckpointState) -> None:
-        """Keeps a state."""
+        """Store a state."""
         self._tensors = {name: value.detach().cpu().clone() for name, value in state.tensors.items()}
         self._values = json.dumps(state.values, allow_nan=False)
         self.saves += 1
@@ -60,7 +63,7 @@ class MemoryCheckpoint:
 
 
 class TinyNet(nn.Module):
-    """A CNN with what splitters meet in practice: batch norm, a residual sum that ties two layers, a linear head."""
+    """A CNN with typical structures: batch norm, a residual sum that ties two layers, a linear head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class TinyNet(nn.Module):
         self.classifier = nn.Linear(8, _N_CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the logits."""
+        """Return the logits."""
         x = F.max_pool2d(F.relu(self.norm(self.first(images))), 2)
         x = F.relu(self.second(x))
         x = F.relu(self.third(x) + x)
@@ -81,11 +84,11 @@ class TinyNet(nn.Module):
 
 
 class SplitterTestCase:
-    """What every splitter must do, tried on a tiny task. Subclass it, name the splitter, and let pytest run it.
+    """The requirements on every splitter, tested on a tiny task.
 
-    ``settings`` should be small ones: the splitter runs a few dozen times on 96 images of 8x8 pixels and three classes.
-    A test may override ``task`` to try the splitter on something else. There are no test images in a ``SplitTask``,
-    so no splitter can depend on them.
+    ``settings`` should make a split fast: it runs a few dozen times on 96 images of 8x8 pixels and three classes.
+    Override ``task`` to test the splitter on something else. A ``SplitTask`` holds no test images, so no splitter can
+    depend on them.
 
     Example::
 
@@ -101,11 +104,11 @@ class SplitterTestCase:
     settings: ClassVar[Mapping[str, object]] = {}
 
     def task(self, seed: int = 0) -> SplitTask:
-        """Returns a task with a base model of its own."""
+        """Return a new task."""
         return tiny_task(seed)
 
     def make(self) -> Splitter[Any]:
-        """Returns the configured splitter."""
+        """Return the configured splitter."""
         return make_splitter(self.splitter, self.settings)
 
     def test_result_has_one_mask_and_one_score_per_class(self) -> None:
@@ -126,7 +129,7 @@ class SplitterTestCase:
         assert int(masks.kernels_per_layer.min()) >= 1
 
     def test_modules_can_be_cut_out(self) -> None:
-        """A module alone gives the scores that the result promises."""
+        """An extracted module gives the scores of the result."""
         task = self.task()
         graph = task.trace()
         result = self.make().split(task, graph=graph)
@@ -137,8 +140,34 @@ class SplitterTestCase:
         together = result.scores(module_logits(graph, result.masks, task.select))
         assert float((alone - together).abs().max()) < 1e-5 * max(1.0, float(together.abs().max()))
 
+    def test_scores_survive_a_cache(self) -> None:
+        """The scores can be rebuilt from their kind, a JSON value and tensors."""
+        task = self.task()
+        graph = task.trace()
+        result = self.make().split(task, graph=graph)
+        description, tensors = describe_scores(result.scores)
+        stored = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        rebuilt = rebuild_scores(json.loads(json.dumps(description)), stored)
+        assert type(rebuilt) is type(result.scores)
+        logits = module_logits(graph, result.masks, task.select)
+        assert torch.equal(rebuilt(logits), result.scores(logits))
+
+    def test_modules_survive_a_file(self) -> None:
+        """A module that was saved and loaded gives the same scores."""
+        task = self.task()
+        graph = task.trace()
+        result = self.make().split(task, graph=graph)
+        images = task.select.normalisation(task.select.images)
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            for module in extract_modules(graph, result, task.select.class_names, task.select.normalisation):
+                path = Path(folder) / "module.safetensors"
+                module.save(path)
+                loaded = Module.load(path)
+                assert type(loaded.score) is type(module.score)
+                assert torch.equal(loaded(images), module(images))
+
     def test_base_model_is_left_as_it_was(self) -> None:
-        """Weights, buffers, modes and what takes gradients stay."""
+        """Weights, buffers, training modes and ``requires_grad`` stay the same."""
         task = self.task()
         task.model.train()
         task.model.get_submodule(next(name for name, _ in task.model.named_children())).eval()
@@ -160,7 +189,7 @@ class SplitterTestCase:
         assert_equal_results(first, second)
 
     def test_global_generators_are_left_as_they_were(self) -> None:
-        """No global number of torch or numpy is drawn, and neither generator is seeded."""
+        """The global generators of torch and numpy are neither used nor seeded."""
         task = self.task()
         before = torch.get_rng_state(), str(np.random.get_state())
         self.make().split(task)
@@ -168,12 +197,12 @@ class SplitterTestCase:
         assert str(np.random.get_state()) == before[1]
 
     def test_a_graph_that_the_caller_has_makes_no_difference(self) -> None:
-        """A split traces the base model itself, or takes the graph it is given."""
+        """A split with a given graph returns the same result as one that traces the base model."""
         task = self.task()
         assert_equal_results(self.make().split(task), self.make().split(task, graph=task.trace()))
 
     def test_progress_is_reported(self) -> None:
-        """There is at least one report, and all its figures are finite."""
+        """There is at least one report, and its numbers are finite."""
         reports: list[Progress] = []
         self.make().split(self.task(), progress=reports.append)
         assert reports
@@ -182,31 +211,31 @@ class SplitterTestCase:
             assert all(math.isfinite(value) for value in report.metrics.values())
 
     def test_an_exception_from_progress_gets_out(self) -> None:
-        """Whoever reports progress can stop the split."""
+        """The progress callback can stop the split."""
         task = self.task()
         splitter = self.make()
         assert _is_interrupted(lambda: splitter.split(task, progress=_interrupt_at(1)))
 
     def test_resumed_after_any_checkpoint_is_uninterrupted(self) -> None:
-        """A split that was broken off just after a checkpoint goes on to the very same result."""
+        """A split that was interrupted just after a checkpoint resumes to the same result."""
         counting = MemoryCheckpoint()
         expected = self.make().split(self.task(), checkpoint=counting)
         for number in range(1, counting.saves + 1):
             checkpoint = MemoryCheckpoint(interrupt_after=number)
-            self._break_off(checkpoint, lambda report: None)
+            self._interrupt(checkpoint, lambda report: None)
             assert_equal_results(self.make().split(self.task(), checkpoint=checkpoint), expected)
 
     def test_resumed_between_checkpoints_is_uninterrupted(self) -> None:
-        """What a split does after a checkpoint does not reach into what was saved."""
+        """Work after a checkpoint does not change what was saved."""
         reports: list[Progress] = []
         expected = self.make().split(self.task(), progress=reports.append)
         for number in sorted({1, len(reports) // 2 + 1, len(reports)}):
             checkpoint = MemoryCheckpoint()
-            self._break_off(checkpoint, _interrupt_at(number))
+            self._interrupt(checkpoint, _interrupt_at(number))
             assert_equal_results(self.make().split(self.task(), checkpoint=checkpoint), expected)
 
     def test_unknown_settings_are_refused_with_the_nearest_name(self) -> None:
-        """A misspelt key is an error that names the key that was meant."""
+        """A misspelt key is an error that names the nearest key."""
         known = list(self.make().Settings.model_fields)
         wrong = f"{known[0]}x" if known else "anything"
         message = self._refusal_of({**self.settings, wrong: 1})
@@ -214,7 +243,7 @@ class SplitterTestCase:
         assert not known or repr(known[0]) in message
 
     def test_facts_and_history_are_finite(self) -> None:
-        """Rows take no NaN and no infinity."""
+        """Facts and history hold no NaN and no infinity, which rows refuse."""
         result = self.make().split(self.task())
         for figures in (result.facts, *result.history):
             assert all(math.isfinite(value) for value in figures.values()), figures
@@ -225,16 +254,16 @@ class SplitterTestCase:
             make_splitter(self.splitter, settings)
         except ConfigurationError as error:
             return str(error)
-        raise AssertionError(f"{self.splitter} took the settings {settings}.")
+        raise AssertionError(f"{self.splitter} accepted the settings {settings}.")
 
-    def _break_off(self, checkpoint: MemoryCheckpoint, progress: Callable[[Progress], None]) -> None:
+    def _interrupt(self, checkpoint: MemoryCheckpoint, progress: Callable[[Progress], None]) -> None:
         task = self.task()
         splitter = self.make()
         assert _is_interrupted(lambda: splitter.split(task, progress=progress, checkpoint=checkpoint))
 
 
 def tiny_task(seed: int = 0) -> SplitTask:
-    """Returns a task of three classes that a tiny trained CNN tells apart nearly always.
+    """Return a task of three classes with a tiny trained CNN that is nearly always correct.
 
     Args:
         seed: The task's seed; images and base model do not depend on it.
@@ -244,10 +273,11 @@ def tiny_task(seed: int = 0) -> SplitTask:
 
 
 def assert_equal_results(one: SplitResult, other: SplitResult) -> None:
-    """Checks that two results are equal bit for bit, but for the seconds that they took."""
+    """Check that two results are equal bit for bit, except for timings."""
     assert one.masks.layout == other.masks.layout
     assert torch.equal(one.masks.bits, other.masks.bits)
     assert type(one.scores) is type(other.scores)
+    assert one.scores.describe() == other.scores.describe()
     tensors = other.scores.tensors()
     assert one.scores.tensors().keys() == tensors.keys()
     assert all(torch.equal(value, tensors[name]) for name, value in one.scores.tensors().items())
@@ -276,7 +306,7 @@ def _trained() -> tuple[nn.Module, ImageSet, ImageSet]:
 
 
 def _images(per_class: int, *, seed: int) -> ImageSet:
-    """Returns noisy images in which each class lights up one colour in one half."""
+    """Return noisy images in which each class brightens one colour in the upper half."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(_N_CLASSES).repeat(per_class)
     images = torch.randint(0, 120, (len(labels), 3, _IMAGE_SIZE, _IMAGE_SIZE), generator=generator)
@@ -294,7 +324,7 @@ def _state_of(model: nn.Module) -> tuple[dict[str, Tensor], list[bool], list[boo
 
 @contextlib.contextmanager
 def _globally_seeded(seed: int) -> Iterator[None]:
-    """Seeds the global generators, and puts them back afterwards."""
+    """Seed the global generators, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -312,7 +342,7 @@ def _timeless(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _interrupt_at(number: int) -> Callable[[Progress], None]:
-    """Returns a progress callback that breaks a split off at its report of this number, counted from 1."""
+    """Return a progress callback that interrupts a split at a report, counted from 1."""
     reports: list[Progress] = []
 
     def progress(report: Progress) -> None:

@@ -19,11 +19,13 @@ _CHECKED = (
     "methods.gradsplitter.recorded_states",
     "methods.gradsplitter.trainer",
     "methods.importance",
+    "modules.score_kinds",
     "modules.scores",
     "networks.inference",
     "networks.masked_network",
     "networks.masks",
     "reuse.composed",
+    "reuse.score_calibration",
 )
 jaxtyping.install_import_hook([f"splitters.{name}" for name in _CHECKED], "beartype.beartype")
 

@@ -15,7 +15,7 @@ from benchmarks.weights import TrainedWeights
 from splitters.data import ImageSet
 from splitters.errors import DataError
 from splitters.networks.inference import accuracy, class_report
-from splitters.reuse.composed import ReusedModel
+from splitters.reuse.reused_model import ReusedModel
 
 _BATCH = 256
 

@@ -19,9 +19,8 @@ from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.cnnsplitter.candidate_evaluator import Evaluator
 from splitters.methods.cnnsplitter.genes import GeneMap, group_channels
-from splitters.methods.cnnsplitter.genetic import next_generation
+from splitters.methods.cnnsplitter.genetic import next_generation, start_population
 from splitters.methods.cnnsplitter.merging import Merger, StageLimits, stage_sizes
-from splitters.methods.cnnsplitter.population import start_population
 from splitters.modules.calibration import NoCalibration
 from splitters.networks.masks import KernelMasks, jaccard_distances
 from splitters.networks.shared_forward import SharedForward

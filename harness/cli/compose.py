@@ -18,8 +18,9 @@ from harness.cli.options import json_option, out_option
 def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Compose the modules in FILE... into one classifier of their classes.
 
-    The modules may come from different networks. Each class needs one module; their order plays no part. What the
-    classifier costs is the sum over its modules. Different kernels say what storing them takes: shared ones once.
+    The modules may come from different networks, but their scores must be of one kind: heads do not compare with
+    logits. Each class needs one module; their order plays no part. What the classifier costs is the sum over its
+    modules. Different kernels say what storing them takes: shared ones once.
     """
     import torch
 

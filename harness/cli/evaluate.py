@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmarks.single_model.evaluation import Evaluation
     from benchmarks.weights import TrainedWeights
-    from splitters.reuse.composed import ReusedModel
+    from splitters.reuse.reused_model import ReusedModel
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Building a canonical graph: nodes are added one by one, and run on an example as they come."""
+"""Building a canonical graph node by node, running each node on an example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from splitters.errors import GraphError
 
 
 class CanonicalBuilder:
-    """A canonical graph in the making, and the value of each of its nodes on the example."""
+    """A canonical graph under construction, and the value of each of its nodes for the example."""
 
     def __init__(self) -> None:
         self.root = nn.Module()
@@ -27,7 +27,7 @@ class CanonicalBuilder:
     def _emit_operation(
         self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, reads_alone: bool
     ) -> fx.Node:
-        """Adds an operation; a pooling that alone reads a ReLU goes before it, where the ReLU has less to do.
+        """Add an operation; a max pooling that alone reads a ReLU moves before it, where the ReLU has less to do.
 
         Both orders give the same values, bit for bit: ReLU is monotone, and padding never wins a maximum.
         """
@@ -58,7 +58,7 @@ class CanonicalBuilder:
         return self.constants[name]
 
     def _layer(self, module: nn.Module, x: fx.Node, source: str) -> fx.Node:
-        """Adds a copied module with parameters; each call in the graph gets a module of its own, without hooks."""
+        """Add a copied layer without its hooks; each call in the graph gets a layer of its own."""
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
         node = self.graph.create_node("call_module", "pending", (x,), name=source.replace(".", "_") or "layer")

@@ -1,4 +1,4 @@
-"""How calls of functions and methods that are no plain operation are rewritten for a canonical graph."""
+"""Rewriting calls of functions and methods that are not plain operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from splitters.canonical.operations import ChannelAffine, ChannelPReLU
 
 
 class CallRules(CanonicalBuilder):
-    """One rule for each call, named after it; a rule returns None where it cannot rewrite the call."""
+    """One rule per call, named after it; a rule returns None if it cannot rewrite the call."""
 
     def _rewrite_reshape(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         shape = self._sizes(args[1:], kwargs)
@@ -25,7 +25,7 @@ class CallRules(CanonicalBuilder):
         return self._emit("expand", (args[0], self._sizes(args[1:], kwargs)))
 
     def _sizes(self, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Returns sizes as a tuple, or as the one node that holds them all."""
+        """Return sizes as a tuple, or as the single node that holds all of them."""
         sizes = _dims(rest, kwargs)
         whole = len(sizes) == 1 and not isinstance(self._real(sizes[0]), int)
         return sizes[0] if whole else tuple(sizes)
@@ -73,7 +73,7 @@ class CallRules(CanonicalBuilder):
         return self._emit("size", (args[0],)) if args[1] == "shape" else None
 
     def _rewrite_getitem(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        """Turns slices of tensors into ``narrow``; items of tuples and sizes stay as they are."""
+        """Turn slices of tensors into ``narrow``; items of tuples and sizes stay as they are."""
         x, index = args
         value = self.values.get(x) if isinstance(x, fx.Node) else None
         if not isinstance(value, Tensor):

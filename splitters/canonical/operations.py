@@ -1,7 +1,7 @@
-"""The operations of a canonical network graph: their names in module files, and what they do to channels.
+"""The operations of a canonical graph: their names in module files, and their effect on channels.
 
 A canonical graph holds convolutions, linear layers and per-channel affine layers as modules, and everything else as a
-call of a function in ``OPERATIONS``. The table is the whitelist of module files, too: a file names operations, never
+call of a function in ``OPERATIONS``. The table is also the whitelist of module files, which name operations, never
 code.
 """
 
@@ -15,34 +15,35 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class ChannelRule(Enum):
-    """What an operation does to the channels of its inputs."""
+    """The effect of an operation on the channels of its inputs."""
 
     POINTWISE = auto()
-    """Each value on its own: channels pass; several tensors tie theirs."""
+    """Element-wise: channels pass; those of several tensors are tied."""
     SPATIAL = auto()
-    """Each channel on its own, over space: channels pass, space may change."""
+    """Each channel by itself: channels pass, height and width may change."""
     SHAPE = auto()
-    """Values move and none changes: the operation acts on the channel ids themselves."""
+    """Values move unchanged: the operation is applied to the channel ids themselves."""
     REDUCE = auto()
-    """Sums over axes: channels pass if theirs is not among them."""
+    """Reduction over axes: channels pass if their axis is not among them."""
     MIX = auto()
-    """Channels mix, in a way that leaves no channel out: they freeze."""
+    """All channels mix: they freeze."""
     NUMBER = auto()
     """The result is a number or a size, not a tensor."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One function that canonical graphs may call.
+    """A function that canonical graphs may call.
 
     Args:
         name: Its name in module files.
-        function: What is called.
-        rule: What it does to channels.
+        function: The function.
+        rule: Its effect on channels.
     """
 
     name: str
@@ -51,23 +52,23 @@ class Operation:
 
 
 class ChannelAffine(nn.Module):
-    """A batch norm in eval mode that no convolution could take in: ``x * scale + shift`` per channel (axis 1).
+    """A per-channel affine map (axis 1): a batch norm in eval mode that could not be folded into a layer.
 
     Args:
         scale: One factor per channel.
-        shift: One summand per channel.
+        shift: Added after scaling.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, scale: Tensor, shift: Tensor) -> None:
+    def __init__(self, scale: Float[Tensor, " channel"], shift: Float[Tensor, " channel"]) -> None:
         super().__init__()
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns ``x * scale + shift``."""
+        """Return ``x * scale + shift``."""
         shape = [1, -1] + [1] * (x.dim() - 2)
         return torch.addcmul(self.shift.view(shape), x, self.scale.view(shape))
 
@@ -81,17 +82,17 @@ class ChannelPReLU(nn.Module):
 
     slope: Tensor
 
-    def __init__(self, slope: Tensor) -> None:
+    def __init__(self, slope: Float[Tensor, " channel"]) -> None:
         super().__init__()
         self.register_buffer("slope", slope)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns ``x`` where it is positive, ``slope * x`` elsewhere."""
+        """Return ``x`` where it is positive, ``slope * x`` elsewhere."""
         return F.prelu(x, self.slope)
 
 
 def size(x: Tensor, dim: int | None = None) -> Any:
-    """Returns the size of ``x``, or of one of its axes."""
+    """Return the size of ``x``, or of one of its axes."""
     return x.size() if dim is None else x.size(dim)
 
 
@@ -136,7 +137,7 @@ _BY_FUNCTION: dict[Callable[..., Any], Operation] = {entry.function: entry for e
 
 
 def operation_of(function: object) -> Operation | None:
-    """Returns the operation that calls ``function``, or None if there is none."""
+    """Return the operation of a function, or None."""
     return _BY_FUNCTION.get(function) if callable(function) else None
 
 

@@ -1,7 +1,7 @@
-"""Rewriting a model into a canonical graph: few kinds of nodes, batch norm folded, nothing done in place.
+"""Rewriting a model into a canonical graph: few kinds of nodes, batch norms folded, nothing in place.
 
-The canonical graph computes what the model computes in eval mode. It holds its own copies of all weights, so whoever
-works on it leaves the model as it is.
+The canonical graph computes what the model computes in eval mode. It owns copies of all weights, so that work on it
+leaves the model unchanged.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import types
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from splitters.canonical.call_rules import CallRules
@@ -32,7 +33,7 @@ _FUNCTION_NAMES: dict[str, str] = {
     "concatenate": "cat", "view": "reshape", "swapaxes": "transpose", "absolute": "abs", "clip": "clamp",
     "negative": "neg", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "floor_divide": "floordiv",
 }  # fmt: skip
-"""Other spellings of operations, as functions and as methods."""
+"""Aliases of operations, as functions and as methods."""
 
 _UNCHANGED = frozenset({"contiguous", "clone", "detach", "dropout", "dropout2d", "alpha_dropout", "feature_dropout",
                         "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
@@ -45,16 +46,18 @@ _OPERATORS = frozenset({operator.add, operator.sub, operator.mul, operator.trued
 """Functions that take no argument by name."""
 
 
-def canonical_graph(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
-    """Rewrites ``model``, in eval mode, into a canonical graph.
+def canonical_graph(
+    model: nn.Module, example: Float[Tensor, "batch channel height width"]
+) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
+    """Rewrite ``model``, in eval mode, into a canonical graph.
 
     Args:
         model: The network; it is not changed.
-        example: ``[batch, channel, height, width]`` input with at least two images.
+        example: At least two images.
 
     Returns:
-        The canonical network, the value of each of its nodes on the example, and for nodes of convolutions the
-        qualified name of the model's convolution.
+        The canonical network, the value of each of its nodes for the example, and the qualified name in the model of
+        each convolution and linear node.
 
     Raises:
         GraphError: If the model cannot be traced.
@@ -68,14 +71,14 @@ def canonical_graph(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, 
             "tensors; move such code out of the model, or mark it with torch.fx.wrap."
         ) from error
     with torch.no_grad():
-        _try_out(frozen, example)
+        _check_runs(frozen, example)
         rewriter = _Rewriter(frozen, example)
         for node in traced.nodes:
             rewriter.add(node)
     return rewriter.finish()
 
 
-def _try_out(model: nn.Module, example: Tensor) -> None:
+def _check_runs(model: nn.Module, example: Tensor) -> None:
     try:
         model(example)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -90,11 +93,11 @@ class _Rewriter(CallRules):
         self.model = model
         self.example = example
         self.renamed: dict[fx.Node, Any] = {}
-        self.memory: dict[fx.Node, fx.Node] = {}  # the node whose tensor a node of the model shares
+        self.memory: dict[fx.Node, fx.Node] = {}  # the node whose memory a node of the model shares
 
     def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
         self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
-        _let_relu_overwrite(self.graph, self.root)
+        _make_relus_in_place(self.graph, self.root)
         network = fx.GraphModule(self.root, self.graph, class_name="CanonicalNetwork")
         network.delete_all_unused_submodules()
         alive = set(network.graph.nodes)
@@ -125,7 +128,7 @@ class _Rewriter(CallRules):
         self.memory[node] = self._owner(node)
 
     def _owner(self, node: fx.Node) -> fx.Node:
-        """Returns the node of the model in whose memory a node's value lies."""
+        """Return the node of the model that owns the memory of a node's value."""
         shared = [source for source in node.all_input_nodes if self.renamed[source] is self.renamed.get(node)]
         return self.memory[shared[0]] if shared and _raw_name(node) != "clone" else node
 
@@ -182,7 +185,7 @@ class _Rewriter(CallRules):
         return self._layer(ChannelPReLU(module.weight.detach().clone()), x, name)
 
     def _batch_norm(self, node: fx.Node, x: fx.Node, affine: tuple[Tensor, Tensor], name: str) -> fx.Node:
-        """Folds the affine map into the layer before it, if nothing else reads that layer."""
+        """Fold the affine map into the preceding layer if nothing else reads that layer."""
         before = getattr(self.root, str(x.target)) if x.op == "call_module" else None
         axis_fits = isinstance(before, nn.Conv2d) or self.values[x].dim() == 2
         if isinstance(before, (nn.Conv2d, nn.Linear)) and axis_fits and self._reads_alone(node, x):
@@ -193,12 +196,12 @@ class _Rewriter(CallRules):
         return self._layer(ChannelAffine(scale, shift), x, name)
 
     def _reads_alone(self, reader: fx.Node, x: fx.Node) -> bool:
-        """Says whether no other node of the model reads what ``x`` stands for."""
+        """Return whether no other node of the model reads the value of ``x``."""
         others = {user for old, new in self.renamed.items() if new is x for user in old.users} - {reader}
         return all(self.renamed.get(user) is x for user in others)
 
     def _rebind_in_place(self, node: fx.Node, in_place: bool, new: fx.Node) -> None:
-        """Lets later readers of an input that was overwritten read the result, as they do in the model."""
+        """Let later readers of an overwritten input read the result, as in the model."""
         if in_place and node.all_input_nodes:
             owner = self.memory[node.all_input_nodes[0]]
             for old in self.renamed:
@@ -211,7 +214,7 @@ class _Rewriter(CallRules):
         raw = _raw_name(node)
         name = raw.removesuffix("_") if not raw.startswith("__") else raw
         if not any(isinstance(part, fx.Node) for part in _flat((args, kwargs))):
-            return _compute_now(node, args, kwargs)
+            return _evaluate(node, args, kwargs)
         if node.op == "call_function" and not _is_of_torch(node.target):
             return self._opaque_function(node, args, kwargs)
         given = args, kwargs
@@ -251,8 +254,8 @@ class _Rewriter(CallRules):
         return new
 
 
-def _let_relu_overwrite(graph: fx.Graph, root: nn.Module) -> None:
-    """Lets ReLUs overwrite their input where nothing else reads it and no gradient needs it."""
+def _make_relus_in_place(graph: fx.Graph, root: nn.Module) -> None:
+    """Make ReLUs in-place where nothing else reads their input and no gradient needs it."""
     for node in graph.nodes:
         if node.target is not OPERATIONS["relu"].function or not isinstance(node.args[0], fx.Node):
             continue
@@ -284,7 +287,7 @@ def _raw_name(node: fx.Node) -> str:
 
 
 def _input_first(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Returns arguments with the input in front, and all others by name where one of them says "in place"."""
+    """Return arguments with the input first, and all others by name if one of them is ``inplace``."""
     if isinstance(node.target, types.FunctionType):
         signature = inspect.signature(node.target)
         if "inplace" in signature.parameters:
@@ -297,13 +300,13 @@ def _input_first(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> tuple[Any,
 
 
 def _is_of_torch(function: Any) -> bool:
-    """Tells torch's and Python's own functions from a user's that bear the same name."""
+    """Return whether a function is torch's or Python's own, not a user's of the same name."""
     return isinstance(function, type(torch.relu)) or getattr(function, "__module__", "").startswith(
         ("torch.", "torchvision.", "_operator")
     )
 
 
-def _compute_now(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
+def _evaluate(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
     if node.op == "call_method":
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)
     return node.target(*args, **kwargs)  # type: ignore[operator]

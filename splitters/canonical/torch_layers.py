@@ -1,4 +1,4 @@
-"""How modules of ``torch.nn`` look in a canonical graph: as calls, as aliases of their input, or folded away."""
+"""The canonical form of ``torch.nn`` modules: a call, an alias of the input, or folded into a layer."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.GroupNorm: _call("group_norm", "num_groups", weight="weight", bias="bias", eps="eps"),
     nn.LocalResponseNorm: _call("local_response_norm", "size", "alpha", "beta", "k"),
 }
-"""The operation that each module is, and the arguments that it passes."""
+"""The operation and the arguments of each type of module."""
 
 
 def affine_of_batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Returns the scale and shift, in float64, that a batch norm applies in eval mode."""
+    """Return the scale and shift, in float64, that a batch norm applies in eval mode."""
     assert isinstance(norm, BATCH_NORMS)
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -115,7 +115,7 @@ def affine_of_batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def fold_affine(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> None:
-    """Changes a layer so that its output is scaled and shifted per output channel; computed in float64."""
+    """Change a layer so that its output is scaled and shifted per output channel; computed in float64."""
     weight = layer.weight
     bias = torch.zeros_like(shift) if layer.bias is None else layer.bias.double() * scale
     folded = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))

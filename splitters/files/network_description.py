@@ -1,4 +1,4 @@
-"""A canonical network as data: a list of nodes over a whitelist of operations, and tensors by name."""
+"""A canonical network as data: nodes over a whitelist of operations, and tensors by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from splitters.settings import Settings
 
 
 class LayerDescription(Settings):
-    """The geometry of one layer; its tensors lie beside it under ``NODE.weight``, ``NODE.bias`` and so on."""
+    """The geometry of one layer; its tensors are stored as ``NODE.weight``, ``NODE.bias`` and so on."""
 
     kind: Literal["conv2d", "linear", "affine", "prelu"]
     stride: tuple[int, int] = (1, 1)
@@ -41,10 +41,10 @@ class NodeDescription(Settings):
 
 
 def describe_network(network: fx.GraphModule) -> tuple[list[NodeDescription], dict[str, Tensor]]:
-    """Returns a canonical network as nodes and tensors.
+    """Return a canonical network as nodes and tensors.
 
     Raises:
-        ModuleFileError: If a node is of an operation that module files do not know.
+        ModuleFileError: If a node uses an operation that module files do not know.
     """
     nodes: list[NodeDescription] = []
     tensors: dict[str, Tensor] = {}
@@ -75,11 +75,11 @@ def describe_network(network: fx.GraphModule) -> tuple[list[NodeDescription], di
 
 
 def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor]) -> fx.GraphModule:
-    """Rebuilds a network from nodes and tensors; only operations of the whitelist can be called.
+    """Rebuild a network from nodes and tensors; only operations of the whitelist can be called.
 
     Raises:
-        ModuleFileError: If a node names an unknown operation, reads a node that is not before it, or lacks a tensor,
-            or if the nodes do not lead from one input to one output.
+        ModuleFileError: If a node names an unknown operation, reads a node that does not precede it, or lacks a
+            tensor, or if the nodes do not lead from one input to one output.
     """
     _check_order(nodes)
     graph, root = fx.Graph(), nn.Module()
@@ -96,7 +96,7 @@ def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor
                     raise ModuleFileError(f"the output {name!r} must be the value of one node, not {args!r}.")
                 new = graph.output(args[0])
             case "tensor":
-                # The prefix keeps names in files from meeting the attributes of a torch.nn.Module.
+                # The prefix keeps names in files from clashing with attributes of torch.nn.Module.
                 root.register_buffer(f"tensor_{name}", _tensor(tensors, name))
                 new = graph.create_node("get_attr", f"tensor_{name}", name=name)
             case "layer":

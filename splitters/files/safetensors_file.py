@@ -1,4 +1,4 @@
-"""One safetensors file with a typed JSON header: written all or nothing, and read with every doubt put into words."""
+"""A safetensors file with a typed JSON header, written atomically and read with precise errors."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from splitters.errors import ModuleFileError
+from splitters.files.damage import check_header_size, describe_damage
 from splitters.settings import Settings
 
 _HEADER = "splitbench"
-_MOST_HEADER_BYTES = 64 << 20
-"""A header larger than this is not read; that of a module of the largest known networks has one megabyte."""
 
 
 class FileHeader(Settings):
-    """What every header begins with.
+    """The fields that every header has.
 
     Args:
         format: What the file holds, e.g. ``splitbench.module``.
-        format_version: Counts the changes of that format.
+        format_version: The version of that format, from 1.
     """
 
     format: str
@@ -38,18 +37,18 @@ HeaderT = TypeVar("HeaderT", bound=FileHeader)
 
 
 def write_tensor_file(path: Path | str, header: FileHeader, tensors: Mapping[str, Tensor]) -> None:
-    """Writes a file beside ``path``, makes sure that it is on the disk, and renames it into place.
+    """Write a temporary file beside ``path``, sync it to disk and rename it into place.
 
     Args:
-        path: Where to; a file that is there is replaced, a folder that is not there is made.
+        path: The file, which is replaced if it exists; missing folders are created.
         header: The header.
         tensors: The tensors by name, on any device.
 
     Raises:
-        OSError: If the file cannot be written; what was there is as it was.
+        OSError: If the file cannot be written; an existing file is left as it was.
     """
     path = Path(path)
-    # Files hold neither strides nor two names for the same memory.
+    # safetensors stores neither strides nor two names for the same memory.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     data = to_safetensors(plain, metadata={_HEADER: header.model_dump_json()})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,10 +64,10 @@ def write_tensor_file(path: Path | str, header: FileHeader, tensors: Mapping[str
 
 
 def read_format(path: Path | str) -> str:
-    """Returns what a file says that it holds.
+    """Return the format that a file declares.
 
     Raises:
-        ModuleFileError: If it is absent, damaged, or foreign.
+        ModuleFileError: If the file is absent, damaged or foreign.
     """
     path = Path(path)
     return str(_raw_header(path, _open(path)[0]).get("format"))
@@ -77,13 +76,13 @@ def read_format(path: Path | str) -> str:
 def read_tensor_file(
     path: Path | str, model: type[HeaderT], *, form: str, newest: int
 ) -> tuple[HeaderT, dict[str, Tensor]]:
-    """Returns a file's header and its tensors, on the CPU.
+    """Return a file's header and its tensors, on the CPU.
 
     Args:
         path: The file.
-        model: The header's model.
-        form: The format that the file must have.
-        newest: The newest version of that format that can be read.
+        model: The header's class.
+        form: The required format.
+        newest: The newest version of it that can be read.
 
     Raises:
         ModuleFileError: If the file is absent, damaged, foreign, of another format, or of a newer version.
@@ -91,9 +90,9 @@ def read_tensor_file(
     path = Path(path)
     metadata, tensors = _open(path)
     raw = _raw_header(path, metadata)
-    found, version = raw.get("format"), raw.get("format_version")
-    if found != form:
-        raise ModuleFileError(f"{path}: holds a {found!r}, not a {form!r}.")
+    declared, version = raw.get("format"), raw.get("format_version")
+    if declared != form:
+        raise ModuleFileError(f"{path}: holds a {declared!r}, not a {form!r}.")
     if type(version) is not int or version < 1:
         raise ModuleFileError(f"{path}: the header is damaged (format_version is {version!r}, not a number from 1 on).")
     if version > newest:
@@ -104,12 +103,12 @@ def read_tensor_file(
         return model.model_validate(raw), tensors
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ModuleFileError(f"{path}: the header is damaged ({place}: {first['msg']}).") from error
+        field = ".".join(str(part) for part in first["loc"])
+        raise ModuleFileError(f"{path}: the header is damaged ({field}: {first['msg']}).") from error
 
 
 def read_plain_tensors(path: Path | str) -> dict[str, Tensor] | None:
-    """Returns the tensors of a safetensors file that others wrote, on the CPU; None if it is one of Splitbench's own.
+    """Return the tensors of a plain safetensors file, on the CPU; None if Splitbench wrote it.
 
     Raises:
         ModuleFileError: If the file is absent or damaged.
@@ -120,7 +119,7 @@ def read_plain_tensors(path: Path | str) -> dict[str, Tensor] | None:
 
 def _open(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     try:
-        _check_size(path)
+        check_header_size(path)
         with safetensors.safe_open(path, framework="pt") as file:
             # Cloned, for torch's own alignment: sums over unaligned memory may differ in the last bit.
             return file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
@@ -129,41 +128,7 @@ def _open(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     except OSError as error:
         raise ModuleFileError(f"{path}: the file cannot be read ({error}).") from error
     except safetensors.SafetensorError as error:
-        raise ModuleFileError(f"{path}: {_damage(path)} ({error}).") from error
-
-
-def _check_size(path: Path) -> None:
-    """Refuses a header that claims to be huge, before anything of that size is read."""
-    with path.open("rb") as file:
-        claimed = int.from_bytes(file.read(8), "little")
-    if _MOST_HEADER_BYTES < claimed <= path.stat().st_size:
-        raise ModuleFileError(
-            f"{path}: its header has {claimed:,} bytes; more than {_MOST_HEADER_BYTES:,} are not read."
-        )
-
-
-def _damage(path: Path) -> str:
-    """Says what is wrong with a file that the library refuses: it is cut off, foreign, or damaged within.
-
-    A safetensors file begins with the length of its header in eight bytes and with the header, a JSON object.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(9)
-        length = int.from_bytes(start[:8], "little")
-        if size < len(b"12345678{"):
-            return f"the file is truncated: it has {size} bytes"
-        if not start.endswith(b"{") or length > _MOST_HEADER_BYTES:
-            return "the file is foreign: it is no safetensors file"
-        if size < 8 + length:
-            return f"the file is truncated: it has {size:,} bytes, its header alone {8 + length:,}"
-        header = b"{" + file.read(length - 1)
-    try:
-        ends = [tensor["data_offsets"][1] for name, tensor in json.loads(header).items() if name != "__metadata__"]
-        whole = 8 + length + max(ends, default=0)
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return "the file's header is damaged"
-    return f"the file is truncated: it has {size:,} of {whole:,} bytes" if size < whole else "the file is damaged"
+        raise ModuleFileError(f"{path}: {describe_damage(path)} ({error}).") from error
 
 
 def _raw_header(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The channel graph: which channels of a CNN a module may drop, and which must live and die together."""
+"""The channel graph: which channels of a CNN a module may drop, and which are kept or dropped together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
 from splitters.canonical.rewriter import canonical_graph
@@ -15,7 +16,7 @@ from splitters.graph.layout import ALWAYS_KEPT, ChannelGroup, ChannelLayout, Lay
 from splitters.graph.propagation import Propagation
 
 _TOLERANCE = 1e-4
-"""How far, relative to the largest output, two ways to compute the same logits may lie apart in float32."""
+"""Allowed difference, relative to the largest logit, between two float32 computations of the same logits."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class FrozenKernels:
     """Kernels that are kept in every module, and why.
 
     Args:
-        node: The graph node at which they froze.
-        operation: What that node does.
-        reason: Why that freezes them.
-        layers: How many kernels of which convolution.
+        node: The node that froze them.
+        operation: The operation of that node.
+        reason: Why the operation freezes them.
+        layers: Convolutions and the number of frozen kernels in each.
     """
 
     node: str
@@ -35,7 +36,7 @@ class FrozenKernels:
     layers: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        """Returns the finding as one line."""
+        """Return one line of text."""
         layers = ", ".join(f"{count} of {name}" for name, count in self.layers)
         return f"{self.node} ({self.operation}): {self.reason}; always kept: {layers}"
 
@@ -45,12 +46,12 @@ class NodeChannels:
     """The maskable channels in one tensor.
 
     Args:
-        axis: The axis along which they lie.
+        axis: The channel axis.
         channels: The maskable channel at each position of that axis, or ``ALWAYS_KEPT``.
     """
 
     axis: int
-    channels: Tensor
+    channels: Int64[Tensor, " position"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,9 @@ class ChannelGraph:
     Args:
         network: The canonical network; it computes the model's logits in eval mode, with batch norms folded.
         layout: Its convolutions and maskable channels.
-        channels: The maskable channels in each tensor that holds some; for nodes with several results, one entry each.
-        consumers: The convolutions and linear layers that read maskable channels: there the masks act.
-        per_image: The nodes whose value is one tensor, or several, with an entry per image; the others hold constants
-            and sizes.
+        channels: The maskable channels in each tensor that has any; one entry per result for nodes with several.
+        consumers: The convolutions and linear layers that read maskable channels, where masks act.
+        per_image: The nodes whose value has a batch axis; the others hold constants and sizes.
         input_shape: Image channels, height and width.
         frozen: Kernels that are always kept, and why.
     """
@@ -77,12 +77,12 @@ class ChannelGraph:
     frozen: tuple[FrozenKernels, ...]
 
     @classmethod
-    def trace(cls, model: nn.Module, example: Tensor) -> ChannelGraph:
-        """Traces a model.
+    def trace(cls, model: nn.Module, example: Float[Tensor, "batch channel height width"]) -> ChannelGraph:
+        """Trace a model.
 
         Args:
             model: A CNN whose forward takes ``[batch, channel, height, width]`` images and returns
-                ``[batch, class]`` logits. It is not changed; its mode and its gradients play no part.
+                ``[batch, class]`` logits. It is not changed; its training mode does not matter.
             example: At least one image of the shape that the model is used with.
 
         Raises:
@@ -102,7 +102,7 @@ class ChannelGraph:
         return _assemble(propagation, tuple(example.shape[1:]))  # type: ignore[arg-type]
 
     def explain(self) -> str:
-        """Says which kernels are always kept, where they froze and why: one finding per line."""
+        """Return a summary, and one line for each node that freezes kernels, with the reason."""
         maskable = int((self.layout.kernel_channels != ALWAYS_KEPT).sum())
         head = (
             f"{maskable} of {self.layout.n_kernels} kernels in {len(self.layout.layers)} convolutions can be dropped, "
@@ -111,9 +111,9 @@ class ChannelGraph:
         return "\n".join([head, *map(str, self.frozen)])
 
     def channels_at(self, node: fx.Node) -> NodeChannels | None:
-        """Returns the maskable channels of a node's tensor, or None if it holds none."""
-        found = self.channels.get(node)
-        return found[0] if found else None
+        """Return the maskable channels of a node's tensor, or None if it holds none."""
+        parts = self.channels.get(node)
+        return parts[0] if parts else None
 
 
 def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> None:
@@ -148,7 +148,7 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
 
 
 def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> ChannelGraph:
-    """Turns ids into maskable channels; ids that cannot be dropped as whole slices freeze until none is left."""
+    """Turn ids into maskable channels, freezing ids that cannot be dropped as whole slices until none is left."""
     while True:
         index = _maskable_index(propagation)
         channels, stuck = _channels_of_nodes(propagation, index)
@@ -177,17 +177,17 @@ def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> Ch
 
 
 def _per_image(propagation: Propagation) -> frozenset[fx.Node]:
-    found: set[fx.Node] = set()
+    nodes: set[fx.Node] = set()
     for node in propagation.network.graph.nodes:
         value = propagation.values.get(node)
         tensors = isinstance(value, Tensor) or (isinstance(value, tuple) and isinstance(value[0], Tensor))
-        if tensors and (node.op == "placeholder" or found.intersection(node.all_input_nodes)):
-            found.add(node)
-    return frozenset(found)
+        if tensors and (node.op == "placeholder" or nodes.intersection(node.all_input_nodes)):
+            nodes.add(node)
+    return frozenset(nodes)
 
 
 def _maskable_index(propagation: Propagation) -> Tensor:
-    """Returns the maskable channel of every id, with ``ALWAYS_KEPT`` last, so that id -1 reads it."""
+    """Return the maskable channel of every id, with ``ALWAYS_KEPT`` last, which is what id -1 reads."""
     ids = propagation.channels
     roots = ids.roots()
     frozen = {ids.find(number) for freeze in ids.freezes for number in freeze.ids}
@@ -197,8 +197,8 @@ def _maskable_index(propagation: Propagation) -> Tensor:
             for root in roots[producer.outputs].tolist():
                 if root not in frozen:
                     numbers.setdefault(root, len(numbers))
-    found = [numbers.get(root, ALWAYS_KEPT) for root in roots.tolist()]
-    return torch.tensor([*found, ALWAYS_KEPT], dtype=torch.int64)
+    maskable = [numbers.get(root, ALWAYS_KEPT) for root in roots.tolist()]
+    return torch.tensor([*maskable, ALWAYS_KEPT], dtype=torch.int64)
 
 
 def _channels_of_nodes(
@@ -208,10 +208,10 @@ def _channels_of_nodes(
     stuck: list[tuple[fx.Node, Tensor]] = []
     for node, stored in propagation.ids.items():
         parts = (stored,) if isinstance(stored, Tensor) else tuple(stored)
-        found: list[NodeChannels | None] = []
+        held: list[NodeChannels | None] = []
         for ids in parts:
             if ids.dim() == 0:
-                found.append(None)
+                held.append(None)
                 continue
             raw_axes = varying_axes(ids)
             if len(raw_axes) <= 1:
@@ -224,9 +224,9 @@ def _channels_of_nodes(
                     stuck.append((node, ids))
                 axis = axes[0] if axes else _channel_axis(ids)
                 mapped = along(full, axis)
-            found.append(NodeChannels(axis, mapped) if bool((mapped != ALWAYS_KEPT).any()) else None)
-        if any(part is not None for part in found):
-            channels[node] = tuple(found)
+            held.append(NodeChannels(axis, mapped) if bool((mapped != ALWAYS_KEPT).any()) else None)
+        if any(part is not None for part in held):
+            channels[node] = tuple(held)
     return channels, stuck
 
 
@@ -247,7 +247,7 @@ def _groups(layers: tuple[Layer, ...]) -> tuple[ChannelGroup, ...]:
 
 
 def _required(groups: tuple[ChannelGroup, ...], held: list[Tensor]) -> tuple[tuple[int, ...], ...]:
-    """Returns the groups, and what lies in tensors that hold no whole group: no tensor may become empty."""
+    """Return all groups, and the channels of tensors that hold no whole group, because no tensor may become empty."""
     required = [frozenset(group.channels) for group in groups]
     for channels in dict.fromkeys(frozenset(part.tolist()) for part in held):
         if ALWAYS_KEPT not in channels and not any(known <= channels for known in required):

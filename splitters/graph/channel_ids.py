@@ -1,4 +1,4 @@
-"""Channel ids: the union-find over channels, and what is known of the ids in each tensor of a network."""
+"""Channel ids: union-find over channels, and functions on tensors of ids."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from jaxtyping import Int64
 from torch import Tensor
 
 FIXED = -1
-"""The id of values that are not a kernel's: the images, constants, what unknown operations return."""
+"""The id of values that no kernel produced: images, constants, results of unknown operations."""
 
 
 @dataclass(frozen=True)
 class Freeze:
-    """Why some channels are kept in every module.
+    """Channels that every module must keep, and why.
 
     Args:
-        node: The graph node at which they froze.
-        operation: What that node does.
-        reason: Why that freezes them.
-        ids: The channel ids that froze there.
+        node: The node that froze them.
+        operation: The operation of that node.
+        reason: Why the operation freezes them.
+        ids: The frozen channel ids.
     """
 
     node: str
@@ -31,19 +31,19 @@ class Freeze:
 
 @dataclass
 class ChannelIds:
-    """All ids that were given out, which of them are tied, and which are frozen."""
+    """All allocated ids, with the ties between them and the frozen ones."""
 
     parents: list[int] = field(default_factory=list)
     freezes: list[Freeze] = field(default_factory=list)
 
     def new(self, count: int) -> Int64[Tensor, " count"]:
-        """Gives out ``count`` new ids."""
+        """Give out ``count`` new ids."""
         first = len(self.parents)
         self.parents.extend(range(first, first + count))
         return torch.arange(first, first + count)
 
     def find(self, identifier: int) -> int:
-        """Returns the representative of all ids that are tied with this one."""
+        """Return the representative of the ids tied to this one."""
         root = identifier
         while self.parents[root] != root:
             root = self.parents[root]
@@ -52,11 +52,11 @@ class ChannelIds:
         return root
 
     def roots(self) -> Int64[Tensor, " identifier"]:
-        """Returns the representative of every id."""
+        """Return the representative of every id."""
         return torch.tensor([self.find(number) for number in range(len(self.parents))], dtype=torch.int64)
 
-    def tie(self, left: Tensor, right: Tensor, *, node: str, operation: str) -> None:
-        """Ties the ids at equal positions; ids that meet ``FIXED`` freeze."""
+    def tie(self, left: Int64[Tensor, ...], right: Int64[Tensor, ...], *, node: str, operation: str) -> None:
+        """Tie the ids at equal positions; ids that meet ``FIXED`` freeze."""
         left, right = (side.reshape(-1) for side in torch.broadcast_tensors(left, right))
         different = left != right
         pairs = torch.unique(torch.stack([left[different], right[different]], dim=1), dim=0)
@@ -67,15 +67,15 @@ class ChannelIds:
         if met_fixed.any():
             self.freeze(pairs[met_fixed], node=node, operation=operation, reason="meets values that are no kernel's")
 
-    def freeze(self, ids: Tensor, *, node: str, operation: str, reason: str) -> None:
-        """Freezes all ids in a tensor."""
-        found = frozenset(torch.unique(ids).tolist()) - {FIXED}
-        if found:
-            self.freezes.append(Freeze(node, operation, reason, found))
+    def freeze(self, ids: Int64[Tensor, ...], *, node: str, operation: str, reason: str) -> None:
+        """Freeze all ids in a tensor."""
+        frozen = frozenset(torch.unique(ids).tolist()) - {FIXED}
+        if frozen:
+            self.freezes.append(Freeze(node, operation, reason, frozen))
 
 
-def varying_axes(ids: Tensor) -> list[int]:
-    """Returns the axes along which the ids are not constant."""
+def varying_axes(ids: Int64[Tensor, ...]) -> list[int]:
+    """Return the axes along which the ids are not constant."""
     return [
         axis
         for axis in range(ids.dim())
@@ -83,15 +83,15 @@ def varying_axes(ids: Tensor) -> list[int]:
     ]
 
 
-def along(ids: Tensor, axis: int) -> Int64[Tensor, " position"]:
-    """Returns the ids along one axis, at the first position of every other axis."""
+def along(ids: Int64[Tensor, ...], axis: int) -> Int64[Tensor, " position"]:
+    """Return the ids along one axis, at the first position of every other axis."""
     index: list[int | slice] = [0] * ids.dim()
     index[axis] = slice(None)
     return ids[tuple(index)]
 
 
-def spread(ids: Int64[Tensor, " position"], shape: torch.Size, axis: int) -> Tensor:
-    """Returns ids that vary along one axis only, as a view of the given shape."""
+def spread(ids: Int64[Tensor, " position"], shape: torch.Size, axis: int) -> Int64[Tensor, ...]:
+    """Return ids that vary along one axis only, as a view of the given shape."""
     view = [1] * len(shape)
     view[axis] = -1
     return ids.view(view).expand(shape)

@@ -1,4 +1,4 @@
-"""Which kernels a network has, and which maskable channel each belongs to: the graph's result as plain data."""
+"""A network's kernels and the maskable channel of each: the result of the channel graph as plain data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 ALWAYS_KEPT = -1
-"""Stands in place of a maskable channel for kernels that every module keeps."""
+"""The channel index of kernels that every module keeps."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Layer:
 
     @property
     def kernels(self) -> int:
-        """How many kernels it has."""
+        """The number of kernels."""
         return len(self.channels)
 
 
@@ -49,10 +49,10 @@ class ChannelLayout:
     """All convolutions of a network and the M channels of it that modules may drop.
 
     Args:
-        layers: The convolutions, in the order in which they run.
+        layers: The convolutions, in the order of execution.
         groups: A partition of the maskable channels.
-        required: Sets of maskable channels of which a module keeps at least one each: every group, and whatever a
-            tensor holds where that is no whole group.
+        required: Sets of maskable channels; a module keeps at least one channel of each. They are all groups, and the
+            channels of tensors that hold no whole group.
     """
 
     layers: tuple[Layer, ...]
@@ -76,7 +76,7 @@ class ChannelLayout:
 
     @cached_property
     def kernels_per_channel(self) -> Int64[Tensor, " channel"]:
-        """How many kernels live and die with each maskable channel."""
+        """The number of kernels that are kept or dropped with each maskable channel."""
         maskable = self.kernel_channels[self.kernel_channels != ALWAYS_KEPT]
         return torch.bincount(maskable, minlength=self.n_channels)
 

@@ -1,4 +1,4 @@
-"""Carrying channel ids through a canonical graph, node by node."""
+"""Propagation of channel ids through a canonical graph, node by node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOTHING = torch.empty(0, dtype=torch.int64)
 
 @dataclass(frozen=True)
 class Producer:
-    """One layer that makes channels, however often it is called.
+    """A layer that produces channels, however often it is called.
 
     Args:
         name: Its qualified name in the model.
@@ -35,7 +35,7 @@ class Producer:
 
 @dataclass(frozen=True)
 class Taint:
-    """The ids whose number a node's value depends on; for whole sizes, one entry per axis."""
+    """The ids whose number determines a node's value; for a whole ``size()``, one entry per axis."""
 
     per_axis: tuple[Tensor, ...]
 
@@ -46,12 +46,12 @@ class Taint:
 
 
 class Propagation:
-    """Channel ids of every tensor of a canonical network.
+    """Computes the channel ids of every tensor of a canonical network.
 
     Args:
         network: The canonical network.
-        values: The value of each node on an example.
-        sources: The model's name of each convolution and linear node.
+        values: The value of each node for an example.
+        sources: The name in the model of each convolution and linear node.
     """
 
     def __init__(self, network: fx.GraphModule, values: dict[fx.Node, Any], sources: dict[fx.Node, str]) -> None:
@@ -67,11 +67,11 @@ class Propagation:
             self._visit(node)
 
     def freeze(self, node: fx.Node, ids: Tensor, reason: str) -> None:
-        """Freezes ids at a node."""
+        """Freeze ids at a node."""
         self.channels.freeze(ids, node=node.name, operation=self.operation_name(node), reason=reason)
 
     def operation_name(self, node: fx.Node) -> str:
-        """Returns the name by which people know a node's operation."""
+        """Return the name of a node's operation, for messages."""
         if node.op == "call_module":
             return type(self.network.get_submodule(str(node.target))).__name__
         if node.op == "call_function":
@@ -142,7 +142,7 @@ class Propagation:
         self.ids[node] = spread(outputs, self.values[node].shape, axis)
 
     def _produce(self, node: fx.Node, inputs: Tensor, count: int, *, is_convolution: bool) -> Tensor:
-        """Returns the ids that a layer makes; a layer that is called again makes the same, and ties its inputs."""
+        """Return the ids that a layer produces; a repeated call produces the same ids and ties the inputs."""
         name = self.sources[node]
         known = self.producers.get(name)
         if known is not None:
@@ -183,7 +183,7 @@ class Propagation:
         self.ids[node] = spread(self._only_along(node, x, 1), value.shape, 1)
 
     def _pads_channels(self, node: fx.Node) -> bool:
-        """Says whether a padding moves channels; their number alone does not tell."""
+        """Return whether a padding moves channels, which their number alone does not show."""
         amounts = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad")
         return self.operation_name(node) == "pad" and isinstance(amounts, (tuple, list)) and any(amounts[4:])
 
@@ -207,7 +207,7 @@ class Propagation:
             self._tie(node, result, self.ids[node.all_input_nodes[-1]])
 
     def _picks_channels(self, node: fx.Node) -> bool:
-        """Says whether an index of a tensor takes some of its channels, and not by a plain slice."""
+        """Return whether an index selects some channels of a tensor other than by a plain slice."""
         source, index = node.args
         ids = self.ids.get(source) if isinstance(source, fx.Node) else None
         if not isinstance(ids, Tensor):
@@ -219,7 +219,7 @@ class Propagation:
         return any(axis < len(by_axis) and by_axis[axis] != slice(None) for axis in varying_axes(ids))
 
     def _check_sizes(self, node: fx.Node, ids: Tensor) -> None:
-        """Finds sizes that would not follow when channels go, and ties what must be dropped in whole slices."""
+        """Freeze channels whose literal sizes could not follow, and tie what must be dropped in whole slices."""
         given = node.args[1]
         sizes = given if isinstance(given, tuple) else self.values[given]  # type: ignore[index]
         counts = self._counted(given)
@@ -243,9 +243,11 @@ class Propagation:
             self._match_counts(node, counts[following[0]], along(ids, following[0]))
 
     def _match_counts(self, node: fx.Node, counted: Tensor, ids: Tensor) -> None:
-        """Sees to it that an axis loses as many channels as the tensor whose size it was given."""
-        there, here = (Counter(map(self._root, side.tolist())) for side in (counted, ids))
-        if all(there[root] * len(ids) == here[root] * len(counted) for root in {*there, *here}):
+        """Tie or freeze channels so that an axis loses as many as the tensor that its size was taken from."""
+        counted_roots, own_roots = (Counter(map(self._root, side.tolist())) for side in (counted, ids))
+        if all(
+            counted_roots[root] * len(ids) == own_roots[root] * len(counted) for root in {*counted_roots, *own_roots}
+        ):
             return
         if len(counted) == len(ids):
             self._tie(node, counted, ids)
@@ -286,9 +288,9 @@ class Propagation:
         self._set_fixed(node)
 
     def _visit_number(self, node: fx.Node) -> None:
-        """Follows sizes of tensors: a number that depends on a channel count must only be used as a size.
+        """Track numbers that depend on a channel count, which may only be used as sizes.
 
-        Of all arithmetic, only multiples and whole fractions stay right for every number of channels.
+        Among arithmetic operations, only multiples and integer fractions stay correct for every number of channels.
         """
         sources = node.all_input_nodes
         name = self.operation_name(node)
@@ -301,8 +303,8 @@ class Propagation:
             dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
             self._taints[node] = Taint((per_axis[dim],) if isinstance(dim, int) else per_axis)
         elif name == "getitem" and isinstance(node.args[1], (int, slice)) and sources[0] in self._taints:
-            found = self._taints[sources[0]].per_axis[node.args[1]]
-            self._taints[node] = Taint(found if isinstance(found, tuple) else (found,))
+            selected = self._taints[sources[0]].per_axis[node.args[1]]
+            self._taints[node] = Taint(selected if isinstance(selected, tuple) else (selected,))
         elif name == "add" and isinstance(self.values[node], tuple):
             self._taints[node] = Taint(tuple(part for arg in node.args for part in self._counted(arg)))
         elif sum(tainted) == 1 and (name == "mul" or (name == "floordiv" and tainted[0])):
@@ -327,7 +329,7 @@ class Propagation:
         return bool(parts) and all(isinstance(part, Tensor) for part in parts)
 
     def _only_along(self, node: fx.Node, source: fx.Node, axis: int) -> Tensor:
-        """Returns the ids along one axis; where they vary along another one too, they freeze."""
+        """Return the ids along one axis; if they vary along another one as well, freeze them."""
         ids = self.ids[source]
         if set(varying_axes(ids)) - {axis}:
             self.freeze(node, ids, f"the channels do not lie along axis {axis}")

@@ -1,4 +1,4 @@
-"""Splitters without a search. A comparison without them shows nothing."""
+"""Baselines: splitters without a search, to which every comparison needs to refer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from splitters.methods.protocol import (
     SplitterReference,
     ignore_progress,
 )
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Settings
 
@@ -38,8 +38,8 @@ class RandomSettings(Settings):
 
     Args:
         retention: Share of each channel group that a module keeps; at least one channel.
-        like: Keep, per module and channel group, as many channels as this splitter does on the same task; then
-            ``retention`` plays no part.
+        like: Keep, per module and channel group, as many channels as this splitter does on the same task; overrides
+            ``retention``.
     """
 
     retention: float = Field(default=0.5, gt=0, le=1)
@@ -50,7 +50,7 @@ class ImportanceSettings(RandomSettings):
     """Settings of ``importance``.
 
     Args:
-        confidence: The probability that the base model must give an image's class for the image to count.
+        confidence: Only images count to whose class the base model gives at least this probability.
     """
 
     confidence: float = Field(default=0.9, ge=0, le=1)
@@ -65,7 +65,7 @@ class _Baseline(Splitter[SettingsT]):
         progress: ProgressCallback = ignore_progress,
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
-        """Splits the task's base model; see ``Splitter.split``."""
+        """Split the task's base model; see ``Splitter.split``."""
         graph = graph or task.trace()
         masks, warnings = self._masks(task, graph)
         facts = {"kernel_retention": masks.retention}
@@ -74,7 +74,7 @@ class _Baseline(Splitter[SettingsT]):
 
     @abstractmethod
     def _masks(self, task: SplitTask, graph: ChannelGraph) -> tuple[KernelMasks, tuple[str, ...]]:
-        """Returns the masks, and what the user should know."""
+        """Return the masks and the warnings."""
 
 
 @SPLITTERS.register("full")
@@ -89,12 +89,12 @@ class Full(_Baseline[FullSettings]):
 
 @SPLITTERS.register("random")
 class Random(_Baseline[RandomSettings]):
-    """Every module keeps random kernels of each layer: what a retention is worth without any choice."""
+    """Every module keeps random kernels of each layer."""
 
     Settings = RandomSettings
 
     def references(self) -> tuple[SplitterReference, ...]:
-        """Returns the splitter whose counts are kept, if there is one."""
+        """Return the splitter whose counts are kept, if there is one."""
         return (self.settings.like,) if self.settings.like else ()
 
     def _masks(self, task: SplitTask, graph: ChannelGraph) -> tuple[KernelMasks, tuple[str, ...]]:
@@ -106,24 +106,24 @@ class Random(_Baseline[RandomSettings]):
 
 @SPLITTERS.register("importance")
 class MostImportant(_Baseline[ImportanceSettings]):
-    """Every module keeps the kernels of each layer that matter most to its class: CNNSplitter's order, no search."""
+    """Every module keeps the most important kernels of each layer for its class (CNNSplitter's importance)."""
 
     Settings = ImportanceSettings
     version = 2
 
     def references(self) -> tuple[SplitterReference, ...]:
-        """Returns the splitter whose counts are kept, if there is one."""
+        """Return the splitter whose counts are kept, if there is one."""
         return (self.settings.like,) if self.settings.like else ()
 
     def _masks(self, task: SplitTask, graph: ChannelGraph) -> tuple[KernelMasks, tuple[str, ...]]:
         counts = kept_counts(self.settings, task, graph.layout)
         graph.network.to(task.device)
-        found = channel_importance(graph, task.on_device().select, confidence=self.settings.confidence)
-        return keep_highest(graph.layout, found.norms, counts), found.warnings
+        importance = channel_importance(graph, task.on_device().select, confidence=self.settings.confidence)
+        return keep_highest(graph.layout, importance.norms, counts), importance.warnings
 
 
 def kept_counts(settings: RandomSettings, task: SplitTask, layout: ChannelLayout) -> Int64[Tensor, "module group"]:
-    """Returns how many channels of each group each module keeps."""
+    """Return the number of channels of each group that each module keeps."""
     if settings.like is not None:
         bits = task.result_of(settings.like.name, settings.like.settings).masks.bits
         return torch.stack([bits[:, list(group.channels)].sum(1) for group in layout.groups], dim=1)
@@ -134,7 +134,7 @@ def kept_counts(settings: RandomSettings, task: SplitTask, layout: ChannelLayout
 def keep_highest(
     layout: ChannelLayout, priority: Float[Tensor, "module channel"], counts: Int64[Tensor, "module group"]
 ) -> KernelMasks:
-    """Returns masks that keep, in each group, the channels of the highest priority; of equals, the first ones."""
+    """Return masks that keep, in each group, the channels of highest priority; of equal ones, the first."""
     bits = torch.zeros(priority.shape, dtype=torch.bool)
     for number, group in enumerate(layout.groups):
         channels = torch.tensor(group.channels)

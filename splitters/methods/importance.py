@@ -16,11 +16,11 @@ from splitters.graph.layout import ALWAYS_KEPT
 
 @dataclass(frozen=True)
 class Importance:
-    """How strongly each channel answers to each class.
+    """How strongly each channel responds to each class.
 
     Args:
         norms: Mean L1 norm of the channel's feature map over the images of a class.
-        warnings: Classes whose images the base model never recognises with enough confidence.
+        warnings: One for each class whose images the base model never recognises with enough confidence.
     """
 
     norms: Float[Tensor, "class channel"]
@@ -31,17 +31,17 @@ class Importance:
 def channel_importance(
     graph: ChannelGraph, images: ImageSet, *, confidence: float = 0.9, batch_size: int = 256
 ) -> Importance:
-    """Measures importance in one pass over the images, for all classes at once.
+    """Measure the importance of every channel for every class in one pass over the images.
 
-    A channel's feature map is read where its mask acts: at the input of the layers that consume it, so after the
-    activation and pooling. For tied layers it is their sum: tensors that fewer of the layers reach that make the
-    channel do not count. Where layers consume several such tensors, the channel's norms in them are averaged.
+    A channel's feature map is read where its mask acts: at the input of the layers that consume it, after activation
+    and pooling. For tied layers that is the sum of their maps; tensors that only some of these layers contribute to do
+    not count. Where several tensors hold the channel, its norms are averaged.
 
     Args:
         graph: The base model.
         images: Images, on the graph's device; usually ``select``.
-        confidence: For a class, only images count that the base model gives this class with at least this
-            probability; if there are none, all images of the class count, and a warning says so.
+        confidence: Only images count to whose class the base model gives at least this probability. If a class has
+            none, all its images count, with a warning.
         batch_size: Images per forward pass.
 
     Raises:
@@ -69,8 +69,8 @@ def channel_importance(
     recognised = counts[0] > 0
     names = [images.class_names[index] for index in (~recognised).nonzero().flatten().tolist()]
     warnings = tuple(
-        f"importance for class {name!r} is measured on all its images: the base model gives none of them the class "
-        f"with a probability of {confidence:g} or more."
+        f"the importance for class {name!r} was measured on all of its images: the base model gives none of them the "
+        f"class with a probability of {confidence:g} or more."
         for name in names
     )
     return Importance(torch.where(recognised[:, None], means[0], means[1]).float().cpu(), warnings)
@@ -78,7 +78,7 @@ def channel_importance(
 
 @torch.no_grad()
 def reading_bytes(graph: ChannelGraph) -> int:
-    """Returns the bytes per image of all tensors in which importance is read, which are held at the same time."""
+    """Return the bytes per image of all tensors in which importance is read; they are in memory at the same time."""
     device = next(iter(graph.network.parameters())).device
     _, *tensors = _consumed_tensors(graph).network(torch.zeros(1, *graph.input_shape, device=device))
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -89,13 +89,13 @@ def _count(labels: Int64[Tensor, " batch"], chosen: Bool[Tensor, " batch"], n_cl
 
 
 def check_droppable(graph: ChannelGraph) -> None:
-    """Checks that there is a channel that a module could drop.
+    """Check that modules can drop any channel at all.
 
     Raises:
-        SplitFailedError: If there is none; it says why.
+        SplitFailedError: If there is none, with the reason.
     """
     if not graph.layout.n_channels:
-        raise SplitFailedError(f"there is no kernel that a module could drop: {graph.explain()}")
+        raise SplitFailedError(f"no kernel can be dropped: {graph.explain()}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Reader:
     sites: tuple[tuple[int, Tensor], ...]
 
     def channel_norms(self, tensors: list[Tensor], n_channels: int) -> Float[Tensor, "batch channel"]:
-        """Returns the L1 norm of every channel's map for every image, summed over the tensors that hold it."""
+        """Return the L1 norm of every channel's map for every image, summed over the tensors that hold it."""
         norms = torch.zeros(len(tensors[0]), n_channels, dtype=torch.float64, device=tensors[0].device)
         for tensor, (axis, channels) in zip(tensors, self.sites, strict=True):
             others = [dim for dim in range(1, tensor.dim()) if dim != axis]
@@ -115,7 +115,7 @@ class _Reader:
 
 
 def _consumed_tensors(graph: ChannelGraph) -> _Reader:
-    """Builds the network that returns, beside the logits, every tensor in which channels are consumed."""
+    """Build the network that returns, beside the logits, every tensor in which channels are consumed."""
     new_graph = fx.Graph()
     renamed: dict[fx.Node, fx.Node] = {}
     for node in graph.network.graph.nodes:
@@ -126,18 +126,18 @@ def _consumed_tensors(graph: ChannelGraph) -> _Reader:
     new_graph.output(tuple(renamed[node] for node in (logits, *sources)))
     reached = torch.stack([_layers_behind(graph, source) for source in sources])
     whole = reached == reached.amax(0)
-    found = [(graph.channels_at(source), counts) for source, counts in zip(sources, whole, strict=True)]
-    sites = tuple((site.axis, _only(site.channels, counts)) for site, counts in found if site is not None)
+    held = [(graph.channels_at(source), counts) for source, counts in zip(sources, whole, strict=True)]
+    sites = tuple((site.axis, _select(site.channels, counts)) for site, counts in held if site is not None)
     return _Reader(fx.GraphModule(graph.network, new_graph), sites)
 
 
 def _layers_behind(graph: ChannelGraph, source: fx.Node) -> Int64[Tensor, " channel"]:
-    """Counts, for each channel in a node's tensor, the convolutions that make it and have been summed up there."""
+    """Count, for each channel in a node's tensor, the convolutions that produce it and were summed up there."""
     counts = torch.zeros(graph.layout.n_channels, dtype=torch.int64)
     held = graph.channels_at(source)
-    waiting, seen = [source] if held else [], set[fx.Node]()
-    while waiting:
-        node = waiting.pop()
+    pending, seen = [source] if held else [], set[fx.Node]()
+    while pending:
+        node = pending.pop()
         if node in seen:
             continue
         seen.add(node)
@@ -145,12 +145,12 @@ def _layers_behind(graph: ChannelGraph, source: fx.Node) -> Int64[Tensor, " chan
         made = graph.channels_at(node)
         if isinstance(layer, nn.Conv2d) and made is not None:
             counts[made.channels[made.channels != ALWAYS_KEPT].unique()] += 1
-        # A grouped convolution's channels are tied to those that it reads; any other layer makes new ones.
+        # A grouped convolution's channels are tied to its inputs; any other layer produces new ones.
         if not isinstance(layer, nn.Conv2d | nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups > 1):
-            waiting.extend(node.all_input_nodes)
+            pending.extend(node.all_input_nodes)
     return counts if held is None else counts * torch.isin(torch.arange(len(counts)), held.channels)
 
 
-def _only(channels: Int64[Tensor, " position"], chosen: Bool[Tensor, " channel"]) -> Int64[Tensor, " position"]:
-    """Returns the channel of each position, ``ALWAYS_KEPT`` in the place of those that are not chosen."""
+def _select(channels: Int64[Tensor, " position"], chosen: Bool[Tensor, " channel"]) -> Int64[Tensor, " position"]:
+    """Return the channel of each position, ``ALWAYS_KEPT`` instead of those that are not chosen."""
     return torch.where((channels != ALWAYS_KEPT) & chosen[channels.clamp(min=0)], channels, ALWAYS_KEPT)

@@ -1,4 +1,4 @@
-"""What a splitter learnt of how much a layer can lose, as part of its result."""
+"""How sensitive a layer is to the loss of kernels, as part of a splitter's result."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """One layer's curve, and what the splitter made of it; layers that are tied are one entry.
+    """A layer's sensitivity curve and the splitter's decision; tied layers form one entry.
 
     Args:
         layer: The layer's name, or the names of tied layers.
-        kept_shares: Shares of the layer's kernels that every module kept while all other layers were whole, rising.
-            Empty where nothing was measured because the choice was given.
-        accuracy: The composed accuracy on select at each of them.
+        kept_shares: Shares of the layer's kernels that every module keeps while all other layers stay whole, in rising
+            order; empty where the decision was given and nothing was measured.
+        accuracy: The composed accuracy on select at each share.
         sensitive: Whether the layer counts as sensitive.
-        start_shares: The shares of active genes that the search may start with.
+        start_shares: The shares of active genes in the start population.
     """
 
     layer: str

@@ -1,4 +1,4 @@
-"""What a splitter is: the protocol, what it is given, and what it returns."""
+"""The splitter protocol: the task that a splitter gets, and the result that it returns."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 
 @dataclass(frozen=True)
 class Progress:
-    """One report of a long piece of work.
+    """A progress report of long-running work.
 
     Args:
-        stage: What is being done (``"train"``, ``"split"``).
-        step: How many units are done.
-        total: How many units there are, if that is known.
+        stage: The current stage (``"train"``, ``"split"``).
+        step: Units done so far.
+        total: Units in total, if known.
         metrics: Finite numbers worth showing, by name, e.g. ``accuracy`` and ``kernel_retention``.
-        milestone: Whether the step is worth a line of its own where lines are kept, e.g. a generation of a search.
+        milestone: Whether the step deserves its own line in a log, e.g. a generation of a search.
     """
 
     stage: str
@@ -44,7 +44,7 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
-"""Called often from inside long work. It may raise, and so stop the work politely."""
+"""Called often during long-running work; it may raise, which stops the work."""
 
 
 def ignore_progress(progress: Progress) -> None:
@@ -53,11 +53,11 @@ def ignore_progress(progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """All that a long piece of work needs to go on: tensors, and a JSON value.
+    """The state from which long-running work resumes: tensors and a JSON value.
 
     Args:
         tensors: Tensors by name.
-        values: Anything that JSON can hold.
+        values: A JSON object.
     """
 
     tensors: Mapping[str, Tensor]
@@ -65,40 +65,40 @@ class CheckpointState:
 
 
 class Checkpoint(Protocol):
-    """Where one piece of work keeps its state, outside this floor."""
+    """Stores the state of one piece of work; the caller implements it."""
 
     def load(self) -> CheckpointState | None:
-        """Returns the last saved state, on the CPU, or None if there is none."""
+        """Return the last saved state, on the CPU, or None if there is none."""
 
     def save(self, state: CheckpointState) -> None:
-        """Replaces the saved state, all or nothing.
+        """Replace the saved state atomically.
 
         The caller must not change the tensors afterwards: they may be written later, when the work is stopped.
         """
 
 
 class NoCheckpoint:
-    """The checkpoint that keeps nothing."""
+    """A checkpoint that stores nothing."""
 
     def load(self) -> CheckpointState | None:
-        """Returns None."""
+        """Return None."""
         return None
 
     def save(self, state: CheckpointState) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 REUSED_SECONDS = "reused_seconds"
-"""The fact that says how long a splitter's findings had taken that it did not have to make again."""
+"""The fact that holds the seconds that reused findings took when they were computed."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a splitter has found out about a task, now or earlier.
+    """An intermediate result about a task, e.g. the importance of its channels.
 
     Args:
-        state: Tensors, on the CPU, and a JSON value.
-        seconds: How long it took where it was found earlier; 0 if it was found now.
+        state: Tensors on the CPU, and a JSON object.
+        seconds: The time that it took if it was computed earlier; 0 if it was computed now.
     """
 
     state: CheckpointState
@@ -107,7 +107,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class SplitTask:
-    """All that a splitter may know: a trained network, and images that are not the test set's.
+    """The input of a split: a trained network, and images that are not the test set's.
 
     Args:
         model: The base model; it is not changed. Its output is ``[batch, n_classes]`` raw logits.
@@ -115,10 +115,10 @@ class SplitTask:
         select: Images, disjoint from ``train``, that guide choices: early stopping, fitness, calibration.
         seed: Seeds every random number of the split.
         device: Where the split runs.
-        resolve: Returns the result of another splitter on this very task, for splitters that are defined relative
-            to another one. The caller may answer it from a store.
-        recall: Returns what was found out about this very task under a name and a key, and asks for it if nobody has
-            found it yet; see ``finding``. The caller may keep it, for splits with other settings.
+        resolve: Returns the result of another splitter on this task, possibly from a cache; for splitters that are
+            defined relative to another one.
+        recall: Returns an intermediate result of this task by name and key, computing it where it is not cached, so
+            that splits with other settings can reuse it; see ``finding``.
     """
 
     model: nn.Module
@@ -130,7 +130,7 @@ class SplitTask:
     recall: Callable[[str, Mapping[str, object], Callable[[], CheckpointState]], Finding] | None = None
 
     def __post_init__(self) -> None:
-        """Checks that there is something to split and something to choose by.
+        """Check the images and their classes.
 
         Raises:
             DataError: If a set is empty, the sets' classes differ, or there is only one class.
@@ -151,26 +151,26 @@ class SplitTask:
         return self.train.n_classes
 
     def trace(self) -> ChannelGraph:
-        """Returns the base model's channel graph, on the task's device."""
+        """Return the base model's channel graph, on the task's device."""
         model = copy.deepcopy(self.model).to(self.device)
         return ChannelGraph.trace(model, self.select.normalisation(self.select.images[:2]).to(self.device))
 
     def on_device(self) -> SplitTask:
-        """Returns the same task with its images on the task's device."""
+        """Return the same task with its images on the task's device."""
         return replace(self, train=self.train.to(self.device), select=self.select.to(self.device))
 
     def finding(self, name: str, key: Mapping[str, object], make: Callable[[], CheckpointState]) -> Finding:
-        """Returns what ``make`` finds out about this task, or found out earlier.
+        """Return an intermediate result about this task, computed now or earlier.
 
         Args:
-            name: What it is, e.g. ``importance``.
-            key: All settings that it depends on, as JSON values. The task and the splitter's code need not be named.
-            make: Finds it out.
+            name: A name within the splitter, e.g. ``importance``.
+            key: The settings that it depends on, as JSON values; the task and the splitter's code are implied.
+            make: Computes it.
         """
         return Finding(make()) if self.recall is None else self.recall(name, key, make)
 
     def result_of(self, splitter: str, settings: Mapping[str, object]) -> SplitResult:
-        """Returns what another splitter makes of this task."""
+        """Return the result of another splitter on this task."""
         if self.resolve is not None:
             return self.resolve(splitter, settings)
         return make_splitter(splitter, settings).split(self)
@@ -178,17 +178,17 @@ class SplitTask:
 
 @dataclass(frozen=True)
 class SplitResult:
-    """N modules in the form in which a splitter finds them: masks over one graph, and a score for each.
+    """N modules as a splitter finds them: masks over one graph, and a score for each.
 
     Args:
         masks: One mask per class.
-        scores: How the logits of each masked network become the module's score.
-        met_tolerance: Whether the choice met the splitter's own criterion; always True for splitters without one.
-        warnings: What the user should know, one sentence each.
+        scores: Turn the logits of each masked network into the module's score.
+        met_tolerance: Whether the result meets the splitter's own criterion; True for splitters without one.
+        warnings: One sentence each.
         history: One mapping of finite numbers per recorded state (``step``, ``seconds``, ``accuracy`` on select,
-            ``kernel_retention``, and what else the splitter reports).
+            ``kernel_retention`` and others).
         facts: Further finite numbers about the whole split.
-        sensitivity: One entry per layer, in order, from splitters that ask how much a layer can lose.
+        sensitivity: One entry per layer, in order, from splitters that measure it.
     """
 
     masks: KernelMasks
@@ -203,9 +203,10 @@ class SplitResult:
 class Splitter(ABC, Generic[SettingsT]):
     """Splits a trained CNN into one module per class.
 
-    A subclass names its settings model in ``Settings``, counts in ``version`` the changes that alter its results,
-    and registers itself with ``@SPLITTERS.register("name")`` or the entry-point group ``splitbench.splitters``. The
-    source of one from another package is part of its results' identity, so that an edit counts without a new version.
+    A subclass sets ``Settings`` to its settings model, increments ``version`` with every change that alters its
+    results, and registers itself with ``@SPLITTERS.register("name")`` or the entry point group
+    ``splitbench.splitters``. The source of a splitter from another package is part of its results' identity, so that
+    editing it counts without a new version.
 
     Args:
         settings: The configuration.
@@ -218,7 +219,7 @@ class Splitter(ABC, Generic[SettingsT]):
         self.settings = settings
 
     def references(self) -> tuple[SplitterReference, ...]:
-        """Returns the splitters whose results on the same task this one reads; see ``SplitTask.result_of``."""
+        """Return the splitters whose results on the same task this one reads; see ``SplitTask.result_of``."""
         return ()
 
     @abstractmethod
@@ -230,25 +231,25 @@ class Splitter(ABC, Generic[SettingsT]):
         progress: ProgressCallback = ignore_progress,
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
-        """Splits the task's base model.
+        """Split the task's base model.
 
         Args:
             task: The base model and the images.
-            graph: The model's channel graph, if the caller has it; traced otherwise.
+            graph: The model's channel graph; traced if None.
             progress: Called at least once per recorded state.
-            checkpoint: Where to keep, and from where to take up, the state of a long split. A resumed split returns
-                the same result as an uninterrupted one.
+            checkpoint: Stores the state of a long split. A resumed split returns the same result as an
+                uninterrupted one.
 
         Raises:
-            SplitFailedError: If no usable modules come out.
+            SplitFailedError: If no usable modules were found.
         """
 
 
 class SplitterReference(Settings):
     """Another splitter, by name, with all its settings.
 
-    Settings that are left out take their defaults, and ``version`` is the splitter's own, so that the reference says
-    everything that determines the result; so is ``code``, see ``Registry.code_fingerprint``.
+    Missing settings take their defaults, and ``version`` and ``code`` (``Registry.code_fingerprint``) are set to the
+    splitter's, so that the reference determines the result.
     """
 
     name: str
@@ -270,8 +271,8 @@ class SplitterReference(Settings):
         }
 
     @model_serializer(mode="wrap")
-    def _without_needless(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out ``code`` where there is none, so that identities are those from before there was any."""
+    def _omit_empty_code(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit an empty ``code``, so that identities stay what they were before it existed."""
         return {key: value for key, value in serialise(self).items() if key != "code" or value}
 
 
@@ -290,7 +291,7 @@ SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
 
 
 def make_splitter(name: str, settings: Mapping[str, object], *, where: str = "") -> Splitter[Settings]:
-    """Returns a configured splitter.
+    """Return a configured splitter.
 
     Args:
         name: A name in ``SPLITTERS``.

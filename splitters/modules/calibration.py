@@ -1,4 +1,4 @@
-"""Calibration: what makes the logits of different modules comparable."""
+"""Calibration of logits, so that those of different modules compare."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from splitters.modules.scores import LogitScores, ScaledLogitScores, Scores
+from splitters.modules.score_kinds import LogitScores, ScaledLogitScores
+from splitters.modules.scores import Scores
 
 _CONSTANT = 1e-6
-"""A logit that deviates by no more is the same for all images."""
+"""A logit with at most this standard deviation counts as constant."""
 
 
 class Calibration(ABC):
-    """Turns the logits that modules give to their own classes into scores."""
+    """Turns the modules' logits of their own classes into scores."""
 
     @abstractmethod
     def apply(
         self, logits: Float32[Tensor, "candidate sample"], classes: Int64[Tensor, " candidate"]
     ) -> Float32[Tensor, "candidate sample"]:
-        """Returns the scores of candidates for the classes, on all select images."""
+        """Return the candidates' scores on all select images."""
 
     @abstractmethod
     def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Returns the same calibration of one module per class, fixed for other images."""
+        """Return the calibration of one module per class, with parameters fixed on these logits."""
 
 
 class NoCalibration(Calibration):
@@ -35,20 +36,20 @@ class NoCalibration(Calibration):
     def apply(
         self, logits: Float32[Tensor, "candidate sample"], classes: Int64[Tensor, " candidate"]
     ) -> Float32[Tensor, "candidate sample"]:
-        """Returns the logits."""
+        """Return the logits."""
         return logits
 
     def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Returns plain logits."""
+        """Return plain logits."""
         return LogitScores()
 
 
 @dataclass(frozen=True)
 class MomentsCalibration(Calibration):
-    """A scale and a shift give each module's logit the mean and deviation that the base model's has on select.
+    """A scale and a shift give each module's logit the base model's mean and standard deviation on select.
 
     Args:
-        mean: Of the base model's logit of each class.
+        mean: The mean of the base model's logit of each class.
         deviation: Its standard deviation.
     """
 
@@ -57,23 +58,23 @@ class MomentsCalibration(Calibration):
 
     @classmethod
     def of_base_model(cls, logits: Float32[Tensor, "sample class"]) -> MomentsCalibration:
-        """Reads the base model's moments."""
+        """Compute the base model's moments."""
         return cls(logits.mean(0), logits.std(0, correction=0))
 
     def apply(
         self, logits: Float32[Tensor, "candidate sample"], classes: Int64[Tensor, " candidate"]
     ) -> Float32[Tensor, "candidate sample"]:
-        """Returns scaled and shifted logits."""
+        """Return the scaled and shifted logits."""
         scale, shift = self._affine(logits, classes.to(logits.device))
         return logits * scale[:, None] + shift[:, None]
 
     def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Returns logits with a scale and a shift per class."""
+        """Return logits with a scale and a shift per class."""
         scale, shift = self._affine(logits, slice(None))
         return ScaledLogitScores(scale, shift)
 
     def _affine(self, logits: Tensor, classes: Tensor | slice) -> tuple[Tensor, Tensor]:
         deviation = logits.std(1, correction=0)
-        # A logit that is the same for all images stays so, and only moves to the mean.
+        # A constant logit stays constant and only moves to the mean.
         scale = torch.where(deviation > _CONSTANT, self.deviation[classes] / deviation, 1.0)
         return scale, self.mean[classes] - scale * logits.mean(1)

@@ -1,4 +1,4 @@
-"""What a network's images look like, and how images made for one network are brought to another's form."""
+"""The shape and normalisation of a network's images, and the layer that adapts images made for another network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from splitters.errors import ConfigurationError
 
 @dataclass(frozen=True, order=True)
 class InputForm:
-    """The form of a network's images.
+    """What a network's images look like.
 
     Args:
         shape: Image channels, height and width.
@@ -25,50 +25,50 @@ class InputForm:
     shape: tuple[int, int, int]
     normalisation: Normalisation
 
-    def check_reachable(self, other: InputForm, *, what: str) -> None:
-        """Checks that images of this form can be brought to another one.
+    def check_adaptable(self, target: InputForm, *, name: str) -> None:
+        """Check that images of this form can be adapted to another one: only grey images change their channels.
 
         Args:
-            other: The other form.
-            what: Whose form the other one is, for the message.
+            target: The other form.
+            name: Whose form that is, for the message.
 
         Raises:
-            ConfigurationError: If they cannot: grey images become coloured ones, but nothing else changes channels.
+            ConfigurationError: If they cannot.
         """
-        if self.shape[0] not in (1, other.shape[0]):
+        if self.shape[0] not in (1, target.shape[0]):
             raise ConfigurationError(
-                f"{what} takes images of {other.shape[0]} channels, but there are images of {self.shape[0]}; "
-                "only grey images can be turned into images of more channels."
+                f"{name} takes images of {target.shape[0]} channels, but these images have {self.shape[0]}; "
+                "only grey images can be turned into images with more channels."
             )
 
 
 class InputAdapter(nn.Module):
-    """Brings normalised images from one network's form to another's: channels, size, normalisation.
+    """Adapts normalised images to another network: channels, size and normalisation.
 
-    Sizes change by bilinear interpolation, with anti-aliasing where images shrink.
+    Images are resized bilinearly, with anti-aliasing where they shrink.
 
     Args:
-        given: The form that images have.
-        wanted: The form that they get; it must be reachable.
+        source: The form of the given images.
+        target: The form to adapt to; see ``InputForm.check_adaptable``.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, given: InputForm, wanted: InputForm) -> None:
+    def __init__(self, source: InputForm, target: InputForm) -> None:
         super().__init__()
-        self.size = wanted.shape[1:] if wanted.shape[1:] != given.shape[1:] else None
-        self.channels = wanted.shape[0]
-        self.is_identity = given == wanted
-        given_mean, given_std = _columns(given.normalisation)
-        mean, std = _columns(wanted.normalisation)
-        self.register_buffer("scale", given_std / std, persistent=False)
-        self.register_buffer("shift", (given_mean - mean) / std, persistent=False)
+        self.size = target.shape[1:] if target.shape[1:] != source.shape[1:] else None
+        self.channels = target.shape[0]
+        self.is_identity = source == target
+        source_mean, source_std = _as_columns(source.normalisation)
+        mean, std = _as_columns(target.normalisation)
+        self.register_buffer("scale", source_std / std, persistent=False)
+        self.register_buffer("shift", (source_mean - mean) / std, persistent=False)
 
     def forward(
         self, images: Float[Tensor, "batch channel height width"]
-    ) -> Float[Tensor, "batch wanted_channel wanted_height wanted_width"]:
-        """Returns the images in the wanted form."""
+    ) -> Float[Tensor, "batch target_channel target_height target_width"]:
+        """Return the adapted images."""
         if self.is_identity:
             return images
         if self.size is not None:
@@ -76,6 +76,6 @@ class InputAdapter(nn.Module):
         return images.expand(-1, self.channels, -1, -1) * self.scale + self.shift
 
 
-def _columns(normalisation: Normalisation) -> tuple[Tensor, Tensor]:
+def _as_columns(normalisation: Normalisation) -> tuple[Float[Tensor, "1 channel 1 1"], Float[Tensor, "1 channel 1 1"]]:
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (normalisation.mean, normalisation.std))
     return mean.view(1, -1, 1, 1).float(), std.view(1, -1, 1, 1).float()

@@ -1,10 +1,11 @@
-"""A module: the small network for one class, its score, and all that is known of it; saved as one safetensors file."""
+"""A module: the small network for one class, its score, and what is known about it; saved as one safetensors file."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -13,17 +14,17 @@ from torch import Tensor, fx, nn
 from typing_extensions import Self
 
 from splitters.data import IMAGENET, Normalisation
-from splitters.errors import ModuleFileError
+from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
 from splitters.files.network_description import NodeDescription, build_network, describe_network
 from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.protocol import SplitResult
 from splitters.modules.input_adapter import InputForm
-from splitters.modules.scores import HeadScore, LogitScore, ModuleScore, ScaledLogitScore
+from splitters.modules.scores import ModuleScore, Scores, describe_module_score, rebuild_module_score
 from splitters.networks.cost import Cost, network_cost
 from splitters.networks.extraction import extract_network
+from splitters.networks.masks import KernelMasks
 from splitters.settings import Settings
-from splitters.tensor_names import under
+from splitters.tensor_names import strip_prefix, with_prefix
 
 FORMAT = "splitbench.module"
 FORMAT_VERSION = 2
@@ -31,30 +32,38 @@ FORMAT_VERSION = 2
 
 
 class NormalisationInfo(Settings):
-    """How bytes become the module's input: ``(value / 255 - mean) / std``."""
+    """How bytes become the network's input: ``(byte / 255 - mean) / std`` per image channel."""
 
     mean: tuple[float, ...] = IMAGENET.mean
     std: tuple[float, ...] = IMAGENET.std
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            Normalisation(self.mean, self.std)
+        except DataError as error:
+            raise ValueError(str(error)) from error
+        return self
+
 
 class ModuleInfo(Settings):
-    """What is known of a module, beside its network.
+    """What is known about a module beside its network.
 
     Args:
         class_index: Its class among the base model's, counted from 0.
-        class_name: That class's name.
-        class_names: All of the base model's classes.
+        class_name: The name of that class.
+        class_names: All classes of the base model, in order.
         input_shape: Image channels, height and width.
         normalisation: How bytes become its input.
         base_model: The base model's name.
         base_model_hash: SHA-256 of the base model's weights.
-        splitter: What found the module.
-        kept: Indices of the kept kernels per convolution of the base model.
-        calibration: Figures that make its score comparable, e.g. ``minimum`` and ``maximum``.
-        metrics: What was measured of it, e.g. ``select_f1``.
-        licence: Terms of the base model's weights, if they are known.
-        trained_on: Which images the base model and the module were made with, as whoever made them describes them: one
-            entry for each, an empty one where nobody knows.
+        splitter: The splitter that found the module.
+        kept: Indices of the kept kernels for each convolution of the base model.
+        calibration: Numbers that make its score comparable, e.g. ``minimum`` and ``maximum``.
+        metrics: Measurements, e.g. ``select_f1``.
+        licence: The licence of the base model's weights, if known.
+        trained_on: The images that the base model and the module were made with, one entry for each as their makers
+            described them; an empty entry where nobody knows.
     """
 
     class_index: int = Field(ge=0)
@@ -79,19 +88,19 @@ class ModuleInfo(Settings):
             raise ValueError(
                 f"class {self.class_index} is {self.class_names[self.class_index]!r}, not {self.class_name!r}"
             )
-        channels = {len(self.normalisation.mean), len(self.normalisation.std)}
-        if channels != {self.input_shape[0]}:
-            raise ValueError(f"images have {self.input_shape[0]} channels, their normalisation {sorted(channels)}")
+        channels = len(self.normalisation.mean)
+        if channels != self.input_shape[0]:
+            raise ValueError(f"images have {self.input_shape[0]} channels, their normalisation {channels}")
         return self
 
 
 class _ScoreDescription(Settings):
     kind: str
-    settings: dict[str, int] = Field(default_factory=dict)
+    settings: dict[str, bool | int | float | str] = Field(default_factory=dict)
 
 
 class ModuleDescription(Settings):
-    """A module as data, its tensors apart."""
+    """A module as JSON; its tensors are stored beside it."""
 
     info: ModuleInfo
     score: _ScoreDescription
@@ -99,16 +108,16 @@ class ModuleDescription(Settings):
 
 
 class _Header(FileHeader, ModuleDescription):
-    """The header of a module's file."""
+    """The header of a module file."""
 
 
 class Module(nn.Module):
-    """The part of a trained CNN that recognises one class: ``[batch, channel, height, width]`` images to scores.
+    """The part of a trained CNN that recognises one class.
 
     Args:
-        network: The small network: images to ``[batch, class]`` logits.
-        score: Logits to the score of the module's class.
-        info: What is known of it.
+        network: The small network: ``[batch, channel, height, width]`` images to ``[batch, class]`` logits.
+        score: Turns the logits into the score of the module's class.
+        info: What is known about the module.
     """
 
     def __init__(self, network: fx.GraphModule, score: ModuleScore, info: ModuleInfo) -> None:
@@ -118,7 +127,7 @@ class Module(nn.Module):
         self.info = info
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, " batch"]:
-        """Returns the score of every normalised image; higher means the module's class."""
+        """Return the score of every normalised image; higher means the module's class."""
         scores: Tensor = self.score(self.network(images))
         return scores
 
@@ -129,26 +138,27 @@ class Module(nn.Module):
 
     @property
     def input_form(self) -> InputForm:
-        """What the module's images look like."""
+        """The shape and normalisation of the module's images."""
         return InputForm(self.info.input_shape, self.normalisation)
 
     def cost(self) -> Cost:
-        """Returns the module's cost for one image, its head included."""
+        """Return the cost of one image, the head included."""
         return network_cost(self, self.info.input_shape)
 
     def save(self, path: Path | str) -> None:
-        """Writes the module as one safetensors file; the network is stored as data, never as code.
+        """Write the module as one safetensors file; the network is stored as data, never as code.
 
         Raises:
-            ModuleFileError: If the network uses an operation that module files do not know; nothing is written.
+            ModuleFileError: If ``load`` could not read the module back, because the network uses an operation that
+                files do not know or the score is of an unregistered kind; nothing is written.
         """
-        described, tensors = self.describe()
-        header = _Header(format=FORMAT, format_version=FORMAT_VERSION, **dict(described))
+        description, tensors = self.describe()
+        header = _Header(format=FORMAT, format_version=FORMAT_VERSION, **dict(description))
         write_tensor_file(path, header, tensors)
 
     @classmethod
     def load(cls, path: Path | str) -> Module:
-        """Reads a module; this needs neither the base model nor its code.
+        """Read a module. This needs neither the base model nor its code.
 
         Raises:
             ModuleFileError: If the file is absent, damaged, not a module, or of a newer format.
@@ -157,50 +167,83 @@ class Module(nn.Module):
         return cls.rebuild(header, tensors, where=str(path))
 
     def describe(self) -> tuple[ModuleDescription, dict[str, Tensor]]:
-        """Returns the module as data, and its tensors by name.
+        """Return the module as JSON and tensors by name, from which ``rebuild`` makes the same module.
 
         Raises:
-            ModuleFileError: If the network uses an operation that files do not know.
+            ModuleFileError: If ``rebuild`` could not.
         """
-        nodes, tensors = describe_network(self.network)
-        score = _ScoreDescription(kind=self.score.kind, settings=self.score.describe())
-        stored = {f"network.{name}": tensor for name, tensor in tensors.items()}
-        stored.update({f"score.{name}": tensor for name, tensor in self.score.state_dict().items()})
-        return ModuleDescription(info=self.info, score=score, nodes=nodes), stored
+        name = f"the module of {self.info.class_name!r}"
+        nodes, network = describe_network(self.network)
+        try:
+            kind, settings = describe_module_score(self.score)
+        except ConfigurationError as error:
+            raise ModuleFileError(f"{name} cannot be saved: {error}") from error
+        description = ModuleDescription(
+            info=self.info, score=_ScoreDescription(kind=kind, settings=settings), nodes=nodes
+        )
+        tensors = {**with_prefix(network, "network."), **with_prefix(self.score.state_dict(), "score.")}
+        self._check_rebuilds(Module.rebuild(description, tensors, where=f"{name} cannot be saved"))
+        return description, tensors
 
     @classmethod
-    def rebuild(cls, described: ModuleDescription, tensors: Mapping[str, Tensor], *, where: str) -> Module:
-        """Builds a module from what ``describe`` returned.
+    def rebuild(cls, description: ModuleDescription, tensors: Mapping[str, Tensor], *, where: str) -> Module:
+        """Build a module from what ``describe`` returned.
 
         Args:
-            described: The module as data.
+            description: The module as JSON.
             tensors: Its tensors by name.
-            where: The file that holds it, for messages.
+            where: The file that holds them, for messages.
 
         Raises:
             ModuleFileError: If the parts do not fit each other.
         """
         try:
-            network = build_network(described.nodes, under(tensors, "network."))
-            score = _build_score(described.score, under(tensors, "score."))
-            _rehearse(network, score, described.info)
+            network = build_network(description.nodes, strip_prefix(tensors, "network."))
+            stored = description.score
+            score = rebuild_module_score(stored.kind, stored.settings, strip_prefix(tensors, "score."))
+            _check_output(network, score, description.info)
+        except UnknownNameError as error:
+            raise ModuleFileError(f"{where}: {error} Install the package that registers it.") from error
         except (ModuleFileError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
             raise ModuleFileError(f"{where}: the network cannot be rebuilt: {error}") from error
-        return cls(network, score, described.info)
+        return cls(network, score, description.info)
+
+    @torch.no_grad()
+    def _check_rebuilds(self, rebuilt: Module) -> None:
+        """Check that a module rebuilt from this one's description scores an image the same."""
+        image = _example(self.info.input_shape, like=self)
+        expected, actual = self(image), rebuilt(image)
+        if not torch.allclose(expected, actual, rtol=1e-4, atol=1e-5, equal_nan=True):
+            raise ModuleFileError(
+                f"the module of {self.info.class_name!r} cannot be saved: rebuilt from its description it scores an "
+                f"image {float(actual):.6g}, not {float(expected):.6g}."
+            )
+
+
+class FoundModules(Protocol):
+    """Masks and scores of N modules, e.g. a ``SplitResult``."""
+
+    @property
+    def masks(self) -> KernelMasks:
+        """One mask per module."""
+
+    @property
+    def scores(self) -> Scores:
+        """The modules' scores."""
 
 
 def extract_modules(
     graph: ChannelGraph,
-    result: SplitResult,
+    result: FoundModules,
     class_names: tuple[str, ...],
     normalisation: Normalisation = IMAGENET,
     **known: Any,
 ) -> list[Module]:
-    """Cuts out all modules that a splitter found.
+    """Extract all modules that a splitter found.
 
     Args:
-        graph: The base model's graph, the one that the splitter used or an equal one.
-        result: What the splitter found.
+        graph: The base model's graph, either the one that was split or an equal one.
+        result: What the splitter returned.
         class_names: The base model's classes.
         normalisation: How bytes become the base model's input.
         **known: Further fields of ``ModuleInfo`` that are the same for all modules, e.g. ``base_model``.
@@ -225,20 +268,15 @@ def extract_modules(
     return modules
 
 
-def _build_score(description: _ScoreDescription, tensors: Mapping[str, Tensor]) -> ModuleScore:
-    if description.kind == LogitScore.kind:
-        return LogitScore(**description.settings)
-    if description.kind == HeadScore.kind:
-        return HeadScore(**tensors)
-    if description.kind == ScaledLogitScore.kind:
-        arguments: dict[str, Any] = {**description.settings, **tensors}
-        return ScaledLogitScore(**arguments)
-    raise ModuleFileError(f"the score is of the unknown kind {description.kind!r}; known: logit, scaled_logit, head.")
-
-
 @torch.no_grad()
-def _rehearse(network: fx.GraphModule, score: ModuleScore, info: ModuleInfo) -> None:
-    """Runs the parts of a module on one black image, to find what does not fit together before somebody uses it."""
-    scores = score(fx.Interpreter(network).run(torch.zeros(1, *info.input_shape)))
+def _check_output(network: fx.GraphModule, score: ModuleScore, info: ModuleInfo) -> None:
+    """Run a module's parts on one image, to find what does not fit together before somebody uses it."""
+    scores = score(fx.Interpreter(network).run(_example(info.input_shape, like=network)))
     if not isinstance(scores, Tensor) or scores.shape != (1,):
         raise ModuleFileError("it does not return one score for one image.")
+
+
+def _example(shape: tuple[int, int, int], *, like: nn.Module) -> Float[Tensor, "1 channel height width"]:
+    """Return an image whose values all differ, on a network's device."""
+    device = next((tensor.device for tensor in like.parameters()), torch.device("cpu"))
+    return torch.linspace(-1, 1, math.prod(shape), device=device).view(1, *shape)

@@ -1,4 +1,4 @@
-"""What a network costs: floating-point operations for one image, and parameters."""
+"""The cost of a network: floating-point operations per image, and parameters."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from splitters.graph.channel_graph import ChannelGraph
 
 @dataclass(frozen=True)
 class Cost:
-    """What one network costs.
+    """The cost of a network.
 
     Args:
-        flops: Floating-point operations for one image, as torch's flop counter counts them: two per
-            multiply-and-add of convolutions and matrix products.
-        parameters: Numbers in its weights and biases.
+        flops: Floating-point operations per image as counted by torch: two per multiply-add of convolutions and matrix
+            products.
+        parameters: The number of weights and biases.
     """
 
     flops: int
     parameters: int
 
     def __add__(self, other: Cost) -> Cost:
-        """Returns the cost of both."""
+        """Return the cost of both."""
         return Cost(self.flops + other.flops, self.parameters + other.parameters)
 
 
 def network_cost(network: nn.Module, input_shape: tuple[int, int, int]) -> Cost:
-    """Counts a network's cost.
+    """Measure a network's cost.
 
     Args:
-        network: Any network of images.
+        network: Any network that takes images.
         input_shape: Image channels, height and width.
     """
     tensors = [*network.parameters(), *network.buffers()]
@@ -45,5 +45,5 @@ def network_cost(network: nn.Module, input_shape: tuple[int, int, int]) -> Cost:
 
 
 def base_cost(graph: ChannelGraph) -> Cost:
-    """Counts the cost of the whole base model, in the form in which modules are cut from it (batch norms folded)."""
+    """Measure the cost of the whole base model with batch norms folded, as in its modules."""
     return network_cost(graph.network, graph.input_shape)

@@ -1,11 +1,11 @@
-"""Cutting out the physically small network of one module."""
+"""Extraction of a module's physically small network."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, fx, nn
 
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU
@@ -15,9 +15,9 @@ from splitters.graph.layout import ALWAYS_KEPT
 
 
 def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.GraphModule:
-    """Returns the network that keeps only some channels, with every layer cut to size.
+    """Return the network that keeps only some channels, with the others physically removed.
 
-    Layers that lose nothing share their weights with the graph.
+    Layers that lose no channel share their weights with the graph.
 
     Args:
         graph: The CNN.
@@ -28,7 +28,7 @@ def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.G
     """
     if bits.shape != (graph.layout.n_channels,):
         raise MaskError(f"this network has {graph.layout.n_channels} maskable channels, not {list(bits.shape)}.")
-    cutter = NetworkCutter(graph, bits.bool().cpu())
+    slicer = LayerSlicer(graph, bits.bool().cpu())
     root = nn.Module()
     for name, buffer in graph.network.named_buffers(recurse=False):
         root.register_buffer(name, buffer)
@@ -36,15 +36,15 @@ def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.G
     renamed: dict[fx.Node, fx.Node] = {}
     for node in graph.network.graph.nodes:
         if node.op == "call_module":
-            root.add_module(str(node.target), cutter.module(node))
+            root.add_module(str(node.target), slicer.module(node))
         renamed[node] = new_graph.node_copy(node, lambda source: renamed[source])
-        renamed[node].args = fx.map_arg(cutter.arguments(node), lambda source: renamed[source])
+        renamed[node].args = fx.map_arg(slicer.arguments(node), lambda source: renamed[source])
     network = fx.GraphModule(root, new_graph, class_name="ExtractedNetwork")
     return network.to(memory_format=torch.channels_last).eval()
 
 
-class NetworkCutter:
-    """Cuts single layers of a CNN to the size that a mask leaves.
+class LayerSlicer:
+    """Slices single layers of a CNN to the channels that a mask keeps.
 
     Args:
         graph: The CNN.
@@ -56,17 +56,17 @@ class NetworkCutter:
         self.kept_or_always = torch.cat([bits, torch.ones(1, dtype=torch.bool)])
 
     def arguments(self, node: fx.Node) -> tuple[Any, ...]:
-        """Returns a node's arguments, with positions along the channels moved to where they are now."""
+        """Return a node's arguments, with channel positions and sizes adjusted to the kept channels."""
         name = getattr(node.target, "__name__", "")
         if node.op != "call_function" or name not in ("split", "narrow"):
             return node.args
         arguments: tuple[Any, ...] = node.args
         source, second, third = arguments[:3]
-        found = self.graph.channels_at(source)
+        held = self.graph.channels_at(source)
         dim = third if name == "split" else second
-        if found is None or found.axis != dim:
+        if held is None or held.axis != dim:
             return arguments
-        kept = self._kept(found.channels).long()
+        kept = self._kept(held.channels).long()
         if name == "split":
             return (source, tuple(int(part.sum()) for part in kept.split(list(second))), dim)
         start, length = third, arguments[3]
@@ -77,15 +77,15 @@ class NetworkCutter:
         return self.kept_or_always[channels]
 
     def _positions(self, node: fx.Node) -> Tensor | None:
-        """Returns the kept positions along a tensor's channels, or None if all are kept."""
-        found = self.graph.channels_at(node)
-        if found is None:
+        """Return the kept positions along a tensor's channels, or None if all are kept."""
+        held = self.graph.channels_at(node)
+        if held is None:
             return None
-        kept = self._kept(found.channels)
+        kept = self._kept(held.channels)
         return None if bool(kept.all()) else kept.nonzero().squeeze(1)
 
     def module(self, node: fx.Node) -> nn.Module:
-        """Returns the layer of a node, cut to size; the very layer where it loses nothing."""
+        """Return a node's layer with the kept channels; the original layer if it loses none."""
         module = self.graph.network.get_submodule(str(node.target))
         if not isinstance(module, (nn.Conv2d, nn.Linear, ChannelAffine, ChannelPReLU)):
             return module
@@ -106,28 +106,34 @@ class NetworkCutter:
 
 
 class _GivenLinear(nn.Linear):
-    """A linear layer that draws no weights, which takes long, as it is given some."""
+    """A linear layer without the slow initialisation of weights, which are assigned."""
 
     def reset_parameters(self) -> None:
         pass
 
 
 class _GivenConv2d(nn.Conv2d):
-    """The same for convolutions."""
+    """A convolution without the slow initialisation of weights, which are assigned."""
 
     def reset_parameters(self) -> None:
         pass
 
 
-def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Returns a linear layer with these very tensors as its frozen parameters."""
+def linear_of(weight: Float[Tensor, "output input"], bias: Float[Tensor, " output"] | None) -> nn.Linear:
+    """Return a linear layer with these tensors as frozen parameters, which are shared, not copied."""
     layer = _GivenLinear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     _adopt(layer, weight, bias)
     return layer
 
 
-def convolution_of(weight: Tensor, bias: Tensor | None, *, like: nn.Conv2d, groups: int) -> nn.Conv2d:
-    """Returns a convolution with these very tensors, and the geometry of another one."""
+def convolution_of(
+    weight: Float[Tensor, "output input height width"],
+    bias: Float[Tensor, " output"] | None,
+    *,
+    like: nn.Conv2d,
+    groups: int,
+) -> nn.Conv2d:
+    """Return a convolution with these tensors as frozen parameters, and the geometry of another one."""
     layer = _GivenConv2d(
         weight.shape[1] * groups, weight.shape[0], like.kernel_size, like.stride, like.padding, like.dilation,  # type: ignore[arg-type]
         groups, bias is not None, like.padding_mode, device="meta",

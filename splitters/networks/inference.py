@@ -1,4 +1,4 @@
-"""What masks are worth on images: the modules' logits, the composed model's answers, and figures per class."""
+"""Inference on image sets: logits of networks and modules, composed answers, and metrics per class."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from splitters.networks.extraction import extract_network
 from splitters.networks.masks import KernelMasks
 
 Tick = Callable[[], None]
-"""Called after every batch. It may raise, and so stop the work."""
+"""Called after every batch; it may raise, which stops the work."""
 
 
 def no_tick() -> None:
-    """The tick that does nothing."""
+    """Do nothing."""
 
 
 @torch.no_grad()
 def network_logits(
     network: nn.Module, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
 ) -> Float[Tensor, "sample class"]:
-    """Returns a network's logits for all images, in order.
+    """Return a network's logits for all images, in order.
 
     Args:
         network: The network, on the images' device.
@@ -45,57 +45,58 @@ def network_logits(
 def module_logits(
     graph: ChannelGraph, masks: KernelMasks, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
 ) -> Float[Tensor, "module sample class"]:
-    """Returns every module's logits for all images, in order.
+    """Return every module's logits for all images, in order.
 
-    Each module runs as the physically small network that its mask leaves; equal masks run once.
+    Each module runs as its physically small network; equal masks run once.
 
     Args:
         graph: The CNN, on the images' device.
         masks: The modules.
         images: The images.
         batch_size: Images per forward pass.
-        tick: Called after every batch of every network, and after each cut.
+        tick: Called after every batch of every network, and after each extraction.
     """
     return ModuleNetworks.of(graph, masks, tick=tick).logits(images, batch_size=batch_size, tick=tick)
 
 
 @dataclass(frozen=True)
 class ModuleNetworks:
-    """The physically small networks of modules whose masks stay as they are.
+    """The physically small networks of modules with fixed masks.
 
     Args:
         networks: One for each distinct mask.
-        which: The place of each module's network among them.
+        network_index: The index of each module's network.
     """
 
     networks: tuple[nn.Module, ...]
-    which: Int64[Tensor, " module"]
+    network_index: Int64[Tensor, " module"]
 
     @classmethod
     def of(cls, graph: ChannelGraph, masks: KernelMasks, *, tick: Tick = no_tick) -> ModuleNetworks:
-        """Cuts the networks out of a CNN; ``tick`` is called after each."""
-        distinct, which = torch.unique(masks.bits, dim=0, return_inverse=True)
+        """Extract the networks from a CNN; ``tick`` is called after each."""
+        distinct, network_index = torch.unique(masks.bits, dim=0, return_inverse=True)
         networks = []
         for bits in distinct:
             networks.append(extract_network(graph, bits))
             tick()
-        return cls(tuple(networks), which)
+        return cls(tuple(networks), network_index)
 
     @torch.no_grad()
     def logits(
         self, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
     ) -> Float[Tensor, "module sample class"]:
-        """Returns every module's logits for all images, in order; ``tick`` is called after every batch."""
-        found = [network_logits(network, images, batch_size=batch_size, tick=tick) for network in self.networks]
-        logits = torch.stack(found)
-        return logits[self.which.to(logits.device)]
+        """Return every module's logits for all images, in order; ``tick`` is called after every batch."""
+        logits = torch.stack(
+            [network_logits(network, images, batch_size=batch_size, tick=tick) for network in self.networks]
+        )
+        return logits[self.network_index.to(logits.device)]
 
 
 def composed_answers(scores: Float[Tensor, "module sample"]) -> Int64[Tensor, " sample"]:
-    """Returns the class of the highest score; of equal scores, the lowest class wins.
+    """Return the class of the highest score; of equal scores, that of the lowest class.
 
     Raises:
-        SplitFailedError: If a score is NaN, which no comparison can rank.
+        SplitFailedError: If a score is NaN.
     """
     if bool(torch.isnan(scores).any()):
         modules = torch.isnan(scores).any(1).nonzero().flatten().tolist()
@@ -105,17 +106,17 @@ def composed_answers(scores: Float[Tensor, "module sample"]) -> Int64[Tensor, " 
 
 
 def accuracy(answers: Int64[Tensor, " sample"], labels: Int64[Tensor, " sample"]) -> float:
-    """Returns the share of right answers."""
+    """Return the share of correct answers, in [0, 1]."""
     return float((answers == labels).double().mean())
 
 
 @dataclass(frozen=True)
 class ClassReport:
-    """How well each class is recognised, as tensors with one entry per class; 0 where a figure is undefined.
+    """Precision, recall and F1 of each class, in [0, 1]; 0 where undefined.
 
     Args:
-        precision: Right answers among those that name the class.
-        recall: Right answers among the class's images.
+        precision: Share of correct answers among the answers that are this class.
+        recall: Share of correct answers among the images of this class.
         f1: Their harmonic mean.
     """
 
@@ -125,13 +126,13 @@ class ClassReport:
 
 
 def class_report(answers: Int64[Tensor, " sample"], labels: Int64[Tensor, " sample"], n_classes: int) -> ClassReport:
-    """Returns precision, recall and F1 per class, in float64 on the CPU."""
+    """Return precision, recall and F1 per class, in float64 on the CPU."""
     answers, labels = answers.cpu(), labels.cpu()
-    right = torch.bincount(labels[answers == labels], minlength=n_classes).double()
-    named = torch.bincount(answers, minlength=n_classes).double()
-    there = torch.bincount(labels, minlength=n_classes).double()
+    correct = torch.bincount(labels[answers == labels], minlength=n_classes).double()
+    answered = torch.bincount(answers, minlength=n_classes).double()
+    present = torch.bincount(labels, minlength=n_classes).double()
     return ClassReport(
-        precision=right / named.clamp(min=1),
-        recall=right / there.clamp(min=1),
-        f1=2 * right / (named + there).clamp(min=1),
+        precision=correct / answered.clamp(min=1),
+        recall=correct / present.clamp(min=1),
+        f1=2 * correct / (answered + present).clamp(min=1),
     )

@@ -1,7 +1,7 @@
-"""N masked forward passes of one frozen CNN in one go.
+"""N masked forward passes of one frozen CNN, batched.
 
-The masked network is the canonical graph with masks where channels are consumed. What precedes the first mask is
-computed once for all modules; from there on the modules are folded into the batch, module after module.
+The masked network is the canonical graph with masks where channels are consumed. Everything before the first mask is
+computed once for all modules; from there on, the modules are folded into the batch axis, one after the other.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from splitters.graph.layout import ALWAYS_KEPT
 
 
 def masked_network(graph: ChannelGraph) -> fx.GraphModule:
-    """Builds the network that runs N masked copies of a CNN at once.
+    """Build the network that runs N masked copies of a CNN at once.
 
     Args:
         graph: The CNN. Its weights are shared, not copied.
 
     Returns:
         A module whose forward takes ``images`` (``[batch, channel, height, width]``) and ``bits`` (float,
-        ``[module, maskable channel]``: 1 keeps, 0 drops) and returns ``[module, batch, class]`` logits. Gradients reach
-        the bits.
+        ``[module, maskable channel]``: 1 keeps, 0 drops) and returns ``[module, batch, class]`` logits. Gradients
+        flow to the bits.
     """
     builder = _Builder(graph)
     for node in graph.network.graph.nodes:
@@ -70,43 +70,43 @@ class _Builder:
             self.folded.add(new)
 
     def _inputs_of(self, node: fx.Node) -> dict[fx.Node, fx.Node]:
-        """Returns what a node reads here: masked where it consumes, and with all modules if anything has them."""
+        """Return a node's inputs here: masked where it consumes them, folded if any of them is."""
         inputs = {source: self.renamed[source] for source in node.all_input_nodes}
         if node in self.source.consumers:
             (only,) = node.all_input_nodes
             inputs[only] = self._mask(only)
         if any(new in self.folded for new in inputs.values()):
             inputs = {
-                source: new if new in self.folded else self._with_all_modules(source) for source, new in inputs.items()
+                source: new if new in self.folded else self._ensure_folded(source) for source, new in inputs.items()
             }
         return inputs
 
-    def _with_all_modules(self, source: fx.Node) -> fx.Node:
-        """Returns a value that was computed once, as if it had been computed for each module."""
+    def _ensure_folded(self, source: fx.Node) -> fx.Node:
+        """Return a value that was computed once, repeated for each module."""
         if source in self.source.per_image:
             return self._fold(self.renamed[source])
         if not source.all_input_nodes:
             return self.renamed[source]
-        number = self.graph.node_copy(source, self._with_all_modules)
+        number = self.graph.node_copy(source, self._ensure_folded)
         if any(below in self.folded for below in number.all_input_nodes):
             self.folded.add(number)
         return number
 
     def _mask(self, source: fx.Node) -> fx.Node:
-        """Adds the mask of a consumed tensor, once for all its consumers."""
+        """Mask a consumed tensor, once for all of its consumers."""
         if source not in self._masked:
-            found = self.source.channels_at(source)
-            if found is None:
+            held = self.source.channels_at(source)
+            if held is None:
                 raise RuntimeError(f"{source} holds no maskable channel")
             x = self.renamed[source]
             function = apply_masks if x in self.folded else apply_first_masks
-            new = self.graph.call_function(function, (x, self._columns_of(found.channels), found.axis))
+            new = self.graph.call_function(function, (x, self._columns_of(held.channels), held.axis))
             self.folded.add(new)
             self._masked[source] = new
         return self._masked[source]
 
     def _columns_of(self, channels: Tensor) -> fx.Node:
-        """Adds the node that spreads the bits over a tensor's channels, once per order of channels."""
+        """Add the node that selects the bits of a tensor's channels, once per order of channels."""
         key = tuple(channels.tolist())
         if key not in self._columns:
             name = f"channels_{len(self._columns)}"
@@ -117,7 +117,7 @@ class _Builder:
         return self._columns[key]
 
     def _fold(self, new: fx.Node) -> fx.Node:
-        """Repeats a tensor that all modules share, where it meets one that they do not."""
+        """Repeat a tensor that the modules share, where it is combined with one that they do not share."""
         if new in self.folded:
             return new
         repeated = self.graph.call_function(_repeat, (new, self.bits))
@@ -126,23 +126,23 @@ class _Builder:
 
 
 def select_bits(bits: Float[Tensor, "module maskable"], channels: Int64[Tensor, " channel"]) -> Tensor:
-    """Returns each module's bit of each channel: ``[module, channel]``."""
+    """Return each module's bit of each channel: ``[module, channel]``."""
     return bits.index_select(1, channels)
 
 
 def select_bits_or_keep(bits: Float[Tensor, "module maskable"], channels: Int64[Tensor, " channel"]) -> Tensor:
-    """The same, where channels of index -1 are always kept."""
+    """Return each module's bit of each channel; channels of index -1 are always kept."""
     extended = torch.cat([bits, bits.new_ones(bits.shape[0], 1)], dim=1)
     return extended.index_select(1, channels % extended.shape[1])
 
 
 def apply_first_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
-    """Masks a tensor that all modules share: ``[batch, ...]`` becomes ``[module * batch, ...]``."""
+    """Mask a tensor that all modules share: ``[batch, ...]`` becomes ``[module * batch, ...]``."""
     return (x.unsqueeze(0) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
 
 
 def apply_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
-    """Masks a tensor with the modules folded into its batch: ``[module * batch, ...]``."""
+    """Mask a tensor with the modules folded into its batch: ``[module * batch, ...]``."""
     return (torch.unflatten(x, 0, (masks.shape[0], -1)) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
 
 

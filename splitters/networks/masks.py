@@ -1,4 +1,4 @@
-"""Masks: which channels each of N modules keeps, and what is counted from that."""
+"""Masks: the channels that each of N modules keeps, and the counts derived from them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from splitters.graph.layout import ALWAYS_KEPT, ChannelLayout
 class KernelMasks:
     """N masks over the M maskable channels of one network.
 
-    Kernels are counted as in the papers: every convolution's kept kernels count, those of tied layers included, and
-    kernels that no module may drop count as kept.
+    Kernels are counted as in the papers: the kept kernels of every convolution, tied ones included. Kernels that no
+    module may drop count as kept.
 
     Args:
         layout: The network's channels.
@@ -33,7 +33,7 @@ class KernelMasks:
     bits: Bool[Tensor, "module channel"]
 
     def __post_init__(self) -> None:
-        """Checks shape and type, and that no layer is lost."""
+        """Check shape and type, and that no layer is lost."""
         if self.bits.dim() != 2 or self.bits.shape[1] != self.layout.n_channels or self.bits.dtype != torch.bool:
             raise MaskError(
                 f"masks are [module, {self.layout.n_channels}] booleans for this network, "
@@ -43,28 +43,28 @@ class KernelMasks:
         if lost.any():
             module, number = lost.nonzero()[0].tolist()
             raise MaskError(
-                f"module {module} keeps none of the channels {list(self.layout.required[number])[:8]}, of which it "
-                "needs one; KernelMasks.repaired keeps the best of each."
+                f"module {module} keeps none of the channels {list(self.layout.required[number])[:8]} but needs at "
+                "least one of them; KernelMasks.repaired adds the best one."
             )
 
     @classmethod
     def full(cls, layout: ChannelLayout, n_modules: int) -> KernelMasks:
-        """Returns masks that keep everything."""
+        """Return masks that keep everything."""
         return cls(layout, torch.ones(n_modules, layout.n_channels, dtype=torch.bool))
 
     @classmethod
     def repaired(
         cls, layout: ChannelLayout, bits: Bool[Tensor, "module channel"], priority: Float[Tensor, "module channel"]
     ) -> KernelMasks:
-        """Returns masks in which no module loses a layer (see ``repair``)."""
+        """Return masks in which no module loses a layer (see ``repair``)."""
         return cls(layout, repair(layout, bits.cpu(), priority.cpu()))
 
     def __len__(self) -> int:
-        """Returns the number of modules N."""
+        """Return the number of modules N."""
         return self.bits.shape[0]
 
     def __getitem__(self, modules: Sequence[int]) -> KernelMasks:
-        """Returns the masks of some modules, in the given order."""
+        """Return the masks of some modules, in the given order."""
         return KernelMasks(self.layout, self.bits[list(modules)])
 
     @cached_property
@@ -97,7 +97,7 @@ class KernelMasks:
 
     @property
     def union_retention(self) -> float:
-        """The same, where a kernel counts once if any module keeps it."""
+        """The retention of the union of the modules: a kernel counts once if any module keeps it."""
         return self.union.retention
 
     @cached_property
@@ -113,7 +113,7 @@ class KernelMasks:
 
 
 def jaccard_distances(sets: Bool[Tensor, "set item"]) -> Float[Tensor, "set set"]:
-    """Returns the pairwise Jaccard distances of sets given as bit rows, in float64; two empty sets have distance 0."""
+    """Return the pairwise Jaccard distances of sets given as bit rows, in float64; two empty sets have distance 0."""
     rows = sets.to(torch.float32)  # counts below 2**24 are exact
     intersection = (rows @ rows.T).double()
     sizes = sets.sum(1, dtype=torch.float64)
@@ -122,7 +122,7 @@ def jaccard_distances(sets: Bool[Tensor, "set item"]) -> Float[Tensor, "set set"
 
 
 def empty_sets(layout: ChannelLayout, bits: Bool[Tensor, "module channel"]) -> Bool[Tensor, "module required"]:
-    """Says which required sets each module has lost."""
+    """Return which required sets each module has lost entirely."""
     members = layout.required_members.to(bits.device)
     return ~((bits.float() @ members.T.float()) > 0)
 
@@ -130,15 +130,15 @@ def empty_sets(layout: ChannelLayout, bits: Bool[Tensor, "module channel"]) -> B
 def repair(
     layout: ChannelLayout, bits: Bool[Tensor, "module channel"], priority: Float[Tensor, "module channel"]
 ) -> Bool[Tensor, "module channel"]:
-    """Switches on what keeps a module from losing a whole layer.
+    """Add channels so that no module loses a whole layer.
 
-    In every required set of which a module keeps nothing, the channel of the highest priority is kept; of equals,
-    the one with the lowest index.
+    In every required set that a module has lost, it keeps the channel of highest priority; of equal ones, that with the
+    lowest index.
 
     Args:
         layout: The network's channels.
-        bits: What the modules keep.
-        priority: How much a module would rather keep a channel than another one of the same layer.
+        bits: True where a module keeps a channel.
+        priority: A module prefers to keep the channels with the highest values.
     """
     lost = empty_sets(layout, bits)
     if not lost.any():

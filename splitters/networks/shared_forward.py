@@ -1,10 +1,10 @@
-"""Running many small networks cut from one CNN, where each computes only what it shares with no other.
+"""Running many small networks extracted from one CNN, with shared computation done once.
 
-The canonical graph is cut into segments: a new one begins at each layer that reads channels which no earlier layer
-has read. Candidates that keep the same channels up to there have computed the same so far. So the candidates form a
-tree, which is walked depth first: a branch computes the channels that any of its candidates keeps, and where it forks,
-each fork takes over only what its own candidates keep. At a leaf that is exactly the physically small network. At most
-one branch is alive at a time, so memory does not grow with the number of candidates.
+The canonical graph is cut into segments; a new one starts at each layer that reads channels that no earlier layer has
+read. Candidates that keep the same channels up to there have computed the same values. The candidates thus form a tree,
+which is walked depth first: a branch computes the channels that any of its candidates keeps, and each fork inherits
+only those that its own candidates keep. At a leaf, that is exactly the physically small network. Only one branch is
+alive at a time, so memory does not grow with the number of candidates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, fx
 
 from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.networks.extraction import NetworkCutter
+from splitters.networks.extraction import LayerSlicer
 
 _Values = dict[fx.Node, Any]
 
@@ -31,13 +31,13 @@ _ZERO, _ONE, _TWO = ((number, (number, number)) for number in range(3))
 
 @dataclass(frozen=True)
 class _Segment:
-    """Nodes that run one after the other for all candidates of a branch.
+    """Consecutive nodes that run once for all candidates of a branch.
 
     Args:
-        reads: The maskable channels that are read here first; candidates that differ in them part here.
-        nodes: What runs.
-        incoming: The tensors of earlier segments that this one or a later one uses.
-        last_uses: For each node, the tensors that nothing later uses.
+        reads: The maskable channels that are first read here; candidates that differ in them fork here.
+        nodes: The nodes to run.
+        incoming: Nodes of earlier segments whose values this one or a later one uses.
+        last_uses: For each node, the nodes whose values are not used afterwards.
     """
 
     reads: Tensor
@@ -51,10 +51,10 @@ class SharedForward:
 
     Args:
         graph: The CNN, on the device of the images.
-        batch_size: Images per pass at most.
-        memory_bytes: Activations, and the candidates' logits of one pass, that may be held at once; it lowers the
-            number of images per pass, to one at least. What ``class_logits`` returns comes on top.
-        on_batch: Called before every pass; it may raise, and so stop the work.
+        batch_size: Maximum number of images per pass.
+        memory_bytes: Memory for activations and the candidates' logits of one pass; it limits the number of images per
+            pass, which is at least one. The result of ``class_logits`` comes on top.
+        on_batch: Called before every pass; it may raise, which stops the work.
     """
 
     def __init__(
@@ -68,29 +68,29 @@ class SharedForward:
         full = torch.ones(1, graph.layout.n_channels, dtype=torch.bool)
         example = torch.zeros(1, *graph.input_shape, device=device).to(memory_format=torch.channels_last)
         self._run(full, torch.zeros(1, dtype=torch.int64), example)
-        # No branch holds more than the whole network does, if it keeps what the branches of a candidate hold.
+        # No branch holds more than the whole network does while it keeps what the branches of a candidate hold.
         self.bytes_per_image = self.peak_bytes
         self.peak_bytes = 0
-        self._most_images = batch_size
+        self._max_images = batch_size
         self._memory_bytes = memory_bytes
 
     def batch_size(self, *, extra_bytes: int = 0) -> int:
-        """Returns how many images a pass may take if each needs so many bytes beside the activations of a branch."""
-        return max(1, min(self._most_images, self._memory_bytes // max(self.bytes_per_image + extra_bytes, 1)))
+        """Return the number of images per pass, if each needs ``extra_bytes`` beside the activations of a branch."""
+        return max(1, min(self._max_images, self._memory_bytes // max(self.bytes_per_image + extra_bytes, 1)))
 
     @torch.no_grad()
     def class_logits(
         self, bits: Bool[Tensor, "candidate channel"], classes: Int64[Tensor, " candidate"], images: ImageSet
     ) -> Float32[Tensor, "candidate sample"]:
-        """Returns one logit of every candidate for all images, in order.
+        """Return one logit of every candidate for all images, in order.
 
         Args:
-            bits: What each candidate keeps; no layer may be lost.
-            classes: Which logit of each candidate.
+            bits: The channels that each candidate keeps; at least one per layer.
+            classes: The class whose logit is returned, for each candidate.
             images: The images.
         """
         parts = []
-        # Passes of equal size: every other size costs the CPU's convolutions a new kernel.
+        # Passes of equal size: the CPU's convolutions prepare a new kernel for every batch size.
         passes = -(-len(images) // self.batch_size(extra_bytes=_FLOAT_BYTES * len(bits)))
         for batch in images.batches(-(-len(images) // passes)):
             self._on_batch()
@@ -118,29 +118,29 @@ class _Walk:
         self.peak_bytes = 0
 
     def descend(self, depth: int, members: Sequence[int], values: _Values, kept: Tensor, *, held: int) -> None:
-        """Runs one segment and all that follow it, for candidates that are alike so far.
+        """Run one segment and all later ones, for candidates that have kept the same channels so far.
 
         Args:
             depth: The segment.
             members: The candidates.
-            values: What earlier segments computed.
-            kept: The channels that these values hold.
-            held: Bytes that the branches above hold.
+            values: The values computed by earlier segments.
+            kept: The channels in these values.
+            held: Bytes held by the enclosing branches.
         """
         segment = self.segments[depth]
         for fork in self._forks(segment, members):
-            own = self.bits[fork].any(0)
-            taken = {node: self._narrowed(node, values[node], kept, own) for node in segment.incoming}
-            self._execute(segment, taken, own, held)
+            fork_kept = self.bits[fork].any(0)
+            fork_values = {node: self._narrowed(node, values[node], kept, fork_kept) for node in segment.incoming}
+            self._execute(segment, fork_values, fork_kept, held)
             if depth + 1 < len(self.segments):
-                self.descend(depth + 1, fork, taken, own, held=held + _bytes(taken))
+                self.descend(depth + 1, fork, fork_values, fork_kept, held=held + _bytes(fork_values))
             else:
-                (logits,) = (taken[node] for node in _output(self.graph).all_input_nodes)
+                (logits,) = (fork_values[node] for node in _output(self.graph).all_input_nodes)
                 for member in fork:
                     self.logits[member] = logits[:, self.classes[member]]
 
     def _forks(self, segment: _Segment, members: Sequence[int]) -> list[list[int]]:
-        """Parts the candidates by what they keep of the channels that are read here first."""
+        """Group the candidates by what they keep of the channels that are first read here."""
         if len(members) == 1 or not len(segment.reads):
             return [list(members)]
         forks: dict[bytes, list[int]] = {}
@@ -150,34 +150,34 @@ class _Walk:
         return list(forks.values())
 
     def _narrowed(self, node: fx.Node, value: Any, before: Tensor, after: Tensor) -> Any:
-        """Returns a value without the channels that a fork does not keep."""
-        found = self.graph.channels.get(node)
-        if found is None:
+        """Return a value without the channels that a group of candidates drops."""
+        sites = self.graph.channels.get(node)
+        if sites is None:
             return value
         parts = value if isinstance(value, tuple) else (value,)
         narrowed = []
-        for part, site in zip(parts, found, strict=True):
+        for part, site in zip(parts, sites, strict=True):
             if site is None:
                 narrowed.append(part)
                 continue
             always = site.channels < 0
-            there = (before[site.channels] | always).nonzero().squeeze(1)
-            wanted = (after[site.channels] | always)[there]
-            if not bool(wanted.all()):
-                part = _taken(part, site.axis, wanted.nonzero().squeeze(1).to(part.device))
+            present = (before[site.channels] | always).nonzero().squeeze(1)
+            kept = (after[site.channels] | always)[present]
+            if not bool(kept.all()):
+                part = _take(part, site.axis, kept.nonzero().squeeze(1).to(part.device))
             narrowed.append(part)
         return tuple(narrowed) if isinstance(value, tuple) else narrowed[0]
 
-    def _execute(self, segment: _Segment, values: _Values, own: Tensor, held: int) -> None:
-        """Runs a segment's nodes; afterwards ``values`` holds what later segments use."""
-        cutter = NetworkCutter(self.graph, own)
+    def _execute(self, segment: _Segment, values: _Values, kept: Tensor, held: int) -> None:
+        """Run a segment's nodes; afterwards, ``values`` holds what later segments need."""
+        slicer = LayerSlicer(self.graph, kept)
         for node, done in zip(segment.nodes, segment.last_uses, strict=True):
-            values[node] = self._value(node, cutter, values)
+            values[node] = self._value(node, slicer, values)
             self.peak_bytes = max(self.peak_bytes, held + _bytes(values))
             for used in done:
                 del values[used]
 
-    def _value(self, node: fx.Node, cutter: NetworkCutter, values: _Values) -> Any:
+    def _value(self, node: fx.Node, slicer: LayerSlicer, values: _Values) -> Any:
         match node.op:
             case "placeholder":
                 return self.batch
@@ -185,23 +185,23 @@ class _Walk:
                 return self.graph.network.get_buffer(str(node.target))
             case "call_module":
                 (source,) = node.all_input_nodes
-                return cutter.module(node)(values[source])
+                return slicer.module(node)(values[source])
         function: Any = node.target
-        args: tuple[Any, ...] = fx.map_arg(cutter.arguments(node), values.__getitem__)
+        args: tuple[Any, ...] = fx.map_arg(slicer.arguments(node), values.__getitem__)
         kwargs: dict[str, Any] = fx.map_arg(dict(node.kwargs), values.__getitem__)
-        if function is F.max_pool2d and _halves(*args, **kwargs):
-            return _halved(args[0])
+        if function is F.max_pool2d and _is_halving(*args, **kwargs):
+            return _halve(args[0])
         return function(*args, **kwargs)
 
 
-def _taken(x: Tensor, axis: int, positions: Int64[Tensor, " position"]) -> Tensor:
-    """Returns some positions along an axis. Images stay in ``channels_last`` order, which convolutions run best in."""
+def _take(x: Tensor, axis: int, positions: Int64[Tensor, " position"]) -> Tensor:
+    """Return some positions along an axis. Images stay in ``channels_last`` order, the fastest for convolutions."""
     if x.dim() == 4 and axis == 1:
         return x.permute(0, 2, 3, 1).index_select(3, positions).permute(0, 3, 1, 2)
     return x.index_select(axis, positions)
 
 
-def _halves(
+def _is_halving(
     x: Tensor,
     kernel_size: object,
     stride: object = None,
@@ -210,13 +210,13 @@ def _halves(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> bool:
-    """Says whether these arguments of ``max_pool2d`` take the maximum of each square of four, of even sides."""
+    """Return whether ``max_pool2d`` with these arguments halves an image of even sides, without overlap."""
     plain = kernel_size in _TWO and stride in (*_TWO, None) and padding in _ZERO and dilation in _ONE
     return plain and not return_indices and not (x.shape[-2] % 2 or x.shape[-1] % 2)
 
 
-def _halved(x: Tensor) -> Tensor:
-    """Returns the same as ``max_pool2d(x, 2)``, several times faster on a CPU."""
+def _halve(x: Tensor) -> Tensor:
+    """Return ``max_pool2d(x, 2)``, several times faster on a CPU."""
     rows = torch.maximum(x[..., ::2, :], x[..., 1::2, :])
     return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
@@ -234,12 +234,12 @@ def _segments(graph: ChannelGraph) -> tuple[_Segment, ...]:
                 seen[fresh] = True
                 starts.append((fresh, []))
         starts[-1][1].append(node)
-    nodes = [_with_numbers(graph, own) for _, own in starts]
-    # Backwards: what later segments use must come out of this one, or pass through it.
+    nodes = [_with_numbers(graph, started) for _, started in starts]
+    # Backwards: what later segments use is computed by this one, or passes through it.
     wanted = set(_output(graph).all_input_nodes)
     segments: list[_Segment] = []
-    for (reads, _), own in zip(reversed(starts), reversed(nodes), strict=True):
-        segments.append(_segment(reads, own, wanted))
+    for (reads, _), inside in zip(reversed(starts), reversed(nodes), strict=True):
+        segments.append(_segment(reads, inside, wanted))
         wanted = set(segments[-1].incoming)
     return tuple(reversed(segments))
 
@@ -257,7 +257,7 @@ def _segment(reads: Tensor, nodes: list[fx.Node], wanted: set[fx.Node]) -> _Segm
 
 
 def _with_numbers(graph: ChannelGraph, nodes: list[fx.Node]) -> list[fx.Node]:
-    """Adds the sizes and constants that the nodes use, as a size may differ from one fork to the next."""
+    """Add the sizes and constants that the nodes use, because sizes differ between groups of candidates."""
     needed: set[fx.Node] = set()
     pending = [source for node in nodes for source in node.all_input_nodes]
     while pending:
@@ -270,15 +270,15 @@ def _with_numbers(graph: ChannelGraph, nodes: list[fx.Node]) -> list[fx.Node]:
 
 
 def _channels_read(graph: ChannelGraph, node: fx.Node) -> Tensor:
-    found = graph.channels_at(node.all_input_nodes[0])
-    if found is None:
+    held = graph.channels_at(node.all_input_nodes[0])
+    if held is None:
         raise RuntimeError(f"{node} reads no maskable channel")
-    return found.channels[found.channels >= 0]
+    return held.channels[held.channels >= 0]
 
 
 def _output(graph: ChannelGraph) -> fx.Node:
-    found: fx.Node = next(node for node in graph.network.graph.nodes if node.op == "output")
-    return found
+    output: fx.Node = next(node for node in graph.network.graph.nodes if node.op == "output")
+    return output
 
 
 def _bytes(values: _Values) -> int:

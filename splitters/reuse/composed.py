@@ -1,100 +1,71 @@
-"""Putting modules to use: a composed model answers with the class of the highest module score."""
+"""Composed models: several modules side by side answer with the class of the highest score."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.modules.input_adapter import InputAdapter, InputForm
-from splitters.modules.module import Module
+from splitters.modules.input_adapter import InputAdapter
+from splitters.modules.module import Module, NormalisationInfo
+from splitters.modules.scores import evidence
 from splitters.networks.cost import Cost
-from splitters.networks.inference import composed_answers
+from splitters.reuse.model_format import ModelDescription
+from splitters.reuse.reused_model import ReusedModel
+from splitters.reuse.score_calibration import ScoreCalibration, calibrate
+from splitters.tensor_names import with_prefix
 
-
-class ReusedModel(nn.Module):
-    """A classifier made of finished parts, which knows its classes' names and what its images look like.
-
-    Args:
-        class_names: The classes, in the order of the scores.
-        input_form: What its images look like.
-    """
-
-    def __init__(self, class_names: tuple[str, ...], input_form: InputForm) -> None:
-        super().__init__()
-        self.class_names = class_names
-        self.input_form = input_form
-
-    @torch.no_grad()
-    def predict(self, images: Float[Tensor, "batch channel height width"]) -> Int64[Tensor, " batch"]:
-        """Returns the index, in ``class_names``, of the highest score; of equal scores, the lowest index.
-
-        Args:
-            images: Normalised images.
-
-        Raises:
-            SplitFailedError: If a score is NaN.
-        """
-        return self.answers(self(images))
-
-    @staticmethod
-    def answers(scores: Float[Tensor, "batch class"]) -> Int64[Tensor, " batch"]:
-        """Returns the index of the highest score, as ``predict`` does, for scores that are there already.
-
-        Raises:
-            SplitFailedError: If a score is NaN.
-        """
-        return composed_answers(scores.T)
-
-    def predict_names(self, images: Float[Tensor, "batch channel height width"]) -> list[str]:
-        """Returns the name of each normalised image's class."""
-        return [self.class_names[index] for index in self.predict(images).tolist()]
-
-    def save(self, path: Path | str) -> None:
-        """Writes the whole model as one safetensors file, which ``load_model`` reads without anything else.
-
-        Raises:
-            ModuleFileError: If a network uses an operation that files do not know; nothing is written.
-        """
-        from splitters.reuse.model_file import save_model
-
-        save_model(self, path)
+_NAMES_SHOWN = 5
 
 
 class ComposedModel(ReusedModel):
-    """Several modules side by side. The modules may come from different base models.
+    """Several modules side by side, which may come from different base models.
 
-    The classes are in the order of the modules' class names as they are given by ``class_names``; the modules' own
-    order plays no part in any answer. Where modules take images of different forms, the model takes the largest of
-    these forms, and brings images to the others'.
+    The scores are in the order of ``class_names``; the order in which modules are given makes no difference. Where the
+    modules' input formats differ, the model takes the largest one and adapts its images to the others.
 
     Args:
-        modules: One module for each class, in any order.
-        class_names: The order of the classes; by default the base model's where all modules share one, else sorted.
+        modules: One module per class, in any order.
+        class_names: The order of the classes. Default: the base model's if all modules share one, else sorted.
+        calibration: Makes the scores comparable, in the order of ``class_names``; without it, all scores must be of
+            one kind.
 
     Raises:
-        ConfigurationError: If there is no module, a class comes twice, or inputs cannot be made to fit each other.
+        ConfigurationError: If there is no module, a class occurs twice, scores are of kinds that do not compare, or
+            the modules' input formats cannot be adapted to each other.
     """
 
-    def __init__(self, modules: Sequence[Module], class_names: Sequence[str] | None = None) -> None:
-        _check(modules)
-        order = tuple(class_names) if class_names is not None else _default_order(modules)
-        given = {module.info.class_name: module for module in modules}
-        if sorted(order) != sorted(given):
-            raise ConfigurationError(f"the modules recognise {sorted(given)}, but the classes are {sorted(order)}.")
-        # Grey images can become coloured ones, and not the other way round.
+    scale: Tensor | None
+    shift: Tensor | None
+
+    def __init__(
+        self,
+        modules: Sequence[Module],
+        class_names: Sequence[str] | None = None,
+        *,
+        calibration: ScoreCalibration | None = None,
+    ) -> None:
+        order = _class_order(modules, class_names)
+        if calibration is None:
+            _check_comparable(modules)
+        elif not len(calibration.scale) == len(calibration.shift) == len(order):
+            raise ConfigurationError(f"the calibration has {len(calibration.scale)} classes, the model {len(order)}.")
+        # Grey images can become coloured ones, but not the other way round.
         forms = [module.input_form for module in modules]
         form = max([form for form in forms if form.shape[0] == 1] or forms)
         for module in modules:
-            form.check_reachable(module.input_form, what=f"the module of {module.info.class_name!r}")
+            form.check_adaptable(module.input_form, name=f"the module of {module.info.class_name!r}")
         super().__init__(order, form)
-        self.parts = nn.ModuleList(given[name] for name in order)
-        self.adapters = nn.ModuleList(InputAdapter(form, given[name].input_form) for name in order)
+        by_name = {module.info.class_name: module for module in modules}
+        self.parts = nn.ModuleList(by_name[name] for name in order)
+        self.adapters = nn.ModuleList(InputAdapter(form, by_name[name].input_form) for name in order)
+        self.register_buffer("scale", None if calibration is None else calibration.scale)
+        self.register_buffer("shift", None if calibration is None else calibration.shift)
 
     @property
     def modules_in_order(self) -> list[Module]:
@@ -102,18 +73,24 @@ class ComposedModel(ReusedModel):
         return [part for part in self.parts if isinstance(part, Module)]
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch class"]:
-        """Returns the modules' scores of normalised images, in the order of ``class_names``."""
-        pairs = zip(self.parts, self.adapters, strict=True)
-        return torch.stack([part(adapter(images)) for part, adapter in pairs], dim=1)
+        """Return the modules' scores of normalised images, in the order of ``class_names``."""
+        scores = [part(adapter(images)) for part, adapter in zip(self.parts, self.adapters, strict=True)]
+        if self.scale is None or self.shift is None:
+            return torch.stack(scores, dim=1)
+        unbounded = [
+            evidence(column, is_probability=part.score.is_probability)
+            for column, part in zip(scores, self.modules_in_order, strict=True)
+        ]
+        return torch.stack(unbounded, dim=1) * self.scale + self.shift
 
     @property
     def n_kernels(self) -> int:
-        """How many kernels the modules have, all in all."""
+        """The number of kernels over all modules."""
         return sum(len(kept) for part in self.modules_in_order for kept in part.info.kept.values())
 
     @property
     def n_kernels_union(self) -> int:
-        """How many different kernels these are; kernels of different base models always differ."""
+        """The number of different kernels, which is what must be stored; those of different base models differ."""
         return len(
             {
                 (part.info.base_model_hash or id(part), layer, kernel)
@@ -124,27 +101,90 @@ class ComposedModel(ReusedModel):
         )
 
     def cost(self) -> Cost:
-        """Returns the sum of the modules' costs."""
+        """Return the sum of the modules' costs."""
         total = Cost(0, 0)
         for part in self.modules_in_order:
             total = total + part.cost()
         return total
 
+    def describe(self) -> tuple[ModelDescription, dict[str, Tensor]]:
+        """Return the model as JSON and tensors by name; see ``ReusedModel.describe``."""
+        descriptions, tensors = [], {}
+        for index, module in enumerate(self.modules_in_order):
+            description, stored = module.describe()
+            descriptions.append(description)
+            tensors.update(with_prefix(stored, f"modules.{index}."))
+        if self.scale is not None and self.shift is not None:
+            tensors.update(with_prefix({"scale": self.scale, "shift": self.shift}, "calibration."))
+        normalisation = self.input_form.normalisation
+        return (
+            ModelDescription(
+                kind="composed",
+                class_names=self.class_names,
+                input_shape=self.input_form.shape,
+                normalisation=NormalisationInfo(mean=normalisation.mean, std=normalisation.std),
+                modules=descriptions,
+            ),
+            tensors,
+        )
 
-def compose(modules: Sequence[Module], class_names: Sequence[str] | None = None) -> ComposedModel:
-    """Returns a classifier of the modules' classes; see ``ComposedModel``."""
-    return ComposedModel(modules, class_names)
+
+def compose(
+    modules: Sequence[Module], class_names: Sequence[str] | None = None, *, calibration: ImageSet | None = None
+) -> ComposedModel:
+    """Compose modules into a classifier of their classes.
+
+    Args:
+        modules: One module per class, in any order.
+        class_names: The order of the classes; see ``ComposedModel``.
+        calibration: Labelled images of at least these classes, on which scores of different kinds are made comparable
+            (``calibrate``). Never the test set. None takes the scores as they are, which must then be of one kind.
+
+    Raises:
+        ConfigurationError: If the modules do not fit each other, or have scores of different kinds.
+        DataError: If the calibration images lack one of the classes.
+    """
+    if calibration is None:
+        return ComposedModel(modules, class_names)
+    order = _class_order(modules, class_names)
+    by_name = {module.info.class_name: module for module in modules}
+    fitted = calibrate([by_name[name] for name in order], calibration.of_classes(order))
+    return ComposedModel(modules, order, calibration=fitted)
 
 
-def _check(modules: Sequence[Module]) -> None:
+def _class_order(modules: Sequence[Module], class_names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the order of the modules' classes, each of which must occur once."""
     if not modules:
         raise ConfigurationError("a composed model needs at least one module.")
-    twice = [name for name, count in Counter(m.info.class_name for m in modules).items() if count > 1]
+    names = Counter(module.info.class_name for module in modules)
+    twice = sorted(name for name, count in names.items() if count > 1)
     if twice:
-        raise ConfigurationError(f"each class needs one module, but there are several for {sorted(twice)}.")
+        raise ConfigurationError(f"each class needs one module, but there are several for {twice}.")
+    if class_names is None:
+        return _default_order(modules)
+    if sorted(class_names) != sorted(names):
+        raise ConfigurationError(f"the modules recognise {sorted(names)}, but the classes are {sorted(class_names)}.")
+    return tuple(class_names)
 
 
 def _default_order(modules: Sequence[Module]) -> tuple[str, ...]:
     if len({module.info.class_names for module in modules}) == 1:
         return tuple(module.info.class_name for module in sorted(modules, key=lambda module: module.info.class_index))
     return tuple(sorted(module.info.class_name for module in modules))
+
+
+def _check_comparable(modules: Sequence[Module]) -> None:
+    by_kind: dict[str, list[str]] = {}
+    for module in modules:
+        by_kind.setdefault(module.score.kind, []).append(module.info.class_name)
+    if len(by_kind) > 1:
+        listed = "; ".join(f"{kind!r} (modules of {_listed(names)})" for kind, names in sorted(by_kind.items()))
+        raise ConfigurationError(
+            f"scores of different kinds do not compare: {listed}. Take modules whose scores are of one kind, or "
+            "calibrate them on labelled images: splitters.compose(modules, calibration=images)."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_NAMES_SHOWN]))
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"

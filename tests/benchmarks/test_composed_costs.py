@@ -14,7 +14,7 @@ from benchmarks.split_models import SplitModel
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import extract_modules
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.cost import base_cost
 from splitters.networks.masks import KernelMasks
 from splitters.reuse.composed import compose

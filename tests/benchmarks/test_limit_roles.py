@@ -5,13 +5,13 @@ import torch
 
 from benchmarks.cells import DatasetSpec
 from benchmarks.splits import Roles, limit_roles
-from splitters.data import ImageSet
+from splitters.data import ImageSet, Normalisation
 from splitters.errors import DataError
 
 
 def image_set(count: int) -> ImageSet:
     pixels = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).to(torch.uint8)
-    return ImageSet(pixels, torch.arange(count) % 4, tuple("abcd"))
+    return ImageSet(pixels, torch.arange(count) % 4, tuple("abcd"), Normalisation((0.5,), (0.5,)))
 
 
 ROLES = Roles(image_set(80), image_set(40), image_set(12))

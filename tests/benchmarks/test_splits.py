@@ -1,5 +1,7 @@
 """The roles of images: stratified, disjoint, seeded, and blind to the test set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.cells import DatasetSpec, DirichletSpec
 from benchmarks.datasets import Dataset
 from benchmarks.splits import Roles, apportion, estimator_roles, make_roles
-from splitters.data import ImageSet
+from splitters.data import ImageSet, Normalisation
 from splitters.errors import DataError
 
 
@@ -18,7 +20,8 @@ def _images(counts: list[int], start: int = 0) -> ImageSet:
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     labels = labels[torch.from_numpy(np.random.default_rng(0).permutation(len(labels)))]
     numbers = np.arange(start, start + len(labels), dtype="<u4").view(np.uint8).reshape(-1, 1, 2, 2)
-    return ImageSet(torch.from_numpy(numbers.copy()), labels, tuple(f"class {i}" for i in range(len(counts))))
+    names = tuple(f"class {i}" for i in range(len(counts)))
+    return ImageSet(torch.from_numpy(numbers.copy()), labels, names, Normalisation((0.5,), (0.5,)))
 
 
 def _numbers(images: ImageSet) -> list[int]:
@@ -92,7 +95,8 @@ def _with_noise_as_test_set(dataset: Dataset) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (77, 1, 2, 2), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, dataset.train.n_classes, (77,), generator=generator)
-    return Dataset("toy", dataset.train, ImageSet(noise, labels, dataset.class_names), content_hash="1", flips=True)
+    test = replace(dataset.test, images=noise, labels=labels)
+    return Dataset("toy", dataset.train, test, content_hash="1", flips=True)
 
 
 @pytest.mark.parametrize("dirichlet", [None, DirichletSpec(alpha=1.0, min_images=5)])

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.tasks import class_subsets, few_of_each, joined, joint_subsets
-from splitters.data import ImageSet
+from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 
 
 def image_set(names: tuple[str, ...], n: int = 12, start: int = 0) -> ImageSet:
     """Returns images of one pixel, each of another value."""
     pixels = torch.arange(start, start + n, dtype=torch.uint8).view(n, 1, 1, 1)
-    return ImageSet(pixels, torch.arange(n) % len(names), names)
+    return ImageSet(pixels, torch.arange(n) % len(names), names, Normalisation((0.5,), (0.5,)))
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from click.testing import Result
 
+from splitters.modules.module import Module
+from splitters.modules.score_kinds import ScaledLogitScore
 from splitters.reuse.model_file import load_model
 
 Call = Callable[..., Result]
@@ -28,3 +31,14 @@ def test_a_class_that_comes_twice_is_refused_and_nothing_written(call: Call, at_
     assert result.exit_code == 2
     assert "there are several for ['2']" in result.stderr
     assert not Path("twice").exists()
+
+
+def test_modules_with_scores_of_different_kinds_are_refused_and_nothing_written(call: Call, at_work: Path) -> None:
+    module = Module.load("modules/02-2.safetensors")
+    module.score = ScaledLogitScore(2, torch.tensor(3.0), torch.tensor(-1.0))
+    module.save("scaled.safetensors")
+    result = call("compose", "scaled.safetensors", "modules/07-7.safetensors", "--out", "mixed")
+    assert result.exit_code == 2
+    assert "scores of different kinds do not compare" in result.stderr
+    assert "'scaled_logit' (modules of '2')" in result.stderr
+    assert not Path("mixed").exists()

@@ -25,7 +25,7 @@ from splitters.data import ImageSet, Normalisation
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.reuse.fusion import FUSIONS
 from splitters.reuse.model_file import load_model
@@ -251,7 +251,7 @@ def test_images_that_a_module_cannot_take_are_refused_and_nothing_written(
 ) -> None:
     result = call("patch", *arguments(module=str(of_two_channels), out="nothing"))
     assert result.exit_code == 2
-    assert "the module of '5' takes images of 2 channels, but there are images of 3" in result.stderr
+    assert "the module of '5' takes images of 2 channels, but these images have 3" in result.stderr
     result = call("compose", "modules/02-2.safetensors", str(of_two_channels), "--out", "nothing")
     assert result.exit_code == 2
     assert "takes images of 2 channels" in result.stderr

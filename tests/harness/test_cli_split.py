@@ -38,7 +38,7 @@ def test_what_the_splitter_warns_of_is_told_beside_the_modules(call: Call, at_wo
     certain = ("--set", "splitters.importance.confidence=1.0")
     result = call("split", "--weights", "weights", *arguments, *certain, "--out", "unsure", "--json")
     assert [entry["class"] for entry in json.loads(result.stdout)] == ["7"]
-    assert "warning: importance for class '7' is measured on all its images" in result.stderr
+    assert "warning: the importance for class '7' was measured on all of its images" in result.stderr
 
 
 @pytest.mark.parametrize(

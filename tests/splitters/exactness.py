@@ -13,7 +13,7 @@ TOLERANCE = 1e-5
 
 
 def shaken(model: nn.Module, *, seed: int = 0) -> nn.Module:
-    """Gives every batch norm random statistics, and every bias and slope a random value."""
+    """Give every batch norm random statistics, and every bias and slope a random value."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
@@ -34,19 +34,19 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 
 
 def random_bits(graph: ChannelGraph, n_modules: int, *, keep: float, seed: int = 0) -> Tensor:
-    """Returns random masks that keep about this share of the channels, and one where a layer would lose all."""
+    """Return random masks that keep about this share of the channels, and one where a layer would lose all."""
     generator = torch.Generator().manual_seed(seed)
     bits = bits_before_repair(graph, n_modules, keep=keep, generator=generator)
     return repair(graph.layout, bits, torch.rand(bits.shape, generator=generator))
 
 
 def bits_before_repair(graph: ChannelGraph, n_modules: int, *, keep: float, generator: torch.Generator) -> Tensor:
-    """Returns random bits, of which a module may lose a whole layer."""
+    """Return random bits, of which a module may lose a whole layer."""
     return torch.rand(n_modules, graph.layout.n_channels, generator=generator) < keep
 
 
 def worst_difference(graph: ChannelGraph, batch: Tensor, bits: Tensor) -> float:
-    """Returns how far masked and extracted modules lie apart, relative to the output's scale."""
+    """Return how far masked and extracted modules lie apart, relative to the output's scale."""
     with torch.no_grad():
         masked = masked_network(graph)(batch, bits.float())
         extracted = torch.stack([extract_network(graph, row)(batch) for row in bits])
@@ -56,7 +56,7 @@ def worst_difference(graph: ChannelGraph, batch: Tensor, bits: Tensor) -> float:
 def assert_exact(
     model: nn.Module, batch: Tensor, *, n_modules: int = 3, keeps: tuple[float, ...] = (0.6, 0.1)
 ) -> ChannelGraph:
-    """Checks the invariant on random masks, many and few kept, and that a full mask gives the model's own logits."""
+    """Check the invariant on random masks, many and few kept, and that a full mask gives the model's own logits."""
     graph = ChannelGraph.trace(model, batch)
     for seed, keep in enumerate(keeps):
         assert worst_difference(graph, batch, random_bits(graph, n_modules, keep=keep, seed=seed)) < TOLERANCE
@@ -68,11 +68,11 @@ def assert_exact(
 
 
 def maskable(graph: ChannelGraph) -> dict[str, int]:
-    """Returns how many kernels of each convolution a module may drop."""
+    """Return how many kernels of each convolution a module may drop."""
     return {layer.name: sum(channel != ALWAYS_KEPT for channel in layer.channels) for layer in graph.layout.layers}
 
 
 def tied(graph: ChannelGraph) -> set[frozenset[str]]:
-    """Returns the names of the convolutions that make each channel group."""
+    """Return the names of the convolutions that make each channel group."""
     names = [layer.name for layer in graph.layout.layers]
     return {frozenset(names[number] for number in group.layers) for group in graph.layout.groups}

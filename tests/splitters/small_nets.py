@@ -1,4 +1,4 @@
-"""The smallest networks that show one thing each: an operation, a spelling of it, or a way in which channels tie."""
+"""Minimal networks, each for one operation, one of its spellings, or one way to tie channels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Whole(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """A network and what its graph must say.
+    """A network and its expected graph.
 
     Args:
         name: What it shows.

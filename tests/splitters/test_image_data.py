@@ -1,5 +1,6 @@
-"""Images in memory, and the task that is made of them."""
+"""Image sets and split tasks: what they hold and what they refuse."""
 
+import numpy as np
 import pytest
 import torch
 from small_nets import Between
@@ -15,7 +16,7 @@ def _set(labels: list[int], names: tuple[str, ...] = ("a", "b")) -> ImageSet:
     return ImageSet(data, torch.tensor(labels, dtype=torch.int64), names)
 
 
-def test_normalisation_is_that_of_the_formula() -> None:
+def test_normalisation_follows_the_formula() -> None:
     data = _set([0, 1]).images
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))
     found = IMAGENET(data)
@@ -48,7 +49,7 @@ def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_images_and_labels_must_be_as_many() -> None:
+def test_images_and_labels_must_be_equally_many() -> None:
     with pytest.raises(DataError, match="2 images but 1 labels"):
         ImageSet(_set([0, 1]).images, torch.tensor([0]), ("a", "b"))
 
@@ -56,8 +57,6 @@ def test_images_and_labels_must_be_as_many() -> None:
 @pytest.mark.parametrize(
     ("train", "select", "message"),
     [
-        (_set([]), _set([0]), "there are 0 train and 1 select images"),
-        (_set([0]), _set([]), "there are 1 train and 0 select images"),
         (_set([0]), _set([0], ("a", "c")), "train has the classes"),
         (_set([0], ("a",)), _set([0], ("a",)), "at least 2 classes; there is 1"),
     ],
@@ -84,3 +83,94 @@ def test_some_classes_can_be_taken_in_any_order() -> None:
     assert torch.equal(some.images, images.images[[1, 2, 3]])
     with pytest.raises(DataError, match="there are no images of 'x'; there are images of 'a', 'b', 'c'"):
         images.of_classes(("a", "x"))
+
+
+_BYTES = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
+_GREY = Normalisation((0.5,), (0.5,))
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4"])
+def test_labels_of_any_integer_type_are_taken(dtype: str) -> None:
+    assert ImageSet(_BYTES, np.array([1, 0]).astype(dtype), ("a", "b")).labels.tolist() == [1, 0]
+    if dtype.startswith(("int", "uint8")):
+        labels = torch.tensor([1, 0], dtype=getattr(torch, dtype))
+        assert ImageSet(torch.from_numpy(_BYTES), labels, ("a", "b")).labels.dtype == torch.int64
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize(
+    "images",
+    [
+        _BYTES[::-1].copy()[::-1],
+        np.asfortranarray(_BYTES),
+        np.frombuffer(_BYTES.tobytes(), np.uint8).reshape(_BYTES.shape),
+    ],
+    ids=["reversed", "fortran", "read-only"],
+)
+def test_arrays_in_any_memory_order_are_taken(images: np.ndarray) -> None:
+    assert torch.equal(ImageSet(images, np.array([0, 1]), ("a", "b")).images, torch.from_numpy(_BYTES))
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> None:
+    images = torch.from_numpy(_BYTES.copy()).contiguous(memory_format=order)
+    first, second = (next(ImageSet(images, torch.tensor([0, 1]), ("a", "b")).batches(2)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(images, torch.from_numpy(_BYTES))
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"images": torch.rand(2, 3, 4, 5)},
+            "images are uint8 .image, channel, height, width., not float32 .2, 3, 4, 5.",
+        ),
+        ({"images": np.random.default_rng(0).random((2, 3, 4, 5))}, "not float64 .2, 3, 4, 5."),
+        ({"images": _BYTES.astype(np.int64)}, "not int64 .2, 3, 4, 5."),
+        (
+            {"images": _BYTES.transpose(0, 2, 3, 1)},
+            r"not uint8 .2, 4, 5, 3.; channels come before height: images.permute",
+        ),
+        ({"images": _BYTES[0]}, "not uint8 .3, 4, 5."),
+        ({"images": _BYTES[:0], "labels": np.array([], int)}, "at least one"),
+        ({"images": _BYTES[:, :, :0]}, "at least one of at least one pixel"),
+        (
+            {"images": _BYTES[:, :1]},
+            "the images have 1 channels, but their normalisation has 3; give a Normalisation with 1",
+        ),
+        ({"normalisation": _GREY}, "the images have 3 channels, but their normalisation has 1"),
+        ({"images": [[1]]}, "images are a tensor or a numpy array, .*, not a list"),
+        ({"labels": [0, 1]}, "labels are a tensor or a numpy array, integers .image., not a list"),
+        ({"labels": np.array([0.0, 1.0])}, "labels are integers .image., not float64 .2."),
+        ({"labels": torch.tensor([False, True])}, "labels are integers .image., not bool .2."),
+        ({"labels": torch.tensor([[0], [1]])}, "labels are integers .image., not int64 .2, 1."),
+        ({"labels": np.array([0])}, "2 images but 1 labels"),
+        ({"labels": np.array([0, 2])}, "labels lie in .0, 2., but there are 2 classes"),
+        ({"labels": np.array([-1, 0], np.int8)}, "labels lie in .-1, 0., but there are 2 classes"),
+        ({"class_names": ()}, "but there are 0 classes"),
+    ],
+)
+def test_invalid_image_sets_are_refused_in_one_line(change: dict[str, object], message: str) -> None:
+    parts = {"images": _BYTES, "labels": np.array([0, 1]), "class_names": ("a", "b"), **change}
+    with pytest.raises(DataError, match=message) as error:
+        ImageSet(**parts)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5,), (0.5, 0.5)), ((), ()), ((0.5,), (0.0,)), ((0.5,), (-1.0,)), ((float("nan"),), (1.0,))]
+)
+def test_a_normalisation_needs_a_mean_and_a_positive_std_per_channel(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    with pytest.raises(DataError, match="one finite mean and one positive std per image channel"):
+        Normalisation(mean, std)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_floats_are_not_normalised_twice() -> None:
+    with pytest.raises(DataError, match="only uint8 images are normalised, not float32"):
+        IMAGENET(torch.rand(1, 3, 4, 5))

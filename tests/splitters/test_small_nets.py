@@ -10,7 +10,7 @@ _BATCH = images(2, 3, 8, 8)
 
 
 @pytest.mark.parametrize("case", BETWEEN, ids=lambda case: case.name)
-def test_graph_says_what_can_be_dropped_and_why_not(case: Case) -> None:
+def test_maskable_and_frozen_channels(case: Case) -> None:
     graph = ChannelGraph.trace(case.make(), _BATCH)
     assert maskable(graph) == case.maskable
     assert {names for names in tied(graph) if len(names) > 1} == case.tied
@@ -23,5 +23,5 @@ def test_graph_says_what_can_be_dropped_and_why_not(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", BETWEEN, ids=lambda case: case.name)
-def test_masked_is_extracted(case: Case) -> None:
+def test_masked_forward_equals_extracted_network(case: Case) -> None:
     assert_exact(shaken(case.make()), _BATCH)

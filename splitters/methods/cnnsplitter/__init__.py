@@ -1,4 +1,4 @@
-"""CNNSplitter: modularization by a genetic search over groups of kernels."""
+"""CNNSplitter: a genetic search over groups of kernels (arXiv 2209.06116)."""
 
 from splitters.methods.cnnsplitter.sensitivity_curves import SensitivityCurves
 from splitters.methods.cnnsplitter.settings import CNNSplitterSettings

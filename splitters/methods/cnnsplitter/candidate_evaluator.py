@@ -1,4 +1,4 @@
-"""The scores of candidates: each distinct candidate runs once, as a small network, with what it shares with others."""
+"""Scores of candidates, cached; each distinct candidate runs once and shares computation with others."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _Key = tuple[int, bytes]
 
 
 class Evaluator:
-    """Scores candidates on one set of images, and remembers them.
+    """Scores candidates on one set of images, with a cache.
 
     Args:
-        forward: Runs the candidates.
-        genes: How channels form genes.
+        forward: Runs candidates.
+        genes: The mapping of channels to genes.
         images: The images, on the graph's device.
-        calibration: What is done to logits.
-        cache_bytes: Scores that are remembered; the longest unused ones go first, those of the current generation
-            never.
+        calibration: Turns logits into scores.
+        cache_bytes: Size of the cache of scores. The least recently used are evicted first; those of the current
+            generation never.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Evaluator:
         self.evaluated = 0
 
     def scores(self, population: Bool[Tensor, "class candidate gene"]) -> Float32[Tensor, "class candidate sample"]:
-        """Returns every candidate's score for every image; candidates that were seen before are not run again."""
+        """Return every candidate's score for every image; cached ones are not run again."""
         keys = [[(c, _bytes(row)) for row in rows] for c, rows in enumerate(population)]
         missing: dict[_Key, Tensor] = {}
         for c, rows in enumerate(population):
@@ -58,7 +58,7 @@ class Evaluator:
         for key in (key for row in keys for key in row):
             self._cache.move_to_end(key)
         result = torch.stack([torch.stack([self._cache[key] for key in row]) for row in keys])
-        self._forget(at_least=len({key for row in keys for key in row}))
+        self._evict(at_least=len({key for row in keys for key in row}))
         return result
 
     def _run(self, missing: Mapping[_Key, Tensor]) -> None:
@@ -71,13 +71,13 @@ class Evaluator:
         self._cache.update(zip(missing, self._calibration.apply(logits, classes), strict=True))
         self.evaluated += len(missing)
 
-    def _forget(self, *, at_least: int) -> None:
+    def _evict(self, *, at_least: int) -> None:
         entry = len(self._images) * 4
         while len(self._cache) > max(at_least, self._cache_bytes // entry):
             self._cache.popitem(last=False)
 
     def state(self) -> dict[str, Tensor]:
-        """Returns what is remembered, so that a resumed search evaluates what an uninterrupted one would."""
+        """Return the cache, so that a resumed search evaluates the same candidates as an uninterrupted one."""
         n_genes = self._genes.n_genes
         genes = [torch.frombuffer(bytearray(key), dtype=torch.bool) for _, key in self._cache]
         return {
@@ -88,7 +88,7 @@ class Evaluator:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Takes up what ``state`` returned."""
+        """Restore what ``state`` returned."""
         keys = [(c, _bytes(row)) for c, row in zip(state["classes"].tolist(), state["chromosomes"], strict=True)]
         rows = state["scores"].to(self._images.images.device)
         self._cache = OrderedDict(zip(keys, rows, strict=True))

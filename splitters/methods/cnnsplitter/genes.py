@@ -15,14 +15,14 @@ from splitters.networks.masks import repair
 
 @dataclass(frozen=True)
 class GeneMap:
-    """How channels of one layout form genes: per class and channel group, from the most important genes down.
+    """The mapping of channels to genes, per class and channel group, most important genes first.
 
-    All classes have the same number of genes in a channel group; which channels form them differs by class. Tied
-    layers share their channels, and so their genes.
+    All classes have the same number of genes in a channel group, formed from different channels. Tied layers share
+    their channels, and so their genes.
 
     Args:
         layout: The channels.
-        counts: Genes in each channel group.
+        counts: Number of genes in each channel group.
         gene_of_channel: The gene, among all of a class's genes, of each channel.
         priority: Each channel's importance for each class.
     """
@@ -39,19 +39,19 @@ class GeneMap:
 
     @property
     def group_slices(self) -> list[slice]:
-        """Where each channel group's genes lie in a chromosome."""
+        """The slice of a chromosome that holds each channel group's genes."""
         ends = torch.tensor(self.counts).cumsum(0).tolist()
         return [slice(end - count, end) for end, count in zip(ends, self.counts, strict=True)]
 
     def repaired(self, chromosomes: Bool[Tensor, "candidate gene"]) -> Bool[Tensor, "candidate gene"]:
-        """Switches on the most important gene of every channel group that would lose all of its genes."""
+        """Switch on the most important gene of every channel group without an active gene."""
         result = chromosomes.clone()
         for genes in self.group_slices:
             result[:, genes.start] |= ~chromosomes[:, genes].any(1)
         return result
 
     def channels(self, class_index: int, chromosomes: Bool[Tensor, "candidate gene"]) -> Bool[Tensor, "cand channel"]:
-        """Returns the channels that candidates of a class keep; no layer is lost."""
+        """Return the channels that candidates of a class keep; at least one per layer."""
         bits = chromosomes[:, self.gene_of_channel[class_index]]
         return repair(self.layout, bits, self.priority[class_index].expand(len(bits), -1))
 
@@ -66,18 +66,18 @@ def group_channels(
     wide_from: int,
     generator: torch.Generator,
 ) -> GeneMap:
-    """Forms genes.
+    """Form genes.
 
-    A channel group's channels, in order of falling importance for the class (of equals, the first channel first), are
-    cut into equal parts, one gene each; where they do not divide, the first genes have one channel more. A group with
-    fewer channels than genes gets one gene per channel.
+    A channel group's channels, in descending order of importance for the class (of equal ones, the first channel
+    first), are cut into equal parts, one gene each; if they do not divide evenly, the first genes have one channel
+    more. A group with fewer channels than genes gets one gene per channel.
 
     Args:
         layout: The channels.
         importance: Each channel's importance for each class.
         grouping: ``random`` takes the channels in random order instead; ``none`` makes every channel a gene.
-        genes: Genes per channel group ...
-        genes_wide: ... and in groups of at least ``wide_from`` channels.
+        genes: Genes per channel group.
+        genes_wide: Genes in groups of at least ``wide_from`` channels.
         wide_from: See ``genes_wide``.
         generator: Draws the order of ``random``.
     """
@@ -100,5 +100,5 @@ def group_channels(
 
 
 def group_name(layout: ChannelLayout, group: ChannelGroup) -> str:
-    """Returns the names of a channel group's convolutions, e.g. ``features.1+features.3``."""
+    """Return the names of a channel group's convolutions, e.g. ``features.1+features.3``."""
     return "+".join(layout.layers[index].name for index in group.layers)

@@ -1,7 +1,7 @@
-"""Merging: which compositions of one candidate per class are worth keeping, out of far too many to try.
+"""Merging: finding good compositions of one candidate per class, of which there are far too many to try.
 
 The classes, in random order, are merged in pairs: 1 + 1 -> 2, 2 + 2 -> 4, and so on to all N; an odd pool is carried
-over to the next stage. Each stage keeps the most accurate compositions only.
+over to the next stage. Each stage keeps only the most accurate compositions.
 
 A composition is, per image, one whole number: the *key* of its winning module. Keys are ordered as the scores are, of
 equal scores the lowest class wins, and a key is odd where the winner's class is the image's. So two compositions merge
@@ -27,7 +27,7 @@ _DISTANCE_UNIT = 2.0**-16
 """Distances break ties between equal accuracies as multiples of this unit, whose sums are exact in float64."""
 
 _RANKING_BYTES = 40
-"""What ranking takes per score: two copies of it, their order as int64, the sorted values, and two copies of ranks."""
+"""Memory for ranking one score: two copies of it, their order as int64, the sorted values, and two copies of ranks."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class StageLimits:
     """What one merge keeps.
 
     Args:
-        threshold: Compositions of at least this accuracy, on the images of their own classes, are kept ...
-        least: ... but the best so many in any case ...
-        most: ... and never more than so many, but for the last generation's best, which always survives.
+        threshold: Compositions with at least this accuracy on the images of their own classes are kept.
+        least: Number of best compositions kept in any case.
+        most: Maximum number kept; the last generation's best is kept beyond it.
     """
 
     threshold: float
@@ -51,7 +51,7 @@ class Compositions:
 
     Args:
         members: The candidate of each class, by its index among its class's candidates.
-        accuracy: Share of the images that the composition classifies rightly.
+        accuracy: Share of the images that the composition classifies correctly.
         distance: Mean pairwise Jaccard distance of the members' kept kernels.
     """
 
@@ -71,7 +71,7 @@ class _Pool:
 
 
 def stage_sizes(n_classes: int) -> list[list[int]]:
-    """Returns how many classes each merge of each stage joins, e.g. ``[[2, 2], [4], [5]]`` for 5 classes.
+    """Return how many classes each merge of each stage joins, e.g. ``[[2, 2], [4], [5]]`` for 5 classes.
 
     Args:
         n_classes: At least 2.
@@ -90,7 +90,7 @@ class Merger:
     Args:
         labels: The images' classes.
         n_classes: The number of classes N.
-        memory_bytes: What ranking scores may take beside the scores and the ranks themselves.
+        memory_bytes: Memory for ranking, beside the scores and the ranks themselves.
     """
 
     def __init__(self, labels: Int64[Tensor, " sample"], n_classes: int, *, memory_bytes: int = 1 << 30) -> None:
@@ -110,18 +110,17 @@ class Merger:
         stages: Sequence[StageLimits],
         last_best: Sequence[int] | None = None,
     ) -> Compositions:
-        """Finds the compositions of all classes that survive.
+        """Return the compositions of all classes that survive.
 
-        Compositions are ranked by accuracy, of equals by mean Jaccard distance, of equals by the position of their
-        parts.
+        Compositions are ranked by accuracy, then by mean Jaccard distance, then by the position of their parts.
 
         Args:
             scores: Every candidate's score for every image.
             distances: Jaccard distances of the kept kernels of any two candidates.
             class_order: The order in which classes are paired.
             stages: One entry per stage, see ``stage_sizes``.
-            last_best: The candidate of each class that made up the last generation's best composition, which always
-                survives; None if there is none.
+            last_best: Each class's candidate in the last generation's best composition, which always survives; None in
+                the first generation.
 
         Raises:
             SplitFailedError: If a score is NaN.
@@ -159,7 +158,7 @@ class Merger:
     def _join(self, a: _Pool, b: _Pool, modules: Tensor, units: Tensor, limits: StageLimits, *, last: bool) -> _Pool:
         if len(a.classes) < len(b.classes):
             a, b = b, a
-        right = self._right_answers(a, b, modules)
+        right = self._correct_answers(a, b, modules)
         spread = a.spread[:, None] + b.spread[None, :] + _cross_units(units, a, b)
         total = sum(self._images[c].stop - self._images[c].start for c in (*a.classes, *b.classes))
         protected = None
@@ -176,8 +175,8 @@ class Merger:
             protected=None if protected is None else int((chosen == protected).nonzero()[0]),
         )
 
-    def _right_answers(self, a: _Pool, b: _Pool, modules: Tensor) -> Int64[Tensor, "a b"]:
-        """Counts the images of both sides' classes that each pair of compositions classifies rightly."""
+    def _correct_answers(self, a: _Pool, b: _Pool, modules: Tensor) -> Int64[Tensor, "a b"]:
+        """Count the images of both sides' classes that each pair of compositions classifies correctly."""
         counts = torch.zeros(len(a.members), len(b.members), device=a.keys.device)
         self._add_wins(counts, a, b, modules)
         self._add_wins(counts.T, b, a, modules)
@@ -206,16 +205,15 @@ def comparison_keys(
     *,
     memory_bytes: int = 1 << 30,
 ) -> Float32[Tensor, "class candidate sample"]:
-    """Returns whole numbers ordered, image by image, as the scores are; of equal scores, the lowest class is highest.
+    """Return whole numbers in the order of the scores of each image; of equal scores, the lowest class ranks highest.
 
     A number is twice the rank of the score among all candidates' scores for the image, plus one where the module's
-    class is the image's. Floats below 2**24 hold it exactly, and compare several times faster than integers.
+    class is the image's. Floats represent it exactly below 2**24, and compare several times faster than integers.
 
     Args:
         scores: Every candidate's score for every image.
         labels: The images' classes.
-        memory_bytes: What ranking may take beside scores and keys; so many images are ranked at once as fit, one at
-            least.
+        memory_bytes: Memory for ranking beside scores and keys; as many images are ranked at once as fit, at least one.
 
     Raises:
         SplitFailedError: If a score is NaN, which no comparison can rank.
@@ -237,18 +235,18 @@ def comparison_keys(
 
 
 def _ranks(scores: Float32[Tensor, "class candidate sample"]) -> Float32[Tensor, "class candidate sample"]:
-    """Returns each score's rank among all scores for its image; of equal ones, the lowest class's is the highest."""
+    """Return each score's rank among all scores for its image; of equal ones, the lowest class's ranks highest."""
     n_classes, n_candidates, n_samples = scores.shape
-    # A stable sort of the classes in falling order gives the lowest class the highest of equal ranks.
-    falling = scores.flip(0).permute(2, 0, 1).reshape(n_samples, -1)
-    order = falling.argsort(dim=1, stable=True)
-    ranks = torch.empty_like(falling)
+    # A stable sort over descending classes gives the lowest class the highest of equal ranks.
+    descending = scores.flip(0).permute(2, 0, 1).reshape(n_samples, -1)
+    order = descending.argsort(dim=1, stable=True)
+    ranks = torch.empty_like(descending)
     ranks.scatter_(1, order, torch.arange(order.shape[1], device=ranks.device).to(ranks).expand_as(order))
     return ranks.view(n_samples, n_classes, n_candidates).permute(1, 2, 0).flip(0)
 
 
 def _is_right(keys: Float32[Tensor, "composition sample"]) -> Float32[Tensor, "composition sample"]:
-    """Returns 1 where the winner's class is the image's, else 0."""
+    """Return 1 where the winner's class is the image's, else 0."""
     return torch.remainder(keys, 2)
 
 
@@ -271,9 +269,9 @@ def _survivors(
     limits: StageLimits,
     protected: int | None,
 ) -> Int64[Tensor, " kept"]:
-    """Returns the pairs that a stage keeps, best first, the protected one last if it is not among the best.
+    """Return the pairs that a stage keeps, best first, the protected one last if it is not among the best.
 
-    It takes the place of another one only if that is not the best of all.
+    It replaces another one only if that is not the best of all.
     """
     passing = int((right >= limits.threshold * total - 1e-9).sum())
     keep = min(max(passing, limits.least), limits.most, len(right))

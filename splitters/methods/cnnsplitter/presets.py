@@ -1,4 +1,4 @@
-"""The paper's own choices per base model and data set (DESIGN.md section 10), as data."""
+"""The paper's settings for each base model and data set (arXiv 2209.06116 and its artefact)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Preset:
-    """What the paper chose for one base model and data set; names as in ``CNNSplitterSettings``.
+    """The paper's settings for one base model and data set, named as in ``CNNSplitterSettings``.
 
-    ``convolutions`` is no setting: it is how many the base model has, among which the sensitive layers are counted.
+    ``convolutions`` is not a setting: it is the base model's number of convolutions, in which sensitive layers are
+    counted.
     """
 
     convolutions: int
@@ -22,7 +23,7 @@ class Preset:
     thresholds: tuple[float, ...]
 
     def settings(self) -> dict[str, object]:
-        """Returns the choices as settings by name."""
+        """Return the settings by name."""
         return {name: value for name, value in asdict(self).items() if name != "convolutions"}
 
 

@@ -1,4 +1,4 @@
-"""What a search is at the end of a generation: all that it needs to go on, or to end."""
+"""The state of a search between two generations, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from splitters.methods.importance import Importance
 from splitters.methods.protocol import CheckpointState
-from splitters.tensor_names import under
+from splitters.tensor_names import strip_prefix, with_prefix
 
 _CACHE = "cache."
 
 
 @dataclass(frozen=True)
 class Streams:
-    """Random streams, all derived from one seed: one per class, one for the order of merging, one for random genes.
+    """Random generators derived from one seed: one per class, one for the order of merging, one for random genes.
 
     Args:
         classes: One per class.
-        order: Draws the order in which classes are merged.
-        grouping: Draws random genes.
+        order: For the order in which classes are merged.
+        grouping: For random genes.
     """
 
     classes: tuple[torch.Generator, ...]
@@ -33,38 +33,38 @@ class Streams:
 
     @classmethod
     def seeded(cls, seed: int, n_classes: int) -> Streams:
-        """Returns fresh streams."""
+        """Return new generators."""
         source = torch.Generator().manual_seed(seed)
         seeds = torch.randint(2**62, (n_classes + 2,), generator=source).tolist()
         order, grouping, *classes = (torch.Generator().manual_seed(number) for number in seeds)
         return cls(tuple(classes), order, grouping)
 
     def get_state(self) -> Tensor:
-        """Returns the states of the streams that a search draws from."""
+        """Return the states of the generators that a search uses."""
         return torch.stack([generator.get_state() for generator in (*self.classes, self.order)])
 
     def set_state(self, states: Tensor) -> None:
-        """Takes up what ``get_state`` returned."""
+        """Restore what ``get_state`` returned."""
         for generator, state in zip((*self.classes, self.order), states, strict=True):
             generator.set_state(state.clone())  # set_state reads from the start of the storage, not of the view
 
 
 @dataclass
 class SearchState:
-    """How far a search is.
+    """The progress of a search.
 
     Args:
-        curves: The sensitivity curves that are measured, one row per channel group.
+        curves: The sensitivity curves measured so far, one row per channel group.
         population: The candidates of the next generation; empty before the first.
         best: Channels of the best composition so far, one row per class; empty before the first generation.
         best_fitness: Its fitness.
-        best_generation: The generation that found it.
-        bred_accuracy: Accuracy of the last generation's best composition by the fitness by which candidates breed;
-            None before the first.
-        history: One record per generation: the best composition by the plain fitness, and what the generation took.
-        seconds: Since the split began.
-        peak_bytes: The most activations that were held at once.
-        reused_seconds: What findings had taken that were not made again; part of ``seconds``.
+        best_generation: The generation that found it, counted from 1.
+        bred_accuracy: Accuracy of the last generation's best composition, by the fitness with the adaptive weight; None
+            before the first generation.
+        history: One record per generation: its best composition by the plain fitness, and timings.
+        seconds: Seconds since the split began.
+        peak_bytes: Peak memory of activations.
+        reused_seconds: Seconds that reused findings took when they were computed.
     """
 
     curves: list[list[float]] = field(default_factory=list)
@@ -80,14 +80,14 @@ class SearchState:
 
     @property
     def generation(self) -> int:
-        """How many generations are done."""
+        """The number of generations done."""
         return len(self.history)
 
     def to_checkpoint(self, streams: Streams, importance: Importance, cache: Mapping[str, Tensor]) -> CheckpointState:
-        """Returns the state in the form in which checkpoints are kept."""
+        """Return the state as a checkpoint."""
         tensors = {"population": self.population, "best": self.best, "streams": streams.get_state()}
         tensors["importance"] = importance.norms
-        tensors.update({f"{_CACHE}{name}": value for name, value in cache.items()})
+        tensors.update(with_prefix(cache, _CACHE))
         values: dict[str, object] = {
             "curves": self.curves,
             "best_fitness": self.best_fitness,
@@ -103,7 +103,7 @@ class SearchState:
 
     @classmethod
     def from_checkpoint(cls, saved: CheckpointState, streams: Streams) -> tuple[SearchState, dict[str, Tensor]]:
-        """Returns the state and the evaluator's memory; puts the streams back."""
+        """Return the state and the evaluator's cache, and restore the random generators."""
         streams.set_state(saved.tensors["streams"])
         values: Mapping[str, Any] = saved.values
         state = cls(
@@ -118,11 +118,10 @@ class SearchState:
             peak_bytes=int(values["peak_bytes"]),
             reused_seconds=float(values.get("reused_seconds", 0.0)),
         )
-        cache = under(saved.tensors, _CACHE)
-        return state, cache
+        return state, strip_prefix(saved.tensors, _CACHE)
 
 
 def importance_from_checkpoint(saved: CheckpointState) -> Importance:
-    """Returns the importance with which the search began."""
+    """Return the importance with which the search began."""
     warnings: Any = saved.values["importance_warnings"]
     return Importance(saved.tensors["importance"], tuple(warnings))

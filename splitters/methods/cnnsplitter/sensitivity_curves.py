@@ -1,4 +1,4 @@
-"""Sensitivity: how composed accuracy falls as one layer loses kernels, and what follows for the start population."""
+"""Sensitivity curves: composed accuracy as one layer loses kernels, and the start shares derived from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SensitivityCurves:
 
     Args:
         names: The layers; tied ones are one entry, see ``group_name``.
-        shares: Where the curves were read, rising.
+        shares: The shares at which the curves were measured, rising.
         accuracy: The curves, on select.
         base_accuracy: The base model's accuracy on select.
     """
@@ -40,9 +40,9 @@ class SensitivityCurves:
     base_accuracy: float
 
     def level_from(self, tolerance: float) -> Float64[Tensor, " layer"]:
-        """Returns the lowest share from which on each curve stays within the tolerance of the base model's accuracy.
+        """Return the lowest share from which on each curve stays within a tolerance of the base model's accuracy.
 
-        It is 1 where the curve is never level.
+        It is 1 for curves that are never level.
         """
         level = self.accuracy >= self.base_accuracy - tolerance - _SLACK
         from_here_on = level.flip(1).long().cumprod(1).flip(1).bool()
@@ -52,11 +52,11 @@ class SensitivityCurves:
 
 @dataclass(frozen=True)
 class StartShares:
-    """Which layers are sensitive, and how many of its genes each layer's first candidates keep.
+    """The sensitive layers, and the shares of active genes in the start population.
 
     Args:
-        sensitive: Per channel group.
-        shares: Per channel group, the shares of which each candidate draws one.
+        sensitive: Whether each channel group is sensitive.
+        shares: For each channel group, the shares from which a candidate draws one.
     """
 
     sensitive: tuple[bool, ...]
@@ -73,16 +73,16 @@ def measure_curves(
     shares: Sequence[float],
     done: int = 0,
 ) -> Iterator[list[float]]:
-    """Yields the curve of each channel group, without those that are done.
+    """Yield the curve of each remaining channel group.
 
     Args:
         forward: Runs the modules.
         layout: The channels.
         importance: Each channel's importance for each class: a module keeps the top ones.
-        images: Where accuracy is read.
-        calibration: What is done to logits.
-        shares: Where each curve is read; of a layer with n kernels, r * n are kept, rounded, and one at least.
-        done: How many groups are done.
+        images: The images on which accuracy is measured.
+        calibration: Turns logits into scores.
+        shares: The shares r at which each curve is measured; a layer with n kernels keeps r * n, rounded, at least one.
+        done: The number of groups to skip.
     """
     n_classes, n_channels = importance.shape
     classes = torch.arange(n_classes).repeat(len(shares))
@@ -110,18 +110,18 @@ def start_shares(
     sensitive_shares: Sequence[float] | None,
     other_shares: Sequence[float] | None,
 ) -> StartShares:
-    """Turns curves into sensitive layers and start shares. The papers read them by eye; this is the rule here.
+    """Derive sensitive layers and start shares from the curves, which the papers' authors read by eye.
 
     A layer is sensitive if its curve is level only from the share ``sensitive_from`` on, or from a higher one; without
     such a share, from a share above the mean over all layers: how early curves fall depends on how wide a network is.
     The layers of a kind start with three shares: the mean share from which their curves are level plus the margin,
     rounded to a tenth and between 0.1 and 0.8, and one and two tenths more, so that the search has a choice in every
-    layer. What is given replaces what the curves say.
+    layer. Given values override those derived from the curves.
 
     Args:
         layout: The channels.
         curves: May be None if all three choices are given.
-        tolerance: How far below the base model's accuracy a curve counts as level.
+        tolerance: How far below the base model's accuracy a curve still counts as level.
         sensitive_from: See above.
         margin: See above.
         sensitive_layers: Convolutions, counted from 0, that are sensitive.
@@ -159,7 +159,7 @@ def _required(level: Tensor | None) -> Tensor:
 def layer_sensitivities(
     layout: ChannelLayout, curves: SensitivityCurves | None, shares: StartShares | None
 ) -> tuple[LayerSensitivity, ...]:
-    """Returns curves and choices as part of a result: one entry per channel group, none without choices."""
+    """Return curves and choices as part of a result: one entry per channel group, none without choices."""
     if shares is None:
         return ()
     return tuple(
@@ -175,5 +175,5 @@ def layer_sensitivities(
 
 
 def curve_names(layout: ChannelLayout) -> tuple[str, ...]:
-    """Returns the name of each channel group's curve."""
+    """Return the name of each channel group's curve."""
     return tuple(group_name(layout, group) for group in layout.groups)

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from splitters.errors import nearest_name
+from splitters.errors import ConfigurationError, nearest_name
+from splitters.graph.layout import ChannelLayout
+from splitters.methods.cnnsplitter.merging import StageLimits, stage_sizes
 from splitters.methods.cnnsplitter.presets import PRESETS
 from splitters.settings import Settings
 
@@ -21,16 +23,15 @@ class CNNSplitterSettings(Settings):
     """Settings of CNNSplitter.
 
     Args:
-        preset: The paper's choices for a base model and data set, e.g. ``simcnn-cifar10``; they take the place of the
-            defaults, and settings that are given win over both.
-        confidence: The probability that the base model must give an image's class for the image to count in the
-            measure of importance.
+        preset: The paper's settings for a base model and data set, e.g. ``simcnn-cifar10``; they replace the defaults,
+            and given settings override both.
+        confidence: Importance counts only images to whose class the base model gives at least this probability.
         grouping: How a layer's kernels become genes: by ``importance``, at ``random``, or ``none`` (a gene a kernel).
         genes: Genes per channel group and class.
         genes_wide: The same for channel groups of at least ``wide_from`` channels.
-        wide_from: From how many channels on a channel group counts as wide.
+        wide_from: Number of channels from which a channel group counts as wide.
         initialization: How the start population is drawn: with shares per kind of layer (``sensitivity``), or each
-            gene with a chance of one half (``random``).
+            gene with probability 1/2 (``random``).
         sensitive_layers: Convolutions, counted from 0, that are sensitive; None lets the curves decide.
         sensitive_shares: Shares of active genes from which sensitive layers of the start population draw; None lets
             the curves decide.
@@ -45,27 +46,27 @@ class CNNSplitterSettings(Settings):
         share_margin: What start shares add to the share from which a kind's curves are level: more where layers that
             lose kernels at the same time do not bear what each bears alone.
         population: Candidates per class.
-        parents: The best candidates, from which offspring come.
-        elites: The best candidates that are copied unchanged.
-        generations: How many there are at most.
-        patience: Stop after so many generations without a better fitness.
-        mutation_rate: Share of an offspring's genes that are drawn anew.
+        parents: Number of best candidates that have offspring.
+        elites: Number of best candidates that are copied unchanged.
+        generations: Maximum number of generations.
+        patience: Stop after this many generations without a better fitness.
+        mutation_rate: Share of an offspring's genes that are redrawn.
         alpha: Weight of accuracy in the fitness; 1 - alpha is that of the mean Jaccard distance.
         gamma: While the last generation's best is less accurate, accuracy weighs more by the difference.
         evaluation: Whether compositions are found by ``merging``, or all tried (``exhaustive``).
         thresholds: Accuracy from which each stage of merging keeps a composition. With fewer stages than thresholds,
             the last stage takes the last threshold; with more, the last one is repeated.
-        min_kept: Compositions that a merge keeps in any case.
-        max_kept: Compositions that a merge keeps at most.
-        max_compositions: How many compositions ``exhaustive`` may try at most.
-        calibration: What is done to a module's logit so that it compares with the other modules': nothing (``none``),
-            or a shift and a scale that give it the base model's mean and deviation on select (``moments``).
-        batch_size: Images per forward pass at most.
+        min_kept: Minimum number of compositions that a merge keeps.
+        max_kept: Maximum number of compositions that a merge keeps.
+        max_compositions: Maximum number of compositions that ``exhaustive`` may try.
+        calibration: How a module's logit is made comparable: not at all (``none``), or by a scale and a shift that give
+            it the base model's mean and standard deviation on select (``moments``).
+        batch_size: Maximum number of images per forward pass.
         memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
             pass; at least one image runs at a time. As much may be held to rank scores for merging. It leaves out
             weights, images, remembered scores (``cache_mb``), the scores and ranks of all of a generation's candidates,
             and what torch needs inside an operation.
-        cache_mb: Scores of earlier candidates that are kept, so that repeated ones are never run again.
+        cache_mb: Cache of scores of earlier candidates, so that repeated ones are not run again.
     """
 
     preset: str | None = None
@@ -135,3 +136,56 @@ class CNNSplitterSettings(Settings):
         """Whether the start population depends on sensitivity curves."""
         chosen = (self.sensitive_layers, self.sensitive_shares, self.other_shares)
         return self.initialization == "sensitivity" and any(choice is None for choice in chosen)
+
+
+def stage_limits(settings: CNNSplitterSettings, n_classes: int) -> list[StageLimits]:
+    """Return the limits of each stage; ``exhaustive`` has none.
+
+    Raises:
+        ConfigurationError: If ``exhaustive`` would try more compositions than are allowed.
+    """
+    stages = len(stage_sizes(n_classes))
+    if settings.evaluation == "exhaustive":
+        compositions = settings.population**n_classes
+        if compositions > settings.max_compositions:
+            raise ConfigurationError(
+                f"evaluation: exhaustive would try {compositions} compositions in every generation "
+                f"({settings.population} candidates of {n_classes} classes); {settings.max_compositions} are allowed. "
+                "Choose a smaller population or fewer classes, raise max_compositions, or use merging."
+            )
+        return [StageLimits(0.0, compositions, compositions)] * stages
+    return [
+        StageLimits(threshold, settings.min_kept, settings.max_kept)
+        for threshold in stage_thresholds(settings.thresholds, stages)
+    ]
+
+
+def stage_thresholds(thresholds: tuple[float, ...], stages: int) -> tuple[float, ...]:
+    """Fit thresholds to a number of stages: the last stage takes the last threshold, which is repeated if need be."""
+    if stages <= len(thresholds):
+        return (*thresholds[: stages - 1], thresholds[-1])
+    return thresholds + thresholds[-1:] * (stages - len(thresholds))
+
+
+def check_layers(settings: CNNSplitterSettings, layout: ChannelLayout) -> None:
+    """Check that the sensitive layers are convolutions of this net, where the search asks for them.
+
+    A preset's layers belong to the paper's network; with other layers, its remaining settings fit any network.
+
+    Raises:
+        ConfigurationError: If they are not.
+    """
+    layers, count = settings.sensitive_layers, len(layout.layers)
+    if layers is None or settings.initialization == "random":
+        return
+    preset = PRESETS[settings.preset] if settings.preset else None
+    if preset is not None and layers == preset.sensitive_layers and count != preset.convolutions:
+        raise ConfigurationError(
+            f"the preset {settings.preset!r} names layers of a net with {preset.convolutions} convolutions; "
+            f"this one has {count}. Choose another preset, or give other sensitive_layers."
+        )
+    unknown = sorted(layer for layer in set(layers) if layer >= count)
+    if unknown:
+        raise ConfigurationError(
+            f"sensitive_layers names {unknown}; this net has {count} convolutions, counted from 0 to {count - 1}."
+        )

@@ -1,4 +1,4 @@
-"""CNNSplitter: modules found by a genetic search (arXiv 2209.06116; arXiv 2311.04438, section 3)."""
+"""CNNSplitter: a genetic search for modules (arXiv 2209.06116; arXiv 2311.04438, section 3)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from splitters.methods.cnnsplitter.genetic import (
     candidate_fitness,
     composition_fitness,
     next_generation,
+    random_population,
     rank_candidates,
+    start_population,
 )
 from splitters.methods.cnnsplitter.merging import Compositions, Merger
-from splitters.methods.cnnsplitter.population import random_population, start_population
 from splitters.methods.cnnsplitter.search_state import SearchState, Streams, importance_from_checkpoint
 from splitters.methods.cnnsplitter.sensitivity_curves import (
     SensitivityCurves,
@@ -32,8 +33,7 @@ from splitters.methods.cnnsplitter.sensitivity_curves import (
     measure_curves,
     start_shares,
 )
-from splitters.methods.cnnsplitter.settings import CNNSplitterSettings
-from splitters.methods.cnnsplitter.stage_limits import check_layers, stage_limits
+from splitters.methods.cnnsplitter.settings import CNNSplitterSettings, check_layers, stage_limits
 from splitters.methods.importance import Importance, channel_importance, check_droppable, reading_bytes
 from splitters.methods.protocol import (
     REUSED_SECONDS,
@@ -58,10 +58,9 @@ from splitters.networks.shared_forward import SharedForward
 class CNNSplitter(Splitter[CNNSplitterSettings]):
     """Finds modules by a genetic search over genes, which are groups of kernels of similar importance.
 
-    Each class has a population of its own; a candidate is worth what the best composition is worth that it is part of.
-    The best composition of all generations becomes the result: the one of the highest fitness with the weights alpha
-    and 1 - alpha. Candidates breed by the fitness whose weight of accuracy adapts, which is not the same in all
-    generations.
+    Each class has its own population; a candidate's fitness is that of the best composition that contains it. The
+    result is the composition with the highest fitness of all generations, with the weights alpha and 1 - alpha.
+    Selection within a generation uses the adaptive weight of accuracy, which differs between generations.
     """
 
     Settings = CNNSplitterSettings
@@ -75,11 +74,11 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
         progress: ProgressCallback = ignore_progress,
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
-        """Splits the task's base model; see ``Splitter.split``.
+        """Split the task's base model; see ``Splitter.split``.
 
         Raises:
-            ConfigurationError: If ``exhaustive`` would have to try too many compositions, or the sensitive layers or
-                the preset are not this net's.
+            ConfigurationError: If ``exhaustive`` would try too many compositions, or the sensitive layers or the preset
+                do not fit this network.
             DataError: If a class has no images in select.
             SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
         """
@@ -96,7 +95,7 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
 class _Search:
     """One split.
 
-    ``reported`` is the last report of progress, which is sent again before every batch.
+    ``reported`` is the last progress report, which is repeated before every batch.
     """
 
     task: SplitTask
@@ -120,7 +119,7 @@ class _Search:
         )
         self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
         saved = self.checkpoint.load()
-        # Kept, not measured again: sums on a GPU may differ in their last bits, and with them the order of kernels.
+        # Restored, not measured again: sums on a GPU may differ in the last bit, and with them the order of kernels.
         self.importance = self._importance() if saved is None else importance_from_checkpoint(saved)
         self.genes = group_channels(
             self.graph.layout,
@@ -153,16 +152,16 @@ class _Search:
         confidence = self.settings.confidence
 
         def make() -> CheckpointState:
-            found = channel_importance(self.graph, self.task.select, confidence=confidence, batch_size=batch_size)
-            return CheckpointState({"norms": found.norms}, {"warnings": list(found.warnings)})
+            importance = channel_importance(self.graph, self.task.select, confidence=confidence, batch_size=batch_size)
+            return CheckpointState({"norms": importance.norms}, {"warnings": list(importance.warnings)})
 
-        found = self.task.finding("importance", {"confidence": confidence, "batch_size": batch_size}, make)
-        self._reuse(found.seconds)
-        warnings: Any = found.state.values["warnings"]
-        return Importance(found.state.tensors["norms"], tuple(warnings))
+        finding = self.task.finding("importance", {"confidence": confidence, "batch_size": batch_size}, make)
+        self._reuse(finding.seconds)
+        warnings: Any = finding.state.values["warnings"]
+        return Importance(finding.state.tensors["norms"], tuple(warnings))
 
     def _reuse(self, seconds: float) -> None:
-        """Lets what was found earlier count as it took then."""
+        """Count the time that reused results took when they were computed."""
         self.started -= seconds
         self.state.reused_seconds += seconds
 
@@ -172,7 +171,7 @@ class _Search:
         if not self.state.population.numel():
             self.state.population = self._first_population()
         self.reported = self._search_progress()
-        while not self._is_over():
+        while not self._is_finished():
             self._generation()
             self._save()
             self.reported = self._search_progress()
@@ -206,7 +205,7 @@ class _Search:
         if reached >= threshold - 1e-9:
             return ()
         return (
-            f"the composed accuracy of the result on select, {reached:.4f}, lies below {threshold:g}, the threshold of "
+            f"the composed accuracy of the result on select, {reached:.4f}, is below {threshold:g}, the threshold of "
             "the last merge: it is the best of the compositions that min_kept keeps in any case.",
         )
 
@@ -223,13 +222,13 @@ class _Search:
             "batch_size": settings.batch_size,
             "memory_mb": settings.memory_mb,
         }
-        found = self.task.finding("sensitivity", key, self._made_curves)
-        self._reuse(found.seconds)
-        self.state.curves = found.state.tensors["accuracy"].tolist()
-        peak: Any = found.state.values["peak_bytes"]
+        finding = self.task.finding("sensitivity", key, self._compute_curves)
+        self._reuse(finding.seconds)
+        self.state.curves = finding.state.tensors["accuracy"].tolist()
+        peak: Any = finding.state.values["peak_bytes"]
         self.forward.peak_bytes = max(self.forward.peak_bytes, int(peak))
 
-    def _made_curves(self) -> CheckpointState:
+    def _compute_curves(self) -> CheckpointState:
         rows = measure_curves(
             self.forward,
             self.graph.layout,
@@ -290,7 +289,7 @@ class _Search:
 
     # A generation
 
-    def _is_over(self) -> bool:
+    def _is_finished(self) -> bool:
         waited = self.state.generation - self.state.best_generation
         return self.state.generation >= self.settings.generations or waited >= self.settings.patience
 
@@ -299,31 +298,33 @@ class _Search:
         bits = self._channels()
         scores = self.evaluator.scores(self.state.population)
         evaluated = time.perf_counter()
-        found = self._merge(scores, bits)
+        compositions = self._merge(scores, bits)
         merged = time.perf_counter()
         alpha, gamma = self.settings.alpha, self.settings.gamma
         weight = accuracy_weight(alpha, gamma, self.state.bred_accuracy)
-        fitness = composition_fitness(found, accuracy_weight=weight, distance_weight=1 - alpha)
+        fitness = composition_fitness(compositions, accuracy_weight=weight, distance_weight=1 - alpha)
         bred = int(fitness.argmax())
-        plain = composition_fitness(found, accuracy_weight=alpha, distance_weight=1 - alpha)
+        plain = composition_fitness(compositions, accuracy_weight=alpha, distance_weight=1 - alpha)
         best = int(plain.argmax())
-        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), found.members[best]])
+        masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), compositions.members[best]])
         if float(plain[best]) > self.state.best_fitness:
             self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
             self.state.best_generation = self.state.generation + 1
-        self._breed(candidate_fitness(found, fitness, self.settings.population), found.members[bred].tolist())
-        self.state.bred_accuracy = float(found.accuracy[bred])
+        self._breed(
+            candidate_fitness(compositions, fitness, self.settings.population), compositions.members[bred].tolist()
+        )
+        self.state.bred_accuracy = float(compositions.accuracy[bred])
         ended = time.perf_counter()
         self.state.history.append(
             {
                 "step": float(self.state.generation + 1),
                 "seconds": ended - self.started,
                 "generation_seconds": ended - began,
-                "accuracy": float(found.accuracy[best]),
+                "accuracy": float(compositions.accuracy[best]),
                 "kernel_retention": masks.retention,
-                "jaccard_distance": float(found.distance[best]),
+                "jaccard_distance": float(compositions.distance[best]),
                 "fitness": float(plain[best]),
-                "compositions": float(len(found.members)),
+                "compositions": float(len(compositions.members)),
                 "accuracy_weight": weight,
                 "candidates_run": float(self.evaluator.evaluated),
                 "evaluation_seconds": evaluated - began,
@@ -332,14 +333,14 @@ class _Search:
         )
 
     def _channels(self) -> Tensor:
-        """Returns what every candidate keeps: ``[class, candidate, channel]``."""
+        """Return what every candidate keeps: ``[class, candidate, channel]``."""
         return torch.stack([self.genes.channels(c, rows) for c, rows in enumerate(self.state.population)])
 
     def _merge(self, scores: Tensor, bits: Tensor) -> Compositions:
         n_classes, population = bits.shape[:2]
         kernels = KernelMasks(self.graph.layout, bits.flatten(0, 1)).kernel_bits
         distances = jaccard_distances(kernels.to(self.task.device))
-        found = self.merger.merge(
+        merged = self.merger.merge(
             scores,
             distances.view(n_classes, population, n_classes, population),
             class_order=torch.randperm(n_classes, generator=self.streams.order).tolist(),
@@ -347,7 +348,7 @@ class _Search:
             # The members of the composition that bred best are the first elites of their classes.
             last_best=[0] * n_classes if self.state.history else None,
         )
-        return Compositions(found.members.cpu(), found.accuracy.cpu(), found.distance.cpu())
+        return Compositions(merged.members.cpu(), merged.accuracy.cpu(), merged.distance.cpu())
 
     def _breed(self, fitness: Tensor, best: list[int]) -> None:
         self.state.population = torch.stack(

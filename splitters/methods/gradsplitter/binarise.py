@@ -1,4 +1,4 @@
-"""From real masks to bits, with a gradient."""
+"""Binarisation of real masks with a straight-through gradient."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from splitters.graph.layout import ChannelLayout
 from splitters.networks.masks import repair
 
 
-def kept(layout: ChannelLayout, masks: Float[Tensor, "module channel"]) -> Bool[Tensor, "module channel"]:
-    """Returns where real masks keep a channel: where they are positive, and the highest where a layer would be lost."""
+def kept_channels(layout: ChannelLayout, masks: Float[Tensor, "module channel"]) -> Bool[Tensor, "module channel"]:
+    """Return the channels that real masks keep: the positive ones, and the highest where a layer would be lost."""
     return repair(layout, masks > 0, masks)
 
 
 class Binarise(torch.autograd.Function):
-    """Bits of real masks; the incoming gradient passes straight through, clipped to [-1, 1]."""
+    """Bits of real masks; the backward pass clips the incoming gradient to [-1, 1]."""
 
     @staticmethod
     def forward(ctx: Any, masks: Tensor, bits: Tensor) -> Tensor:
-        """Returns ``bits`` as numbers in place of the real masks that they were made of."""
+        """Return the bits as floats, 0 and 1."""
         return bits.to(masks.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Clips the gradient."""
+        """Clip the gradient."""
         return gradients[0].clamp(-1, 1), None
 
 
 def binarise(layout: ChannelLayout, masks: Float[Tensor, "module channel"]) -> Float[Tensor, "module channel"]:
-    """Returns the bits of real masks as 0 and 1, through which gradients reach the masks."""
+    """Return the bits of real masks, as 0 and 1; gradients flow to the masks."""
     with torch.no_grad():
-        bits = kept(layout, masks)
+        bits = kept_channels(layout, masks)
     result: Tensor = Binarise.apply(masks, bits)
     return result

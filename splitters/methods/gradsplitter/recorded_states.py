@@ -1,4 +1,4 @@
-"""The states that GradSplitter records, and the rule that chooses among them."""
+"""GradSplitter's recorded states, dead modules, and the choice of the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitTask
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import (
     ClassReport,
     Tick,
@@ -25,13 +25,13 @@ from splitters.networks.masks import KernelMasks
 
 @dataclass(frozen=True)
 class RecordedState:
-    """Masks and heads at the end of a round, and what they are worth on select.
+    """Masks and heads at the end of a round, with their performance on select.
 
     Args:
         round: Counted from 1.
         seconds: Since the split began.
-        masks: What the modules keep.
-        heads: Their heads.
+        masks: The modules' masks.
+        heads: The modules' heads.
         accuracy: Accuracy of the composed model on select.
         f1: F1 of each class in the composed model on select.
         dead: Modules that lost their class.
@@ -48,7 +48,7 @@ class RecordedState:
     loss: float
 
     def facts(self) -> dict[str, float]:
-        """Returns the state's figures by name."""
+        """Return the state's numbers by name."""
         return {
             "step": float(self.round),
             "seconds": self.seconds,
@@ -61,7 +61,7 @@ class RecordedState:
 
 @dataclass(frozen=True)
 class Health:
-    """How the modules of one state do on select.
+    """The performance of all modules on select.
 
     Args:
         accuracy: Of the composed model.
@@ -83,10 +83,10 @@ def examine(
     *,
     tick: Tick = no_tick,
 ) -> Health:
-    """Runs the modules on select; ``tick`` is called after every batch.
+    """Evaluate the modules on select; ``tick`` is called after every batch.
 
-    A module is dead if its score is the same for all images, or if the composed model never answers its class rightly
-    although the base model does.
+    A module is dead if its score is the same for all images, or if the composed model never predicts its class
+    correctly although the base model does.
     """
     scores = heads(module_logits(graph, masks, task.select, tick=tick))
     answers = composed_answers(scores)
@@ -97,17 +97,16 @@ def examine(
 
 
 def choose(states: Sequence[RecordedState], *, base_accuracy: float, tolerance: float) -> tuple[RecordedState, bool]:
-    """Chooses the state that becomes the result.
+    """Choose the state that becomes the result.
 
     Args:
         states: At least one.
         base_accuracy: The base model's accuracy on select.
-        tolerance: How far below it a state may lie.
+        tolerance: How far below it a state may be; a fraction.
 
     Returns:
-        Among the states within the tolerance the one with the fewest kernels (of equals, the more accurate one, then
-        the earlier one) and True; where none is within it, the most accurate one (of equals, the one with fewer
-        kernels) and False.
+        The state with the fewest kernels among those within the tolerance (of equal ones, the more accurate, then the
+        earlier) and True; if there is none, the most accurate state (of equal ones, that with fewer kernels) and False.
     """
     # Accuracies are ratios of counts: the slack only absorbs the rounding of the difference.
     within = [state for state in states if state.accuracy >= base_accuracy - tolerance - 1e-9]

@@ -18,18 +18,18 @@ class GradSplitterSettings(Settings):
             modules, not over kernels: a channel that ties several convolutions (residual sums) counts once.
         rounds: Pairs of a mask phase and a head phase.
         warmup: Length of the first head phase, e.g. ``5 epochs`` or ``75 steps``.
-        mask_phase: Length of a round's mask phase, in which masks and heads are trained; one step at least.
-        head_phase: Length of a round's head phase, in which heads alone are trained.
+        mask_phase: Length of a round's mask phase, which trains masks and heads; at least one step.
+        head_phase: Length of a round's head phase, which trains heads alone.
         warmup_learning_rate: Adam's rate for the first head phase.
         mask_learning_rate: Adam's rate for masks.
         head_learning_rate: Adam's rate for heads after the first head phase.
         batch_size: Images per step.
         head_width: Hidden units of a head.
-        tolerance: How far a recorded state's accuracy on select may lie below the base model's and still be chosen for
-            its few kernels; a fraction.
-        rescue: Whether a module that has lost its class is put back to its last good state with a new head. The
-            paper's method leaves it dead.
-        rescue_attempts: New heads that a dead module gets at most, each time it dies.
+        tolerance: How far a recorded state's accuracy on select may be below the base model's for the state to be
+            chosen by its number of kernels; a fraction.
+        rescue: Whether a module that has lost its class is restored to its last masks that were alive, with a new head.
+            The paper's method leaves it dead.
+        rescue_attempts: Maximum number of new heads for a dead module, each time it dies.
     """
 
     alpha: float = Field(default=0.1, ge=0)

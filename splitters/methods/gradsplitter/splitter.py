@@ -27,18 +27,18 @@ from splitters.methods.protocol import (
     Splitter,
     ignore_progress,
 )
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ClassReport, accuracy, class_report, network_logits
 from splitters.networks.masks import KernelMasks
-from splitters.tensor_names import under
+from splitters.tensor_names import strip_prefix, with_prefix
 
 
 @SPLITTERS.register("gradsplitter")
 class GradSplitter(Splitter[GradSplitterSettings]):
     """Finds all modules at once by gradient descent on real masks over the kernels, with one small head per module.
 
-    A head phase first teaches the heads; then rounds of a mask phase (masks and heads) and a head phase follow. Every
-    round's end is a recorded state; ``choose`` says which of them becomes the result.
+    A head phase trains the heads first; rounds of a mask phase (masks and heads) and a head phase follow. The end of
+    each round is recorded, and ``choose`` picks one of the recorded states.
     """
 
     Settings = GradSplitterSettings
@@ -52,7 +52,7 @@ class GradSplitter(Splitter[GradSplitterSettings]):
         progress: ProgressCallback = ignore_progress,
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
-        """Splits the task's base model; see ``Splitter.split``."""
+        """Split the task's base model; see ``Splitter.split``."""
         graph = graph or task.trace()
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
@@ -60,8 +60,8 @@ class GradSplitter(Splitter[GradSplitterSettings]):
 
 
 @dataclass
-class _Good:
-    """For each module, the real mask with which it was last seen alive."""
+class _LastAlive:
+    """The real masks with which each module was last alive."""
 
     masks: Tensor
 
@@ -83,7 +83,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         if not self.graph.layout.n_channels:
-            raise SplitFailedError(f"there is no kernel that a module could drop: {self.graph.explain()}")
+            raise SplitFailedError(f"no kernel can be dropped: {self.graph.explain()}")
         self.started = time.perf_counter()
         self.reported = Progress("warm-up", 0, self.settings.rounds)
         device = self.task.device
@@ -91,7 +91,7 @@ class _Search:
         self.task = self.task.on_device()
         generator = torch.Generator().manual_seed(self.task.seed)
         self.trainer = Trainer(self.task, self.graph, self.settings, generator, tick=self._repeat_report)
-        self.good = _Good(self.trainer.masks.clone())
+        self.last_alive = _LastAlive(self.trainer.masks.clone())
         answers = network_logits(self.graph.network, self.task.select, tick=self._repeat_report).argmax(1)
         self.base_accuracy = accuracy(answers, self.task.select.labels)
         self.base_report: ClassReport = class_report(answers, self.task.select.labels, self.task.n_classes)
@@ -113,8 +113,8 @@ class _Search:
         warnings = list(self.warnings)
         if not met:
             warnings.append(
-                f"no recorded state lies within {self.settings.tolerance:g} of the base model's accuracy on select "
-                f"({self.base_accuracy:.4f}); the most accurate one was chosen ({chosen.accuracy:.4f})."
+                f"no recorded state is within {self.settings.tolerance:g} of the base model's accuracy on select "
+                f"({self.base_accuracy:.4f}); the most accurate state was chosen ({chosen.accuracy:.4f})."
             )
         lost = chosen.dead.nonzero().flatten().tolist()
         warnings += [f"the module of class {self.task.select.class_names[module]!r} is dead." for module in lost]
@@ -159,44 +159,44 @@ class _Search:
         return examine(self.graph, self.task, masks, heads, self.base_report, tick=self._repeat_report)
 
     def _revive(self, health: Health, *, round_number: int) -> Health:
-        """Puts dead modules back to their last good masks with new heads, trained as in the first head phase."""
+        """Restore the last masks with which dead modules were alive, and train new heads as in the first head phase."""
         for _ in range(self.settings.rescue_attempts if self.settings.rescue else 0):
             if not health.dead.any():
                 break
             dead = health.dead.to(self.trainer.masks.device)
-            self.trainer.masks[dead] = self.good.masks[dead]
+            self.trainer.masks[dead] = self.last_alive.masks[dead]
             fresh = self.trainer.new_heads().tensors()
             for name, tensor in self.trainer.heads.tensors().items():
                 tensor[dead] = fresh[name][dead]
             self.trainer.head_phase(self.settings.warmup, self.settings.warmup_learning_rate, only=dead)
             self.rescues += int(dead.sum())
             names = ", ".join(repr(self.task.select.class_names[i]) for i in dead.nonzero().flatten().tolist())
-            self.warnings.append(f"round {round_number}: dead modules were put back and got new heads: {names}.")
+            self.warnings.append(f"round {round_number}: dead modules were restored with new heads: {names}.")
             health = self._examine()
-        self.good.update(self.trainer.masks, health.dead)
+        self.last_alive.update(self.trainer.masks, health.dead)
         return health
 
     def _report(self, stage: str, done: int, fraction: float = 0.0) -> None:
         metrics: dict[str, float] = {}
-        is_round = bool(self.states) and fraction == 0
-        if is_round:
+        is_milestone = bool(self.states) and fraction == 0
+        if is_milestone:
             metrics = {"accuracy": self.states[-1].accuracy, "kernel_retention": self.states[-1].masks.retention}
         elif fraction:
             metrics = {"loss": self.trainer.loss, "round_done": fraction}
-        self.reported = Progress(stage, done, self.settings.rounds, metrics, milestone=is_round)
+        self.reported = Progress(stage, done, self.settings.rounds, metrics, milestone=is_milestone)
         self.progress(self.reported)
 
     def _repeat_report(self) -> None:
-        """Says again where the split is, so that whoever listens can stop it between any two batches."""
+        """Repeat the last report, so that the callback can stop the split between any two batches."""
         self.progress(self.reported)
 
     # Checkpoints
 
     def _save(self) -> None:
         trainer = self.trainer
-        tensors: dict[str, Tensor] = {"masks": trainer.masks, "good_masks": self.good.masks}
+        tensors: dict[str, Tensor] = {"masks": trainer.masks, "good_masks": self.last_alive.masks}
         tensors["generator"] = trainer.generator.get_state()
-        tensors.update({f"heads.{name}": value for name, value in trainer.heads.tensors().items()})
+        tensors.update(with_prefix(trainer.heads.tensors(), "heads."))
         tensors["states.bits"] = torch.stack([state.masks.bits for state in self.states])
         tensors["states.f1"] = torch.stack([state.f1 for state in self.states])
         tensors["states.dead"] = torch.stack([state.dead for state in self.states])
@@ -207,15 +207,15 @@ class _Search:
             "warnings": list(self.warnings),
             "rescues": self.rescues,
         }
-        # Masks and heads of dead modules are overwritten in place; what was saved must stay as it is.
+        # Masks and heads of dead modules are overwritten in place, so the checkpoint needs copies.
         self.checkpoint.save(CheckpointState({name: value.clone() for name, value in tensors.items()}, values))
 
     def _restore(self, saved: CheckpointState) -> None:
         trainer, device = self.trainer, self.task.device
         trainer.masks = saved.tensors["masks"].to(device)
-        self.good = _Good(saved.tensors["good_masks"].to(device))
+        self.last_alive = _LastAlive(saved.tensors["good_masks"].to(device))
         trainer.generator.set_state(saved.tensors["generator"])
-        trainer.heads = _heads(saved.tensors, "heads.", device)
+        trainer.heads = HeadScores(**strip_prefix(saved.tensors, "heads.")).map(lambda tensor: tensor.to(device))
         values: Mapping[str, Any] = saved.values
         for index, (number, seconds, accurate, loss) in enumerate(values["states"]):
             heads = HeadScores(
@@ -228,7 +228,3 @@ class _Search:
         self.rescues = int(values["rescues"])
         self.started -= self.states[-1].seconds
         trainer.loss = self.states[-1].loss
-
-
-def _heads(tensors: Mapping[str, Tensor], prefix: str, device: torch.device) -> HeadScores:
-    return HeadScores(**{name: value.to(device) for name, value in under(tensors, prefix).items()})

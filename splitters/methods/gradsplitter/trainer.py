@@ -1,4 +1,4 @@
-"""The two kinds of phases in which GradSplitter trains: masks with heads, and heads alone."""
+"""The two kinds of training phases of GradSplitter: masks together with heads, and heads alone."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor
 
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.gradsplitter.binarise import binarise, kept
+from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.protocol import SplitTask
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ModuleNetworks, Tick, no_tick
 from splitters.networks.masked_network import masked_network
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Length
 
 _LOGITS_BYTES = 1 << 30
-"""Head phases keep all modules' logits up to this size, and recompute them batch by batch beyond."""
+"""Head phases cache all modules' logits up to this size; beyond it, they recompute them batch by batch."""
 
 
 class Trainer:
-    """Real masks, heads, and the phases that train them. The optimiser is made anew in every phase.
+    """Trains real masks and heads, phase by phase, with a new optimiser for each phase.
 
     Args:
         task: The base model and the images.
         graph: The base model's channel graph, on the task's device.
         settings: The configuration.
-        generator: Draws heads and the order of images.
-        tick: Called after every batch and step of head phases; mask phases yield after theirs.
+        generator: Draws the heads' weights and the order of images.
+        tick: Called after every batch and step of head phases; mask phases yield instead.
     """
 
     def __init__(
@@ -60,22 +60,22 @@ class Trainer:
         self._network = masked_network(graph).to(task.device)
 
     def new_heads(self) -> HeadScores:
-        """Returns freshly drawn heads for all modules."""
+        """Return newly initialised heads for all modules."""
         heads = HeadScores.initialised(
             self.n_modules, self.n_modules, self.settings.head_width, generator=self.generator
         )
         return heads.map(lambda tensor: tensor.to(self.images.images.device))
 
     def kernel_masks(self) -> KernelMasks:
-        """Returns the bits that the real masks stand for."""
-        return KernelMasks(self.layout, kept(self.layout, self.masks).cpu())
+        """Return the binarised masks."""
+        return KernelMasks(self.layout, kept_channels(self.layout, self.masks).cpu())
 
     def steps_of(self, length: Length) -> int:
-        """Returns a phase's length in steps."""
+        """Return a phase's length in steps."""
         return length.steps(samples=len(self.images), batch_size=self.settings.batch_size)
 
     def mask_phase(self) -> Iterator[int]:
-        """Trains masks and heads; yields the number of steps done after each."""
+        """Train masks and heads; yield the number of steps done after each step."""
         masks = self.masks.clone().requires_grad_()
         heads = self.heads.map(lambda tensor: tensor.clone().requires_grad_())
         optimiser = torch.optim.Adam(
@@ -99,12 +99,12 @@ class Trainer:
         self._check_finite()
 
     def head_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
-        """Trains heads on the logits of the modules as they are.
+        """Train heads alone, on the logits of the current modules.
 
         Args:
-            length: How long.
-            learning_rate: Adam's rate.
-            only: The modules whose heads are trained; None trains all.
+            length: The length of the phase.
+            learning_rate: Adam's learning rate.
+            only: The modules whose heads are trained; None for all.
         """
         batches = list(self._batches(self.steps_of(length)))
         if not batches:
@@ -116,7 +116,7 @@ class Trainer:
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if only is not None:
-                # A gradient of zero leaves a parameter of a fresh Adam exactly as it is.
+                # Without momentum, Adam leaves parameters with zero gradients unchanged.
                 for parameter in heads.tensors().values():
                     if parameter.grad is not None:
                         parameter.grad[~only] = 0
@@ -127,19 +127,19 @@ class Trainer:
         self._check_finite()
 
     def _logits_of(self, batches: list[Tensor]) -> Iterator[tuple[Tensor, Float[Tensor, "module batch class"]]]:
-        """Yields each batch with all modules' logits, which do not change while heads alone are trained."""
+        """Yield each batch with all modules' logits, which stay the same while only heads are trained."""
         networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
-        used, places = torch.unique(torch.cat(batches), return_inverse=True)
+        used, positions = torch.unique(torch.cat(batches), return_inverse=True)
         if used.numel() * self.n_modules**2 * 4 <= _LOGITS_BYTES:
             logits = networks.logits(self.images.subset(used), tick=self.tick)
-            for indices, place in zip(batches, places.split([len(batch) for batch in batches]), strict=True):
-                yield indices, logits[:, place]
+            for indices, columns in zip(batches, positions.split([len(batch) for batch in batches]), strict=True):
+                yield indices, logits[:, columns]
         else:
             for indices in batches:
                 yield indices, networks.logits(self.images.subset(indices), tick=self.tick)
 
     def _batches(self, steps: int) -> Iterator[Int64[Tensor, " batch"]]:
-        """Yields shuffled batches of indices, epoch after epoch, until there were enough."""
+        """Yield ``steps`` shuffled batches of indices, epoch after epoch."""
         done, device = 0, self.images.images.device
         while done < steps:
             order = torch.randperm(len(self.images), generator=self.generator)

@@ -1,4 +1,4 @@
-"""Fusion: how a module's score corrects the answers of a weak model, by several rules."""
+"""Fusion rules: how a module's score corrects the answers of a weak model."""
 
 from splitters.reuse.fusion.rule import FUSIONS, Fusion, FusionExamples, fit_fusion, rebuild_fusion
 

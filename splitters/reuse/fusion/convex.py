@@ -1,4 +1,4 @@
-"""Fitting a few numbers by a convex loss, with the same result every time."""
+"""Deterministic minimisation of a convex loss of a few parameters."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _STEPS = 200
 def minimise(
     loss: Callable[[Float64[Tensor, " number"]], Float64[Tensor, ""]], start: Float64[Tensor, " number"]
 ) -> Float64[Tensor, " number"]:
-    """Returns where a smooth convex loss is lowest.
+    """Return the minimiser of a smooth convex loss.
 
     Args:
-        loss: Numbers to loss, in double precision.
-        start: Where to begin.
+        loss: Parameters to loss, in double precision.
+        start: The starting point.
     """
     numbers = start.detach().clone().requires_grad_()
     optimiser = torch.optim.LBFGS(

@@ -1,4 +1,4 @@
-"""The module as a gate: it says whether an image is of the target class, and nothing else."""
+"""The module as a gate that decides whether an image is of the target class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from splitters.reuse.fusion.rule import FUSIONS, Fusion, FusionExamples
 
 @FUSIONS.register("gate")
 class Gate(Fusion):
-    """Evidence from a threshold on means the target class; below it, the answer is the weak model's best other class.
+    """Evidence at or above a threshold means the target class; below it, the weak model's best other class.
 
     The threshold has the highest accuracy on select; of several, the one in the widest gap between scores.
     """
@@ -26,9 +26,9 @@ class Gate(Fusion):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the best threshold."""
+        """Fit the threshold."""
         order = examples.evidence.argsort(stable=True)
-        seen = examples.evidence[order]
+        scores = examples.evidence[order]
         others = examples.weak_logits.clone()
         others[:, examples.target] = -torch.inf
         right_below = (others.argmax(1) == examples.labels)[order].long()
@@ -36,16 +36,16 @@ class Gate(Fusion):
         # Entry k: the k lowest scores lie below the threshold.
         zero = right_below.new_zeros(1)
         right = torch.cat([zero, right_below.cumsum(0)]) + torch.cat([right_above.flip(0).cumsum(0).flip(0), zero])
-        step = (seen[-1] - seen[0]).clamp(min=1.0)
-        edges = torch.cat([(seen[0] - step)[None], seen, (seen[-1] + step)[None]])
+        step = (scores[-1] - scores[0]).clamp(min=1.0)
+        edges = torch.cat([(scores[0] - step)[None], scores, (scores[-1] + step)[None]])
         gaps = edges.diff()
         right = torch.where(gaps > 0, right, -1)
         best = int(torch.where(right == right.max(), gaps, -torch.inf).argmax())
-        return cls._made(examples, threshold=(edges[best] + edges[best + 1]) / 2)
+        return cls._create(examples, threshold=(edges[best] + edges[best + 1]) / 2)
 
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's probabilities; the target class's one is 2 where the gate is open, -1 elsewhere."""
+        """Return the weak model's probabilities; the target class's one is 2 where the gate is open, -1 elsewhere."""
         is_open = self._evidence(module_scores) >= self.threshold
         return self._replaced(weak_logits.softmax(1), torch.where(is_open, 2.0, -1.0))

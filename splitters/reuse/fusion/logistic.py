@@ -1,4 +1,4 @@
-"""A small trained fusion of the weak model's probabilities and the module's score."""
+"""A regression over the weak model's probability and the module's score."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from splitters.reuse.fusion.convex import minimise
 from splitters.reuse.fusion.rule import FUSIONS, Fusion, FusionExamples
 
 _RIDGE = 1e-2
-"""Weight of the squared distance from the weak model's own answer, to which few examples should not be equal."""
+"""Weight of the squared distance from the weak model's own answer, which a few examples should not outweigh."""
 
 
 @FUSIONS.register("logistic")
 class Logistic(Fusion):
-    """The target class's log-probability becomes a weighted sum of the weak model's own one and of the evidence.
+    """The target class's log-probability becomes a weighted sum of the weak model's and of the evidence.
 
-    ``a * log p[target] + b * evidence + c``, and the other classes keep their log-probabilities. The three numbers have
-    the lowest cross-entropy on select, with a penalty on the distance from (1, 0, 0), which is the weak model itself;
+    ``a * log p[target] + b * evidence + c``; the other classes keep their log-probabilities. The three parameters
+    minimise the cross-entropy on select, with a penalty on the distance from (1, 0, 0), which is the weak model itself;
     evidence is standardised for the fit. The loss is convex.
     """
 
@@ -35,10 +35,10 @@ class Logistic(Fusion):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the best three numbers."""
-        known, seen = examples.weak_log_probabilities, examples.evidence
-        centre, width = seen.mean(), seen.std(correction=0).clamp(min=1e-12)
-        standard = (seen - centre) / width
+        """Fit the three parameters."""
+        known, scores = examples.weak_log_probabilities, examples.evidence
+        centre, width = scores.mean(), scores.std(correction=0).clamp(min=1e-12)
+        standard = (scores - centre) / width
         start = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, device=known.device)
         is_target = torch.arange(known.shape[1], device=known.device) == examples.target
 
@@ -48,14 +48,14 @@ class Logistic(Fusion):
             return F.cross_entropy(fused, examples.labels) + _RIDGE * (numbers - start).square().sum()
 
         weak, module, shift = minimise(loss, start)
-        return cls._made(
+        return cls._create(
             examples, weak_weight=weak, module_weight=module / width, shift=shift - module * centre / width
         )
 
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's log-probabilities, the target class's one replaced."""
+        """Return the weak model's log-probabilities, the target class's one replaced."""
         known = weak_logits.log_softmax(1)
         column = self.weak_weight * known[:, self.target] + self.module_weight * self._evidence(module_scores)
         return self._replaced(known, column + self.shift)

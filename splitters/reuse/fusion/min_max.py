@@ -18,7 +18,7 @@ _OUTLIERS = 0.05
 
 @FUSIONS.register("min_max")
 class MinMax(Fusion):
-    """The papers' rule (arXiv 2209.06116; arXiv 2311.04438, section 5), as it is.
+    """The papers' rule (arXiv 2209.06116; arXiv 2311.04438, section 5), unchanged.
 
     The target class's probability is replaced by ``(score - lowest) / (highest - lowest)``; lowest and highest are
     those of calibration images of the target class. Other images may give values outside [0, 1].
@@ -31,7 +31,7 @@ class MinMax(Fusion):
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the target class's lowest and highest score."""
+        """Fit the range of the target class's scores."""
         scores = examples.module_scores[examples.is_target].double()
         return cls._scaled(examples, scores.min(), scores.max())
 
@@ -42,31 +42,31 @@ class MinMax(Fusion):
                 f"the module scores {float(lowest):.6g} on all calibration images of the target class; {cls.kind!r} "
                 "has no range to scale by. Take more images, or another rule."
             )
-        return cls._made(examples, lowest=lowest, highest=highest)
+        return cls._create(examples, lowest=lowest, highest=highest)
 
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's probabilities, the target class's one replaced."""
+        """Return the weak model's probabilities, the target class's one replaced."""
         scaled = (module_scores - self.lowest) / (self.highest - self.lowest)
         return self._replaced(weak_logits.softmax(1), scaled)
 
 
 @FUSIONS.register("min_max_clipped")
 class MinMaxClipped(MinMax):
-    """The same without outliers: the scale runs from the 5th to the 95th percentile, and ends at 0 and 1."""
+    """``min_max`` without outliers: the range is that of the 5th to the 95th percentile, clipped to [0, 1]."""
 
     kind = "min_max_clipped"
 
     @classmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule with the two percentiles of the target class's scores."""
+        """Fit the 5th and the 95th percentile of the target class's scores."""
         scores = examples.module_scores[examples.is_target].double()
         return cls._scaled(examples, scores.quantile(_OUTLIERS), scores.quantile(1 - _OUTLIERS))
 
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the weak model's probabilities, the target class's one replaced by a value in [0, 1]."""
+        """Return the weak model's probabilities, the target class's one replaced by a value in [0, 1]."""
         scaled = (module_scores - self.lowest) / (self.highest - self.lowest)
         return self._replaced(weak_logits.softmax(1), scaled.clamp(0, 1))

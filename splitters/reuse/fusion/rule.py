@@ -1,4 +1,4 @@
-"""What a fusion rule is, what it is fitted to, and the registry of rules."""
+"""The fusion rule protocol, the examples that rules are fitted to, and the registry of rules."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from splitters.errors import DataError
+from splitters.modules.scores import evidence
 from splitters.registry import Registry
-
-_CERTAIN = 1e-6
-"""Probabilities are kept this far from 0 and 1 before they become log-odds."""
 
 
 @dataclass(frozen=True)
 class FusionExamples:
-    """Images of ``select``, as the weak model and the module see them. Rules are fitted to these, and to nothing else.
+    """The outputs of the weak model and the module on images of ``select``, to which rules are fitted.
 
     Args:
         weak_logits: The weak model's logits.
         module_scores: The module's scores; higher means the target class.
-        labels: The right classes, counted as the weak model's.
+        labels: The correct classes, as indices of the weak model's classes.
         target: The target class.
-        is_probability: Whether scores are probabilities, as those of heads are, and not logits.
+        is_probability: Whether the scores are probabilities (heads) rather than logits.
 
     Raises:
         DataError: If there is no image, none of the target class, none of another class, or a number is not finite.
@@ -42,17 +40,17 @@ class FusionExamples:
     is_probability: bool = False
 
     def __post_init__(self) -> None:
-        """Checks that a rule can be fitted."""
+        """Check that a rule can be fitted."""
         n_target = int(self.is_target.sum())
         if not n_target:
             raise DataError(
                 f"a patch is calibrated on images of the target class, but of {len(self.labels)} images none is of "
-                f"class {self.target}. Take more images."
+                f"class {self.target}; take more images."
             )
         if n_target == len(self.labels):
             raise DataError(
                 f"all {n_target} images are of the target class {self.target}; a patch needs others too, "
-                "to learn what the module says of them."
+                "to learn how the module scores them."
             )
         for name, values in (
             ("the weak model's logits", self.weak_logits),
@@ -68,41 +66,36 @@ class FusionExamples:
 
     @cached_property
     def weak_log_probabilities(self) -> Float64[Tensor, "sample class"]:
-        """Returns the weak model's log-probabilities, in double precision."""
+        """Return the weak model's log-probabilities, in double precision."""
         return self.weak_logits.double().log_softmax(1)
 
     @cached_property
     def evidence(self) -> Float64[Tensor, " sample"]:
-        """The module's scores on a scale without bounds, in double precision."""
+        """The module's scores on an unbounded scale, in double precision."""
         return evidence(self.module_scores.double(), is_probability=self.is_probability)
 
 
-def evidence(scores: Float[Tensor, " sample"], *, is_probability: bool) -> Float[Tensor, " sample"]:
-    """Returns scores on a scale without bounds: the log-odds of probabilities, logits as they are."""
-    return scores.clamp(_CERTAIN, 1 - _CERTAIN).logit() if is_probability else scores
-
-
 class Fusion(nn.Module, ABC):
-    """A fitted rule: a weak model's logits and a module's scores in, scores of all classes out.
+    """A fitted rule: turns a weak model's logits and a module's scores into scores of all classes.
 
-    The patched answer is the class of the highest score; of equal ones, the lowest class.
+    The patched model answers with the class of the highest score; of equal ones, the lowest class.
 
     Args:
         target: The target class.
         is_probability: Whether the module's scores are probabilities.
-        **figures: What was fitted, as tensors.
+        **figures: The fitted parameters, as scalar tensors.
     """
 
     kind: ClassVar[str]
     """The rule's name in ``FUSIONS``."""
 
     figures: ClassVar[Sequence[str]] = ()
-    """The names of what is fitted."""
+    """The names of the fitted parameters."""
 
     def __init__(self, target: int, *, is_probability: bool, **figures: Tensor) -> None:
         super().__init__()
         if set(figures) != set(self.figures):
-            raise TypeError(f"the rule {self.kind!r} has the figures {sorted(self.figures)}, not {sorted(figures)}")
+            raise TypeError(f"the rule {self.kind!r} has the parameters {sorted(self.figures)}, not {sorted(figures)}")
         self.target = target
         self.is_probability = is_probability
         for name in self.figures:
@@ -111,7 +104,7 @@ class Fusion(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def fit(cls, examples: FusionExamples) -> Self:
-        """Returns the rule, fitted to the examples.
+        """Return the rule, fitted to the examples.
 
         Raises:
             DataError: If the examples do not determine it.
@@ -121,14 +114,14 @@ class Fusion(nn.Module, ABC):
     def forward(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns the fused scores."""
+        """Return the fused scores."""
 
     def describe(self) -> dict[str, int]:
-        """Returns what, next to the tensors, rebuilds the rule."""
+        """Return what, beside the tensors, is needed to rebuild the rule."""
         return {"target": self.target, "is_probability": int(self.is_probability)}
 
     @classmethod
-    def _made(cls, examples: FusionExamples, **figures: Tensor) -> Self:
+    def _create(cls, examples: FusionExamples, **figures: Tensor) -> Self:
         made = cls(examples.target, is_probability=examples.is_probability, **figures)
         return made.to(examples.weak_logits.device)
 
@@ -138,7 +131,7 @@ class Fusion(nn.Module, ABC):
     def _replaced(
         self, scores: Float[Tensor, "batch class"], column: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
-        """Returns scores with the target class's ones replaced."""
+        """Return the scores with the target class's column replaced."""
         is_target = torch.arange(scores.shape[1], device=scores.device) == self.target
         return torch.where(is_target, column[:, None], scores)
 
@@ -159,7 +152,7 @@ FUSIONS: Registry[type[Fusion]] = Registry(
 
 
 def fit_fusion(rule: str, examples: FusionExamples, *, where: str = "") -> Fusion:
-    """Returns a rule of a name, fitted to examples.
+    """Return the rule of a name, fitted to examples.
 
     Args:
         rule: A name in ``FUSIONS``.
@@ -174,6 +167,6 @@ def fit_fusion(rule: str, examples: FusionExamples, *, where: str = "") -> Fusio
 
 
 def rebuild_fusion(kind: str, described: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Fusion:
-    """Rebuilds a rule from its name, what ``describe`` returned, and its tensors."""
+    """Rebuild a rule from its name, the result of ``describe``, and its tensors."""
     cls = FUSIONS.get(kind)
     return cls(described["target"], is_probability=bool(described["is_probability"]), **tensors)

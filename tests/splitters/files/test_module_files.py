@@ -1,4 +1,4 @@
-"""Module files: round trips, what is refused and why, and that loading needs nothing but the file."""
+"""Module files: round trips, refusals, and loading without anything else."""
 
 import json
 import subprocess
@@ -20,7 +20,8 @@ from splitters.errors import ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import HeadScores, LogitScores, Scores
+from splitters.modules.score_kinds import HeadScores, LogitScores
+from splitters.modules.scores import Scores
 from splitters.networks.cost import network_cost
 from splitters.networks.masks import KernelMasks
 
@@ -57,13 +58,13 @@ _STORABLE = [case for case in BETWEEN if not any("unknown operation" in reason f
 
 
 @pytest.mark.parametrize("case", _STORABLE, ids=lambda case: case.name)
-def test_every_known_operation_makes_the_round_trip(case: Case, tmp_path: Path) -> None:
+def test_every_known_operation_survives_a_file(case: Case, tmp_path: Path) -> None:
     batch = images(2, 3, 8, 8)
     _assert_round_trip(_modules(case.make(), batch)[1], batch, tmp_path / "module")
 
 
 @pytest.mark.parametrize("scores", [LogitScores(), _heads()], ids=["logit", "head"])
-def test_both_kinds_of_scores_make_the_round_trip(scores: Scores, tmp_path: Path) -> None:
+def test_logits_and_heads_survive_a_file(scores: Scores, tmp_path: Path) -> None:
     batch = images(3, 3, 8, 8)
     for number, module in enumerate(_modules(Between(lambda net, x: x.relu()), batch, scores)):
         loaded = _assert_round_trip(module, batch, tmp_path / f"{number}.safetensors")
@@ -72,7 +73,7 @@ def test_both_kinds_of_scores_make_the_round_trip(scores: Scores, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "convnext_tiny"])
-def test_real_architectures_make_the_round_trip(name: str, tmp_path: Path) -> None:
+def test_real_architectures_survive_a_file(name: str, tmp_path: Path) -> None:
     batch = images(1, 3, 64, 64)
     model = torchvision.models.get_model(name, weights=None, num_classes=4)
     _assert_round_trip(_modules(model, batch)[0], batch, tmp_path / "module")
@@ -165,7 +166,7 @@ def test_a_damaged_header_is_neither_truncated_nor_foreign(saved: Path, tmp_path
     assert "the file's header is damaged" in _refusal(tmp_path / "bad")
 
 
-def test_foreign_files_are_told_from_damaged_ones(tmp_path: Path) -> None:
+def test_foreign_files_are_distinguished_from_damaged_ones(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello, world, this is no tensor file")
     (tmp_path / "image").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     torch.save({"weight": torch.ones(2)}, tmp_path / "pickle")
@@ -181,7 +182,7 @@ _Change = Callable[[dict, dict], object]
 
 
 def _tamper(saved: Path, path: Path, change: _Change) -> str:
-    """Writes the module with its header and tensors changed, and returns how it is refused."""
+    """Write the module with its header and tensors changed, and return the refusal."""
     with safetensors.safe_open(saved, "pt") as file:
         header = json.loads(file.metadata()["splitbench"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -223,6 +224,8 @@ def _tensor(name: str, *shape: int) -> _Change:
         (_header(extra=1), "the header is damaged (extra:"),
         (lambda header, tensors: header.pop("info"), "the header is damaged (info:"),
         (lambda header, tensors: header["info"].update(class_name=3), "info.class_name"),
+        (lambda header, tensors: header["info"]["normalisation"].update(std=[0, 1, 1]), "one positive std per image"),
+        (lambda header, tensors: header["info"]["normalisation"].update(mean=[0], std=[1]), "their normalisation 1"),
         (_node(_CONV, kind="code"), "nodes.1.kind"),
         (_node(_CONV, name="a.b"), "nodes.1.name"),
         (_node(_CONV, name="x = __import__('os')"), "nodes.1.name"),
@@ -254,7 +257,7 @@ def _tensor(name: str, *shape: int) -> _Change:
         (_tensor("network.fc.weight", 2), "has weights of shape [2]; 2 axes are needed"),
         (_tensor("network.conv.weight", 4, 5, 3, 3), "to have 5 channels"),
         (_tensor("network.conv.bias", 77), "expected bias"),
-        (_header(score={"kind": "pickle"}), "unknown kind 'pickle'; known: logit"),
+        (_header(score={"kind": "pickle"}), "unknown kind of scores 'pickle'. Known: head, logit, scaled_logit"),
         (_header(score={"kind": "logit", "settings": {"class_index": 99}}), "out of bounds"),
         (_header(score={"kind": "logit", "settings": {"code": 1}}), "cannot be rebuilt"),
         (_header(score={"kind": "head"}), "cannot be rebuilt"),
@@ -268,7 +271,7 @@ def test_a_tampered_header_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("name", ["forward", "training", "class", "__class__", "_modules", "code", "torch", "print"])
-def test_whatever_a_node_is_called_it_replaces_nothing(saved: Path, tmp_path: Path, name: str) -> None:
+def test_node_names_cannot_replace_attributes(saved: Path, tmp_path: Path, name: str) -> None:
     with safetensors.safe_open(saved, "pt") as file:
         header = file.metadata()["splitbench"].replace('"conv"', f'"{name}"')
         tensors = {key.replace(".conv.", f".{name}."): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""What a channel graph says as a whole, what makes no difference to it, and which models it refuses."""
+"""The channel graph as a whole: layers, explanations, invariances and refused models."""
 
 import operator
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def test_double_precision_stays() -> None:
     assert worst_difference(graph, batch, random_bits(graph, 2, keep=0.5).double()) < 1e-12
 
 
-def test_mode_gradients_and_example_make_no_difference() -> None:
+def test_training_mode_gradients_and_example_do_not_matter() -> None:
     model = shaken(Between(lambda net, x: net.drop(net.norm(x)), norm=nn.BatchNorm2d(8), drop=nn.Dropout(0.9)))
     expected = ChannelGraph.trace(model.eval(), _BATCH)
     model.train().requires_grad_(False)
@@ -107,7 +107,7 @@ def test_mode_gradients_and_example_make_no_difference() -> None:
         assert torch.equal(tensor, found.network.state_dict()[name])
 
 
-def test_the_model_is_left_alone() -> None:
+def test_tracing_leaves_the_model_unchanged() -> None:
     model = Between(lambda net, x: net.norm(F.relu(x, inplace=True)), norm=nn.BatchNorm2d(8)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     graph = ChannelGraph.trace(model, _BATCH)
@@ -117,7 +117,7 @@ def test_the_model_is_left_alone() -> None:
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
 
 
-def test_explain_counts_and_says_where() -> None:
+def test_explain_counts_kernels_and_names_nodes() -> None:
     graph = ChannelGraph.trace(Between(lambda net, x: torch.flip(x, (1,))), _BATCH)
     (finding,) = graph.frozen
     assert (finding.node, finding.operation) == ("flip", "flip")
@@ -203,7 +203,7 @@ def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
         (_pooled(lambda net, x: F.dropout(net.conv(x), 0.5).mean((2, 3))), "hides side effects"),
     ],
 )  # fmt: skip
-def test_models_that_are_refused(model: nn.Module, message: str) -> None:
+def test_unsupported_models_are_refused_with_the_cause(model: nn.Module, message: str) -> None:
     with pytest.raises(GraphError) as error, torch.random.fork_rng(devices=[]):
         ChannelGraph.trace(model, _BATCH)
     assert message in str(error.value)

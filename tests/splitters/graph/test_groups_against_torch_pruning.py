@@ -1,4 +1,4 @@
-"""Channel groups against those that Torch-Pruning finds on its own way, through autograd."""
+"""Channel groups against those that Torch-Pruning finds through autograd."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ torch_pruning = pytest.importorskip("torch_pruning")
 
 
 def _found(model: nn.Module, batch: torch.Tensor) -> set[frozenset[tuple[str, int]]]:
-    """Returns the kernels that live and die together, as (convolution, kernel)."""
+    """Return the groups of tied kernels, as (convolution, kernel)."""
     kernels: dict[int, set[tuple[str, int]]] = {}
     for layer in ChannelGraph.trace(model, batch).layout.layers:
         for kernel, channel in enumerate(layer.channels):
@@ -59,6 +59,6 @@ def _narrow_densenet() -> nn.Module:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("make", [_short_resnet, _narrow_vgg, _narrow_densenet])
-def test_groups_are_torch_prunings(make: Callable[[], nn.Module]) -> None:
+def test_groups_match_torch_pruning(make: Callable[[], nn.Module]) -> None:
     model, batch = make().eval(), images(1, 3, 32, 32)
     assert _found(model, batch) == _expected(model, batch)

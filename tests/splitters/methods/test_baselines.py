@@ -11,7 +11,7 @@ from splitters.graph.layout import ChannelGroup, ChannelLayout, Layer
 from splitters.methods.baselines import keep_highest
 from splitters.methods.importance import channel_importance
 from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.testing import tiny_task
 

@@ -1,4 +1,4 @@
-"""Every splitter keeps the contract, and the contract test notices one that does not."""
+"""Built-in splitters pass the contract tests, which catch a splitter that breaks them."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter
-from splitters.modules.scores import LogitScores
+from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Settings
 from splitters.testing import SplitterTestCase, tiny_task

@@ -30,7 +30,7 @@ _TORCHVISION = (
     "googlenet", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "regnet_y_400mf", "resnext50_32x4d",
 )  # fmt: skip
 _FEW = 0.02
-"""A share of channels that leaves some layers of every network with none."""
+"""A share of channels at which some layers of every network would lose all channels."""
 _ENDS_IN = {"squeezenet1_1": {"classifier.1"}}
 _LESS_INITIALISATION = {
     "googlenet": {"init_weights": False, "aux_logits": False},
@@ -57,7 +57,7 @@ def _graph(name: str) -> ChannelGraph:
 
 @pytest.mark.parametrize("name", _OURS)
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_our_networks_masked_are_extracted(name: str, norm: str) -> None:
+def test_our_networks_masked_equal_extracted(name: str, norm: str) -> None:
     graph = assert_exact(_ours(name, norm=norm), images(3, 3, 32, 32))
     assert graph.frozen == ()
     assert sum(maskable(graph).values()) == graph.layout.n_kernels
@@ -66,14 +66,14 @@ def test_our_networks_masked_are_extracted(name: str, norm: str) -> None:
 @pytest.mark.parametrize("name", _OURS)
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32), keep=st.floats(0, 1), n_modules=st.integers(1, 4))
-def test_our_networks_masked_are_extracted_for_any_masks(name: str, seed: int, keep: float, n_modules: int) -> None:
+def test_our_networks_masked_equal_extracted_for_any_masks(name: str, seed: int, keep: float, n_modules: int) -> None:
     graph = _graph(name)
     bits = random_bits(graph, n_modules, keep=keep, seed=seed)
     assert worst_difference(graph, images(2, 3, 32, 32, seed=seed), bits) < TOLERANCE
 
 
 @pytest.mark.parametrize("name", _TORCHVISION)
-def test_torchvision_networks_masked_are_extracted(name: str) -> None:
+def test_torchvision_networks_masked_equal_extracted(name: str) -> None:
     graph = assert_exact(_torchvision(name), images(2, 3, 64, 64), n_modules=2, keeps=(0.6, _FEW))
     drawn = bits_before_repair(graph, 2, keep=_FEW, generator=torch.Generator().manual_seed(1))
     assert bool(empty_sets(graph.layout, drawn).any()), "without the repair some layer would have lost all"

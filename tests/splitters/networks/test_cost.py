@@ -19,7 +19,7 @@ def _graph() -> ChannelGraph:
 
 
 def _by_hand(first: int, second: int) -> Cost:
-    """Counts a net that keeps this many kernels of its two convolutions, with norms folded into biases."""
+    """Count a net that keeps this many kernels of its two convolutions, with norms folded into biases."""
     flops = 2 * 8 * 8 * 3 * 9 * first + 2 * 4 * 4 * first * second + 2 * second * 5
     parameters = (3 * 9 + 1) * first + (first + 1) * second + (second + 1) * 5
     return Cost(flops, parameters)

@@ -1,4 +1,4 @@
-"""The extracted network is physically small, and what it was cut from stays."""
+"""Extracted networks are physically small, and the graph they come from is left unchanged."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def _graph() -> ChannelGraph:
     return ChannelGraph.trace(shaken(model), _BATCH)
 
 
-def test_layers_are_cut_to_size() -> None:
+def test_layers_hold_only_the_kept_channels() -> None:
     graph = _graph()
     bits = torch.ones(graph.layout.n_channels, dtype=torch.bool)
     bits[[0, 3, 5, 9]] = False  # three of the 8 tied channels, one of the last 6
@@ -31,7 +31,7 @@ def test_layers_are_cut_to_size() -> None:
     assert torch.equal(network.conv.weight, graph.network.conv.weight[[1, 2, 4, 6, 7]])
 
 
-def test_cutting_changes_nothing_in_the_graph() -> None:
+def test_extraction_leaves_the_graph_unchanged() -> None:
     graph = _graph()
     before = {name: value.clone() for name, value in graph.network.state_dict().items()}
     for row in random_bits(graph, 4, keep=0.4):
@@ -40,13 +40,13 @@ def test_cutting_changes_nothing_in_the_graph() -> None:
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_what_loses_nothing_shares_its_weights() -> None:
+def test_layers_that_lose_no_channel_share_their_weights() -> None:
     graph = _graph()
     network = extract_network(graph, torch.ones(graph.layout.n_channels, dtype=torch.bool))
     assert {p.data_ptr() for p in network.parameters()} == {p.data_ptr() for p in graph.network.parameters()}
 
 
-def test_earlier_cuts_make_no_difference_to_later_numbers() -> None:
+def test_earlier_extractions_do_not_change_later_results() -> None:
     graph, bits = _graph(), random_bits(_graph(), 1, keep=0.5)[0]
     with torch.no_grad():
         before = graph.network(_BATCH)
@@ -55,7 +55,7 @@ def test_earlier_cuts_make_no_difference_to_later_numbers() -> None:
         assert torch.equal(graph.network(_BATCH), before)
 
 
-def test_the_global_generator_is_left_alone() -> None:
+def test_extraction_draws_no_random_numbers() -> None:
     graph = _graph()
     state = torch.get_rng_state()
     extract_network(graph, random_bits(graph, 1, keep=0.5)[0])

@@ -1,4 +1,4 @@
-"""The masked network against an oracle that knows nothing of graphs, and what it promises beside exactness."""
+"""The masked network against an oracle without graphs, its gradients and its efficiency."""
 
 import copy
 
@@ -34,7 +34,7 @@ _GRAPH = ChannelGraph.trace(_MODEL, _BATCH)
 
 
 def _hooked(model: nn.Sequential, bits: Tensor, batch: Tensor) -> Tensor:
-    """Runs the original model with the inputs of consumers multiplied by masks, through hooks."""
+    """Run the original model with the inputs of consumers multiplied by masks, through hooks."""
     handles = []
     for (name, kernels), mask in zip(_CONSUMERS.items(), bits.split(list(_CONSUMERS.values())), strict=True):
         spread = (
@@ -61,7 +61,7 @@ def test_masked_forward_is_the_model_with_masked_inputs(seed: int, keep: float, 
     assert float((found - expected).abs().max()) < TOLERANCE * float(expected.abs().max())
 
 
-def test_gradients_reach_the_bits_as_finite_differences_say() -> None:
+def test_gradients_of_the_bits_match_finite_differences() -> None:
     model = _plain().double()
     graph = ChannelGraph.trace(model, _BATCH.double())
     network = masked_network(graph)
@@ -70,7 +70,7 @@ def test_gradients_reach_the_bits_as_finite_differences_say() -> None:
     assert torch.autograd.gradcheck(lambda given: network(_BATCH[:1].double(), given), (bits,))
 
 
-def test_what_precedes_the_first_mask_is_computed_once() -> None:
+def test_layers_before_the_first_mask_run_once() -> None:
     network = masked_network(_GRAPH)
     batches: dict[str, int] = {}
     for name in ("0", *_CONSUMERS):
@@ -81,7 +81,7 @@ def test_what_precedes_the_first_mask_is_computed_once() -> None:
     assert batches == {"0": 3, "4": 15, "8": 15, "12": 15}
 
 
-def test_one_mask_serves_all_that_read_a_tensor() -> None:
+def test_all_readers_of_a_tensor_share_one_mask() -> None:
     graph = ChannelGraph.trace(Between(lambda net, x: net.one(x) + net.two(x), one=conv(8, 8), two=conv(8, 8)), _BATCH)
     network = masked_network(graph)
     assert sum(node.target is apply_first_masks for node in network.graph.nodes) == 1

@@ -24,7 +24,7 @@ def bit_rows(draw: st.DrawFn, repaired: bool = True) -> torch.Tensor:
 
 
 def kept_sets(bits: torch.Tensor) -> list[set[tuple[str, int]]]:
-    """Returns the kernels that each module keeps, as (layer, position)."""
+    """Return the kernels that each module keeps, as (layer, position)."""
     return [
         {
             (layer.name, position)

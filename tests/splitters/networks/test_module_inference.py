@@ -1,4 +1,4 @@
-"""Accuracy and figures per class, against scikit-learn's."""
+"""Accuracy and metrics per class, against scikit-learn."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ _PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, m
 
 @settings(deadline=None)
 @given(pairs=_PAIRS)
-def test_figures_per_class_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+def test_metrics_per_class_match_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     answers, labels = torch.tensor(pairs).T
     report = class_report(answers, labels, 5)
     precision, recall, f1, _ = precision_recall_fscore_support(labels, answers, labels=range(5), zero_division=0)

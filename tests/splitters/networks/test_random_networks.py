@@ -1,4 +1,4 @@
-"""Random networks put together from the small ones: what works alone must work in a row, and beside a skip."""
+"""Random sequences of the small networks' parts, with and without skip connections."""
 
 import torch
 from exactness import TOLERANCE, images, random_bits, shaken, worst_difference
@@ -45,7 +45,7 @@ class Chain(nn.Module):
     blocks=st.lists(st.tuples(st.sampled_from(_BLOCKS), st.booleans(), st.booleans()), min_size=1, max_size=4),
     seed=st.integers(0, 1000),
 )
-def test_masked_is_extracted(blocks: list[tuple[Case, bool, bool]], seed: int) -> None:
+def test_masked_forward_equals_extracted_network(blocks: list[tuple[Case, bool, bool]], seed: int) -> None:
     model = shaken(Chain(blocks), seed=seed).eval()
     graph = ChannelGraph.trace(model, _BATCH)
     for keep in (0.7, 0.2):

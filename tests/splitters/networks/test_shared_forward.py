@@ -1,4 +1,4 @@
-"""Candidates that share what they have in common compute what each would compute alone."""
+"""Candidates with shared computation give the same logits as each alone."""
 
 import weakref
 
@@ -52,7 +52,7 @@ def masks_with_common_beginnings(graph, count, seed):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_shared_candidates_compute_what_each_computes_alone(name):
+def test_shared_logits_equal_those_of_each_candidate_alone(name):
     make, size = NETS[name]
     torch.manual_seed(0)
     images = images_of(size, 5)
@@ -66,7 +66,7 @@ def test_shared_candidates_compute_what_each_computes_alone(name):
     assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
 
 
-def test_equal_beginnings_run_once():
+def test_a_shared_beginning_runs_once():
     images = images_of(8, 4)
     graph = ChannelGraph.trace(TinyNet().eval(), images.normalisation(images.images[:2]))
     forward = SharedForward(graph, batch_size=4, memory_bytes=1 << 30)
@@ -79,7 +79,7 @@ def test_equal_beginnings_run_once():
     assert len(calls) == 3, "three candidates that are alike run each of the three convolutions once"
 
 
-def test_memory_lowers_the_images_per_pass_and_is_kept():
+def test_the_memory_limit_lowers_the_images_per_pass_and_holds():
     images = images_of(8, 40)
     graph = ChannelGraph.trace(TinyNet().eval(), images.normalisation(images.images[:2]))
     bits = masks_with_common_beginnings(graph, 12, seed=5)
@@ -132,7 +132,7 @@ def test_the_logits_of_many_candidates_lower_the_images_per_pass():
     assert torch.allclose(found, forward.class_logits(bits, classes, images), atol=1e-5)
 
 
-def test_every_pass_is_announced_so_that_work_can_be_stopped():
+def test_every_pass_calls_back_and_can_be_stopped():
     images = images_of(8, 10)
     graph = ChannelGraph.trace(TinyNet().eval(), images.normalisation(images.images[:2]))
     announced = []
@@ -146,7 +146,7 @@ def test_every_pass_is_announced_so_that_work_can_be_stopped():
     "pool",
     [nn.MaxPool2d(2), nn.MaxPool2d((2, 2), stride=2), nn.MaxPool2d(2, 1), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, 2, 1)],
 )
-def test_pooling_is_what_torch_computes(pool, size):
+def test_pooling_equals_torchs(pool, size):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 5, 3), pool, nn.Conv2d(5, 4, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     images = images_of(size + 2, 3)

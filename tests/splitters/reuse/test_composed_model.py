@@ -1,28 +1,33 @@
 """Composed models: the highest score wins, whatever the order of the modules."""
 
 import itertools
+import json
+from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 from exactness import images, random_bits, shaken
 from small_nets import Between
 from torch import Tensor, nn
 
 from splitters.data import IMAGENET, ImageSet, Normalisation
-from splitters.errors import ConfigurationError, SplitFailedError
+from splitters.errors import ConfigurationError, DataError, SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.protocol import SplitResult
+from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import HeadScores, LogitScores
-from splitters.networks.inference import composed_answers, module_logits
+from splitters.modules.score_kinds import HeadScores, LogitScores
+from splitters.networks.inference import accuracy, composed_answers, module_logits
 from splitters.networks.masks import KernelMasks
-from splitters.reuse.composed import ComposedModel
+from splitters.reuse.composed import ComposedModel, compose
+from splitters.reuse.model_file import load_model
+from splitters.testing import tiny_task
 
 _BATCH = images(16, 3, 8, 8)
 
 
 def _modules(*names: str, seed: int = 0, normalisation: Normalisation = IMAGENET, size: int = 8) -> list[Module]:
-    """Returns modules of a base model of four classes, the first ones of which bear these names."""
+    """Return modules of a base model of four classes, the first ones with these names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = shaken(Between(lambda net, x: x.relu()), seed=seed)
@@ -63,7 +68,7 @@ def test_the_caller_may_give_the_order_of_classes() -> None:
         assert torch.equal(composed(_BATCH), ComposedModel(modules)(_BATCH)[:, [2, 0, 1]])
 
 
-def test_its_cost_is_the_sum() -> None:
+def test_cost_is_the_sum_of_the_modules() -> None:
     modules = _modules("a", "b", "c")
     cost = ComposedModel(modules).cost()
     assert cost.flops == sum(module.cost().flops for module in modules)
@@ -97,7 +102,7 @@ def test_what_does_not_fit_is_refused(modules: list[Module], message: str) -> No
     assert message in str(error.value)
 
 
-def test_modules_of_other_sizes_and_normalisations_see_the_same_pictures() -> None:
+def test_images_are_adapted_to_each_modules_size_and_normalisation() -> None:
     other = Normalisation((0.5,) * 3, (0.25,) * 3)
     (small,), (large,) = _modules("a"), _modules("b", size=16, normalisation=other)
     composed = ComposedModel([small, large])
@@ -121,7 +126,7 @@ def test_of_equal_scores_the_lowest_class_wins() -> None:
     assert composed_answers(scores).tolist() == [0, 1, 0, 2]
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
+def test_nan_scores_name_their_modules() -> None:
     with pytest.raises(SplitFailedError, match=r"modules \[1\] contain NaN"):
         composed_answers(torch.tensor([[1.0, 2.0], [0.0, torch.nan]]))
 
@@ -143,7 +148,7 @@ def test_module_logits_are_those_of_the_modules_alone() -> None:
     assert torch.equal(found[3], found[0])
 
 
-def test_heads_together_score_as_each_alone() -> None:
+def test_batched_heads_equal_single_heads() -> None:
     heads = HeadScores.initialised(3, 4, 10, generator=torch.Generator().manual_seed(0))
     logits = images(3, 7, 4)
     alone = torch.stack([heads.of(module)(logits[module]) for module in range(3)])
@@ -178,3 +183,79 @@ def test_modules_of_grey_and_of_coloured_images_compose_to_one_of_grey_images(si
         scores = composed(images(3, 1, size, size))
         place = composed.class_names.index("g")
         torch.testing.assert_close(scores[:, place], grey(images(3, 1, size, size)))
+
+
+# Scores of different kinds
+
+
+def _mixed_task() -> tuple[SplitTask, list[Module]]:
+    """Return a task, and its modules: one with a head, two with logits."""
+    task = tiny_task()
+    graph = task.trace()
+    parts = {"warmup": "60 steps", "mask_phase": "1 steps", "head_phase": "60 steps", "rounds": 1}
+    trained = make_splitter("gradsplitter", parts).split(task, graph=graph)
+    names, normalisation = task.select.class_names, task.select.normalisation
+    logits = SplitResult(trained.masks, LogitScores())
+    return task, [
+        extract_modules(graph, trained, names, normalisation)[0],
+        *extract_modules(graph, logits, names, normalisation)[1:],
+    ]
+
+
+def test_scores_of_different_kinds_are_refused_with_kinds_classes_and_the_way_out() -> None:
+    _, modules = _mixed_task()
+    with pytest.raises(ConfigurationError) as error:
+        compose(modules)
+    assert str(error.value) == (
+        "scores of different kinds do not compare: 'head' (modules of 'colour 0'); 'logit' (modules of 'colour 1', "
+        "'colour 2'). Take modules whose scores are of one kind, or calibrate them on labelled images: "
+        "splitters.compose(modules, calibration=images)."
+    )
+
+
+def test_calibration_makes_scores_of_different_kinds_comparable(tmp_path: Path) -> None:
+    task, modules = _mixed_task()
+    images = task.train.normalisation(task.select.images)
+    composed = compose(modules, calibration=task.train)
+    assert accuracy(composed.predict(images), task.select.labels) > 0.9
+    # By hand: head scores as log-odds, then a scale and a shift each.
+    with torch.no_grad():
+        scores = torch.stack([module(images) for module in modules], dim=1)
+        scores[:, 0] = scores[:, 0].clamp(1e-6, 1 - 1e-6).logit()
+        assert torch.allclose(composed(images), scores * composed.scale + composed.shift, atol=1e-5)
+    composed.save(tmp_path / "composed")
+    loaded = load_model(tmp_path / "composed")
+    assert torch.equal(loaded(images), composed(images))
+
+
+def test_the_fitted_calibration_has_the_lowest_cross_entropy() -> None:
+    task, modules = _mixed_task()
+    composed = compose(modules, calibration=task.train)
+    images = task.train.normalisation(task.train.images)
+
+    def loss(shift: Tensor) -> float:
+        with torch.no_grad():
+            return float(torch.nn.functional.cross_entropy(composed(images) + shift, task.train.labels))
+
+    best = loss(torch.zeros(3))
+    for index in range(3):
+        for step in (-0.5, 0.5):
+            assert loss(step * torch.eye(3)[index]) > best
+
+
+def test_calibration_needs_images_of_every_class() -> None:
+    task, modules = _mixed_task()
+    with pytest.raises(DataError, match="there are none of 'colour 1'"):
+        compose(modules, calibration=task.train.subset((task.train.labels != 1).nonzero().flatten()))
+    with pytest.raises(DataError, match="there are no images of 'colour 2'"):
+        compose(modules, calibration=task.train.of_classes(("colour 0", "colour 1")))
+
+
+def test_files_of_uncalibrated_models_stay_readable_for_version_2(tmp_path: Path) -> None:
+    ComposedModel(_modules("a", "b")).save(tmp_path / "composed")
+    with safetensors.safe_open(tmp_path / "composed", "pt") as file:
+        header = json.loads(file.metadata()["splitbench"])
+    assert header["format_version"] == 2
+    assert set(header) == {
+        "format", "format_version", "kind", "class_names", "input_shape", "normalisation", "modules", "patch"
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Fusion rules against values worked out by hand, and what they promise whatever they are fitted to."""
+"""Fusion rules against values computed by hand, and properties of all rules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HALF = math.log(0.5)
 
 
 def examples(*, is_probability: bool = False, n: int = 200, seed: int = 0) -> FusionExamples:
-    """Returns examples of three classes: the weak model knows classes 0 and 1, the module knows class 2."""
+    """Return examples of three classes: the weak model knows classes 0 and 1, the module knows class 2."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % 3
     weak = torch.randn(n, 3, generator=generator)
@@ -40,7 +40,7 @@ def test_min_max_is_the_papers_rule() -> None:
     assert torch.allclose(fused, expected, atol=1e-6)
 
 
-def test_min_max_clipped_takes_percentiles_and_ends_at_0_and_1() -> None:
+def test_min_max_clipped_scales_by_percentiles_and_clips() -> None:
     scores = torch.cat([torch.arange(101.0), torch.tensor([-9.0])])
     labels = torch.cat([torch.ones(101, dtype=torch.long), torch.zeros(1, dtype=torch.long)])
     weak = torch.zeros(102, 2)
@@ -50,7 +50,7 @@ def test_min_max_clipped_takes_percentiles_and_ends_at_0_and_1() -> None:
     assert torch.allclose(fused, torch.tensor([[0.5, 0.5], [0.5, 1.0], [0.5, 0.0]]))
 
 
-def test_platt_gives_the_target_its_probability_and_the_others_the_rest() -> None:
+def test_platt_calibrates_the_target_and_scales_the_others_to_the_rest() -> None:
     weak = torch.log(torch.tensor([[0.6, 0.2, 0.2]]))
     figures = {"slope": torch.tensor(2.0), "shift": torch.tensor(-1.0)}
     fitted = rebuild_fusion("platt", {"target": 2, "is_probability": 0}, figures)
@@ -78,7 +78,7 @@ def test_logistic_replaces_the_targets_log_probability_by_a_weighted_sum() -> No
     assert torch.allclose(fused, torch.tensor([[expected, 2 * HALF, 2 * HALF]]), atol=1e-5)
 
 
-def test_gate_puts_its_threshold_where_most_answers_are_right() -> None:
+def test_gate_chooses_the_most_accurate_threshold() -> None:
     weak = torch.tensor([[2.0, 1.0, 9.0], [2.0, 1.0, 9.0], [1.0, 2.0, 9.0], [1.0, 2.0, 9.0], [1.0, 2.0, 0.0]])
     labels = torch.tensor([0, 0, 1, 2, 2])
     fitted = fit_fusion("gate", FusionExamples(weak, torch.tensor([0.0, 1.0, 3.0, 4.0, 9.0]), labels, target=2))
@@ -90,7 +90,7 @@ def test_gate_puts_its_threshold_where_most_answers_are_right() -> None:
 
 @pytest.mark.parametrize("is_probability", [False, True])
 @pytest.mark.parametrize("rule", ["gate", "logistic", "platt", "temperature", "min_max_clipped"])
-def test_a_good_module_makes_a_weak_model_better(rule: str, is_probability: bool) -> None:
+def test_a_good_module_improves_a_weak_model(rule: str, is_probability: bool) -> None:
     seen, fresh = (examples(is_probability=is_probability, seed=seed) for seed in (0, 1))
     fitted = fit_fusion(rule, seen)
     before = share_right(fresh.weak_logits, fresh.labels)
@@ -98,7 +98,7 @@ def test_a_good_module_makes_a_weak_model_better(rule: str, is_probability: bool
 
 
 @pytest.mark.parametrize("rule", ["logistic", "temperature"])
-def test_fits_are_at_the_bottom_of_their_loss(rule: str) -> None:
+def test_fits_minimise_their_loss(rule: str) -> None:
     seen = examples()
     fitted = fit_fusion(rule, seen)
     again = fit_fusion(rule, seen)
@@ -113,7 +113,7 @@ def test_fits_are_at_the_bottom_of_their_loss(rule: str) -> None:
         assert losses[1] == min(losses)
 
 
-def test_a_useless_module_is_not_listened_to_by_the_trained_rule() -> None:
+def test_the_trained_rule_ignores_a_useless_module() -> None:
     seen = examples()
     useless = FusionExamples(seen.weak_logits, torch.zeros(len(seen.labels)), seen.labels, 2)
     fitted = fit_fusion("logistic", useless)
@@ -135,7 +135,7 @@ def test_every_rule_keeps_the_order_of_the_other_classes_and_survives_a_rebuild(
     assert torch.equal(again(seen.weak_logits, seen.module_scores), fused)
 
 
-def test_the_rules_are_known_by_name() -> None:
+def test_all_rules_are_registered() -> None:
     assert set(RULES) == set(FUSIONS)
     assert all(FUSIONS.get(rule).kind == rule for rule in RULES)
     with pytest.raises(UnknownNameError, match="Did you mean 'min_max'"):
@@ -150,11 +150,11 @@ def test_the_rules_are_known_by_name() -> None:
         ([2, 0], [0.0, math.nan], "the module's scores are not finite"),
     ],
 )
-def test_examples_that_teach_nothing_are_refused(labels: list[int], scores: list[float], message: str) -> None:
+def test_examples_that_determine_no_rule_are_refused(labels: list[int], scores: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
         FusionExamples(torch.zeros(2, 3), torch.tensor(scores), torch.tensor(labels), target=2)
 
 
-def test_a_range_of_nothing_is_refused() -> None:
+def test_an_empty_range_is_refused() -> None:
     with pytest.raises(DataError, match="has no range to scale by"):
         fit_fusion("min_max", FusionExamples(torch.zeros(2, 2), torch.tensor([1.0, 4.0]), torch.tensor([1, 0]), 1))

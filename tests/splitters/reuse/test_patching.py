@@ -1,4 +1,4 @@
-"""Patched models: what they compute, what they refuse, and their files, those of composed models too."""
+"""Patched models, and the files of patched and composed models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from splitters.errors import ConfigurationError, DataError, ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.scores import HeadScores, LogitScores, Scores
+from splitters.modules.score_kinds import HeadScores, LogitScores
+from splitters.modules.scores import Scores
 from splitters.networks.masks import KernelMasks
 from splitters.reuse.composed import ComposedModel, compose
 from splitters.reuse.fusion import FUSIONS, FusionExamples, fit_fusion
@@ -35,7 +36,7 @@ def relu(net: nn.Module, x: Tensor) -> Tensor:
 
 
 def network(seed: int) -> nn.Module:
-    """Returns the same network every time: a head on a network drawn by chance may score the same on all images."""
+    """Return the same network every time: with a random one, a head may score all images the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return shaken(Between(relu), seed=seed)
@@ -66,7 +67,7 @@ def weak() -> nn.Module:
 
 @pytest.mark.parametrize("rule", sorted(FUSIONS))
 @pytest.mark.parametrize("scores", [LogitScores(), heads()], ids=["logits", "heads"])
-def test_a_patch_is_the_rule_over_both_models_answers(rule: str, scores: Scores) -> None:
+def test_a_patched_model_applies_the_rule_to_both_outputs(rule: str, scores: Scores) -> None:
     model, module, seen = weak(), modules(scores)[2], image_set()
     patched = patch(model, module, seen, rule=rule)
     batch = IMAGENET(seen.images)
@@ -87,7 +88,7 @@ def test_patching_changes_neither_model() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_images_are_brought_to_the_modules_form() -> None:
+def test_images_are_adapted_to_the_module() -> None:
     other = Normalisation((0.4,) * 3, (0.2,) * 3)
     module, seen = modules(size=16, normalisation=other)[0], image_set()
     patched = patch(weak(), module, seen, rule="gate")
@@ -103,7 +104,6 @@ def test_images_are_brought_to_the_modules_form() -> None:
         ({"target": "bee"}, ConfigurationError, "the module recognises 'cat', not 'bee'"),
         ({"images": image_set(names=("ant", "bee", "dog"))}, ConfigurationError, "there is no class 'cat'"),
         ({"images": image_set(names=NAMES[:3])}, ConfigurationError, "knows 4 classes, but the images have 3"),
-        ({"images": image_set(0)}, DataError, "there are none"),
         ({"images": image_set(2)}, DataError, "of 2 images none is of class 2"),
         ({"images": image_set(channels=2)}, ConfigurationError, "takes images of 3 channels"),
         ({"rule": "magic"}, ConfigurationError, "unknown fusion rule 'magic'"),
@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], error: type[Exc
 
 
 @pytest.mark.parametrize("rule", sorted(FUSIONS))
-def test_a_patched_model_makes_the_round_trip(rule: str, tmp_path: Path) -> None:
+def test_a_patched_model_survives_a_file(rule: str, tmp_path: Path) -> None:
     patched = patch(weak(), modules(heads())[1], image_set(), rule=rule)
     patched.save(tmp_path / "patched.safetensors")
     loaded = load_model(tmp_path / "patched.safetensors")
@@ -128,8 +128,8 @@ def test_a_patched_model_makes_the_round_trip(rule: str, tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["patched.safetensors"]
 
 
-def test_a_composed_model_makes_the_round_trip(tmp_path: Path) -> None:
-    composed = compose([*modules()[1:], modules(heads(), size=16, seed=1)[0]])
+def test_a_composed_model_survives_a_file(tmp_path: Path) -> None:
+    composed = compose([*modules()[1:], modules(size=16, seed=1)[0]])
     composed.save(tmp_path / "composed.safetensors")
     loaded = load_model(tmp_path / "composed.safetensors")
     assert isinstance(loaded, ComposedModel)
@@ -139,7 +139,7 @@ def test_a_composed_model_makes_the_round_trip(tmp_path: Path) -> None:
     assert loaded.class_names == composed.class_names
 
 
-def test_a_module_is_a_model_too(tmp_path: Path) -> None:
+def test_load_model_loads_modules(tmp_path: Path) -> None:
     module = modules()[0]
     module.save(tmp_path / "module")
     loaded = load_model(tmp_path / "module")
@@ -158,7 +158,7 @@ def test_loading_needs_no_code_of_either_base_model(tmp_path: Path) -> None:
     assert run.stdout.count("'") == 4
 
 
-def test_what_files_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_save_leaves_an_existing_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_text("precious")
     unknown = shaken(Between(lambda net, x: torch.flip(x, (1,))), seed=3)
@@ -171,7 +171,7 @@ def test_what_files_cannot_hold_leaves_what_was_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header: header.update(format_version=9), "format version 9; this Splitbench reads up to 2"),
+        (lambda header: header.update(format_version=9), "format version 9; this Splitbench reads up to 3"),
         (lambda header: header.update(kind="magic"), "the header is damaged (kind:"),
         (lambda header: header["class_names"].append("elk"), "does not return one score for each of its classes"),
         (lambda header: header["patch"].update(rule="magic"), "unknown fusion rule 'magic'"),

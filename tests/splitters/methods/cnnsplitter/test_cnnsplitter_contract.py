@@ -1,4 +1,4 @@
-"""CNNSplitter keeps the contract of all splitters, in each of its forms."""
+"""CNNSplitter passes the contract tests in each of its forms."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""What a search reports while it runs."""
+"""Progress reports of a search."""
 
 import itertools
 
@@ -24,7 +24,7 @@ def reports_of(checkpoint=None, **settings):
     return reports, result
 
 
-def test_reports_keep_their_stage_and_never_go_back():
+def test_steps_never_decrease_within_a_stage():
     reports, _ = reports_of()
     stages = [stage for stage, _ in itertools.groupby(report.stage for report in reports)]
     assert stages == ["sensitivity", "search"]
@@ -35,7 +35,7 @@ def test_reports_keep_their_stage_and_never_go_back():
         assert {report.total for report in own} == {total}
 
 
-def test_batches_send_the_last_figures_again():
+def test_the_last_report_is_repeated_before_every_batch():
     reports, result = reports_of()
     for report in (report for report in reports if report.stage == "search" and report.step):
         record = result.history[report.step - 1]

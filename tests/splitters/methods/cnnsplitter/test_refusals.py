@@ -1,4 +1,4 @@
-"""Nets and settings with which a search cannot start."""
+"""Networks and settings that a search refuses."""
 
 import dataclasses
 
@@ -8,8 +8,7 @@ from torch import nn
 from splitters.errors import ConfigurationError, SplitFailedError
 from splitters.graph.layout import ChannelGroup, ChannelLayout, Layer
 from splitters.methods.cnnsplitter.presets import PRESETS
-from splitters.methods.cnnsplitter.settings import CNNSplitterSettings
-from splitters.methods.cnnsplitter.stage_limits import check_layers
+from splitters.methods.cnnsplitter.settings import CNNSplitterSettings, check_layers
 from splitters.methods.protocol import make_splitter
 from splitters.testing import tiny_task
 
@@ -30,7 +29,7 @@ def test_a_net_without_a_kernel_to_drop_is_refused_and_the_reason_is_quoted(spli
         nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
     )
     task = dataclasses.replace(tiny_task(), model=net)
-    with pytest.raises(SplitFailedError, match="no kernel that a module could drop") as refusal:
+    with pytest.raises(SplitFailedError, match="no kernel can be dropped") as refusal:
         make_splitter(splitter, {}).split(task)
     assert "group_norm" in str(refusal.value)
     assert "always kept: 8 of 0" in str(refusal.value)

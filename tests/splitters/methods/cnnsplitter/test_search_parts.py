@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from splitters.errors import ConfigurationError, DataError
 from splitters.graph.layout import ChannelGroup, ChannelLayout, Layer
 from splitters.methods.cnnsplitter.genes import group_channels
-from splitters.methods.cnnsplitter.genetic import accuracy_weight, candidate_fitness, next_generation, rank_candidates
+from splitters.methods.cnnsplitter.genetic import (
+    accuracy_weight,
+    candidate_fitness,
+    next_generation,
+    random_population,
+    rank_candidates,
+    start_population,
+)
 from splitters.methods.cnnsplitter.merging import Compositions, Merger
-from splitters.methods.cnnsplitter.population import random_population, start_population
 from splitters.methods.cnnsplitter.presets import PRESETS
 from splitters.methods.cnnsplitter.sensitivity_curves import (
     SensitivityCurves,
@@ -21,8 +27,7 @@ from splitters.methods.cnnsplitter.sensitivity_curves import (
     layer_sensitivities,
     start_shares,
 )
-from splitters.methods.cnnsplitter.settings import CNNSplitterSettings
-from splitters.methods.cnnsplitter.stage_limits import stage_limits, stage_thresholds
+from splitters.methods.cnnsplitter.settings import CNNSplitterSettings, stage_limits, stage_thresholds
 from splitters.methods.protocol import make_splitter
 from splitters.modules.calibration import MomentsCalibration
 from splitters.modules.module import Module, extract_modules
@@ -112,14 +117,14 @@ def test_genes_are_drawn_without_replacement_one_after_the_other():
     assert (1 - drawn.double().mean(0)).tolist() == pytest.approx(left_out, abs=0.008)
 
 
-def test_a_large_fall_off_makes_the_chances_of_all_genes_alike():
+def test_a_large_fall_off_makes_all_genes_equally_likely():
     genes = genes_of(layout_of(300), torch.rand(1, 300))
     drawn = start_population(genes, [(0.4,)], 400, torch.Generator().manual_seed(1), fall_off=1e6).float().mean(0)
     assert float(drawn[:10].mean()) == pytest.approx(0.4, abs=0.05)
     assert float(drawn[-10:].mean()) == pytest.approx(0.4, abs=0.05)
 
 
-def test_a_random_population_draws_every_gene_with_one_half():
+def test_a_random_population_draws_every_gene_with_probability_one_half():
     population = random_population(genes_of(layout_of(300), torch.rand(1, 300)), 200, torch.Generator().manual_seed(1))
     assert float(population.float().mean()) == pytest.approx(0.5, abs=0.02)
 
@@ -171,7 +176,7 @@ def test_mutation_redraws_the_given_share_of_genes():
     assert 70 <= int((~following[1]).sum()) <= 130, "half of the 200 genes that were drawn anew"
 
 
-def test_a_candidate_is_worth_its_best_composition_and_nothing_without_one():
+def test_a_candidates_fitness_is_that_of_its_best_composition_or_0():
     found = Compositions(torch.tensor([[0, 1], [2, 1], [2, 2]]), torch.zeros(3).double(), torch.zeros(3).double())
     fitness = candidate_fitness(found, torch.tensor([0.9, 0.8, 0.7]).double(), 4)
     assert torch.equal(fitness, torch.tensor([[0.9, 0, 0.8, 0], [0, 0.9, 0.7, 0]]).double())
@@ -214,7 +219,7 @@ def test_without_a_fixed_share_layers_are_sensitive_whose_curves_are_level_later
     assert found.shares[1] == (0.3, 0.4, 0.5)
 
 
-def test_choices_that_are_given_win_over_the_curves():
+def test_given_values_override_the_curves():
     found = start_shares(
         layout_of(4, 4), None, tolerance=0.05, sensitive_from=0.5, margin=0.1,
         sensitive_layers=(1,), sensitive_shares=(0.7,), other_shares=(0.2, 0.3),
@@ -223,7 +228,7 @@ def test_choices_that_are_given_win_over_the_curves():
     assert found.shares == ((0.2, 0.3), (0.7,))
 
 
-def test_a_result_holds_the_curves_and_what_follows_from_them():
+def test_a_result_holds_curves_and_start_shares():
     curves = curves_of([0.1, 0.3, 0.88, 0.9], [0.88, 0.9, 0.9, 0.9])
     layout = layout_of(4, 4)
     chosen = start_shares(
@@ -238,11 +243,11 @@ def test_a_result_holds_the_curves_and_what_follows_from_them():
     assert (first.start_shares, second.start_shares) == chosen.shares
 
 
-def test_a_search_that_starts_at_random_knows_no_sensitivity():
+def test_a_random_start_reports_no_sensitivity():
     assert layer_sensitivities(layout_of(4), None, None) == ()
 
 
-def test_a_preset_takes_the_place_of_defaults_and_given_settings_win():
+def test_a_preset_replaces_defaults_and_given_settings_override_it():
     chosen = parsed(preset="simcnn-svhn", gamma=0.8)
     assert chosen.mutation_rate == 0.10
     assert chosen.gamma == 0.8
@@ -250,7 +255,8 @@ def test_a_preset_takes_the_place_of_defaults_and_given_settings_win():
     assert CNNSplitterSettings.parse(chosen.model_dump(mode="json"), where="here") == chosen
 
 
-_PAPER = {  # DESIGN.md section 10: sensitive layers, shares of sensitive and other layers, redrawn, gamma, thresholds
+# arXiv 2209.06116 and its artefact: sensitive layers, shares of sensitive and other layers, redrawn, gamma, thresholds
+_PAPER = {
     "simcnn-cifar10": ("0-6", ".6 .7 .8", ".4 .5 .6 .7", 0.05, 0.90, ".95 .95 .85 .80"),
     "simcnn-svhn": ("0-6", ".4 .5 .6", ".1 .2 .3 .4", 0.10, 0.95, ".95 .95 .85 .80"),
     "rescnn-cifar10": ("0 1 3 4 5 7", ".5 .6 .7", ".2 .3 .4", 0.05, 0.90, ".95 .95 .85 .80"),
@@ -264,7 +270,7 @@ def numbers(text):
     return tuple(map(float, text.split()))
 
 
-def test_presets_are_the_papers_choices():
+def test_presets_match_the_paper():
     assert PRESETS.keys() == _PAPER.keys()
     for name, (layers, sensitive, other, redrawn, gamma, thresholds) in _PAPER.items():
         found = parsed(preset=name)
@@ -276,7 +282,7 @@ def test_presets_are_the_papers_choices():
         assert found.thresholds == numbers(thresholds)
 
 
-def test_defaults_are_the_papers():
+def test_defaults_match_the_paper():
     found = parsed()
     assert (found.population, found.parents, found.elites) == (100, 50, 20)
     assert (found.generations, found.patience, found.mutation_rate) == (200, 20, 0.05)
@@ -367,7 +373,7 @@ def test_where_no_composition_passes_the_thresholds_the_best_is_the_result_and_a
     assert result.facts["accuracy"] < 1
     assert len(result.masks) == 3
     assert result.facts["accuracy"] == result.history[int(result.facts["chosen_generation"]) - 1]["accuracy"]
-    assert any("lies below 1, the threshold of the last merge" in warning for warning in result.warnings)
+    assert any("is below 1, the threshold of the last merge" in warning for warning in result.warnings)
     easy = make_splitter("cnnsplitter", {**SMALL, "thresholds": [0.0], "initialization": "random"}).split(task)
     assert not any("threshold" in warning for warning in easy.warnings)
 

@@ -9,7 +9,7 @@ def drawn(generator):
     return torch.rand(8, generator=generator).tolist()
 
 
-def test_every_stream_draws_other_numbers():
+def test_every_stream_draws_different_numbers():
     streams = Streams.seeded(0, 5)
     draws = [tuple(drawn(stream)) for stream in (*streams.classes, streams.order, streams.grouping)]
     assert len(set(draws)) == 7
@@ -24,7 +24,7 @@ def test_what_one_class_draws_leaves_the_other_streams_unchanged():
     assert drawn(busy.classes[1]) != drawn(quiet.classes[1])
 
 
-def test_streams_go_on_from_a_saved_state():
+def test_streams_resume_from_a_saved_state():
     streams = Streams.seeded(1, 3)
     for number, stream in enumerate((*streams.classes, streams.order)):
         torch.rand(number + 1, generator=stream)

@@ -16,7 +16,7 @@ from splitters.methods.gradsplitter import GradSplitter, GradSplitterSettings
 from splitters.methods.gradsplitter import trainer as trainer_module
 from splitters.methods.gradsplitter.trainer import Trainer
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks import inference
 from splitters.networks.inference import accuracy, composed_answers, module_logits
 from splitters.settings import Length
@@ -214,7 +214,7 @@ def test_a_head_phase_for_some_modules_leaves_the_other_heads_bit_for_bit() -> N
 
 
 def _dead_heads(modules: list[int], times: float = math.inf) -> Callable[..., HeadScores]:
-    """Returns a stand-in for ``HeadScores.initialised`` that draws heads of which some are dead, a number of times."""
+    """Return a stand-in for ``HeadScores.initialised`` that draws heads of which some are dead, a number of times."""
     real, calls = HeadScores.initialised, []
 
     def initialised(*args: Any, **kwargs: Any) -> HeadScores:
@@ -232,7 +232,7 @@ def test_a_dead_module_is_put_back_and_gets_a_new_head(monkeypatch: pytest.Monke
     result = _split(**_MASKS_STAY)
     assert result.facts["rescues"] == 1
     assert result.facts["dead_modules"] == 0
-    assert result.warnings == ("round 0: dead modules were put back and got new heads: 'colour 1'.",)
+    assert result.warnings == ("round 0: dead modules were restored with new heads: 'colour 1'.",)
     assert result.history[-1]["min_f1"] > 0.9
 
 
@@ -251,7 +251,7 @@ def test_a_module_that_dies_later_is_put_back_to_where_it_was_alive() -> None:
         patch.setattr(Trainer, "mask_phase", lambda trainer: (kill(trainer), *original(trainer))[1:])
         result = splitter.split(task)
     assert result.facts["rescues"] == 1
-    assert result.warnings == ("round 1: dead modules were put back and got new heads: 'colour 2'.",)
+    assert result.warnings == ("round 1: dead modules were restored with new heads: 'colour 2'.",)
     assert result.facts["dead_modules"] == 0
 
 
@@ -305,7 +305,7 @@ def test_a_loss_that_is_no_number_fails_with_the_rates() -> None:
 def test_a_network_of_which_nothing_can_be_dropped_is_refused_with_the_reason() -> None:
     task = tiny_task()
     frozen = nn.Sequential(nn.Conv2d(3, 3, 1), nn.GroupNorm(1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with pytest.raises(SplitFailedError, match="no kernel that a module could drop") as error:
+    with pytest.raises(SplitFailedError, match="no kernel can be dropped") as error:
         _split(SplitTask(frozen, task.train, task.select, 0))
     assert "group_norm (group_norm): mixes channels" in str(error.value)
 
@@ -313,7 +313,7 @@ def test_a_network_of_which_nothing_can_be_dropped_is_refused_with_the_reason() 
 def test_an_unmet_tolerance_is_said() -> None:
     result = _split(alpha=200.0, mask_learning_rate=0.5, tolerance=0.0, rescue=False)
     assert not result.met_tolerance
-    assert "no recorded state lies within 0 of the base model's accuracy on select" in result.warnings[0]
+    assert "no recorded state is within 0 of the base model's accuracy on select" in result.warnings[0]
 
 
 def test_its_version_and_settings_name_it() -> None:

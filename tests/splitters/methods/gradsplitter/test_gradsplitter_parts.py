@@ -4,9 +4,9 @@ import pytest
 import torch
 from hand_made_layout import LAYOUT
 
-from splitters.methods.gradsplitter.binarise import binarise, kept
+from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.recorded_states import RecordedState, choose
-from splitters.modules.scores import HeadScores
+from splitters.modules.score_kinds import HeadScores
 from splitters.networks.masks import KernelMasks
 
 
@@ -19,7 +19,7 @@ def test_the_highest_mask_stays_where_a_layer_would_be_lost() -> None:
     masks = torch.full((1, 10), -1.0)
     masks[0, [1, 4, 6, 7]] = -0.5
     masks[0, 9] = -0.7
-    bits = kept(LAYOUT, masks)
+    bits = kept_channels(LAYOUT, masks)
     assert bits.nonzero()[:, 1].tolist() == [1, 4, 6, 7, 9]
 
 
@@ -31,7 +31,7 @@ def test_the_gradient_passes_straight_through_and_is_clipped_to_one() -> None:
 
 
 def _state(number: int, accuracy: float, kernels: int) -> RecordedState:
-    """Returns a state that keeps this many of the 14 kernels; channels 0, 1, 2, 5, 6, 7, 9 carry one kernel each."""
+    """Return a state that keeps this many of the 14 kernels; channels 0, 1, 2, 5, 6, 7, 9 carry one kernel each."""
     bits = torch.zeros(1, 10, dtype=torch.bool)
     bits[0, [0, 3, 5, 8]] = True  # with two frozen kernels and one that is tied, 7 in all
     for channel in [1, 2, 6, 7, 9][: kernels - 7]:
