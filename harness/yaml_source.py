@@ -54,6 +54,15 @@ class Source:
         touching = [change for change in self.changes if not path or change.startswith(f"--set {path[0]}")]
         return f"{self.name}{line}" + (f" with {' '.join(touching)}" if touching else "")
 
+    def spelling(self, *path: str | int) -> str | None:
+        """Returns how the file, or the change that touches it, spells a number, boolean or null, if that is known."""
+        touching = [change for change in self.changes if path and change.startswith(f"--set {path[0]}")]
+        if touching:
+            key, _, text = touching[-1].partition("=")
+            return text.strip() if key.endswith(str(path[-1])) else None
+        known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.spellings), ())
+        return self.spellings.get(known)
+
 
 def read_text(path: Path, *, kind: str) -> str:
     """Reads a UTF-8 file.

@@ -110,7 +110,8 @@ def read_cluster_file(path: Path | str) -> ClusterFile:
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: a cluster's file is a mapping; see cluster.yaml for one.")
     _check_against_ray(values, source)
-    notes = ClusterNotes.parse(_notes(values), where=f"{source.where('metadata', 'splitbench')}: metadata.splitbench")
+    place = ("metadata", "splitbench")
+    notes = ClusterNotes.parse(_notes(values), where=".".join(place), origin=source, at=place)
     head, workers = _local_types(values, notes) if _provider(values) == "local" else _types(values, notes, source)
     known = [head.name, *(worker.name for worker in workers)]
     for name in notes.price_per_hour:
