@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -146,7 +147,7 @@ class _CoreLoader(yaml.SafeLoader):
     (``<<``) remain.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # The stub forgets ClassVar.
     yaml_constructors: ClassVar[dict[str | None, Any]] = {
         tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (_TAG + "null", _TAG + "seq", _TAG + "map", None)
     }
@@ -158,12 +159,12 @@ class _CoreLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
         if self._depth > _MAX_DEPTH + 1:
-            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.peek_event().start_mark)
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -227,6 +228,29 @@ _CoreLoader.add_implicit_resolver(_TAG + "null", re.compile(r"(?:~|null|Null|NUL
 _CoreLoader.add_implicit_resolver(_TAG + "bool", _BOOLEAN, list("tTfF"))
 _CoreLoader.add_implicit_resolver(_TAG + "int", _INTEGER, list("-+0123456789"))
 _CoreLoader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+.0123456789"))
+
+
+def yaml_1_1_differences(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yields the line and the spelling of each plain scalar that YAML 1.1 reads otherwise, and what it means there.
+
+    Args:
+        text: A document that ``read_yaml`` takes.
+    """
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if not isinstance(event, yaml.ScalarEvent) or event.style is not None or not event.implicit[0]:
+            continue
+        core, old = _CoreLoader(""), yaml.SafeLoader("")
+        core_tag, old_tag = (loader.resolve(yaml.ScalarNode, event.value, (True, False)) for loader in (core, old))
+        if core_tag == old_tag and core_tag != _TAG + "int":
+            continue
+        try:
+            value = old.construct_object(yaml.ScalarNode(old_tag, event.value))
+        except (yaml.YAMLError, ValueError):
+            yield event.start_mark.line + 1, event.value, "an error"
+            continue
+        if core_tag != old_tag or value != core.construct_object(yaml.ScalarNode(core_tag, event.value)):
+            kind = {bool: "", int: "the number ", float: "the number ", str: "the text "}.get(type(value), "the date ")
+            yield event.start_mark.line + 1, event.value, kind + (str(value).lower() if kind == "" else str(value))
 
 
 class _Entries:
