@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,8 @@ Duration = Annotated[float, BeforeValidator(_read_duration), Field(gt=0)]
 
 
 def _read_seeds(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"seeds are a count or a list of integers, not {value!r}")
     if isinstance(value, bool) or not isinstance(value, int):
         return value
     if value < 1:
@@ -229,7 +232,7 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
         raise ConfigurationError(f"{title}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}.")
     own = _with_list(values, "scenario")
     applied = apply_changes(own, changes)
-    return _parse(own, Source(title, source.lines, path=path, changes=applied))
+    return _parse(own, replace(source, path=path, changes=applied))
 
 
 def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] = ()) -> Suite:
@@ -270,8 +273,8 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
         if key in values:
             parsed[key] = parse_entries(key, values[key], model, source)
     if isinstance(values.get("training"), Mapping):
-        parsed["training"] = TrainingSpec.parse(values["training"], where=f"{source.where('training')}: training")
-    suite = Suite.parse(parsed, where=source.where())
+        parsed["training"] = TrainingSpec.parse(values["training"], where="training", origin=source, at=("training",))
+    suite = Suite.parse(parsed, where="", origin=source)
     suite._source = source
     return suite
 
@@ -321,7 +324,7 @@ def _parse_entry(key: str, index: int, value: object, model: type[Settings], sou
             f"{where}: an entry is {shape} with the keys {', '.join(model.model_fields)}; not {value!r}."
         )
     title = value.get("label") or value.get("name")
-    return model.parse(value, where=f"{where}.{title}" if title else f"{where}[{index}]")
+    return model.parse(value, where=f"{key}.{title}" if title else f"{key}[{index}]", origin=source, at=(key, index))
 
 
 def parse_only(conditions: Iterable[str]) -> Filter:

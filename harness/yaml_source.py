@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -53,6 +54,15 @@ class Source:
         line = f", line {self.lines[known]}" if known else ""
         touching = [change for change in self.changes if not path or change.startswith(f"--set {path[0]}")]
         return f"{self.name}{line}" + (f" with {' '.join(touching)}" if touching else "")
+
+    def spelling(self, *path: str | int) -> str | None:
+        """Returns how the file, or the change that touches it, spells a number, boolean or null, if that is known."""
+        touching = [change for change in self.changes if path and change.startswith(f"--set {path[0]}")]
+        if touching:
+            key, _, text = touching[-1].partition("=")
+            return text.strip() if key.endswith(str(path[-1])) else None
+        known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.spellings), ())
+        return self.spellings.get(known)
 
 
 def read_text(path: Path, *, kind: str) -> str:
@@ -137,7 +147,7 @@ class _CoreLoader(yaml.SafeLoader):
     (``<<``) remain.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # The stub forgets ClassVar.
     yaml_constructors: ClassVar[dict[str | None, Any]] = {
         tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (_TAG + "null", _TAG + "seq", _TAG + "map", None)
     }
@@ -149,12 +159,12 @@ class _CoreLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
         if self._depth > _MAX_DEPTH + 1:
-            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.peek_event().start_mark)
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -218,6 +228,31 @@ _CoreLoader.add_implicit_resolver(_TAG + "null", re.compile(r"(?:~|null|Null|NUL
 _CoreLoader.add_implicit_resolver(_TAG + "bool", _BOOLEAN, list("tTfF"))
 _CoreLoader.add_implicit_resolver(_TAG + "int", _INTEGER, list("-+0123456789"))
 _CoreLoader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+.0123456789"))
+
+
+def yaml_1_1_differences(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yields the line and the spelling of each plain scalar that YAML 1.1 reads otherwise, and what it means there.
+
+    Args:
+        text: A document that ``read_yaml`` takes.
+    """
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if not isinstance(event, yaml.ScalarEvent) or event.style is not None or not event.implicit[0]:
+            continue
+        line = event.start_mark.line + 1 if event.start_mark is not None else 0
+        core, old = _CoreLoader(""), yaml.SafeLoader("")
+        core_tag = core.resolve(yaml.ScalarNode, event.value, (True, False))  # type: ignore[no-untyped-call]
+        old_tag = old.resolve(yaml.ScalarNode, event.value, (True, False))  # type: ignore[no-untyped-call]
+        if core_tag == old_tag and core_tag != _TAG + "int":
+            continue
+        try:
+            value = old.construct_object(yaml.ScalarNode(old_tag, event.value))
+        except (yaml.YAMLError, ValueError):
+            yield line, event.value, "an error"
+            continue
+        if core_tag != old_tag or value != core.construct_object(yaml.ScalarNode(core_tag, event.value)):
+            kind = {bool: "", int: "the number ", float: "the number ", str: "the text "}.get(type(value), "the date ")
+            yield line, event.value, kind + (str(value).lower() if kind == "" else str(value))
 
 
 class _Entries:

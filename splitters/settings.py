@@ -3,28 +3,61 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from splitters.errors import ConfigurationError, nearest_name
 
 
+class Origin(Protocol):
+    """The file that values come from."""
+
+    def where(self, *path: str | int) -> str:
+        """Returns the file and the line of an entry."""
+        ...
+
+    def spelling(self, *path: str | int) -> str | None:
+        """Returns how the file spells a number, boolean or null, if it is known."""
+        ...
+
+
 class Settings(BaseModel):
-    """Base class of settings: immutable, without unknown keys, NaN or infinity."""
+    """The base of every settings model: immutable, no unknown keys, no NaN, no infinity, no boolean for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
+    @field_validator("*", mode="before")
     @classmethod
-    def parse(cls, values: Mapping[str, Any], *, where: str) -> Self:
-        """Build settings from plain values, e.g. from a file or a command line.
+    def _refuse_boolean_for_number(cls, value: object, info: ValidationInfo) -> object:
+        if info.field_name is not None:
+            _check_booleans(value, cls.model_fields[info.field_name].annotation)
+        return value
+
+    @classmethod
+    def parse(
+        cls, values: Mapping[str, Any], *, where: str, origin: Origin | None = None, at: tuple[str | int, ...] = ()
+    ) -> Self:
+        """Builds settings from plain values, as a file or a command line gives them.
 
         Args:
             values: The values by key.
-            where: The file and key with the values, for messages.
+            where: The file and key that hold the values, for the messages; the key alone if there is an ``origin``.
+            origin: Knows the line of each value.
+            at: The path of ``values`` in the origin.
 
         Raises:
             ConfigurationError: If a key is unknown (with the nearest known key and the choices), missing,
@@ -33,26 +66,72 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigurationError("\n".join(_describe(cls, item, where) for item in error.errors())) from None
+            lines = []
+            for item in error.errors():
+                path = (*at, *item["loc"])
+                prefix = where if origin is None else ": ".join(filter(None, (origin.where(*path), where)))
+                spelling = None if origin is None else origin.spelling(*path)
+                lines.append(_describe(cls, item, prefix, spelling))
+            raise ConfigurationError("\n".join(lines)) from None
 
 
-class Length(BaseModel):
-    """The length of a training phase, in optimiser steps or epochs.
+_LISTS = (list, tuple, Sequence)
+
+
+def _check_booleans(value: object, annotation: Any) -> None:
+    """Checks that ``value`` has no boolean where ``annotation`` wants numbers, which pydantic would take for 0 or 1.
+
+    Raises:
+        ValueError: If it has one.
+    """
+    if not isinstance(value, bool | list | tuple | dict):
+        return
+    types = _alternatives(annotation)
+    if isinstance(value, bool):
+        # A single item may stand for a list of them.
+        items = {kind for each in types if get_origin(each) in _LISTS for kind in _alternatives(*get_args(each))}
+        if not {bool, Any} & (types | items) and {int, float} & (types | items):
+            raise ValueError(f"expected a number, not {str(value).lower()}")
+    elif isinstance(value, list | tuple):
+        inner = [get_args(each) for each in types if get_origin(each) in _LISTS]
+        for arguments in inner:
+            for index, item in enumerate(value):
+                fits = index < len(arguments) and Ellipsis not in arguments
+                _check_booleans(item, arguments[index if fits else 0])
+    else:
+        for arguments in (get_args(each) for each in types if get_origin(each) in (dict, Mapping)):
+            for item in value.values():
+                _check_booleans(item, arguments[-1])
+
+
+def _alternatives(*annotations: Any) -> set[Any]:
+    """Returns the types that annotations allow, those inside unions and ``Annotated`` included."""
+    found: set[Any] = set()
+    for annotation in annotations:
+        if get_origin(annotation) in (Union, UnionType):
+            found |= _alternatives(*get_args(annotation))
+        elif get_origin(annotation) is Annotated:
+            found |= _alternatives(get_args(annotation)[0])
+        else:
+            found.add(annotation)
+    return found
+
+
+class Length(Settings):
+    """How long a phase of training lasts, in optimiser steps or in epochs.
 
     Written as ``"75 steps"`` or ``"5 epochs"``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: int = Field(ge=0)
     unit: Literal["steps", "epochs"]
 
     def steps(self, *, samples: int, batch_size: int) -> int:
-        """Return the length in optimiser steps, with a smaller last batch per epoch."""
+        """Returns the length in optimiser steps; the last batch of an epoch may be smaller."""
         return self.count * -(-samples // batch_size) if self.unit == "epochs" else self.count
 
     def __str__(self) -> str:
-        """Return the length as written in files."""
+        """Returns the form in which the length is written in files."""
         return f"{self.count} {self.unit}"
 
 
@@ -69,7 +148,7 @@ PhaseLength = Annotated[Length, BeforeValidator(_read_length), PlainSerializer(s
 """A ``Length`` that is read from, and written as, ``"75 steps"`` or ``"5 epochs"``."""
 
 
-def _describe(model: type[BaseModel], error: ErrorDetails, where: str) -> str:
+def _describe(model: type[BaseModel], error: ErrorDetails, where: str, spelling: str | None = None) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         keys = _known_keys(model, error["loc"][:-1])
@@ -78,13 +157,23 @@ def _describe(model: type[BaseModel], error: ErrorDetails, where: str) -> str:
         return f"{where}: unknown key {path!r}.{hint} Known: {', '.join(sorted(keys)) or 'none'}."
     if error["type"] == "missing":
         return f"{where}: the key {path!r} is missing."
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float | None):
+        return f"{where}: {path}: expected text; quote it: {_quoted(error['input'], spelling)}."
     given = f" (given: {error['input']!r})" if error["type"] != "value_error" else ""
     message = error["msg"].removeprefix("Value error, ")
     return f"{where}: {path or 'value'}: {message}{given}."
 
 
+def _quoted(value: bool | int | float | None, spelling: str | None) -> str:
+    plain = {True: "true", False: "false", None: ""}
+    text = (
+        spelling if spelling is not None else plain[value] if value is None or isinstance(value, bool) else str(value)
+    )
+    return f"'{text}'"
+
+
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the settings model that ``path`` leads to from ``model``."""
+    """Returns the keys of the settings model that ``path`` leads to from ``model``."""
     current = model
     for part in path:
         field = current.model_fields.get(str(part))
@@ -98,7 +187,7 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        model = _nested_model(argument)
-        if model is not None:
-            return model
+        found = _nested_model(argument)
+        if found is not None:
+            return found
     return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.yaml_source import Source, read_text, read_yaml
+from harness.yaml_source import Source, read_text, read_yaml, yaml_1_1_differences
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 
@@ -109,12 +109,19 @@ def read_cluster_file(path: Path | str) -> ClusterFile:
         ConfigurationError: If it cannot be read, or Ray would not take it, or a key is unknown.
     """
     path = Path(path)
-    values, source = read_yaml(read_text(path, kind="cluster's file"), name=str(path))
+    text = read_text(path, kind="cluster's file")
+    values, source = read_yaml(text, name=str(path))
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: a cluster's file is a mapping; see cluster.yaml for one.")
+    for line, spelling, meaning in yaml_1_1_differences(text):
+        raise ConfigurationError(
+            f"{path}, line {line}: {spelling} is {meaning} to Ray, which reads YAML 1.1; "
+            f"quote it if it is text: '{spelling}'; otherwise write it in another way."
+        )
     _check_keys(values, source)
     values = _completed(values, source)
-    notes = ClusterNotes.parse(_notes(values), where=f"{source.where('metadata', 'splitbench')}: metadata.splitbench")
+    place = ("metadata", "splitbench")
+    notes = ClusterNotes.parse(_notes(values), where=".".join(place), origin=source, at=place)
     head, workers = _local_types(values, notes) if _provider(values) == "local" else _types(values, notes)
     known = [head.name, *(worker.name for worker in workers)]
     for name in notes.price_per_hour:

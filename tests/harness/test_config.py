@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from harness.cli import main
 from harness.config import Suite, load_suite, parse_only, suite_names
 from harness.expand import expand
 from splitters.errors import ConfigurationError, UnknownNameError
@@ -200,3 +202,79 @@ def test_a_suite_can_be_built_in_python() -> None:
     suite = Suite.parse({"name": "mine", "models": [{"name": "simcnn"}], "datasets": [{"name": "digits"}],
                          "scenario": "toy", "splitters": [{"name": "toy"}]}, where="here")  # fmt: skip
     assert len(expand(suite)) == 1
+
+
+_SUITE = "name: t\nmodels: [simcnn]\ndatasets: [digits]\nsplitters: [{name: full, label: x}]\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("timeout: true", "timeout: expected a number, not true."),
+        ("threads: true", "threads: expected a number, not true."),
+        ("gpu_share: True", "gpu_share: expected a number, not true."),
+        ("seeds: true", "seeds: expected a number, not true."),
+        ("seeds: [0, false]", "seeds: expected a number, not false."),
+        ("seeds: 10:20", "seeds: seeds are a count or a list of integers, not '10:20'."),
+        ("training: {epochs: true}", "training: epochs: expected a number, not true."),
+        ("only: [{seed: true}]", "only[0]: seed: expected a number, not true."),
+        ("description: 1.10", "description: expected text; quote it: '1.10'."),
+        ("description: TRUE", "description: expected text; quote it: 'TRUE'."),
+        ("description:", "description: expected text; quote it: ''."),
+        ("plugins: [012]", "plugins.0: expected text; quote it: '012'."),
+        ("exclude: [{model: 7}]", "exclude[0]: model.0: expected text; quote it: '7'."),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_its_line_and_spelling(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(f"{_SUITE}{line}\n")
+    with pytest.raises(ConfigurationError) as refusal:
+        load_suite(path)
+    assert str(refusal.value) == f"{path}, line 5: {message}"
+
+
+def test_words_that_yaml_1_1_took_for_booleans_and_times_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(_SUITE.replace("label: x", "label: no") + "description: 2026-02-30\ntraining: {epochs: 012}\n")
+    suite = load_suite(path)
+    assert (suite.splitters[0].label, suite.description, suite.training.epochs) == ("no", "2026-02-30", 12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.epochs=true", "training: epochs: expected a number, not true."),
+        ("description=1.10", "description: expected text; quote it: '1.10'."),
+        ("splitters.x.label=012", "splitters.12: label: expected text; quote it: '012'."),
+    ],
+)
+def test_a_change_of_the_wrong_kind_is_refused(tmp_path: Path, change: str, message: str) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(_SUITE)
+    with pytest.raises(ConfigurationError) as refusal:
+        load_suite(path, changes=[change])
+    assert str(refusal.value).endswith(f" with --set {change}: {message}")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "name: ü\n".encode("utf-16"),
+        "name: x\n".encode("utf-16-le"),
+        "name: ü\n".encode("latin-1"),
+        b"name: x\x0by\n",
+        b"name: \x00\n",
+        b"name:\n\tx: 1\n",
+        b"name: " + b"[" * 5000,
+        b"name: " + b"9" * 5000,
+    ],
+)
+def test_a_suite_that_cannot_be_parsed_is_refused_in_one_line_with_exit_code_2(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_bytes(data)
+    result = CliRunner().invoke(main, ["plan", str(path)])
+    assert result.exit_code == 2
+    assert f"{path}, line " in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -1,5 +1,7 @@
 """Settings: how they are read, and what is said when they are wrong."""
 
+from typing import Any
+
 import pytest
 from pydantic import Field, ValidationError
 
@@ -106,3 +108,36 @@ def test_gradsplitter_without_mask_steps_is_refused(length: str) -> None:
 def test_a_misspelt_setting_of_a_referenced_splitter_is_refused() -> None:
     message = _refusal({"like": {"name": "gradsplitter", "settings": {"alhpa": 1}}}, ImportanceSettings)
     assert "unknown key 'alhpa'. Did you mean 'alpha'?" in message
+
+
+class _Numbers(Settings):
+    count: int = 0
+    share: float | None = None
+    pair: tuple[int, str] = (0, "")
+    by_name: dict[str, float] = Field(default_factory=dict)
+    switch: bool = False
+    either: bool | int = 0
+    anything: Any = None
+    free: dict[str, Any] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize("values", [
+    {"count": True}, {"share": False}, {"pair": [True, "x"]}, {"by_name": {"x": 1, "y": True}},
+])  # fmt: skip
+def test_a_boolean_is_no_number(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"^here: \w+: expected a number, not (true|false)\.$"):
+        _Numbers.parse(values, where="here")
+
+
+@pytest.mark.parametrize("key", ["switch", "either", "anything"])
+def test_a_boolean_stays_one_where_it_is_allowed(key: str) -> None:
+    assert getattr(_Numbers.parse({key: True}, where="here"), key) is True
+
+
+def test_free_settings_may_hold_booleans() -> None:
+    assert _Numbers.parse({"free": {"x": [True]}}, where="here").free == {"x": [True]}
+
+
+def test_the_count_of_a_length_is_no_boolean() -> None:
+    with pytest.raises(ValidationError, match="expected a number, not true"):
+        Length.model_validate({"count": True, "unit": "steps"})

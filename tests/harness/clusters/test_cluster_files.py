@@ -166,6 +166,45 @@ def test_what_ray_does_not_fill_in_must_be_written(tmp_path: Path) -> None:
         read_cluster_file(changed_file(tmp_path, "nimbus"))
 
 
+@pytest.mark.parametrize(
+    ("spelling", "meaning"),
+    [
+        ("012", "the number 10"),
+        ("10:20", "the number 620"),
+        ("1_000", "the number 1000"),
+        ("yes", "true"),
+        ("1e-3", "the text 1e-3"),
+        ("2026-02-03", "the date 2026-02-03"),
+        ("2026-02-30", "an error"),
+    ],
+)
+def test_what_ray_would_read_otherwise_is_refused(tmp_path: Path, spelling: str, meaning: str) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(f"cluster_name: x\nmax_workers: {spelling}\n")
+    with pytest.raises(ConfigurationError) as refusal:
+        read_cluster_file(path)
+    assert str(refusal.value).startswith(f"{path}, line 2: {spelling} is {meaning} to Ray, which reads YAML 1.1; ")
+
+
+def test_a_boolean_is_no_price(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    text = (ROOT / "cluster.yaml").read_text().replace("gpu_worker: 0.526", "gpu_worker: true", 1)
+    path.write_text(text)
+    line = text[: text.index("price_per_hour:")].count("\n") + 1
+    with pytest.raises(ConfigurationError) as refusal:
+        read_cluster_file(path)
+    message = "metadata.splitbench: price_per_hour: expected a number, not true."
+    assert str(refusal.value) == f"{path}, line {line}: {message}"
+
+
+@pytest.mark.parametrize("data", ["a: ü\n".encode("utf-16"), "a: ü\n".encode("latin-1"), b"a: \x0b\n", b"a: [\n"])
+def test_a_file_that_cannot_be_parsed_is_refused_in_one_line(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=r"^[^\n]*cluster\.yaml, line \d+: [^\n]+$"):
+        read_cluster_file(path)
+
+
 @pytest.mark.parametrize("path", RAY_FILES, ids=lambda path: path.name)
 def test_a_file_that_is_not_filled_in_yet_is_not_used(path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"line \d+: .*YOUR-.* is still to be filled in"):
