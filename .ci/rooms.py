@@ -1,7 +1,7 @@
 """Draws the floors and rooms of the packages from their imports, and lists what breaks the rules of the layout.
 
-``python .ci/rooms.py`` prints the picture and exits with 1 if a rule is broken; ``--write FILE`` puts the picture between
-the markers of a Markdown file. The rules are explained in docs/design.md, section "Floors and rooms".
+``python .ci/rooms.py`` prints the picture and exits with 1 if a rule is broken; ``--write FILE`` puts the picture
+between the markers of a Markdown file. The rules are explained in docs/design.md, section "Floors and rooms".
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ import benchmarks
 if not hasattr(benchmarks, "require_own"):
     raise ImportError(
         f"Splitbench needs its own package 'benchmarks' from {Path(__file__).resolve().parents[1] / 'benchmarks'}, but "
-        f"Python finds another one first, {benchmarks.__file__ or list(benchmarks.__path__)[0]}: rename that one, or run "
-        "from another folder."
+        f"Python finds another one first, {benchmarks.__file__ or next(iter(benchmarks.__path__))}: rename that one, "
+        "or run from another folder."
     )
 benchmarks.require_own("benchmarks", __file__)
 
