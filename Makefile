@@ -1,6 +1,7 @@
-# make bench   from a fresh clone to a leaderboard          make test   the tests
-# make lint    style                                        make types  static types
-# Each sets up the environment it needs, and again only when pyproject.toml changes. VENV=DIR picks another place.
+# make bench   from a fresh clone to a leaderboard          make test   all tests but those of several machines
+# make check   lint, types, and the tests of what changed   make lint   style, floors and rooms
+# make hooks   run the checks at every commit               make types  static types
+# Each sets up the environment it needs, and again only when pyproject.toml changes. VENV=DIR picks another folder.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -9,7 +10,7 @@ RESULTS ?= results/quick
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench test lint types clean
+.PHONY: help bench test check lint types hooks clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -20,12 +21,19 @@ bench: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m 'not cluster' -n 2 --dist loadfile
 
+check: lint types
+	$(BIN)/python .ci/changed_tests.py | xargs $(BIN)/python -m pytest -m 'not cluster and not ray and not slow' -n 2 --dist loadfile
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/rooms.py > /dev/null
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+hooks: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
 
 clean:
 	rm -rf $(VENV)

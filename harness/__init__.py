@@ -16,7 +16,18 @@ Example:
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import benchmarks
+
+if not hasattr(benchmarks, "require_own"):
+    raise ImportError(
+        f"Splitbench needs its own package 'benchmarks' from {Path(__file__).resolve().parents[1] / 'benchmarks'}, but "
+        f"Python finds another one first, {benchmarks.__file__ or next(iter(benchmarks.__path__))}: rename that one, "
+        "or run from another folder."
+    )
+benchmarks.require_own("benchmarks", __file__)
 
 if TYPE_CHECKING:
     from harness.attempt import Surroundings
