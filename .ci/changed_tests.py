@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("splitters", "benchmarks", "harness")
-ALWAYS = "tests/test_rooms.py"
+ALWAYS = "tests/test_floors.py"
 
 
 def changed_files(base: str) -> list[str]:

@@ -18,13 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest first. A floor imports floors before it; a room imports rooms before it, and its floor's top files.
 FLOORS = ("splitters", "benchmarks", "harness")
-ROOMS = {
-    "splitters": ("canonical", "graph", "networks", "methods", "modules", "reuse", "files"),
-    "benchmarks": ("cells", "rows", "data", "models", "cache", "training", "pipeline", "boards", "scenarios", "speed"),
-    "harness": (
-        "config", "store", "runs", "machines", "execution", "ranking", "views", "sweep", "clusters", "cli",
-    ),
-}  # fmt: skip
+ROOMS: dict[str, tuple[str, ...]] = {
+    "splitters": ("canonical", "graph", "networks", "files", "modules", "methods", "reuse"),
+    # Not in rooms yet; only the order of the floors holds.
+    "benchmarks": (),
+    "harness": (),
+}
 MAX_TOP_FILES = 7
 ROOM_FILES = range(3, 10)
 
@@ -116,6 +115,8 @@ def _order(package: Package) -> Iterator[str]:
     for statement in package.imports:
         if statement.module.split(".")[0] in above:
             yield f"{_where(package, statement)}: {package.name} must not import {statement.module}"
+    if not package.rooms:
+        return
     for source, targets in package.room_imports().items():
         for target, statements in targets.items():
             if not source and statements[0].importer.name == "__init__.py":
@@ -128,6 +129,8 @@ def _order(package: Package) -> Iterator[str]:
 
 
 def _sizes(package: Package) -> Iterator[str]:
+    if not package.rooms:
+        return
     folders = {path.name for path in package.folder.iterdir() if path.is_dir() and list(path.glob("*.py"))}
     for name in sorted(folders ^ set(package.rooms)):
         yield f"{package.name}/{name}: in the list of rooms, or on disk, but not in both"
