@@ -31,7 +31,7 @@ from splitters.errors import ConfigurationError
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 TIMEOUT = 6.0
-GRACE = 1.0
+GRACE = 4.0
 RETRIES = 1
 
 GRADSPLITTER = {
@@ -100,8 +100,8 @@ def test_a_cell_that_listens_stops_at_its_deadline(late: Outcome) -> None:
 def test_a_cell_that_does_not_listen_is_killed_after_its_deadline(late: Outcome) -> None:
     (row,) = late[1]["deaf"]
     assert row.state is State.TIMEOUT
-    assert row.reason == "it took longer than 6 s; it did not end within 1 s and was killed"
-    assert TIMEOUT < row.seconds < TIMEOUT + 10
+    assert row.reason == "it took longer than 6 s; it did not end within 4 s and was killed"
+    assert TIMEOUT < row.seconds < TIMEOUT + 20
 
 
 def test_a_worker_that_dies_after_its_deadline_leaves_a_timeout_that_is_not_tried_again(

@@ -120,7 +120,7 @@ def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(tuner, "GRACE_SECONDS", 1.0)
     space = {"mode": ["plain", "raise", "nan", "die", "deaf"]}
-    sweep = make_bowls(trials=5, splitters=[bowl(space=space)], budget={"trial": "3s"}, concurrency=2)
+    sweep = make_bowls(trials=5, splitters=[bowl(space=space)], budget={"trial": "12s"}, concurrency=2)
     recorder = Recorder()
     report = run(sweep, recorder)
     by_mode = {trial.configuration.values["mode"]: trial for trial in report.results.trials.all}
@@ -129,7 +129,7 @@ def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
         "raise": "SplitFailedError: no usable modules",
         "nan": "not_finite: not finite: select_accuracy_loss is nan",
         "die": None,
-        "deaf": "timeout: the trial took longer than 3 s; it did not end and was killed",
+        "deaf": "timeout: the trial took longer than 12 s; it did not end and was killed",
     }
     assert by_mode["plain"].state is TrialState.COMPLETE
     assert by_mode["die"].state is TrialState.UNFINISHED
