@@ -318,6 +318,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_driver_that_is_killed_or_stopped_again_and_again_ends_where_one_left_alone_would(
