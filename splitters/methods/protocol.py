@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar, cast
 
 import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -200,6 +201,20 @@ class SplitResult:
     sensitivity: tuple[LayerSensitivity, ...] = ()
 
 
+class _MissingSettings:
+    """Stands where a splitter names no settings, and says so when they are asked for."""
+
+    def __get__(self, splitter: object, owner: type) -> NoReturn:
+        try:
+            place = f"{inspect.getfile(owner)}, line {inspect.findsource(owner)[1] + 1}"
+        except (OSError, TypeError):
+            place = owner.__module__
+        raise ConfigurationError(
+            f"{place}: the splitter class {owner.__name__} lacks 'Settings = ...', a subclass of "
+            "splitters.settings.Settings; where there is nothing to set, that class itself."
+        )
+
+
 class Splitter(ABC, Generic[SettingsT]):
     """Splits a trained CNN into one module per class.
 
@@ -212,7 +227,7 @@ class Splitter(ABC, Generic[SettingsT]):
         settings: The configuration.
     """
 
-    Settings: ClassVar[type[Settings]]
+    Settings: ClassVar[type[Settings]] = cast(Any, _MissingSettings())
     version: ClassVar[int] = 1
 
     def __init__(self, settings: SettingsT) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import EntryPoint
+from typing import NoReturn
 
 import pytest
 
@@ -9,6 +10,7 @@ from splitters import registry as registry_module
 from splitters.errors import ConfigurationError, SplitbenchError, UnknownNameError, nearest_name
 from splitters.methods.protocol import SPLITTERS, Splitter, SplitterReference, make_splitter
 from splitters.registry import Registry
+from splitters.settings import Settings
 
 
 def test_registered_entries_are_found_under_their_name() -> None:
@@ -128,3 +130,17 @@ def test_a_reference_says_everything_that_determines_the_result() -> None:
     assert SplitterReference.model_validate(reference.model_dump()) == reference
     with pytest.raises(UnknownNameError, match="Did you mean 'random'"):
         SplitterReference(name="randon")
+
+
+def test_a_splitter_without_settings_is_refused_in_a_sentence_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine(Splitter):  # type: ignore[type-arg]
+        def split(self, *args: object, **keywords: object) -> NoReturn:
+            raise NotImplementedError
+
+    monkeypatch.setitem(SPLITTERS._entries, "mine", Mine)
+    with pytest.raises(
+        ConfigurationError, match=r"test_registry\.py, line \d+: the splitter class Mine lacks 'Settings"
+    ):
+        make_splitter("mine", {})
+    Mine.Settings = Settings
+    assert make_splitter("mine", {}).settings == Settings()
