@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
+
+from harness.text import printable
 
 _VERBS = (
     "run", "plan", "leaderboard", "show", "ls",
@@ -14,8 +19,26 @@ _VERBS = (
 )  # fmt: skip
 
 
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """Escapes what users typed in click's own messages."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = printable(error.message)
+        raise
+
+
 class _Verbs(click.Group):
     """Finds a verb's command in the module of the same name."""
+
+    def make_context(self, *args: Any, **keywords: Any) -> click.Context:
+        with _printable_errors():
+            return super().make_context(*args, **keywords)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _printable_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_VERBS)

@@ -51,6 +51,17 @@ def test_an_unknown_verb_is_refused(call: Call) -> None:
     assert call("rnu").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["rnu\x1b[31m\n"], ["leaderboard", "r", "more\x1b[31m\n"], ["run", "--no\x1b[31m\n"], ["ls", "x\x1b[31m\n"]],
+)
+def test_what_was_typed_is_shown_and_not_obeyed(call: Call, arguments: list[str]) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert "\\x1b[31m\\n" in line
+
+
 def test_errors_that_are_meant_become_one_message_and_others_keep_their_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
