@@ -64,8 +64,10 @@ def _table(evaluation: Evaluation) -> Table:
     from rich import box
     from rich.table import Table
 
+    from harness.text import printable
+
     table = Table("class", "images", "precision, %", "recall, %", "F1, %", box=box.SIMPLE_HEAD)
     for score in evaluation.classes:
         figures = (f"{100 * value:.1f}" for value in (score.precision, score.recall, score.f1))
-        table.add_row(score.name, str(score.images), *figures)
+        table.add_row(printable(score.name), str(score.images), *figures)
     return table

@@ -110,11 +110,13 @@ def _table(found: list[dict[str, Any]]) -> Any:
     from rich import box
     from rich.table import Table
 
+    from harness.text import printable
+
     table = Table("class", "file", "kernels, %", "F1 on select", "parameters", box=box.SIMPLE_HEAD)
     for entry in found:
         table.add_row(
-            entry["class"],
-            entry["file"],
+            printable(entry["class"]),
+            printable(entry["file"]),
             f"{100 * entry['kernel_retention']:.1f}",
             f"{entry['select_f1']:.3f}",
             f"{entry['parameters']:,}",
