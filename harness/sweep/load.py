@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from harness.sweep.file import (
     SearchedSplitter,
     Sweep,
 )
-from harness.yaml_source import Source, read_yaml
+from harness.yaml_source import Source, read_text, read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 
@@ -44,7 +45,7 @@ def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Swee
             "A file without them is a suite: 'splitbench run' runs it."
         )
     applied = apply_changes(values, changes)
-    return make_sweep(values, Source(title, source.lines, path=path, changes=applied))
+    return make_sweep(values, replace(source, path=path, changes=applied))
 
 
 def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None = None) -> Sweep:
@@ -72,7 +73,7 @@ def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None 
             parsed[key] = _parse_part(key, parsed[key], part, source)
     if isinstance(values.get("constraints"), str):
         parsed["constraints"] = [values["constraints"]]
-    sweep = Sweep.parse(parsed, where=source.where())
+    sweep = Sweep.parse(parsed, where="", origin=source)
     own = str(Path(source.path).parent) if source.path else ""
     sweep.located(source, own if folder is None else folder)
     _check(sweep)
@@ -90,10 +91,9 @@ _PARTS: dict[str, type[Settings]] = {
 
 
 def _parse_part(key: str, values: Mapping[str, Any], part: type[Settings], source: Source) -> Settings:
-    where = f"{source.where(key)}: {key}"
     if part is SamplerSpec and "name" in values and values["name"] not in SAMPLERS:
-        raise UnknownNameError("sampler", str(values["name"]), SAMPLERS, where=where)
-    return part.parse(values, where=where)
+        raise UnknownNameError("sampler", str(values["name"]), SAMPLERS, where=f"{source.where(key)}: {key}")
+    return part.parse(values, where=key, origin=source, at=(key,))
 
 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
@@ -103,10 +103,7 @@ def _open(name_or_path: str | Path) -> tuple[str, str, str]:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         raise UnknownNameError("sweep", str(name_or_path), sweep_names(), where="a sweep is a name or a YAML file")
-    try:
-        return path.read_text(encoding="utf-8"), str(path), str(path.resolve())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: the sweep cannot be read: {error}.") from None
+    return read_text(path, kind="sweep"), str(path), str(path.resolve())
 
 
 def _check(sweep: Sweep) -> None:

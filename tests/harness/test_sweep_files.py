@@ -142,3 +142,34 @@ def test_short_forms_mean_the_long_ones(write_sweep: WriteSweep) -> None:
     assert [(bound.text, bound.bound) for bound in sweep.bounds] == [("accuracy_loss <= .05", 0.05)]
     assert sweep.race is not None
     assert sweep.race.after == 2
+
+
+@pytest.mark.parametrize(
+    "data", ["name: ü\n".encode("utf-16"), "name: ü\n".encode("latin-1"), b"name: \x0b\n", b"a: [\n"]
+)
+def test_a_sweep_that_cannot_be_parsed_is_refused_in_one_line_with_its_place(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigurationError, match=r"^[^\n]*sweep\.yaml, line \d+: [^\n]+$"):
+        load_sweep(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("trials: true", r"sweep\.yaml, line \d+: trials: expected a number, not true"),
+        ("description: 012", r"sweep\.yaml, line \d+: description: expected text; quote it: '012'"),
+        ("race: {after: true}", r"sweep\.yaml, line \d+: race: after: expected a number, not true"),
+    ],
+)
+def test_values_of_another_kind_are_refused_with_their_line_and_spelling(
+    write_sweep: WriteSweep, tmp_path: Path, change: str, message: str
+) -> None:
+    key = change.partition(":")[0]
+    text = yaml.safe_dump(
+        {name: value for name, value in yaml.safe_load(write_sweep().read_text()).items() if name != key}
+    )
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"{text}{change}\n")
+    with pytest.raises(ConfigurationError, match=message):
+        load_sweep(path)
