@@ -25,7 +25,8 @@ def _printable_errors() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = printable(error.message)
+        # click declares the message final, and has no hook between raising and showing it.
+        vars(error)["message"] = printable(error.message)
         raise
 
 
