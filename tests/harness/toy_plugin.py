@@ -156,7 +156,8 @@ class ToyScenario(Scenario):
         KEPT[-1].__enter__()
 
     def _add(self, settings: ToySettings, workspace: Workspace) -> None:
-        if torch.ones(1).dtype is not torch.float32 or "LEFT_BY_A_CELL" in os.environ or not Path("pyproject.toml").exists():
+        is_at_home = Path("pyproject.toml").exists()
+        if torch.ones(1).dtype is not torch.float32 or "LEFT_BY_A_CELL" in os.environ or not is_at_home:
             raise SplitFailedError("another cell's process")
 
     def _no_text(self, settings: ToySettings, workspace: Workspace) -> None:
