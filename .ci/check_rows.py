@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.records import ROW_SCHEMA
-from harness.config import load_suite
-from harness.expand import expand
+from benchmarks.rows.row import ROW_SCHEMA
+from harness.config.expand import expand
+from harness.config.suite import load_suite
 from splitters.reuse.patched import DEFAULT_RULE
 
 MOST_SECONDS = 420

@@ -90,7 +90,7 @@ class DatasetSpec(Identified):
     """A data set, the form in which the network sees it, and which of its images take part.
 
     Args:
-        name: A name of ``benchmarks.datasets``, e.g. ``digits``, ``cifar10``, ``parquet:cifar10``, ``folder:cats``.
+        name: A registered name, e.g. ``digits``, ``cifar10``, ``parquet:cifar10``, ``folder:cats``.
         input_shape: Channels (1 or 3), height and width that images are brought to.
         classes: The names of the classes that take part, in the order of the labels; all, where none is named.
         train_images: How many images ``train`` keeps at most (stratified); None keeps all.

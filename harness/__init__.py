@@ -30,16 +30,16 @@ if not hasattr(benchmarks, "require_own"):
 benchmarks.require_own("benchmarks", __file__)
 
 if TYPE_CHECKING:
-    from harness.attempt import Surroundings
-    from harness.config import Suite, load_suite
-    from harness.dispatch import Limits, StopSignal
-    from harness.dispatch.inline import InlineBackend
-    from harness.dispatch.ray_backend import RayBackend
-    from harness.expand import expand
-    from harness.folders import cache_folder
-    from harness.plan import make_plan
+    from harness.config.cache_folder import cache_folder
+    from harness.config.expand import expand
+    from harness.config.suite import Suite, load_suite
+    from harness.execution import Limits, StopSignal
+    from harness.execution.attempt import Surroundings
+    from harness.execution.inline import InlineBackend
+    from harness.execution.ray.backend import RayBackend
+    from harness.execution.run_plan import run_plan
+    from harness.planning.plan import make_plan
     from harness.ranking.leaderboard import make_leaderboard
-    from harness.run import run_plan
     from harness.store import ResultStore
 
 __all__ = [
@@ -59,16 +59,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "harness.attempt": ("Surroundings",),
-    "harness.config": ("Suite", "load_suite"),
-    "harness.dispatch": ("Limits", "StopSignal"),
-    "harness.dispatch.inline": ("InlineBackend",),
-    "harness.dispatch.ray_backend": ("RayBackend",),
-    "harness.expand": ("expand",),
-    "harness.folders": ("cache_folder",),
+    "harness.execution.attempt": ("Surroundings",),
+    "harness.config.suite": ("Suite", "load_suite"),
+    "harness.execution": ("Limits", "StopSignal"),
+    "harness.execution.inline": ("InlineBackend",),
+    "harness.execution.ray.backend": ("RayBackend",),
+    "harness.config.expand": ("expand",),
+    "harness.config.cache_folder": ("cache_folder",),
     "harness.ranking.leaderboard": ("make_leaderboard",),
-    "harness.plan": ("make_plan",),
-    "harness.run": ("run_plan",),
+    "harness.planning.plan": ("make_plan",),
+    "harness.execution.run_plan": ("run_plan",),
     "harness.store": ("ResultStore",),
 }
 

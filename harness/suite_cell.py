@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.cells import Cell
-from benchmarks.records import Row
+from benchmarks.rows.row import Row
 from harness.text import printable
 
 ID_LENGTH = 10

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
-from harness.config import load_suite
+from harness.config.suite import load_suite
 from splitters import ImageSet, Module
 
 README = Path(__file__).parents[1] / "README.md"

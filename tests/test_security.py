@@ -15,12 +15,12 @@ import pytest
 import torch
 import yaml
 
-from benchmarks.tensor_files import read_tensor_file
-from harness.config import load_suite
-from harness.plugins import Plugins
+from benchmarks.cache.tensor_file import read_tensor_file
+from harness.config.plugins import Plugins
+from harness.config.suite import load_suite
+from harness.config.trust import Consent, consent_of
 from harness.store import ResultStore
 from harness.store.row_format import DamagedFileError, decode_row
-from harness.trust import Consent, consent_of
 from splitters import Module
 from splitters.errors import ConfigurationError, ModuleFileError, SplitbenchError
 
@@ -156,8 +156,8 @@ def test_a_malicious_file_leaves_no_mark_wherever_it_is_given(tmp_path: Path) ->
 
 
 def test_a_malicious_file_among_the_rows_or_in_the_cache_leaves_no_mark(tmp_path: Path) -> None:
-    from benchmarks.artifacts import ArtifactCache
-    from benchmarks.checkpoints import FileCheckpoint
+    from benchmarks.cache.artifacts import ArtifactCache
+    from benchmarks.cache.checkpoints import FileCheckpoint
     from splitters.methods.protocol import CheckpointState
 
     mark = tmp_path / "mark"
@@ -229,15 +229,15 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "..", ".", "a/../../b", "c\\..\\d", "nul\0l"])
 def test_names_from_data_stay_in_the_results_folder(tmp_path: Path, name: str) -> None:
-    from harness.attempt import Outcome, make_row
-    from harness.provenance import provenance
+    from harness.execution.attempt import Outcome, make_row
+    from harness.machines.provenance import provenance
     from harness.suite_cell import SuiteCell
 
     sys.path.insert(0, str(ROOT / "tests" / "harness"))
     from datetime import datetime, timezone
 
     from benchmarks.cells import Cell
-    from benchmarks.records import State
+    from benchmarks.rows.row import State
 
     cell = Cell.model_validate(
         {"scenario": name, "splitter": {"name": name}, "model": {"name": name}, "dataset": {"name": name}}
@@ -259,7 +259,7 @@ def test_names_from_data_stay_in_the_results_folder(tmp_path: Path, name: str) -
 
 
 def test_class_names_from_data_stay_in_the_folder_that_modules_are_written_to() -> None:
-    from harness.cli.split import module_file_name
+    from harness.cli.models.split import module_file_name
 
     for name in ("../../escaped", "/etc/passwd", "..", "", "a\0b", "x" * 500):
         made = module_file_name(3, name)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from benchmarks.records import Row
+from benchmarks.rows.row import Row
 
 Unit = Literal["%", "points", "time", "count", "ratio"]
 

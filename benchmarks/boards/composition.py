@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
-from benchmarks.records import CompositionRecord, Row
+from benchmarks.rows.row import CompositionRecord, Row
 
 _MEASURES = (
     "composed_accuracy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from benchmarks.boards.board import Board, Column, Sample
-from benchmarks.records import Metrics
+from benchmarks.rows.row import Metrics
 
 
 def _board(prefix: Literal["", "select_"]) -> Board:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
-from benchmarks.records import NewTaskRecord, Row
+from benchmarks.rows.row import NewTaskRecord, Row
 
 _MEASURES = (
     "composed_accuracy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.boards.board import Board, Column, Sample
-from benchmarks.records import PatchRecord, Row
+from benchmarks.rows.row import PatchRecord, Row
 
 _MEASURES = (
     "tc_precision_before",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
-from benchmarks.records import Row, SubTaskRecord
+from benchmarks.rows.row import Row, SubTaskRecord
 
 _MEASURES = ("composed_accuracy", "restricted_accuracy", "accuracy_loss", *COST_MEASURES)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.cells import ModelSpec
-from benchmarks.inference import evaluating
+from benchmarks.models.inference import evaluating
 from benchmarks.seeding import seeded
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.registry import Registry

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.artifacts import ArtifactCache
-from benchmarks.mirror import Mirror
+from benchmarks.cache.artifacts import ArtifactCache
+from benchmarks.cache.shared_cache import Mirror
 from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 

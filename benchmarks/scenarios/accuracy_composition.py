@@ -13,17 +13,17 @@ from torch import Tensor
 
 from benchmarks.boards import COMPOSITION, Board
 from benchmarks.cells import Cell, DirichletSpec, ModelSpec
-from benchmarks.composed_costs import Pick, composed_cost
-from benchmarks.datasets import check_dataset
+from benchmarks.data.datasets import check_dataset
+from benchmarks.data.roles import estimator_roles, limit_roles
 from benchmarks.models import check_model, code_fingerprint
+from benchmarks.pipeline.composed_cost import Pick, composed_cost
+from benchmarks.pipeline.preparation import Prepared, PreparedImages, Stages
+from benchmarks.pipeline.split_model import SplitModel, split_prepared
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Prepared, PreparedImages, Stages
-from benchmarks.records import CompositionRecord, Metrics
-from benchmarks.scenarios.base import SCENARIOS, Scenario
+from benchmarks.rows.row import CompositionRecord, Metrics
+from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
-from benchmarks.split_models import SplitModel, split_prepared
-from benchmarks.splits import estimator_roles, limit_roles
-from benchmarks.training import train_base_model
+from benchmarks.training.base_model import train_base_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress, ProgressCallback, make_splitter

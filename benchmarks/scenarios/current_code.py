@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.cells import Cell
-from benchmarks.datasets import with_code
+from benchmarks.data.datasets import with_code
 from benchmarks.models import code_fingerprint
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.scenarios.scenario import make_scenario
 from splitters.errors import SplitbenchError
 from splitters.methods.protocol import SPLITTERS
 

@@ -12,14 +12,14 @@ import torch
 
 from benchmarks.boards import SELECTION, Board
 from benchmarks.cells import Cell
-from benchmarks.datasets import check_dataset
-from benchmarks.inference import evaluate_accuracy
+from benchmarks.data.datasets import check_dataset
 from benchmarks.models import check_model
+from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.pipeline.finished_split import circumstances, split_once
+from benchmarks.pipeline.preparation import Prepared, Stages, prepare
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Prepared, Stages, prepare
-from benchmarks.records import LayerRecord, Metrics, ModuleRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario
-from benchmarks.splitting import circumstances, split_once
+from benchmarks.rows.row import LayerRecord, Metrics, ModuleRecord
+from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, make_splitter

@@ -13,21 +13,21 @@ from typing_extensions import Self
 
 from benchmarks.boards import NEW_TASK, Board
 from benchmarks.cells import Cell, DatasetSpec, TrainingSpec
-from benchmarks.composed_costs import Pick, composed_cost
-from benchmarks.datasets import check_dataset, with_code
-from benchmarks.inference import evaluate_accuracy
-from benchmarks.last_layer import LastLayer, train_last_layer
+from benchmarks.data.datasets import check_dataset, with_code
+from benchmarks.data.roles import Roles
+from benchmarks.data.tasks import Classes, few_of_each, joined, joint_subsets
 from benchmarks.models import check_model
+from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.pipeline.composed_cost import Pick, composed_cost
+from benchmarks.pipeline.finished_split import circumstances
+from benchmarks.pipeline.preparation import Stages, as_one_stage, prepare
+from benchmarks.pipeline.split_model import SplitModel, renamed, split_prepared
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Stages, as_one_stage, prepare
-from benchmarks.records import Metrics, NewTaskRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario
+from benchmarks.rows.row import Metrics, NewTaskRecord
+from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
-from benchmarks.split_models import SplitModel, renamed, split_prepared
-from benchmarks.splits import Roles
-from benchmarks.splitting import circumstances
-from benchmarks.tasks import Classes, few_of_each, joined, joint_subsets
-from benchmarks.training import TrainedModel, train_base_model
+from benchmarks.training.base_model import TrainedModel, train_base_model
+from benchmarks.training.last_layer import LastLayer, train_last_layer
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress, make_splitter

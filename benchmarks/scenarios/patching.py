@@ -15,20 +15,20 @@ from typing_extensions import Self
 
 from benchmarks.boards import PATCHING, Board
 from benchmarks.cells import Cell, DatasetSpec
-from benchmarks.datasets import check_dataset, with_code
-from benchmarks.inference import predict_logits
+from benchmarks.data.datasets import check_dataset, with_code
+from benchmarks.data.patch_tasks import joined_task
+from benchmarks.data.roles import Roles
 from benchmarks.models import check_model
-from benchmarks.patch_tasks import joined_task
+from benchmarks.models.inference import predict_logits
+from benchmarks.pipeline.finished_split import circumstances
+from benchmarks.pipeline.preparation import Prepared, PreparedImages, Stages, images_for, prepare
+from benchmarks.pipeline.split_model import split_prepared
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Prepared, PreparedImages, Stages, images_for, prepare
-from benchmarks.records import Metrics, PatchRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario
+from benchmarks.rows.row import Metrics, PatchRecord
+from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
-from benchmarks.split_models import split_prepared
-from benchmarks.splits import Roles
-from benchmarks.splitting import circumstances
-from benchmarks.training import TrainedModel, train_base_model
-from benchmarks.weak_models import WeakSettings, is_one_per_target, weak_recipe
+from benchmarks.training.base_model import TrainedModel, train_base_model
+from benchmarks.training.weak_models import WeakSettings, is_one_per_target, weak_recipe
 from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
 from splitters.methods.protocol import Progress, make_splitter

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from benchmarks.boards import SUB_TASK, Board
 from benchmarks.cells import Cell
-from benchmarks.composed_costs import Pick, composed_cost
-from benchmarks.datasets import check_dataset
+from benchmarks.data.datasets import check_dataset
+from benchmarks.data.tasks import Classes, class_subsets
 from benchmarks.models import check_model
+from benchmarks.pipeline.composed_cost import Pick, composed_cost
+from benchmarks.pipeline.finished_split import circumstances
+from benchmarks.pipeline.preparation import Stages, prepare
+from benchmarks.pipeline.split_model import SplitModel, split_prepared
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Stages, prepare
-from benchmarks.records import Metrics, SubTaskRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario
-from benchmarks.split_models import SplitModel, split_prepared
-from benchmarks.splitting import circumstances
-from benchmarks.tasks import Classes, class_subsets
+from benchmarks.rows.row import Metrics, SubTaskRecord
+from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from splitters.data import ImageSet
 from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
 from splitters.networks.inference import accuracy

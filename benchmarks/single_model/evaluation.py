@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cells import DatasetSpec
-from benchmarks.inference import predict_logits
+from benchmarks.models.inference import predict_logits
+from benchmarks.pipeline.preparation import images_for
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import images_for
-from benchmarks.weights import TrainedWeights
+from benchmarks.single_model.weights_file import TrainedWeights
 from splitters.data import ImageSet
 from splitters.errors import DataError
 from splitters.networks.inference import accuracy, class_report

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from benchmarks.cells import DatasetSpec, ModelSpec
 from benchmarks.models import check_model
-from benchmarks.origins import ImageOrigin, origin_fields, unseen
+from benchmarks.pipeline.preparation import images_for
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import images_for
 from benchmarks.single_model.evaluation import Evaluation, evaluate_network, evaluate_reused
-from benchmarks.weights import TrainedWeights, from_state_dict, load_weights
+from benchmarks.single_model.image_origin import ImageOrigin, origin_fields, unseen
+from benchmarks.single_model.weights_file import TrainedWeights, from_state_dict, load_weights
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.files.safetensors_file import read_plain_tensors

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from benchmarks.cells import Cell
-from benchmarks.origins import ImageOrigin, origin_fields
+from benchmarks.pipeline.finished_split import split_once
+from benchmarks.pipeline.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import Prepared, Stages, prepare, prepare_images
-from benchmarks.splitting import split_once
+from benchmarks.single_model.image_origin import ImageOrigin, origin_fields
+from benchmarks.single_model.weights_file import TrainedWeights
 from benchmarks.threads import torch_threads
-from benchmarks.training import TrainedModel, weights_hash
-from benchmarks.weights import TrainedWeights
+from benchmarks.training.base_model import TrainedModel, weights_hash
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.module import Module, extract_modules

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
-from benchmarks.models.simcnn import SimCNN
+from benchmarks.models.papers.simcnn import SimCNN
 from benchmarks.speed.measurement import Measurement, fastest, timed
 from benchmarks.speed.plain import plain_simcnn_logits
 from benchmarks.speed.plain_merging import PlainMerging, kept_sets

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.models.simcnn import SimCNN
+from benchmarks.models.papers.simcnn import SimCNN
 from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.networks.extraction import extract_network

@@ -11,12 +11,14 @@ import click
 
 from harness.text import printable
 
-_VERBS = (
-    "run", "plan", "leaderboard", "show", "ls",
-    "sweep", "front", "rerun", "export-study",
-    "train", "split", "module", "compose", "patch", "evaluate",
-    "doctor", "submit", "status", "fetch",
-)  # fmt: skip
+_ROOMS = {
+    "run": "runs", "plan": "runs", "leaderboard": "results", "show": "results", "ls": "results",
+    "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
+    "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
+    "evaluate": "models",
+    "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",
+}  # fmt: skip
+"""Every verb, in the order of the help, and the room of its file."""
 
 
 @contextmanager
@@ -42,12 +44,13 @@ class _Verbs(click.Group):
             return super().invoke(ctx)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(_VERBS)
+        return list(_ROOMS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _VERBS:
+        if name not in _ROOMS:
             return None
-        command: click.Command = importlib.import_module(f"harness.cli.{name.replace('-', '_')}").command
+        module = importlib.import_module(f"harness.cli.{_ROOMS[name]}.{name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
 

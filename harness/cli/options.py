@@ -11,9 +11,9 @@ import click
 
 if TYPE_CHECKING:
     from benchmarks.pipeline.workspace import Workspace
-    from benchmarks.records import Row
-    from harness.changed_data import ChangedData
-    from harness.config import Suite
+    from benchmarks.rows.row import Row
+    from harness.config.suite import Suite
+    from harness.planning.changed_data import ChangedData
     from harness.store import ResultStore
     from harness.suite_cell import SuiteCell
 
@@ -31,7 +31,7 @@ def consent_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def with_consent(*args: Any, trust_code: bool, plugins: Path | None, **keys: Any) -> Any:
-        from harness.trust import Consent
+        from harness.config.trust import Consent
 
         folder = str(plugins.absolute()) if plugins else None
         return function(*args, consent=Consent(folder=folder, everything=trust_code), **keys)
@@ -93,7 +93,7 @@ def make_workspace(data_root: Path | None, download: bool) -> Workspace:
 
     from benchmarks.pipeline.workspace import Workspace
     from harness.cli.progress import show_progress
-    from harness.folders import cache_folder
+    from harness.config.cache_folder import cache_folder
 
     return Workspace(
         cache=cache_folder().absolute(),
@@ -144,8 +144,8 @@ def read_cells(
     shard: str | None = None,
 ) -> tuple[Suite, list[SuiteCell]]:
     """Returns a suite as the options change it, and those of its cells that they keep."""
-    from harness.config import load_suite, parse_only
-    from harness.expand import expand
+    from harness.config.expand import expand
+    from harness.config.suite import load_suite, parse_only
     from harness.runs.shard import Shard
 
     all_changes = list(changes)
@@ -161,9 +161,9 @@ def read_cells(
 
 def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: Path | None) -> ChangedData:
     """Returns which rows were measured on images that have changed, and says so on stderr."""
-    from harness.changed_data import find_changed_data
     from harness.cli.progress import show_progress
-    from harness.folders import cache_folder
+    from harness.config.cache_folder import cache_folder
+    from harness.planning.changed_data import find_changed_data
 
     root = data_root.absolute() if data_root else None
     changed = find_changed_data(
@@ -176,8 +176,8 @@ def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: P
 
 def names_sweep(name: str) -> bool:
     """Says whether a name of the package's, or a file, is a sweep and no suite: it has objectives."""
-    from harness.config import suite_names, sweep_names
-    from harness.yaml_source import read_yaml
+    from harness.config.suite import suite_names, sweep_names
+    from harness.config.yaml_source import read_yaml
 
     path = Path(name)
     if name in (*suite_names(), *sweep_names()) or not path.is_file():
@@ -206,7 +206,7 @@ def refuse_for_sweeps(options: Mapping[str, object]) -> None:
 
 def open_store(location: str) -> ResultStore:
     """Returns the results at a folder or URI."""
-    from harness.folders import cache_folder
+    from harness.config.cache_folder import cache_folder
     from harness.store import ResultStore
 
     return ResultStore(location, cache=cache_folder())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.clusters.cluster_file import ClusterFile, NodeType
-from harness.plan import Plan, PlannedCell, Status
+from harness.planning.plan import Plan, PlannedCell, Status
 from splitters.errors import ConfigurationError
 
 

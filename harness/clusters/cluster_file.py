@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.yaml_source import Source, read_text, read_yaml, yaml_1_1_differences
+from harness.config.yaml_source import Source, read_text, read_yaml, yaml_1_1_differences
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 

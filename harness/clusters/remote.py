@@ -50,7 +50,7 @@ class RemoteCluster:
         call = [
             *self._job("submit"), "--submission-id", job_id, "--working-dir", place, "--no-wait",
             "--runtime-env-json", json.dumps({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}}),
-            "--", self._program("python"), "-m", "harness.clusters.job",
+            "--", self._program("python"), "-m", "harness.cli.clusters.job",
         ]  # fmt: skip
         self._exec(f"{_words(call)} && rm -r -- {shlex.quote(place)}")
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from harness.clusters.job import CALL_FILE
-from harness.provenance import COMMIT_FILE, git_commit
+from harness.machines.provenance import COMMIT_FILE, git_commit
 from splitters.errors import ConfigurationError
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "harness", "benchmarks", "splitters")
 _BUILD_SECONDS = 600.0
+
+CALL_FILE = "splitbench-call.json"
+"""The words that ``splitbench`` is called with on the cluster; ``harness.cli.clusters.job`` reads them."""
 
 
 @dataclass(frozen=True)

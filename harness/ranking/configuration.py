@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.cells import configuration, content_hash
-from benchmarks.records import Row, State
+from benchmarks.rows.row import Row, State
 
 _MAX_SETTINGS_IN_NAME = 3
 """Names that would need more settings than this show a hash instead."""

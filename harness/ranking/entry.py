@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from benchmarks.boards import Board, Sample
-from benchmarks.records import Row, State
+from benchmarks.rows.row import Row, State
 from harness.ranking.statistics import Estimate
 
 

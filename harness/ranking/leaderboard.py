@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.boards import MODULARIZATION, Board
-from benchmarks.published import PublishedFigure, figures_for
-from benchmarks.records import Row, State
-from benchmarks.scenarios.base import SCENARIOS
+from benchmarks.rows.published import PublishedFigure, figures_for
+from benchmarks.rows.row import Row, State
+from benchmarks.scenarios.scenario import SCENARIOS
 from harness.ranking.configuration import Configuration, configurations, distinct_names, grouped
 from harness.ranking.entry import Entry, make_entries
 from harness.ranking.ranks import ranked

@@ -20,8 +20,8 @@ from collections.abc import Collection
 from datetime import datetime, timezone
 from types import TracebackType
 
-from benchmarks.records import Row
-from harness.provenance import git_commit, package_version
+from benchmarks.rows.row import Row
+from harness.machines.provenance import git_commit, package_version
 from harness.runs.record import (
     RunningCell,
     RunRecord,

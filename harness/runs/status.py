@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from benchmarks.records import Row, State
+from benchmarks.rows.row import Row, State
 from harness.runs.declaration import ALIVE_SECONDS
 from harness.runs.record import RunRecord, age_seconds, read_records
 from harness.store import ResultStore

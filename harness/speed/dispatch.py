@@ -14,15 +14,15 @@ from typing import Any
 import ray
 
 from benchmarks.cells import Cell
-from benchmarks.records import Metrics, Row, State
-from harness.attempt import Outcome, Surroundings, make_row
-from harness.dispatch import Limits, SilentListener, StopSignal
-from harness.dispatch.cluster import connection
-from harness.dispatch.ray_backend import RayBackend, Running, actor_class
-from harness.dispatch.worker import Answer
-from harness.plan import make_plan
-from harness.provenance import provenance
-from harness.run import run_plan
+from benchmarks.rows.row import Metrics, Row, State
+from harness.execution import Limits, SilentListener, StopSignal
+from harness.execution.attempt import Outcome, Surroundings, make_row
+from harness.execution.ray.backend import RayBackend, Running, actor_class
+from harness.execution.ray.cluster import connection
+from harness.execution.ray.worker import Answer
+from harness.execution.run_plan import run_plan
+from harness.machines.provenance import provenance
+from harness.planning.plan import make_plan
 from harness.speed.sleeper import Sleeper
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell

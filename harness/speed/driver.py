@@ -10,15 +10,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.records import Metrics, State
-from harness.attempt import Outcome, make_row
-from harness.config import Suite, make_suite
-from harness.expand import expand
-from harness.plan import make_plan
-from harness.provenance import provenance
+from benchmarks.rows.row import Metrics, State
+from harness.config.expand import expand
+from harness.config.suite import Suite, make_suite
+from harness.execution.attempt import Outcome, make_row
+from harness.machines.provenance import provenance
+from harness.planning.plan import make_plan
 from harness.ranking.leaderboard import make_leaderboard
 from harness.store import ResultStore
-from harness.store.copies import GROWTH
+from harness.store.local_copies import GROWTH
 from harness.store.row_format import encode_row
 from harness.suite_cell import SuiteCell
 

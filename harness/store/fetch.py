@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
-from harness.store.copies import SHARED_COPY
 from harness.store.files import Storage
+from harness.store.local_copies import SHARED_COPY
 from harness.store.result_store import ResultStore, quarantine_path
 from harness.store.row_format import DamagedFileError, decode_row
 

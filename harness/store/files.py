@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pyarrow import fs
 
-from benchmarks.places import open_place
+from benchmarks.cache.locations import open_place
 from harness.first_contact import require_store_answers
 from splitters.errors import ConfigurationError
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow import fs
 
-from benchmarks.records import ROW_SCHEMA, Row, State
-from harness.store.copies import GROWTH, RowCache, SharedCopy
+from benchmarks.rows.row import ROW_SCHEMA, Row, State
 from harness.store.delivery import Outbox
 from harness.store.files import Storage, patiently
+from harness.store.local_copies import GROWTH, RowCache, SharedCopy
 from harness.store.locations import beneath, parent_of
 from harness.store.row_format import READ_SCHEMA, DamagedFileError, decode_row, encode_table, readable, row_table
 from splitters.errors import ConfigurationError

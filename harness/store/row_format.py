@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.records import FORMER_COLUMNS, ROW_FORMAT, ROW_SCHEMA, Row
+from benchmarks.rows.row import FORMER_COLUMNS, ROW_FORMAT, ROW_SCHEMA, Row
 from splitters.errors import ConfigurationError
 
 _FORMAT_KEY = b"splitbench_row_format"

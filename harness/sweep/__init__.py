@@ -9,10 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.sweep.file import Sweep
-    from harness.sweep.load import load_sweep
-    from harness.sweep.results import SweepResults, read_results
-    from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
+    from harness.sweep.definition.file import Sweep
+    from harness.sweep.definition.load import load_sweep
+    from harness.sweep.run_sweep import SweepListener, SweepReport, plan_sweep, run_sweep
+    from harness.sweep.study.results import SweepResults, read_results
 
 __all__ = [
     "Sweep",

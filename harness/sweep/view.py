@@ -13,9 +13,9 @@ from rich.text import Text
 
 from harness.ranking.statistics import Estimate
 from harness.suite_cell import ID_LENGTH
-from harness.sweep.objectives import Objective, column_facts
-from harness.sweep.results import SweepResults
-from harness.sweep.trials import Trial, TrialState
+from harness.sweep.definition.objectives import Objective, column_facts
+from harness.sweep.study.results import SweepResults
+from harness.sweep.study.trials import Trial, TrialState
 from harness.views.quantities import duration_text
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.records import Row, State
+from benchmarks.rows.row import Row, State
 from harness.store import StoreContents
 from harness.suite_cell import ID_LENGTH, row_title
 from harness.text import printable

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.plan import Plan, PlannedCell, Status
+from harness.planning.plan import Plan, PlannedCell, Status
 from harness.suite_cell import ID_LENGTH
 from harness.views.quantities import duration_text
 

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.records import ComposedCostRecord, CompositionRecord, NewTaskRecord, PatchRecord, Row, SubTaskRecord
+from benchmarks.rows.row import ComposedCostRecord, CompositionRecord, NewTaskRecord, PatchRecord, Row, SubTaskRecord
 
 _COSTS = ("FLOPs, sum", "latency")
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.records import Row
+from benchmarks.rows.row import Row
 from harness.suite_cell import row_title
 from harness.views.quantities import duration_text
 from harness.views.reuse_tables import reuse_tables

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from benchmarks.records import Row, SensitivityRecord
+from benchmarks.rows.row import Row, SensitivityRecord
 
 _BARS = "▁▂▃▄▅▆▇█"
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import preparation
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
-from benchmarks.datasets import Dataset
+from benchmarks.data.datasets import Dataset
+from benchmarks.pipeline import preparation
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.records import Metrics
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.rows.row import Metrics
+from benchmarks.scenarios.scenario import make_scenario
 
 
 def reuse_cell(scenario: str, *, splitter: str = "importance", classes: tuple[str, ...] = (), **settings: Any) -> Cell:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import checkpoints
-from benchmarks.artifacts import Artifact, ArtifactCache
-from benchmarks.checkpoints import FileCheckpoint
-from benchmarks.memory import peak_memory_bytes
+from benchmarks.cache import checkpoints
+from benchmarks.cache.artifacts import Artifact, ArtifactCache
+from benchmarks.cache.checkpoints import FileCheckpoint
+from benchmarks.peak_memory import peak_memory_bytes
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress
 

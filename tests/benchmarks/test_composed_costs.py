@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.composed_costs import Pick, composed_cost, latencies
-from benchmarks.split_models import SplitModel
+from benchmarks.pipeline.composed_cost import Pick, composed_cost, latencies
+from benchmarks.pipeline.split_model import SplitModel
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import extract_modules

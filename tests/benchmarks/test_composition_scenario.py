@@ -9,8 +9,8 @@ import pytest
 from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
 
 from benchmarks.cells import Cell
-from benchmarks.records import CompositionRecord, Metrics
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.rows.row import CompositionRecord, Metrics
+from benchmarks.scenarios.scenario import make_scenario
 from splitters.errors import ConfigurationError, DataError
 
 INTER: dict[str, Any] = {

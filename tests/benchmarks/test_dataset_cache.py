@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.datasets.decoded import Decoded, decode_once
-from benchmarks.datasets.loading import load_dataset
-from benchmarks.datasets.source import Contents, EncodedImage, Part, Source
+from benchmarks.data.datasets.decoded import Decoded, decode_once
+from benchmarks.data.datasets.loading import load_dataset
+from benchmarks.data.sources.source import Contents, EncodedImage, Part, Source
 from splitters.methods.protocol import Progress, ignore_progress
 
 

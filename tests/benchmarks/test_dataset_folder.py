@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.datasets import Dataset, load_dataset
+from benchmarks.data.datasets import Dataset, load_dataset
 from splitters.errors import DataError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.datasets import DATASETS, check_dataset, load_dataset
+from benchmarks.data.datasets import DATASETS, check_dataset, load_dataset
 from splitters.errors import ConfigurationError, DataError, UnknownNameError
 
 

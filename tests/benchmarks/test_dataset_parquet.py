@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmarks.datasets import Dataset, load_dataset
+from benchmarks.data.datasets import Dataset, load_dataset
 from splitters.errors import DataError
 
 _STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.artifacts import ArtifactCache
+from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cells import ModelSpec, TrainingSpec
-from benchmarks.dropout import switch_off_dropout
+from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
-from benchmarks.splits import Roles
-from benchmarks.training import train_base_model
+from benchmarks.training.base_model import train_base_model
+from benchmarks.training.dropout import switch_off_dropout
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.datasets.decoding import decode_image
+from benchmarks.data.datasets.decoding import decode_image
 from splitters.errors import DataError
 
 

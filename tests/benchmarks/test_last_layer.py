@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.last_layer import train_last_layer, without_last_layer
+from benchmarks.training.last_layer import train_last_layer, without_last_layer
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 from splitters.graph.channel_graph import ChannelGraph

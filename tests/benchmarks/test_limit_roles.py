@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.cells import DatasetSpec
-from benchmarks.splits import Roles, limit_roles
+from benchmarks.data.roles import Roles, limit_roles
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import DataError
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import memory
-from benchmarks.memory import peak_memory_bytes, reset_peak_memory
-from benchmarks.preparation import Stages
+from benchmarks import peak_memory as memory
+from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.pipeline.preparation import Stages
 
 _MUCH = 200 * 2**20
 

@@ -8,9 +8,9 @@ import fsspec
 import pytest
 from pyarrow import fs
 
-from benchmarks.artifacts import ArtifactCache
-from benchmarks.checkpoints import FileCheckpoint
-from benchmarks.mirror import Mirror
+from benchmarks.cache.artifacts import ArtifactCache
+from benchmarks.cache.checkpoints import FileCheckpoint
+from benchmarks.cache.shared_cache import Mirror
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Checkpoint, CheckpointState
 

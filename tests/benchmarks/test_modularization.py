@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import preparation
+from benchmarks.cache.numeric_environment import Maker
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
-from benchmarks.datasets import Dataset
-from benchmarks.maker import Maker
+from benchmarks.data.datasets import Dataset
+from benchmarks.pipeline import preparation
+from benchmarks.pipeline.preparation import as_one_stage
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import as_one_stage
-from benchmarks.records import Metrics, StageRecord
-from benchmarks.scenarios.base import SCENARIOS
+from benchmarks.rows.row import Metrics, StageRecord
+from benchmarks.scenarios.scenario import SCENARIOS
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress
 

@@ -11,8 +11,8 @@ from PIL import Image
 from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
 
 from benchmarks.cells import Cell
-from benchmarks.records import Metrics
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.rows.row import Metrics
+from benchmarks.scenarios.scenario import make_scenario
 from splitters.errors import ConfigurationError
 
 OTHER = {"name": "digits", "classes": ["5", "6", "7"], "train_images": 200, "select_images": 80}

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import preparation
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
-from benchmarks.datasets import Dataset
+from benchmarks.data.datasets import Dataset
+from benchmarks.pipeline import preparation
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.records import Metrics
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.rows.row import Metrics
+from benchmarks.scenarios.scenario import make_scenario
 from splitters.errors import ConfigurationError
 
 FEW = {"convolutions": 2, "fusion": ["min_max", "logistic"], "targets": ["3", "8"]}

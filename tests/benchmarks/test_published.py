@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.models import MODELS
-from benchmarks.published import figures_for, published_figures
-from benchmarks.scenarios.base import SCENARIOS
+from benchmarks.rows.published import figures_for, published_figures
+from benchmarks.scenarios.scenario import SCENARIOS
 
 
 def test_every_figure_is_about_measures_of_its_scenario_and_names_its_source() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.cells import DatasetSpec, DirichletSpec
-from benchmarks.datasets import Dataset
-from benchmarks.splits import Roles, apportion, estimator_roles, make_roles
+from benchmarks.data.datasets import Dataset
+from benchmarks.data.roles import Roles, apportion, estimator_roles, make_roles
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import DataError
 

@@ -8,8 +8,8 @@ import pytest
 from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
 
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.records import Metrics
-from benchmarks.scenarios.base import make_scenario
+from benchmarks.rows.row import Metrics
+from benchmarks.scenarios.scenario import make_scenario
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress
 

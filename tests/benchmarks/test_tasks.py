@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.tasks import class_subsets, few_of_each, joined, joint_subsets
+from benchmarks.data.tasks import class_subsets, few_of_each, joined, joint_subsets
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 

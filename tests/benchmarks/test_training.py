@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.artifacts import ArtifactCache
-from benchmarks.augmentation import augment
+from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cells import ModelSpec, TrainingSpec
-from benchmarks.inference import evaluate_accuracy, predict_logits
-from benchmarks.schedules import learning_rate
-from benchmarks.splits import Roles
-from benchmarks.training import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
+from benchmarks.data.roles import Roles
+from benchmarks.models.inference import evaluate_accuracy, predict_logits
+from benchmarks.training.augmentation import augment
+from benchmarks.training.base_model import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
+from benchmarks.training.learning_rate import learning_rate
 from splitters.data import ImageSet
 from splitters.methods.protocol import Progress, ignore_progress
 

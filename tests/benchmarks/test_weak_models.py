@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from benchmarks.cells import ModelSpec, TrainingSpec
+from benchmarks.data.patch_tasks import joined_task
+from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
-from benchmarks.patch_tasks import joined_task
-from benchmarks.splits import Roles
-from benchmarks.weak_models import WEAK_KINDS, WeakSettings, is_one_per_target, weak_recipe
+from benchmarks.training.weak_models import WEAK_KINDS, WeakSettings, is_one_per_target, weak_recipe
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError
 

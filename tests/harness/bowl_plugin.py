@@ -13,8 +13,8 @@ from pydantic import Field
 
 from benchmarks.cells import Cell
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.records import FigureRecord, Metrics, StageRecord
-from benchmarks.scenarios.base import SCENARIOS, Scenario
+from benchmarks.rows.row import FigureRecord, Metrics, StageRecord
+from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from splitters.errors import SplitFailedError
 from splitters.methods.protocol import SPLITTERS, Progress, Splitter
 from splitters.settings import Settings

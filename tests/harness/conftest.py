@@ -13,14 +13,14 @@ import yaml
 from click.testing import CliRunner, Result
 
 from benchmarks.cells import Cell
-from benchmarks.records import Metrics, PatchRecord, Row, State
-from harness.attempt import Outcome, Surroundings, make_row
+from benchmarks.rows.row import Metrics, PatchRecord, Row, State
 from harness.cli import main
-from harness.plugins import Plugins
-from harness.provenance import provenance
+from harness.config.plugins import Plugins
+from harness.execution.attempt import Outcome, Surroundings, make_row
+from harness.machines.provenance import provenance
 from harness.suite_cell import SuiteCell
-from harness.sweep.file import Sweep
-from harness.sweep.load import load_sweep
+from harness.sweep.definition.file import Sweep
+from harness.sweep.definition.load import load_sweep
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

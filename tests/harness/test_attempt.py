@@ -8,10 +8,10 @@ import torch
 from conftest import toy_cell, toy_item
 
 from benchmarks.cells import Cell
-from benchmarks.records import Row, State
-from harness.attempt import CellStopped, Surroundings, run_attempt
-from harness.node_facts import versions
-from harness.provenance import git_commit, package_version
+from benchmarks.rows.row import Row, State
+from harness.execution.attempt import CellStopped, Surroundings, run_attempt
+from harness.machines.node_facts import versions
+from harness.machines.provenance import git_commit, package_version
 from harness.store import ResultStore
 from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from conftest import toy_cell, toy_row
 
-from benchmarks.scenarios.base import make_scenario
 from benchmarks.scenarios.current_code import CodeChangedError, changed_code, refuse_changed_code, with_current_code
-from harness.attempt import Surroundings
-from harness.reruns import rerun_cell
+from benchmarks.scenarios.scenario import make_scenario
+from harness.cli.runs.rerun_cells import rerun_cell
+from harness.execution.attempt import Surroundings
 from harness.store import ResultStore
 
 PLUGIN = """
 from lab_numbers import LOSS
-from benchmarks.records import Metrics
-from benchmarks.scenarios.base import SCENARIOS, Scenario
+from benchmarks.rows.row import Metrics
+from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from splitters.methods.protocol import SPLITTERS, Splitter
 from splitters.settings import Settings
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from benchmarks.datasets import folder as folder_module
+from benchmarks.data.sources import folder as folder_module
 from harness.store import ResultStore
 
 Call = Callable[..., Result]

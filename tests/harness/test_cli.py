@@ -12,9 +12,9 @@ import click
 import pytest
 from click.testing import Result
 
-from benchmarks.training import TrainingError
+from benchmarks.training.base_model import TrainingError
 from harness.cli.errors import told_plainly
-from harness.folders import cache_folder
+from harness.config.cache_folder import cache_folder
 from splitters.errors import ConfigurationError, DataError, ModuleFileError, SplitFailedError, UnknownNameError
 
 Call = Callable[..., Result]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from harness.doctor import Diagnosis, diagnose_cluster, mismatches
-from harness.node_facts import Gpu, NodeFacts, _cache_trouble, node_facts
+from harness.machines.doctor import Diagnosis, diagnose_cluster, mismatches
+from harness.machines.node_facts import Gpu, NodeFacts, _cache_trouble, node_facts
 
 Call = Callable[..., Result]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import Result
 
-from harness.config import suite_names
+from harness.config.suite import suite_names
 
 Call = Callable[..., Result]
 

@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 import splitters.reuse.patched as patched
-from benchmarks import origins
 from benchmarks.cells import DatasetSpec
-from benchmarks.origins import ImageOrigin
+from benchmarks.pipeline.preparation import images_for, prepare_images
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.preparation import images_for, prepare_images
+from benchmarks.single_model import image_origin as origins
 from benchmarks.single_model import patching as single_patching
-from benchmarks.weights import load_weights
-from harness.single_cell import single_cell
+from benchmarks.single_model.image_origin import ImageOrigin
+from benchmarks.single_model.weights_file import load_weights
+from harness.config.single_cell import single_cell
 from splitters.data import ImageSet, Normalisation
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult

@@ -12,11 +12,11 @@ import pytest
 from click.testing import Result
 from conftest import HERE, ROOT, toy_cell, toy_row
 
-from benchmarks.records import Row, State
+from benchmarks.rows.row import Row, State
 from benchmarks.scenarios.current_code import with_current_code
-from harness.plugins import Plugins
+from harness.config.plugins import Plugins
+from harness.config.trust import names_of_code, trust
 from harness.store import ResultStore
-from harness.trust import names_of_code, trust
 
 Call = Callable[..., Result]
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from conftest import toy_row
 
-from benchmarks.records import State
+from benchmarks.rows.row import State
 from harness.store import ResultStore
 
 Call = Callable[..., Result]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from benchmarks.weights import load_weights
+from benchmarks.single_model.weights_file import load_weights
 from splitters.modules.module import Module
 
 Call = Callable[..., Result]

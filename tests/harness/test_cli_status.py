@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from conftest import toy_item, toy_row
 
-from benchmarks.records import State
+from benchmarks.rows.row import State
 from harness.runs.declaration import RunDeclaration
 from harness.runs.status import results_status
 from harness.store import ResultStore

@@ -20,22 +20,22 @@ from click.testing import Result
 from conftest import ROOT, toy_row
 from trial_rows import ORIGIN, rows_of
 
-from benchmarks.records import Metrics, State
-from harness.attempt import Outcome, Surroundings, make_row
-from harness.cli import sweep as cli_sweep
+from benchmarks.rows.row import Metrics, State
 from harness.cli.options import names_sweep
-from harness.cli.sweep import _exit_code
-from harness.node_facts import versions
-from harness.provenance import provenance
-from harness.reruns import require_trusted_models
+from harness.cli.runs import sweep as cli_sweep
+from harness.cli.runs.rerun_cells import require_trusted_models
+from harness.cli.runs.sweep import _exit_code
+from harness.config.trust import Consent, names_of_code, trust
+from harness.execution.attempt import Outcome, Surroundings, make_row
+from harness.machines.node_facts import versions
+from harness.machines.provenance import provenance
 from harness.store import ResultStore
-from harness.sweep import run as sweep_run
-from harness.sweep.file import Sweep
-from harness.sweep.load import load_sweep
-from harness.sweep.run import SweepReport, plan_sweep
-from harness.sweep.study_record import continue_study, write_study
-from harness.sweep.trials import Configurations
-from harness.trust import Consent, names_of_code, trust
+from harness.sweep import run_sweep as sweep_run
+from harness.sweep.definition.file import Sweep
+from harness.sweep.definition.load import load_sweep
+from harness.sweep.run_sweep import SweepReport, plan_sweep
+from harness.sweep.study.record import continue_study, write_study
+from harness.sweep.study.trials import Configurations
 from splitters.errors import ConfigurationError
 
 Call = Callable[..., Result]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import Result
 
-from benchmarks.weights import load_weights
+from benchmarks.single_model.weights_file import load_weights
 from splitters.errors import ConfigurationError
 from splitters.files.safetensors_file import read_tensor_file, write_tensor_file
 
@@ -50,7 +50,7 @@ def test_a_wrong_call_writes_nothing(call: Call, at_work: Path, arguments: tuple
 
 
 def test_weights_that_do_not_fit_their_network_are_refused(at_work: Path, tmp_path: Path) -> None:
-    from benchmarks.weights import FORMAT, FORMAT_VERSION, WeightsHeader
+    from benchmarks.single_model.weights_file import FORMAT, FORMAT_VERSION, WeightsHeader
 
     header, tensors = read_tensor_file(at_work / "weights", WeightsHeader, form=FORMAT, newest=FORMAT_VERSION)
     name = next(iter(tensors))

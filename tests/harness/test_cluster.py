@@ -6,8 +6,8 @@ import signal
 import pytest
 from conftest import toy_cell, toy_item
 
-from harness.dispatch import cluster
-from harness.dispatch.cluster import AutoscaledKind, Node, autoscaled_kinds, check_fits, gpu_share_of, nodes
+from harness.execution.ray import cluster
+from harness.execution.ray.cluster import AutoscaledKind, Node, autoscaled_kinds, check_fits, gpu_share_of, nodes
 from splitters.errors import ConfigurationError
 
 HEAD = {"Alive": True, "Resources": {"memory": 4e9}, "Labels": {"ray.io/node-group": "head"}}

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import main
-from harness.config import Suite, load_suite, parse_only, suite_names
-from harness.expand import expand
+from harness.config.expand import expand
+from harness.config.suite import Suite, load_suite, parse_only, suite_names
 from splitters.errors import ConfigurationError, UnknownNameError
 
 WriteSuite = Callable[..., Path]

@@ -8,9 +8,9 @@ import pytest
 from conftest import toy_item, toy_row
 from rich.console import Console
 
-from harness.cli.display import PlainDisplay
 from harness.cli.progress import MINUTE, Pace, progress_text, show_progress
-from harness.dispatch.worker import CellWorker
+from harness.cli.runs.cell_display import PlainDisplay
+from harness.execution.ray.worker import CellWorker
 from splitters.methods.protocol import Progress
 
 GENERATION = Progress(

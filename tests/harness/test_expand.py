@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.config import load_suite
-from harness.expand import expand
+from harness.config.expand import expand
+from harness.config.suite import load_suite
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError, UnknownNameError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from click.testing import Result
 
-from harness.dispatch import cluster
+from harness.execution.ray import cluster
 from harness.first_contact import LIMIT_VARIABLE, limit_seconds, require_cluster_answers
 from splitters.errors import ConfigurationError
 

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from conftest import toy_item, toy_row
 
-from benchmarks.records import Row, State
+from benchmarks.rows.row import Row, State
 from harness.cli import main
-from harness.cli.display import LiveDisplay, PlainDisplay
 from harness.cli.output import PlainConsole
+from harness.cli.runs.cell_display import LiveDisplay, PlainDisplay
 from harness.ranking.leaderboard import make_leaderboard
 from harness.store import ResultStore
 from harness.text import printable

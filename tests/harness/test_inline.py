@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from conftest import toy_item
 
-from benchmarks.records import Row, State
-from harness.attempt import Surroundings
-from harness.dispatch import Limits, SilentListener, StopSignal
-from harness.dispatch.inline import InlineBackend
-from harness.plan import make_plan
-from harness.run import RunReport, run_plan
+from benchmarks.rows.row import Row, State
+from harness.execution import Limits, SilentListener, StopSignal
+from harness.execution.attempt import Surroundings
+from harness.execution.inline import InlineBackend
+from harness.execution.run_plan import RunReport, run_plan
+from harness.planning.plan import make_plan
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError

@@ -14,9 +14,9 @@ from test_inline import run
 from torch.backends import cudnn
 from toy_plugin import KEPT, change_process
 
-from benchmarks.records import State
-from harness.attempt import Surroundings
-from harness.isolation import NotRestoredError, restored_process
+from benchmarks.rows.row import State
+from harness.execution.attempt import Surroundings
+from harness.execution.isolation import NotRestoredError, restored_process
 from harness.store import ResultStore
 
 

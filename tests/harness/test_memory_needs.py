@@ -4,9 +4,9 @@ from pathlib import Path
 
 from conftest import toy_item, toy_row
 
-from benchmarks.records import Row, StageRecord
-from harness.memory import memory_needs
-from harness.plan import make_plan
+from benchmarks.rows.row import Row, StageRecord
+from harness.planning.memory_needs import memory_needs
+from harness.planning.plan import make_plan
 from harness.store import ResultStore
 
 GB = 1 << 30

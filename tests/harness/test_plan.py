@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from conftest import toy_item, toy_row
 
-from benchmarks.records import State
-from harness.plan import Status, make_plan
+from benchmarks.rows.row import State
+from harness.planning.plan import Status, make_plan
 from splitters.errors import UnknownNameError
 
 

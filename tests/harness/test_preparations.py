@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from conftest import toy_item
 
-from harness.config import load_suite
-from harness.dispatch.preparations import Preparations
-from harness.expand import expand
+from harness.config.expand import expand
+from harness.config.suite import load_suite
+from harness.execution.ray.preparations import Preparations
 from splitters.methods.protocol import Progress
 
 

@@ -16,14 +16,15 @@ from test_cli_run import splitbench, states, wait_for
 from test_inline import FaultyListener, Recorder
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
-from benchmarks.records import Row, State
-from harness.attempt import Surroundings
-from harness.dispatch import Limits, SilentListener, StopSignal, ray_backend
-from harness.dispatch.inline import InlineBackend
-from harness.dispatch.ray_backend import Job, RayBackend, Running
-from harness.plan import make_plan
-from harness.plugins import Plugins
-from harness.run import RunReport, run_plan
+from benchmarks.rows.row import Row, State
+from harness.config.plugins import Plugins
+from harness.execution import Limits, SilentListener, StopSignal
+from harness.execution.attempt import Surroundings
+from harness.execution.inline import InlineBackend
+from harness.execution.ray import backend as ray_backend
+from harness.execution.ray.backend import Job, RayBackend, Running
+from harness.execution.run_plan import RunReport, run_plan
+from harness.planning.plan import make_plan
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError

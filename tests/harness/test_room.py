@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from conftest import toy_item
 
-from harness.attempt import Surroundings
-from harness.dispatch import Limits, cluster, ray_backend
-from harness.dispatch.cluster import Node
-from harness.dispatch.preparations import Preparations
-from harness.dispatch.ray_backend import Job, RayBackend, Running
-from harness.dispatch.room import Need, Room
+from harness.execution import Limits
+from harness.execution.attempt import Surroundings
+from harness.execution.ray import backend as ray_backend
+from harness.execution.ray import cluster
+from harness.execution.ray.backend import Job, RayBackend, Running
+from harness.execution.ray.capacity import Need, Room
+from harness.execution.ray.cluster import Node
+from harness.execution.ray.preparations import Preparations
 
 GIGABYTE = 1e9
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import toy_row
 
-from benchmarks.records import Row
+from benchmarks.rows.row import Row
 from harness.store import ResultStore
-from harness.store.copies import SHARED_COPY, RowCache, SharedCopy
+from harness.store.local_copies import SHARED_COPY, RowCache, SharedCopy
 
 
 def rows_of(store: ResultStore) -> list[Row]:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.config import load_suite, suite_names, sweep_names
-from harness.expand import expand
-from harness.sweep.file import Sweep
-from harness.sweep.load import load_sweep
-from harness.sweep.trials import Configurations
+from harness.config.expand import expand
+from harness.config.suite import load_suite, suite_names, sweep_names
+from harness.sweep.definition.file import Sweep
+from harness.sweep.definition.load import load_sweep
+from harness.sweep.study.trials import Configurations
 from splitters.errors import ConfigurationError, UnknownNameError
 
 WriteSweep = Callable[..., Path]

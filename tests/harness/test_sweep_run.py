@@ -17,23 +17,24 @@ from conftest import HERE
 from filelock import FileLock
 from trial_rows import rows_of
 
-from benchmarks.records import Row, StageRecord
-from harness.attempt import Surroundings
-from harness.dispatch.cluster import Node
-from harness.expand import expand
+from benchmarks.rows.row import Row, StageRecord
+from harness.config.expand import expand
+from harness.config.plugins import Plugins
+from harness.execution.attempt import Surroundings
+from harness.execution.ray.cluster import Node
 from harness.faults import NODE_DIFFERS
-from harness.plugins import Plugins
 from harness.runs.declaration import RunDeclaration
 from harness.runs.record import read_records
 from harness.runs.shard import Shard
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from harness.sweep import file, tuner
-from harness.sweep.file import Sweep
-from harness.sweep.run import SweepListener, SweepReport, plan_sweep, run_sweep
-from harness.sweep.study_record import read_studies
-from harness.sweep.trainable import TrialLimits, run_trial, trial_config
-from harness.sweep.trials import Configurations, TrialState
+from harness.sweep.definition import file
+from harness.sweep.definition.file import Sweep
+from harness.sweep.run_sweep import SweepListener, SweepReport, plan_sweep, run_sweep
+from harness.sweep.study.record import read_studies
+from harness.sweep.study.trials import Configurations, TrialState
+from harness.sweep.tune import tuner
+from harness.sweep.tune.trainable import TrialLimits, run_trial, trial_config
 from splitters.errors import ConfigurationError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]

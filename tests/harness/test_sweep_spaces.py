@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sweep.parameter import Parameter
-from harness.sweep.space import Space
+from harness.sweep.definition.parameter import Parameter
+from harness.sweep.definition.space import Space
 from splitters.errors import ConfigurationError
 
 SETTINGS = {"rounds": 3, "alpha": 0.5, "rescue": False}

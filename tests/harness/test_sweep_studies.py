@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from conftest import HERE
 
-from harness.plugins import Plugins
+from harness.config.plugins import Plugins
+from harness.config.trust import Consent
 from harness.store import ResultStore
-from harness.sweep import study_record
-from harness.sweep.file import Sweep
-from harness.sweep.study_record import Continuation, continue_study, find_study, read_studies, write_study
-from harness.trust import Consent
+from harness.sweep.definition.file import Sweep
+from harness.sweep.study import record as study_record
+from harness.sweep.study.record import Continuation, continue_study, find_study, read_studies, write_study
 from splitters.errors import ConfigurationError, UnknownNameError
 
 MakeSweep = Callable[..., Sweep]

@@ -10,12 +10,12 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 from trial_rows import rows_of
 
-from benchmarks.records import State
-from harness.sweep import study as study_module
-from harness.sweep.file import Sweep
-from harness.sweep.optuna_trials import frozen_trial, new_study
-from harness.sweep.study import Study
-from harness.sweep.trials import STOPPED_EARLY, Configurations, Trial, read_trials
+from benchmarks.rows.row import State
+from harness.sweep.definition.file import Sweep
+from harness.sweep.study import study as study_module
+from harness.sweep.study.optuna_trials import frozen_trial, new_study
+from harness.sweep.study.study import Study
+from harness.sweep.study.trials import STOPPED_EARLY, Configurations, Trial, read_trials
 
 MakeSweep = Callable[..., Sweep]
 SMALL = {"n": {"int": [1, 3]}, "mode": ["plain", "raise"]}

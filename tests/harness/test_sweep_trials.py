@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from trial_rows import ORIGIN, rows_of
 
-from benchmarks.records import State
-from harness.sweep.file import Sweep
-from harness.sweep.schedulers import race_verdict
-from harness.sweep.trials import BEATEN, STOPPED_EARLY, Configurations, Trials, TrialState, read_trials
+from benchmarks.rows.row import State
+from harness.sweep.definition.file import Sweep
+from harness.sweep.study.trials import BEATEN, STOPPED_EARLY, Configurations, Trials, TrialState, read_trials
+from harness.sweep.tune.schedulers import race_verdict
 
 MakeSweep = Callable[..., Sweep]
 

@@ -13,19 +13,19 @@ from ray.exceptions import OutOfMemoryError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from benchmarks.records import Row, State
-from harness.attempt import Surroundings
-from harness.dispatch import SilentListener
+from benchmarks.rows.row import Row, State
+from harness.execution import SilentListener
+from harness.execution.attempt import Surroundings
 from harness.runs.declaration import RunDeclaration
 from harness.store import ResultStore
-from harness.sweep.curves import curve_of, read_curves
-from harness.sweep.file import Sweep
-from harness.sweep.row_callback import RowCallback
-from harness.sweep.schedulers import Halving, TrialEnder
-from harness.sweep.searcher import StudySearcher
-from harness.sweep.study import Study
-from harness.sweep.trainable import TrialLimits, run_trial
-from harness.sweep.trials import BEATEN, STOPPED_EARLY, Configurations, Trials, TrialState, read_trials
+from harness.sweep.definition.file import Sweep
+from harness.sweep.study.study import Study
+from harness.sweep.study.trials import BEATEN, STOPPED_EARLY, Configurations, Trials, TrialState, read_trials
+from harness.sweep.tune.learning_curves import curve_of, read_curves
+from harness.sweep.tune.row_callback import RowCallback
+from harness.sweep.tune.schedulers import Halving, TrialEnder
+from harness.sweep.tune.searcher import StudySearcher
+from harness.sweep.tune.trainable import TrialLimits, run_trial
 from splitters.errors import ConfigurationError
 
 MakeSweep = Callable[..., Sweep]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.yaml_source import read_text, read_yaml
+from harness.config.yaml_source import read_text, read_yaml
 from splitters.errors import ConfigurationError
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch.backends import cudnn
 
-from benchmarks.artifacts import ArtifactCache
+from benchmarks.cache.artifacts import ArtifactCache
+from benchmarks.cache.shared_cache import Mirror
 from benchmarks.cells import Cell
-from benchmarks.mirror import Mirror
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.records import Metrics, StageRecord
-from benchmarks.scenarios.base import SCENARIOS, CellSkippedError, Scenario
+from benchmarks.rows.row import Metrics, StageRecord
+from benchmarks.scenarios.scenario import SCENARIOS, CellSkippedError, Scenario
 from splitters.errors import ConfigurationError, SplitFailedError
 from splitters.methods.protocol import SPLITTERS, Checkpoint, CheckpointState, Progress, Splitter, SplitterReference
 from splitters.settings import Settings

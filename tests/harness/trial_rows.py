@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from benchmarks.records import Metrics, Row, StageRecord, State
-from harness.attempt import Outcome, make_row
-from harness.provenance import provenance
-from harness.sweep.file import Sweep
-from harness.sweep.trials import Configurations, Trial, read_trials
+from benchmarks.rows.row import Metrics, Row, StageRecord, State
+from harness.execution.attempt import Outcome, make_row
+from harness.machines.provenance import provenance
+from harness.sweep.definition.file import Sweep
+from harness.sweep.study.trials import Configurations, Trial, read_trials
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

@@ -11,7 +11,7 @@ from conftest import ROOT, toy_item, toy_row
 
 from harness.clusters.bill import Bill, bill_of
 from harness.clusters.cluster_file import ClusterFile, ClusterNotes, NodeType
-from harness.plan import make_plan
+from harness.planning.plan import make_plan
 from splitters.errors import ConfigurationError
 
 HEAD = NodeType("head", 0, 0, 1, 0.1)

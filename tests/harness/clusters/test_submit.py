@@ -16,9 +16,8 @@ from conftest import ROOT
 
 from harness.clusters import remote
 from harness.clusters.cluster_file import read_cluster_file
-from harness.clusters.job import CALL_FILE
-from harness.clusters.shipment import pack
-from harness.provenance import git_commit
+from harness.clusters.shipment import CALL_FILE, pack
+from harness.machines.provenance import git_commit
 
 Call = Callable[..., Result]
 
@@ -76,7 +75,7 @@ def test_the_call_travels_in_a_file_and_the_job_outlives_the_connection(
     assert start[2].startswith(
         "env RAY_AUTH_MODE=token ~/splitbench-env/bin/ray job submit --address http://127.0.0.1:8265"
     )
-    assert "~/splitbench-env/bin/python -m harness.clusters.job && rm -r" in start[2]
+    assert "~/splitbench-env/bin/python -m harness.cli.clusters.job && rm -r" in start[2]
     assert "job logs" in follow[2]
     assert "job status" in state[2]
 
@@ -151,7 +150,7 @@ def test_the_sent_folder_runs_by_itself_and_knows_its_commit(tmp_path: Path, wri
     # -S leaves the editable installation out; the folder is all there is of Splitbench.
     site = next(entry for entry in sys.path if entry.endswith("site-packages"))
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "harness.clusters.job"],
+        [sys.executable, "-S", "-m", "harness.cli.clusters.job"],
         cwd=folder,
         env={"PYTHONPATH": f"{folder}:{site}", "SPLITBENCH_CACHE": str(tmp_path / "c"), "PATH": "/usr/bin:/bin"},
         capture_output=True,

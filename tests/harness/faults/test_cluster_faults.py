@@ -18,7 +18,7 @@ import psutil
 import pytest
 from conftest import HERE, ROOT
 
-from benchmarks.records import Row
+from benchmarks.rows.row import Row
 from harness.store import ResultStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.cluster]

@@ -18,12 +18,12 @@ from click.testing import Result
 from conftest import toy_item
 from pyarrow import fs
 
-from benchmarks.records import ROW_FORMAT, State
-from harness.attempt import Surroundings
-from harness.dispatch import Limits
-from harness.dispatch.inline import InlineBackend
-from harness.plan import make_plan
-from harness.run import RunReport, run_plan
+from benchmarks.rows.row import ROW_FORMAT, State
+from harness.execution import Limits
+from harness.execution.attempt import Surroundings
+from harness.execution.inline import InlineBackend
+from harness.execution.run_plan import RunReport, run_plan
+from harness.planning.plan import make_plan
 from harness.store import ResultStore
 from harness.store import delivery as outbox
 from harness.store import files as storage
@@ -304,7 +304,7 @@ class BackwardClock(datetime):
 def test_a_clock_that_goes_back_loses_no_row_and_makes_no_time_negative(
     surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.attempt.datetime", BackwardClock)
+    monkeypatch.setattr("harness.execution.attempt.datetime", BackwardClock)
     monkeypatch.setattr("harness.runs.declaration.datetime", BackwardClock)
     store = ResultStore(tmp_path / "results", cache=tmp_path / "cache")
     run(store, surroundings, behaviour="die_first", folder=str(tmp_path))

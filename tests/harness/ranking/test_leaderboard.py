@@ -7,7 +7,7 @@ from conftest import patch_record, patching_row, toy_cell, toy_row
 
 from benchmarks.boards import MODULARIZATION
 from benchmarks.cells import ModelSpec
-from benchmarks.records import Row, State
+from benchmarks.rows.row import Row, State
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard
 from splitters.errors import UnknownNameError
 

@@ -18,12 +18,12 @@ import pytest
 from conftest import ROOT, toy_item, toy_row
 from test_cli_run import splitbench, wait_for
 
-from benchmarks.records import State
-from harness.attempt import Surroundings
-from harness.dispatch import Limits, SilentListener
-from harness.dispatch.inline import InlineBackend
-from harness.plan import make_plan
-from harness.run import RunReport, run_plan
+from benchmarks.rows.row import State
+from harness.execution import Limits, SilentListener
+from harness.execution.attempt import Surroundings
+from harness.execution.inline import InlineBackend
+from harness.execution.run_plan import RunReport, run_plan
+from harness.planning.plan import make_plan
 from harness.runs import declaration
 from harness.runs.declaration import RunDeclaration
 from harness.runs.record import RunRecord, parse_record, process_started

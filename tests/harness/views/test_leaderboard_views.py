@@ -10,7 +10,7 @@ from conftest import patch_record, patching_row, toy_row
 from rendering import plain
 
 from benchmarks.boards import MODULARIZATION
-from benchmarks.records import (
+from benchmarks.rows.row import (
     Row,
     State,
 )

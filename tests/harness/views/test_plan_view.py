@@ -3,10 +3,10 @@ from __future__ import annotations
 from conftest import toy_item, toy_row
 from rendering import plain
 
-from benchmarks.records import (
+from benchmarks.rows.row import (
     State,
 )
-from harness.plan import make_plan
+from harness.planning.plan import make_plan
 from harness.views.plan import plan_view
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from conftest import patch_record, patching_row, toy_item, toy_row
 from rendering import plain
 
-from benchmarks.records import (
+from benchmarks.rows.row import (
     CompositionRecord,
     FigureRecord,
     ModuleRecord,
@@ -12,7 +12,7 @@ from benchmarks.records import (
     State,
     SubTaskRecord,
 )
-from harness.cli.display import finished_line
+from harness.cli.runs.cell_display import finished_line
 from harness.views.row import row_view
 
 COST = {

@@ -1,0 +1,140 @@
+"""Things that cost time, made once: trained weights and finished splits, in a content-addressed folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cache.checkpoints import CHECKPOINT_SECONDS, FileCheckpoint
+from benchmarks.cache.file_locks import exclusive
+from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
+from benchmarks.cells import content_hash
+from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
+from splitters.errors import ConfigurationError
+from splitters.methods.protocol import Checkpoint, CheckpointState, ProgressCallback, ignore_progress
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something that was made, now or earlier.
+
+    Args:
+        state: Tensors, on the CPU, and JSON values.
+        seconds: How long making it took when it was made, interruptions left out and resumptions added up.
+        reused: Whether it was there already.
+        peak_memory_bytes: Peak memory when it was made.
+        maker: Who made it.
+    """
+
+    state: CheckpointState
+    seconds: float
+    reused: bool
+    peak_memory_bytes: int | None
+    maker: Maker | None
+
+
+class ArtifactCache:
+    """A folder of artefacts, each under the hash of what determines it.
+
+    Any number of processes may share it: whoever needs an artefact first makes it, the others wait for it. Work that is
+    interrupted leaves a checkpoint, and whoever comes next goes on from there. Machines without a common folder share
+    artefacts and checkpoints through a mirror; that two of them do not make the same at the same time is the
+    dispatcher's to see to.
+
+    Args:
+        root: The folder; it is made when it is first written to.
+        mirror: A place that other machines reach too.
+        checkpoint_every: Seconds between two checkpoints at least; a stop writes one at any time.
+    """
+
+    def __init__(
+        self, root: Path, *, mirror: Mirror | None = None, checkpoint_every: float = CHECKPOINT_SECONDS
+    ) -> None:
+        self.root = root
+        self.mirror = mirror
+        self._checkpoint_every = checkpoint_every
+
+    def get_or_make(
+        self,
+        kind: str,
+        key: Mapping[str, Any],
+        make: Callable[[Checkpoint], CheckpointState],
+        *,
+        device: str = "cpu",
+        progress: ProgressCallback = ignore_progress,
+    ) -> Artifact:
+        """Returns the artefact that ``key`` determines, and makes it first if it is absent or torn.
+
+        Args:
+            kind: The sub-folder, in lower-case letters, digits, ``-`` and ``_``.
+            key: Everything that determines the artefact, as JSON values.
+            make: Makes it; keeps its state in the checkpoint that it is given, and takes it up from there.
+            device: Where ``make`` works, for the measurement of memory.
+            progress: Called while another process makes it. It may raise, and so end the wait.
+
+        Raises:
+            ConfigurationError: If ``kind`` cannot be the name of a folder.
+        """
+        path = self._path(kind, key)
+        artifact = _read(path)
+        if artifact is not None:
+            return artifact
+        with exclusive(path.with_suffix(".lock"), progress=progress, stage=kind):
+            artifact = _read(path) or self._from_mirror(path)
+            if artifact is not None:
+                return artifact
+            self._make(path, key, make, device)
+            artifact = _read(path)
+        if artifact is None:
+            raise OSError(f"{path} was written but cannot be read back; is the disk full?")
+        return replace(artifact, reused=False)
+
+    def _path(self, kind: str, key: Mapping[str, Any]) -> Path:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", kind):
+            raise ConfigurationError(
+                f"{kind!r} cannot name a kind of artefact; use lower-case letters, digits, '-' and '_'."
+            )
+        return self.root / kind / f"{content_hash(key)}.safetensors"
+
+    def _from_mirror(self, path: Path) -> Artifact | None:
+        if self.mirror is None or not self.mirror.fetch(self._name(path), path):
+            return None
+        return _read(path)
+
+    def _make(
+        self, path: Path, key: Mapping[str, Any], make: Callable[[Checkpoint], CheckpointState], device: str
+    ) -> None:
+        checkpoint_path = path.with_suffix(".checkpoint.safetensors")
+        name = self._name(checkpoint_path)
+        checkpoint = FileCheckpoint(checkpoint_path, every=self._checkpoint_every, mirror=self.mirror, name=name)
+        reset_peak_memory(device)
+        try:
+            state = make(checkpoint)
+        except BaseException:
+            # A stop, or an error after which the work may be taken up again. A full disk must not hide which.
+            with suppress(OSError):
+                checkpoint.flush()
+            raise
+        facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
+        facts |= Maker.here(device).as_facts()
+        write_tensor_file(path, TensorFile(state, facts))
+        if self.mirror is not None:
+            self.mirror.publish(path, self._name(path))
+        checkpoint.remove()
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def _read(path: Path) -> Artifact | None:
+    content = read_tensor_file(path)
+    if content is None:
+        return None
+    facts = content.facts
+    return Artifact(content.state, facts["seconds"], True, facts["peak_memory_bytes"], Maker.of_facts(facts))

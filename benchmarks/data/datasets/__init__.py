@@ -1,0 +1,17 @@
+"""Labelled images by name, decoded once."""
+
+from benchmarks.data.datasets.content import CurrentContent, current_content
+from benchmarks.data.datasets.dataset import Dataset
+from benchmarks.data.datasets.loading import load_dataset
+from benchmarks.data.datasets.registry import DATASETS, DatasetEntry, check_dataset, with_code
+
+__all__ = [
+    "DATASETS",
+    "CurrentContent",
+    "Dataset",
+    "DatasetEntry",
+    "check_dataset",
+    "current_content",
+    "load_dataset",
+    "with_code",
+]

@@ -1,0 +1,46 @@
+"""A data set that is ready for use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from benchmarks.cache.numeric_environment import Maker
+from splitters.data import ImageSet
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The official images of a data set in the form in which networks see them.
+
+    Args:
+        name: The name under which it was asked for.
+        train: The official training images.
+        test: The official test images.
+        content_hash: SHA-256, in hex, of the decoded images, the labels and the class names.
+        flips: Whether a mirrored image keeps its label.
+        seconds: Wall time that decoding took when it was done.
+        reused: Whether that was done earlier.
+        maker: Who did it.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    content_hash: str
+    flips: bool
+    seconds: float = 0.0
+    reused: bool = False
+    maker: Maker | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return self.train.class_names
+
+    def of_classes(self, names: tuple[str, ...]) -> Dataset:
+        """Returns the images of some classes, labelled by their place among ``names``.
+
+        Raises:
+            DataError: If a name is not among the classes.
+        """
+        return replace(self, train=self.train.of_classes(names), test=self.test.of_classes(names))

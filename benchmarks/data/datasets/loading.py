@@ -1,0 +1,91 @@
+"""From a data set's name to its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from benchmarks.data.datasets.dataset import Dataset
+from benchmarks.data.datasets.decoded import DecodedPart, decode_once
+from benchmarks.data.datasets.file_stamps import Seen
+from benchmarks.data.datasets.registry import find_dataset
+from benchmarks.data.sources.source import Location
+from splitters.data import IMAGENET, ImageSet, Normalisation
+from splitters.errors import ConfigurationError
+from splitters.methods.protocol import ProgressCallback, ignore_progress
+
+_LUMA = (0.299, 0.587, 0.114)
+_DIGITS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+
+
+def load_dataset(
+    name: str,
+    *,
+    input_shape: tuple[int, int, int],
+    data_root: Path | None,
+    cache: Path,
+    download: bool = False,
+    progress: ProgressCallback = ignore_progress,
+) -> Dataset:
+    """Returns the official images of a data set, decoded into ``cache`` the first time.
+
+    Args:
+        name: A name in ``DATASETS``, e.g. ``digits``, ``cifar10`` or ``parquet:FOLDER``.
+        input_shape: Channels (1 or 3), height and width that images are brought to.
+        data_root: Folder of data sets; None where none was named.
+        cache: Folder of the decoded images, and of downloads where there is no ``data_root``.
+        download: Whether absent data may be fetched.
+        progress: Called during decoding. It may raise, and so stop the work; nothing half-made stays in use.
+
+    Raises:
+        UnknownNameError: If there is no data set of that name.
+        ConfigurationError: If images cannot be brought to the input shape.
+        DataError: If the data set is absent, incomplete or damaged; the message names the file and the row.
+    """
+    entry, folder = find_dataset(name)
+    channels, height, width = input_shape
+    if channels not in (1, 3) or height < 1 or width < 1:
+        raise ConfigurationError(
+            f"images cannot be brought to the input shape {input_shape}: channels must be 1 or 3, "
+            "height and width at least 1."
+        )
+    source = entry.open(folder, Location(data_root, cache, download))
+    decoded = decode_once(
+        source,
+        input_shape=input_shape,
+        folder=cache / "datasets",
+        progress=progress,
+        fingerprint=Seen.of(name, cache).fingerprint(source, data_root=data_root),
+    )
+    normalisation = IMAGENET if channels == 3 else _grey(IMAGENET)
+
+    def images(part: DecodedPart) -> ImageSet:
+        tensors = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+        return ImageSet(*tensors, decoded.class_names, normalisation)
+
+    flips = not _are_digits(decoded.class_names)
+    return Dataset(
+        name,
+        images(decoded.train),
+        images(decoded.test),
+        decoded.content_hash,
+        flips,
+        seconds=decoded.seconds,
+        reused=decoded.reused,
+        maker=decoded.maker,
+    )
+
+
+def _are_digits(class_names: tuple[str, ...]) -> bool:
+    """Says whether classes are digits, told by their names.
+
+    A data set that names no classes has them numbered, and so counts as digits: for flips, that is the safe side.
+    """
+    return all(name.isdecimal() or name.lower() in _DIGITS for name in class_names)
+
+
+def _grey(colour: Normalisation) -> Normalisation:
+    """Returns the statistics of the luma, as if the three channels varied together."""
+    mean, std = (sum(w * value for w, value in zip(_LUMA, values, strict=True)) for values in (colour.mean, colour.std))
+    return Normalisation((mean,), (std,))

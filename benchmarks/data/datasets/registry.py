@@ -1,0 +1,86 @@
+"""Which data sets there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.cells import DatasetSpec
+from benchmarks.data.sources.digits import DigitsSource
+from benchmarks.data.sources.folder import FolderSource
+from benchmarks.data.sources.parquet import ParquetSource
+from benchmarks.data.sources.source import Location, Source
+from benchmarks.data.sources.torchvision_sets import TORCHVISION_SETS, TorchvisionSource
+from splitters.errors import UnknownNameError
+from splitters.registry import Registry
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A data set, or a kind of data set whose names end in ``:FOLDER``.
+
+    Args:
+        description: One line for people.
+        open: Makes the source from what stands behind the colon (empty without one) and the places to look in.
+    """
+
+    description: str
+    open: Callable[[str, Location], Source]
+
+
+DATASETS: Registry[DatasetEntry] = Registry("data set", entry_point_group="splitbench.datasets")
+"""All data sets by name; ``parquet:FOLDER`` and ``folder:FOLDER`` stand for as many as there are folders."""
+
+_PLACEHOLDER = "FOLDER"
+
+
+def check_dataset(name: str, *, where: str = "") -> None:
+    """Checks a data set's name without looking for its files.
+
+    Args:
+        name: A name in ``DATASETS``, with a folder in the place of ``FOLDER``.
+        where: The file and key that held the name, for the message.
+
+    Raises:
+        UnknownNameError: If there is no data set of that name.
+    """
+    find_dataset(name, where=where)
+
+
+def with_code(spec: DatasetSpec) -> DatasetSpec:
+    """Returns a data set's specification with the fingerprint of the code that reads it, where that is a plug-in's."""
+    return spec.model_copy(update={"code": DATASETS.code_fingerprint(_key(spec.name))})
+
+
+def find_dataset(name: str, *, where: str = "") -> tuple[DatasetEntry, str]:
+    """Returns the entry that ``name`` asks for, and the folder that it names.
+
+    Raises:
+        UnknownNameError: If there is no data set of that name.
+    """
+    return DATASETS.get(_key(name, where=where)), name.partition(":")[2]
+
+
+def _key(name: str, *, where: str = "") -> str:
+    kind, colon, folder = name.partition(":")
+    key = f"{kind}:{_PLACEHOLDER}" if colon and folder.strip() else name
+    if key not in DATASETS or (key == name and colon):
+        raise UnknownNameError("data set", name, DATASETS, where=where)
+    return key
+
+
+DATASETS.register("digits")(
+    DatasetEntry(
+        "scikit-learn's 1797 handwritten digits of 8x8 pixels; a fixed fifth is its test set; needs no download",
+        lambda _folder, _location: DigitsSource(),
+    )
+)
+for _name, _set in TORCHVISION_SETS.items():
+    DATASETS.register(_name)(DatasetEntry(_set.description, partial(TorchvisionSource.open, _name)))
+DATASETS.register(f"parquet:{_PLACEHOLDER}")(
+    DatasetEntry("train*.parquet and test*.parquet files in FOLDER, laid out as Hugging Face's", ParquetSource.open)
+)
+DATASETS.register(f"folder:{_PLACEHOLDER}")(
+    DatasetEntry("image files as FOLDER/train/CLASS/* and FOLDER/test/CLASS/*", FolderSource.open)
+)

@@ -1,0 +1,48 @@
+"""scikit-learn's handwritten digits."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.data.sources.source import Contents, Part, Source
+
+_TEST_EVERY = 5
+_BRIGHTEST = 16
+
+
+class DigitsSource(Source):
+    """The 1797 images of 8x8 pixels that scikit-learn ships.
+
+    They have no official test set: every fifth image of each class, in the order of the data, is taken as one. No seed
+    has a part in that, so that ``test`` is the same for everybody.
+    """
+
+    def fingerprint(self) -> str:
+        """Returns scikit-learn's version, for the images are a part of it."""
+        return f"scikit-learn {version('scikit-learn')} digits"
+
+    def read(self) -> Contents:
+        """Reads the images and cuts off the test set."""
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        pixels = np.rint(images.reshape(-1, 8, 8) * (255 / _BRIGHTEST)).astype(np.uint8)
+        is_test = _every_fifth_of_each_class(labels)
+        names = tuple(str(digit) for digit in range(10))
+        train, test = (_part(name, pixels, labels, rows) for name, rows in (("train", ~is_test), ("test", is_test)))
+        return Contents(names, train, test, "digits")
+
+
+def _every_fifth_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    chosen = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        chosen[np.flatnonzero(labels == label)[_TEST_EVERY - 1 :: _TEST_EVERY]] = True
+    return chosen
+
+
+def _part(name: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Part:
+    rows = np.flatnonzero(chosen)
+    return Part(name, labels[rows].astype(np.int64), lambda: iter(pixels[rows]), lambda i: f"digits, image {rows[i]}")

@@ -1,0 +1,215 @@
+"""What a cell needs before anything can be measured: its images and its trained base model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
+
+from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cells import Cell, DatasetSpec
+from benchmarks.data.datasets import load_dataset
+from benchmarks.data.roles import Roles, limit_roles, make_roles
+from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.pipeline.workspace import Workspace
+from benchmarks.rows.row import StageRecord
+from benchmarks.training.base_model import TrainedModel, train_base_model
+
+STAGES = frozenset({"start", "data", "train", "weights", "download"})
+"""What a cell may report before its base model is there."""
+
+
+@dataclass
+class Stages:
+    """The stages of a cell's work, with their time and memory, in the order in which they ended.
+
+    Args:
+        device: Where the work runs.
+    """
+
+    device: str
+    records: list[StageRecord] = field(default_factory=list)
+
+    @contextmanager
+    def measured(self, name: str) -> Iterator[list[int]]:
+        """Measures a block as one stage.
+
+        Yields:
+            A list for the peaks in bytes of work inside the block that measured itself, and so began the block's own
+            measurement anew.
+        """
+        inner: list[int] = []
+        reset_peak_memory(self.device)
+        started = time.perf_counter()
+        yield inner
+        seconds = time.perf_counter() - started
+        peak = max([peak_memory_bytes(self.device), *inner])
+        self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak))
+
+    def images(self, cell: Cell, workspace: Workspace) -> PreparedImages:
+        """Returns a cell's images, as the stage ``data``; see ``prepare_images``."""
+        with self.measured("data"):
+            images = prepare_images(cell, workspace)
+        if images.reused:
+            known = {"seconds": images.seconds, "reused": True, **_maker_fields(images.maker)}
+            self.records[-1] = self.records[-1].model_copy(update=known)
+        return images
+
+    def add(self, name: str, *works: Work) -> None:
+        """Adds work that was measured where it was done, as one stage; see ``as_one_stage``."""
+        self.records.append(as_one_stage([_stage_of(name, work) for work in works]))
+
+
+class Work(Protocol):
+    """Work that may have been done earlier, by somebody else; see ``Artifact``."""
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+
+    @property
+    def peak_memory_bytes(self) -> int | None: ...  # noqa: D102
+
+    @property
+    def reused(self) -> bool: ...  # noqa: D102
+
+    @property
+    def maker(self) -> Maker | None: ...  # noqa: D102
+
+
+def as_one_stage(records: Sequence[StageRecord]) -> StageRecord:
+    """Returns stages of one name as one: the sum of all times, the memory of the hungriest, all that made any of it."""
+    peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
+
+    def joined(values: Iterable[str | None]) -> str | None:
+        return "+".join(sorted({value for value in values if value})) or None
+
+    return StageRecord(
+        name=records[0].name,
+        seconds=sum(record.seconds for record in records),
+        peak_memory_bytes=max(peaks, default=None),
+        reused=all(record.reused for record in records),
+        device_name=joined(record.device_name for record in records),
+        torch_version=joined(record.torch_version for record in records),
+        hostname=joined(record.hostname for record in records),
+    )
+
+
+def _stage_of(name: str, work: Work) -> StageRecord:
+    return StageRecord(
+        name=name,
+        seconds=work.seconds,
+        peak_memory_bytes=work.peak_memory_bytes,
+        reused=work.reused,
+        **_maker_fields(work.maker if work.reused else None),
+    )
+
+
+def _maker_fields(maker: Maker | None) -> dict[str, str]:
+    return {} if maker is None else asdict(maker)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cell's images and base model.
+
+    Args:
+        roles: The images that the base model was made with, by role.
+        split_roles: Those that a splitter sees.
+        base: The trained base model.
+        dataset_hash: SHA-256 of the decoded data set.
+        flips: Whether a mirrored image keeps its label.
+    """
+
+    roles: Roles
+    split_roles: Roles
+    base: TrainedModel
+    dataset_hash: str
+    flips: bool
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """A cell's images.
+
+    Args:
+        roles: The images that the base model is made with, by role.
+        split_roles: Those that a splitter sees.
+        dataset_hash: SHA-256 of the decoded data set.
+        flips: Whether a mirrored image keeps its label.
+        seconds: Wall time that decoding the data set took when it was done.
+        reused: Whether that was done earlier.
+        maker: Who did it.
+    """
+
+    roles: Roles
+    split_roles: Roles
+    dataset_hash: str
+    flips: bool
+    seconds: float
+    reused: bool
+    maker: Maker | None = None
+
+
+def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
+    """Loads a cell's images and deals them out to their roles; see ``images_for``."""
+    return images_for(cell.dataset, cell.seed, workspace)
+
+
+def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedImages:
+    """Loads images and deals them out to their roles.
+
+    Args:
+        spec: The data set, and which of its images take part.
+        seed: Deals them out.
+        workspace: Where to work.
+
+    Raises:
+        DataError: If the data is absent or damaged.
+    """
+    dataset = load_dataset(
+        spec.name,
+        input_shape=spec.input_shape,
+        data_root=workspace.data_root,
+        cache=workspace.cache,
+        download=workspace.download,
+        progress=workspace.progress,
+    )
+    if spec.classes:
+        dataset = dataset.of_classes(spec.classes)
+    roles = make_roles(dataset, spec, seed=seed)
+    split_roles = limit_roles(roles, spec, seed=seed)
+    return PreparedImages(
+        roles,
+        split_roles,
+        dataset.content_hash,
+        dataset.flips,
+        seconds=dataset.seconds,
+        reused=dataset.reused,
+        maker=dataset.maker,
+    )
+
+
+def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
+    """Loads a cell's data and trains its base model, or finds both in the cache.
+
+    Raises:
+        DataError: If the data is absent or damaged.
+        TrainingError: If the training fails.
+    """
+    images = stages.images(cell, workspace)
+    base = train_base_model(
+        cell.model,
+        cell.training,
+        images.roles,
+        dataset_hash=images.dataset_hash,
+        flips=images.flips,
+        seed=cell.seed,
+        threads=cell.threads,
+        cache=workspace.artifacts,
+        device=workspace.device,
+        progress=workspace.progress,
+    )
+    stages.add("train", base)
+    return Prepared(images.roles, images.split_roles, base, images.dataset_hash, images.flips)

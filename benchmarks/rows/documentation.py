@@ -1,0 +1,72 @@
+"""The documentation of rows, made from the row's model: ``python -m benchmarks.rows.documentation > docs/rows.md``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import get_args
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from benchmarks.rows.row import ROW_FORMAT, Metrics, Provenance, Row, State, arrow_schema
+
+_INTRODUCTION = f"""\
+# Rows
+
+Every attempt at a cell writes one row, in a Parquet file of its own, which never changes:
+`rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet`. This page is made from `benchmarks/rows/row.py`
+(`python -m benchmarks.rows.documentation > docs/rows.md`). Row format: {ROW_FORMAT}.
+
+To read them elsewhere: `pandas.read_parquet("results/quick/rows")`, `pyarrow.parquet.read_table("results/quick/rows")`,
+or any other reader of hive partitions. `scenario` and `dataset` stand in the files too, so a file says everything
+wherever it lies; the folders' names let readers pass over what they do not need.
+
+Fractions lie in [0, 1]. `↑` marks numbers that are better when higher, `↓` when lower. NaN and infinity are
+failures, never values. States: {", ".join(f"`{state.value}`" for state in State)}.
+"""
+
+
+def rows_markdown() -> str:
+    """Returns the documentation of all columns as Markdown."""
+    own = [name for name in Row.model_fields if name not in {**Provenance.model_fields, **Metrics.model_fields}]
+    sections: list[tuple[str, type[BaseModel], list[str]]] = [
+        ("Identity and end", Row, own),
+        ("Where it came from", Provenance, list(Provenance.model_fields)),
+        ("What was measured", Metrics, list(Metrics.model_fields)),
+        *((f"One entry of `{name}`", record, list(record.model_fields)) for name, record in _records()),
+    ]
+    return "\n".join([_INTRODUCTION, *("\n".join(_section(*section)) for section in sections)])
+
+
+def _records() -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yields the columns that hold lists of records, and their records."""
+    for name, field in Row.model_fields.items():
+        for part in get_args(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield name, part
+
+
+def _section(title: str, model: type[BaseModel], names: list[str]) -> Iterator[str]:
+    schema = arrow_schema(model)
+    yield f"## {title}\n"
+    yield "| column | type | null | | meaning |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name in names:
+        field, column = model.model_fields[name], schema.field(name)
+        extra = field.json_schema_extra
+        better = extra.get("better") if isinstance(extra, dict) else None
+        arrow = {"higher": "↑", "lower": "↓"}.get(str(better), "")
+        null = "yes" if column.nullable else ""
+        yield f"| `{name}` | {_type_name(column.type)} | {null} | {arrow} | {field.description} |"
+    yield ""
+
+
+def _type_name(column_type: pa.DataType) -> str:
+    if pa.types.is_list(column_type):
+        return f"list of {_type_name(column_type.value_type)}"
+    return "record" if pa.types.is_struct(column_type) else str(column_type)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(rows_markdown())

@@ -1,0 +1,1 @@
+"""Training of base models, weak models and last layers."""

@@ -1,0 +1,275 @@
+"""Training of base models: the papers' recipe and a short one; resumable, repeatable, and done once."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.cache.artifacts import ArtifactCache
+from benchmarks.cache.numeric_environment import Maker, numeric_environment
+from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
+from benchmarks.data.roles import Roles
+from benchmarks.models import build_model, code_fingerprint
+from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.seeding import derive_seed, seeded
+from benchmarks.training.augmentation import augment
+from benchmarks.training.dropout import switch_off_dropout
+from benchmarks.training.learning_rate import learning_rate
+from splitters.data import ImageSet
+from splitters.errors import SplitbenchError
+from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
+from splitters.tensor_names import strip_prefix
+
+_STAGE = "train"
+
+
+class TrainingError(SplitbenchError):
+    """A base model could not be trained."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A base model, ready to be split.
+
+    Args:
+        model: In eval mode, frozen, in ``channels_last`` order, on the device that was asked for.
+        weights_hash: What ``weights_hash`` says of it.
+        select_accuracy: Its accuracy on ``select``.
+        epochs: How many epochs the training had.
+        best_epoch: After which of them, counted from 1, the weights were taken.
+        seconds: How long the training took when it was done.
+        reused: Whether it had been done before.
+        peak_memory_bytes: Peak memory of the training.
+        maker: Who trained it.
+    """
+
+    model: nn.Module
+    weights_hash: str
+    select_accuracy: float
+    epochs: int
+    best_epoch: int
+    seconds: float
+    reused: bool
+    peak_memory_bytes: int | None
+    maker: Maker | None = None
+
+
+def train_base_model(
+    spec: ModelSpec,
+    training: TrainingSpec,
+    roles: Roles,
+    *,
+    dataset_hash: str,
+    flips: bool,
+    seed: int,
+    threads: int,
+    cache: ArtifactCache,
+    device: str = "cpu",
+    progress: ProgressCallback = ignore_progress,
+) -> TrainedModel:
+    """Trains a base model on ``train``, and keeps the last epoch, or that which is best on ``select``.
+
+    Of equally good epochs, the later one is kept.
+
+    Weights are cached under a hash of everything that determines them: the network, the recipe, the very images of
+    ``train`` and ``select``, seed, threads, torch and processor. Test images have no part in it. A training that was
+    interrupted goes on from the last epoch that its checkpoint holds, and ends with the same weights as an
+    uninterrupted one.
+
+    Args:
+        spec: The network.
+        training: The recipe.
+        roles: The images; only ``train`` and ``select`` are looked at.
+        dataset_hash: The data set's content hash, noted in the cached file.
+        flips: Whether the data set allows mirrored images, where the recipe leaves that open.
+        seed: Seeds initial weights, order, augmentation and dropout.
+        threads: CPU threads that torch is set to, which the caller sees to.
+        cache: Where weights are kept.
+        device: Where to train.
+        progress: Called at every step. It may raise, and so stop the training.
+
+    Raises:
+        ConfigurationError: If the network cannot be built for these images.
+        TrainingError: If the loss becomes infinite or NaN.
+    """
+    resolved = training if training.flip is not None else training.model_copy(update={"flip": flips})
+    train, select = roles.train, roles.select
+    model = build_model(
+        spec,
+        n_classes=train.n_classes,
+        input_shape=train.input_shape,
+        seed=derive_seed(seed, "base model"),
+    )
+    if not resolved.dropout:
+        switch_off_dropout(model, train.input_shape, name=spec.name)
+    key = {
+        "version": TRAINING_VERSION,
+        "model": spec.model_dump(mode="json", exclude={"code"}),
+        "code": code_fingerprint(spec),
+        "initial_weights": weights_hash(model),
+        "training": resolved.model_dump(mode="json"),
+        "train": images_hash(train),
+        "select": images_hash(select),
+        "seed": seed,
+        "threads": threads,
+        **numeric_environment(device),
+    }
+    model = model.to(device).to(memory_format=torch.channels_last)
+
+    def make(checkpoint: Checkpoint) -> CheckpointState:
+        run = _Training(model, resolved, train.to(device), select.to(device), seed, progress)
+        return run.to_the_end(checkpoint, dataset_hash=dataset_hash)
+
+    artifact = cache.get_or_make("weights", key, make, device=device, progress=progress)
+    model.load_state_dict(dict(artifact.state.tensors))
+    model.eval().requires_grad_(False)
+    best = _Best(**cast(dict[str, Any], artifact.state.values["best"]))
+    return TrainedModel(
+        model=model,
+        weights_hash=weights_hash(model),
+        select_accuracy=best.accuracy,
+        epochs=resolved.epochs,
+        best_epoch=best.epoch,
+        seconds=artifact.seconds,
+        reused=artifact.reused,
+        peak_memory_bytes=artifact.peak_memory_bytes,
+        maker=artifact.maker,
+    )
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Returns the SHA-256, in hex, over names, types, shapes and bytes of a network's state."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        _hash_tensor(digest, name, tensor)
+    return digest.hexdigest()
+
+
+def images_hash(images: ImageSet) -> str:
+    """Returns the SHA-256, in hex, over a set's images, labels, class names and normalisation."""
+    digest = hashlib.sha256(repr((images.class_names, asdict(images.normalisation))).encode())
+    _hash_tensor(digest, "images", images.images)
+    _hash_tensor(digest, "labels", images.labels)
+    return digest.hexdigest()
+
+
+def _hash_tensor(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
+    digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+@dataclass(frozen=True)
+class _Best:
+    epoch: int = 0
+    accuracy: float = -1.0
+
+
+@dataclass
+class _Training:
+    """A training under way: everything that changes from epoch to epoch lies in its checkpoint."""
+
+    model: nn.Module
+    spec: TrainingSpec
+    train: ImageSet
+    select: ImageSet
+    seed: int
+    progress: ProgressCallback
+    epoch: int = 0
+    best: _Best = field(default_factory=_Best)
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.optimiser = torch.optim.SGD(
+            self.model.parameters(),
+            lr=self.spec.learning_rate,
+            momentum=self.spec.momentum,
+            weight_decay=self.spec.weight_decay,
+        )
+        self.steps_per_epoch = sum(1 for _ in self._batches(0))
+
+    def to_the_end(self, checkpoint: Checkpoint, *, dataset_hash: str) -> CheckpointState:
+        self._resume(checkpoint)
+        while self.epoch < self.spec.epochs:
+            loss = self._train_one_epoch()
+            self.epoch += 1
+            accuracy = evaluate_accuracy(self.model, self.select)
+            if accuracy >= self.best.accuracy or self.spec.keep == "last":
+                self.best = _Best(self.epoch, accuracy)
+                self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            checkpoint.save(self._state())
+            self._report(self.epoch * self.steps_per_epoch, {"loss": loss, "accuracy": accuracy})
+        return CheckpointState(self.best_state, {"best": asdict(self.best), "dataset_hash": dataset_hash})
+
+    def _train_one_epoch(self) -> float:
+        """Returns the mean loss of the epoch's steps."""
+        self.model.train()
+        total = torch.zeros((), device=self.train.images.device)
+        draws = torch.Generator().manual_seed(derive_seed(self.seed, "augmentation", self.epoch))
+        with seeded(derive_seed(self.seed, "dropout", self.epoch), device=self.train.images.device):
+            for step, indices in enumerate(self._batches(self.epoch), start=self.epoch * self.steps_per_epoch):
+                total += self._step(indices, step, draws)
+                self._report(step + 1, {})
+        loss = float(total) / self.steps_per_epoch
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} in epoch {self.epoch + 1}; lower training.learning_rate, which is "
+                f"{self.spec.learning_rate}."
+            )
+        return loss
+
+    def _step(self, indices: Tensor, step: int, draws: torch.Generator) -> Tensor:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.spec, step, steps_per_epoch=self.steps_per_epoch)
+        indices = indices.to(self.train.images.device)
+        images = augment(
+            self.train.images[indices], padding=self.spec.crop_padding, flip=bool(self.spec.flip), generator=draws
+        )
+        logits = self.model(self.train.normalisation(images))
+        loss = functional.cross_entropy(logits, self.train.labels[indices])
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.optimiser.step()
+        return loss.detach()
+
+    def _batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yields the epoch's batches. A last batch of one image is left out, for batch normalisation needs two."""
+        order = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+        for batch in torch.split(torch.randperm(len(self.train), generator=order), self.spec.batch_size):
+            if len(batch) > 1 or self.spec.batch_size == 1:
+                yield batch
+
+    def _report(self, step: int, metrics: dict[str, float]) -> None:
+        self.progress(Progress(_STAGE, step, self.spec.epochs * self.steps_per_epoch, metrics))
+
+    def _state(self) -> CheckpointState:
+        # Copies: training changes both in place, and a checkpoint may be written later, when a stop is asked for.
+        tensors = {f"model.{name}": tensor.clone() for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best_state.items()}
+        for name, parameter in self.model.named_parameters():
+            momentum = self.optimiser.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum.clone()
+        return CheckpointState(tensors, {"epoch": self.epoch, "best": asdict(self.best)})
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.load()
+        if state is None:
+            return
+        device = self.train.images.device
+        self.epoch = int(cast(int, state.values["epoch"]))
+        self.best = _Best(**cast(dict[str, Any], state.values["best"]))
+        self.best_state = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "best.").items()}
+        self.model.load_state_dict(strip_prefix(state.tensors, "model."))
+        momenta = strip_prefix(state.tensors, "momentum.")
+        for name, parameter in self.model.named_parameters():
+            if name in momenta:
+                # Filled in place of the parameter's own memory order, which files do not keep.
+                buffer = torch.empty_like(parameter).copy_(momenta[name])
+                self.optimiser.state[parameter]["momentum_buffer"] = buffer.detach()

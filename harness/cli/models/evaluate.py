@@ -1,0 +1,73 @@
+"""``splitbench evaluate``: score a finished classifier."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import data_options, json_option, make_workspace
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from benchmarks.single_model.evaluation import Evaluation
+    from benchmarks.single_model.weights_file import TrainedWeights
+    from splitters.reuse.reused_model import ReusedModel
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--data", required=True, metavar="D", help="A data set with the classifier's classes.")
+@data_options
+@json_option
+@told_plainly
+def command(file: Path, data: str, data_root: Path | None, download: bool, as_json: bool) -> None:
+    """Score the classifier in FILE on a data set's test images: a composed or patched model, or a trained network.
+
+    Images of classes that it does not know are left out.
+    """
+    from benchmarks.single_model.evaluation import evaluate_model
+    from harness.cli.output import show, show_json, write_line
+
+    evaluation = evaluate_model(_load(file), data, make_workspace(data_root, download))
+    if as_json:
+        show_json({"file": str(file), **asdict(evaluation)})
+        return
+    show(_table(evaluation))
+    left_out = f", {evaluation.left_out} of other classes left out" if evaluation.left_out else ""
+    write_line(f"accuracy {100 * evaluation.accuracy:.2f} % on {evaluation.images} test images{left_out}")
+
+
+def _load(file: Path) -> ReusedModel | TrainedWeights:
+    from benchmarks.single_model.weights_file import FORMAT, load_weights
+    from splitters.errors import ConfigurationError
+    from splitters.files.safetensors_file import read_format
+    from splitters.modules.module import Module
+    from splitters.reuse.model_file import load_model
+
+    if read_format(file) == FORMAT:
+        return load_weights(file)
+    model = load_model(file)
+    if isinstance(model, Module):
+        raise ConfigurationError(
+            f"{file} holds a single module, which only says how much an image looks like {model.info.class_name!r}. "
+            "Compose it with others first."
+        )
+    return model
+
+
+def _table(evaluation: Evaluation) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from harness.text import printable
+
+    table = Table("class", "images", "precision, %", "recall, %", "F1, %", box=box.SIMPLE_HEAD)
+    for score in evaluation.classes:
+        figures = (f"{100 * value:.1f}" for value in (score.precision, score.recall, score.f1))
+        table.add_row(printable(score.name), str(score.images), *figures)
+    return table

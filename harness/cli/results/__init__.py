@@ -1,0 +1,1 @@
+"""Verbs that read results, and what there is to choose from."""

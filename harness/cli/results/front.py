@@ -1,0 +1,36 @@
+"""``splitbench front``: the Pareto front of a sweep, from its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import consent_options, json_option, open_store
+
+if TYPE_CHECKING:
+    from harness.config.trust import Consent
+
+
+@click.command()
+@click.argument("results")
+@click.option(
+    "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
+)
+@json_option
+@consent_options
+@told_plainly
+def command(results: str, study: str | None, consent: Consent, as_json: bool) -> None:
+    """Show the front of the sweep in RESULTS, a folder or a pyarrow.fs URI: also its best, volume and what matters."""
+    from harness.cli.output import show, show_json
+    from harness.sweep.study.results import read_results
+    from harness.sweep.view import results_object, results_view
+
+    store = open_store(results)
+    store.require()
+    found = read_results(store, study, consent=consent)
+    if as_json:
+        show_json(results_object(found, location=results))
+    else:
+        show(results_view(found, location=results))

@@ -1,0 +1,1 @@
+"""Verbs that run cells, and what they show meanwhile."""

@@ -1,0 +1,121 @@
+"""``splitbench rerun``: run cells again that have rows, and compare."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.errors import EXIT_FAILED, told_plainly
+from harness.cli.options import consent_options, data_options, json_option, open_store
+
+if TYPE_CHECKING:
+    from harness.cli.runs.rerun_cells import Rerun
+    from harness.config.trust import Consent
+
+
+@click.command()
+@click.argument("cell_ids", metavar="CELL_ID...", nargs=-1, required=True)
+@click.option("--results", metavar="URI", help="Where their rows are. [default: every folder in ./results]")
+@click.option("--fresh", is_flag=True, help="Train and split anew instead of taking both from the cache.")
+@data_options
+@json_option
+@consent_options
+@told_plainly
+def command(
+    cell_ids: tuple[str, ...],
+    results: str | None,
+    fresh: bool,
+    data_root: Path | None,
+    download: bool,
+    consent: Consent,
+    as_json: bool,
+) -> None:
+    """Run cells again, with the configuration of their rows, and say whether the numbers are the same.
+
+    Exit codes: 0 if every cell is done now, with the numbers that it had if it was done before; 1 if not; 2 if a cell
+    cannot be run here, and then none is.
+
+    CELL_ID is an id, or as much of its beginning as no other cell has. The new row is stored beside the earlier ones.
+    """  # fmt: skip
+    from harness.cli.output import show_json, write_line
+    from harness.cli.progress import show_progress
+    from harness.cli.runs.rerun_cells import (
+        find_rows,
+        plugins_of_row,
+        require_runnable,
+        require_trusted_models,
+        rerun_cell,
+    )
+    from harness.execution.attempt import Surroundings
+
+    meant, runs = [], []
+    for location, row in [find_rows(cell_id.lower(), results) for cell_id in cell_ids]:
+        store = open_store(location)
+        require_trusted_models(row, consent)
+        plugins = plugins_of_row(row, store, consent)
+        require_runnable(row, plugins)
+        meant.append((store, row, plugins))
+    with _cache(fresh) as cache:
+        for store, row, plugins in meant:
+            surroundings = Surroundings(
+                suite=row.suite,
+                cache=cache,
+                data_root=data_root.absolute() if data_root else None,
+                download=download,
+                plugins=plugins,
+            )
+            runs.append(rerun_cell(row, store, surroundings, progress=show_progress()))
+            if not as_json:
+                write_line(_text(runs[-1]))
+    if as_json:
+        show_json([_object(run) for run in runs])
+    sys.exit(0 if all(run.is_well for run in runs) else EXIT_FAILED)
+
+
+@contextmanager
+def _cache(fresh: bool) -> Iterator[Path]:
+    """Returns the cache folder, or one for this call alone."""
+    from harness.config.cache_folder import cache_folder
+
+    if not fresh:
+        yield cache_folder().absolute()
+        return
+    with TemporaryDirectory(prefix="splitbench-") as folder:
+        yield Path(folder)
+
+
+def _text(run: Rerun) -> str:
+    from harness.suite_cell import ID_LENGTH, row_title
+
+    head = f"{run.row.cell_id[:ID_LENGTH]}  {row_title(run.row)}  {run.row.state.value}"
+    if run.row.reason:
+        head += f": {run.row.reason}"
+    if run.changed_code:
+        head += f"\n  the code of {' and '.join(run.changed_code)} has changed since, so this counts as a new cell"
+    if not run.is_comparable:
+        return f"{head}\n  {run.before.state.value} before: no numbers to compare"
+    if not run.differing:
+        return f"{head}\n  the same numbers as before"
+    return "\n".join(
+        [head, *(f"  {name}: {before} before, {now} now" for name, (before, now) in run.differing.items())]
+    )
+
+
+def _object(run: Rerun) -> dict[str, Any]:
+    return {
+        "cell_id": run.row.cell_id,
+        "attempt_id": run.row.attempt_id,
+        "state": run.row.state.value,
+        "reason": run.row.reason,
+        "state_before": run.before.state.value,
+        "same": not run.differing if run.is_comparable else None,
+        "changed_code": list(run.changed_code),
+        "differing": {name: {"before": before, "now": now} for name, (before, now) in run.differing.items()},
+        **{name: getattr(run.row, name) for name in run.numbers},
+    }

@@ -1,0 +1,189 @@
+"""Cells that have rows, run once more: the same configuration must give the same numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import Cell
+from benchmarks.data.datasets import check_dataset
+from benchmarks.models import check_model
+from benchmarks.rows.row import Metrics, Row, State
+from benchmarks.scenarios.current_code import changed_code, with_current_code
+from benchmarks.scenarios.scenario import make_scenario
+from harness.config.plugins import Plugins
+from harness.config.trust import Consent, places_of
+from harness.execution.attempt import Surroundings, run_attempt
+from harness.machines.devices import device_here
+from harness.store import ResultStore
+from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
+from harness.sweep.study.record import read_studies
+from splitters.errors import ConfigurationError
+from splitters.methods.protocol import ProgressCallback, ignore_progress, make_splitter
+
+_TIMES = ("split_seconds",)
+_MOST_CANDIDATES = 10
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A cell that was run again.
+
+    Args:
+        row: The new row.
+        before: The row that counted before.
+        changed_code: What has other code now than when the earlier row was written, e.g. ``the splitter 'mine'``; the
+            new row then belongs to another cell.
+    """
+
+    row: Row
+    before: Row
+    changed_code: Sequence[str] = ()
+
+    @property
+    def numbers(self) -> list[str]:
+        """The columns that hold one number each and should not change; times may."""
+        scalars = (int, float, bool, type(None))
+        names = [name for name in Metrics.model_fields if name not in _TIMES]
+        return [name for name in names if isinstance(getattr(self.row, name), scalars)]
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether both rows have numbers."""
+        return self.before.state is self.row.state is State.OK
+
+    @property
+    def differing(self) -> Mapping[str, tuple[Any, Any]]:
+        """The numbers that have changed, before and now; those that the earlier row lacks are not compared."""
+        if not self.is_comparable:
+            return {}
+        pairs = {name: (getattr(self.before, name), getattr(self.row, name)) for name in self.numbers}
+        return {name: pair for name, pair in pairs.items() if pair[0] is not None and pair[0] != pair[1]}
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the cell is done now, and has lost or changed no number that it had."""
+        if self.before.state is State.OK:
+            return self.is_comparable and not self.differing
+        return self.row.state.is_final
+
+
+def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
+    """Returns the store of the one cell whose id begins so, and the row of it that counts.
+
+    Args:
+        prefix: The beginning of its id.
+        results: The store to look in; every folder in ``./results`` by default.
+
+    Raises:
+        ConfigurationError: If there is no such cell, or more than one.
+    """
+    folders = [results] if results else [str(path.parent) for path in sorted(Path("results").glob("*/rows"))]
+    found: dict[str, tuple[str, Row]] = {}
+    for location in folders:
+        store = ResultStore(location)
+        store.require()
+        found |= {row.cell_id: (location, row) for row in store.read().latest() if row.cell_id.startswith(prefix)}
+    if not found:
+        where = results or "./results"
+        raise ConfigurationError(
+            f"no cell at {where} has an id that begins with {prefix!r}; --results URI names others."
+        )
+    if len(found) > 1:
+        lines = [f"  {row.cell_id[: len(prefix) + ID_LENGTH]}  {row_title(row)}" for _, row in found.values()]
+        raise ConfigurationError(
+            f"{len(found)} cells' ids begin with {prefix!r}; type more of it:\n" + "\n".join(lines[:_MOST_CANDIDATES])
+        )
+    return next(iter(found.values()))
+
+
+def plugins_of_row(row: Row, store: ResultStore, consent: Consent | None = None) -> Plugins:
+    """Returns the plugins that a row's cell needs, where they lie on this machine.
+
+    Rows of sweeps may not name them; then the store's newest sweep that has plugins does.
+
+    Raises:
+        ConfigurationError: If they are not trusted here, see ``harness.config.trust``, or lie in several folders.
+    """
+    consent = consent or Consent()
+    if row.plugins:
+        where, places = f"cell {row.cell_id[:ID_LENGTH]}", places_of(row.plugins)
+        if len(places) > 1 and consent.folder is None:
+            raise ConfigurationError(
+                f"{where}: its plugins ({', '.join(row.plugins)}) lie in several folders on this machine: "
+                f"{', '.join(places)}. Say which with --plugins DIR."
+            )
+        return consent.admit(Plugins(tuple(row.plugins), places[0] if places else ""), {}, where=where)
+    named = [found for found in read_studies(store, consent=consent) if found.plugins.modules]
+    return named[-1].sweep.plugin_modules if named else Plugins()
+
+
+def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
+    """Checks that a row's models, as far as they are code, may be imported; see ``harness.config.trust``.
+
+    Raises:
+        ConfigurationError: If one may not.
+    """
+    (consent or Consent()).admit(Plugins(), json.loads(row.config), where=f"cell {row.cell_id[:ID_LENGTH]}")
+
+
+def require_runnable(row: Row, plugins: Plugins) -> None:
+    """Checks that a row's cell can be run again, before anything is.
+
+    Args:
+        row: The row.
+        plugins: What to import for its names.
+
+    Raises:
+        ConfigurationError: If a name or setting is unknown here, or this version would measure something else.
+    """
+    where = f"cell {row.cell_id[:ID_LENGTH]}"
+    plugins.load()
+    cell = _cell_of(row)
+    scenario = make_scenario(cell.scenario, cell.scenario_settings, where=where)
+    make_splitter(cell.splitter.name, cell.splitter.settings, where=where)
+    check_model(cell.model, where=where)
+    check_dataset(cell.dataset.name, where=where)
+    scenario.check(cell)
+
+
+def rerun_cell(
+    row: Row, store: ResultStore, surroundings: Surroundings, *, progress: ProgressCallback = ignore_progress
+) -> Rerun:
+    """Runs a row's cell in this process, stores the new row, and returns both.
+
+    Args:
+        row: The row.
+        store: Where the new one goes.
+        surroundings: Caches, data and plugins.
+        progress: Told how it goes on.
+
+    Raises:
+        ConfigurationError: If this version would measure something else under that configuration.
+    """
+    cell = _cell_of(row)
+    current = with_current_code(cell)
+    device, gpu_share = device_here(cell)
+    again = run_attempt(
+        SuiteCell(current, row.splitter_label, tuple(row.plugins or ())),
+        surroundings,
+        device=device,
+        gpu_share=gpu_share,
+        progress=progress,
+    )
+    store.write(again)
+    return Rerun(again, row, changed_code(cell, current))
+
+
+def _cell_of(row: Row) -> Cell:
+    cell = Cell.model_validate_json(row.config)
+    if cell.cell_id != row.cell_id:
+        raise ConfigurationError(
+            f"{row.cell_id[:ID_LENGTH]}: this version of Splitbench gives its configuration another id, "
+            f"{cell.cell_id[:ID_LENGTH]}, as results would differ. Use the version that wrote the row: "
+            f"{row.splitbench_version} ({row.git_commit or 'no commit'})."
+        )
+    return cell

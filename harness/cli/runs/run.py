@@ -1,0 +1,246 @@
+"""``splitbench run``: run a suite's cells, as far as they have no rows yet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
+from harness.cli.options import (
+    changed_data,
+    data_options,
+    default_results,
+    json_option,
+    open_store,
+    read_cells,
+    shard_option,
+    shared_cache_of,
+    shared_cache_option,
+    split_kinds,
+    suite_options,
+)
+from harness.cli.runs.plan import plan_object
+
+if TYPE_CHECKING:
+    from harness.config.suite import Suite
+    from harness.execution import Backend
+    from harness.execution.attempt import Surroundings
+    from harness.execution.run_plan import RunReport
+    from harness.runs.record import RunRecord
+
+
+@click.command()
+@suite_options
+@shard_option
+@data_options
+@click.option(
+    "--backend",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Ray workers, or one cell after the other in this process.",
+)
+@click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
+@shared_cache_option
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
+@click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
+@click.option("--force", is_flag=True, help="Run on a cluster whose machines differ in versions, too.")
+@click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
+@json_option
+@told_plainly
+def command(
+    suite: str,
+    changes: tuple[str, ...],
+    only: tuple[str, ...],
+    seeds: int | None,
+    shard: str | None,
+    retry: str | None,
+    results: str | None,
+    data_root: Path | None,
+    download: bool,
+    backend: str,
+    address: str | None,
+    shared_cache: str | None,
+    workers: int | None,
+    timeout: str | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run a suite: a name from 'splitbench ls suites', or a YAML file.
+
+    Cells that have a row already are not run again. Ctrl-C ends running cells in order, a second one at once; the next
+    run goes on where this one stopped.
+    """  # fmt: skip
+    from harness.cli.output import progress_console, show, show_json
+    from harness.cli.runs.cell_display import make_display
+    from harness.config.cache_folder import cache_folder
+    from harness.config.expand import plugins_of
+    from harness.config.trust import names_of_code, trust
+    from harness.execution.attempt import Surroundings
+    from harness.execution.run_plan import run_plan
+    from harness.planning.memory_needs import memory_needs
+    from harness.planning.plan import make_plan
+    from harness.views.plan import plan_view
+
+    loaded, cells = read_cells(suite, changes, only, seeds, timeout, shard)
+    location = results or default_results(loaded)
+    store = open_store(location)
+    contents = store.read(quarantine=not dry_run)
+    latest = contents.latest()
+    changed = changed_data(cells, latest, data_root)
+    plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
+    if dry_run:
+        show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
+        return
+    trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
+    surroundings = Surroundings(
+        suite=loaded.name,
+        cache=cache_folder().absolute(),
+        data_root=data_root.absolute() if data_root else None,
+        download=download,
+        plugins=plugins_of(loaded),
+        mirror=shared_cache_of(shared_cache, results=location, address=address),
+    )
+    memory = memory_needs(plan, contents.table)
+    chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
+    console = progress_console()
+    with make_display(console, len(plan.queue())) as display:
+        report = run_plan(
+            plan,
+            store,
+            chosen,
+            listener=display,
+            on_left=lambda left: console.print(_left_text(left), markup=False, highlight=False, soft_wrap=True),
+        )
+    if report.listener_error:
+        click.echo(
+            f"Warning: showing the run's progress failed ({report.listener_error}); its rows are whole.", err=True
+        )
+    if as_json:
+        show_json(_report_object(report, loaded.name, location))
+    else:
+        _show_report(report, location)
+    sys.exit(_exit_code(report))
+
+
+def _backend(
+    name: str,
+    surroundings: Surroundings,
+    suite: Suite,
+    address: str | None,
+    workers: int | None,
+    *,
+    mixed: bool,
+    memory: dict[str, int],
+) -> Backend:
+    from harness.execution import Limits
+    from splitters.errors import ConfigurationError
+
+    limits = Limits(timeout=suite.timeout)
+    if name == "inline":
+        if address or workers:
+            raise ConfigurationError("--address and --workers belong to --backend ray; leave them out.")
+        from harness.execution.inline import InlineBackend
+
+        return InlineBackend(surroundings, limits)
+    from harness.execution.ray.backend import RayBackend
+
+    return RayBackend(
+        surroundings,
+        limits,
+        address=address,
+        gpu_share=suite.gpu_share,
+        workers=workers,
+        mixed=mixed,
+        memory=memory,
+    )
+
+
+def _show_report(report: RunReport, location: str) -> None:
+    from harness.cli.output import show
+    from harness.ranking.leaderboard import make_leaderboard
+    from harness.views.leaderboard import leaderboard_view
+
+    board = make_leaderboard(report.latest())
+    show(leaderboard_view(board, contents=report.contents, results=location))
+    show(_closing(report, location))
+
+
+def _closing(report: RunReport, location: str) -> str:
+    from harness.planning.plan import Status
+    from harness.store import beneath
+
+    n_left = len(report.plan.with_status(Status.FAILED))
+    if report.interrupted:
+        head = f"Interrupted after {len(report.rows)} cells; the same command goes on from here."
+    elif report.rows or report.left_to_others:
+        head = f"{len(report.rows)} cells run, {len(report.plan.with_status(Status.DONE))} were done before."
+    else:
+        head = f"Nothing to do: all {len(report.plan.cells)} cells have rows."
+    unsent = report.contents.unsent
+    waiting = (
+        f"\n{unsent.n_rows} of the rows wait in {unsent.folder}, for {location} did not take them"
+        f"{f' ({unsent.reason})' if unsent.reason else ''}; the next command that reads {location} delivers them."
+        if unsent
+        else ""
+    )
+    again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
+    left = f"\n{_left_text(report.left_to_others)}" if report.left_to_others else ""
+    return f"{head}{again}{left}\nRows: {beneath(location, 'rows')}{waiting}"
+
+
+def _left_text(left: Mapping[str, RunRecord]) -> str:
+    """Return a line for each other run to which cells were left."""
+    return "\n".join(
+        f"{len(cell_ids)} cells are being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
+        "run again later, or use --shard."
+        for record, cell_ids in _by_run(left)
+    )
+
+
+def _by_run(left: Mapping[str, RunRecord]) -> list[tuple[RunRecord, list[str]]]:
+    """Return the cells that were left to other runs, by run."""
+    found: dict[str, tuple[RunRecord, list[str]]] = {}
+    for cell_id, record in left.items():
+        found.setdefault(record.run_id, (record, []))[1].append(cell_id)
+    return list(found.values())
+
+
+def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
+    from harness.ranking.leaderboard import make_leaderboard
+    from harness.views.formats import leaderboard_objects
+
+    board = make_leaderboard(report.latest())
+    return {
+        "suite": suite,
+        "results": location,
+        "interrupted": report.interrupted,
+        "left_to_others": [
+            {
+                "run_id": record.run_id,
+                "hostname": record.hostname,
+                "started_at": record.started_at.isoformat(),
+                "cell_ids": cell_ids,
+            }
+            for record, cell_ids in _by_run(report.left_to_others)
+        ],
+        "run": [{"cell_id": row.cell_id, "state": row.state.value, "seconds": row.seconds} for row in report.rows],
+        "leaderboard": leaderboard_objects(board),
+        "failures": [
+            {"cell_id": row.cell_id, "state": row.state.value, "kind": row.failure_kind, "reason": row.reason}
+            for row in board.failures
+        ],
+        "damaged": [vars(file) for file in report.contents.damaged],
+        "unsent": vars(report.contents.unsent) if report.contents.unsent else None,
+    }
+
+
+def _exit_code(report: RunReport) -> int:
+    if report.interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if report.all_well and report.contents.unsent is None else EXIT_FAILED

@@ -1,0 +1,67 @@
+"""What goes on while a sweep runs: a line for each of its parts, and in each what any run shows of its cells."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+
+from rich.console import Console
+
+from benchmarks.rows.row import Row
+from harness.cli.runs.cell_display import Display, make_display
+from harness.suite_cell import SuiteCell
+from harness.sweep.run_sweep import SweepListener
+from splitters.methods.protocol import Progress
+
+
+class SweepDisplay(SweepListener):
+    """Shows the parts of a sweep and their cells.
+
+    Args:
+        console: Where to write.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stack = ExitStack()
+        self._cells: Display | None = None
+
+    def __enter__(self) -> SweepDisplay:
+        """Begins."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Gives the terminal back."""
+        self._stack.close()
+
+    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
+        """Writes a line."""
+        at_once = f"{slots} at once" if slots > 1 else "one after the other"
+        self._begin(f"{n_trials} trials to run, {at_once}; {n_cells} cells at most.", n_cells)
+
+    def scoring_begins(self, *, n_cells: int) -> None:
+        """Writes a line, if there is something to score."""
+        if n_cells:
+            self._begin(f"Scoring what was chosen on test: {n_cells} cells.", n_cells)
+
+    def _begin(self, line: str, n_cells: int) -> None:
+        self._stack.close()
+        self._console.print(line, soft_wrap=True, markup=False)
+        self._cells = self._stack.enter_context(make_display(self._console, n_cells))
+
+    def started(self, item: SuiteCell) -> None:
+        """Passes it on."""
+        if self._cells is not None:
+            self._cells.started(item)
+
+    def progressed(self, item: SuiteCell, progress: Progress) -> None:
+        """Passes it on."""
+        if self._cells is not None:
+            self._cells.progressed(item, progress)
+
+    def finished(self, item: SuiteCell, row: Row) -> None:
+        """Passes it on."""
+        if self._cells is not None:
+            self._cells.finished(item, row)

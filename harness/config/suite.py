@@ -1,0 +1,342 @@
+"""Suites: YAML files that name splitters, base models and data sets, and mean all their combinations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+
+from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
+from harness.config.overrides import Change, apply_changes
+from harness.config.yaml_source import Source, read_text, read_yaml
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.settings import Settings
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _read_duration(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value)
+    if match is None:
+        raise ValueError(f"a duration is written in seconds or as '90s', '30m', '12h' or '2d', not {value!r}")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+Duration = Annotated[float, BeforeValidator(_read_duration), Field(gt=0)]
+"""Seconds, read from a number or from ``30m``."""
+
+
+def _read_seeds(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"seeds are a count or a list of integers, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    if value < 1:
+        raise ValueError(f"a count of seeds is at least 1, not {value}")
+    return list(range(value))
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"a seed appears twice in {list(seeds)}")
+    return seeds
+
+
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
+    BeforeValidator(_read_seeds),
+    AfterValidator(_distinct),
+    Field(min_length=1),
+]
+"""Seeds as a list, or a count: 3 means 0, 1 and 2."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | int) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""Names as a list, or a single one."""
+
+
+class Filter(Settings):
+    """Which cells are meant: those that match every key that is given, by any of its values."""
+
+    scenario: Names = ()
+    splitter: Names = ()
+    model: Names = ()
+    dataset: Names = ()
+    seed: Annotated[tuple[int, ...], BeforeValidator(_as_list)] = ()
+
+
+class Override(Settings):
+    """Settings of a splitter that hold on some models or data sets only.
+
+    Args:
+        model: Names of models; all if none is given.
+        dataset: Names of data sets; all if none is given.
+        settings: What differs there.
+    """
+
+    model: Names = ()
+    dataset: Names = ()
+    settings: dict[str, Any]
+
+
+class SplitterEntry(Settings):
+    """A splitter of a suite.
+
+    Args:
+        name: A name of ``splitters``.
+        label: What it is called on leaderboards; tells two configurations of one splitter apart.
+        settings: Its settings. ``like: LABEL`` stands for the name and settings of another splitter of the suite.
+        overrides: Settings for some models or data sets; of two that fit, the later one wins.
+    """
+
+    name: str
+    label: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+
+
+class ScenarioEntry(Settings):
+    """A scenario of a suite, on all of the suite's cells or on some.
+
+    Args:
+        name: A name of ``benchmarks.scenarios``.
+        settings: Its settings.
+        splitters: Names or labels of the splitters that it measures; all if none is given.
+        models: Names of the models.
+        datasets: Names of the data sets.
+        first_seeds: How many of the suite's seeds, from the first on; all if it is not given.
+    """
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    splitters: Names = ()
+    models: Names = ()
+    datasets: Names = ()
+    first_seeds: int | None = Field(default=None, ge=1)
+
+
+def _as_entries(value: object) -> object:
+    entries = _as_list(value)
+    if not isinstance(entries, list | tuple):
+        return entries
+    return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
+Scenarios = Annotated[tuple[ScenarioEntry, ...], BeforeValidator(_as_entries)]
+"""Scenarios as a list, or a single one, each a name or a name with settings."""
+
+
+class Suite(Settings):
+    """A named set of cells: the product of all splitters, models, data sets, scenarios and seeds.
+
+    Args:
+        name: The suite's name; its rows carry it.
+        description: One line for people.
+        plugins: Modules to import first, looked for beside the file too: they register splitters and the like.
+        scenario: Names of ``benchmarks.scenarios``, or ``ScenarioEntry``.
+        seeds: A list, or a count.
+        threads: CPU threads of each cell.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
+        timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
+        models: Names, or names with settings.
+        datasets: Names, or names with what ``DatasetSpec`` knows.
+        training: How base models are trained.
+        splitters: Names, or ``SplitterEntry``.
+        only: If given, cells that match none of these are left out.
+        exclude: Cells that match one of these are left out.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    description: str = ""
+    plugins: Names = ()
+    scenario: Scenarios = Field(default=(ScenarioEntry(name="modularization"),), min_length=1)
+    seeds: Seeds = (0,)
+    threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpu_share: float = Field(default=1.0, gt=0, le=1)
+    timeout: Duration | None = None
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
+    training: TrainingSpec = Field(default_factory=TrainingSpec)
+    splitters: tuple[SplitterEntry, ...] = Field(min_length=1)
+    only: tuple[Filter, ...] = ()
+    exclude: tuple[Filter, ...] = ()
+
+    _source: Source = PrivateAttr(default=Source("suite"))
+
+    @property
+    def source(self) -> Source:
+        """Where the suite was read from."""
+        return self._source
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the suite's file; None for a suite that comes with the package or from Python."""
+        path = Path(self._source.path) if self._source.path else None
+        return path.parent if path is not None else None
+
+
+def suite_names() -> list[str]:
+    """Returns the names of the suites that come with the package."""
+    return [name for name in _packaged_names() if not is_sweep(read_packaged(name))]
+
+
+def sweep_names() -> list[str]:
+    """Returns the names of the sweeps that come with the package."""
+    return [name for name in _packaged_names() if is_sweep(read_packaged(name))]
+
+
+def is_sweep(text: str) -> bool:
+    """Says whether a YAML file is a sweep: it has objectives, which no suite has."""
+    return re.search(r"^objectives\s*:", text, re.MULTILINE) is not None
+
+
+def _packaged_names() -> list[str]:
+    folder = resources.files("benchmarks").joinpath("suites")
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def read_packaged(name: str) -> str:
+    """Returns the text of a suite or sweep that comes with the package."""
+    return (resources.files("benchmarks") / "suites" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suite:
+    """Reads a suite.
+
+    Args:
+        name_or_path: A name in ``suite_names()``, or a YAML file.
+        changes: ``KEY=VALUE`` changes, with dotted keys and YAML values, e.g. ``training.epochs=3``; entries of lists
+            are named: ``splitters.gradsplitter.alpha=0.3``.
+
+    Raises:
+        ConfigurationError: If there is no such suite, or a key or value in it is unknown or not allowed.
+    """
+    text, title, path = _open(name_or_path)
+    values, source = read_yaml(text, name=title)
+    if isinstance(values, dict) and "objectives" in values:
+        raise ConfigurationError(f"{title} has objectives, so it is a sweep; type 'splitbench sweep {name_or_path}'.")
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{title}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}.")
+    own = _with_list(values, "scenario")
+    applied = apply_changes(own, changes)
+    return _parse(own, replace(source, path=path, changes=applied))
+
+
+def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] = ()) -> Suite:
+    """Returns a suite from plain values, checked as one from a file is.
+
+    Args:
+        values: What a file would hold.
+        title: What messages call it.
+        changes: See ``load_suite``.
+
+    Raises:
+        ConfigurationError: If a key or value is unknown or not allowed.
+    """
+    own = _with_list(values, "scenario")
+    applied = apply_changes(own, changes)
+    return _parse(own, Source(title, changes=applied))
+
+
+def _open(name_or_path: str | Path) -> tuple[str, str, str]:
+    """Returns a suite's text, its title for messages, and its path if it is a file of the user's."""
+    path = Path(name_or_path)
+    if isinstance(name_or_path, str) and name_or_path in suite_names():
+        return read_packaged(name_or_path), f"{name_or_path}.yaml", ""
+    if str(name_or_path) in sweep_names():
+        raise ConfigurationError(f"{name_or_path} is a sweep, not a suite; type 'splitbench sweep {name_or_path}'.")
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise UnknownNameError("suite", str(name_or_path), suite_names(), where="a suite is a name or a YAML file")
+    return read_text(path, kind="suite"), str(path), str(path.resolve())
+
+
+def _parse(values: Mapping[str, Any], source: Source) -> Suite:
+    for key in values:
+        if key not in Suite.model_fields:
+            raise UnknownNameError("key", str(key), Suite.model_fields, where=source.where(str(key)))
+    values = _with_list(values, "scenario")
+    parsed = dict(values)
+    for key, model in _LISTS.items():
+        if key in values:
+            parsed[key] = parse_entries(key, values[key], model, source)
+    if isinstance(values.get("training"), Mapping):
+        parsed["training"] = TrainingSpec.parse(values["training"], where="training", origin=source, at=("training",))
+    suite = Suite.parse(parsed, where="", origin=source)
+    suite._source = source
+    return suite
+
+
+def _with_list(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Returns the values with a single entry in the place of a list made a list."""
+    single = isinstance(values.get(key), str | Mapping)
+    return {**values, key: [values[key]]} if single else dict(values)
+
+
+_LISTS: dict[str, type[Settings]] = {
+    "scenario": ScenarioEntry,
+    "models": ModelSpec,
+    "datasets": DatasetSpec,
+    "splitters": SplitterEntry,
+    "only": Filter,
+    "exclude": Filter,
+}
+
+
+def parse_entries(key: str, values: object, model: type[Settings], source: Source) -> list[Settings]:
+    """Returns the entries of a list of a file, each parsed where it stands.
+
+    Args:
+        key: The list's key.
+        values: What the file holds there.
+        model: The model of an entry; where it has a ``name``, a name alone is an entry too.
+        source: Where the values come from.
+
+    Raises:
+        ConfigurationError: If it is no list or empty, or an entry is wrong.
+    """
+    if not isinstance(values, list) or not values:
+        raise ConfigurationError(
+            f"{source.where(key)}: {key!r} must be a list with one entry at least; it is {values!r}."
+        )
+    return [_parse_entry(key, index, value, model, source) for index, value in enumerate(values)]
+
+
+def _parse_entry(key: str, index: int, value: object, model: type[Settings], source: Source) -> Settings:
+    if isinstance(value, str) and "name" in model.model_fields:
+        value = {"name": value}
+    where = f"{source.where(key, index)}: {key}"
+    if not isinstance(value, Mapping):
+        shape = "a name or a mapping" if "name" in model.model_fields else "a mapping"
+        raise ConfigurationError(
+            f"{where}: an entry is {shape} with the keys {', '.join(model.model_fields)}; not {value!r}."
+        )
+    title = value.get("label") or value.get("name")
+    return model.parse(value, where=f"{key}.{title}" if title else f"{key}[{index}]", origin=source, at=(key, index))
+
+
+def parse_only(conditions: Iterable[str]) -> Filter:
+    """Reads ``KEY=VALUE`` conditions: values of one key are alternatives, different keys must all hold.
+
+    Raises:
+        ConfigurationError: If a key is unknown or a condition has no ``=``.
+    """
+    values: dict[str, list[str]] = {}
+    for condition in conditions:
+        change = Change.read(condition, option="--only")
+        if change.key not in Filter.model_fields:
+            raise UnknownNameError("key", change.key, Filter.model_fields, where=f"--only {condition}")
+        values.setdefault(change.key, []).append(change.text)
+    return Filter.parse(values, where="--only")

@@ -1,6 +1,0 @@
-"""How cells reach a processor: in this process, or on Ray."""
-
-from harness.dispatch.base import Backend, Limits, Listener, SilentListener
-from harness.signals import StopSignal
-
-__all__ = ["Backend", "Limits", "Listener", "SilentListener", "StopSignal"]

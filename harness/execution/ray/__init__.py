@@ -1,0 +1,1 @@
+"""Cells on Ray: capacity, dispatch, workers."""

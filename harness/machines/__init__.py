@@ -1,0 +1,1 @@
+"""What machines are and have: versions, devices, and what keeps them from working."""

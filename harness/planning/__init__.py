@@ -1,0 +1,1 @@
+"""What a run will do: cells against rows, the memory they need, data that changed since."""

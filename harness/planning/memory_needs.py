@@ -1,0 +1,46 @@
+"""How much memory cells need, from what such cells took before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from harness.planning.plan import Plan, history_key
+
+_MARGIN = 1.25
+"""Peaks differ from run to run."""
+
+
+def memory_needs(plan: Plan, rows: pa.Table) -> dict[str, int]:
+    """Returns the bytes of main memory that each cell to do should ask for, as far as earlier rows tell.
+
+    Rows of cells that ran on a GPU tell of the GPU's memory, which Ray does not deal out, and say nothing here.
+
+    Args:
+        plan: The plan.
+        rows: All rows of the store, with their stages.
+    """
+    peaks = _peaks(rows)
+    return {
+        item.cell.cell_id: int(_MARGIN * peaks[history_key(item)])
+        for item in plan.queue()
+        if history_key(item) in peaks
+    }
+
+
+def _peaks(rows: pa.Table) -> Mapping[tuple[str, str, str, str], int]:
+    on_cpu = rows.filter(pc.is_null(rows.column("cuda_version")))
+    found: dict[tuple[str, str, str, str], int] = {}
+    if not on_cpu.num_rows:
+        return found
+    stages = on_cpu.column("stages").combine_chunks()
+    parents = pc.list_parent_indices(stages).to_pylist()
+    peaks = pc.struct_field(pc.list_flatten(stages), "peak_memory_bytes").to_pylist()
+    names = [on_cpu.column(name).to_pylist() for name in ("scenario", "splitter", "model", "dataset")]
+    for row, peak in zip(parents, peaks, strict=True):
+        if peak is not None:
+            key = (names[0][row], names[1][row], names[2][row], names[3][row])
+            found[key] = max(found.get(key, 0), peak)
+    return found

@@ -1,0 +1,1 @@
+"""The sweep file: what is searched, for which objectives, within which budget."""

@@ -1,0 +1,150 @@
+"""Reading sweeps from files, from the package, and from plain values; every error names file, line and key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
+from harness.config.overrides import apply_changes
+from harness.config.suite import parse_entries, read_packaged, sweep_names
+from harness.config.yaml_source import Source, read_text, read_yaml
+from harness.sweep.definition.file import (
+    CURVE_METRICS,
+    SAMPLERS,
+    Budget,
+    EarlyStopping,
+    Race,
+    SamplerSpec,
+    SearchedSplitter,
+    Sweep,
+)
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.settings import Settings
+
+
+def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Sweep:
+    """Reads and checks a sweep.
+
+    Args:
+        name_or_path: A name in ``sweep_names()``, or a YAML file.
+        changes: ``KEY=VALUE`` changes as of a suite, e.g. ``splitters.gradsplitter.space.alpha={float: [0.1, 1]}``.
+
+    Raises:
+        ConfigurationError: If there is no such sweep, or a key or value in it is unknown or not allowed.
+    """
+    text, title, path = _open(name_or_path)
+    values, source = read_yaml(text, name=title)
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{title}: a sweep is a mapping with the keys {', '.join(Sweep.model_fields)}.")
+    if "objectives" not in values:
+        raise ConfigurationError(
+            f"{title}: a sweep has 'objectives', for example {{accuracy_loss: min, kernel_retention: min}}. "
+            "A file without them is a suite: 'splitbench run' runs it."
+        )
+    applied = apply_changes(values, changes)
+    return make_sweep(values, replace(source, path=path, changes=applied))
+
+
+def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None = None) -> Sweep:
+    """Returns a checked sweep from plain values.
+
+    Args:
+        values: The contents of a file.
+        source: Where they come from.
+        folder: Where plugins may be; the file's folder by default.
+
+    Raises:
+        ConfigurationError: If a key or value is unknown or not allowed.
+    """
+    for key in values:
+        if key not in Sweep.model_fields:
+            raise UnknownNameError("key", str(key), Sweep.model_fields, where=source.where(str(key)))
+    parsed = dict(values)
+    for key, model in _LISTS.items():
+        if key in values:
+            parsed[key] = parse_entries(key, values[key], model, source)
+    if isinstance(values.get("sampler"), str):
+        parsed["sampler"] = {"name": values["sampler"]}
+    for key, part in _PARTS.items():
+        if isinstance(parsed.get(key), Mapping):
+            parsed[key] = _parse_part(key, parsed[key], part, source)
+    if isinstance(values.get("constraints"), str):
+        parsed["constraints"] = [values["constraints"]]
+    sweep = Sweep.parse(parsed, where="", origin=source)
+    own = str(Path(source.path).parent) if source.path else ""
+    sweep.located(source, own if folder is None else folder)
+    _check(sweep)
+    return sweep
+
+
+_LISTS: dict[str, type[Settings]] = {"models": ModelSpec, "datasets": DatasetSpec, "splitters": SearchedSplitter}
+_PARTS: dict[str, type[Settings]] = {
+    "training": TrainingSpec,
+    "sampler": SamplerSpec,
+    "budget": Budget,
+    "race": Race,
+    "early_stopping": EarlyStopping,
+}
+
+
+def _parse_part(key: str, values: Mapping[str, Any], part: type[Settings], source: Source) -> Settings:
+    if part is SamplerSpec and "name" in values and values["name"] not in SAMPLERS:
+        raise UnknownNameError("sampler", str(values["name"]), SAMPLERS, where=f"{source.where(key)}: {key}")
+    return part.parse(values, where=key, origin=source, at=(key,))
+
+
+def _open(name_or_path: str | Path) -> tuple[str, str, str]:
+    """Returns a sweep's text, its title for messages, and its path if it is the user's file."""
+    if isinstance(name_or_path, str) and name_or_path in sweep_names():
+        return read_packaged(name_or_path), f"{name_or_path}.yaml", ""
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise UnknownNameError("sweep", str(name_or_path), sweep_names(), where="a sweep is a name or a YAML file")
+    return read_text(path, kind="sweep"), str(path), str(path.resolve())
+
+
+def _check(sweep: Sweep) -> None:
+    sweep.plugin_modules.load()
+    titles = [entry.title for entry in sweep.splitters]
+    for index, title in enumerate(titles):
+        if title in titles[:index]:
+            raise ConfigurationError(f"{sweep.where('splitters', index)}: {title!r} appears twice; give one a label.")
+    _ = sweep.goals, sweep.bounds, sweep.spaces, sweep.cells
+    for name in sweep.reference:
+        if name not in sweep.objectives:
+            raise UnknownNameError("objective", name, sweep.objectives, where=sweep.where("reference", name))
+    _check_early_stopping(sweep)
+    if sweep.race is not None and sweep.race.after >= len(sweep.seeds):
+        raise ConfigurationError(
+            f"{sweep.where('race')}: every configuration gets {sweep.race.after} seeds, and there are "
+            f"{len(sweep.seeds)}; a race needs more seeds, or leave 'race' out."
+        )
+    for index, space in enumerate(sweep.spaces if sweep.sampler.name == "grid" else ()):
+        for parameter in space.parameters:
+            if parameter.values is None:
+                raise ConfigurationError(
+                    f"{sweep.where('splitters', index, 'space', parameter.name)}.{space.label}.space."
+                    f"{parameter.name}: a grid needs an end: give the range a 'step', or write choices."
+                )
+
+
+def _check_early_stopping(sweep: Sweep) -> None:
+    stopping, where = sweep.early_stopping, sweep.where("early_stopping")
+    if stopping is None:
+        return
+    if stopping.metric is not None and stopping.metric not in CURVE_METRICS:
+        raise UnknownNameError("metric", stopping.metric, CURVE_METRICS, where=f"{where}: metric")
+    known = ", ".join(CURVE_METRICS)
+    if stopping.metric is None and len(sweep.goals) > 1:
+        raise ConfigurationError(
+            f"{where}: it compares trials by one number, and there are {len(sweep.goals)} objectives "
+            f"({', '.join(sweep.objectives)}); name one as 'metric'. Known: {known}; "
+            "hypervolume weighs accuracy and retention together."
+        )
+    if sweep.stopping_metric not in CURVE_METRICS:
+        raise ConfigurationError(
+            f"{where}: no trial tells {sweep.goals[0].name!r} while it runs; name a 'metric'. Known: {known}."
+        )

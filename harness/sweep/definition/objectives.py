@@ -1,0 +1,182 @@
+"""What a sweep optimises: columns of rows to minimise or maximise, constraints on them, and how points compare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal, get_args
+
+from benchmarks.rows.row import Metrics, Row
+from harness.ranking.statistics import Estimate
+from splitters.errors import ConfigurationError, UnknownNameError
+
+Direction = Literal["min", "max"]
+
+Point = tuple[float, ...]
+"""One cost per objective; lower is better in each."""
+
+
+def numeric_columns() -> list[str]:
+    """Returns the columns of a row that hold one measured number."""
+    return [*(name for name, field in Metrics.model_fields.items() if _is_number(field.annotation)), "seconds"]
+
+
+def _is_number(annotation: Any) -> bool:
+    kinds = set(get_args(annotation)) or {annotation}
+    return bool(kinds & {int, float}) and bool not in kinds and not any(get_args(kind) for kind in kinds)
+
+
+def selection_column(column: str) -> str:
+    """Returns the column that trials read for a column: the one measured on select, where there is one."""
+    on_select = f"select_{column}"
+    return on_select if on_select in Metrics.model_fields else column
+
+
+def column_facts(column: str) -> Mapping[str, Any]:
+    """Returns a column's ``unit``, ``bounds`` and ``better`` direction, as far as the row schema states them."""
+    if column not in Metrics.model_fields:
+        return {"unit": "seconds", "better": "lower"}
+    extra = Metrics.model_fields[column].json_schema_extra
+    return extra if isinstance(extra, dict) else {}
+
+
+def _check_column(column: str, where: str) -> None:
+    if column not in numeric_columns():
+        raise UnknownNameError("numeric column of rows", column, numeric_columns(), where=where)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A column to minimise or maximise.
+
+    Args:
+        name: The row's column.
+        direction: ``min`` or ``max``.
+    """
+
+    name: str
+    direction: Direction
+
+    @classmethod
+    def parse(cls, name: str, direction: object, *, where: str) -> Objective:
+        """Reads an objective.
+
+        Raises:
+            ConfigurationError: If there is no such numeric column, or the direction is unknown or the worse one.
+        """
+        _check_column(name, where)
+        if direction not in ("min", "max"):
+            raise UnknownNameError("direction", str(direction), ("min", "max"), where=f"{where}: {name}")
+        better = {"lower": "min", "higher": "max"}.get(column_facts(name).get("better", ""))
+        if better and direction != better:
+            raise ConfigurationError(f"{where}: {name}: {direction} would seek the worst; write '{name}: {better}'.")
+        return cls(name, "min" if direction == "min" else "max")
+
+    @property
+    def column(self) -> str:
+        """The column that trials read."""
+        return selection_column(self.name)
+
+    @property
+    def worst(self) -> float | None:
+        """The worst possible value; None for unbounded columns."""
+        bounds = column_facts(self.name).get("bounds")
+        return None if bounds is None else float(bounds[1] if self.direction == "min" else bounds[0])
+
+    def cost(self, value: float) -> float:
+        """Returns a value as a cost, which is to be minimised; its own inverse."""
+        return value if self.direction == "min" else -value
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on a column.
+
+    Args:
+        text: The constraint in its normal form, such as ``accuracy_loss <= 0.02``.
+        name: The row's column.
+        is_upper: Whether ``bound`` is an upper bound.
+        bound: The bound.
+    """
+
+    text: str
+    name: str
+    is_upper: bool
+    bound: float
+
+    @classmethod
+    def parse(cls, text: object, *, where: str) -> Constraint:
+        """Reads ``COLUMN <= NUMBER`` or ``COLUMN >= NUMBER``.
+
+        Raises:
+            ConfigurationError: If it cannot be parsed, or there is no such numeric column.
+        """
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*", str(text))
+        if not isinstance(text, str) or match is None:
+            raise ConfigurationError(
+                f"{where}: the constraint {text!r} cannot be parsed; write COLUMN <= NUMBER or COLUMN >= NUMBER, "
+                "for example accuracy_loss <= 0.02."
+            )
+        name, comparison, number = match.groups()
+        _check_column(name, where)
+        return cls(f"{name} {comparison} {number}", name, comparison == "<=", float(number))
+
+    @property
+    def column(self) -> str:
+        """The column that trials read."""
+        return selection_column(self.name)
+
+    def violation(self, value: float) -> float:
+        """Returns by how much a value violates the bound; zero or negative if it satisfies it."""
+        return value - self.bound if self.is_upper else self.bound - value
+
+
+def seed_means(rows: Iterable[Row], column: str) -> dict[int, float] | None:
+    """Returns the mean of a column per seed; None if there are no rows, or a row has no value."""
+    by_seed: dict[int, list[float]] = {}
+    for row in rows:
+        value = getattr(row, column)
+        if value is None:
+            return None
+        by_seed.setdefault(row.seed, []).append(float(value))
+    return {seed: fmean(values) for seed, values in by_seed.items()} or None
+
+
+def estimate(rows: Iterable[Row], column: str) -> Estimate | None:
+    """Returns the mean of a column over seeds, after the mean within each seed; None if a row has no value."""
+    values = seed_means(rows, column)
+    return Estimate.of([values[seed] for seed in sorted(values)]) if values else None
+
+
+def dominates(one: Point, other: Point) -> bool:
+    """Returns whether a point is at least as good in every coordinate and better in one."""
+    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
+
+
+def front_indices(points: Sequence[Point]) -> list[int]:
+    """Returns the indices of the points that no other point dominates; equal points are all kept."""
+    return [i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)]
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Returns the volume that the points dominate, bounded by a reference point.
+
+    Exact, by slicing along the last coordinate: fast enough for the tens of points and few objectives of a sweep.
+
+    Args:
+        points: Costs; points that are not below the reference in every coordinate contribute nothing.
+        reference: The worst corner that counts.
+    """
+    inside = [point for point in points if all(a < b for a, b in zip(point, reference, strict=True))]
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - min(point[0] for point in inside)
+    heights = sorted({point[-1] for point in inside})
+    volume = 0.0
+    for low, high in zip(heights, [*heights[1:], reference[-1]], strict=True):
+        layer = [point[:-1] for point in inside if point[-1] <= low]
+        volume += (high - low) * hypervolume(layer, reference[:-1])
+    return volume

@@ -1,0 +1,281 @@
+"""What a study was asked for, stored beside its rows: shown by ``front`` without the file, compared by the next start.
+
+These are no results: trials and their values come from rows alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
+
+from benchmarks.cells import CELL_FORMAT, SPLITTING_VERSION, TRAINING_VERSION, content_hash
+from harness.config.plugins import Plugins
+from harness.config.trust import Consent
+from harness.config.yaml_source import Source
+from harness.store import ResultStore
+from harness.sweep.definition.file import Sweep
+from harness.sweep.definition.load import make_sweep
+from harness.sweep.definition.parameter import Parameter
+from harness.sweep.definition.space import Space
+from splitters.errors import ConfigurationError, UnknownNameError
+
+_FORMAT = 1
+_FOLDER = "sweeps"
+_ID_LENGTH = 12
+
+_SEARCH_KEYS = frozenset(
+    {"name", "description", "plugins", "sampler", "trials", "concurrency", "budget", "race", "early_stopping"}
+)
+"""Keys that change how a study is searched, not what its values mean."""
+
+_LISTS = ("seeds", "models", "datasets")
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as it was asked for at one start.
+
+    Args:
+        study: The study's id.
+        written_at: When it was asked for.
+        values: The sweep as plain values.
+        folder: The folder of its plugins; empty for none.
+        versions: See ``versions_of``.
+        path: The record's file.
+        consent: The code that may be imported if the sweep names it.
+    """
+
+    study: str
+    written_at: datetime
+    values: Mapping[str, Any]
+    folder: str
+    versions: Mapping[str, int]
+    path: str
+    consent: Consent
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return str(self.values["name"])
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins that it names, trusted or not."""
+        return Plugins(tuple(self.values.get("plugins", ())), self.folder)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The sweep; its plugins are imported.
+
+        Raises:
+            ConfigurationError: If it names code that is not installed, or not trusted here.
+        """
+        plugins = self.consent.admit(self.plugins, self.values, where=self.path)
+        return make_sweep(self.values, Source(self.path), folder=plugins.folder)
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Which study a sweep belongs to, and how it differs from the last one of its name.
+
+    Args:
+        study: The study's id.
+        began_at: When the study was asked for first.
+        earlier: The records of the sweep's name, the newest last.
+        changed: Why it is a new study; empty if it is the same one, or the first.
+        grown: What was added to it.
+    """
+
+    study: str
+    began_at: datetime
+    earlier: Sequence[StudyRecord] = ()
+    changed: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
+
+
+def continue_study(sweep: Sweep, known: Sequence[StudyRecord]) -> Continuation:
+    """Returns the study that a sweep continues, or a new one, with the reasons.
+
+    Args:
+        sweep: The sweep.
+        known: The records of the store, the newest last.
+    """
+    own = [record for record in known if record.name == sweep.name]
+    changed: list[str] = []
+    grown: list[str] = []
+    if own:
+        try:
+            changed, grown = compare(own[-1].sweep, sweep)
+        except ConfigurationError as error:
+            changed = [f"what it was cannot be read here: {error}"]
+        for name, version in versions_of(sweep).items():
+            before = own[-1].versions.get(name, version)
+            if before != version:
+                changed.append(f"{name}: version {before} before, {version} now, with other results")
+    study = own[-1].study if own and not changed else _study_id(sweep)
+    return Continuation(study, began_at(study, known), own, tuple(changed), tuple(grown))
+
+
+def began_at(study: str, known: Sequence[StudyRecord]) -> datetime:
+    """Returns when a study was asked for first; now, if it is new."""
+    return min((record.written_at for record in known if record.study == study), default=datetime.now(timezone.utc))
+
+
+def _study_id(sweep: Sweep) -> str:
+    meaning = {key: value for key, value in sweep.model_dump(mode="json").items() if key not in _SEARCH_KEYS}
+    return content_hash({"name": sweep.name, "versions": versions_of(sweep), **meaning})[:_ID_LENGTH]
+
+
+def versions_of(sweep: Sweep) -> dict[str, int]:
+    """Returns the versions on which results depend: of the splitters, and of what all cells share."""
+    own = {space.splitter: space.base.version for space in sweep.spaces}
+    return {"cells": CELL_FORMAT, "training": TRAINING_VERSION, "splitting": SPLITTING_VERSION, **own}
+
+
+def compare(old: Sweep, new: Sweep) -> tuple[list[str], list[str]]:
+    """Returns what has changed in a study's meaning, and what was added to it, one line each."""
+    changed: list[str] = []
+    grown: list[str] = []
+    before, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    for key in Sweep.model_fields:
+        if key in _LISTS:
+            lost = [entry for entry in before[key] if entry not in now[key]]
+            added = [entry for entry in now[key] if entry not in before[key]]
+            if lost:
+                changed.append(f"{key}: {_brief(lost)} is gone, and means are over {key}")
+            elif added:
+                grown.append(f"{key}: {_brief(added)} added")
+        elif key not in _SEARCH_KEYS and key != "splitters" and before[key] != now[key]:
+            changed.append(f"{key}: {_brief(before[key])} before, {_brief(now[key])} now")
+    old_spaces = {space.label: space for space in old.spaces}
+    new_spaces = {space.label: space for space in new.spaces}
+    changed += [f"splitters: {label} is gone" for label in old_spaces if label not in new_spaces]
+    for label, space in new_spaces.items():
+        if label in old_spaces:
+            _compare_spaces(old_spaces[label], space, changed, grown)
+        else:
+            grown.append(f"splitters: {label} added")
+    if new.trials > old.trials:
+        grown.append(f"trials: {old.trials} before, {new.trials} now")
+    return changed, grown
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _compare_spaces(old: Space, new: Space, changed: list[str], grown: list[str]) -> None:
+    where = f"splitters.{new.label}"
+    if old.splitter != new.splitter:
+        changed.append(f"{where}: {old.splitter} before, {new.splitter} now")
+        return
+    before = {parameter.name: parameter for parameter in old.parameters}
+    now = {parameter.name: parameter for parameter in new.parameters}
+    for name in sorted(set(old.base.settings) - set(before) - set(now)):
+        values = old.base.settings[name], new.base.settings.get(name)
+        if values[0] != values[1]:
+            changed.append(f"{where}.{name}: {_brief(values[0])} before, {_brief(values[1])} now")
+    for name in [*before, *(name for name in now if name not in before)]:
+        if name not in now:
+            changed.append(f"{where}.space.{name} is gone")
+        elif name not in before:
+            (grown if _contains(now[name], old.base.settings[name]) else changed).append(f"{where}.space.{name} added")
+        elif before[name] != now[name]:
+            is_wider = _covers(now[name], before[name])
+            (grown if is_wider else changed).append(f"{where}.space.{name}: {'wider' if is_wider else 'another range'}")
+
+
+def _contains(parameter: Parameter, setting: object) -> bool:
+    try:
+        parameter.read(setting)
+    except ValueError:
+        return False
+    return True
+
+
+def _covers(wide: Parameter, narrow: Parameter) -> bool:
+    """Returns whether a parameter can take every value of another one."""
+    if wide.kind != narrow.kind or wide.unit != narrow.unit or dict(wide.when) != dict(narrow.when):
+        return False
+    ends = narrow.choices if narrow.kind == "choice" else (narrow.low, narrow.high)
+    return wide.step == narrow.step and all(_contains(wide, wide.setting(value)) for value in ends)
+
+
+def write_study(store: ResultStore, sweep: Sweep, continuation: Continuation) -> None:
+    """Stores what a study is asked for, unless its newest record says the same."""
+    values, study = sweep.model_dump(mode="json"), continuation.study
+    own = [record for record in continuation.earlier if record.study == study]
+    if own and own[-1].values == values:
+        return
+    now = datetime.now(timezone.utc)
+    content = {
+        "format": _FORMAT,
+        "study": study,
+        "written_at": now.isoformat(),
+        "folder": sweep.plugin_modules.folder,
+        "versions": versions_of(sweep),
+        "sweep": values,
+    }
+    path = f"{_FOLDER}/{now:%Y%m%dT%H%M%S%f}-{study}.json"
+    store.write_file(path, json.dumps(content, indent=2, sort_keys=True).encode())
+
+
+def read_studies(store: ResultStore, *, consent: Consent | None = None) -> list[StudyRecord]:
+    """Returns all records of a store, the newest last.
+
+    Args:
+        store: The store.
+        consent: The code that may be imported if they name it; by default, what was named on this machine before.
+
+    Raises:
+        ConfigurationError: If one is damaged, or of a newer version.
+    """
+    records = _parsed(store.read_files(_FOLDER), consent or Consent())
+    return sorted(records, key=lambda record: record.written_at)
+
+
+def _parsed(files: Mapping[str, bytes], consent: Consent) -> Iterator[StudyRecord]:
+    for path, data in files.items():
+        try:
+            content = json.loads(data)
+            number = int(content["format"])
+            if number > _FORMAT:
+                raise ConfigurationError(f"{path}: format {number} is newer than {_FORMAT}; upgrade splitbench.")
+            values = dict(content["sweep"])
+            # Earlier versions had a protocol, which could only be this one.
+            values.pop("protocol", None)
+            yield StudyRecord(
+                study=content["study"],
+                written_at=datetime.fromisoformat(content["written_at"]),
+                values={**values, "name": str(values["name"])},
+                folder=content["folder"],
+                versions=content["versions"],
+                path=path,
+                consent=consent,
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"{path} is no definition of a sweep: {error!r}. Remove it.") from error
+
+
+def find_study(known: Sequence[StudyRecord], study: str | None, *, where: str) -> StudyRecord:
+    """Returns the newest record of a study.
+
+    Args:
+        known: All records, the newest last.
+        study: The beginning of the study's id; None for the one that was asked for last.
+        where: The store, for messages.
+
+    Raises:
+        ConfigurationError: If there is none.
+    """
+    if not known:
+        raise ConfigurationError(f"there is no sweep at {where}. Name the folder that 'splitbench sweep' wrote to.")
+    records = [record for record in known if study is None or record.study.startswith(study)]
+    if not records:
+        raise UnknownNameError("study", str(study), {record.study for record in known}, where="--study")
+    return records[-1]

@@ -1,0 +1,1 @@
+"""The study on Ray Tune: searcher, schedulers, trainable, callback."""

@@ -1,0 +1,194 @@
+"""Running the trials of a study with Ray Tune: resources, concurrency, and Tune's own surroundings."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import ray
+from filelock import FileLock, Timeout
+from ray import tune
+
+from benchmarks.cells import Cell
+from harness.execution.attempt import Surroundings
+from harness.execution.ray.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state
+from harness.planning.memory_needs import memory_needs
+from harness.planning.plan import Plan
+from harness.sweep.definition.file import Sweep
+from harness.sweep.study.study import Study
+from harness.sweep.tune.row_callback import RowCallback
+from harness.sweep.tune.schedulers import TrialEnder
+from harness.sweep.tune.searcher import StudySearcher, SweepStopper
+from harness.sweep.tune.trainable import TrialLimits, run_trial
+
+GRACE_SECONDS = 15.0
+"""Between asking a trial to end and killing it."""
+
+_MAX_FAILURES = 2
+"""How often a trial is started again after a failure of its machine."""
+
+_ENVIRONMENT = {
+    # Rows hold what Tune's loggers would write; the rest keeps the terminal and the signals ours.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": str(int(GRACE_SECONDS)),
+    "TUNE_RESULT_BUFFER_LENGTH": "0",
+    # The new output engine writes to stdout whatever its verbosity.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Relative paths of workers mean the driver's folder, not one of Tune's.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+
+def trial_memory(plan: Plan, rows: pa.Table, gpu_share: float) -> int:
+    """Returns the bytes of memory that a trial requests: what such cells took before, with a margin.
+
+    At most what the largest suitable machine has; 0 requests none, where no earlier row tells.
+
+    Args:
+        plan: The cells that trials may run.
+        rows: All rows of the store.
+        gpu_share: The share of a GPU that each trial requests.
+    """
+    needed, machines = max(memory_needs(plan, rows).values(), default=0), nodes()
+    cells = {planned.item.cell.device: planned.item.cell for planned in plan.cells}.values()
+    limits = [memory_limit(machines, cell.threads, gpu_share_of(cell, gpu_share, machines)) for cell in cells]
+    return int(min([needed, *limits]))
+
+
+def free_slots(cell: Cell, gpu_share: float, memory: int = 0) -> int:
+    """Returns how many trials fit on what is free of the cluster now, and on machines that the autoscaler would start.
+
+    Args:
+        cell: A cell of a trial.
+        gpu_share: The share of a GPU that each trial requests.
+        memory: Bytes of memory that it requests.
+
+    Returns:
+        At least one trial, which may have to wait.
+    """
+    up, startable = nodes_by_state()
+    share = gpu_share_of(cell, gpu_share, [*up, *startable])
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    slots = min(
+        sum(node.room(cell.threads, share, memory) for node in up),
+        math.floor(free.get("CPU", 0.0) / cell.threads + 1e-9),
+    )
+    if share:
+        slots = min(slots, math.floor(free.get("GPU", 0.0) / share + 1e-9))
+    return max(1, slots + sum(node.room(cell.threads, share, memory) for node in startable))
+
+
+def trial_limits(sweep: Sweep, gpu_share: float) -> TrialLimits:
+    """Returns the limits of a trial: its budgets of wall and device time, as wall time."""
+    limit = sweep.budget.trial
+    by_device = None if limit.device is None else limit.device / (gpu_share or 1.0)
+    seconds = min((seconds for seconds in (limit.wall, by_device) if seconds is not None), default=None)
+    return TrialLimits(seconds, GRACE_SECONDS, gpu_share)
+
+
+def run_trials(
+    sweep: Sweep,
+    study: Study,
+    ender: TrialEnder,
+    callback: RowCallback,
+    *,
+    surroundings: Surroundings,
+    limits: TrialLimits,
+    concurrency: int,
+    memory: int,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Runs a study's trials until there are enough, or ``should_stop``, which is asked often, says so.
+
+    Each requests ``memory`` bytes of memory, if any; at most ``concurrency`` run at once.
+
+    Raises:
+        OSError: If a row could not be stored anywhere.
+    """
+    resources = {"CPU": sweep.threads, "GPU": limits.gpu_share, **({"memory": memory} if memory else {})}
+    trainable = functools.partial(run_trial, surroundings=surroundings, limits=limits)
+    with _scratch_folder(surroundings.cache) as folder, _tune_environment():
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearcher(study, starts_alike=sweep.early_stopping is not None),
+                scheduler=ender,
+                num_samples=study.n_left,
+                max_concurrent_trials=concurrency,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=sweep.name,
+                storage_path=str(folder),
+                callbacks=[callback],
+                stop=SweepStopper(lambda: callback.failure is not None or should_stop()),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            callback.interrupt_all()
+            study.tell_all()
+    if callback.failure is not None:
+        raise callback.failure
+
+
+def _trial_name(trial: object) -> str:
+    return str(getattr(trial, "trial_id", trial))
+
+
+@contextmanager
+def _scratch_folder(cache: Path) -> Iterator[Path]:
+    """Gives Tune a folder for its state, and removes it, and those of drivers that were killed.
+
+    A driver holds the lock beside its folder as long as it lives.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    for lock in cache.glob("tune-*.lock"):
+        try:
+            with FileLock(lock, timeout=0):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+        except Timeout:
+            continue
+    folder = cache / f"tune-{uuid.uuid4().hex[:12]}"
+    lock = folder.with_suffix(".lock")
+    with FileLock(lock):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _tune_environment() -> Iterator[None]:
+    """Sets the environment variables that Tune reads, and silences its log but for grave errors."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    os.environ.update(_ENVIRONMENT)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
