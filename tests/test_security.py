@@ -31,7 +31,7 @@ FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 ALLOWED_IMPORTS = {
     # Names the error that torchvision's own reading of CIFAR may raise.
-    "benchmarks/datasets/torchvision_sets.py": {"pickle"},
+    "benchmarks/data/sources/torchvision_sets.py": {"pickle"},
 }
 UNSAFE_YAML = {"load", "load_all", "unsafe_load", "full_load", "UnsafeLoader", "FullLoader", "Loader"}
 SHELLS = {("os", "system"), ("os", "popen"), ("subprocess", "getoutput"), ("subprocess", "getstatusoutput")}
@@ -284,8 +284,8 @@ def sly_results(tmp_path: Path) -> tuple[Path, list[str]]:
     results = tmp_path / "results"
     # In a process of its own, for a module is imported once.
     write = (
-        "import sys; from harness.store import ResultStore; from harness.sweep.load import load_sweep;"
-        "from harness.sweep.study_record import continue_study, write_study;"
+        "import sys; from harness.store import ResultStore; from harness.sweep.definition.load import load_sweep;"
+        "from harness.sweep.study.record import continue_study, write_study;"
         "sweep = load_sweep(sys.argv[2]); write_study(ResultStore(sys.argv[1]), sweep, continue_study(sweep, []))"
     )
     subprocess.run(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.sweep.definition.file import Sweep
     from harness.sweep.definition.load import load_sweep
-    from harness.sweep.run_sweep import SweepListener, SweepReport, plan_sweep, run_sweep
+    from harness.sweep.driver import SweepListener, SweepReport, plan_sweep, run_sweep
     from harness.sweep.study.results import SweepResults, read_results
 
 __all__ = [
@@ -25,10 +25,15 @@ __all__ = [
     "run_sweep",
 ]
 
-_MODULES = {"Sweep": "file", "load_sweep": "load", "SweepResults": "results", "read_results": "results"}
+_MODULES = {
+    "Sweep": "definition.file",
+    "load_sweep": "definition.load",
+    "SweepResults": "study.results",
+    "read_results": "study.results",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'run')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'driver')}"), name)

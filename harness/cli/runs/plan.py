@@ -85,7 +85,7 @@ def _plan_sweep(
     from harness.cli.runs.sweep import sweep_plan_object, sweep_plan_text
     from harness.clusters.bill import bill_of
     from harness.sweep import load_sweep
-    from harness.sweep.run_sweep import plan_sweep
+    from harness.sweep.driver import plan_sweep
 
     loaded = load_sweep(sweep, changes=changes)
     location = results or f"results/{loaded.name}"

@@ -14,7 +14,7 @@ from harness.cli.options import data_options, json_option, open_store, shared_ca
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from harness.sweep.run_sweep import SweepPlan, SweepReport
+    from harness.sweep.driver import SweepPlan, SweepReport
 
 
 @click.command()
@@ -63,7 +63,7 @@ def command(
     from harness.machines.node_facts import versions
     from harness.runs.shard import Shard
     from harness.sweep.definition.load import load_sweep
-    from harness.sweep.run_sweep import plan_sweep, run_sweep
+    from harness.sweep.driver import plan_sweep, run_sweep
 
     part = Shard.parse(shard) if shard else None
     loaded = load_sweep(sweep, changes=[*changes, *([f"trials={trials}"] if trials else [])])

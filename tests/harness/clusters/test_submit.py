@@ -170,7 +170,7 @@ def test_a_copy_of_the_sources_without_its_history_is_sent_too() -> None:
     from harness.clusters import shipment
 
     copied, tracked = set(shipment._all_files()), set(shipment._tracked_files()) if git_commit() else set()
-    assert {Path("pyproject.toml"), Path("harness/cli/run.py"), Path("benchmarks/suites/quick.yaml")} <= copied
+    assert {Path("pyproject.toml"), Path("harness/cli/runs/run.py"), Path("benchmarks/suites/quick.yaml")} <= copied
     assert tracked <= copied
     assert not [path for path in copied if path.suffix == ".pyc"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, toy_item, toy_row
-from test_cli_run import splitbench, wait_for
+from processes import splitbench, wait_for
 
 from benchmarks.rows.row import State
 from harness.execution import Limits, SilentListener

@@ -339,7 +339,7 @@ def test_a_final_attempt_counts_before_later_failures_and_else_the_newest(store:
 
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys; from benchmarks.records import Row; from harness.store import ResultStore\n"
+        "import sys; from benchmarks.rows.row import Row; from harness.store import ResultStore\n"
         "store = ResultStore(sys.argv[1])\n"
         "for line in open(sys.argv[2]): store.write(Row.model_validate_json(line))\n"
     )

@@ -25,7 +25,7 @@ from harness.views.formats import to_csv, to_json, to_latex, to_markdown
 from splitters.methods.protocol import Progress
 
 LABELS = ["grad[/x]", "ours [fast]", "[bold]new", "[sale]", ":smile:", r"back\slash[", "50 % & $x_1$ # ~^{}"]
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REASON = "no weights[/data/w.pt]"
 
 

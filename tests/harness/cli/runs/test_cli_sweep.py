@@ -30,10 +30,10 @@ from harness.execution.attempt import Outcome, Surroundings, make_row
 from harness.machines.node_facts import versions
 from harness.machines.provenance import provenance
 from harness.store import ResultStore
-from harness.sweep import run_sweep as sweep_run
+from harness.sweep import driver as sweep_run
 from harness.sweep.definition.file import Sweep
 from harness.sweep.definition.load import load_sweep
-from harness.sweep.run_sweep import SweepReport, plan_sweep
+from harness.sweep.driver import SweepReport, plan_sweep
 from harness.sweep.study.record import continue_study, write_study
 from harness.sweep.study.trials import Configurations
 from splitters.errors import ConfigurationError

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.rows.documentation import rows_markdown
 from benchmarks.rows.row import Row
 
-PAGE = Path(__file__).parents[2] / "docs" / "rows.md"
+PAGE = Path(__file__).parents[3] / "docs" / "rows.md"
 
 
 def test_the_page_about_rows_is_current() -> None:

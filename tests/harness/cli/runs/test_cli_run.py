@@ -4,14 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
+from processes import splitbench, states, wait_for
 
 Call = Callable[..., Result]
 WriteSuite = Callable[..., Path]
@@ -111,23 +109,6 @@ def test_without_a_folder_rows_go_to_the_suites_own(
     result = call("run", write_suite(), "--backend", "inline")
     assert "Rows: results/toys/rows" in result.stdout
     assert (tmp_path / "results" / "toys" / "rows").is_dir()
-
-
-def splitbench(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "harness", *map(str, arguments)]
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.05)
-
-
-def states(results: Path) -> list[str]:
-    return sorted(
-        pq.ParquetFile(path).read(columns=["state"])["state"][0].as_py() for path in results.rglob("*.parquet")
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -12,8 +12,8 @@ import pytest
 import ray
 from click.testing import Result
 from conftest import HERE, toy_item, toy_row
-from test_cli_run import splitbench, states, wait_for
-from test_inline import FaultyListener, Recorder
+from inline_runs import FaultyListener, Recorder
+from processes import splitbench, states, wait_for
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.rows.row import Row, State

@@ -8,47 +8,14 @@ from pathlib import Path
 
 import pytest
 from conftest import toy_item
+from inline_runs import FaultyListener, Recorder, run
 
-from benchmarks.rows.row import Row, State
-from harness.execution import Limits, SilentListener, StopSignal
+from benchmarks.rows.row import State
+from harness.execution import StopSignal
 from harness.execution.attempt import Surroundings
-from harness.execution.inline import InlineBackend
-from harness.execution.run_plan import RunReport, run_plan
 from harness.planning.plan import make_plan
 from harness.store import ResultStore
-from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
-from splitters.methods.protocol import Progress
-
-
-class Recorder(SilentListener):
-    """Notes what happens, and may ask for the end once a cell has reported so often."""
-
-    def __init__(self, *, stop: StopSignal | None = None, after: int = 0) -> None:
-        self.events: list[str] = []
-        self._stop = stop
-        self._after = after
-
-    def started(self, item: SuiteCell) -> None:
-        self.events.append(f"started {item.cell.seed}")
-
-    def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        self.events.append(f"progressed {item.cell.seed}")
-        if self._stop is not None and len(self.events) >= self._after:
-            self._stop.request()
-
-    def finished(self, item: SuiteCell, row: Row) -> None:
-        self.events.append(f"finished {item.cell.seed} {row.state.value}")
-
-
-def run(
-    items: list[SuiteCell], surroundings: Surroundings, folder: Path, *, timeout: float | None = None,
-    listener: SilentListener | None = None, stop: StopSignal | None = None,
-) -> RunReport:  # fmt: skip
-    store = ResultStore(folder / "results")
-    plan = make_plan(items, store.read().latest())
-    backend = InlineBackend(surroundings, Limits(timeout=timeout))
-    return run_plan(plan, store, backend, listener=listener, stop=stop)
 
 
 def test_a_run_stores_a_row_per_cell_and_a_second_one_does_nothing(surroundings: Surroundings, tmp_path: Path) -> None:
@@ -141,21 +108,6 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
     assert ResultStore(tmp_path / "results").read().latest() == []
 
 
-class FaultyListener(Recorder):
-    """Raises whatever happens."""
-
-    def started(self, item: SuiteCell) -> None:
-        super().started(item)
-        raise ValueError("[/data/w.pt]")
-
-    def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        raise KeyError(progress.stage)
-
-    def finished(self, item: SuiteCell, row: Row) -> None:
-        super().finished(item, row)
-        raise LookupError
-
-
 def test_errors_of_a_listener_end_neither_cells_nor_the_run(surroundings: Surroundings, tmp_path: Path) -> None:
     listener = FaultyListener()
     report = run([toy_item(seed=0), toy_item(seed=1)], surroundings, tmp_path, listener=listener)
@@ -169,11 +121,3 @@ def test_the_harness_costs_little_per_cell(surroundings: Surroundings, tmp_path:
     begun = time.process_time()
     run([toy_item(seed=seed) for seed in range(50)], surroundings, tmp_path)
     assert (time.process_time() - begun) / 50 < 0.1
-
-
-def test_the_package_hands_on_its_public_names() -> None:
-    import harness
-
-    assert all(getattr(harness, name) is not None for name in harness.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        _ = harness.nothing

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_item
-from test_inline import run
+from inline_runs import run
 from torch.backends import cudnn
 from toy_plugin import KEPT, change_process
 

@@ -30,7 +30,7 @@ from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.definition import file
 from harness.sweep.definition.file import Sweep
-from harness.sweep.run_sweep import SweepListener, SweepReport, plan_sweep, run_sweep
+from harness.sweep.driver import SweepListener, SweepReport, plan_sweep, run_sweep
 from harness.sweep.study.record import read_studies
 from harness.sweep.study.trials import Configurations, TrialState
 from harness.sweep.tune import tuner
