@@ -1,4 +1,4 @@
-"""The ``splitbench`` command: one file per verb, each imported when it is asked for."""
+"""The ``splitbench`` command: one file per verb, imported when it is used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROOMS = {
 
 @contextmanager
 def _printable_errors() -> Iterator[None]:
-    """Escapes what users typed in click's own messages."""
+    """Escape what users typed in click's own messages."""
     try:
         yield
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""Errors as people should see them: one message on stderr, no traceback, and an exit code that scripts can read."""
+"""User-facing errors: one message on stderr, no traceback, and an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ R = TypeVar("R")
 
 
 def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
-    """Returns the function with the errors that are raised on purpose shown as messages.
+    """Wrap a command so that expected errors are shown as messages.
 
-    A wrong call, file or data set ends with ``EXIT_WRONG``; work that failed, and a disk that did, with
-    ``EXIT_FAILED``. SIGTERM ends it in order, as Ctrl-C does. Anything else is a defect and keeps its traceback.
+    A wrong call, file or data set exits with ``EXIT_WRONG``, failed work or a failed disk with ``EXIT_FAILED``. SIGTERM
+    stops the command cleanly, like Ctrl-C. Anything else is a bug and keeps its traceback.
     """
 
     @functools.wraps(function)
@@ -38,7 +38,7 @@ def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
             click.echo("Interrupted.", err=True)
             sys.exit(EXIT_INTERRUPTED)
         except BaseException as error:
-            # Imported late: on the way to --help nothing that leads to torch is loaded.
+            # Imported late, so that --help does not load torch.
             from splitters.errors import ConfigurationError, DataError, ModuleFileError, SplitbenchError
 
             if not isinstance(error, SplitbenchError | OSError) or isinstance(error, BrokenPipeError):

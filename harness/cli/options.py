@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what they amount to."""
+"""Options that several verbs share, and the values they stand for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ results_option: Decorator = click.option(
 
 
 def consent_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds what code may be imported that results name; the function gets it as ``consent``."""
+    """Add the options that allow code named by results to be imported; passed on as ``consent``."""
 
     @functools.wraps(function)
     def with_consent(*args: Any, trust_code: bool, plugins: Path | None, **keys: Any) -> Any:
@@ -39,7 +39,7 @@ def consent_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorators = (
         click.option(
             "--plugins", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR",
-            help="Where the plugins lie that RESULTS name.",
+            help="Folder of the plugins that RESULTS name.",
         ),
         click.option(
             "--trust-code", is_flag=True,
@@ -53,13 +53,13 @@ def consent_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds where data sets lie, and whether they may be fetched."""
+    """Add the options for where data sets are and whether to download them."""
     decorators = (
         click.option(
             "--data-root", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR",
             help="Folder of data sets.",
         ),
-        click.option("--download", is_flag=True, help="Fetch data that is not there."),
+        click.option("--download", is_flag=True, help="Download missing data."),
     )  # fmt: skip
     for decorate in reversed(decorators):
         function = decorate(function)
@@ -69,17 +69,17 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
 shared_cache_option: Decorator = click.option(
     "--shared-cache",
     metavar="URI",
-    help="Where machines share trained weights and checkpoints. [default: in the results, if they are a URI and Ray's "
-    "address is given]",
+    help="Where machines share trained weights and checkpoints. [default: with the results, if these are a URI and a "
+    "Ray address is given]",
 )
 
 
 def shared_cache_of(given: str | None, *, results: str, address: str | None) -> str | None:
-    """Returns where machines share trained weights and checkpoints; None if nowhere.
+    """Return the URI through which machines share trained weights and checkpoints; None if there is none.
 
     Args:
-        given: What ``--shared-cache`` says.
-        results: Where rows go.
+        given: The value of ``--shared-cache``.
+        results: Location of the rows.
         address: A Ray cluster's address, if one was given.
     """
     from harness.store import beneath
@@ -88,7 +88,7 @@ def shared_cache_of(given: str | None, *, results: str, address: str | None) -> 
 
 
 def make_workspace(data_root: Path | None, download: bool) -> Workspace:
-    """Returns where work on a single model is done: on the GPU if there is one, with its progress on stderr."""
+    """Return the workspace for a single model: on the GPU if there is one, with progress on stderr."""
     import torch
 
     from benchmarks.pipeline.workspace import Workspace
@@ -110,7 +110,7 @@ out_option: Decorator = click.option(
 
 
 def suite_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the suite and the options that say which of its cells are meant."""
+    """Add the suite argument and the options that change it or select cells."""
     decorators = (
         click.argument("suite", metavar="SUITE|FILE"),
         click.option(
@@ -122,7 +122,7 @@ def suite_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Keep matching cells: splitter, model, dataset, seed or scenario. Repeatable.",
         ),
         click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Use the seeds 0 to N-1."),
-        click.option("--retry", metavar="KIND,...", help="Run failed cells again: 'failed', or failure kinds."),
+        click.option("--retry", metavar="KIND,...", help="Retry failed cells: 'failed', or failure kinds."),
         results_option,
     )  # fmt: skip
     for decorate in reversed(decorators):
@@ -143,7 +143,7 @@ def read_cells(
     timeout: str | None = None,
     shard: str | None = None,
 ) -> tuple[Suite, list[SuiteCell]]:
-    """Returns a suite as the options change it, and those of its cells that they keep."""
+    """Return a suite with the options applied, and the selected cells."""
     from harness.config.expand import expand
     from harness.config.suite import load_suite, parse_only
     from harness.runs.shard import Shard
@@ -160,7 +160,7 @@ def read_cells(
 
 
 def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: Path | None) -> ChangedData:
-    """Returns which rows were measured on images that have changed, and says so on stderr."""
+    """Return the rows that were measured on images that have changed since, and report them on stderr."""
     from harness.cli.progress import show_progress
     from harness.config.cache_folder import cache_folder
     from harness.planning.changed_data import find_changed_data
@@ -175,7 +175,7 @@ def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: P
 
 
 def names_sweep(name: str) -> bool:
-    """Says whether a name of the package's, or a file, is a sweep and no suite: it has objectives."""
+    """Return whether a packaged name or a file is a sweep rather than a suite."""
     from harness.config.suite import suite_names, sweep_names
     from harness.config.yaml_source import read_yaml
 
@@ -187,13 +187,13 @@ def names_sweep(name: str) -> bool:
 
 
 def refuse_for_sweeps(options: Mapping[str, object]) -> None:
-    """Checks that no option is given that only suites have.
+    """Check that no option for suites only is given.
 
     Args:
-        options: Their values, by name.
+        options: Values of these options, by name.
 
     Raises:
-        ConfigurationError: If one is.
+        ConfigurationError: If one is given.
     """
     from splitters.errors import ConfigurationError
 
@@ -205,7 +205,7 @@ def refuse_for_sweeps(options: Mapping[str, object]) -> None:
 
 
 def open_store(location: str) -> ResultStore:
-    """Returns the results at a folder or URI."""
+    """Return the results at a folder or URI."""
     from harness.config.cache_folder import cache_folder
     from harness.store import ResultStore
 
@@ -213,10 +213,10 @@ def open_store(location: str) -> ResultStore:
 
 
 def default_results(suite: Suite) -> str:
-    """Returns where a suite's rows go if nobody says otherwise."""
+    """Return the default location of a suite's rows."""
     return f"results/{suite.name}"
 
 
 def split_kinds(retry: str | None) -> tuple[str, ...]:
-    """Returns the entries of ``KIND,KIND``."""
+    """Return the kinds in ``KIND,KIND``."""
     return tuple(kind.strip() for kind in (retry or "").split(",") if kind.strip())

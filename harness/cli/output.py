@@ -68,7 +68,7 @@ def progress_console() -> Console:
 def replace_unencodable() -> None:
     """Make stdout and stderr replace characters that their encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
-        # Streams that tests or callers put in their place may have no such method.
+        # A stream that a test or caller substituted may lack this method.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
@@ -78,11 +78,11 @@ def replace_unencodable() -> None:
 def reserved_stdout() -> Iterator[None]:
     """Keep stdout for ``show``, ``write`` and ``show_json``; whatever else is printed goes to stderr.
 
-    This holds for plug-ins and splitters that print, for compiled code, and for processes that are started meanwhile.
+    This holds for plug-ins and splitters that print, for compiled code, and for processes started in the meantime.
     """
     stdout = sys.stdout
     if _descriptor(stdout) != _STDOUT or _descriptor(sys.stderr) != _STDERR:
-        # Tests and callers may have put streams of Python's alone in their place.
+        # A test or caller substituted Python streams without file descriptors.
         token = _reserved.set(stdout)
         sys.stdout = sys.stderr
         try:

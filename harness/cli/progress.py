@@ -1,4 +1,4 @@
-"""The progress of work: on a terminal, a line that is written over; elsewhere, one for each milestone and minute."""
+"""Progress reports: one line redrawn in place on a terminal; elsewhere a line per milestone, at most one a minute."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from harness.text import printable
 from splitters.methods.protocol import Progress, ProgressCallback
 
 MINUTE = 60.0
-"""Seconds between two lines about the same work, where lines cannot be written over."""
+"""Seconds between two lines about the same work, where lines cannot be redrawn."""
 
 _MOST_METRICS = 4
 _SHORT = {"kernel_retention": "kernels", "jaccard_distance": "distance", "lowest_accuracy": "lowest accuracy"}
 
 
 def progress_text(progress: Progress) -> str:
-    """Returns a report in a few words: stage, how far, numbers."""
+    """Return a one-line summary of a report: stage, step, metrics."""
     far = f"{progress.step}/{progress.total}" if progress.total else str(progress.step)
     shown = list(progress.metrics.items())[:_MOST_METRICS]
     numbers = [f"{_SHORT.get(name, name)} {value:.3g}" for name, value in shown]
@@ -25,7 +25,7 @@ def progress_text(progress: Progress) -> str:
 
 
 class Pace:
-    """Says when a line is due: for each piece of work at every milestone, else at most one a minute, none in the first.
+    """Limits progress lines to milestones and one a minute per task; none in its first minute.
 
     Args:
         clock: Returns seconds.
@@ -34,27 +34,27 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last: dict[str, float] = {}
-        self._told: dict[str, tuple[str, int]] = {}
+        self._shown: dict[str, tuple[str, int]] = {}
 
     def begin(self, key: str) -> None:
-        """Starts a piece of work."""
+        """Start a piece of work."""
         self._last[key] = self._clock()
-        self._told.pop(key, None)
+        self._shown.pop(key, None)
 
     def is_due(self, key: str, progress: Progress) -> bool:
-        """Says whether a report's line may be written, and takes it for written if so."""
-        now, place = self._clock(), (progress.stage, progress.step)
-        fresh = progress.milestone and self._told.get(key) != place
+        """Return whether to write a report's line now, and count it as written if so."""
+        now, position = self._clock(), (progress.stage, progress.step)
+        fresh = progress.milestone and self._shown.get(key) != position
         if not fresh and now - self._last.setdefault(key, now) < MINUTE:
             return False
         self._last[key] = now
         if progress.milestone:
-            self._told[key] = place
+            self._shown[key] = position
         return True
 
 
 def show_progress(pace: Pace | None = None) -> ProgressCallback:
-    """Returns a progress callback that shows stage, step and figures on stderr.
+    """Return a progress callback that shows stage, step and figures on stderr.
 
     Args:
         pace: When lines are due off a terminal.

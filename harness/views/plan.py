@@ -1,6 +1,8 @@
-"""Plans as rich shows them in a terminal."""
+"""Plans, for the terminal and as plain values."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -46,3 +48,28 @@ def plan_summary(plan: Plan) -> str:
     elif plan.without_history:
         line += " No history to estimate the time from."
     return line
+
+
+def plan_object(plan: Plan, suite: str) -> dict[str, Any]:
+    """Return a plan as plain values, for JSON."""
+    return {
+        "suite": suite,
+        "counts": {status.value: len(plan.with_status(status)) for status in Status},
+        "seconds": plan.seconds,
+        "without_history": plan.without_history,
+        "cells": [
+            {
+                "cell_id": planned.item.cell.cell_id,
+                "scenario": planned.item.cell.scenario,
+                "splitter": planned.item.cell.splitter.name,
+                "label": planned.item.splitter,
+                "model": planned.item.cell.model.name,
+                "dataset": planned.item.cell.dataset.name,
+                "seed": planned.item.cell.seed,
+                "status": planned.status.value,
+                "state": planned.earlier.state.value if planned.earlier else None,
+                "seconds": planned.seconds,
+            }
+            for planned in plan.cells
+        ],
+    }

@@ -1,4 +1,4 @@
-"""``splitbench doctor``: whether work can be done, here or on a cluster."""
+"""``splitbench doctor``: check this machine or a cluster."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @json_option
 @told_plainly
 def command(address: str | None, results: str | None, as_json: bool) -> None:
-    """Check the installation, or a cluster's machines: what is missing, what differs, and the way out.
+    """Check the installation, or all machines of a cluster: what is missing, what differs, how to fix it.
 
-    Exit codes: 0 all well, 1 something is to be put right first.
+    Exit codes: 0 all well, 1 something must be fixed first.
     """
     from harness.cli.output import show, show_json
     from harness.config.cache_folder import cache_folder
@@ -47,7 +47,7 @@ def command(address: str | None, results: str | None, as_json: bool) -> None:
 
 
 def diagnosis_object(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Returns a diagnosis as plain values."""
+    """Return a diagnosis as plain values, for JSON."""
     import dataclasses
 
     return {"healthy": diagnosis.is_healthy, **dataclasses.asdict(diagnosis)}
@@ -62,9 +62,9 @@ def _view(diagnosis: Diagnosis) -> RenderableType:
     table.add_column(style="bold", no_wrap=True)
     for _ in diagnosis.nodes:
         table.add_column(overflow="fold")
-    told = [_facts(facts) for facts in diagnosis.nodes]
-    for name in told[0]:
-        table.add_row(name, *(facts[name] for facts in told))
+    columns = [_facts(node) for node in diagnosis.nodes]
+    for name in columns[0]:
+        table.add_row(name, *(column[name] for column in columns))
     parts: list[RenderableType] = [table, Text()]
     for finding in diagnosis.findings:
         mark, style = ("✗", "red") if finding.serious else ("!", "yellow")

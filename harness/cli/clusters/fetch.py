@@ -17,18 +17,18 @@ from harness.cli.options import json_option, open_store
     "target",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where to. [default: results/NAME, NAME being the last part of RESULTS]",
+    help="Target folder. [default: results/NAME, NAME being the last part of RESULTS]",
 )
 @click.option(
     "--cluster",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The cluster's file, where RESULTS is a folder on its head and no URI.",
+    help="The cluster's file, if RESULTS is a folder on its head node rather than a URI.",
 )
 @json_option
 @told_plainly
 def command(results: str, target: Path | None, cluster: Path | None, as_json: bool) -> None:
-    """Copy rows, and what sweeps keep beside them, to this machine; files that are here already are left alone."""
+    """Copy rows, and what sweeps keep beside them, to this machine; files that are already here are left alone."""
     from harness.cli.output import show, show_json
     from harness.clusters.cluster_file import read_cluster_file
     from harness.clusters.remote import RemoteCluster
@@ -38,7 +38,7 @@ def command(results: str, target: Path | None, cluster: Path | None, as_json: bo
 
     name = last_part(results)
     if target is None and not name:
-        raise ConfigurationError(f"{results} has no name that a folder could take; name one with --to DIR.")
+        raise ConfigurationError(f"{results} does not end in a name for the local folder; pass --to DIR.")
     folder = target or Path("results") / name
     if cluster is not None:
         before = len(list((folder / "rows").rglob("*.parquet")))

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     help="The cluster's file, as 'ray up' takes it.",
 )
 @click.option("--data-root", metavar="DIR", help="Folder of data sets on the cluster's machines.")
-@click.option("--download", is_flag=True, help="Fetch data that is not there, on the cluster.")
+@click.option("--download", is_flag=True, help="Download missing data, on the cluster.")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
-@click.option("--no-follow", is_flag=True, help="Do not show the job's log; it runs all the same.")
+@click.option("--no-follow", is_flag=True, help="Do not show the job's log; the job runs anyway.")
 @told_plainly
 def command(
     suite: str,
@@ -53,7 +53,7 @@ def command(
     """Run a suite or a sweep on a cluster that 'ray up FILE' has started.
 
     Sends this checkout of Splitbench and the suite's file, starts the run as a job on the cluster, and shows its log.
-    The job goes on when this command ends or the connection breaks. Data are not sent.
+    The job keeps running when this command ends or the connection breaks. Data are not sent.
     """  # fmt: skip
     from harness.cli.output import write_line
     from harness.clusters.cluster_file import read_cluster_file
@@ -62,43 +62,43 @@ def command(
 
     described = read_cluster_file(cluster)
     described.require_filled_in()
-    called = _read(suite, changes, only, seeds)
-    location = results or _results_in(described, called.name)
-    given_name = called.path.name if called.path else suite
-    words = [called.verb, given_name, "--address", "auto", "--results", _on_cluster(location)]
-    words += [part for change in changes for part in ("--set", change)]
-    words += [part for condition in only for part in ("--only", condition)]
+    work = _read(suite, changes, only, seeds)
+    location = results or _results_in(described, work.name)
+    given_name = work.path.name if work.path else suite
+    arguments = [work.verb, given_name, "--address", "auto", "--results", _on_cluster(location)]
+    arguments += [part for change in changes for part in ("--set", change)]
+    arguments += [part for condition in only for part in ("--only", condition)]
     given = {"--seeds": seeds, "--retry": retry, "--data-root": data_root, "--timeout": timeout}
-    if called.verb == "sweep":
+    if work.verb == "sweep":
         refuse_for_sweeps({"--only": only, **{name: given[name] for name in ("--seeds", "--retry", "--timeout")}})
-    words += [part for option, value in given.items() if value is not None for part in (option, str(value))]
-    words += ["--download"] if download else []
-    job_id = f"{_plain(called.name)}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    arguments += [part for option, value in given.items() if value is not None for part in (option, str(value))]
+    arguments += ["--download"] if download else []
+    job_id = f"{_plain(work.name)}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     remote = RemoteCluster(described)
     with tempfile.TemporaryDirectory(prefix="splitbench-") as folder:
-        shipment = pack(Path(folder), words, suite=called.path, plugins=called.plugins)
-        click.echo(_shipped(shipment, words), err=True)
+        shipment = pack(Path(folder), arguments, suite=work.path, plugins=work.plugins)
+        click.echo(_shipment_text(shipment, arguments), err=True)
         remote.submit(Path(folder), job_id)
-    write_line(f"Job {job_id} runs on the cluster, whatever becomes of this connection.")
-    write_line(f"Its log:    {remote.follow_hint(job_id)}")
-    write_line(f"Its end:    {remote.stop_hint(job_id)}")
-    write_line(f"Its state:  splitbench status {shlex.quote(location)}")
+    write_line(f"Job {job_id} runs on the cluster, independent of this connection.")
+    write_line(f"Log:    {remote.follow_hint(job_id)}")
+    write_line(f"Stop:   {remote.stop_hint(job_id)}")
+    write_line(f"Status: splitbench status {shlex.quote(location)}")
     write_line(
-        f"Its rows:   splitbench fetch {shlex.quote(location)}{'' if '://' in location else f' --cluster {cluster}'}"
+        f"Rows:   splitbench fetch {shlex.quote(location)}{'' if '://' in location else f' --cluster {cluster}'}"
     )
     if not no_follow:
         sys.exit(0 if remote.follow(job_id) else EXIT_FAILED)
 
 
 @dataclass(frozen=True)
-class _Called:
-    """What is run on the cluster.
+class _Work:
+    """What to run on the cluster.
 
     Args:
         verb: ``run`` or ``sweep``.
-        name: The name of the suite or sweep.
-        path: Its file; None if it comes with the package.
-        plugins: Modules that it names.
+        name: Name of the suite or sweep.
+        path: Its file; None if it ships with the package.
+        plugins: The plug-in modules that it names.
     """
 
     verb: str
@@ -107,8 +107,8 @@ class _Called:
     plugins: tuple[str, ...]
 
 
-def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None) -> _Called:
-    """Returns what is called; mistakes in it are found here, before anything is sent."""
+def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None) -> _Work:
+    """Read and check the suite or sweep, before anything is sent."""
     from harness.config.expand import plugins_of
     from harness.config.suite import suite_names, sweep_names
     from harness.config.trust import names_of_code, trust
@@ -119,10 +119,10 @@ def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: in
     if names_sweep(suite):
         sweep = load_sweep(suite, changes=changes)
         trust(names_of_code(sweep.plugin_modules, sweep.model_dump(mode="json")))
-        return _Called("sweep", sweep.name, path, sweep.plugins)
+        return _Work("sweep", sweep.name, path, sweep.plugins)
     loaded, _ = read_cells(suite, changes, only, seeds)
     trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
-    return _Called("run", loaded.name, path, loaded.plugins)
+    return _Work("run", loaded.name, path, loaded.plugins)
 
 
 def _results_in(cluster: ClusterFile, name: str) -> str:
@@ -132,13 +132,13 @@ def _results_in(cluster: ClusterFile, name: str) -> str:
     if not cluster.notes.results:
         raise ConfigurationError(
             f"{cluster.path} does not say where results go. Write 'metadata: {{splitbench: {{results: s3://...}}}}', "
-            "or name a place with --results."
+            "or pass --results URI."
         )
     return beneath(cluster.notes.results, name)
 
 
 def _on_cluster(location: str) -> str:
-    """Returns a place as the job names it: relative to the home folder, for no other folder of a job stays."""
+    """Return a location as the job names it: relative to the home folder, the only one that outlives the job."""
     return location if "://" in location or location.startswith(("/", "~")) else f"~/{location}"
 
 
@@ -146,11 +146,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "suite"
 
 
-def _shipped(shipment: Shipment, words: list[str]) -> str:
+def _shipment_text(shipment: Shipment, arguments: list[str]) -> str:
     lines = [
-        f"Sends {shipment.n_bytes / (1 << 20):.1f} MB, no data:",
+        f"Uploading {shipment.n_bytes / (1 << 20):.1f} MB (code only):",
         f"  Splitbench, commit {shipment.commit or 'unknown'}",
         *(f"  {name}" for name in shipment.files),
-        f"The call: splitbench {' '.join(words)}",
+        f"Command: splitbench {' '.join(arguments)}",
     ]
     return "\n".join(lines)

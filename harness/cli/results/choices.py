@@ -1,4 +1,4 @@
-"""What there is to choose from: splitters, models, data sets, scenarios, suites, with their settings."""
+"""What ``splitbench ls`` lists: splitters, models, data sets, scenarios, suites and sweeps, with their settings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from splitters.settings import Settings
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting.
+    """A setting of a registered class.
 
     Args:
-        name: Its key.
-        type: What it holds.
-        default: Its default as a plain value.
-        description: One sentence, if its settings model has one.
+        name: The key in a suite file.
+        type: Type of its value, in words.
+        default: The default, as a plain value.
+        description: One sentence; empty if its settings model has none.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Choice:
-    """One thing that can be named in a suite.
+    """Something that a suite can name.
 
     Args:
-        name: Its name.
+        name: The name to use in a suite.
         description: One line.
-        settings: Its settings; empty where it has none of its own.
+        settings: What can be set; may be empty.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Choice:
 
 
 def splitter_choices() -> list[Choice]:
-    """Returns all splitters."""
+    """Return all splitters."""
     from splitters.methods.protocol import SPLITTERS
 
     splitters = [(name, SPLITTERS.get(name)) for name in SPLITTERS]
@@ -51,7 +51,7 @@ def splitter_choices() -> list[Choice]:
 
 
 def model_choices() -> list[Choice]:
-    """Returns all architectures."""
+    """Return all architectures."""
     from benchmarks.models import MODELS
 
     models = [(name, MODELS.get(name)) for name in MODELS]
@@ -61,7 +61,7 @@ def model_choices() -> list[Choice]:
 
 
 def dataset_choices() -> list[Choice]:
-    """Returns all data sets, each with what may be said of any data set."""
+    """Return all data sets, with the settings that every data set takes."""
     from benchmarks.cells import DatasetSpec
     from benchmarks.data.datasets import DATASETS
 
@@ -70,7 +70,7 @@ def dataset_choices() -> list[Choice]:
 
 
 def scenario_choices() -> list[Choice]:
-    """Returns all scenarios."""
+    """Return all scenarios."""
     from benchmarks.scenarios.scenario import SCENARIOS
 
     scenarios = [(name, SCENARIOS.get(name)) for name in SCENARIOS]
@@ -78,14 +78,14 @@ def scenario_choices() -> list[Choice]:
 
 
 def suite_choices() -> list[Choice]:
-    """Returns the suites that come with the package."""
+    """Return the suites that ship with the package."""
     from harness.config.suite import load_suite, suite_names
 
     return [Choice(name, load_suite(name).description) for name in suite_names()]
 
 
 def sweep_choices() -> list[Choice]:
-    """Returns the sweeps that come with the package."""
+    """Return the sweeps that ship with the package."""
     from harness.config.suite import sweep_names
     from harness.sweep import load_sweep
 
@@ -100,7 +100,7 @@ CHOICES: dict[str, Callable[[], list[Choice]]] = {
     "suites": suite_choices,
     "sweeps": sweep_choices,
 }
-"""What can be listed, by the word for it."""
+"""What can be listed, by name."""
 
 
 def _summary(cls: type) -> str:
@@ -131,7 +131,7 @@ def _type_text(schema: dict[str, Any]) -> str:
 
 
 def _argument_texts(model: type[Settings]) -> dict[str, str]:
-    """Returns what the docstrings of a settings model and its bases say of each setting."""
+    """Return the description of each setting from the docstrings of a settings model and its bases."""
     texts: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         if not (issubclass(cls, Settings)):

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 @click.command(name="export-study")
 @click.argument("results")
 @click.option("--out", metavar="FILE", required=True, help="The journal to write, e.g. study.log.")
-@click.option(
-    "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
-)
+@click.option("--study", metavar="ID", help="Which study, if there are several. [default: the latest]")
 @json_option
 @consent_options
 @told_plainly

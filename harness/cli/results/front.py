@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("results")
-@click.option(
-    "--study", metavar="ID", help="Of several studies there, this one. [default: the last that was asked for]"
-)
+@click.option("--study", metavar="ID", help="Which study, if there are several. [default: the latest]")
 @json_option
 @consent_options
 @told_plainly
 def command(results: str, study: str | None, consent: Consent, as_json: bool) -> None:
-    """Show the front of the sweep in RESULTS, a folder or a pyarrow.fs URI: also its best, volume and what matters."""
+    """Show the Pareto front of the sweep in RESULTS, the best per splitter, hypervolume and importances."""
     from harness.cli.output import show, show_json
     from harness.sweep.study.results import read_results
     from harness.sweep.view import results_object, results_view

@@ -21,7 +21,7 @@ def command(results: str, scenario: str | None, sort: str | None, form: str, as_
     """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI.
 
     Means over seeds with 95 % t-intervals; splitters whose interval overlaps that of the rank's best share its rank.
-    Splitters that lack seeds which others have are marked and come after the complete ones.
+    Splitters that lack seeds which others have are marked and ranked after the complete ones.
     """
     from harness.cli.output import show, write
     from harness.ranking.leaderboard import make_leaderboard

@@ -1,4 +1,4 @@
-"""``splitbench ls``: what there is to choose from."""
+"""``splitbench ls``: list what suites can name."""
 
 from __future__ import annotations
 

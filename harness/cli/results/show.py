@@ -19,11 +19,11 @@ _SHOWN_CANDIDATES = 10
 
 @click.command()
 @click.argument("cell_id")
-@click.option("--results", metavar="URI", help="Where its rows are. [default: every folder in ./results]")
+@click.option("--results", metavar="URI", help="Folder or URI of its rows. [default: every folder in ./results]")
 @json_option
 @told_plainly
 def command(cell_id: str, results: str | None, as_json: bool) -> None:
-    """Show a cell's rows: CELL_ID is its id, or as much of its beginning as no other cell has."""
+    """Show a cell's rows. CELL_ID is its id or an unambiguous prefix of it."""
     from harness.cli.output import show, show_json
     from harness.views.row import row_view
 
@@ -43,12 +43,12 @@ def _stores(results: str | None) -> list[StoreContents]:
         return [store.read()]
     folders = sorted(path.parent for path in Path("results").glob("*/rows"))
     if not folders:
-        raise ConfigurationError("there are no results in ./results. Name their place with --results URI.")
+        raise ConfigurationError("there are no results in ./results; pass --results URI.")
     return [open_store(str(folder)).read() for folder in folders]
 
 
 def _find(prefix: str, stores: list[StoreContents]) -> list[Row]:
-    """Returns all attempts at the one cell whose id begins so."""
+    """Return all attempts at the one cell whose id begins so."""
     from harness.suite_cell import row_title
     from splitters.errors import ConfigurationError
 
@@ -68,7 +68,7 @@ def _find(prefix: str, stores: list[StoreContents]) -> list[Row]:
 
 
 def _object(attempts: list[Row]) -> dict[str, Any]:
-    """Returns the row that counts, and a line for each attempt."""
+    """Return the row that counts, and a line for each attempt."""
     keys = {"attempt_id", "state", "reason", "failure_kind", "started_at", "seconds"}
     return {
         **attempts[-1].model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""What goes on while cells run: live lines on a terminal, a line per finished cell elsewhere."""
+"""Progress of running cells: live lines on a terminal, a line per finished cell elsewhere."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ class Display(Listener, Protocol):
     """A listener that holds the terminal while it is entered."""
 
     def __enter__(self) -> Display:
-        """Begins."""
+        """Begin."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the terminal back."""
+        """Give the terminal back."""
 
 
 def make_display(console: Console, n_cells: int) -> Display:
-    """Returns the display that suits the console.
+    """Return a live display for a terminal, a plain one for anything else.
 
     Args:
         console: Where to show it.
-        n_cells: How many cells are to be run.
+        n_cells: Number of cells to run.
     """
     return LiveDisplay(console, n_cells) if console.is_terminal else PlainDisplay(console, n_cells)
 
 
 class PlainDisplay:
-    """One line per attempt that is over, one per milestone of a running one, and one a minute if it has none.
+    """Writes a line per finished attempt and per milestone, and one a minute for cells without milestones.
 
     Args:
         console: Where to write.
-        n_cells: How many cells are to be run.
+        n_cells: Number of cells to run.
         pace: When lines about running cells are due.
     """
 
@@ -57,30 +57,30 @@ class PlainDisplay:
         self._console = console
         self._n_cells = n_cells
         self._pace = pace or Pace()
-        self._over: set[str] = set()
+        self._finished: set[str] = set()
 
     def __enter__(self) -> PlainDisplay:
-        """Returns the display."""
+        """Return the display."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def started(self, item: SuiteCell) -> None:
-        """Shows nothing yet."""
+        """Show nothing yet."""
         self._pace.begin(item.cell.cell_id)
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """Writes a line, if one is due."""
+        """Write a line, if one is due."""
         if self._pace.is_due(item.cell.cell_id, progress):
             self._console.print(f"… {item.title}  {progress_text(progress)}", soft_wrap=True)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
-        """Writes a line."""
-        self._over.add(row.cell_id)
-        line = Text(f"[{len(self._over)}/{self._n_cells}] ").append_text(finished_line(item, row))
+        """Write a line."""
+        self._finished.add(row.cell_id)
+        line = Text(f"[{len(self._finished)}/{self._n_cells}] ").append_text(finished_line(item, row))
         self._console.print(line, soft_wrap=True)
 
 
@@ -89,7 +89,7 @@ class LiveDisplay:
 
     Args:
         console: A terminal.
-        n_cells: How many cells are to be run.
+        n_cells: Number of cells to run.
     """
 
     def __init__(self, console: Console, n_cells: int) -> None:
@@ -104,35 +104,35 @@ class LiveDisplay:
         self._all = self._bars.add_task("all cells", total=n_cells, detail=f"0/{n_cells}")
         self._n_cells = n_cells
         self._tasks: dict[str, TaskID] = {}
-        self._over: set[str] = set()
+        self._finished: set[str] = set()
 
     def __enter__(self) -> LiveDisplay:
-        """Begins to draw."""
+        """Start drawing."""
         self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends drawing."""
+        """End drawing."""
         self._bars.stop()
 
     def started(self, item: SuiteCell) -> None:
-        """Adds a line."""
+        """Add a line."""
         self._drop(item)
         self._tasks[item.cell.cell_id] = self._bars.add_task(item.title, total=None, detail="")
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """Changes the line."""
+        """Change the line."""
         task = self._tasks.get(item.cell.cell_id)
         if task is not None:
             self._bars.update(task, completed=progress.step, total=progress.total, detail=progress_text(progress))
 
     def finished(self, item: SuiteCell, row: Row) -> None:
-        """Removes the line, and writes how the cell ended above."""
+        """Remove the line, and writes how the cell ended above."""
         self._drop(item)
-        self._over.add(row.cell_id)
-        self._bars.update(self._all, completed=len(self._over), detail=f"{len(self._over)}/{self._n_cells}")
+        self._finished.add(row.cell_id)
+        self._bars.update(self._all, completed=len(self._finished), detail=f"{len(self._finished)}/{self._n_cells}")
         self._bars.console.print(finished_line(item, row))
 
     def _drop(self, item: SuiteCell) -> None:
@@ -142,7 +142,7 @@ class LiveDisplay:
 
 
 def finished_line(item: SuiteCell, row: Row) -> Text:
-    """Returns how an attempt ended, in one line."""
+    """Return a one-line summary of a finished attempt."""
     mark, style = _MARKS.get(row.state, ("✗", "red"))
     line = Text(f"{mark} ", style=style).append(f"{item.title}  ", style="default")
     facts = [duration_text(row.seconds)]

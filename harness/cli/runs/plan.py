@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,9 +22,7 @@ from harness.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from harness.clusters.bill import Bill
     from harness.clusters.cluster_file import ClusterFile
-    from harness.planning.plan import Plan
 
 
 @click.command()
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     "--cluster",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A cluster's file, as 'ray up' takes it: add GPU hours and money.",
+    help="A cluster file, as for 'ray up': adds GPU hours and cost.",
 )
 @json_option
 @told_plainly
@@ -49,13 +47,14 @@ def command(
     cluster: Path | None,
     as_json: bool,
 ) -> None:
-    """Show which cells of a suite are done, failed or to do, and how long they may take; of a sweep, its trials."""
+    """Show which cells of a suite are done, failed or to do, and how long they may take; for a sweep, its trials."""
     from harness.cli.output import show, show_json
     from harness.clusters.bill import bill_of
+    from harness.clusters.bill_view import bill_line, bill_object
     from harness.clusters.cluster_file import read_cluster_file
     from harness.planning.plan import make_plan
     from harness.views.failures import unreadable_view
-    from harness.views.plan import plan_view
+    from harness.views.plan import plan_object, plan_view
 
     described = read_cluster_file(cluster) if cluster else None
     if names_sweep(suite):
@@ -73,7 +72,7 @@ def command(
         return
     show(plan_view(plan))
     if bill:
-        show(_bill_line(bill))
+        show(bill_line(bill))
     if contents.damaged or contents.being_written:
         show(unreadable_view(contents))
 
@@ -82,10 +81,11 @@ def _plan_sweep(
     sweep: str, changes: tuple[str, ...], results: str | None, cluster: ClusterFile | None, as_json: bool
 ) -> None:
     from harness.cli.output import show, show_json
-    from harness.cli.runs.sweep import sweep_plan_object, sweep_plan_text
     from harness.clusters.bill import bill_of
+    from harness.clusters.bill_view import bill_line, bill_object
     from harness.sweep import load_sweep
     from harness.sweep.driver import plan_sweep
+    from harness.sweep.plan_view import sweep_plan_object, sweep_plan_view
 
     loaded = load_sweep(sweep, changes=changes)
     location = results or f"results/{loaded.name}"
@@ -94,59 +94,6 @@ def _plan_sweep(
     if as_json:
         show_json({**sweep_plan_object(plan, location), **({"bill": bill_object(bill)} if bill else {})})
         return
-    show(sweep_plan_text(plan))
+    show(sweep_plan_view(plan))
     if bill:
-        show(_bill_line(bill))
-
-
-def plan_object(plan: Plan, suite: str) -> dict[str, Any]:
-    """Returns a plan as plain values."""
-    from harness.planning.plan import Status
-
-    return {
-        "suite": suite,
-        "counts": {status.value: len(plan.with_status(status)) for status in Status},
-        "seconds": plan.seconds,
-        "without_history": plan.without_history,
-        "cells": [
-            {
-                "cell_id": planned.item.cell.cell_id,
-                "scenario": planned.item.cell.scenario,
-                "splitter": planned.item.cell.splitter.name,
-                "label": planned.item.splitter,
-                "model": planned.item.cell.model.name,
-                "dataset": planned.item.cell.dataset.name,
-                "seed": planned.item.cell.seed,
-                "status": planned.status.value,
-                "state": planned.earlier.state.value if planned.earlier else None,
-                "seconds": planned.seconds,
-            }
-            for planned in plan.cells
-        ],
-    }
-
-
-def bill_object(bill: Bill) -> dict[str, Any]:
-    """Returns what a plan costs as plain values."""
-    return {**vars(bill), "worker": bill.worker.name if bill.worker else None}
-
-
-def _bill_line(bill: Bill) -> str:
-    from harness.views.quantities import duration_text
-
-    if not bill.cells or bill.worker is None:
-        reason = "no earlier row tells how long they take" if bill.without_history else "there is nothing to do"
-        return f"On the cluster: no estimate, for {reason}."
-    if bill.worker_hours is None or bill.hours is None:
-        return (
-            f"On the cluster: no estimate, for the file does not say how many CPUs and GPUs a {bill.worker.name} has; "
-            "write it under 'resources', e.g. {CPU: 8, GPU: 1}, or for the provider local under 'metadata.splitbench'."
-        )
-    parts = [f"{bill.gpu_hours:.2f} GPU hours"] if bill.gpu_hours else []
-    parts.append(f"{bill.worker_hours:.2f} hours of {bill.worker.name}")
-    parts.append(f"{duration_text(bill.hours * 3600)} with all {bill.worker.most}")
-    price = "the file names no price" if bill.money is None else f"{bill.money:.2f} {bill.currency}"
-    left = f" {bill.without_history} cells without history are not in it." if bill.without_history else ""
-    return (
-        f"On the cluster, if its machines are as fast as those of the earlier rows: {', '.join(parts)}; {price}.{left}"
-    )
+        show(bill_line(bill))

@@ -1,4 +1,4 @@
-"""``splitbench rerun``: run cells again that have rows, and compare."""
+"""``splitbench rerun``: repeat cells that have rows, and compare."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("cell_ids", metavar="CELL_ID...", nargs=-1, required=True)
-@click.option("--results", metavar="URI", help="Where their rows are. [default: every folder in ./results]")
-@click.option("--fresh", is_flag=True, help="Train and split anew instead of taking both from the cache.")
+@click.option("--results", metavar="URI", help="Folder or URI of their rows. [default: every folder in ./results]")
+@click.option("--fresh", is_flag=True, help="Train and split again instead of using the cache.")
 @data_options
 @json_option
 @consent_options
@@ -36,12 +36,12 @@ def command(
     consent: Consent,
     as_json: bool,
 ) -> None:
-    """Run cells again, with the configuration of their rows, and say whether the numbers are the same.
+    """Run cells again with the configuration of their rows, and compare the numbers.
 
-    Exit codes: 0 if every cell is done now, with the numbers that it had if it was done before; 1 if not; 2 if a cell
-    cannot be run here, and then none is.
+    Exit codes: 0 if every cell is done now and no number has changed; 1 if not; 2 if a cell cannot run here, in which
+    case none is run.
 
-    CELL_ID is an id, or as much of its beginning as no other cell has. The new row is stored beside the earlier ones.
+    CELL_ID is an id or an unambiguous prefix of one. The new row is stored beside the earlier ones.
     """  # fmt: skip
     from harness.cli.output import show_json, write_line
     from harness.cli.progress import show_progress
@@ -80,7 +80,7 @@ def command(
 
 @contextmanager
 def _cache(fresh: bool) -> Iterator[Path]:
-    """Returns the cache folder, or one for this call alone."""
+    """Yield the cache folder, or a temporary one for this call."""
     from harness.config.cache_folder import cache_folder
 
     if not fresh:

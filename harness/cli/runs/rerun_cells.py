@@ -72,7 +72,7 @@ class Rerun:
 
 
 def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
-    """Returns the store of the one cell whose id begins so, and the row of it that counts.
+    """Return the store of the one cell whose id begins so, and the row of it that counts.
 
     Args:
         prefix: The beginning of its id.
@@ -101,7 +101,7 @@ def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
 
 
 def plugins_of_row(row: Row, store: ResultStore, consent: Consent | None = None) -> Plugins:
-    """Returns the plugins that a row's cell needs, where they lie on this machine.
+    """Return the plugins that a row's cell needs, where they lie on this machine.
 
     Rows of sweeps may not name them; then the store's newest sweep that has plugins does.
 
@@ -122,7 +122,7 @@ def plugins_of_row(row: Row, store: ResultStore, consent: Consent | None = None)
 
 
 def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
-    """Checks that a row's models, as far as they are code, may be imported; see ``harness.config.trust``.
+    """Check that a row's models, as far as they are code, may be imported; see ``harness.config.trust``.
 
     Raises:
         ConfigurationError: If one may not.
@@ -131,7 +131,7 @@ def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
 
 
 def require_runnable(row: Row, plugins: Plugins) -> None:
-    """Checks that a row's cell can be run again, before anything is.
+    """Check that a row's cell can be run again, before anything is.
 
     Args:
         row: The row.
@@ -153,7 +153,7 @@ def require_runnable(row: Row, plugins: Plugins) -> None:
 def rerun_cell(
     row: Row, store: ResultStore, surroundings: Surroundings, *, progress: ProgressCallback = ignore_progress
 ) -> Rerun:
-    """Runs a row's cell in this process, stores the new row, and returns both.
+    """Run a row's cell in this process, stores the new row, and returns both.
 
     Args:
         row: The row.

@@ -1,4 +1,4 @@
-"""``splitbench run``: run a suite's cells, as far as they have no rows yet."""
+"""``splitbench run``: run the cells of a suite that have no rows yet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from harness.cli.options import (
     split_kinds,
     suite_options,
 )
-from harness.cli.runs.plan import plan_object
 
 if TYPE_CHECKING:
     from harness.config.suite import Suite
@@ -46,9 +45,14 @@ if TYPE_CHECKING:
 )
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
 @shared_cache_option
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
-@click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
-@click.option("--force", is_flag=True, help="Run on a cluster whose machines differ in versions, too.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of cells to run at once. [default: as many as fit]",
+)
+@click.option("--timeout", metavar="TIME", help="Time limit per cell, e.g. 30m.")
+@click.option("--force", is_flag=True, help="Run even if the cluster's machines differ in versions.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
 @json_option
 @told_plainly
@@ -73,8 +77,8 @@ def command(
 ) -> None:
     """Run a suite: a name from 'splitbench ls suites', or a YAML file.
 
-    Cells that have a row already are not run again. Ctrl-C ends running cells in order, a second one at once; the next
-    run goes on where this one stopped.
+    Cells that already have a row are skipped. Ctrl-C stops running cells cleanly, a second Ctrl-C at once; the next run
+    continues where this one stopped.
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.cell_display import make_display
@@ -85,7 +89,7 @@ def command(
     from harness.execution.run_plan import run_plan
     from harness.planning.memory_needs import memory_needs
     from harness.planning.plan import make_plan
-    from harness.views.plan import plan_view
+    from harness.views.plan import plan_object, plan_view
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout, shard)
     location = results or default_results(loaded)
@@ -177,19 +181,19 @@ def _closing(report: RunReport, location: str) -> str:
 
     n_left = len(report.plan.with_status(Status.FAILED))
     if report.interrupted:
-        head = f"Interrupted after {len(report.rows)} cells; the same command goes on from here."
+        head = f"Interrupted after {len(report.rows)} cells; the same command continues from here."
     elif report.rows or report.left_to_others:
         head = f"{len(report.rows)} cells run, {len(report.plan.with_status(Status.DONE))} were done before."
     else:
         head = f"Nothing to do: all {len(report.plan.cells)} cells have rows."
     unsent = report.contents.unsent
     waiting = (
-        f"\n{unsent.n_rows} of the rows wait in {unsent.folder}, for {location} did not take them"
+        f"\n{unsent.n_rows} rows are kept in {unsent.folder} because {location} could not be written"
         f"{f' ({unsent.reason})' if unsent.reason else ''}; the next command that reads {location} delivers them."
         if unsent
         else ""
     )
-    again = f" {n_left} failed before and were not tried again (--retry failed)." if n_left else ""
+    again = f" {n_left} failed before and were not retried (--retry failed)." if n_left else ""
     left = f"\n{_left_text(report.left_to_others)}" if report.left_to_others else ""
     return f"{head}{again}{left}\nRows: {beneath(location, 'rows')}{waiting}"
 

@@ -1,4 +1,4 @@
-"""``splitbench status``: how the runs on a results folder go."""
+"""``splitbench status``: the state of runs on a results folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EARLIER_RUNS = 5
 @json_option
 @told_plainly
 def command(results: str, as_json: bool) -> None:
-    """Show how the runs on a folder or URI of results go, from any machine that reaches it."""
+    """Show the state of all runs on a results folder or URI, from any machine that can read it."""
     from datetime import datetime, timezone
 
     from harness.cli.output import show, show_json
@@ -36,7 +36,7 @@ def command(results: str, as_json: bool) -> None:
 
 
 def status_object(status: ResultsStatus) -> dict[str, Any]:
-    """Returns a status as plain values."""
+    """Return a status as plain values, for JSON."""
     return {
         "cells": {state.value: count for state, count in status.cells.items()},
         "rows": status.n_rows,
@@ -65,7 +65,7 @@ def _view(status: ResultsStatus, now: float) -> RenderableType:
                 took = duration_text(max(0.0, now - cell.since.timestamp()))
                 parts.append(Text(f"  {cell.title}  {cell.stage}{far}, {took}"))
     if not status.runs:
-        parts.append(Text("No run has left a record here."))
+        parts.append(Text("No run has been recorded here."))
     return Group(*parts)
 
 
@@ -74,8 +74,8 @@ def _run_line(run: RunStatus) -> str:
 
     record = run.record
     failed = f", {record.failed} of them not ok" if record.failed else ""
-    heard = "" if run.state in ("done", "interrupted") else f", last heartbeat {duration_text(run.age)} ago"
+    heartbeat = "" if run.state in ("done", "interrupted") else f", last heartbeat {duration_text(run.age)} ago"
     return (
         f"{run.state}: {record.suite} on {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC, "
-        f"{record.finished} attempts over{failed}, {record.to_do} of {record.cells} cells were to do{heard}"
+        f"{record.finished} attempts finished{failed}, {record.to_do} of {record.cells} cells to do{heartbeat}"
     )

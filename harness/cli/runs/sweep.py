@@ -12,14 +12,12 @@ from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
 from harness.cli.options import data_options, json_option, open_store, shared_cache_of, shared_cache_option
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from harness.sweep.driver import SweepPlan, SweepReport
+    from harness.sweep.driver import SweepReport
 
 
 @click.command()
 @click.argument("sweep", metavar="SWEEP|FILE")
-@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="How many trials the study has in the end.")
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Total number of trials of the study.")
 @click.option("--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SWEEP]")
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
 @shared_cache_option
@@ -32,8 +30,8 @@ if TYPE_CHECKING:
     help="Change the sweep, e.g. --set concurrency=1 --set splitters.gradsplitter.rounds=8. Repeatable.",
 )
 @click.option("--shard", metavar="K/N", help="With all trials finished: score this share of the cells on test only.")
-@click.option("--force", is_flag=True, help="Run although the cluster's machines differ in versions.")
-@click.option("--dry-run", is_flag=True, help="Show what is known and what would be run, run nothing.")
+@click.option("--force", is_flag=True, help="Run even if the cluster's machines differ in versions.")
+@click.option("--dry-run", is_flag=True, help="Show finished trials and what would be run, run nothing.")
 @json_option
 @told_plainly
 def command(
@@ -52,8 +50,8 @@ def command(
 ) -> None:
     """Search settings to a Pareto front: a name from 'splitbench ls sweeps', or a YAML file (docs/sweeps.md).
 
-    Trials are chosen on select images; the front is scored on test, once. A sweep that was stopped or killed goes on
-    with the same command, and a file that grew goes on with what fits.
+    Trials are chosen on select images; the front is scored on test, once. The same command resumes a sweep that was
+    stopped or killed; trials that still fit an edited file are reused.
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.sweep_display import SweepDisplay
@@ -64,6 +62,7 @@ def command(
     from harness.runs.shard import Shard
     from harness.sweep.definition.load import load_sweep
     from harness.sweep.driver import plan_sweep, run_sweep
+    from harness.sweep.plan_view import opening_lines, sweep_plan_object, sweep_plan_view
 
     part = Shard.parse(shard) if shard else None
     loaded = load_sweep(sweep, changes=[*changes, *([f"trials={trials}"] if trials else [])])
@@ -71,11 +70,11 @@ def command(
     store = open_store(location)
     plan = plan_sweep(loaded, store)
     if dry_run:
-        show_json(sweep_plan_object(plan, location)) if as_json else show(sweep_plan_text(plan))
+        show_json(sweep_plan_object(plan, location)) if as_json else show(sweep_plan_view(plan))
         return
     trust(names_of_code(loaded.plugin_modules, loaded.model_dump(mode="json")))
     console = progress_console()
-    for line in _opening(plan):
+    for line in opening_lines(plan):
         console.print(line, soft_wrap=True, markup=False)
     surroundings = Surroundings(
         suite=loaded.name,
@@ -90,69 +89,6 @@ def command(
         report = run_sweep(plan, store, surroundings, listener=display, address=address, shard=part)
     show_json(_report_object(report, location)) if as_json else _show_report(report, location)
     sys.exit(_exit_code(report))
-
-
-def _opening(plan: SweepPlan) -> list[str]:
-    """Returns what there is to say before the trials: which study this is, why, and what is known of it."""
-    continuation = plan.continuation
-    lines = []
-    if continuation.changed:
-        lines.append(
-            f"A new study, {continuation.study}, for its meaning is not that of {continuation.earlier[-1].study}:"
-        )
-        lines += [f"  {reason}" for reason in continuation.changed]
-        lines.append("Rows that fit it are used all the same.")
-    elif continuation.grown:
-        lines.append(f"Study {continuation.study} has grown: {'; '.join(continuation.grown)}.")
-    if plan.trials.all:
-        n_finished, n_open = len(plan.trials.finished), len(plan.trials.unfinished)
-        lines.append(
-            f"{n_finished} trials are known from rows" + (f", {n_open} more are unfinished." if n_open else ".")
-        )
-    return lines
-
-
-def sweep_plan_text(plan: SweepPlan) -> RenderableType:
-    """Returns what a sweep would do, in words."""
-    from rich.text import Text
-
-    from harness.views.quantities import duration_text
-
-    lines = [*_opening(plan), f"{plan.n_to_run} of {plan.sweep.trials} trials are to be run."]
-    lines.append(
-        f"A trial runs {plan.cells_per_trial} cells." + (" Races may end it earlier." if plan.sweep.race else "")
-    )
-    for space in plan.sweep.spaces:
-        points = "endless" if space.size is None else f"{space.size} points at most"
-        names = ", ".join(parameter.name for parameter in space.parameters) or "nothing"
-        lines.append(f"  {space.label}: {names} ({points})")
-    seconds = plan.seconds_per_trial
-    if plan.n_to_run:
-        known = (
-            "no history" if seconds is None else f"about {duration_text(seconds * plan.n_to_run)} one after the other"
-        )
-        lines.append(f"Time: {known}.")
-    return Text("\n".join(lines))
-
-
-def sweep_plan_object(plan: SweepPlan, location: str) -> dict[str, Any]:
-    """Returns what a sweep would do, as plain values."""
-    return {
-        "sweep": plan.sweep.name,
-        "study": plan.continuation.study,
-        "results": location,
-        "changed": list(plan.continuation.changed),
-        "grown": list(plan.continuation.grown),
-        "wanted_trials": plan.sweep.trials,
-        "known_trials": len(plan.trials.finished),
-        "unfinished_trials": len(plan.trials.unfinished),
-        "to_run": plan.n_to_run,
-        "seconds_per_trial": plan.seconds_per_trial,
-        "spaces": {
-            space.label: {"size": space.size, "parameters": [parameter.name for parameter in space.parameters]}
-            for space in plan.sweep.spaces
-        },
-    }
 
 
 def _show_report(report: SweepReport, location: str) -> None:
@@ -170,18 +106,18 @@ def _closing(report: SweepReport, location: str) -> list[str]:
 
     known = len(report.plan.trials.finished)
     if report.interrupted:
-        lines = [f"Interrupted after {report.run_trials} trials; the same command goes on from here."]
+        lines = [f"Interrupted after {report.run_trials} trials; the same command continues from here."]
     elif report.spent:
-        lines = [f"The budget was spent after {report.run_trials} trials; the same command goes on from here."]
+        lines = [f"The budget was spent after {report.run_trials} trials; the same command continues from here."]
     elif report.run_trials:
         lines = [f"{report.run_trials} trials run in {duration_text(report.seconds)}, {known} were known before."]
     else:
         lines = [f"No trial to run: {known} of {report.plan.sweep.trials} are known. More: --trials N."]
     if report.is_exhausted:
-        lines.append(f"The spaces hold no more: there are {len(report.results.trials.finished)} trials, not "
-                     f"{report.plan.sweep.trials}.")  # fmt: skip
+        lines.append(f"The search space is exhausted after {len(report.results.trials.finished)} of "
+                     f"{report.plan.sweep.trials} trials.")  # fmt: skip
     if report.duplicates:
-        lines.append(f"{report.duplicates} proposals were known configurations; rows answered them.")
+        lines.append(f"{report.duplicates} proposals repeated a known configuration and were answered from its rows.")
     lines += [f"Refused {times} ×: {reason}" for reason, times in report.refusals.items()]
     return [*lines, f"Rows: {location}/rows", f"Curves: {location}/curves"]
 

@@ -1,4 +1,4 @@
-"""What goes on while a sweep runs: a line for each of its parts, and in each what any run shows of its cells."""
+"""Progress of a sweep: a line for each stage, and in it the display of cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from splitters.methods.protocol import Progress
 
 
 class SweepDisplay(SweepListener):
-    """Shows the parts of a sweep and their cells.
+    """Shows the stages of a sweep and their cells.
 
     Args:
         console: Where to write.
@@ -27,24 +27,24 @@ class SweepDisplay(SweepListener):
         self._cells: Display | None = None
 
     def __enter__(self) -> SweepDisplay:
-        """Begins."""
+        """Begin."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the terminal back."""
+        """Give the terminal back."""
         self._stack.close()
 
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        """Writes a line."""
+        """Write a line."""
         at_once = f"{slots} at once" if slots > 1 else "one after the other"
         self._begin(f"{n_trials} trials to run, {at_once}; {n_cells} cells at most.", n_cells)
 
     def scoring_begins(self, *, n_cells: int) -> None:
-        """Writes a line, if there is something to score."""
+        """Write a line, if there is something to score."""
         if n_cells:
-            self._begin(f"Scoring what was chosen on test: {n_cells} cells.", n_cells)
+            self._begin(f"Scoring the chosen trials on test: {n_cells} cells.", n_cells)
 
     def _begin(self, line: str, n_cells: int) -> None:
         self._stack.close()
@@ -52,16 +52,16 @@ class SweepDisplay(SweepListener):
         self._cells = self._stack.enter_context(make_display(self._console, n_cells))
 
     def started(self, item: SuiteCell) -> None:
-        """Passes it on."""
+        """Pass it on."""
         if self._cells is not None:
             self._cells.started(item)
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """Passes it on."""
+        """Pass it on."""
         if self._cells is not None:
             self._cells.progressed(item, progress)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
-        """Passes it on."""
+        """Pass it on."""
         if self._cells is not None:
             self._cells.finished(item, row)

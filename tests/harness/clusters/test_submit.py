@@ -119,7 +119,7 @@ def test_it_says_what_it_sends_and_how_to_come_back(
     call: Call, write_suite: Callable[..., Path], cluster: Path, told: list[list[str]]
 ) -> None:
     result = call("submit", write_suite(), "--cluster", cluster, "--no-follow")
-    assert "no data" in result.stderr
+    assert "code only" in result.stderr
     assert "commit abc" in result.stderr
     assert "toys.yaml" in result.stderr
     assert "toy_plugin.py" in result.stderr

@@ -51,7 +51,7 @@ def test_failed_cells_make_the_exit_code_one_and_are_tried_again_on_request(
     assert "SplitFailedError: no usable modules" in first.stdout
     second = inline(call, suite, tmp_path)
     assert second.exit_code == 1
-    assert "1 failed before and were not tried again (--retry failed)" in second.stdout
+    assert "1 failed before and were not retried (--retry failed)" in second.stdout
     third = inline(call, suite, tmp_path, "--retry", "failed")
     assert "1 cells run, 1 were done before" in third.stdout
 
@@ -123,7 +123,7 @@ def test_a_signal_stores_the_running_cell_as_interrupted_and_the_next_run_goes_o
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "Interrupted after 2 cells; the same command goes on from here." in output
+    assert "Interrupted after 2 cells; the same command continues from here." in output
     assert "Traceback" not in errors
     assert states(results) == ["interrupted", "ok"]
 

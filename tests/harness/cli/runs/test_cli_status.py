@@ -31,7 +31,7 @@ def test_it_counts_cells_and_tells_of_runs(call: Call, write_suite: Callable[...
     assert result.exit_code == 0
     assert "2 cells with rows: 1 ok, 1 failed." in result.stdout
     assert "done: toys on" in result.stdout
-    assert "2 attempts over, 1 of them not ok, 2 of 2 cells were to do" in result.stdout.replace("\n", " ")
+    assert "2 attempts finished, 1 of them not ok, 2 of 2 cells to do" in " ".join(result.stdout.split())
     told = json.loads(call("status", tmp_path / "r", "--json").stdout)
     assert told["cells"] == {"ok": 1, "failed": 1}
     assert [run["state"] for run in told["runs"]] == ["done"]
@@ -72,7 +72,7 @@ def test_a_driver_that_is_gone_is_told_from_one_that_works(
 
 def test_where_there_is_nothing_it_says_so(call: Call, tmp_path: Path) -> None:
     assert call("status", tmp_path / "none").exit_code == 2
-    assert "No run has left a record here" in call("status", tmp_path).stdout
+    assert "No run has been recorded here" in call("status", tmp_path).stdout
 
 
 def test_fetch_copies_what_is_new_and_nothing_twice(call: Call, tmp_path: Path) -> None:
