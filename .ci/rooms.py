@@ -176,10 +176,10 @@ def picture(root: Path = ROOT) -> str:
         lines.append(f"{package.name}/  {purpose(package.folder)}")
         needs = package.room_imports()
         for room in reversed(package.rooms):
-            lines.append(f"  {room + '/':<12}{purpose(package.folder / room)}")
+            lines.append(f"  {room + '/':<14}{purpose(package.folder / room)}")
             below = [name for name in reversed(package.rooms) if name in needs[room]]
             if below:
-                lines.append(f"  {'':<12}imports {', '.join(below)}")
+                lines.append(f"  {'':<14}imports {', '.join(below)}")
         lines.append("")
     return "\n".join(lines).rstrip()
 
