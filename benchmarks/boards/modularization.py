@@ -21,6 +21,7 @@ def _board(prefix: Literal["", "select_"]) -> Board:
         "param_retention",
         "jaccard_distance",
         "split_seconds",
+        "flops_retention_sum",
     )
     return Board(
         record=Metrics,
@@ -31,6 +32,7 @@ def _board(prefix: Literal["", "select_"]) -> Board:
             Column(loss, "loss", "points"),
             Column("kernel_retention", "kernels", "%"),
             Column("flops_retention", "FLOPs", "%", drop_priority=1),
+            Column("flops_retention_sum", "sum", "%", drop_priority=1),
             Column("split_seconds", "split", "time", drop_priority=3),
         ),
         sort=loss,

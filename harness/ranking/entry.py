@@ -24,7 +24,8 @@ class Entry:
         samples: The measurements behind the estimates, by seed.
         n_failed: Seeds that failed and did not succeed in any cell.
         cell_ids: The cells that it stands for.
-        rank: Its rank in its section; None if no seed succeeded.
+        n_warnings: Number of its cells whose rows have warnings.
+        rank: Its rank in its section; None if no seed succeeded, or if too few did to tell entries apart.
         missing_seeds: Seeds on which other entries of the section were measured and this one was not.
     """
 
@@ -34,6 +35,7 @@ class Entry:
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     samples: Mapping[int, Sequence[Sample]] = field(default_factory=dict, repr=False)
     n_failed: int = 0
+    n_warnings: int = 0
     cell_ids: tuple[str, ...] = ()
     rank: int | None = None
     missing_seeds: tuple[int, ...] = ()
@@ -61,12 +63,16 @@ class Entry:
             if any(sample.values[measure] is not None for sample in samples)
         )
 
+    def subject_means(self, seeds: Collection[int], measure: str) -> dict[str, float]:
+        """Return a measure's mean per subject, over some of the seeds."""
+        return _subject_means((s for seed in self.seeds if seed in seeds for s in self.samples[seed]), measure)
+
     def estimate_on(self, seeds: Collection[int], measure: str) -> Estimate:
         """Return a measure's mean and interval on some of its seeds, at least one of which must have it."""
-        estimate = _estimate([sample for seed in self.seeds if seed in seeds for sample in self.samples[seed]], measure)
-        if estimate is None:
+        means = self.subject_means(seeds, measure)
+        if not means:
             raise ValueError(f"{self.label} has no {measure} on the seeds {sorted(seeds)}")
-        return estimate
+        return Estimate.of(list(means.values()))
 
 
 def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entry]:
@@ -87,6 +93,7 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
         label=label,
         samples={row.seed: () for row in succeeded},
         n_failed=len({row.seed for row in rows if not row.state.is_final} - {row.seed for row in succeeded}),
+        n_warnings=sum(bool(row.warnings) for row in succeeded),
         cell_ids=tuple(row.cell_id for row in rows),
     )
     if not by_variant:
@@ -113,9 +120,14 @@ def _comparable_samples(row: Row, board: Board) -> Iterator[Sample]:
 
 def _estimate(samples: Iterable[Sample], measure: str) -> Estimate | None:
     """Return mean and interval over subjects, each subject's measurements averaged first."""
+    means = _subject_means(samples, measure)
+    return Estimate.of(list(means.values())) if means else None
+
+
+def _subject_means(samples: Iterable[Sample], measure: str) -> dict[str, float]:
     by_subject: defaultdict[str, list[float]] = defaultdict(list)
     for sample in samples:
         value = sample.values[measure]
         if value is not None:
             by_subject[sample.subject].append(value)
-    return Estimate.of([fmean(values) for values in by_subject.values()]) if by_subject else None
+    return {subject: fmean(values) for subject, values in by_subject.items()}

@@ -79,10 +79,18 @@ class Leaderboard:
     failures: tuple[Row, ...]
 
     @property
-    def has_single_seeds(self) -> bool:
-        """Whether some entry rests on a single seed, and so has no interval."""
-        over_seeds = (section for section in self.sections if section.board.subjects == "seeds")
-        return any(entry.n_seeds == 1 for section in over_seeds for entry in section.entries)
+    def has_unranked_entries(self) -> bool:
+        """Whether some entries were measured too rarely to be told apart."""
+        return any(
+            section.sort in entry.estimates and entry.rank is None
+            for section in self.sections
+            for entry in section.entries
+        )
+
+    @property
+    def has_warnings(self) -> bool:
+        """Whether some entry's rows have warnings."""
+        return any(entry.n_warnings for section in self.sections for entry in section.entries)
 
     @property
     def has_incomplete_entries(self) -> bool:

@@ -33,10 +33,6 @@ class Estimate:
             return cls(fmean(values), None)
         return cls(fmean(values), t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values)))
 
-    def overlaps(self, other: Estimate) -> bool:
-        """Return whether the two intervals have a point in common; a single value counts as a point."""
-        return abs(self.mean - other.mean) <= (self.half_width or 0.0) + (other.half_width or 0.0)
-
 
 @cache
 def t_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:

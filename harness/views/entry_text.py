@@ -15,6 +15,12 @@ REFERENCE = "ref"
 
 INCOMPLETE_MARK = "*"
 
+WARNING_MARK = "!"
+
+WARNING_NOTE = f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' has them."
+
+UNRANKED_NOTE = "Too few seeds, classes or tasks to tell entries apart: no ranks."
+
 INCOMPLETE_NOTE = (
     f"{INCOMPLETE_MARK} lacks seeds that other entries have: ranked after the complete entries, "
     "on the seeds that all such entries share."
@@ -49,12 +55,30 @@ def published_notes(board: Leaderboard) -> list[str]:
 def seeds_text(entry: Entry) -> str:
     """Return how many seeds succeeded, out of how many if some failed; a dash for what was not measured here.
 
-    Entries that lack seeds which others of their section have are marked.
+    Entries that lack seeds which others of their section have are marked, and so are those with warnings.
     """
     if not entry.cell_ids:
         return "–"
     counts = f"{entry.n_seeds}/{entry.n_seeds + entry.n_failed}" if entry.n_failed else str(entry.n_seeds)
-    return counts + INCOMPLETE_MARK if entry.n_seeds and entry.missing_seeds else counts
+    counts += INCOMPLETE_MARK if entry.n_seeds and entry.missing_seeds else ""
+    return counts + WARNING_MARK if entry.n_warnings else counts
+
+
+def rank_text(entry: Entry) -> str:
+    """Return an entry's rank, or a dash."""
+    return "–" if entry.rank is None else str(entry.rank)
+
+
+def table_notes(board: Leaderboard) -> list[str]:
+    """Return the explanations of the marks that a leaderboard's tables use."""
+    notes = []
+    if board.has_unranked_entries:
+        notes.append(UNRANKED_NOTE)
+    if board.has_incomplete_entries:
+        notes.append(INCOMPLETE_NOTE)
+    if board.has_warnings:
+        notes.append(WARNING_NOTE)
+    return notes
 
 
 def measure_text(entry: Entry, column: Column) -> str:

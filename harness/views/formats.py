@@ -15,13 +15,14 @@ from harness.suite_cell import ID_LENGTH, row_title
 from harness.text import printable
 from harness.views.entry_text import (
     ARROWS,
-    INCOMPLETE_NOTE,
     PUBLISHED_TITLE,
     REFERENCE,
     measure_text,
     published_notes,
+    rank_text,
     reference_entries,
     seeds_text,
+    table_notes,
     variant_texts,
 )
 
@@ -94,10 +95,7 @@ def _shown(section: Section) -> list[Column]:
 
 def _lines(board: Leaderboard, section: Section) -> list[list[str]]:
     """Return the cells of a section's lines: its entries, then published figures."""
-    lines = [
-        ["–" if entry.rank is None else str(entry.rank), entry.label, *_rest(section, entry)]
-        for entry in section.entries
-    ]
+    lines = [[rank_text(entry), entry.label, *_rest(section, entry)] for entry in section.entries]
     return lines + [[REFERENCE, label, *_rest(section, entry)] for label, entry in reference_entries(board, section)]
 
 
@@ -124,8 +122,8 @@ def to_markdown(board: Leaderboard) -> str:
         lines.append(_markdown_line(["---:", *[":---"] * n_names, *["---:"] * (len(headings) - 1 - n_names)]))
         lines += [_markdown_line(cells) for cells in _lines(board, section)]
         lines.append("")
-    if board.has_incomplete_entries:
-        lines += [INCOMPLETE_NOTE.replace("*", r"\*"), ""]
+    for note in table_notes(board):
+        lines += [note.replace("*", r"\*"), ""]
     if board.published:
         lines += [PUBLISHED_TITLE, "", *(f"- {note}" for note in published_notes(board)), ""]
     if board.failures:
@@ -164,8 +162,7 @@ def to_latex(board: Leaderboard) -> str:
         lines += [_latex_line(headings), r"\midrule"]
         lines += [_latex_line(cells) for cells in _lines(board, section)]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    if board.has_incomplete_entries:
-        lines.append(rf"\par {{\footnotesize {_latex(INCOMPLETE_NOTE)}\par}}")
+    lines += [rf"\par {{\footnotesize {_latex(note)}\par}}" for note in table_notes(board)]
     if board.published:
         notes = [PUBLISHED_TITLE, *published_notes(board)]
         lines += [r"{\footnotesize", *(rf"\noindent {_latex(note)}\par" for note in notes), "}"]

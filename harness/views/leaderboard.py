@@ -12,17 +12,19 @@ from rich.text import Text
 from benchmarks.boards import Board, Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
+from harness.ranking.ranks import TEST
 from harness.store import StoreContents
 from harness.text import printable
 from harness.views.entry_text import (
     ARROWS,
-    INCOMPLETE_NOTE,
     PUBLISHED_TITLE,
     REFERENCE,
     measure_text,
     published_notes,
+    rank_text,
     reference_entries,
     seeds_text,
+    table_notes,
     variant_texts,
 )
 from harness.views.failures import failures_view, unreadable_view
@@ -100,7 +102,7 @@ class _SectionTable:
             table.add_column("\n".join(column.heading), justify="right", no_wrap=True, style=style)
         for row, entry in enumerate(self._entries):
             table.add_row(
-                "–" if entry.rank is None else str(entry.rank),
+                rank_text(entry),
                 printable(entry.label),
                 *variant_texts(self._section, entry),
                 seeds_text(entry),
@@ -128,10 +130,6 @@ def _legend(board: Leaderboard) -> str:
     sorts = {section.sort for section in board.sections}
     lines = [
         f"Means over {' or '.join(subjects)}; ↑ ↓ say which direction is better; ± is half a 95 % t-interval.",
-        f"Ranked by {' or '.join(sorted(sorts))}; a rank is shared where intervals overlap that of its best.",
+        f"Ordered by {' or '.join(sorted(sorts))}; a rank is shared unless a {TEST}, separates it from its best.",
     ]
-    if board.has_single_seeds:
-        lines.append("One seed has no interval and is ranked by its value.")
-    if board.has_incomplete_entries:
-        lines.append(INCOMPLETE_NOTE)
-    return "\n".join(lines)
+    return "\n".join([*lines, *table_notes(board)])

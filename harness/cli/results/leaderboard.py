@@ -20,7 +20,7 @@ _FORMATS = ("rich", "json", "md", "csv", "latex")
 def command(results: str, scenario: str | None, sort: str | None, form: str, as_json: bool) -> None:
     """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI.
 
-    Means over seeds with 95 % t-intervals; splitters whose interval overlaps that of the rank's best share its rank.
+    Means over seeds with 95 % t-intervals; a rank is shared unless a corrected paired test separates it from its best.
     Splitters that lack seeds which others have are marked and ranked after the complete ones.
     """
     from harness.cli.output import show, write

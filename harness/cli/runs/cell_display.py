@@ -151,6 +151,8 @@ def finished_line(item: SuiteCell, row: Row) -> Text:
     facts += reuse_facts(row)
     if row.kernel_retention is not None:
         facts.append(f"kernels {100 * row.kernel_retention:.1f} %")
+    if row.warnings:
+        facts.append(f"{len(row.warnings)} warning{'s' if len(row.warnings) > 1 else ''}")
     if row.state is not State.OK:
         facts = [row.state.value, printable(row.reason or row.failure_kind or "")]
     return line.append(", ".join(fact for fact in facts if fact), style="default")

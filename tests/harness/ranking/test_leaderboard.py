@@ -21,11 +21,11 @@ def ranks(board: Leaderboard) -> list[tuple[int | None, str]]:
     return [(entry.rank, entry.label) for section in board.sections for entry in section.entries]
 
 
-def test_those_whose_interval_overlaps_the_leaders_share_its_rank_and_the_next_rank_counts_them() -> None:
+def test_splitters_that_the_paired_test_does_not_separate_share_a_rank_and_the_next_rank_counts_them() -> None:
     rows = [
         *rows_of("toy", [0.010, 0.012, 0.011]),
         *rows_of("other", [0.012, 0.013, 0.011], folder="b"),
-        *rows_of("other", [0.050, 0.051, 0.052], folder="c"),
+        *rows_of("other", [0.050, 0.052, 0.051], folder="c"),
         *rows_of("other", [0.052, 0.053, 0.051], folder="d"),
     ]
     assert ranks(make_leaderboard(rows)) == [
@@ -33,21 +33,35 @@ def test_those_whose_interval_overlaps_the_leaders_share_its_rank_and_the_next_r
     ]  # fmt: skip
 
 
-def test_overlap_is_with_the_leader_and_does_not_chain() -> None:
-    wide = [0.000, 0.010]  # 0.005 +- 0.064
-    rows = [
-        *rows_of("toy", [0.0, 0.0]),
-        *rows_of("other", wide, folder="b"),
-        *rows_of("other", [0.060, 0.060], folder="c"),
-    ]
-    # c overlaps b, but not the leader.
-    assert [rank for rank, _ in ranks(make_leaderboard(rows))] == [1, 1, 3]
+def test_a_constant_difference_on_seeds_of_unequal_difficulty_separates_though_intervals_overlap() -> None:
+    hard = [0.01, 0.20, 0.40]
+    rows = [*rows_of("toy", hard), *rows_of("other", [loss + 0.02 + 0.001 * n for n, loss in enumerate(hard)])]
+    first, second = make_leaderboard(rows).sections[0].entries
+    assert [(first.rank, first.label), (second.rank, second.label)] == [(1, "toy"), (2, "other")]
+    assert first.estimates["accuracy_loss"].half_width > 0.02
 
 
-def test_one_seed_is_ranked_by_its_value() -> None:
-    board = make_leaderboard([*rows_of("toy", [0.02]), *rows_of("other", [0.01])])
-    assert ranks(board) == [(1, "other"), (2, "toy")]
-    assert board.has_single_seeds
+def test_with_many_rivals_the_same_difference_is_no_longer_enough() -> None:
+    slightly_worse = [0.01, 0.02, 0.015]  # p = 0.037 against zeros
+    rivals = [row for n in range(3) for row in rows_of("other", slightly_worse, folder=str(n))]
+    base = rows_of("toy", [0.0, 0.0, 0.0])
+    assert [rank for rank, _ in ranks(make_leaderboard([*base, *rivals[:3]]))] == [1, 2]
+    assert [rank for rank, _ in ranks(make_leaderboard([*base, *rivals]))] == [1, 1, 1, 1]
+
+
+def test_fewer_than_three_seeds_give_an_order_but_no_ranks() -> None:
+    for n_seeds in (1, 2):
+        board = make_leaderboard([*rows_of("toy", [0.5] * n_seeds), *rows_of("other", [0.01] * n_seeds)])
+        assert ranks(board) == [(None, "other"), (None, "toy")]
+        assert board.has_unranked_entries
+
+
+def test_rows_with_warnings_are_counted() -> None:
+    rows = [*rows_of("toy", [0.01, 0.03]), toy_row(splitter="other")]
+    rows[1] = rows[1].model_copy(update={"warnings": ["no recorded state is within 0.01"]})
+    board = make_leaderboard(rows)
+    assert {entry.label: entry.n_warnings for entry in board.sections[0].entries} == {"toy": 1, "other": 0}
+    assert board.has_warnings
 
 
 def test_means_are_over_the_seeds_that_succeeded_and_failures_are_counted_and_kept() -> None:
@@ -61,7 +75,7 @@ def test_means_are_over_the_seeds_that_succeeded_and_failures_are_counted_and_ke
 
 
 def test_a_splitter_that_never_succeeded_is_listed_last_without_a_rank() -> None:
-    board = make_leaderboard([*rows_of("toy", [0.5]), toy_row(splitter="other", state=State.TIMEOUT)])
+    board = make_leaderboard([*rows_of("toy", [0.5] * 3), toy_row(splitter="other", state=State.TIMEOUT)])
     assert ranks(board) == [(1, "toy"), (None, "other")]
 
 
@@ -88,37 +102,38 @@ def test_one_that_failed_on_the_hard_seeds_ranks_after_those_that_did_not() -> N
 
 def test_one_that_ran_on_harder_seeds_is_compared_on_the_seeds_that_both_have() -> None:
     rows = [
-        *losses_on("toy", {0: 0.01, 1: 0.01, 2: 0.05, 3: 0.05}),
-        *losses_on("other", {2: 0.04, 3: 0.04, 4: 0.09, 5: 0.09}),
+        *losses_on("toy", {0: 0.01, 1: 0.01, 2: 0.051, 3: 0.052, 4: 0.050}),
+        *losses_on("other", {2: 0.04, 3: 0.04, 4: 0.04, 5: 0.09, 6: 0.09}),
     ]
     board = make_leaderboard(rows)
     assert ranks(board) == [(1, "other"), (2, "toy")]
-    assert [entry.missing_seeds for entry in board.sections[0].entries] == [(0, 1), (4, 5)]
-    assert [entry.mean("accuracy_loss") for entry in board.sections[0].entries] == pytest.approx([0.065, 0.03])
+    assert [entry.missing_seeds for entry in board.sections[0].entries] == [(0, 1), (5, 6)]
+    assert [entry.mean("accuracy_loss") for entry in board.sections[0].entries] == pytest.approx([0.06, 0.0346])
     assert board.has_incomplete_entries
     by_accuracy = make_leaderboard(rows, sort="composed_accuracy")
     assert ranks(by_accuracy) == [(1, "other"), (2, "toy")]
 
 
-def test_incomplete_ones_share_no_rank_with_complete_ones_whatever_their_means() -> None:
+def test_incomplete_ones_come_after_the_complete_ones_whatever_their_means() -> None:
     rows = [
-        *losses_on("toy", {0: 0.05, 1: 0.05, 2: 0.05}),
-        *losses_on("other", {0: 0.06, 1: 0.06, 2: 0.06}, folder="b"),
-        *losses_on("other", {0: 0.01}, folder="c"),
-        *losses_on("other", {0: 0.02, 1: 0.90}, folder="d"),
+        *losses_on("toy", {0: 0.05, 1: 0.05, 2: 0.05, 3: 0.05}),
+        *losses_on("other", {0: 0.06, 1: 0.061, 2: 0.06, 3: 0.06}, folder="b"),
+        *losses_on("other", {0: 0.01, 1: 0.01, 2: 0.01}, folder="c"),
+        *losses_on("other", {0: 0.02, 1: 0.021, 2: 0.02, 3: None}, folder="d"),
     ]
     assert ranks(make_leaderboard(rows)) == [
         (1, "toy"), (2, "other (folder=b)"), (3, "other (folder=c)"), (4, "other (folder=d)"),
     ]  # fmt: skip
 
 
-def test_those_without_a_common_seed_cannot_be_told_apart_and_share_a_rank() -> None:
+def test_those_without_a_common_seed_have_no_ranks() -> None:
     board = make_leaderboard([*losses_on("toy", {0: 0.01}), *losses_on("other", {1: 0.09})])
-    assert [rank for rank, _ in ranks(board)] == [1, 1]
+    assert [rank for rank, _ in ranks(board)] == [None, None]
 
 
 def test_a_seed_that_failed_for_all_makes_nobody_incomplete() -> None:
-    board = make_leaderboard([*losses_on("toy", {0: 0.01, 1: None}), *losses_on("other", {0: 0.02, 1: None})])
+    seeds = {0: 0.01, 1: 0.01, 2: 0.01, 3: None}
+    board = make_leaderboard([*losses_on("toy", seeds), *losses_on("other", {0: 0.02, 1: 0.02, 2: 0.02, 3: None})])
     assert ranks(board) == [(1, "toy"), (2, "other")]
     assert not board.has_incomplete_entries
 
@@ -198,7 +213,7 @@ def test_rows_of_other_images_or_devices_are_never_averaged_though_their_cells_l
 
 
 def test_another_measure_sorts_in_its_own_direction() -> None:
-    rows = [*rows_of("toy", [0.02]), *rows_of("other", [0.01])]
+    rows = [*rows_of("toy", [0.02] * 3), *rows_of("other", [0.01] * 3)]
     assert ranks(make_leaderboard(rows, sort="composed_accuracy")) == [(1, "other"), (2, "toy")]
     assert "jaccard_distance" not in MODULARIZATION.sortable()
 
@@ -227,7 +242,7 @@ def test_patches_make_an_entry_per_rule_with_means_over_seeds_and_intervals_over
     (section,) = make_leaderboard(rows).sections
     platt, gate = section.entries
     assert [(entry.rank, entry.label, entry.variant["fusion"], entry.seeds) for entry in (platt, gate)] == [
-        (1, "toy", "platt", (0, 1)), (2, "toy", "gate", (1,)),
+        (None, "toy", "platt", (0, 1)), (None, "toy", "gate", (1,)),
     ]  # fmt: skip
     assert section.variants == ["fusion"]
     estimate = platt.estimates["tc_f1_gain"]  # of 0.15 (class 3, both seeds) and 0.3 (class 8, one seed)
@@ -246,7 +261,6 @@ def test_kinds_of_weakness_and_splitters_are_never_averaged() -> None:
         ("other", "under_fitted"), ("toy", "label_noise"), ("toy", "over_simple"),
     }  # fmt: skip
     assert section.variants == ["weak_kind"]
-    assert not board.has_single_seeds
 
 
 def test_scenarios_have_sections_of_their_own_each_with_its_own_measures() -> None:

@@ -29,12 +29,8 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
     assert Estimate.of([0.5, 0.5]) == Estimate(0.5, 0.0)
 
 
-def test_a_single_value_has_no_interval_and_counts_as_a_point() -> None:
-    single = Estimate.of([2.0])
-    assert single.half_width is None
-    assert single.overlaps(Estimate(2.5, 0.5))
-    assert not single.overlaps(Estimate(2.5, 0.4))
-    assert not single.overlaps(Estimate(2.1, None))
+def test_a_single_value_has_no_interval() -> None:
+    assert Estimate.of([2.0]) == Estimate(2.0, None)
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,18 @@ def test_long_names_do_not_push_numbers_out() -> None:
     assert "1.0 s" in text
 
 
-def test_the_legend_explains_that_one_seed_has_no_interval() -> None:
-    assert "One seed has no interval" in plain(leaderboard_view(make_leaderboard([toy_row()])))
+def test_too_few_seeds_have_no_ranks_and_the_notes_say_why() -> None:
+    board = make_leaderboard([toy_row()])
+    for text in (plain(leaderboard_view(board)), to_markdown(board), to_latex(board)):
+        assert "Too few seeds, classes or tasks to tell entries apart: no ranks." in " ".join(text.split())
+
+
+def test_rows_with_warnings_are_marked_and_explained() -> None:
+    row = toy_row().model_copy(update={"warnings": ["no recorded state is within 0.01"]})
+    board = make_leaderboard([row])
+    for text in (plain(leaderboard_view(board)), to_markdown(board)):
+        assert "1!" in text
+        assert "! rows with warnings: 'splitbench show CELL_ID' has them." in text
 
 
 def test_json_has_the_documented_keys_with_fractions() -> None:
@@ -71,7 +81,8 @@ def test_json_has_the_documented_keys_with_fractions() -> None:
     assert list(objects[0])[: len(SPLITTING_KEYS)] == SPLITTING_KEYS
     assert objects[0]["accuracy_loss"] == 0.02
     assert objects[0]["jaccard_distance"] is None
-    assert (objects[1]["n_seeds"], objects[1]["n_failed"], objects[1]["rank"]) == (2, 1, 2)
+    assert (objects[0]["rank"], objects[1]["rank"]) == (1, None)
+    assert (objects[1]["n_seeds"], objects[1]["n_failed"]) == (2, 1)
 
 
 def test_json_of_patches_has_the_documented_keys() -> None:
@@ -103,9 +114,9 @@ def test_rules_that_differ_get_a_column_in_every_form() -> None:
     text = plain(leaderboard_view(board))
     assert max(map(len, text.splitlines())) <= 100
     assert [line.split()[:3] for line in text.splitlines() if " toy " in line] == [
-        ["1", "toy", "gate"], ["1", "toy", "min_max"],
+        ["–", "toy", "gate"], ["–", "toy", "min_max"],
     ]  # fmt: skip
-    assert "| 1 | toy | min_max | 1 |" in to_markdown(board)
+    assert "| – | toy | min_max | 1 |" in to_markdown(board)
     assert "\\begin{tabular}{rllr" in to_latex(board)
 
 
@@ -131,7 +142,7 @@ def test_published_figures_stand_below_what_was_measured_and_are_marked() -> Non
 def test_published_figures_are_no_entries_for_programs() -> None:
     objects = leaderboard_objects(make_leaderboard([toy_row(), patching_row([patch_record("3")])]))
     assert [(entry["splitter"], entry["measured"], entry["rank"], entry["n_seeds"]) for entry in objects] == [
-        ("toy", True, 1, 1), ("gradsplitter", False, None, 0), ("cnnsplitter", False, None, 0), ("toy", True, 1, 1),
+        ("toy", True, None, 1), ("gradsplitter", False, None, 0), ("cnnsplitter", False, None, 0), ("toy", True, None, 1),
     ]  # fmt: skip
     assert [entry["source"] for entry in objects] == [
         None, "arXiv 2311.04438, abstract", "arXiv 2209.06116, abstract", None,
@@ -152,10 +163,10 @@ def test_entries_that_lack_seeds_are_marked_for_people_in_every_form() -> None:
     board = incomplete_board()
     text, markdown, latex = plain(leaderboard_view(board)), to_markdown(board), to_latex(board)
     assert [line.split()[:3] for line in text.splitlines() if " toy " in line or " other " in line][:2] == [
-        ["1", "toy", "3"], ["2", "other", "1/2*"],
+        ["1", "toy", "3"], ["–", "other", "1/2*"],
     ]  # fmt: skip
-    assert "| 2 | other | 1/2* |" in markdown
-    assert "2 & other & 1/2* &" in latex
+    assert "| – | other | 1/2* |" in markdown
+    assert "-- & other & 1/2* &" in latex
     for form in (text, markdown, latex):
         assert "lacks seeds that other entries have" in " ".join(form.split())
     assert "lacks seeds" not in plain(leaderboard_view(make_leaderboard([toy_row()])))
@@ -214,7 +225,7 @@ def test_csv_has_a_line_per_entry() -> None:
 def test_markdown_has_a_table_per_section_and_the_failures() -> None:
     text = to_markdown(make_leaderboard([toy_row(label="a|b"), toy_row(seed=1, state=State.TIMEOUT)]))
     assert "### digits · simcnn" in text
-    assert "| 1 | a\\|b | 1/2 | 90.0 | 88.0 | 2.00 | 40.0 | – |" in text
+    assert "| – | a\\|b | 1/2 | 90.0 | 88.0 | 2.00 | 40.0 | – | – |" in text
     assert "seed 1: timeout: a reason" in text
 
 

@@ -18,7 +18,7 @@ Call = Callable[..., Result]
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     store = ResultStore(tmp_path / "r")
-    for seed in range(2):
+    for seed in range(3):
         store.write(toy_row(seed=seed))
     store.write(toy_row(splitter="other", state=State.FAILED, kind="SplitFailedError"))
     return tmp_path / "r"
