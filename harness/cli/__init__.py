@@ -12,7 +12,7 @@ import click
 from harness.text import printable
 
 _ROOMS = {
-    "run": "runs", "plan": "runs", "leaderboard": "results", "show": "results", "ls": "results",
+    "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
     "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
     "evaluate": "models",
