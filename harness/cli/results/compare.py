@@ -25,7 +25,7 @@ def command(first: str, second: str, results: str, scenario: str | None, sort: s
     from harness.cli.output import show, show_json
     from harness.ranking.head_to_head import compare
     from harness.ranking.leaderboard import make_leaderboard
-    from harness.views.comparison import comparison_objects, comparison_view
+    from harness.views.leaderboards.comparison import comparison_objects, comparison_view
 
     store = open_store(results)
     store.require()

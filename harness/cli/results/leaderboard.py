@@ -25,8 +25,8 @@ def command(results: str, scenario: str | None, sort: str | None, form: str, as_
     """
     from harness.cli.output import show, write
     from harness.ranking.leaderboard import make_leaderboard
-    from harness.views.formats import FORMATS
-    from harness.views.leaderboard import leaderboard_view
+    from harness.views.leaderboards.formats import FORMATS
+    from harness.views.leaderboards.terminal import leaderboard_view
 
     store = open_store(results)
     store.require()

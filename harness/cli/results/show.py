@@ -25,7 +25,7 @@ _SHOWN_CANDIDATES = 10
 def command(cell_id: str, results: str | None, as_json: bool) -> None:
     """Show a cell's rows. CELL_ID is its id or an unambiguous prefix of it."""
     from harness.cli.output import show, show_json
-    from harness.views.row import row_view
+    from harness.views.cells.row import row_view
 
     attempts = _find(cell_id.lower(), _stores(results))
     if as_json:

@@ -15,8 +15,8 @@ from harness.cli.progress import Pace, progress_text
 from harness.execution import Listener
 from harness.suite_cell import SuiteCell
 from harness.text import printable
+from harness.views.cells.reuse_tables import reuse_facts
 from harness.views.quantities import duration_text
-from harness.views.reuse_tables import reuse_facts
 from splitters.methods.protocol import Progress
 
 _MARKS = {State.OK: ("✓", "green"), State.SKIPPED: ("–", "dim"), State.INTERRUPTED: ("■", "yellow")}

@@ -168,7 +168,7 @@ def _backend(
 def _show_report(report: RunReport, location: str) -> None:
     from harness.cli.output import show
     from harness.ranking.leaderboard import make_leaderboard
-    from harness.views.leaderboard import leaderboard_view
+    from harness.views.leaderboards.terminal import leaderboard_view
 
     board = make_leaderboard(report.latest())
     show(leaderboard_view(board, contents=report.contents, results=location))
@@ -217,7 +217,7 @@ def _by_run(left: Mapping[str, RunRecord]) -> list[tuple[RunRecord, list[str]]]:
 
 def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
     from harness.ranking.leaderboard import make_leaderboard
-    from harness.views.formats import leaderboard_objects
+    from harness.views.leaderboards.formats import leaderboard_objects
 
     board = make_leaderboard(report.latest())
     return {

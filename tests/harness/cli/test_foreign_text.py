@@ -21,7 +21,7 @@ from harness.cli.runs.cell_display import LiveDisplay, PlainDisplay
 from harness.ranking.leaderboard import make_leaderboard
 from harness.store import ResultStore
 from harness.text import printable
-from harness.views.formats import to_csv, to_json, to_latex, to_markdown
+from harness.views.leaderboards.formats import to_csv, to_json, to_latex, to_markdown
 from splitters.methods.protocol import Progress
 
 LABELS = ["grad[/x]", "ours [fast]", "[bold]new", "[sale]", ":smile:", r"back\slash[", "50 % & $x_1$ # ~^{}"]

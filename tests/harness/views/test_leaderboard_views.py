@@ -15,8 +15,8 @@ from benchmarks.rows.row import (
     State,
 )
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard
-from harness.views.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
-from harness.views.leaderboard import leaderboard_view
+from harness.views.leaderboards.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
+from harness.views.leaderboards.terminal import leaderboard_view
 
 SPLITTING_KEYS = [
     "rank", "splitter", "model", "dataset", "scenario", "n_seeds", "n_failed", "base_accuracy", "composed_accuracy",
@@ -142,7 +142,8 @@ def test_published_figures_stand_below_what_was_measured_and_are_marked() -> Non
 def test_published_figures_are_no_entries_for_programs() -> None:
     objects = leaderboard_objects(make_leaderboard([toy_row(), patching_row([patch_record("3")])]))
     assert [(entry["splitter"], entry["measured"], entry["rank"], entry["n_seeds"]) for entry in objects] == [
-        ("toy", True, None, 1), ("gradsplitter", False, None, 0), ("cnnsplitter", False, None, 0), ("toy", True, None, 1),
+        ("toy", True, None, 1), ("gradsplitter", False, None, 0), ("cnnsplitter", False, None, 0),
+        ("toy", True, None, 1),
     ]  # fmt: skip
     assert [entry["source"] for entry in objects] == [
         None, "arXiv 2311.04438, abstract", "arXiv 2209.06116, abstract", None,

@@ -13,7 +13,7 @@ from benchmarks.rows.row import (
     SubTaskRecord,
 )
 from harness.cli.runs.cell_display import finished_line
-from harness.views.row import row_view
+from harness.views.cells.row import row_view
 
 COST = {
     "flops_sum": 150, "parameters_sum": 150, "parameters_union": 80, "latency_seconds": 0.003,

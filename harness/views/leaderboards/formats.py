@@ -13,7 +13,7 @@ from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.suite_cell import ID_LENGTH, row_title
 from harness.text import printable
-from harness.views.entry_text import (
+from harness.views.leaderboards.entry_text import (
     ARROWS,
     PUBLISHED_TITLE,
     REFERENCE,

@@ -15,8 +15,8 @@ from harness.ranking.head_to_head import HeadToHead, verdict
 from harness.text import printable
 
 _NOTE = (
-    "difference: first minus second, ± half a 95 % t-interval; better: share of seeds (classes, tasks) on which the first "
-    f"is better; p: paired t-test, Holm-corrected, from {MIN_PAIRS} pairs on."
+    "difference: first minus second, ± half a 95 % t-interval; better: share of seeds (classes, tasks) on which the "
+    f"first is better; p: paired t-test, Holm-corrected, from {MIN_PAIRS} pairs on."
 )
 
 

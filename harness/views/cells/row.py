@@ -12,9 +12,9 @@ from rich.text import Text
 
 from benchmarks.rows.row import Row
 from harness.suite_cell import row_title
+from harness.views.cells.reuse_tables import reuse_tables
+from harness.views.cells.sensitivity import sensitivity_view
 from harness.views.quantities import duration_text
-from harness.views.reuse_tables import reuse_tables
-from harness.views.sensitivity import sensitivity_view
 
 _TABLES = (
     "layers", "modules", "patches", "compositions", "new_tasks", "sub_tasks", "sensitivity", "figures",

@@ -15,7 +15,8 @@ from harness.ranking.leaderboard import Leaderboard, Section
 from harness.ranking.ranks import TEST
 from harness.store import StoreContents
 from harness.text import printable
-from harness.views.entry_text import (
+from harness.views.failures import failures_view, unreadable_view
+from harness.views.leaderboards.entry_text import (
     ARROWS,
     PUBLISHED_TITLE,
     REFERENCE,
@@ -27,7 +28,6 @@ from harness.views.entry_text import (
     table_notes,
     variant_texts,
 )
-from harness.views.failures import failures_view, unreadable_view
 
 _NAME_WIDTH = 12
 

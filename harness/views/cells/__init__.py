@@ -1,0 +1,1 @@
+"""Cells and their rows for the terminal."""

@@ -1,0 +1,1 @@
+"""Leaderboards and comparisons for the terminal and as Markdown, LaTeX, CSV and JSON."""
