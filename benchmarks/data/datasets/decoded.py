@@ -28,7 +28,9 @@ from benchmarks.data.sources.source import Contents, EncodedImage, Part, Source
 from splitters.errors import DataError
 from splitters.methods.protocol import Progress, ProgressCallback
 
-_FORMAT = 1
+_FORMAT = 2
+"""Increased when the same files decode to other pixels, labels or class names."""
+
 _STAGE = "data"
 _IMAGES_PER_CHUNK = 128
 _CHUNKS_PER_THREAD = 4

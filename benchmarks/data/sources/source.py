@@ -12,6 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats of image files that are read: those that Pillow decodes by itself. Others start programs (EPS) or fetch files."""
+
 EncodedImage: TypeAlias = "bytes | NDArray[np.uint8]"
 """An image file's bytes, or pixels as ``[height, width]`` or ``[height, width, channel]``."""
 
