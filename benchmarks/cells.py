@@ -12,7 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
-from splitters.settings import Settings
+from splitters.settings import ClassName, Settings
 
 CELL_FORMAT = 2
 """Counts the changes of meaning of a cell's fields; part of every identity."""
@@ -73,7 +73,7 @@ class ModelSpec(Settings):
 
 
 class DirichletSpec(Settings):
-    """Class shares drawn from a Dirichlet distribution (DESIGN.md section 10).
+    """Class shares drawn from a Dirichlet distribution (docs/design.md, "The papers' networks and recipe").
 
     Args:
         alpha: Concentration.
@@ -90,7 +90,7 @@ class DatasetSpec(Identified):
     """A data set, the form in which the network sees it, and which of its images take part.
 
     Args:
-        name: A registered name, e.g. ``digits``, ``cifar10``, ``parquet:cifar10``, ``folder:cats``.
+        name: A registered name, e.g. ``digits``, ``parquet:cifar10``, ``folder:cats:test=val``; see docs/data.md.
         input_shape: Channels (1 or 3), height and width that images are brought to.
         classes: The names of the classes that take part, in the order of the labels; all, where none is named.
         train_images: How many images ``train`` keeps at most (stratified); None keeps all.
@@ -103,7 +103,7 @@ class DatasetSpec(Identified):
 
     name: str
     input_shape: tuple[int, int, int] = (3, 32, 32)
-    classes: tuple[str, ...] = Field(default=(), json_schema_extra=_ADDED)
+    classes: tuple[ClassName, ...] = Field(default=(), json_schema_extra=_ADDED)
     train_images: int | None = Field(default=None, ge=1)
     select_images: int | None = Field(default=None, ge=1)
     split_train_images: int | None = Field(default=None, ge=1)

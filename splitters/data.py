@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from splitters.errors import DataError
+from splitters.settings import normalise_class_name
 
 
 @dataclass(frozen=True, order=True)
@@ -72,7 +73,7 @@ class ImageSet:
     Args:
         images: uint8 images on any device, at least one.
         labels: The class of each image, counted from 0, in any integer type; stored as int64 on the images' device.
-        class_names: The N classes.
+        class_names: The N classes, stored in Unicode's composed form (NFC).
         normalisation: How a batch becomes the network's input; one mean and std per image channel.
 
     Raises:
@@ -90,6 +91,10 @@ class ImageSet:
         labels = _as_tensor(self.labels, "labels", "integers [image]")
         _check_images(images, self.normalisation)
         _check_labels(labels, n_images=len(images), n_classes=self.n_classes)
+        strange = [name for name in self.class_names if not isinstance(name, str)]
+        if strange:
+            raise DataError(f"class names are strings; {strange[0]!r} is none.")
+        object.__setattr__(self, "class_names", tuple(map(normalise_class_name, self.class_names)))
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.to(images.device, torch.int64))
 
@@ -123,6 +128,7 @@ class ImageSet:
         Raises:
             DataError: If a name is not among the classes, or no image is of any of them.
         """
+        names = tuple(map(normalise_class_name, names))
         unknown = [name for name in names if name not in self.class_names]
         if unknown:
             raise DataError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -33,6 +35,15 @@ class Origin(Protocol):
     def spelling(self, *path: str | int) -> str | None:
         """Returns how the file spells a number, boolean or null, if it is known."""
         ...
+
+
+def normalise_class_name(name: str) -> str:
+    """Return a class's name in Unicode's composed form (NFC), so that "é" is the same class however it is written."""
+    return unicodedata.normalize("NFC", name)
+
+
+ClassName = Annotated[str, AfterValidator(normalise_class_name)]
+"""A field that holds a class's name."""
 
 
 class Settings(BaseModel):

@@ -1,4 +1,4 @@
-"""Tasks for patches: the images of a weak model, one class of which another network has learnt too."""
+"""Tasks for patches: classes of a weak model's data set, and a target class of another data set."""
 
 from __future__ import annotations
 
@@ -23,23 +23,22 @@ def joined_task(
     test_images: int | None,
     seed: int,
 ) -> Roles:
-    """Returns a task of some classes of one data set, and one class of another as the last one.
+    """Return a task of some classes of one data set and, as the last class, one class of another.
 
-    Roles stay what they are: train images come from both train sets, and so on.
+    Images keep their roles: train images come from both train sets, and so on.
 
     Args:
         weak: The first data set's images.
         weak_classes: The names of its classes that take part.
         strong: The other data set's images.
-        target: The name of its class.
-        train_images: How many train images of the target class take part at most; as great a share of its select images
-            does.
-        test_images: How many of its test images.
-        seed: Seeds which of them.
+        target: The name of the class to take from it.
+        train_images: Maximum number of the target class's train images; of its select images, the same share.
+        test_images: Maximum number of the target class's test images.
+        seed: Seeds the choice.
 
     Raises:
         ConfigurationError: If the target class has the name of another class.
-        DataError: If a class is not there.
+        DataError: If a data set lacks a class.
     """
     if target in weak_classes:
         raise ConfigurationError(

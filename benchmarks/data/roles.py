@@ -1,7 +1,7 @@
-"""The roles of images: which fit, which guide choices, which are kept for the final score.
+"""The roles of images: which ones fit, which ones guide choices, and which ones are kept for the final score.
 
-Everything here is drawn from the seed and the labels of the images that it concerns; the test set has no part in
-``train`` and ``select``.
+Every draw depends only on the seed and on the labels of the images that it draws from; ``train`` and ``select`` never
+depend on the test set.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ class Roles:
 
 
 def make_roles(dataset: Dataset, spec: DatasetSpec, *, seed: int) -> Roles:
-    """Splits a data set's images into roles: 80 % of the official training images are ``train``, 20 % ``select``.
+    """Split a data set's images into roles: 80 % of the official training images are ``train``, 20 % ``select``.
 
-    A Dirichlet draw applies to the official training images, before they are cut; limits on the number of images apply
-    last. All cuts are stratified. A smaller limit keeps a part of what a larger one keeps, up to rounding.
+    A Dirichlet draw applies to the official training images before they are split; limits on the number of images apply
+    last. All splits are stratified. A smaller limit keeps a subset of what a larger one keeps, up to rounding.
 
     Args:
         dataset: The official images.
         spec: Which of them take part.
-        seed: Seeds all but the Dirichlet draw, which its estimator number seeds.
+        seed: Seeds everything but the Dirichlet draw, which is seeded by its estimator number.
 
     Raises:
-        DataError: If a class has too few images, or the Dirichlet draw cannot be had.
+        DataError: If a class has too few images, or no Dirichlet draw leaves enough of every class.
     """
     official = np.arange(len(dataset.train), dtype=np.int64)
     if spec.dirichlet is not None:
         official = _dirichlet(_labels(dataset.train), spec.dirichlet, dataset.class_names)
-    train, select = _cut(dataset.train, official, np.random.default_rng(derive_seed(seed, "roles")))
+    train, select = _split(dataset.train, official, np.random.default_rng(derive_seed(seed, "roles")))
     return Roles(
         dataset.train.subset(_limited(dataset.train, train, spec.train_images, "train_images")),
         dataset.train.subset(_limited(dataset.train, select, spec.select_images, "select_images")),
@@ -69,21 +69,21 @@ def make_roles(dataset: Dataset, spec: DatasetSpec, *, seed: int) -> Roles:
 
 
 def estimator_roles(roles: Roles, spec: DirichletSpec, *, seed: int) -> Roles:
-    """Returns what one of several base models learns from: a Dirichlet draw of ``train``, cut as official images are.
+    """Return the images of one of several base models: a Dirichlet draw of ``train``, split like official images.
 
-    80 % of the draw are its ``train``, 20 % its own ``select``. The ``select`` of all stays out of it, so that base
-    models may be compared on that.
+    80 % of the draw are its ``train``, 20 % its own ``select``. The draw leaves out the common ``select``, so that base
+    models can be compared on it.
 
     Args:
         roles: The images of all base models.
         spec: The draw; its estimator number seeds the classes' shares.
-        seed: Seeds the cut.
+        seed: Seeds the split.
 
     Raises:
-        DataError: If a class has too few images, or the Dirichlet draw cannot be had.
+        DataError: If a class has too few images, or no Dirichlet draw leaves enough of every class.
     """
     drawn = _dirichlet(_labels(roles.train), spec, roles.train.class_names)
-    train, select = _cut(roles.train, drawn, np.random.default_rng(derive_seed(seed, "estimator", spec.estimator)))
+    train, select = _split(roles.train, drawn, np.random.default_rng(derive_seed(seed, "estimator", spec.estimator)))
     return Roles(
         roles.train.subset(torch.from_numpy(np.sort(train))),
         roles.train.subset(torch.from_numpy(np.sort(select))),
@@ -92,7 +92,7 @@ def estimator_roles(roles: Roles, spec: DirichletSpec, *, seed: int) -> Roles:
 
 
 def limit_roles(roles: Roles, spec: DatasetSpec, *, seed: int) -> Roles:
-    """Returns the images that a splitter sees: as many of ``train`` and ``select`` as the specification allows it.
+    """Return the images that a splitter sees: ``train`` and ``select`` up to the specification's limits.
 
     Args:
         roles: All images of the cell.
@@ -117,13 +117,13 @@ def limit_roles(roles: Roles, spec: DatasetSpec, *, seed: int) -> Roles:
 
 
 def apportion(counts: Indices, total: int) -> Indices:
-    """Returns how many of each class to take so that ``total`` keep the classes' shares, each class at least one.
+    """Return the number of images to take of each class, at least one, so that ``total`` keep the classes' shares.
 
-    By largest remainders; of equal ones the lower class index comes first.
+    Rounds by largest remainders; of equal remainders, the lower class index comes first.
 
     Args:
         counts: Images per class, each at least one.
-        total: How many to take: at least one per class, at most all.
+        total: The number of images to take: at least one per class, at most all.
     """
     ideal = counts * (total / counts.sum())
     taken: Indices = np.clip(np.floor(ideal).astype(np.int64), 1, counts)
@@ -144,15 +144,15 @@ def _shuffled(indices: Indices, rng: np.random.Generator) -> Indices:
     return shuffled
 
 
-def _cut(images: ImageSet, indices: Indices, rng: np.random.Generator) -> tuple[Indices, Indices]:
-    """Returns the two parts of ``indices``, 80 % and 20 %, each shuffled and stratified."""
+def _split(images: ImageSet, indices: Indices, rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """Return the two parts of ``indices``, 80 % and 20 %, each shuffled and stratified."""
     shuffled = _shuffled(indices, rng)
     labels = _labels(images)[shuffled]
     counts = np.bincount(labels, minlength=images.n_classes)
     if counts.min() < 2:
         label = int(counts.argmin())
         raise DataError(
-            f"class {images.class_names[label]!r} has {counts[label]} images; the cut into train and select needs at "
+            f"class {images.class_names[label]!r} has {counts[label]} images; the split into train and select needs at "
             "least 2 of each class."
         )
     chosen = _first_of_each_class(labels, np.clip(np.rint(counts * SELECT_SHARE).astype(np.int64), 1, counts - 1))
@@ -160,7 +160,7 @@ def _cut(images: ImageSet, indices: Indices, rng: np.random.Generator) -> tuple[
 
 
 def _limited(images: ImageSet, indices: Indices, limit: int | None, key: str) -> Int64[Tensor, " chosen"]:
-    """Returns at most ``limit`` of ``indices``, stratified, in ascending order."""
+    """Return at most ``limit`` of ``indices``, stratified, in ascending order."""
     if limit is not None and limit < len(indices):
         labels = _labels(images)[indices]
         if limit < images.n_classes:
@@ -173,7 +173,7 @@ def _limited(images: ImageSet, indices: Indices, limit: int | None, key: str) ->
 
 
 def _first_of_each_class(labels: Indices, counts: Indices) -> NDArray[np.bool_]:
-    """Marks the first ``counts[c]`` positions of each class c."""
+    """Mark the first ``counts[c]`` positions of each class c."""
     chosen = np.zeros(len(labels), dtype=np.bool_)
     for label, count in enumerate(counts):
         chosen[np.flatnonzero(labels == label)[:count]] = True
@@ -181,7 +181,7 @@ def _first_of_each_class(labels: Indices, counts: Indices) -> NDArray[np.bool_]:
 
 
 def _dirichlet(labels: Indices, spec: DirichletSpec, class_names: tuple[str, ...]) -> Indices:
-    """Returns the images of one estimator: shares p / max p of each class, p drawn until every class has enough."""
+    """Return one estimator's images: shares p / max p of each class, with p redrawn until every class has enough."""
     counts = np.bincount(labels, minlength=len(class_names))
     needed = max(spec.min_images, 2)
     if counts.min() < needed:

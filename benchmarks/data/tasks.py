@@ -18,16 +18,16 @@ Classes = tuple[int, ...]
 
 
 def class_subsets(n_classes: int, size: int, *, count: int, seed: int) -> list[Classes]:
-    """Returns different sets of classes: all there are, or a seeded sample of them.
+    """Return distinct sets of classes: all of them, or a seeded sample.
 
     Args:
-        n_classes: How many classes there are.
-        size: How many classes a set has.
-        count: How many sets at most.
+        n_classes: Number of classes.
+        size: Number of classes in a set.
+        count: Maximum number of sets.
         seed: Seeds the sample.
 
     Raises:
-        ConfigurationError: If there are not so many classes.
+        ConfigurationError: If a set would be larger than ``n_classes``, or have one class only.
     """
     if not 1 < size <= n_classes:
         raise ConfigurationError(f"a task of {size} classes cannot be had of {n_classes}; take 2 to {n_classes}.")
@@ -38,17 +38,18 @@ def class_subsets(n_classes: int, size: int, *, count: int, seed: int) -> list[C
 
 
 def joint_subsets(n_first: int, n_second: int, size: int, *, count: int | None, seed: int) -> list[Classes]:
-    """Returns different sets of classes of two data sets, with at least one class of each.
+    """Return distinct sets of classes of two data sets, with at least one class of each.
 
     Args:
-        n_first: The classes of the first data set, which are counted from 0.
-        n_second: Those of the second one, which are counted on.
-        size: How many classes a set has.
-        count: How many sets at most; None means all pairs.
+        n_first: Number of classes of the first data set; they have the indices 0 to ``n_first - 1``.
+        n_second: Number of classes of the second one; their indices follow.
+        size: Number of classes in a set.
+        count: Maximum number of sets; None means all pairs.
         seed: Seeds the sample.
 
     Raises:
-        ConfigurationError: If there are not so many classes, or all sets of more than two classes are asked for.
+        ConfigurationError: If a set would be larger than there are classes, or have one class only, or if ``count`` is
+            None for sets of more than two classes.
     """
     n_classes = n_first + n_second
     if not 1 < size <= n_classes:
@@ -85,29 +86,29 @@ def _sample(draw: Callable[[], Classes], count: int) -> list[Classes]:
 
 
 def joined(parts: Sequence[tuple[ImageSet, str]], class_names: Sequence[str]) -> ImageSet:
-    """Returns images of one class each as one set, in the order in which they are given.
+    """Return one class of each of several sets as one set, in the given order.
 
     Args:
-        parts: Images, and the name that their class has there.
-        class_names: What the classes are called in the new set.
+        parts: Sets of images, each with the name of the class to take.
+        class_names: The names of the classes in the new set.
     """
-    own = [images.of_classes((name,)) for images, name in parts]
-    labels = [torch.full_like(part.labels, place) for place, part in enumerate(own)]
+    chosen = [images.of_classes((name,)) for images, name in parts]
+    labels = [torch.full_like(part.labels, index) for index, part in enumerate(chosen)]
     return replace(
-        own[0],
-        images=torch.cat([part.images for part in own]),
+        chosen[0],
+        images=torch.cat([part.images for part in chosen]),
         labels=torch.cat(labels),
         class_names=tuple(class_names),
     )
 
 
 def few_of_each(images: ImageSet, limit: int | None, *, seed: int) -> ImageSet:
-    """Returns at most ``limit`` images of each class, in order; what a limit keeps, larger ones keep too.
+    """Return at most ``limit`` images of each class, in order; a larger limit keeps a superset.
 
     Args:
         images: The images.
-        limit: How many of a class; None keeps all.
-        seed: Seeds which.
+        limit: Maximum number of images of a class; None keeps all.
+        seed: Seeds the choice.
     """
     if limit is None:
         return images

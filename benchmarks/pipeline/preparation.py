@@ -153,16 +153,16 @@ class PreparedImages:
 
 
 def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
-    """Loads a cell's images and deals them out to their roles; see ``images_for``."""
+    """Load a cell's images and split them into roles; see ``images_for``."""
     return images_for(cell.dataset, cell.seed, workspace)
 
 
 def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedImages:
-    """Loads images and deals them out to their roles.
+    """Load images and split them into roles.
 
     Args:
         spec: The data set, and which of its images take part.
-        seed: Deals them out.
+        seed: Seeds the split.
         workspace: Where to work.
 
     Raises:
@@ -174,8 +174,11 @@ def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedIm
         data_root=workspace.data_root,
         cache=workspace.cache,
         download=workspace.download,
+        suite_folder=workspace.suite_folder,
         progress=workspace.progress,
     )
+    for warning in dataset.warnings:
+        workspace.warn(warning)
     if spec.classes:
         dataset = dataset.of_classes(spec.classes)
     roles = make_roles(dataset, spec, seed=seed)

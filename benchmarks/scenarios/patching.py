@@ -36,6 +36,7 @@ from splitters.modules.module import Module
 from splitters.networks.inference import accuracy, class_report
 from splitters.reuse.fusion import FUSIONS
 from splitters.reuse.patched import PatchedModel, canonical_network, fit_patch
+from splitters.settings import ClassName
 
 ALL_RULES = ("min_max", "min_max_clipped", "temperature", "platt", "logistic", "gate")
 """The rules that are compared; ``min_max`` is the papers'."""
@@ -60,9 +61,9 @@ class PatchingSettings(WeakSettings):
     """
 
     fusion: Annotated[tuple[str, ...], Field(min_length=1)] = ALL_RULES
-    targets: tuple[str, ...] = ()
+    targets: tuple[ClassName, ...] = ()
     weak_dataset: DatasetSpec | None = None
-    weak_classes: tuple[str, ...] = ()
+    weak_classes: tuple[ClassName, ...] = ()
     target_train_images: int | None = Field(default=None, ge=1)
     target_test_images: int | None = Field(default=None, ge=1)
 

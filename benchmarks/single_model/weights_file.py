@@ -17,6 +17,7 @@ from benchmarks.single_model.image_origin import ImageOrigin
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
+from splitters.settings import ClassName
 
 FORMAT = "splitbench.weights"
 FORMAT_VERSION = 2
@@ -39,7 +40,7 @@ class WeightsHeader(FileHeader):
     """
 
     model: ModelSpec
-    class_names: tuple[str, ...]
+    class_names: tuple[ClassName, ...]
     input_shape: tuple[int, int, int]
     dataset: str
     seed: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from benchmarks.cells import DatasetSpec
+    from benchmarks.data.sources.source import Location
     from benchmarks.pipeline.workspace import Workspace
     from benchmarks.rows.row import Row
+    from harness.config.plugins import Plugins
     from harness.config.suite import Suite
     from harness.planning.changed_data import ChangedData
     from harness.store import ResultStore
@@ -87,13 +91,20 @@ def shared_cache_of(given: str | None, *, results: str, address: str | None) -> 
     return given or (beneath(results, "cache") if "://" in results and address else None)
 
 
-def make_workspace(data_root: Path | None, download: bool) -> Workspace:
-    """Return the workspace for a single model: on the GPU if there is one, with progress on stderr."""
+def make_workspace(data_root: Path | None, download: bool, *, suite: str | None = None) -> Workspace:
+    """Return where work on a single model is done: on the GPU if there is one, with its progress on stderr.
+
+    Args:
+        data_root: The folder of data sets, if one was named.
+        download: Whether absent data may be fetched.
+        suite: The suite whose settings are taken: relative folders of data sets are looked for beside its file.
+    """
     import torch
 
     from benchmarks.pipeline.workspace import Workspace
     from harness.cli.progress import show_progress
     from harness.config.cache_folder import cache_folder
+    from harness.text import printable
 
     return Workspace(
         cache=cache_folder().absolute(),
@@ -101,6 +112,8 @@ def make_workspace(data_root: Path | None, download: bool) -> Workspace:
         download=download,
         device="cuda" if torch.cuda.is_available() else "cpu",
         progress=show_progress(),
+        suite_folder=Path(suite).absolute().parent if suite and Path(suite).is_file() else None,
+        warn=functools.cache(lambda text: click.echo(f"Warning: {printable(text)}", err=True)),
     )
 
 
@@ -159,19 +172,53 @@ def read_cells(
     return loaded, [item for item in cells if part is None or part.holds(item.cell.cell_id)]
 
 
-def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: Path | None) -> ChangedData:
-    """Return the rows that were measured on images that have changed since, and report them on stderr."""
-    from harness.cli.progress import show_progress
+def make_location(data_root: Path | None, download: bool, plugins: Plugins) -> Location:
+    """Return where data sets are looked for."""
+    from benchmarks.data.sources.source import Location
     from harness.config.cache_folder import cache_folder
-    from harness.planning.changed_data import find_changed_data
 
     root = data_root.absolute() if data_root else None
-    changed = find_changed_data(
-        cells, latest, data_root=root, cache=cache_folder().absolute(), progress=show_progress()
-    )
+    return Location(root, cache_folder().absolute(), download, plugins.suite_folder)
+
+
+def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], location: Location) -> ChangedData:
+    """Return which rows were measured on images that have changed, and report them on stderr."""
+    from harness.cli.progress import show_progress
+    from harness.planning.changed_data import find_changed_data
+
+    changed = find_changed_data(cells, latest, location=location, progress=show_progress())
     for note in changed.notes:
         click.echo(note, err=True)
     return changed
+
+
+def report_missing_data(
+    datasets: Sequence[DatasetSpec], location: Location, *, last_data_root: bool = False
+) -> tuple[str, ...]:
+    """Look for data sets, report on stderr what is missing or skipped, and return the lines on what is missing."""
+    from harness.planning.missing_data import check_data
+    from harness.text import printable
+
+    found = check_data(datasets, location=location, last_data_root=last_data_root)
+    for warning in found.warnings:
+        click.echo(f"Warning: {printable(warning)}", err=True)
+    for line in found.missing:
+        click.echo(f"Missing data: {printable(line)}", err=True)
+    return found.missing
+
+
+def require_data(datasets: Sequence[DatasetSpec], location: Location) -> None:
+    """Check that data sets are there before anything runs.
+
+    Raises:
+        DataError: If one is missing; stderr says which ones, and where they were looked for.
+    """
+    from splitters.errors import DataError
+
+    missing = report_missing_data(datasets, location)
+    if missing:
+        sets = "a data set" if len(missing) == 1 else f"{len(missing)} data sets"
+        raise DataError(f"nothing was run: {sets} that the cells need cannot be found (see above).")
 
 
 def names_sweep(name: str) -> bool:
@@ -215,6 +262,14 @@ def open_store(location: str) -> ResultStore:
 def default_results(suite: Suite) -> str:
     """Return the default location of a suite's rows."""
     return f"results/{suite.name}"
+
+
+def split_names(text: str) -> list[str]:
+    r"""Return the class names of ``NAME,NAME``; ``\,`` is a comma within a name, and ``\\`` a backslash."""
+    from splitters.settings import normalise_class_name
+
+    names = [re.sub(r"\\([\\,])", r"\1", name).strip() for name in re.findall(r"(?:\\[\\,]|[^,])+", text)]
+    return [normalise_class_name(name) for name in names if name]
 
 
 def split_kinds(retry: str | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import importlib
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from splitters.errors import ConfigurationError
 
@@ -16,11 +17,16 @@ class Plugins:
 
     Args:
         modules: Their dotted names.
-        folder: A folder to look in besides Python's own path; empty for none.
+        folder: The folder of the suite's file, searched besides Python's own path; empty for none.
     """
 
     modules: tuple[str, ...] = ()
     folder: str = ""
+
+    @property
+    def suite_folder(self) -> Path | None:
+        """The folder of the suite's file, in which relative folders of data sets are looked for too."""
+        return Path(self.folder) if self.folder else None
 
     def load(self) -> None:
         """Imports the modules.

@@ -151,7 +151,8 @@ class Suite(Settings):
         gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
         timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
         models: Names, or names with settings.
-        datasets: Names, or names with what ``DatasetSpec`` knows.
+        datasets: Names, or names with what ``DatasetSpec`` knows. Relative folders are looked for in ``--data-root``,
+            beside the file, and in the current folder.
         training: How base models are trained.
         splitters: Names, or ``SplitterEntry``.
         only: If given, cells that match none of these are left out.

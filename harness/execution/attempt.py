@@ -193,6 +193,7 @@ def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: Prog
     surroundings.plugins.load()
     refuse_changed_code(cell)
     progress(Progress("start", 0))
+    warnings: list[str] = []
     workspace = Workspace(
         cache=surroundings.cache,
         data_root=surroundings.data_root,
@@ -200,8 +201,11 @@ def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: Prog
         device=device,
         progress=progress,
         mirror=surroundings.mirror,
+        suite_folder=surroundings.plugins.suite_folder,
+        warn=warnings.append,
     )
-    return make_scenario(cell.scenario, cell.scenario_settings).measure(cell, workspace)
+    metrics = make_scenario(cell.scenario, cell.scenario_settings).measure(cell, workspace)
+    return metrics.model_copy(update={"warnings": [*dict.fromkeys(warnings), *metrics.warnings]})
 
 
 def _outcome(measure: Callable[[], Metrics]) -> Outcome:

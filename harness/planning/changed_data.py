@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.data.datasets import CurrentContent, current_content
+from benchmarks.data.sources.source import Location
 from benchmarks.rows.row import Row
 from benchmarks.scenarios.scenario import make_scenario
 from harness.suite_cell import SuiteCell
@@ -33,8 +33,7 @@ def find_changed_data(
     cells: Sequence[SuiteCell],
     rows: Iterable[Row],
     *,
-    data_root: Path | None,
-    cache: Path,
+    location: Location,
     progress: ProgressCallback = ignore_progress,
 ) -> ChangedData:
     """Returns the rows of some cells whose data sets hold something else now.
@@ -45,8 +44,7 @@ def find_changed_data(
     Args:
         cells: The cells.
         rows: The attempt that counts of each.
-        data_root: Folder of data sets, if one was named.
-        cache: The cache folder.
+        location: Where to look.
         progress: Called while changed images are decoded.
     """
     by_id = {item.cell.cell_id: item.cell for item in cells}
@@ -56,9 +54,9 @@ def find_changed_data(
         key = f"{spec.name} {spec.input_shape}"
         if key not in known:
             try:
-                known[key] = current_content(spec, data_root=data_root, cache=cache, progress=progress)
+                known[key] = current_content(spec, location=location, progress=progress)
             except (SplitbenchError, OSError):
-                known[key] = None  # What is absent or damaged here is said by the cell that needs it.
+                known[key] = None  # A cell that needs what is absent or damaged here reports it.
         return known[key]
 
     changed: Counter[str] = Counter()

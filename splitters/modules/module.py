@@ -23,7 +23,7 @@ from splitters.modules.scores import ModuleScore, Scores, describe_module_score,
 from splitters.networks.cost import Cost, network_cost
 from splitters.networks.extraction import extract_network
 from splitters.networks.masks import KernelMasks
-from splitters.settings import Settings
+from splitters.settings import ClassName, Settings
 from splitters.tensor_names import strip_prefix, with_prefix
 
 FORMAT = "splitbench.module"
@@ -67,8 +67,8 @@ class ModuleInfo(Settings):
     """
 
     class_index: int = Field(ge=0)
-    class_name: str
-    class_names: tuple[str, ...]
+    class_name: ClassName
+    class_names: tuple[ClassName, ...]
     input_shape: tuple[int, int, int]
     normalisation: NormalisationInfo = NormalisationInfo()
     base_model: str = ""

@@ -18,6 +18,7 @@ from splitters.networks.cost import Cost
 from splitters.reuse.model_format import ModelDescription
 from splitters.reuse.reused_model import ReusedModel
 from splitters.reuse.score_calibration import ScoreCalibration, calibrate
+from splitters.settings import normalise_class_name
 from splitters.tensor_names import with_prefix
 
 _NAMES_SHOWN = 5
@@ -162,9 +163,10 @@ def _class_order(modules: Sequence[Module], class_names: Sequence[str] | None) -
         raise ConfigurationError(f"each class needs one module, but there are several for {twice}.")
     if class_names is None:
         return _default_order(modules)
+    class_names = tuple(map(normalise_class_name, class_names))
     if sorted(class_names) != sorted(names):
         raise ConfigurationError(f"the modules recognise {sorted(names)}, but the classes are {sorted(class_names)}.")
-    return tuple(class_names)
+    return class_names
 
 
 def _default_order(modules: Sequence[Module]) -> tuple[str, ...]:

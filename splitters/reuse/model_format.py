@@ -11,7 +11,7 @@ from splitters.files.network_description import NodeDescription
 from splitters.files.safetensors_file import FileHeader
 from splitters.modules.input_adapter import InputForm
 from splitters.modules.module import ModuleDescription, NormalisationInfo
-from splitters.settings import Settings
+from splitters.settings import ClassName, Settings
 
 FORMAT = "splitbench.model"
 FORMAT_VERSION = 3
@@ -33,7 +33,7 @@ class ModelDescription(Settings):
     """A composed or patched model as JSON."""
 
     kind: Literal["composed", "patched"]
-    class_names: tuple[str, ...] = Field(min_length=1)
+    class_names: tuple[ClassName, ...] = Field(min_length=1)
     input_shape: tuple[int, int, int]
     normalisation: NormalisationInfo
     modules: list[ModuleDescription] = Field(min_length=1)

@@ -18,6 +18,7 @@ from splitters.networks.cost import Cost, network_cost
 from splitters.reuse.fusion import FUSIONS, Fusion, FusionExamples, fit_fusion
 from splitters.reuse.model_format import ModelDescription, PatchDescription
 from splitters.reuse.reused_model import ReusedModel
+from splitters.settings import normalise_class_name
 from splitters.tensor_names import with_prefix
 
 DEFAULT_RULE = "logistic"
@@ -169,7 +170,7 @@ def fit_patch(
 
 
 def _target_index(module: Module, images: ImageSet, target: str | None) -> int:
-    name = module.info.class_name if target is None else target
+    name = module.info.class_name if target is None else normalise_class_name(target)
     if name not in images.class_names:
         raise ConfigurationError(f"there is no class {name!r} among {', '.join(map(repr, images.class_names))}.")
     if name != module.info.class_name:

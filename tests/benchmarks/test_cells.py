@@ -60,3 +60,10 @@ def test_a_choice_of_classes_counts_and_none_leaves_the_identity_that_cells_had_
 def test_a_choice_of_classes_is_of_two_at_least_each_once(classes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="classes are at least two, each once"):
         DatasetSpec(name="digits", classes=classes)
+
+
+def test_classes_in_either_unicode_form_are_the_same_cell() -> None:
+    composed, decomposed = (DatasetSpec(name="folder:x", classes=(name, "tea")) for name in ("caf\u00e9", "cafe\u0301"))
+    assert composed == decomposed
+    with pytest.raises(ValueError, match="each once"):
+        DatasetSpec(name="folder:x", classes=("caf\u00e9", "cafe\u0301"))

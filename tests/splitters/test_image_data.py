@@ -151,6 +151,7 @@ def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> 
         ({"labels": np.array([0, 2])}, "labels lie in .0, 2., but there are 2 classes"),
         ({"labels": np.array([-1, 0], np.int8)}, "labels lie in .-1, 0., but there are 2 classes"),
         ({"class_names": ()}, "but there are 0 classes"),
+        ({"class_names": (0, 1)}, "class names are strings; 0 is none"),
     ],
 )
 def test_invalid_image_sets_are_refused_in_one_line(change: dict[str, object], message: str) -> None:
@@ -174,3 +175,9 @@ def test_a_normalisation_needs_a_mean_and_a_positive_std_per_channel(
 def test_floats_are_not_normalised_twice() -> None:
     with pytest.raises(DataError, match="only uint8 images are normalised, not float32"):
         IMAGENET(torch.rand(1, 3, 4, 5))
+
+
+def test_class_names_are_kept_in_composed_form() -> None:
+    images = ImageSet(torch.from_numpy(_BYTES), torch.tensor([0, 1]), ("cafe\u0301", "tea"))
+    assert images.class_names == ("caf\u00e9", "tea")
+    assert images.of_classes(("tea", "cafe\u0301")).class_names == ("tea", "caf\u00e9")

@@ -1,15 +1,14 @@
-"""What a data set holds now, and what has changed since a row was written."""
+"""The current content of a data set, and what has changed in it since a row was written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from benchmarks.cells import DatasetSpec
 from benchmarks.data.datasets.decoded import find_decoded
-from benchmarks.data.datasets.file_stamps import Seen, count_changed
+from benchmarks.data.datasets.file_stamps import FileStamps, count_changed
 from benchmarks.data.datasets.loading import load_dataset
-from benchmarks.data.datasets.registry import find_dataset
+from benchmarks.data.datasets.registry import open_dataset
 from benchmarks.data.sources.source import Listing, Location
 from splitters.errors import DataError
 from splitters.methods.protocol import ProgressCallback, ignore_progress
@@ -17,13 +16,13 @@ from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 @dataclass(frozen=True)
 class CurrentContent:
-    """The content of a data set that lies in files which may change.
+    """The content of a data set whose files may change.
 
     Args:
         name: The data set.
-        content_hash: What rows of it carry as ``dataset_hash``; empty if its files are damaged.
+        content_hash: The ``dataset_hash`` of its rows; empty if its files are damaged.
         listing: Its files.
-        earlier: Listings of contents that were seen before, by their ``content_hash``.
+        earlier: The listings of earlier contents, by their ``content_hash``.
     """
 
     name: str
@@ -32,7 +31,11 @@ class CurrentContent:
     earlier: dict[str, Listing]
 
     def change_since(self, content_hash: str) -> str | None:
-        """Returns what is not as in the content that a row was measured on, for people; None if nothing is."""
+        """Describe what has changed since a row was measured; None if nothing has.
+
+        Args:
+            content_hash: The row's ``dataset_hash``.
+        """
         if content_hash == self.content_hash:
             return None
         if content_hash not in self.earlier:
@@ -41,36 +44,59 @@ class CurrentContent:
         return f"{self.name}: {count} file{'s' if count != 1 else ''} changed"
 
 
-def current_content(
-    spec: DatasetSpec, *, data_root: Path | None, cache: Path, progress: ProgressCallback = ignore_progress
-) -> CurrentContent | None:
-    """Returns what a data set holds now; None for data sets whose content is fixed.
-
-    Files that are as they were when somebody last looked are not read again. Others are hashed and decoded.
+def check_present(spec: DatasetSpec, *, location: Location, last_data_root: bool = False) -> tuple[str, ...]:
+    """Check that a data set is there, without reading images, and return what the user should know about its files.
 
     Args:
         spec: The data set.
-        data_root: Folder of data sets; without one, that in which this data set was seen last.
-        cache: The cache folder.
+        location: Where to look.
+        last_data_root: Without a data root, look also in the one in which this data set was found last.
+
+    Raises:
+        SplitbenchError: If it is absent; the message names the places that were searched.
+    """
+    if last_data_root and location.data_root is None:
+        location = replace(location, data_root=FileStamps.load(spec.name, location.cache).last_data_root)
+    source = open_dataset(spec.name, location)
+    source.check_present()
+    return source.warnings()
+
+
+def current_content(
+    spec: DatasetSpec, *, location: Location, progress: ProgressCallback = ignore_progress
+) -> CurrentContent | None:
+    """Return the current content of a data set; None for data sets whose content is fixed.
+
+    Unchanged files are not read again; others are hashed and decoded.
+
+    Args:
+        spec: The data set.
+        location: Where to look; without a data root, also in the one in which this data set was found last.
         progress: Called during decoding.
 
     Raises:
         SplitbenchError: If the data set is unknown or absent.
     """
-    seen = Seen.of(spec.name, cache)
-    root = data_root or (Path(seen.data_root) if seen.data_root else None)
-    entry, folder = find_dataset(spec.name)
-    listing = entry.open(folder, Location(root, cache, download=False)).listing()
+    stamps = FileStamps.load(spec.name, location.cache)
+    location = replace(location, data_root=location.data_root or stamps.last_data_root, download=False)
+    listing = open_dataset(spec.name, location).listing()
     if listing is None:
         return None
     try:
-        now = load_dataset(spec.name, input_shape=spec.input_shape, data_root=root, cache=cache, progress=progress)
+        now = load_dataset(
+            spec.name,
+            input_shape=spec.input_shape,
+            data_root=location.data_root,
+            cache=location.cache,
+            suite_folder=location.suite_folder,
+            progress=progress,
+        )
     except DataError:
-        # The files are there, but no data set: whoever runs a cell on them is told why.
+        # The files are there but cannot be read: a cell that needs them fails with the reason.
         return CurrentContent(spec.name, "", listing, {})
     earlier = {}
-    for fingerprint, files in seen.contents:
-        decoded = find_decoded(fingerprint, input_shape=spec.input_shape, folder=cache / "datasets")
+    for fingerprint, files in stamps.versions:
+        decoded = find_decoded(fingerprint, input_shape=spec.input_shape, folder=location.cache / "datasets")
         if decoded is not None:
             earlier[decoded.content_hash] = files
     return CurrentContent(spec.name, now.content_hash, listing, earlier)

@@ -1,4 +1,4 @@
-"""A data set that is ready for use."""
+"""A data set's decoded images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from splitters.data import ImageSet
 
 @dataclass(frozen=True)
 class Dataset:
-    """The official images of a data set in the form in which networks see them.
+    """The official images of a data set, decoded to one input shape.
 
     Args:
-        name: The name under which it was asked for.
+        name: Its name, e.g. ``cifar10`` or ``folder:cats``.
         train: The official training images.
         test: The official test images.
         content_hash: SHA-256, in hex, of the decoded images, the labels and the class names.
         flips: Whether a mirrored image keeps its label.
-        seconds: Wall time that decoding took when it was done.
+        seconds: Wall time of the decoding, whenever it was done.
         reused: Whether that was done earlier.
-        maker: Who did it.
+        maker: The machine and versions that did it.
+        warnings: What the user should know about the files.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Dataset:
     seconds: float = 0.0
     reused: bool = False
     maker: Maker | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ class Dataset:
         return self.train.class_names
 
     def of_classes(self, names: tuple[str, ...]) -> Dataset:
-        """Returns the images of some classes, labelled by their place among ``names``.
+        """Return the images of some classes, labelled by their position in ``names``.
 
         Raises:
             DataError: If a name is not among the classes.

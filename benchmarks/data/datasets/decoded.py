@@ -1,4 +1,4 @@
-"""Decoded images in memory-mapped files, made once per content and shape."""
+"""Decoded images in memory-mapped files, written once per content and shape."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ from benchmarks.data.sources.source import Contents, EncodedImage, Part, Source
 from splitters.errors import DataError
 from splitters.methods.protocol import Progress, ProgressCallback
 
-_FORMAT = 1
+_FORMAT = 2
+"""Increased when the same files decode to other pixels, labels or class names."""
+
 _STAGE = "data"
 _IMAGES_PER_CHUNK = 128
 _CHUNKS_PER_THREAD = 4
 
-# Below this, threads only wait for each other: Pillow holds the interpreter's lock for most of a small image's time.
+# Smaller images are decoded by one thread: Pillow holds the interpreter's lock for most of the time they take.
 # Measured on 2 cores: 32x32 pixels are slower with two threads (x0.8), 128x128 faster (x1.4 to x1.9).
 _SMALL_BYTES = 4096
 
@@ -62,9 +64,9 @@ class Decoded:
         train: The official training images.
         test: The official test images.
         content_hash: SHA-256, in hex, of images, labels and class names.
-        seconds: Wall time that decoding took when it was done.
+        seconds: Wall time of the decoding, whenever it was done.
         reused: Whether that was done earlier.
-        maker: Who did it.
+        maker: The machine and versions that did it.
     """
 
     class_names: tuple[str, ...]
@@ -84,14 +86,14 @@ def decode_once(
     progress: ProgressCallback,
     fingerprint: str | None = None,
 ) -> Decoded:
-    """Returns a source's decoded images from ``folder``, and decodes them into it first if they are not there.
+    """Return a source's decoded images; decode them into ``folder`` unless they are there.
 
     Args:
         source: The data set.
-        input_shape: Channels, height and width that images are brought to.
-        folder: Where decoded images lie, one sub-folder per content, shape and version of the decoder.
-        progress: Called during decoding, and while another process decodes the same.
-        fingerprint: The source's, if it is known.
+        input_shape: Channels, height and width of the decoded images.
+        folder: Holds decoded images, in one sub-folder per content, shape and version of the decoder.
+        progress: Called during decoding, and while another process decodes the same images.
+        fingerprint: The source's fingerprint, if it is known.
 
     Raises:
         DataError: If the source is absent, incomplete or damaged; the message names the file and the row.
@@ -111,7 +113,7 @@ def decode_once(
 
 
 def find_decoded(fingerprint: str, *, input_shape: tuple[int, int, int], folder: Path) -> Decoded | None:
-    """Returns the decoded images of a content, if they are there; see ``decode_once``."""
+    """Return the decoded images of a content, if there are any; see ``decode_once``."""
     return _open(folder / _key(fingerprint, input_shape), input_shape)
 
 
@@ -122,7 +124,7 @@ def _key(fingerprint: str, input_shape: tuple[int, int, int]) -> str:
 
 
 def _open(folder: Path, input_shape: tuple[int, int, int], *, reused: bool = True) -> Decoded | None:
-    """Returns what ``folder`` holds, or None if it is absent or damaged, which sizes tell."""
+    """Return the images in ``folder``; None if they are absent, or damaged, judging by the files' sizes."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         train = _open_part(folder, "train", facts["train"], input_shape)
@@ -176,7 +178,7 @@ def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], 
 
 
 def _write_part(part: Part, folder: Path, input_shape: tuple[int, int, int]) -> Iterator[bytes]:
-    """Writes labels and images, and yields the images' bytes as they are written."""
+    """Write labels and images, and yield the images' bytes as they are written."""
     part.labels.astype("<i8").tofile(folder / f"{part.name}-labels.bin")
     with (
         (folder / f"{part.name}-images.bin").open("wb") as file,
@@ -191,7 +193,7 @@ def _write_part(part: Part, folder: Path, input_shape: tuple[int, int, int]) -> 
 def _decode_part(
     part: Part, input_shape: tuple[int, int, int], pool: ThreadPoolExecutor
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yields the images in blocks; a block is decoded by all threads together, so that few images wait in memory."""
+    """Yield the images in blocks; all threads decode one block together, which bounds the memory."""
 
     def decode(chunk: _Chunk) -> NDArray[np.uint8]:
         return _decode_chunk(part, chunk, input_shape)
@@ -221,10 +223,10 @@ def _check_labels(contents: Contents) -> None:
     names = contents.class_names
     if len(set(names)) != len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise DataError(f"{contents.place}: two classes are called {twice!r}; class names must differ.")
+        raise DataError(f"{contents.origin}: two classes are called {twice!r}; class names must differ.")
     for part in (contents.train, contents.test):
         if not len(part.labels):
-            raise DataError(f"{contents.place}: {part.name} holds no images; it needs some of every class.")
+            raise DataError(f"{contents.origin}: {part.name} holds no images; it needs some of every class.")
         foreign = np.flatnonzero((part.labels < 0) | (part.labels >= len(names)))
         if len(foreign):
             raise DataError(
@@ -234,6 +236,6 @@ def _check_labels(contents: Contents) -> None:
         empty = np.flatnonzero(np.bincount(part.labels, minlength=len(names)) == 0)
         if len(empty):
             raise DataError(
-                f"{contents.place}: {part.name} holds no image of class {empty[0]} ({names[empty[0]]!r}); every class "
+                f"{contents.origin}: {part.name} holds no image of class {empty[0]} ({names[empty[0]]!r}); every class "
                 "needs some."
             )

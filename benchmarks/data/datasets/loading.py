@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.data.datasets.dataset import Dataset
 from benchmarks.data.datasets.decoded import DecodedPart, decode_once
-from benchmarks.data.datasets.file_stamps import Seen
-from benchmarks.data.datasets.registry import find_dataset
+from benchmarks.data.datasets.file_stamps import FileStamps
+from benchmarks.data.datasets.registry import open_dataset
 from benchmarks.data.sources.source import Location
 from splitters.data import IMAGENET, ImageSet, Normalisation
 from splitters.errors import ConfigurationError
@@ -26,37 +26,38 @@ def load_dataset(
     data_root: Path | None,
     cache: Path,
     download: bool = False,
+    suite_folder: Path | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> Dataset:
-    """Returns the official images of a data set, decoded into ``cache`` the first time.
+    """Return the official images of a data set, decoded into ``cache`` the first time.
 
     Args:
         name: A name in ``DATASETS``, e.g. ``digits``, ``cifar10`` or ``parquet:FOLDER``.
         input_shape: Channels (1 or 3), height and width that images are brought to.
-        data_root: Folder of data sets; None where none was named.
-        cache: Folder of the decoded images, and of downloads where there is no ``data_root``.
+        data_root: Folder of data sets, if one was named.
+        cache: Folder of the decoded images, and of downloads if there is no ``data_root``.
         download: Whether absent data may be fetched.
-        progress: Called during decoding. It may raise, and so stop the work; nothing half-made stays in use.
+        suite_folder: The folder of the suite's file, if the name comes from one.
+        progress: Called during decoding. It may raise to stop the work; unfinished files are never used.
 
     Raises:
         UnknownNameError: If there is no data set of that name.
         ConfigurationError: If images cannot be brought to the input shape.
         DataError: If the data set is absent, incomplete or damaged; the message names the file and the row.
     """
-    entry, folder = find_dataset(name)
     channels, height, width = input_shape
     if channels not in (1, 3) or height < 1 or width < 1:
         raise ConfigurationError(
             f"images cannot be brought to the input shape {input_shape}: channels must be 1 or 3, "
             "height and width at least 1."
         )
-    source = entry.open(folder, Location(data_root, cache, download))
+    source = open_dataset(name, Location(data_root, cache, download, suite_folder))
     decoded = decode_once(
         source,
         input_shape=input_shape,
         folder=cache / "datasets",
         progress=progress,
-        fingerprint=Seen.of(name, cache).fingerprint(source, data_root=data_root),
+        fingerprint=FileStamps.load(name, cache).fingerprint(source, data_root=data_root),
     )
     normalisation = IMAGENET if channels == 3 else _grey(IMAGENET)
 
@@ -74,18 +75,19 @@ def load_dataset(
         seconds=decoded.seconds,
         reused=decoded.reused,
         maker=decoded.maker,
+        warnings=source.warnings(),
     )
 
 
 def _are_digits(class_names: tuple[str, ...]) -> bool:
-    """Says whether classes are digits, told by their names.
+    """Return whether the classes are digits, judging by their names.
 
-    A data set that names no classes has them numbered, and so counts as digits: for flips, that is the safe side.
+    Classes without names are numbered and count as digits: not to flip them is the safe choice.
     """
     return all(name.isdecimal() or name.lower() in _DIGITS for name in class_names)
 
 
 def _grey(colour: Normalisation) -> Normalisation:
-    """Returns the statistics of the luma, as if the three channels varied together."""
+    """Return the statistics of the luma, assuming that the three channels vary together."""
     mean, std = (sum(w * value for w, value in zip(_LUMA, values, strict=True)) for values in (colour.mean, colour.std))
     return Normalisation((mean,), (std,))

@@ -9,6 +9,7 @@ from functools import partial
 from benchmarks.cells import DatasetSpec
 from benchmarks.data.sources.digits import DigitsSource
 from benchmarks.data.sources.folder import FolderSource
+from benchmarks.data.sources.named_folder import NamedFolder
 from benchmarks.data.sources.parquet import ParquetSource
 from benchmarks.data.sources.source import Location, Source
 from benchmarks.data.sources.torchvision_sets import TORCHVISION_SETS, TorchvisionSource
@@ -22,44 +23,62 @@ class DatasetEntry:
 
     Args:
         description: One line for people.
-        open: Makes the source from what stands behind the colon (empty without one) and the places to look in.
+        open: Makes the source from what follows the first colon (empty without one) and the locations to search.
+        options: What may be added to the name as ``:OPTION=VALUE``.
     """
 
     description: str
     open: Callable[[str, Location], Source]
+    options: tuple[str, ...] = ()
 
 
 DATASETS: Registry[DatasetEntry] = Registry("data set", entry_point_group="splitbench.datasets")
-"""All data sets by name; ``parquet:FOLDER`` and ``folder:FOLDER`` stand for as many as there are folders."""
+"""All data sets by name; ``parquet:FOLDER`` and ``folder:FOLDER`` stand for one per folder."""
 
 _PLACEHOLDER = "FOLDER"
 
 
 def check_dataset(name: str, *, where: str = "") -> None:
-    """Checks a data set's name without looking for its files.
+    """Check a data set's name without looking for its files.
 
     Args:
-        name: A name in ``DATASETS``, with a folder in the place of ``FOLDER``.
+        name: A name in ``DATASETS``, with a folder instead of ``FOLDER``.
         where: The file and key that held the name, for the message.
 
     Raises:
-        UnknownNameError: If there is no data set of that name.
+        UnknownNameError: If there is no data set of that name, or it does not have an option.
     """
     find_dataset(name, where=where)
 
 
 def with_code(spec: DatasetSpec) -> DatasetSpec:
-    """Returns a data set's specification with the fingerprint of the code that reads it, where that is a plug-in's."""
+    """Return a data set's specification with the fingerprint of the code that reads it, if that is a plug-in's."""
     return spec.model_copy(update={"code": DATASETS.code_fingerprint(_key(spec.name))})
 
 
 def find_dataset(name: str, *, where: str = "") -> tuple[DatasetEntry, str]:
-    """Returns the entry that ``name`` asks for, and the folder that it names.
+    """Return the entry of a name, and what follows its first colon.
+
+    Raises:
+        UnknownNameError: If there is no data set of that name, or it does not have an option.
+    """
+    entry, text = DATASETS.get(_key(name, where=where)), name.partition(":")[2]
+    if entry.options:
+        for option in NamedFolder.parse(name.partition(":")[0], text).options:
+            if option not in entry.options:
+                raise UnknownNameError(f"option of {name!r}", option, entry.options, where=where)
+    return entry, text
+
+
+def open_dataset(name: str, location: Location) -> Source:
+    """Return the source of a data set.
 
     Raises:
         UnknownNameError: If there is no data set of that name.
+        DataError: If its folder is absent.
     """
-    return DATASETS.get(_key(name, where=where)), name.partition(":")[2]
+    entry, text = find_dataset(name)
+    return entry.open(text, location)
 
 
 def _key(name: str, *, where: str = "") -> str:
@@ -79,8 +98,14 @@ DATASETS.register("digits")(
 for _name, _set in TORCHVISION_SETS.items():
     DATASETS.register(_name)(DatasetEntry(_set.description, partial(TorchvisionSource.open, _name)))
 DATASETS.register(f"parquet:{_PLACEHOLDER}")(
-    DatasetEntry("train*.parquet and test*.parquet files in FOLDER, laid out as Hugging Face's", ParquetSource.open)
+    DatasetEntry(
+        "train*.parquet and test*.parquet files in FOLDER, laid out as Hugging Face's",
+        ParquetSource.open,
+        options=("image", "label", "train", "test"),
+    )
 )
 DATASETS.register(f"folder:{_PLACEHOLDER}")(
-    DatasetEntry("image files as FOLDER/train/CLASS/* and FOLDER/test/CLASS/*", FolderSource.open)
+    DatasetEntry(
+        "image files as FOLDER/train/CLASS/* and FOLDER/test/CLASS/*", FolderSource.open, options=("train", "test")
+    )
 )

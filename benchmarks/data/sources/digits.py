@@ -16,16 +16,16 @@ _BRIGHTEST = 16
 class DigitsSource(Source):
     """The 1797 images of 8x8 pixels that scikit-learn ships.
 
-    They have no official test set: every fifth image of each class, in the order of the data, is taken as one. No seed
-    has a part in that, so that ``test`` is the same for everybody.
+    They have no official test set: every fifth image of each class, in the order of the data, belongs to ``test``. That
+    does not depend on a seed, so ``test`` is the same for everybody.
     """
 
     def fingerprint(self) -> str:
-        """Returns scikit-learn's version, for the images are a part of it."""
+        """Return scikit-learn's version: the images are part of the package."""
         return f"scikit-learn {version('scikit-learn')} digits"
 
     def read(self) -> Contents:
-        """Reads the images and cuts off the test set."""
+        """Read the images and separate the test set."""
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)

@@ -2,64 +2,81 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from benchmarks.data.sources.source import Contents, Listing, Location, Part, Source, hash_files, list_files
+from benchmarks.data.sources.named_folder import NamedFolder
+from benchmarks.data.sources.source import (
+    IMAGE_FORMATS,
+    Contents,
+    Listing,
+    Location,
+    Part,
+    Source,
+    hash_files,
+    list_files,
+)
+from benchmarks.data.sources.splits import PARTS, choose_split, is_split_name
 from splitters.errors import DataError
-
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-_PARTS = ("train", "test")
-
-
-def find_folder(folder: str, location: Location, *, kind: str) -> Path:
-    """Returns the folder that a name such as ``folder:cats`` means: under the data root, else as a path of its own.
-
-    Raises:
-        DataError: If there is no such folder.
-    """
-    candidates = [location.data_root / folder] if location.data_root is not None else []
-    candidates.append(Path(folder))
-    for path in candidates:
-        if path.is_dir():
-            return path
-    places = " nor ".join(str(path) for path in candidates)
-    raise DataError(
-        f"{kind}:{folder}: {places} is no folder. Type --data-root DIR, where DIR holds {folder}, "
-        f"or give the folder's whole path as {kind}:/PATH."
-    )
+from splitters.settings import normalise_class_name
 
 
 class FolderSource(Source):
     """A folder ``train`` and a folder ``test``, each with a folder of image files per class.
 
-    Classes are the folders of ``train``, sorted by name. Files that are not named as images, and those whose names
-    begin with a dot, have no part in it.
+    Classes are the folders of ``train``, sorted by name; images may be in sub-folders of theirs. Files and folders
+    whose names begin with a dot are ignored. Other files without the suffix of an image are skipped, with a warning.
 
     Args:
         root: The folder that holds ``train`` and ``test``.
+        name: The data set's name, whose options say what the two folders are called.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: NamedFolder) -> None:
         self._root = root
+        self._name = name
 
     @classmethod
-    def open(cls, folder: str, location: Location) -> FolderSource:
-        """Returns the source that ``folder:FOLDER`` means."""
-        return cls(find_folder(folder, location, kind="folder"))
+    def open(cls, text: str, location: Location) -> FolderSource:
+        """Return the source that ``folder:`` and ``text`` name."""
+        name = NamedFolder.parse("folder", text)
+        return cls(name.find(location), name)
 
     def fingerprint(self) -> str:
-        """Returns a hash of all files and of the folders' names."""
+        """Return a hash of all image files and of the folders' names."""
         return f"{self._folders()} {hash_files(self._files())}"
 
     def listing(self) -> Listing:
-        """Returns all files, and the classes' folders."""
+        """Return all image files, and the classes' folders."""
         return {**{f"{name}/": (0, 0) for name in self._folders()}, **list_files(self._files())}
 
+    def check_present(self) -> None:
+        """Check that there are folders of classes."""
+        self._folders()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return a sentence on the files that are skipped, if there are some."""
+        skipped = [path for part in PARTS for path in _walk(self._split(part)) if not self._is_read(path)]
+        splits = {self._split(part) for part in PARTS}
+        for folder in _folders_in(self._root):
+            if folder not in splits and is_split_name(folder.name):
+                skipped += _walk(folder)
+        if not skipped:
+            return ()
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in skipped)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+        example = skipped[0].relative_to(self._root).as_posix()
+        files = f"{len(skipped)} file{'s are' if len(skipped) != 1 else ' is'}"
+        return (f"{self._name}: {files} not read ({counts}), e.g. {example}.",)
+
     def read(self) -> Contents:
-        """Lists the files.
+        """List the files.
 
         Raises:
             DataError: If there are none, or a class of ``test`` is not in ``train``.
@@ -67,29 +84,47 @@ class FolderSource(Source):
         names = tuple(self._classes("train"))
         return Contents(names, self._part("train", names), self._part("test", names), str(self._root))
 
+    def _is_read(self, path: Path) -> bool:
+        return is_image_file(path) and len(path.relative_to(self._root).parts) > 2
+
     def _folders(self) -> list[str]:
-        return [f"{part}/{name}" for part in _PARTS for name in self._classes(part)]
+        folders = ((part, path) for part in PARTS for paths in self._class_folders(part).values() for path in paths)
+        return [f"{part}/{path.name}" for part, path in folders]
 
     def _files(self) -> Iterator[tuple[str, Path]]:
-        for part in _PARTS:
+        for part in PARTS:
             for paths in self._classes(part).values():
                 yield from ((path.relative_to(self._root).as_posix(), path) for path in paths)
 
-    def _classes(self, part: str) -> dict[str, list[Path]]:
-        folder = self._root / part
-        if not folder.is_dir():
-            raise DataError(f"{folder} is no folder; image files are looked for as {folder / 'CLASS' / 'FILE.png'}.")
-        classes = {path.name: _image_files(path) for path in sorted(folder.iterdir()) if _is_class(path)}
+    def _split(self, part: str) -> Path:
+        splits = [path.name for path in _folders_in(self._root)]
+        return self._root / (choose_split(part, splits, self._name, self._root) or part)
+
+    def _class_folders(self, part: str) -> dict[str, list[Path]]:
+        """Return the folders of each class, several where one name is spelt in two Unicode forms."""
+        split = self._split(part)
+        if not split.is_dir():
+            raise DataError(f"{split} is no folder; image files are looked for as {split / 'CLASS' / 'FILE.png'}.")
+        classes: dict[str, list[Path]] = {}
+        for path in _folders_in(split):
+            classes.setdefault(normalise_class_name(path.name), []).append(path)
         if not classes:
-            raise DataError(f"{folder} holds no folders; there must be one per class, named after it.")
-        return classes
+            raise DataError(f"{split} holds no folders; there must be one per class, named after it.")
+        return dict(sorted(classes.items()))
+
+    def _classes(self, part: str) -> dict[str, list[Path]]:
+        """Return the image files of each class."""
+        return {
+            name: [path for folder in folders for path in _walk(folder) if is_image_file(path)]
+            for name, folders in self._class_folders(part).items()
+        }
 
     def _part(self, part: str, names: tuple[str, ...]) -> Part:
         classes = self._classes(part)
         foreign = sorted(set(classes) - set(names))
         if foreign:
             raise DataError(
-                f"{self._root / part / foreign[0]}: {foreign[0]!r} is no class of train, which has {', '.join(names)}."
+                f"{self._split(part) / foreign[0]}: {foreign[0]!r} is no class of train, which has {', '.join(names)}."
             )
         files = [path for name in names for path in classes.get(name, [])]
         labels = [label for label, name in enumerate(names) for _ in classes.get(name, [])]
@@ -100,13 +135,30 @@ class FolderSource(Source):
         return Part(part, np.asarray(labels, dtype=np.int64), images, lambda i: str(files[i]))
 
 
-def _is_class(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+def is_image_file(path: Path) -> bool:
+    """Return whether a file has the suffix of an image format that is read."""
+    return path.suffix.lower() in _suffixes()
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
+@cache
+def _suffixes() -> frozenset[str]:
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Return all files in a folder and its sub-folders, in order, without hidden ones; links are followed once."""
+    found: list[Path] = []
+    visited = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        visited.add(os.path.realpath(parent))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) not in visited
+        ]
+        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())

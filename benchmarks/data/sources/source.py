@@ -1,4 +1,4 @@
-"""What every kind of data set offers: official train and test images, not yet decoded."""
+"""The interface of every kind of data set: official train and test images, not yet decoded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats of image files: those that Pillow decodes by itself; others start programs (EPS) or fetch files."""
 
 EncodedImage: TypeAlias = "bytes | NDArray[np.uint8]"
 """An image file's bytes, or pixels as ``[height, width]`` or ``[height, width, channel]``."""
@@ -26,9 +29,9 @@ class Part:
 
     Args:
         name: ``train`` or ``test``.
-        labels: The class index of each image as the source gives it, unchecked.
-        images: Starts a pass over the images, in the order of the labels.
-        locate: Says where an image stands, by its position, for messages.
+        labels: The class index of each image, unchecked.
+        images: Begins a pass over the images, in the order of the labels.
+        locate: Describes where the image at a position is stored, for messages.
     """
 
     name: str
@@ -39,46 +42,57 @@ class Part:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that a source holds.
+    """The images of a source.
 
     Args:
         class_names: The classes, in the order of their labels.
         train: The official training images.
         test: The official test images.
-        place: What it is called, or the folder where it lies, for messages.
+        origin: The source's name or folder, for messages.
     """
 
     class_names: tuple[str, ...]
     train: Part
     test: Part
-    place: str
+    origin: str
 
 
 class Source(ABC):
-    """A data set where it lies."""
+    """A data set in the form in which it is stored."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Returns a hash of everything that the decoded images depend on, without decoding any.
+        """Return a hash of everything that the decoded images depend on, without decoding any.
 
         Raises:
             DataError: If the data set is absent.
         """
 
     def listing(self) -> Listing | None:
-        """Returns the files that may change, each with its size and time, without reading any.
+        """Return the files that may change, each with its size and time, without reading any.
 
-        None where the content is fixed, which is the default. Where there is a listing, an equal one must mean an equal
-        fingerprint.
+        The default is None: the content is fixed. Equal listings must mean equal fingerprints.
 
         Raises:
             DataError: If the data set is absent.
         """
         return None
 
+    def check_present(self) -> None:
+        """Check quickly that the data set is there, or may be fetched, without reading images.
+
+        Raises:
+            DataError: If it is absent; the message names the places that were searched.
+        """
+        self.listing()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what the user should know about the files, a sentence each, without reading images."""
+        return ()
+
     @abstractmethod
     def read(self) -> Contents:
-        """Opens the data set.
+        """Open the data set.
 
         Raises:
             DataError: If it is absent, incomplete or damaged.
@@ -87,26 +101,33 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Location:
-    """Where data sets may be looked for.
+    """Where data sets are looked for.
 
     Args:
         data_root: Folder of data sets, if one was named.
         cache: Folder that may be written to.
         download: Whether absent data may be fetched.
+        suite_folder: The folder of the suite's file, if the name comes from one.
     """
 
     data_root: Path | None
     cache: Path
     download: bool
+    suite_folder: Path | None = None
+
+    @property
+    def bases(self) -> tuple[Path, ...]:
+        """The folders that relative paths in names may start from, in the order in which they are tried."""
+        return (*(base for base in (self.data_root, self.suite_folder) if base is not None), Path())
 
 
 def list_files(files: Iterable[tuple[str, Path]]) -> Listing:
-    """Returns named files' sizes and times."""
+    """Return named files' sizes and times."""
     return {name: (status.st_size, status.st_mtime_ns) for name, path in files for status in [path.stat()]}
 
 
 def hash_files(files: Iterable[tuple[str, Path]]) -> str:
-    """Returns the SHA-256, in hex, of named files' bytes."""
+    """Return the SHA-256, in hex, of named files' bytes."""
     total = hashlib.sha256()
     for name, path in files:
         digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Data sets that torchvision knows how to fetch and to read."""
+"""Data sets that torchvision fetches and reads."""
 
 from __future__ import annotations
 
@@ -83,27 +83,27 @@ class TorchvisionSource(Source):
 
     @classmethod
     def open(cls, name: str, _folder: str, location: Location) -> TorchvisionSource:
-        """Returns the source of the data set ``name``."""
+        """Return the source of the data set ``name``."""
         return cls(name, location)
 
     def fingerprint(self) -> str:
-        """Returns a hash of the files, which are fetched first if they may be.
+        """Return a hash of the files, which are fetched first if they may be.
 
         Raises:
             DataError: If a file is absent.
         """
         if self._absent_file() is not None and self._location.download:
             self._download()
-        absent = self._absent_file()
-        if absent is not None:
-            raise DataError(
-                f"{self._name}: there is no {absent} under {self._root}. Type --data-root DIR to name the folder that "
-                f"holds it, or --download to fetch it (torchvision.datasets.{self._set.class_name}) into that folder."
-            )
+        self._check_files()
         return hash_files((name, self._root / name) for name in self._set.files)
 
+    def check_present(self) -> None:
+        """Check that all files are there, unless they may be fetched."""
+        if not self._location.download:
+            self._check_files()
+
     def read(self) -> Contents:
-        """Reads all images into memory.
+        """Read all images into memory.
 
         Raises:
             DataError: If a file is absent or damaged.
@@ -112,6 +112,14 @@ class TorchvisionSource(Source):
             train, test = self._open(is_train=True), self._open(is_train=False)
         names = _digit_names() if self._name in _DIGIT_SETS else tuple(str(name) for name in train.classes)
         return Contents(names, self._part("train", train), self._part("test", test), f"{self._name} in {self._root}")
+
+    def _check_files(self) -> None:
+        absent = self._absent_file()
+        if absent is not None:
+            raise DataError(
+                f"{self._name}: there is no {absent} under {self._root}. Type --data-root DIR to name the folder that "
+                f"holds it, or --download to fetch it (torchvision.datasets.{self._set.class_name}) into that folder."
+            )
 
     def _absent_file(self) -> str | None:
         return next((name for name in self._set.files if not (self._root / name).is_file()), None)
@@ -155,5 +163,5 @@ def _digit_names() -> tuple[str, ...]:
 
 
 def _channels_last(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns ``[sample, height, width(, channel)]``; SVHN's come with the channels first."""
+    """Return ``[sample, height, width(, channel)]``; SVHN's come with the channels first."""
     return pixels.transpose(0, 2, 3, 1) if pixels.ndim == 4 and pixels.shape[1] == 3 else pixels

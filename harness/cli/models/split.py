@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import told_plainly
-from harness.cli.options import data_options, json_option, make_workspace
+from harness.cli.options import data_options, json_option, make_workspace, split_names
 
 if TYPE_CHECKING:
     from splitters.modules.module import Module
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 )
 @click.option("--data", required=True, metavar="D", help="A data set: see 'splitbench ls datasets'.")
 @click.option("--splitter", required=True, metavar="S", help="A splitter: see 'splitbench ls splitters'.")
-@click.option("--classes", metavar="NAME,...", help="Write these classes' modules only.")
+@click.option(
+    "--classes",
+    multiple=True,
+    metavar="NAME,...",
+    help="Write these classes' modules only. Repeatable; a comma in a name is written as '\\,'.",
+)
 @click.option("--suite", metavar="SUITE|FILE", help="Take the settings of a suite, e.g. quick.")
 @click.option(
     "--set",
@@ -52,7 +57,7 @@ def command(
     weights: Path | None,
     data: str,
     splitter: str,
-    classes: str | None,
+    classes: tuple[str, ...],
     suite: str | None,
     changes: tuple[str, ...],
     seed: int | None,
@@ -77,8 +82,10 @@ def command(
     name = trained.header.model.name if trained else str(model)
     seed = seed if seed is not None else trained.header.seed if trained else 0
     cell = single_cell(name, data, splitter=splitter, seed=seed, suite=suite, changes=changes)
-    wanted = tuple(part.strip() for part in (classes or "").split(",") if part.strip())
-    modules, warnings = split_model(cell, make_workspace(data_root, download), weights=trained, classes=wanted)
+    wanted = tuple(name for names in classes for name in split_names(names))
+    modules, warnings = split_model(
+        cell, make_workspace(data_root, download, suite=suite), weights=trained, classes=wanted
+    )
     out.mkdir(parents=True, exist_ok=True)
     files = [out / module_file_name(module.info.class_index, module.info.class_name) for module in modules]
     for module, file in zip(modules, files, strict=True):

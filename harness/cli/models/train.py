@@ -48,7 +48,7 @@ def command(
     from harness.config.single_cell import single_cell
 
     cell = single_cell(model, data, seed=seed, suite=suite, changes=changes)
-    prepared = train_model(cell, make_workspace(data_root, download))
+    prepared = train_model(cell, make_workspace(data_root, download, suite=suite))
     base = prepared.base
     save_weights(
         out, base.model, cell.model, prepared.roles.train,

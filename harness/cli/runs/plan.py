@@ -10,12 +10,15 @@ import click
 from harness.cli.errors import told_plainly
 from harness.cli.options import (
     changed_data,
+    data_options,
     default_results,
     json_option,
+    make_location,
     names_sweep,
     open_store,
     read_cells,
     refuse_for_sweeps,
+    report_missing_data,
     shard_option,
     split_kinds,
     suite_options,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 @click.command()
 @suite_options
 @shard_option
+@data_options
 @click.option(
     "--cluster",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -44,6 +48,8 @@ def command(
     shard: str | None,
     retry: str | None,
     results: str | None,
+    data_root: Path | None,
+    download: bool,
     cluster: Path | None,
     as_json: bool,
 ) -> None:
@@ -52,23 +58,31 @@ def command(
     from harness.clusters.bill import bill_of
     from harness.clusters.bill_view import bill_line, bill_object
     from harness.clusters.cluster_file import read_cluster_file
+    from harness.config.expand import plugins_of
+    from harness.planning.missing_data import datasets_of
     from harness.planning.plan import make_plan
     from harness.views.failures import unreadable_view
     from harness.views.plan import plan_object, plan_view
 
     described = read_cluster_file(cluster) if cluster else None
     if names_sweep(suite):
-        refuse_for_sweeps({"--only": only, "--seeds": seeds, "--shard": shard, "--retry": retry})
+        refuse_for_sweeps(
+            {"--only": only, "--seeds": seeds, "--shard": shard, "--retry": retry, "--data-root": data_root}
+        )
         _plan_sweep(suite, changes, results, described, as_json)
         return
     loaded, cells = read_cells(suite, changes, only, seeds, shard=shard)
     contents = open_store(results or default_results(loaded)).read()
     latest = contents.latest()
-    changed = changed_data(cells, latest, None)
+    location = make_location(data_root, download, plugins_of(loaded))
+    changed = changed_data(cells, latest, location)
     plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
+    needed = [] if cluster else datasets_of(item.cell for item in plan.queue())
+    missing = report_missing_data(needed, location, last_data_root=True)
     bill = bill_of(plan, described, gpu_share=loaded.gpu_share) if described else None
     if as_json:
-        show_json({**plan_object(plan, loaded.name), **({"bill": bill_object(bill)} if bill else {})})
+        known = {**plan_object(plan, loaded.name), "missing_data": list(missing)}
+        show_json({**known, **({"bill": bill_object(bill)} if bill else {})})
         return
     show(plan_view(plan))
     if bill:

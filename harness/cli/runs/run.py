@@ -15,8 +15,11 @@ from harness.cli.options import (
     data_options,
     default_results,
     json_option,
+    make_location,
     open_store,
     read_cells,
+    report_missing_data,
+    require_data,
     shard_option,
     shared_cache_of,
     shared_cache_option,
@@ -82,12 +85,12 @@ def command(
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.cell_display import make_display
-    from harness.config.cache_folder import cache_folder
     from harness.config.expand import plugins_of
     from harness.config.trust import names_of_code, trust
     from harness.execution.attempt import Surroundings
     from harness.execution.run_plan import run_plan
     from harness.planning.memory_needs import memory_needs
+    from harness.planning.missing_data import datasets_of
     from harness.planning.plan import make_plan
     from harness.views.plan import plan_object, plan_view
 
@@ -96,16 +99,20 @@ def command(
     store = open_store(location)
     contents = store.read(quarantine=not dry_run)
     latest = contents.latest()
-    changed = changed_data(cells, latest, data_root)
+    location_of_data = make_location(data_root, download, plugins_of(loaded))
+    changed = changed_data(cells, latest, location_of_data)
     plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
+    needed = datasets_of(item.cell for item in plan.queue())
     if dry_run:
+        report_missing_data(needed, location_of_data)
         show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
         return
     trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
+    require_data(needed, location_of_data)
     surroundings = Surroundings(
         suite=loaded.name,
-        cache=cache_folder().absolute(),
-        data_root=data_root.absolute() if data_root else None,
+        cache=location_of_data.cache,
+        data_root=location_of_data.data_root,
         download=download,
         plugins=plugins_of(loaded),
         mirror=shared_cache_of(shared_cache, results=location, address=address),

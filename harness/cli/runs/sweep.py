@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
-from harness.cli.options import data_options, json_option, open_store, shared_cache_of, shared_cache_option
+from harness.cli.options import (
+    data_options,
+    json_option,
+    make_location,
+    open_store,
+    require_data,
+    shared_cache_of,
+    shared_cache_option,
+)
 
 if TYPE_CHECKING:
     from harness.sweep.driver import SweepReport
@@ -55,7 +63,6 @@ def command(
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.sweep_display import SweepDisplay
-    from harness.config.cache_folder import cache_folder
     from harness.config.trust import names_of_code, trust
     from harness.execution.attempt import Surroundings
     from harness.machines.node_facts import versions
@@ -73,13 +80,16 @@ def command(
         show_json(sweep_plan_object(plan, location)) if as_json else show(sweep_plan_view(plan))
         return
     trust(names_of_code(loaded.plugin_modules, loaded.model_dump(mode="json")))
+    location_of_data = make_location(data_root, download, loaded.plugin_modules)
+    if plan.n_to_run:
+        require_data(loaded.datasets, location_of_data)
     console = progress_console()
     for line in opening_lines(plan):
         console.print(line, soft_wrap=True, markup=False)
     surroundings = Surroundings(
         suite=loaded.name,
-        cache=cache_folder().absolute(),
-        data_root=data_root.absolute() if data_root else None,
+        cache=location_of_data.cache,
+        data_root=location_of_data.data_root,
         download=download,
         plugins=loaded.plugin_modules,
         mirror=shared_cache_of(shared_cache, results=location, address=address),

@@ -83,7 +83,7 @@ def test_apportioned_numbers_add_up_and_stay_within_bounds(counts: list[int], da
     assert (taken <= counts).all()
 
 
-def test_one_seed_gives_one_deal_and_another_seed_another() -> None:
+def test_equal_seeds_give_equal_roles_and_other_seeds_others() -> None:
     dataset = _dataset([30, 30])
     first, again, other = (make_roles(dataset, _TOY, seed=seed) for seed in (1, 1, 2))
     assert _same(first.train, again.train)
@@ -111,7 +111,9 @@ def test_a_poisoned_test_set_changes_nothing_else(dirichlet: DirichletSpec | Non
 
 
 def test_too_few_images_of_a_class_are_refused() -> None:
-    with pytest.raises(DataError, match="class 'class 1' has 1 images; the cut into train and select needs at least 2"):
+    with pytest.raises(
+        DataError, match="class 'class 1' has 1 images; the split into train and select needs at least 2"
+    ):
         make_roles(_dataset([20, 1]), _TOY, seed=0)
 
 

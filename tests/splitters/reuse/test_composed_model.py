@@ -259,3 +259,9 @@ def test_files_of_uncalibrated_models_stay_readable_for_version_2(tmp_path: Path
     assert set(header) == {
         "format", "format_version", "kind", "class_names", "input_shape", "normalisation", "modules", "patch"
     }  # fmt: skip
+
+
+def test_a_class_is_the_same_in_either_unicode_form() -> None:
+    composed = ComposedModel(_modules("cafe\u0301", "tea"), class_names=("tea", "cafe\u0301"))
+    assert composed.class_names == ("tea", "caf\u00e9")
+    assert {module.info.class_name for module in composed.modules_in_order} == {"caf\u00e9", "tea"}

@@ -21,7 +21,18 @@ def test_every_dataset_has_a_one_line_description() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["digits", "cifar10", "parquet:cifar10", "parquet:/data/a b", "folder:../x", "folder:C:/x"]
+    "name",
+    [
+        "digits",
+        "cifar10",
+        "parquet:cifar10",
+        "parquet:/data/a b",
+        "folder:../x",
+        "folder:C:/x",
+        "parquet:year=2020/x",
+        "parquet:x:label=coarse_label:image=img:train=a:test=b",
+        "folder:x:train=early:test=late",
+    ],
 )
 def test_known_names_pass_without_their_files(name: str) -> None:
     check_dataset(name)
@@ -32,6 +43,12 @@ def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
     with pytest.raises(
         UnknownNameError, match=r"^suite\.yaml: dataset: unknown data set .*Known: cifar10, cifar100, digits"
     ):
+        check_dataset(name, where="suite.yaml: dataset")
+
+
+@pytest.mark.parametrize("name", ["parquet:x:labels=y", "folder:x:label=y"])
+def test_an_unknown_option_of_a_name_is_refused(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"^suite\.yaml: dataset: unknown option of '.*' 'labels?'.*Known: "):
         check_dataset(name, where="suite.yaml: dataset")
 
 

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from benchmarks.data.datasets.decoding import decode_image
 from splitters.errors import DataError
@@ -52,12 +52,93 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     assert decode_image(_encode(image), input_shape=(1, 2, 2)).tolist() == [[[0, 100], [200, 255]]]
 
 
-def test_a_palette_with_transparency_and_an_alpha_channel_are_dropped() -> None:
-    palette = Image.new("P", (2, 2), 1)
+def test_transparent_pixels_are_blended_with_white() -> None:
+    black = Image.new("RGBA", (3, 1))
+    for column, alpha in enumerate((0, 102, 255)):
+        black.putpixel((column, 0), (0, 0, 0, alpha))
+    assert decode_image(_encode(black), input_shape=(3, 1, 3)).tolist() == [[[255, 153, 0]]] * 3
+    assert decode_image(_encode(black.convert("LA")), input_shape=(1, 1, 3)).tolist() == [[[255, 153, 0]]]
+    assert decode_image(np.asarray(black), input_shape=(1, 1, 3)).tolist() == [[[255, 153, 0]]]
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "TIFF"])
+def test_transparency_is_white_in_every_format_that_has_it(kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = _encode(Image.new("RGBA", (2, 2), (0, 0, 0, 0)), kind, **options)
+    assert np.unique(decode_image(data, input_shape=(3, 2, 2))).tolist() == [255]
+
+
+def test_a_transparent_palette_entry_is_white() -> None:
+    palette = Image.new("P", (2, 1))
     palette.putpalette([0, 0, 0, 10, 20, 30])
-    expected = [[[10] * 2] * 2, [[20] * 2] * 2, [[30] * 2] * 2]
-    assert decode_image(_encode(palette, transparency=b"\x00\x80"), input_shape=(3, 2, 2)).tolist() == expected
-    assert decode_image(_encode(Image.new("RGBA", (2, 2), (10, 20, 30, 0))), input_shape=(3, 2, 2)).tolist() == expected
+    palette.putpixel((1, 0), 1)
+    opaque = [[[255, 10]], [[255, 20]], [[255, 30]]]
+    assert decode_image(_encode(palette, transparency=b"\x00\xff"), input_shape=(3, 1, 2)).tolist() == opaque
+    assert decode_image(_encode(palette, "GIF", transparency=0), input_shape=(3, 1, 2)).tolist() == opaque
+
+
+@pytest.mark.parametrize(
+    ("mode", "colours", "expected"),
+    [("L", (0, 90), [255, 90]), ("RGB", ((0, 0, 0), (90, 90, 90)), [255, 90]), ("1", (0, 1), [255, 255])],
+)
+def test_a_colour_that_stands_for_transparency_is_white(
+    mode: str, colours: tuple[int | tuple[int, ...], ...], expected: list[int]
+) -> None:
+    image = Image.new(mode, (2, 1), colours[0])
+    image.putpixel((1, 0), colours[1])
+    assert decode_image(_encode(image, transparency=colours[0]), input_shape=(1, 1, 2)).tolist() == [[expected]]
+
+
+def test_a_transparent_value_of_sixteen_bit_grey_is_white() -> None:
+    image = Image.fromarray(np.array([[0, 257 * 100]], dtype=np.uint16))
+    assert decode_image(_encode(image, transparency=0), input_shape=(1, 1, 2)).tolist() == [[[255, 100]]]
+
+
+_UPRIGHT = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+_STORED = {
+    1: _UPRIGHT,
+    2: _UPRIGHT[:, ::-1],
+    3: _UPRIGHT[::-1, ::-1],
+    4: _UPRIGHT[::-1],
+    5: _UPRIGHT.T,
+    6: np.rot90(_UPRIGHT, 1),
+    7: _UPRIGHT[::-1, ::-1].T,
+    8: np.rot90(_UPRIGHT, -1),
+}
+"""An image as cameras store it, by the value of the EXIF orientation."""
+
+
+@pytest.mark.parametrize("orientation", _STORED)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_images_are_turned_upright_as_their_exif_orientation_says(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    image = Image.fromarray(_STORED[orientation].copy())
+    data = _encode(image.convert("RGB") if kind == "WEBP" else image, kind, exif=exif, **options)
+    assert decode_image(data, input_shape=(1, 2, 3)).tolist() == [_UPRIGHT.tolist()]
+
+
+def test_a_camera_photo_is_turned_before_it_is_stretched() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    stored = np.zeros((32, 64), dtype=np.uint8)
+    stored[:, :32] = 255  # The left half, which is the upper half once the photo is upright.
+    decoded = decode_image(_encode(Image.fromarray(stored), "JPEG", exif=exif, quality=95), input_shape=(1, 8, 8))
+    assert decoded[0, 0].min() > 250
+    assert decoded[0, 7].max() < 5
+
+
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00MM\x00*\x00\x00", b"Exif\x00\x00garbage", b"x"])
+def test_damaged_exif_data_does_not_lose_the_image(exif: bytes) -> None:
+    data = _encode(Image.new("L", (8, 8), 90), "JPEG", exif=exif)
+    assert np.unique(decode_image(data, input_shape=(1, 8, 8))).tolist() == [90]
+
+
+def test_an_orientation_that_does_not_exist_is_ignored() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 9
+    assert decode_image(_encode(Image.new("L", (2, 2), 90), exif=exif), input_shape=(1, 2, 2)).max() == 90
 
 
 def test_floating_point_pixels_are_refused() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.data.datasets import Dataset, load_dataset
@@ -50,8 +51,95 @@ def test_hidden_and_other_files_have_no_part(tmp_path: Path) -> None:
     assert len(_load(tmp_path).train) == 4
 
 
+def test_every_format_that_is_read_counts_as_an_image(tmp_path: Path) -> None:
+    _write_all(tmp_path / "pets")
+    for suffix in ("jfif", "jpe", "JPEG", "tif", "pbm", "jp2", "avif"):
+        path = tmp_path / "pets" / "train" / "cat" / f"c.{suffix}"
+        Image.new("1" if suffix == "pbm" else "L", (5, 4)).save(path)
+    pets = _load(tmp_path)
+    assert torch.bincount(pets.train.labels).tolist() == [9, 2]
+    assert pets.warnings == ()
+
+
+def test_images_in_sub_folders_of_a_class_are_read(tmp_path: Path) -> None:
+    _write_all(tmp_path / "pets")
+    _write(tmp_path / "pets", "train", "cat/young/2024", 50)
+    (tmp_path / "pets" / "train" / "cat" / "young" / "loop").symlink_to(tmp_path / "pets" / "train" / "cat")
+    (tmp_path / "other").mkdir()
+    Image.new("L", (5, 4), 60).save(tmp_path / "other" / "linked.png")
+    (tmp_path / "pets" / "train" / "cat" / "linked").symlink_to(tmp_path / "other")
+    assert _load(tmp_path).train.images[:4, 0, 0, 0].tolist() == [100, 101, 60, 50]
+
+
+def test_skipped_files_are_counted_in_one_warning(tmp_path: Path) -> None:
+    _write_all(tmp_path / "pets")
+    for name in ("train/cat/a.heic", "train/cat/young/b.heic", "train/notes.txt", "train/stray.png", "val/cat/c.png"):
+        path = tmp_path / "pets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    assert _load(tmp_path).warnings == (
+        "folder:pets: 5 files are not read (2 .heic, 2 .png, 1 .txt), e.g. train/cat/a.heic.",
+    )
+
+
+def test_one_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
+    for part, name, grey in (
+        ("train", "caf\u00e9", 1), ("train", "cafe\u0301", 2), ("train", "tea", 3), ("test", "cafe\u0301", 4),
+        ("test", "tea", 5),
+    ):  # fmt: skip
+        _write(tmp_path / "pets", part, name, grey)
+    pets = _load(tmp_path)
+    assert pets.class_names == ("caf\u00e9", "tea")
+    assert pets.train.labels.tolist() == [0, 0, 1]
+    assert pets.test.labels.tolist() == [0, 1]
+    assert len(pets.of_classes(("tea", "cafe\u0301")).test) == 2
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "name"),
+    [
+        ("training", "testing", "folder:pets"),
+        ("Train", "val", "folder:pets"),
+        ("train", "validation", "folder:pets"),
+        ("early", "late", "folder:pets:train=early:test=late"),
+    ],
+)
+def test_folders_of_other_names_are_found(train: str, test: str, name: str, tmp_path: Path) -> None:
+    for part in (train, test):
+        for label in ("cat", "dog"):
+            _write(tmp_path / "pets", part, label, 9)
+    assert len(_load(tmp_path, name).test) == 2
+
+
+def test_folders_that_may_both_be_meant_are_refused(tmp_path: Path) -> None:
+    for part in ("train", "val", "valid"):
+        _write(tmp_path / "pets", part, "cat", 9)
+    with pytest.raises(DataError, match=r"val and valid may both be the test images; .* folder:pets:test=val\."):
+        _load(tmp_path)
+
+
+def test_a_relative_folder_is_looked_for_in_the_data_root_beside_the_suite_and_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for grey, base in enumerate(("here", "suites", "data")):
+        for part in ("train", "test"):
+            _write(tmp_path / base / "pets", part, "cat", grey)
+    monkeypatch.chdir(tmp_path / "here")
+
+    def grey_of(data_root: Path | None, suite_folder: Path | None) -> int:
+        dataset = load_dataset(
+            "folder:pets", input_shape=(1, 4, 4), data_root=data_root, cache=tmp_path / "c", suite_folder=suite_folder
+        )
+        return int(dataset.train.images[0, 0, 0, 0])
+
+    assert grey_of(None, None) == 0
+    assert grey_of(None, tmp_path / "suites") == 1
+    assert grey_of(tmp_path / "data", tmp_path / "suites") == 2
+    assert grey_of(tmp_path, tmp_path / "suites") == 1
+
+
 def test_an_absent_folder_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"folder:pets: .*pets nor pets is no folder\. Type --data-root DIR"):
+    with pytest.raises(DataError, match=r"folder:pets: .*pets nor .*pets is no folder\. Type --data-root DIR"):
         _load(tmp_path)
 
 

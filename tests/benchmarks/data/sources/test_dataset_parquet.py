@@ -78,13 +78,19 @@ def test_classes_without_names_are_numbered_and_not_mirrored(metadata: dict[str,
 
 
 @pytest.mark.parametrize("label", [3, 10**12])
-def test_a_label_that_cannot_be_a_class_is_refused_and_not_counted_up_to(label: int, tmp_path: Path) -> None:
+def test_a_damaged_label_is_a_class_of_its_own_that_test_lacks(label: int, tmp_path: Path) -> None:
     folder = tmp_path / "pets"
     _write(folder / "train-0.parquet", [0], metadata={"other": "x"})
     _write(folder / "train-1.parquet", [1, label], metadata={"other": "x"})
     _write(folder / "test.parquet", [0, 1], metadata={"other": "x"})
-    with pytest.raises(DataError, match=rf"train-1\.parquet, row 1: the label {label} cannot be a class of 3 images"):
+    with pytest.raises(DataError, match=rf"pets: test holds no image of class 2 \('{label}'\)"):
         _load(tmp_path)
+
+
+def test_a_negative_label_stands_for_no_class(tmp_path: Path) -> None:
+    _write(tmp_path / "pets" / "train.parquet", [0, 1], metadata={"other": "x"})
+    _write(tmp_path / "pets" / "test.parquet", [0, -1], metadata={"other": "x"})
+    _refuse(tmp_path, r"test\.parquet, row 1: the label -1 is outside the classes, which are 0 to 1 \(0, 1\)")
 
 
 def _refuse(tmp_path: Path, message: str) -> None:
@@ -114,15 +120,24 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet", columns=("photo", "label"))
-    _refuse(tmp_path, r"train\.parquet: there is no column 'image' or 'img'; it has photo, label\.")
-
-
-def test_a_label_column_of_another_type_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pets" / "train.parquet"
     path.parent.mkdir()
-    pq.write_table(pa.table({"image": [_png(1)], "label": ["cat"]}), path)
-    _refuse(tmp_path, r"train\.parquet: the column 'label' holds string; it must hold integers")
+    pq.write_table(pa.table({"path": ["a.png"], "label": [0]}), path)
+    _refuse(
+        tmp_path,
+        r"train\.parquet: there is no column 'image' or 'img'; it has path, label\. .* parquet:pets:image=COLUMN\.",
+    )
+
+
+@pytest.mark.parametrize("labels", [[[0, 1]], [b"\xff\xfe"], [0.5], [" "], [float("nan")]])
+def test_labels_that_are_no_classes_are_refused(labels: list[object], tmp_path: Path) -> None:
+    path = tmp_path / "pets" / "train.parquet"
+    path.parent.mkdir()
+    pq.write_table(pa.table({"image": [_png(1)], "label": labels}), path)
+    _refuse(
+        tmp_path,
+        r"train\.parquet(, row 0)?: the column 'label' (holds list<|holds bytes that|is no whole|is empty|is null)",
+    )
 
 
 def test_an_image_column_of_another_type_is_refused(tmp_path: Path) -> None:
@@ -191,4 +206,236 @@ def test_equal_class_names_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"info": {"features": {}}}'])
 def test_metadata_that_do_not_describe_the_labels_are_refused(text: str, tmp_path: Path) -> None:
     _write(tmp_path / "pets" / "train.parquet", metadata={"huggingface": text})
-    _refuse(tmp_path, r"train\.parquet: the schema's 'huggingface' metadata does not describe the column 'label'")
+    _refuse(
+        tmp_path,
+        r"train\.parquet: the schema's 'huggingface' metadata (is damaged|does not describe the column 'label')",
+    )
+
+
+def _write_labels(root: Path, train: object, test: object | None = None, *, column: str = "label") -> None:
+    """Write two files, each with four grey images and the labels given, of any type."""
+    for part, labels in (("train", train), ("test", train if test is None else test)):
+        path = root / "pets" / f"{part}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        array = labels if isinstance(labels, pa.Array) else pa.array(labels)
+        pq.write_table(pa.table({"image": [_png(i) for i in range(len(array))], column: array}), path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([1, 2, 3, 2], ("1", "2", "3")),
+        ([40, 7, 7, 9], ("7", "9", "40")),
+        ([1.0, 0.0, 2.0, 0.0], ("0", "1", "2")),
+        (["dog", "cat", "dog", "cow"], ("cat", "cow", "dog")),
+        (["10", "9", "9", "1"], ("1", "9", "10")),
+        ([True, False, True, False], ("false", "true")),
+        (pa.array(["b", "a", "b", "a"]).dictionary_encode(), ("a", "b")),
+        (pa.array([b"b", b"a", b"b", b"a"]), ("a", "b")),
+        (pa.array([3, 5, 3, 5], pa.uint8()), ("3", "5")),
+        ([{"label": 4}, {"label": 2}, {"label": 4}, {"label": 2}], ("2", "4")),
+        ([{"label": "b", "who": "x"}, {"label": "a", "who": "y"}] * 2, ("a", "b")),
+        ([{"breed": "b"}, {"breed": "a"}] * 2, ("a", "b")),
+    ],
+)
+def test_labels_of_many_types_become_sorted_classes(labels: object, names: tuple[str, ...], tmp_path: Path) -> None:
+    _write_labels(tmp_path, labels)
+    pets = _load(tmp_path)
+    assert pets.class_names == names
+    array = (labels if isinstance(labels, pa.Array) else pa.array(labels)).to_pylist()
+    plain = [next(iter(label.values())) if isinstance(label, dict) else label for label in array]
+    texts = [label.decode() if isinstance(label, bytes) else label for label in plain]
+    texts = [
+        str(label).lower() if isinstance(label, bool) else str(int(label)) if isinstance(label, float) else str(label)
+        for label in texts
+    ]
+    assert [names[index] for index in pets.train.labels.tolist()] == texts
+
+
+def test_one_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
+    _write_labels(tmp_path, ["caf\u00e9", "cafe\u0301", "tea", "tea"], ["cafe\u0301", "tea"])
+    pets = _load(tmp_path)
+    assert pets.class_names == ("caf\u00e9", "tea")
+    assert pets.train.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_class_names_of_the_metadata_are_composed(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        _write(tmp_path / "pets" / f"{part}.parquet", names=("cafe\u0301", "tea"))
+    assert _load(tmp_path).class_names == ("caf\u00e9", "tea")
+
+
+def test_named_classes_without_any_image_are_left_out(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        _write(tmp_path / "pets" / f"{part}.parquet", [3, 1], names=("ant", "bee", "cat", "dog"))
+    pets = _load(tmp_path)
+    assert pets.class_names == ("bee", "dog")
+    assert pets.train.labels.tolist() == [1, 0]
+
+
+def test_labels_of_different_types_are_refused(tmp_path: Path) -> None:
+    _write_labels(tmp_path, [0, 1], ["0", "1"])
+    _refuse(tmp_path, r"test\.parquet: the labels are strings, but those of .*train\.parquet are integers\.")
+
+
+@pytest.mark.parametrize(
+    "columns", [("img", "label"), ("jpg", "cls"), ("Image", "Label"), ("photo", "category"), ("data", "species")]
+)
+def test_columns_of_other_names_are_found(columns: tuple[str, str], tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        _write(tmp_path / "pets" / f"{part}.parquet", columns=columns)
+    assert _load(tmp_path).train.labels.tolist() == [0, 1, 0, 1]
+
+
+def _write_columns(root: Path, **columns: object) -> None:
+    for part in ("train", "test"):
+        path = root / "pets" / f"{part}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path)
+
+
+def test_the_only_class_label_of_the_metadata_is_the_label(tmp_path: Path) -> None:
+    features = {"breed": {"_type": "ClassLabel", "names": ["pug", "tabby"]}, "owner": {"_type": "Value"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    for part in ("train", "test"):
+        table = pa.table({"image": [_png(1), _png(2)], "owner": [7, 7], "breed": [0, 1]})
+        (tmp_path / "pets").mkdir(exist_ok=True)
+        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "pets" / f"{part}.parquet")
+    assert _load(tmp_path).class_names == ("pug", "tabby")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"jpg": "image", "png": "image", "cls": "label"}, r"images may be in jpg or png; .* parquet:pets:image=jpg\."),
+        ({"left": "image", "right": "image", "cls": "label"}, r"images may be in left or right; .*:image=left\."),
+        ({"image": "image", "cls": "label", "target": "label"}, r"labels may be in cls or target; .*:label=cls\."),
+        (
+            {"image": "image", "breed": "label", "owner": "label"},
+            r"no column 'label' or 'fine_label'; .*:label=COLUMN\.",
+        ),
+    ],
+)
+def test_an_ambiguous_column_is_refused_with_the_option_that_names_it(
+    columns: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    content: dict[str, list[object]] = {"image": [_png(1), _png(2)], "label": [0, 1]}
+    _write_columns(tmp_path, **{name: content[kind] for name, kind in columns.items()})
+    _refuse(tmp_path, message)
+
+
+def test_options_in_the_name_settle_columns_and_splits(tmp_path: Path) -> None:
+    struct = [{"breed": "pug", "owner": 4}, {"breed": "tabby", "owner": 3}]
+    for split in ("early", "late"):
+        path = tmp_path / "pets" / f"{split}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"left": [_png(1), _png(2)], "right": [_png(3), _png(4)], "about": struct}), path)
+    name = "parquet:pets:image=right:label=about.breed:train=early:test=late"
+    pets = _load(tmp_path, name)
+    assert pets.name == name
+    assert pets.class_names == ("pug", "tabby")
+    assert pets.train.images[:, 0, 0, 0].tolist() == [3, 4]
+    assert _load(tmp_path, name.replace("right", "left").replace("breed", "owner")).class_names == ("3", "4")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("image=nose", "there is no column 'nose'; it has image, label"),
+        ("label=nose", "there is no column 'nose'; it has image, label"),
+        ("label=image.size", "there is no field 'image.size'; 'image' holds struct"),
+        ("test=nose", "there is no split 'nose'; there are test, train"),
+    ],
+)
+def test_an_option_that_names_nothing_is_refused(option: str, message: str, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        _write(tmp_path / "pets" / f"{part}.parquet")
+    with pytest.raises(DataError, match=message):
+        _load(tmp_path, f"parquet:pets:{option}")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("training", "testing"), ("train", "validation"), ("Train", "val"), ("train", "valid")]
+)
+@pytest.mark.parametrize(
+    "layout", ["{split}.parquet", "data/{split}-00000-of-00001-0a1b2c.parquet", "{split}/0000.parquet"]
+)
+def test_splits_of_other_names_and_layouts_are_found(train: str, test: str, layout: str, tmp_path: Path) -> None:
+    _write(tmp_path / "pets" / layout.format(split=train), [0, 1, 1])
+    _write(tmp_path / "pets" / layout.format(split=test), [1, 0])
+    pets = _load(tmp_path)
+    assert (len(pets.train), len(pets.test)) == (3, 2)
+    assert pets.warnings == ()
+
+
+def test_validation_images_beside_a_test_set_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    for split in ("train", "test", "validation", "extra"):
+        _write(tmp_path / "pets" / f"{split}.parquet")
+    assert _load(tmp_path).warnings == (
+        "parquet:pets: 2 Parquet files are not read, being of other splits, e.g. extra.parquet.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (
+            ("train", "training", "test"),
+            r"train and training may both be the train images; .* parquet:pets:train=train\.",
+        ),
+        (("train", "val", "valid"), r"val and valid may both be the test images; .* parquet:pets:test=val\."),
+        (("train", "train_extra", "test"), r"train and train_extra may both be the train images"),
+        (("train", "other"), r"no test\*\.parquet .* There is other, train; .* parquet:pets:test=SPLIT\."),
+    ],
+)
+def test_ambiguous_and_absent_splits_are_refused_with_the_option_that_names_one(
+    splits: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    for split in splits:
+        _write(tmp_path / "pets" / f"{split}.parquet")
+    with pytest.raises(DataError, match=message):
+        _load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ("train-00000-of-00003", "train-00002-of-00003"),
+            r"1 of the 3 files of train missing: number 1, ",
+        ),
+        (("train-00001-of-00002",), r"1 of the 2 files of train missing: number 0, "),
+        (("train-0", "train-1", "train-3"), r"missing: number 2, "),
+        (("train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"), "are different exports of train"),
+        (("train-00000-of-00001", "train"), "are different exports of train"),
+        (("train-00000-of-00001", "train-0"), "are different exports of train"),
+        (("train", "train-0"), "are different exports of train"),
+        (("train-00000-of-00001-aa", "train-00000-of-00001-bb"), "are the same part of train"),
+        (
+            ("train-00005-of-00002", "train-00000-of-00002"),
+            r"train-00005-of-00002\.parquet cannot be one of the 2 files",
+        ),
+        (("train-00000-of-00001", "data/train-00000-of-00001"), "both hold train; keep one of the two exports"),
+    ],
+)
+def test_incomplete_and_doubled_exports_are_refused(files: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    for file in (*files, "test"):
+        _write(tmp_path / "pets" / f"{file}.parquet")
+    with pytest.raises(DataError, match=message):
+        _load(tmp_path)
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (1, 2, 3)])
+def test_complete_shards_are_read_in_order(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    for number in numbers:
+        _write(tmp_path / "pets" / f"train-{number:05}-of-00003.parquet", [number % 2, 1, 0])
+    _write(tmp_path / "pets" / "test.parquet")
+    assert _load(tmp_path).train.labels[::3].tolist() == [number % 2 for number in numbers]
+
+
+def test_a_sub_folder_that_may_be_meant_is_named(tmp_path: Path) -> None:
+    _write(tmp_path / "pets" / "plain_text" / "train.parquet")
+    with pytest.raises(
+        DataError, match=r"There are Parquet files in plain_text; e\.g\. parquet:pets/plain_text names one"
+    ):
+        _load(tmp_path)
