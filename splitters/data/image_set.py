@@ -1,8 +1,7 @@
-"""Images in memory: whole uint8 sets, normalised batch by batch on the device that holds them."""
+"""Labelled images in memory: whole uint8 sets, normalised batch by batch."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,56 +10,8 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from splitters.data.normalisation import IMAGENET, Normalisation, typed
 from splitters.errors import DataError
-
-
-@dataclass(frozen=True, order=True)
-class Normalisation:
-    """The mean and standard deviation of each image channel, for values in [0, 1].
-
-    Args:
-        mean: Subtracted from each image channel.
-        std: Divides each image channel afterwards; positive.
-
-    Raises:
-        DataError: If the two differ in length, or a number cannot serve.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        finite = all(map(math.isfinite, (*self.mean, *self.std)))
-        if not self.mean or len(self.mean) != len(self.std) or not finite or min(self.std) <= 0:
-            raise DataError(
-                f"a normalisation has one finite mean and one positive std per image channel, not mean={self.mean} and "
-                f"std={self.std}."
-            )
-
-    def __call__(
-        self, images: UInt8[Tensor, "sample channel height width"]
-    ) -> Float[Tensor, "sample channel height width"]:
-        """Return ``(images / 255 - mean) / std`` in float32 and ``channels_last`` memory order.
-
-        Raises:
-            DataError: If the images are not uint8.
-        """
-        if images.dtype != torch.uint8:
-            raise DataError(f"only uint8 images are normalised, not {_type(images)}; floats may be normalised already.")
-        scale, shift = self.affine(images.device)
-        floats = images.to(torch.float32, memory_format=torch.channels_last)
-        return floats.mul_(scale).add_(shift)
-
-    def affine(self, device: torch.device) -> tuple[Float[Tensor, "1 channel 1 1"], Float[Tensor, "1 channel 1 1"]]:
-        """Return the scale and the shift that normalise a byte."""
-        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
-        return 1 / (255 * std), -mean / std
-
-
-IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""ImageNet's statistics, which the papers use for every data set."""
 
 
 @dataclass(frozen=True)
@@ -168,14 +119,14 @@ def _check_images(images: Tensor, normalisation: Normalisation) -> None:
     channels = len(normalisation.mean)
     if images.dtype != torch.uint8:
         raise DataError(
-            f"{expected}, not {_type(images)}; give the bytes 0 to 255, which are normalised batch by batch."
+            f"{expected}, not {typed(images)}; give the bytes 0 to 255, which are normalised batch by batch."
         )
     if images.dim() != 4:
-        raise DataError(f"{expected}, not {_type(images)}.")
+        raise DataError(f"{expected}, not {typed(images)}.")
     if images.shape[1] != channels and images.shape[3] == channels:
-        raise DataError(f"{expected}, not {_type(images)}; channels come before height: images.permute(0, 3, 1, 2).")
+        raise DataError(f"{expected}, not {typed(images)}; channels come before height: images.permute(0, 3, 1, 2).")
     if not images.numel():
-        raise DataError(f"{expected}, at least one of at least one pixel, not {_type(images)}.")
+        raise DataError(f"{expected}, at least one of at least one pixel, not {typed(images)}.")
     if images.shape[1] != channels:
         raise DataError(
             f"the images have {images.shape[1]} channels, but their normalisation has {channels}; "
@@ -185,13 +136,9 @@ def _check_images(images: Tensor, normalisation: Normalisation) -> None:
 
 def _check_labels(labels: Tensor, *, n_images: int, n_classes: int) -> None:
     if labels.dim() != 1 or labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise DataError(f"labels are integers [image], not {_type(labels)}.")
+        raise DataError(f"labels are integers [image], not {typed(labels)}.")
     if len(labels) != n_images:
         raise DataError(f"{n_images} images but {len(labels)} labels; every image needs one.")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= n_classes:
         raise DataError(f"labels lie in [{lowest}, {highest}], but there are {n_classes} classes, counted from 0.")
-
-
-def _type(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
