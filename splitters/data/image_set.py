@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from splitters.data.normalisation import IMAGENET, Normalisation, typed
+from splitters.data.normalisation import AnyNormalisation, Normalisation, typed
+from splitters.data.sources import read_arrays, read_dataset, read_folder
 from splitters.errors import DataError
 
 
@@ -24,7 +28,8 @@ class ImageSet:
         images: uint8 images on any device, at least one.
         labels: The class of each image, counted from 0, in any integer type; stored as int64 on the images' device.
         class_names: The N classes.
-        normalisation: How a batch becomes the network's input; one mean and std per image channel.
+        normalisation: How a batch becomes the network's input, as in the network's training; one mean and std per
+            image channel. Modules that are cut with these images keep it.
 
     Raises:
         DataError: If one of these is something else.
@@ -33,13 +38,78 @@ class ImageSet:
     images: UInt8[Tensor, "sample channel height width"]
     labels: Int64[Tensor, " sample"]
     class_names: tuple[str, ...]
-    normalisation: Normalisation = IMAGENET
+    normalisation: Normalisation
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        normalisation: AnyNormalisation,
+        class_names: Sequence[str] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> ImageSet:
+        """Read a folder that has one folder of image files, or folders of them, per class.
+
+        Images are turned upright and transparent pixels become white; they become grey or coloured as the
+        normalisation has one channel or three.
+
+        Args:
+            folder: The folder.
+            normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
+            class_names: The classes in the order of the network's logits. Default: the folders' names, sorted.
+            size: Height and width to which images are resized. Default: their own, which must be the same for all.
+
+        Raises:
+            DataError: If folders and classes differ, a class has no images, or an image cannot be read.
+        """
+        return cls(**vars(read_folder(folder, normalisation, class_names, size)))
+
+    @classmethod
+    def from_dataset(
+        cls, dataset: Any, *, normalisation: AnyNormalisation, class_names: Sequence[str] | None = None
+    ) -> ImageSet:
+        """Read a torch data set of ``(image, label)``, or take a pair ``(images, labels)``.
+
+        Images are PIL images, uint8 pixels, or floats in [0, 1] as ``ToTensor`` makes them; they must be of one size
+        and not normalised, because the set's own normalisation is applied to each batch.
+
+        Args:
+            dataset: A ``torch.utils.data.Dataset``, or the arguments of ``from_arrays`` as a pair.
+            normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
+            class_names: The classes in the order of the network's logits. Default: the data set's ``classes``, else
+                as in ``from_arrays``.
+
+        Raises:
+            DataError: If an image or a label is something else.
+        """
+        return cls(**vars(read_dataset(dataset, normalisation, class_names)))
+
+    @classmethod
+    def from_arrays(
+        cls, images: Any, labels: Any, *, normalisation: AnyNormalisation, class_names: Sequence[str] | None = None
+    ) -> ImageSet:
+        """Take images and labels as arrays or tensors.
+
+        Args:
+            images: uint8, or floats in [0, 1] that are bytes / 255: ``[image, channel, height, width]``,
+                ``[image, height, width, channel]``, or ``[image, height, width]`` for grey ones.
+            labels: The class of each image: integers counted from 0, or names.
+            normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
+            class_names: The classes in the order of the network's logits. Default: the names among the labels,
+                sorted, or the integers from 0 to the highest label.
+
+        Raises:
+            DataError: If images or labels are something else.
+        """
+        return cls(**vars(read_arrays(images, labels, normalisation, class_names)))
 
     def __post_init__(self) -> None:
         """Check that the parts are what they should be and fit each other."""
         images = _as_tensor(self.images, "images", "uint8 [image, channel, height, width]")
         labels = _as_tensor(self.labels, "labels", "integers [image]")
         _check_images(images, self.normalisation)
+        _check_names(self.class_names)
         _check_labels(labels, n_images=len(images), n_classes=self.n_classes)
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.to(images.device, torch.int64))
@@ -141,4 +211,13 @@ def _check_labels(labels: Tensor, *, n_images: int, n_classes: int) -> None:
         raise DataError(f"{n_images} images but {len(labels)} labels; every image needs one.")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= n_classes:
-        raise DataError(f"labels lie in [{lowest}, {highest}], but there are {n_classes} classes, counted from 0.")
+        way_out = "; subtract 1" if (lowest, highest) == (1, n_classes) else ""
+        raise DataError(
+            f"labels lie in [{lowest}, {highest}], but there are {n_classes} classes, counted from 0{way_out}."
+        )
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"the class name {twice[0]!r} occurs twice among {', '.join(map(repr, names))}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, UInt8
@@ -59,6 +60,29 @@ class Normalisation:
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """ImageNet's statistics, which the papers use for every data set."""
+
+
+AnyNormalisation: TypeAlias = Normalisation | Literal["imagenet", "none"]
+"""A normalisation, or its name: ``none`` only scales bytes to [0, 1]."""
+
+
+def as_normalisation(value: AnyNormalisation, *, channels: int) -> Normalisation:
+    """Return the normalisation of a name, or a given one.
+
+    Args:
+        value: The normalisation or its name.
+        channels: Image channels, for ``none``.
+
+    Raises:
+        DataError: If there is no normalisation of that name.
+    """
+    if isinstance(value, Normalisation):
+        return value
+    if value == "imagenet":
+        return IMAGENET
+    if value == "none":
+        return Normalisation((0.0,) * channels, (1.0,) * channels)
+    raise DataError(f"a normalisation is splitters.Normalisation(mean, std), 'imagenet' or 'none', not {value!r}.")
 
 
 def typed(tensor: Tensor) -> str:

@@ -84,6 +84,11 @@ class ComposedModel(ReusedModel):
         return torch.stack(unbounded, dim=1) * self.scale + self.shift
 
     @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether the scores are the modules' heads, uncalibrated."""
+        return self.scale is None and self.modules_in_order[0].score.is_probability
+
+    @property
     def n_kernels(self) -> int:
         """The number of kernels over all modules."""
         return sum(len(kept) for part in self.modules_in_order for kept in part.info.kept.values())

@@ -62,6 +62,11 @@ class PatchedModel(ReusedModel):
         """Return the fused scores of normalised images."""
         return self.fuse(self.weak(images), self.module(self.adapter(images)))
 
+    @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether the fusion rule's scores are probabilities."""
+        return self.fusion.scores_are_probabilities
+
     def fuse(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
