@@ -178,7 +178,7 @@ class SplitTask:
         if graph is None:
             return self.trace()
         device = next(graph.network.parameters()).device
-        (n_logits,) = graph.network(self.select.normalisation(self.select.images[:1]).to(device)).shape[1:]
+        n_logits = graph.network(torch.zeros(1, *graph.input_shape, device=device)).shape[1]
         if n_logits != self.n_classes:
             raise ConfigurationError(
                 f"the model has {n_logits} logits, but the images have {self.n_classes} classes "

@@ -91,6 +91,7 @@ class _Search:
             raise SplitFailedError(f"no kernel can be dropped: {self.graph.explain()}")
         self.started = time.perf_counter()
         self.reported = Progress("warm-up", 0, self.settings.rounds)
+        self._warn_before()
         device = self.task.device
         self.graph.network.to(device).to(memory_format=torch.channels_last)
         self.task = self.task.on_device()
@@ -102,7 +103,6 @@ class _Search:
         self.base_report: ClassReport = class_report(answers, self.task.select.labels, self.task.n_classes)
 
     def run(self) -> None:
-        self._warn_before()
         saved = self.checkpoint.load()
         if saved is not None:
             self._restore(saved)
