@@ -141,6 +141,11 @@ class Module(nn.Module):
         return Normalisation(self.info.normalisation.mean, self.info.normalisation.std)
 
     @property
+    def device(self) -> torch.device:
+        """Where the module lies."""
+        return next((tensor.device for tensor in self.state_dict().values()), torch.device("cpu"))
+
+    @property
     def input_form(self) -> InputForm:
         """The shape and normalisation of the module's images."""
         return InputForm(self.info.input_shape, self.normalisation)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from splitters import SplitResult, compose, extract_modules, load_model, patch
 from splitters.data import ImageSet, Normalisation
-from splitters.errors import DataError
+from splitters.errors import ConfigurationError, DataError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.score_kinds import HeadScores, LogitScores
 from splitters.modules.scores import Scores
@@ -156,3 +156,11 @@ def test_probabilities_of_a_patched_model_sum_to_one_and_agree_with_its_answers(
     assert torch.equal(found.argmax(1), model.predict(pixels))
     if rule == "logistic":
         assert torch.allclose(found, model(_NORMALISATION(pixels)).softmax(1))
+
+
+def test_modules_on_several_devices_are_named() -> None:
+    modules = _composed().modules_in_order
+    modules[1].to("meta")
+    message = "the modules lie on several devices: 'a', 'c', 'd' on cpu; 'b' on meta. Move them"
+    with pytest.raises(ConfigurationError, match=message):
+        compose(modules)
