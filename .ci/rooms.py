@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A floor imports floors before it; a room imports rooms before it, and its floor's top files.
 FLOORS = ("splitters", "benchmarks", "harness")
 ROOMS: dict[str, tuple[str, ...]] = {
-    "splitters": ("canonical", "graph", "networks", "files", "modules", "methods", "reuse"),
+    "splitters": ("data", "canonical", "graph", "networks", "files", "modules", "methods", "reuse"),
     "benchmarks": (
         "rows", "cache", "data", "models", "training", "pipeline", "boards", "scenarios", "single_model", "speed",
     ),

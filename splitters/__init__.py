@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from splitters.data import ImageSet, Normalisation
+    from splitters.data import IMAGENET, ImageSet, Normalisation
     from splitters.errors import SplitbenchError
     from splitters.graph.channel_graph import ChannelGraph
     from splitters.methods.protocol import (
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         SplitResult,
         SplitTask,
         Splitter,
+        list_splitters,
         make_splitter,
     )
+    from splitters.methods.split import ModelSplit, split
     from splitters.modules.module import Module, ModuleInfo, extract_modules
     from splitters.networks.masks import KernelMasks
     from splitters.reuse.composed import ComposedModel, compose
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from splitters.reuse.patched import PatchedModel, patch
 
 __all__ = [
+    "IMAGENET",
     "SPLITTERS",
     "ChannelGraph",
     "Checkpoint",
@@ -36,6 +39,7 @@ __all__ = [
     "ComposedModel",
     "ImageSet",
     "KernelMasks",
+    "ModelSplit",
     "Module",
     "ModuleInfo",
     "Normalisation",
@@ -47,17 +51,20 @@ __all__ = [
     "Splitter",
     "compose",
     "extract_modules",
+    "list_splitters",
     "load_model",
     "make_splitter",
     "patch",
+    "split",
 ]
 
 _HOMES = {
     "splitters.methods.protocol": (
         "SPLITTERS", "Checkpoint", "CheckpointState", "Progress", "SplitResult", "SplitTask", "Splitter",
-        "make_splitter",
+        "list_splitters", "make_splitter",
     ),
-    "splitters.data": ("ImageSet", "Normalisation"),
+    "splitters.methods.split": ("ModelSplit", "split"),
+    "splitters.data": ("IMAGENET", "ImageSet", "Normalisation"),
     "splitters.errors": ("SplitbenchError",),
     "splitters.graph.channel_graph": ("ChannelGraph",),
     "splitters.networks.masks": ("KernelMasks",),
@@ -76,4 +83,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

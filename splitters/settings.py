@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 from typing_extensions import Self
@@ -84,6 +85,30 @@ class Settings(BaseModel):
                 spelling = None if origin is None else origin.spelling(*path)
                 lines.append(_describe(cls, item, prefix, spelling))
             raise ConfigurationError("\n".join(lines)) from None
+
+
+class PresetSettings(Settings):
+    """Settings with presets: ``preset`` names values that replace the defaults, and given values override both.
+
+    Args:
+        preset: A name in ``presets``.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, object]]]
+
+    preset: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, values: object) -> object:
+        if not isinstance(values, Mapping) or not isinstance(values.get("preset"), str):
+            return values
+        name = values["preset"]
+        if name not in cls.presets:
+            near = nearest_name(name, cls.presets)
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise ValueError(f"unknown preset {name!r}.{hint} Known: {', '.join(sorted(cls.presets))}")
+        return {**cls.presets[name], **values}
 
 
 _LISTS = (list, tuple, Sequence)

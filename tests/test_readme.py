@@ -11,7 +11,7 @@ import torch
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
 from harness.config.suite import load_suite
-from splitters import ImageSet, Module
+from splitters import IMAGENET, ImageSet, Module
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -28,14 +28,14 @@ def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     names = tuple("abcd")
     pictures = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
-    labelled = ImageSet(pictures, torch.arange(16) % 4, names)
+    labelled = ImageSet(pictures, torch.arange(16) % 4, names, IMAGENET)
     spec = ModelSpec(name="simcnn", settings={"width": 0.03})
     scope = {
         "model": build_model(spec, n_classes=4, input_shape=(3, 32, 32), seed=0).eval(),
         "weak": build_model(spec, n_classes=4, input_shape=(3, 32, 32), seed=1).eval(),
         "train": labelled,
         "select": labelled,
-        "images": labelled.batch(torch.arange(4))[0],
+        "images": labelled.images[:4],
     }
     exec(example, scope)
     assert Module.load("three.safetensors").info.class_name == "d"

@@ -97,7 +97,7 @@ def evaluate_network(model: nn.Module, test: ImageSet, *, left_out: int) -> Eval
 @torch.no_grad()
 def evaluate_reused(model: ReusedModel, test: ImageSet, *, left_out: int) -> Evaluation:
     """Scores a composed or patched model on test images; ``left_out`` is how many of other classes there were."""
-    answers = torch.cat([model.predict(batch) for batch in test.batches(_BATCH)])
+    answers = torch.cat([model.predict(batch, normalised=True) for batch in test.batches(_BATCH)])
     return _evaluation(answers, test, left_out=left_out)
 
 

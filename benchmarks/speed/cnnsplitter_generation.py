@@ -15,7 +15,7 @@ from benchmarks.models.papers.simcnn import SimCNN
 from benchmarks.speed.measurement import Measurement, fastest, timed
 from benchmarks.speed.plain import plain_simcnn_logits
 from benchmarks.speed.plain_merging import PlainMerging, kept_sets
-from splitters.data import ImageSet
+from splitters.data import IMAGENET, ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.cnnsplitter.candidate_evaluator import Evaluator
 from splitters.methods.cnnsplitter.genes import GeneMap, group_channels
@@ -79,7 +79,7 @@ class _MidSearch:
         self.generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (self.n_images, 3, 32, 32), dtype=torch.uint8, generator=self.generator)
         labels = torch.arange(self.n_images) % _CLASSES
-        self.images = ImageSet(pixels, labels, tuple(map(str, range(_CLASSES))))
+        self.images = ImageSet(pixels, labels, tuple(map(str, range(_CLASSES))), IMAGENET)
         spec = ModelSpec(name="simcnn", settings={"width": self.width})
         model = build_model(spec, n_classes=_CLASSES, input_shape=(3, 32, 32), seed=0)
         assert isinstance(model, SimCNN)

@@ -24,6 +24,8 @@ from benchmarks.training.dropout import switch_off_dropout
 from benchmarks.training.learning_rate import learning_rate
 from splitters.data import ImageSet
 from splitters.errors import SplitbenchError
+from splitters.files.weights_hash import hash_tensor
+from splitters.files.weights_hash import weights_hash as weights_hash
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
 from splitters.tensor_names import strip_prefix
 
@@ -144,25 +146,12 @@ def train_base_model(
     )
 
 
-def weights_hash(model: nn.Module) -> str:
-    """Returns the SHA-256, in hex, over names, types, shapes and bytes of a network's state."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        _hash_tensor(digest, name, tensor)
-    return digest.hexdigest()
-
-
 def images_hash(images: ImageSet) -> str:
     """Returns the SHA-256, in hex, over a set's images, labels, class names and normalisation."""
     digest = hashlib.sha256(repr((images.class_names, asdict(images.normalisation))).encode())
-    _hash_tensor(digest, "images", images.images)
-    _hash_tensor(digest, "labels", images.labels)
+    hash_tensor(digest, "images", images.images)
+    hash_tensor(digest, "labels", images.labels)
     return digest.hexdigest()
-
-
-def _hash_tensor(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
-    digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,9 @@ def _in_section(section: Section, first: str, second: str) -> Iterator[HeadToHea
             ours, theirs = one.subject_means(shared, section.sort), other.subject_means(shared, section.sort)
             subjects = tuple(subject for subject in ours if subject in theirs)
             if subjects:
-                values = [tuple(means[subject] for subject in subjects) for means in (ours, theirs)]
-                yield HeadToHead(section, one, other, subjects, Comparison(*values, higher_is_better))
+                first_values, second_values = (tuple(means[name] for name in subjects) for means in (ours, theirs))
+                comparison = Comparison(first_values, second_values, higher_is_better)
+                yield HeadToHead(section, one, other, subjects, comparison)
 
 
 def _named(section: Section, name: str) -> list[Entry]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ChannelLayout
 from splitters.methods.importance import channel_importance
+from splitters.methods.kernel_multiples import KernelMultiples, rounding_warnings
 from splitters.methods.protocol import (
     SPLITTERS,
     Checkpoint,
@@ -33,7 +34,7 @@ class FullSettings(Settings):
     """Settings of ``full``: none."""
 
 
-class RandomSettings(Settings):
+class RandomSettings(KernelMultiples):
     """Settings of ``random``.
 
     Args:
@@ -66,7 +67,7 @@ class _Baseline(Splitter[SettingsT]):
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
         """Split the task's base model; see ``Splitter.split``."""
-        graph = graph or task.trace()
+        graph = task.usable_graph(graph)
         masks, warnings = self._masks(task, graph)
         facts = {"kernel_retention": masks.retention}
         progress(Progress("split", 1, 1, facts))
@@ -101,7 +102,7 @@ class Random(_Baseline[RandomSettings]):
         counts = kept_counts(self.settings, task, graph.layout)
         generator = torch.Generator().manual_seed(task.seed)
         priority = torch.rand(task.n_classes, graph.layout.n_channels, generator=generator)
-        return keep_highest(graph.layout, priority, counts), ()
+        return keep_highest(graph.layout, priority, counts), rounding_warnings(graph.layout, self.settings.round_to)
 
 
 @SPLITTERS.register("importance")
@@ -119,16 +120,19 @@ class MostImportant(_Baseline[ImportanceSettings]):
         counts = kept_counts(self.settings, task, graph.layout)
         graph.network.to(task.device)
         importance = channel_importance(graph, task.on_device().select, confidence=self.settings.confidence)
-        return keep_highest(graph.layout, importance.norms, counts), importance.warnings
+        rounding = rounding_warnings(graph.layout, self.settings.round_to)
+        return keep_highest(graph.layout, importance.norms, counts), (*rounding, *importance.warnings)
 
 
 def kept_counts(settings: RandomSettings, task: SplitTask, layout: ChannelLayout) -> Int64[Tensor, "module group"]:
     """Return the number of channels of each group that each module keeps."""
+    sizes = torch.tensor([len(group.channels) for group in layout.groups])
     if settings.like is not None:
         bits = task.result_of(settings.like.name, settings.like.settings).masks.bits
-        return torch.stack([bits[:, list(group.channels)].sum(1) for group in layout.groups], dim=1)
-    sizes = torch.tensor([len(group.channels) for group in layout.groups])
-    return torch.round(sizes * settings.retention).long().clamp(min=1).expand(task.n_classes, -1)
+        counts = torch.stack([bits[:, list(group.channels)].sum(1) for group in layout.groups], dim=1)
+    else:
+        counts = torch.round(sizes * settings.retention).long().clamp(min=1).expand(task.n_classes, -1)
+    return (-(-counts // settings.round_to) * settings.round_to).minimum(sizes)
 
 
 def keep_highest(

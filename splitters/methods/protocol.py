@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import fnmatch
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -134,7 +135,7 @@ class SplitTask:
         """Check the images and their classes.
 
         Raises:
-            DataError: If a set is empty, the sets' classes differ, or there is only one class.
+            DataError: If a set is empty, the sets differ in classes, shape or normalisation, or there is one class.
         """
         if not len(self.train) or not len(self.select):
             raise DataError(
@@ -145,6 +146,10 @@ class SplitTask:
             raise DataError(f"train has the classes {self.train.class_names}, select {self.select.class_names}.")
         if self.n_classes < 2:
             raise DataError(f"a split needs at least 2 classes; there is {self.n_classes}.")
+        for name in ("input_shape", "normalisation"):
+            one, other = getattr(self.train, name), getattr(self.select, name)
+            if one != other:
+                raise DataError(f"train and select differ in their {name}: {one} and {other}.")
 
     @property
     def n_classes(self) -> int:
@@ -152,9 +157,34 @@ class SplitTask:
         return self.train.n_classes
 
     def trace(self) -> ChannelGraph:
-        """Return the base model's channel graph, on the task's device."""
+        """Return the base model's channel graph, on the task's device.
+
+        Raises:
+            ConfigurationError: If the model has more or fewer logits than there are classes.
+            GraphError: If the model cannot be traced.
+        """
         model = copy.deepcopy(self.model).to(self.device)
-        return ChannelGraph.trace(model, self.select.normalisation(self.select.images[:2]).to(self.device))
+        graph = ChannelGraph.trace(model, self.select.normalisation(self.select.images[:2]).to(self.device))
+        return self.usable_graph(graph)
+
+    @torch.no_grad()
+    def usable_graph(self, graph: ChannelGraph | None) -> ChannelGraph:
+        """Return a channel graph of the base model, traced if None, with one logit per class.
+
+        Raises:
+            ConfigurationError: If it has more or fewer logits.
+            GraphError: If the model cannot be traced.
+        """
+        if graph is None:
+            return self.trace()
+        device = next(graph.network.parameters()).device
+        n_logits = graph.network(torch.zeros(1, *graph.input_shape, device=device)).shape[1]
+        if n_logits != self.n_classes:
+            raise ConfigurationError(
+                f"the model has {n_logits} logits, but the images have {self.n_classes} classes "
+                f"({', '.join(self.select.class_names)}); class_names must name each logit, in order."
+            )
+        return graph
 
     def on_device(self) -> SplitTask:
         """Return the same task with its images on the task's device."""
@@ -305,12 +335,17 @@ SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
 """All splitters by name."""
 
 
-def make_splitter(name: str, settings: Mapping[str, object], *, where: str = "") -> Splitter[Settings]:
+def list_splitters(pattern: str = "*") -> list[str]:
+    """Return the names of all splitters, installed ones included, that match a shell pattern such as ``grad*``."""
+    return fnmatch.filter(SPLITTERS, pattern)
+
+
+def make_splitter(name: str, settings: Mapping[str, object] | None = None, *, where: str = "") -> Splitter[Settings]:
     """Return a configured splitter.
 
     Args:
         name: A name in ``SPLITTERS``.
-        settings: Its settings as plain values; absent ones take their defaults.
+        settings: Its settings as plain values; absent ones take their defaults, as do all if None.
         where: The file and key that hold them, for messages.
 
     Raises:
@@ -319,4 +354,4 @@ def make_splitter(name: str, settings: Mapping[str, object], *, where: str = "")
     cls = SPLITTERS.get(name, where=where)
     if not (isinstance(cls, type) and issubclass(cls, Splitter)):
         raise ConfigurationError(f"the splitter {name!r} is {cls!r}; it must be a subclass of splitters.Splitter.")
-    return cls(cls.Settings.parse(settings, where=f"{where + ': ' if where else ''}splitter {name!r}"))
+    return cls(cls.Settings.parse(settings or {}, where=f"{where + ': ' if where else ''}splitter {name!r}"))

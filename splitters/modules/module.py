@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -13,18 +13,22 @@ from pydantic import Field, JsonValue, model_validator
 from torch import Tensor, fx, nn
 from typing_extensions import Self
 
-from splitters.data import IMAGENET, Normalisation
+from splitters.data import Normalisation
 from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
 from splitters.files.network_description import NodeDescription, build_network, describe_network
 from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.input_adapter import InputForm
+from splitters.modules.model_input import loader_transform
 from splitters.modules.scores import ModuleScore, Scores, describe_module_score, rebuild_module_score
 from splitters.networks.cost import Cost, network_cost
 from splitters.networks.extraction import extract_network
 from splitters.networks.masks import KernelMasks
 from splitters.settings import ClassName, Settings
 from splitters.tensor_names import strip_prefix, with_prefix
+
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Transform
 
 FORMAT = "splitbench.module"
 FORMAT_VERSION = 2
@@ -34,8 +38,8 @@ FORMAT_VERSION = 2
 class NormalisationInfo(Settings):
     """How bytes become the network's input: ``(byte / 255 - mean) / std`` per image channel."""
 
-    mean: tuple[float, ...] = IMAGENET.mean
-    std: tuple[float, ...] = IMAGENET.std
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -70,7 +74,7 @@ class ModuleInfo(Settings):
     class_name: ClassName
     class_names: tuple[ClassName, ...]
     input_shape: tuple[int, int, int]
-    normalisation: NormalisationInfo = NormalisationInfo()
+    normalisation: NormalisationInfo
     base_model: str = ""
     base_model_hash: str = ""
     splitter: str = ""
@@ -137,9 +141,19 @@ class Module(nn.Module):
         return Normalisation(self.info.normalisation.mean, self.info.normalisation.std)
 
     @property
+    def device(self) -> torch.device:
+        """Where the module lies."""
+        return next((tensor.device for tensor in self.state_dict().values()), torch.device("cpu"))
+
+    @property
     def input_form(self) -> InputForm:
         """The shape and normalisation of the module's images."""
         return InputForm(self.info.input_shape, self.normalisation)
+
+    @property
+    def transform(self) -> Transform:
+        """The torchvision transform from a PIL image to the module's input, for a data loader of one's own."""
+        return loader_transform(self.input_form)
 
     def cost(self) -> Cost:
         """Return the cost of one image, the head included."""
@@ -236,7 +250,7 @@ def extract_modules(
     graph: ChannelGraph,
     result: FoundModules,
     class_names: tuple[str, ...],
-    normalisation: Normalisation = IMAGENET,
+    normalisation: Normalisation,
     **known: Any,
 ) -> list[Module]:
     """Extract all modules that a splitter found.
@@ -245,9 +259,18 @@ def extract_modules(
         graph: The base model's graph, either the one that was split or an equal one.
         result: What the splitter returned.
         class_names: The base model's classes.
-        normalisation: How bytes become the base model's input.
+        normalisation: How bytes become the base model's input, as in its training.
         **known: Further fields of ``ModuleInfo`` that are the same for all modules, e.g. ``base_model``.
+
+    Raises:
+        ConfigurationError: If there are more or fewer class names than masks, or the normalisation is for images of
+            other channels.
     """
+    if len(class_names) != len(result.masks):
+        raise ConfigurationError(f"there are {len(result.masks)} modules, but {len(class_names)} class names.")
+    channels, used = graph.input_shape[0], len(normalisation.mean)
+    if channels != used:
+        raise ConfigurationError(f"the network takes images of {channels} channels, but the normalisation has {used}.")
     modules = []
     for index, bits in enumerate(result.masks.bits):
         kernel_bits = result.masks.kernel_bits[index].split([layer.kernels for layer in graph.layout.layers])

@@ -63,8 +63,12 @@ class KernelMasks:
         """Return the number of modules N."""
         return self.bits.shape[0]
 
-    def __getitem__(self, modules: Sequence[int]) -> KernelMasks:
-        """Return the masks of some modules, in the given order."""
+    def __getitem__(self, modules: int | slice | Sequence[int]) -> KernelMasks:
+        """Return the masks of one module, or of some in the given order."""
+        if isinstance(modules, int):
+            modules = [modules]
+        elif isinstance(modules, slice):
+            modules = range(len(self))[modules]
         return KernelMasks(self.layout, self.bits[list(modules)])
 
     @cached_property

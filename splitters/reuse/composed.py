@@ -56,6 +56,7 @@ class ComposedModel(ReusedModel):
             _check_comparable(modules)
         elif not len(calibration.scale) == len(calibration.shift) == len(order):
             raise ConfigurationError(f"the calibration has {len(calibration.scale)} classes, the model {len(order)}.")
+        _check_devices(modules)
         # Grey images can become coloured ones, but not the other way round.
         forms = [module.input_form for module in modules]
         form = max([form for form in forms if form.shape[0] == 1] or forms)
@@ -67,6 +68,7 @@ class ComposedModel(ReusedModel):
         self.adapters = nn.ModuleList(InputAdapter(form, by_name[name].input_form) for name in order)
         self.register_buffer("scale", None if calibration is None else calibration.scale)
         self.register_buffer("shift", None if calibration is None else calibration.shift)
+        self.to(modules[0].device)
 
     @property
     def modules_in_order(self) -> list[Module]:
@@ -83,6 +85,11 @@ class ComposedModel(ReusedModel):
             for column, part in zip(scores, self.modules_in_order, strict=True)
         ]
         return torch.stack(unbounded, dim=1) * self.scale + self.shift
+
+    @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether the scores are the modules' heads, uncalibrated."""
+        return self.scale is None and self.modules_in_order[0].score.is_probability
 
     @property
     def n_kernels(self) -> int:
@@ -185,6 +192,15 @@ def _check_comparable(modules: Sequence[Module]) -> None:
             f"scores of different kinds do not compare: {listed}. Take modules whose scores are of one kind, or "
             "calibrate them on labelled images: splitters.compose(modules, calibration=images)."
         )
+
+
+def _check_devices(modules: Sequence[Module]) -> None:
+    by_device: dict[str, list[str]] = {}
+    for module in modules:
+        by_device.setdefault(str(module.device), []).append(module.info.class_name)
+    if len(by_device) > 1:
+        listed = "; ".join(f"{_listed(names)} on {device}" for device, names in sorted(by_device.items()))
+        raise ConfigurationError(f"the modules lie on several devices: {listed}. Move them: module.to(device).")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -63,6 +63,11 @@ class PatchedModel(ReusedModel):
         """Return the fused scores of normalised images."""
         return self.fuse(self.weak(images), self.module(self.adapter(images)))
 
+    @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether the fusion rule's scores are probabilities."""
+        return self.fusion.scores_are_probabilities
+
     def fuse(
         self, weak_logits: Float[Tensor, "batch class"], module_scores: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch class"]:
@@ -103,7 +108,9 @@ class PatchedModel(ReusedModel):
 def patch(
     weak: nn.Module, module: Module, images: ImageSet, *, target: str | None = None, rule: str = DEFAULT_RULE
 ) -> PatchedModel:
-    """Patch a weak model with a module. The fusion rule is fitted, so the kind of the module's score does not matter.
+    """Patch a weak model with a module, on the module's device.
+
+    The fusion rule is fitted, so the kind of the module's score does not matter.
 
     Args:
         weak: Any traceable CNN: images to ``[batch, class]`` logits. It is not changed.
@@ -122,9 +129,10 @@ def patch(
     _target_index(module, images, target)
     form = InputForm(images.input_shape, images.normalisation)
     form.check_adaptable(module.input_form, name=f"the module of {module.info.class_name!r}")
-    network = canonical_network(weak, images)
+    network = canonical_network(weak, images).to(module.device)
     logits, scores = _answers(network, module, InputAdapter(form, module.input_form), images)
-    return fit_patch(network, module, images, weak_logits=logits, module_scores=scores, target=target, rule=rule)
+    patched = fit_patch(network, module, images, weak_logits=logits, module_scores=scores, target=target, rule=rule)
+    return patched.to(module.device)
 
 
 def fit_patch(
@@ -189,7 +197,8 @@ def canonical_network(weak: nn.Module, images: ImageSet) -> fx.GraphModule:
 @torch.no_grad()
 def _answers(weak: nn.Module, module: Module, adapter: InputAdapter, images: ImageSet) -> tuple[Tensor, Tensor]:
     logits, scores = [], []
-    for batch in images.to("cpu").batches(_BATCH):
-        logits.append(weak(batch))
-        scores.append(module(adapter(batch)))
+    adapter.to(module.device)
+    for batch in images.to(module.device).batches(_BATCH):
+        logits.append(weak(batch).cpu())
+        scores.append(module(adapter(batch)).cpu())
     return torch.cat(logits), torch.cat(scores)

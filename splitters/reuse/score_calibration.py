@@ -64,8 +64,8 @@ def calibrate(modules: Sequence[Module], images: ImageSet) -> ScoreCalibration:
 def _evidence_of(module: Module, images: ImageSet) -> Float64[Tensor, " sample"]:
     source = InputForm(images.input_shape, images.normalisation)
     source.check_adaptable(module.input_form, name=f"the module of {module.info.class_name!r}")
-    adapter = InputAdapter(source, module.input_form)
-    scores = torch.cat([module(adapter(batch)) for batch in images.to("cpu").batches(_BATCH)])
+    adapter = InputAdapter(source, module.input_form).to(module.device)
+    scores = torch.cat([module(adapter(batch)).cpu() for batch in images.to(module.device).batches(_BATCH)])
     return evidence(scores.double(), is_probability=module.score.is_probability)
 
 

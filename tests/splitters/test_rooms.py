@@ -11,10 +11,10 @@ import pytest
 import splitters
 
 FLOOR = Path(splitters.__file__).parent
-ROOMS = ("canonical", "graph", "networks", "files", "modules", "methods", "reuse")
+ROOMS = ("data", "canonical", "graph", "networks", "files", "modules", "methods", "reuse")
 """From the lowest to the highest."""
 
-SHARED = {"__init__", "data", "errors", "registry", "settings", "source_code", "tensor_names"}
+SHARED = {"__init__", "errors", "registry", "settings", "source_code", "tensor_names"}
 """The files at the floor's top that rooms import."""
 
 NOT_IMPORTED = {"testing"}

@@ -115,7 +115,7 @@ def _settings(model: type[Settings]) -> tuple[Setting, ...]:
         Setting(
             name,
             _type_text(types.get(name, {})),
-            defaults.get(name),
+            defaults.get(name, None if field.is_required() else field.default),
             (field.description or documented.get(name, "")).replace("``", ""),
         )
         for name, field in model.model_fields.items()

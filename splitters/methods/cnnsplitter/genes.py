@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splitters.graph.layout import ChannelGroup, ChannelLayout
+from splitters.methods.kernel_multiples import round_up
 from splitters.networks.masks import repair
 
 
@@ -25,12 +26,14 @@ class GeneMap:
         counts: Number of genes in each channel group.
         gene_of_channel: The gene, among all of a class's genes, of each channel.
         priority: Each channel's importance for each class.
+        round_to: Candidates keep a multiple of this of each channel group; see ``round_up``.
     """
 
     layout: ChannelLayout
     counts: tuple[int, ...]
     gene_of_channel: Int64[Tensor, "class channel"]
     priority: Float[Tensor, "class channel"]
+    round_to: int = 1
 
     @property
     def n_genes(self) -> int:
@@ -53,7 +56,8 @@ class GeneMap:
     def channels(self, class_index: int, chromosomes: Bool[Tensor, "candidate gene"]) -> Bool[Tensor, "cand channel"]:
         """Return the channels that candidates of a class keep; at least one per layer."""
         bits = chromosomes[:, self.gene_of_channel[class_index]]
-        return repair(self.layout, bits, self.priority[class_index].expand(len(bits), -1))
+        priority = self.priority[class_index].expand(len(bits), -1)
+        return round_up(self.layout, repair(self.layout, bits, priority), priority, self.round_to)
 
 
 def group_channels(
@@ -65,6 +69,7 @@ def group_channels(
     genes_wide: int,
     wide_from: int,
     generator: torch.Generator,
+    round_to: int = 1,
 ) -> GeneMap:
     """Form genes.
 
@@ -80,6 +85,7 @@ def group_channels(
         genes_wide: Genes in groups of at least ``wide_from`` channels.
         wide_from: See ``genes_wide``.
         generator: Draws the order of ``random``.
+        round_to: See ``GeneMap``.
     """
     gene_of_channel = torch.empty(importance.shape, dtype=torch.int64)
     counts: list[int] = []
@@ -96,7 +102,7 @@ def group_channels(
                 order = row[channels].argsort(descending=True, stable=True)
             gene_of_channel[class_index, channels[order]] = gene_of_rank
         counts.append(count)
-    return GeneMap(layout, tuple(counts), gene_of_channel, importance)
+    return GeneMap(layout, tuple(counts), gene_of_channel, importance, round_to)
 
 
 def group_name(layout: ChannelLayout, group: ChannelGroup) -> str:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from splitters.errors import ConfigurationError, nearest_name
+from splitters.errors import ConfigurationError
 from splitters.graph.layout import ChannelLayout
 from splitters.methods.cnnsplitter.merging import StageLimits, stage_sizes
 from splitters.methods.cnnsplitter.presets import PRESETS
-from splitters.settings import Settings
+from splitters.methods.kernel_multiples import KernelMultiples
+from splitters.settings import PresetSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class CNNSplitterSettings(Settings):
+class CNNSplitterSettings(PresetSettings, KernelMultiples):
     """Settings of CNNSplitter.
 
     Args:
@@ -69,7 +69,8 @@ class CNNSplitterSettings(Settings):
         cache_mb: Cache of scores of earlier candidates, so that repeated ones are not run again.
     """
 
-    preset: str | None = None
+    presets: ClassVar = {name: preset.settings() for name, preset in PRESETS.items()}
+
     confidence: Fraction = 0.9
     grouping: Literal["importance", "random", "none"] = "importance"
     genes: int = Field(default=10, ge=1)
@@ -101,18 +102,6 @@ class CNNSplitterSettings(Settings):
     batch_size: int = Field(default=512, ge=1)
     memory_mb: int = Field(default=1024, ge=1)
     cache_mb: int = Field(default=256, ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_preset(cls, values: object) -> object:
-        if not isinstance(values, Mapping) or not isinstance(values.get("preset"), str):
-            return values
-        name = values["preset"]
-        if name not in PRESETS:
-            near = nearest_name(name, PRESETS)
-            hint = f" Did you mean {near!r}?" if near else ""
-            raise ValueError(f"unknown preset {name!r}.{hint} Known: {', '.join(sorted(PRESETS))}")
-        return {**PRESETS[name].settings(), **values}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +36,7 @@ from splitters.methods.cnnsplitter.sensitivity_curves import (
 )
 from splitters.methods.cnnsplitter.settings import CNNSplitterSettings, check_layers, stage_limits
 from splitters.methods.importance import Importance, channel_importance, check_droppable, reading_bytes
+from splitters.methods.kernel_multiples import rounding_warnings
 from splitters.methods.protocol import (
     REUSED_SECONDS,
     SPLITTERS,
@@ -52,6 +54,8 @@ from splitters.modules.calibration import Calibration, MomentsCalibration, NoCal
 from splitters.networks.inference import accuracy, network_logits
 from splitters.networks.masks import KernelMasks, jaccard_distances
 from splitters.networks.shared_forward import SharedForward
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @SPLITTERS.register("cnnsplitter")
@@ -83,7 +87,7 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
             SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
         """
         stage_limits(self.settings, task.n_classes)
-        graph = graph or task.trace()
+        graph = task.usable_graph(graph)
         check_droppable(graph)
         check_layers(self.settings, graph.layout)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
@@ -107,6 +111,9 @@ class _Search:
 
     def __post_init__(self) -> None:
         _check_classes(self.task)
+        self.rounding_warnings = rounding_warnings(self.graph.layout, self.settings.round_to)
+        for warning in self.rounding_warnings:
+            _LOGGER.warning(warning)
         self.started = time.perf_counter()
         settings, self.task = self.settings, self.task.on_device()
         self.graph.network.to(self.task.device).to(memory_format=torch.channels_last)
@@ -129,6 +136,7 @@ class _Search:
             genes_wide=settings.genes_wide,
             wide_from=settings.wide_from,
             generator=self.streams.grouping,
+            round_to=settings.round_to,
         )
         self.calibration: Calibration = (
             NoCalibration() if settings.calibration == "none" else MomentsCalibration.of_base_model(self.base_logits)
@@ -194,7 +202,11 @@ class _Search:
         return SplitResult(
             masks=masks,
             scores=self.calibration.scores(logits),
-            warnings=(*self.importance.warnings, *self._threshold_warnings(chosen["accuracy"])),
+            warnings=(
+                *self.rounding_warnings,
+                *self.importance.warnings,
+                *self._threshold_warnings(chosen["accuracy"]),
+            ),
             history=tuple(self.state.history),
             facts=facts,
             sensitivity=layer_sensitivities(self.graph.layout, self.curves, self.shares),

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field, field_validator
 
-from splitters.settings import Length, PhaseLength, Settings
+from splitters.methods.gradsplitter.presets import PRESETS
+from splitters.methods.kernel_multiples import KernelMultiples
+from splitters.settings import Length, PhaseLength, PresetSettings
 
 
-class GradSplitterSettings(Settings):
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class GradSplitterSettings(PresetSettings, KernelMultiples):
     """Settings of GradSplitter.
 
     With Adam, a mask that starts at 1 moves by about its learning rate per step: no kernel can drop before about
-    ``1 / mask_learning_rate`` mask steps. Shorter schedules need a higher rate.
+    ``1 / mask_learning_rate`` mask steps. Shorter schedules need a higher rate; where no kernel can drop, a warning
+    says so before the search.
 
     Args:
+        preset: A schedule: ``paper`` (hours), ``small`` (minutes on a CPU) or ``fast`` (a first try); it replaces the
+            defaults, and given settings override both.
         alpha: Weight of the mean of all bits in the loss of mask phases. The mean is over the maskable channels of all
             modules, not over kernels: a channel that ties several convolutions (residual sums) counts once.
         rounds: Pairs of a mask phase and a head phase.
@@ -32,6 +43,10 @@ class GradSplitterSettings(Settings):
         rescue_attempts: Maximum number of new heads for a dead module, each time it dies.
     """
 
+    presets: ClassVar = PRESETS
+
+    # Left out of dumps at its default, so that the identities of earlier results stay what they were.
+    preset: str | None = Field(default=None, exclude_if=_is_none)
     alpha: float = Field(default=0.1, ge=0)
     rounds: int = Field(default=20, ge=1)
     warmup: PhaseLength = Length(count=5, unit="epochs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.gradsplitter.mask_reach import reach_warnings
 from splitters.methods.gradsplitter.recorded_states import Health, RecordedState, choose, examine
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.gradsplitter.trainer import Trainer
+from splitters.methods.kernel_multiples import rounding_warnings
 from splitters.methods.protocol import (
     SPLITTERS,
     Checkpoint,
@@ -31,6 +34,8 @@ from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ClassReport, accuracy, class_report, network_logits
 from splitters.networks.masks import KernelMasks
 from splitters.tensor_names import strip_prefix, with_prefix
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @SPLITTERS.register("gradsplitter")
@@ -53,7 +58,7 @@ class GradSplitter(Splitter[GradSplitterSettings]):
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
         """Split the task's base model; see ``Splitter.split``."""
-        graph = graph or task.trace()
+        graph = task.usable_graph(graph)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
         return search.result()
@@ -86,6 +91,7 @@ class _Search:
             raise SplitFailedError(f"no kernel can be dropped: {self.graph.explain()}")
         self.started = time.perf_counter()
         self.reported = Progress("warm-up", 0, self.settings.rounds)
+        self._warn_before()
         device = self.task.device
         self.graph.network.to(device).to(memory_format=torch.channels_last)
         self.task = self.task.on_device()
@@ -107,6 +113,12 @@ class _Search:
         for number in range(len(self.states) + 1, self.settings.rounds + 1):
             self._round(number)
             self._save()
+
+    def _warn_before(self) -> None:
+        self.warnings += reach_warnings(self.settings, samples=len(self.task.train))
+        self.warnings += rounding_warnings(self.graph.layout, self.settings.round_to)
+        for warning in self.warnings:
+            _LOGGER.warning(warning)
 
     def result(self) -> SplitResult:
         chosen, met = choose(self.states, base_accuracy=self.base_accuracy, tolerance=self.settings.tolerance)

@@ -14,6 +14,7 @@ from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
+from splitters.methods.kernel_multiples import round_up
 from splitters.methods.protocol import SplitTask
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ModuleNetworks, Tick, no_tick
@@ -67,8 +68,9 @@ class Trainer:
         return heads.map(lambda tensor: tensor.to(self.images.images.device))
 
     def kernel_masks(self) -> KernelMasks:
-        """Return the binarised masks."""
-        return KernelMasks(self.layout, kept_channels(self.layout, self.masks).cpu())
+        """Return the binarised masks, rounded up as the settings want it."""
+        bits = kept_channels(self.layout, self.masks)
+        return KernelMasks(self.layout, round_up(self.layout, bits, self.masks, self.settings.round_to).cpu())
 
     def steps_of(self, length: Length) -> int:
         """Return a phase's length in steps."""

@@ -22,6 +22,7 @@ class Gate(Fusion):
 
     kind = "gate"
     figures: ClassVar[Sequence[str]] = ("threshold",)
+    scores_are_probabilities: ClassVar[bool] = True
     threshold: Tensor
 
     @classmethod

@@ -26,6 +26,7 @@ class MinMax(Fusion):
 
     kind = "min_max"
     figures: ClassVar[Sequence[str]] = ("lowest", "highest")
+    scores_are_probabilities: ClassVar[bool] = True
     lowest: Tensor
     highest: Tensor
 

@@ -92,6 +92,9 @@ class Fusion(nn.Module, ABC):
     figures: ClassVar[Sequence[str]] = ()
     """The names of the fitted parameters."""
 
+    scores_are_probabilities: ClassVar[bool] = False
+    """Whether the fused scores are probabilities, not log-probabilities; their sum need not be 1."""
+
     def __init__(self, target: int, *, is_probability: bool, **figures: Tensor) -> None:
         super().__init__()
         if set(figures) != set(self.figures):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.pipeline.composed_cost import Pick, composed_cost, latencies
 from benchmarks.pipeline.split_model import SplitModel
+from splitters.data import IMAGENET
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import extract_modules
@@ -31,7 +32,7 @@ def split_model(kept: list[list[int]]) -> SplitModel:
     for index, channels in enumerate(kept):
         bits[index, channels] = True
     result = SplitResult(KernelMasks(graph.layout, bits), LogitScores())
-    modules = tuple(extract_modules(graph, result, NAMES))
+    modules = tuple(extract_modules(graph, result, NAMES, IMAGENET))
     return SplitModel("net", None, graph, SimpleNamespace(result=result), modules)  # type: ignore[arg-type]
 
 

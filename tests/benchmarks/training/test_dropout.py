@@ -15,7 +15,7 @@ from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
 from benchmarks.training.base_model import train_base_model
 from benchmarks.training.dropout import switch_off_dropout
-from splitters.data import ImageSet
+from splitters.data import IMAGENET, ImageSet
 from splitters.errors import ConfigurationError
 
 
@@ -68,7 +68,7 @@ def test_dropout_that_cannot_be_turned_off_is_refused() -> None:
 
 def test_a_recipe_without_dropout_trains_the_weights_of_a_network_without(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (12, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    images = ImageSet(pixels, torch.arange(12) % 2, ("a", "b"))
+    images = ImageSet(pixels, torch.arange(12) % 2, ("a", "b"), IMAGENET)
 
     def weights(dropout: float, *, recipe: bool) -> str:
         return train_base_model(

@@ -16,7 +16,7 @@ from benchmarks.models.inference import evaluate_accuracy, predict_logits
 from benchmarks.training.augmentation import augment
 from benchmarks.training.base_model import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
 from benchmarks.training.learning_rate import learning_rate
-from splitters.data import ImageSet
+from splitters.data import IMAGENET, ImageSet
 from splitters.methods.protocol import Progress, ignore_progress
 
 _SPEC = ModelSpec(name="incecnn", settings={"width": 0.05})
@@ -28,7 +28,9 @@ def _images(count: int, seed: int) -> ImageSet:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     noise = torch.randint(0, 60, (count, 3, 8, 8), generator=generator)
-    return ImageSet((noise + labels.view(-1, 1, 1, 1) * 90).to(torch.uint8), labels, ("dark", "grey", "light"))
+    return ImageSet(
+        (noise + labels.view(-1, 1, 1, 1) * 90).to(torch.uint8), labels, ("dark", "grey", "light"), IMAGENET
+    )
 
 
 _ROLES = Roles(train=_images(65, 0), select=_images(30, 1), test=_images(9, 2))

@@ -10,7 +10,7 @@ from benchmarks.data.patch_tasks import joined_task
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
 from benchmarks.training.weak_models import WEAK_KINDS, WeakSettings, is_one_per_target, weak_recipe
-from splitters.data import ImageSet
+from splitters.data import IMAGENET, ImageSet
 from splitters.errors import ConfigurationError, DataError
 
 STRONG = ModelSpec(name="rescnn", settings={"width": 0.25, "dropout": 0.3})
@@ -20,7 +20,7 @@ RECIPE = TrainingSpec(epochs=9, momentum=0.9)
 def image_set(n: int, names: tuple[str, ...], seed: int) -> ImageSet:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (n, 3, 4, 4), generator=generator, dtype=torch.uint8)
-    return ImageSet(pixels, torch.arange(n) % len(names), names)
+    return ImageSet(pixels, torch.arange(n) % len(names), names, IMAGENET)
 
 
 def roles(names: tuple[str, ...] = ("ant", "bee", "cat"), seed: int = 0) -> Roles:

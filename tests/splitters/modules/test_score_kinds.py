@@ -9,6 +9,7 @@ from exactness import images, random_bits, shaken
 from small_nets import Between
 from torch import Tensor
 
+from splitters.data import IMAGENET
 from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
@@ -67,7 +68,7 @@ def margin(monkeypatch: pytest.MonkeyPatch) -> MarginScores:
 def modules(scores: Scores) -> list[Module]:
     graph = ChannelGraph.trace(shaken(Between(lambda net, x: x.relu())), _BATCH)
     masks = KernelMasks(graph.layout, random_bits(graph, 4, keep=0.5))
-    return extract_modules(graph, SplitResult(masks, scores), ("a", "b", "c", "d"))
+    return extract_modules(graph, SplitResult(masks, scores), ("a", "b", "c", "d"), IMAGENET)
 
 
 @pytest.mark.parametrize(

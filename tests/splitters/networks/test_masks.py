@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splitters.errors import MaskError
-from splitters.graph.layout import ALWAYS_KEPT
+from splitters.graph.layout import ALWAYS_KEPT, ChannelGroup, ChannelLayout, Layer
 from splitters.networks.masks import KernelMasks, empty_sets, jaccard_distances, repair
 
 N_KERNELS = 14
@@ -120,3 +120,14 @@ def test_layout_counts() -> None:
     assert LAYOUT.kernels_per_channel.tolist() == [1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
     assert LAYOUT.group_of_channel.tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 3]
     assert LAYOUT.required_members.sum(1).tolist() == [3, 2, 2, 3, 2]
+
+
+def test_masks_of_one_module_or_a_slice_are_masks() -> None:
+    layout = ChannelLayout((Layer("conv", (0, 1)),), (ChannelGroup((0,), (0, 1)),), ((0, 1),))
+    masks = KernelMasks(layout, torch.tensor([[True, False], [True, True], [False, True]]))
+    assert masks[1].bits.tolist() == [[True, True]]
+    assert masks[-1].bits.tolist() == [[False, True]]
+    assert masks[1:].bits.tolist() == [[True, True], [False, True]]
+    assert [one.retention for one in masks] == [0.5, 1.0, 0.5]
+    with pytest.raises(IndexError):
+        masks[3]

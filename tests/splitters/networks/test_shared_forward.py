@@ -10,7 +10,7 @@ from torch import nn
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
 from benchmarks.speed.plain import plain_scores
-from splitters.data import ImageSet
+from splitters.data import IMAGENET, ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.networks import shared_forward
 from splitters.networks.masks import KernelMasks
@@ -37,7 +37,7 @@ NETS = {
 def images_of(size, count):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
-    return ImageSet(images, torch.arange(count) % 4, ("a", "b", "c", "d"))
+    return ImageSet(images, torch.arange(count) % 4, ("a", "b", "c", "d"), IMAGENET)
 
 
 def masks_with_common_beginnings(graph, count, seed):

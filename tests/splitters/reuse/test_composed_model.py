@@ -45,14 +45,14 @@ def test_the_order_of_modules_makes_no_difference() -> None:
         assert composed.class_names == ("d", "b", "a", "c")
         with torch.no_grad():
             assert torch.equal(composed(_BATCH), expected(_BATCH))
-        assert torch.equal(composed.predict(_BATCH), expected.predict(_BATCH))
+        assert torch.equal(composed.predict(_BATCH, normalised=True), expected.predict(_BATCH, normalised=True))
 
 
 def test_answers_are_the_arg_max_over_the_modules_scores() -> None:
     modules = _modules("a", "b", "c", "d")
     with torch.no_grad():
         scores = torch.stack([module(_BATCH) for module in modules])
-    assert torch.equal(ComposedModel(modules).predict(_BATCH), scores.argmax(0))
+    assert torch.equal(ComposedModel(modules).predict(_BATCH, normalised=True), scores.argmax(0))
 
 
 def test_a_subset_of_classes_and_modules_of_two_base_models_compose() -> None:
@@ -134,14 +134,14 @@ def test_nan_scores_name_their_modules() -> None:
 def test_module_logits_are_those_of_the_modules_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     bytes_ = torch.randint(0, 256, (5, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    image_set = ImageSet(bytes_, torch.tensor([0, 1, 2, 3, 0]), ("a", "b", "c", "d"))
+    image_set = ImageSet(bytes_, torch.tensor([0, 1, 2, 3, 0]), ("a", "b", "c", "d"), IMAGENET)
     graph = ChannelGraph.trace(shaken(Between(lambda net, x: x.relu())), _BATCH)
     bits = random_bits(graph, 4, keep=0.5)
     bits[3] = bits[0]
     masks = KernelMasks(graph.layout, bits)
     found = module_logits(graph, masks, image_set, batch_size=2)
     result = SplitResult(masks, LogitScores())
-    for index, module in enumerate(extract_modules(graph, result, image_set.class_names)):
+    for index, module in enumerate(extract_modules(graph, result, image_set.class_names, image_set.normalisation)):
         with torch.no_grad():
             expected: Tensor = module.network(IMAGENET(bytes_))
         assert torch.allclose(found[index], expected, atol=1e-5)
@@ -217,7 +217,7 @@ def test_calibration_makes_scores_of_different_kinds_comparable(tmp_path: Path) 
     task, modules = _mixed_task()
     images = task.train.normalisation(task.select.images)
     composed = compose(modules, calibration=task.train)
-    assert accuracy(composed.predict(images), task.select.labels) > 0.9
+    assert accuracy(composed.predict(images, normalised=True), task.select.labels) > 0.9
     # By hand: head scores as log-odds, then a scale and a shift each.
     with torch.no_grad():
         scores = torch.stack([module(images) for module in modules], dim=1)

@@ -77,7 +77,9 @@ def test_a_patched_model_applies_the_rule_to_both_outputs(rule: str, scores: Sco
         expected = fit_fusion(rule, examples)(logits, module_scores)
         assert torch.allclose(patched(batch), expected, atol=1e-4)
     assert patched.target_class == "cat"
-    assert patched.predict_names(batch[:5]) == [NAMES[index] for index in patched.predict(batch[:5]).tolist()]
+    assert patched.predict_names(seen.images[:5]) == [
+        NAMES[index] for index in patched.predict(seen.images[:5]).tolist()
+    ]
     assert patched.cost().flops > module.cost().flops
 
 
@@ -151,7 +153,7 @@ def test_loading_needs_no_code_of_either_base_model(tmp_path: Path) -> None:
     patch(weak(), modules()[1], image_set()).save(tmp_path / "patched")
     script = (
         "import sys, torch; from splitters.reuse.model_file import load_model; model = load_model(sys.argv[1]);"
-        "print(model.predict_names(torch.zeros(2, 3, 8, 8))); assert 'small_nets' not in sys.modules"
+        "print(model.predict_names(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))); assert 'small_nets' not in sys.modules"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "patched")]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

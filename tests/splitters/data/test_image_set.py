@@ -13,7 +13,7 @@ from splitters.methods.protocol import SplitTask
 def _set(labels: list[int], names: tuple[str, ...] = ("a", "b")) -> ImageSet:
     generator = torch.Generator().manual_seed(0)
     data = torch.randint(0, 256, (len(labels), 3, 4, 5), generator=generator, dtype=torch.uint8)
-    return ImageSet(data, torch.tensor(labels, dtype=torch.int64), names)
+    return ImageSet(data, torch.tensor(labels, dtype=torch.int64), names, IMAGENET)
 
 
 def test_normalisation_follows_the_formula() -> None:
@@ -51,7 +51,7 @@ def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_images_and_labels_must_be_equally_many() -> None:
     with pytest.raises(DataError, match="2 images but 1 labels"):
-        ImageSet(_set([0, 1]).images, torch.tensor([0]), ("a", "b"))
+        ImageSet(_set([0, 1]).images, torch.tensor([0]), ("a", "b"), IMAGENET)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ _GREY = Normalisation((0.5,), (0.5,))
 @pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4"])
 def test_labels_of_any_integer_type_are_taken(dtype: str) -> None:
-    assert ImageSet(_BYTES, np.array([1, 0]).astype(dtype), ("a", "b")).labels.tolist() == [1, 0]
+    assert ImageSet(_BYTES, np.array([1, 0]).astype(dtype), ("a", "b"), IMAGENET).labels.tolist() == [1, 0]
     if dtype.startswith(("int", "uint8")):
         labels = torch.tensor([1, 0], dtype=getattr(torch, dtype))
-        assert ImageSet(torch.from_numpy(_BYTES), labels, ("a", "b")).labels.dtype == torch.int64
+        assert ImageSet(torch.from_numpy(_BYTES), labels, ("a", "b"), IMAGENET).labels.dtype == torch.int64
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
@@ -109,13 +109,13 @@ def test_labels_of_any_integer_type_are_taken(dtype: str) -> None:
     ids=["reversed", "fortran", "read-only"],
 )
 def test_arrays_in_any_memory_order_are_taken(images: np.ndarray) -> None:
-    assert torch.equal(ImageSet(images, np.array([0, 1]), ("a", "b")).images, torch.from_numpy(_BYTES))
+    assert torch.equal(ImageSet(images, np.array([0, 1]), ("a", "b"), IMAGENET).images, torch.from_numpy(_BYTES))
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> None:
     images = torch.from_numpy(_BYTES.copy()).contiguous(memory_format=order)
-    first, second = (next(ImageSet(images, torch.tensor([0, 1]), ("a", "b")).batches(2)) for _ in range(2))
+    first, second = (next(ImageSet(images, torch.tensor([0, 1]), ("a", "b"), IMAGENET).batches(2)) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(images, torch.from_numpy(_BYTES))
 
@@ -155,9 +155,9 @@ def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> 
     ],
 )
 def test_invalid_image_sets_are_refused_in_one_line(change: dict[str, object], message: str) -> None:
-    parts = {"images": _BYTES, "labels": np.array([0, 1]), "class_names": ("a", "b"), **change}
+    valid = {"images": _BYTES, "labels": np.array([0, 1]), "class_names": ("a", "b"), "normalisation": IMAGENET}
     with pytest.raises(DataError, match=message) as error:
-        ImageSet(**parts)
+        ImageSet(**{**valid, **change})
     assert "\n" not in str(error.value)
 
 

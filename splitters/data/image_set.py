@@ -1,67 +1,22 @@
-"""Images in memory: whole uint8 sets, normalised batch by batch on the device that holds them."""
+"""Labelled images in memory: whole uint8 sets, normalised batch by batch."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from splitters.data.normalisation import AnyNormalisation, Normalisation, typed
+from splitters.data.sources import read_arrays, read_dataset, read_folder
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
-
-
-@dataclass(frozen=True, order=True)
-class Normalisation:
-    """The mean and standard deviation of each image channel, for values in [0, 1].
-
-    Args:
-        mean: Subtracted from each image channel.
-        std: Divides each image channel afterwards; positive.
-
-    Raises:
-        DataError: If the two differ in length, or a number cannot serve.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        finite = all(map(math.isfinite, (*self.mean, *self.std)))
-        if not self.mean or len(self.mean) != len(self.std) or not finite or min(self.std) <= 0:
-            raise DataError(
-                f"a normalisation has one finite mean and one positive std per image channel, not mean={self.mean} and "
-                f"std={self.std}."
-            )
-
-    def __call__(
-        self, images: UInt8[Tensor, "sample channel height width"]
-    ) -> Float[Tensor, "sample channel height width"]:
-        """Return ``(images / 255 - mean) / std`` in float32 and ``channels_last`` memory order.
-
-        Raises:
-            DataError: If the images are not uint8.
-        """
-        if images.dtype != torch.uint8:
-            raise DataError(f"only uint8 images are normalised, not {_type(images)}; floats may be normalised already.")
-        scale, shift = self.affine(images.device)
-        floats = images.to(torch.float32, memory_format=torch.channels_last)
-        return floats.mul_(scale).add_(shift)
-
-    def affine(self, device: torch.device) -> tuple[Float[Tensor, "1 channel 1 1"], Float[Tensor, "1 channel 1 1"]]:
-        """Return the scale and the shift that normalise a byte."""
-        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
-        return 1 / (255 * std), -mean / std
-
-
-IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""ImageNet's statistics, which the papers use for every data set."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +29,8 @@ class ImageSet:
         images: uint8 images on any device, at least one.
         labels: The class of each image, counted from 0, in any integer type; stored as int64 on the images' device.
         class_names: The N classes, stored in Unicode's composed form (NFC).
-        normalisation: How a batch becomes the network's input; one mean and std per image channel.
+        normalisation: How a batch becomes the network's input, as in the network's training; one mean and std per
+            image channel. Modules that are cut with these images keep it.
 
     Raises:
         DataError: If one of these is something else.
@@ -83,7 +39,71 @@ class ImageSet:
     images: UInt8[Tensor, "sample channel height width"]
     labels: Int64[Tensor, " sample"]
     class_names: tuple[str, ...]
-    normalisation: Normalisation = IMAGENET
+    normalisation: Normalisation
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        normalisation: AnyNormalisation,
+        class_names: Sequence[str] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> ImageSet:
+        """Read a folder that has one folder of image files, or folders of them, per class.
+
+        Images are turned upright and transparent pixels become white; they become grey or coloured as the
+        normalisation has one channel or three.
+
+        Args:
+            folder: The folder.
+            normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
+            class_names: The classes in the order of the network's logits. Default: the folders' names, sorted.
+            size: Height and width to which images are resized. Default: their own, which must be the same for all.
+
+        Raises:
+            DataError: If folders and classes differ, a class has no images, or an image cannot be read.
+        """
+        return cls(**vars(read_folder(folder, normalisation, class_names, size)))
+
+    @classmethod
+    def from_dataset(
+        cls, dataset: Any, *, normalisation: AnyNormalisation, class_names: Sequence[str] | None = None
+    ) -> ImageSet:
+        """Read a torch data set of ``(image, label)``, or take a pair ``(images, labels)``.
+
+        Images are PIL images, uint8 pixels, or floats in [0, 1] as ``ToTensor`` makes them; they must be of one size
+        and not normalised, because the set's own normalisation is applied to each batch.
+
+        Args:
+            dataset: A ``torch.utils.data.Dataset``, or the arguments of ``from_arrays`` as a pair.
+            normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
+            class_names: The classes in the order of the network's logits. Default: the data set's ``classes``, else
+                as in ``from_arrays``.
+
+        Raises:
+            DataError: If an image or a label is something else.
+        """
+        return cls(**vars(read_dataset(dataset, normalisation, class_names)))
+
+    @classmethod
+    def from_arrays(
+        cls, images: Any, labels: Any, *, normalisation: AnyNormalisation, class_names: Sequence[str] | None = None
+    ) -> ImageSet:
+        """Take images and labels as arrays or tensors.
+
+        Args:
+            images: uint8, or floats in [0, 1] that are bytes / 255: ``[image, channel, height, width]``,
+                ``[image, height, width, channel]``, or ``[image, height, width]`` for grey ones.
+            labels: The class of each image: integers counted from 0, or names.
+            normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
+            class_names: The classes in the order of the network's logits. Default: the names among the labels,
+                sorted, or the integers from 0 to the highest label.
+
+        Raises:
+            DataError: If images or labels are something else.
+        """
+        return cls(**vars(read_arrays(images, labels, normalisation, class_names)))
 
     def __post_init__(self) -> None:
         """Check that the parts are what they should be and fit each other."""
@@ -95,6 +115,7 @@ class ImageSet:
         if strange:
             raise DataError(f"class names are strings; {strange[0]!r} is none.")
         object.__setattr__(self, "class_names", tuple(map(normalise_class_name, self.class_names)))
+        _check_names(self.class_names)
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.to(images.device, torch.int64))
 
@@ -174,14 +195,14 @@ def _check_images(images: Tensor, normalisation: Normalisation) -> None:
     channels = len(normalisation.mean)
     if images.dtype != torch.uint8:
         raise DataError(
-            f"{expected}, not {_type(images)}; give the bytes 0 to 255, which are normalised batch by batch."
+            f"{expected}, not {typed(images)}; give the bytes 0 to 255, which are normalised batch by batch."
         )
     if images.dim() != 4:
-        raise DataError(f"{expected}, not {_type(images)}.")
+        raise DataError(f"{expected}, not {typed(images)}.")
     if images.shape[1] != channels and images.shape[3] == channels:
-        raise DataError(f"{expected}, not {_type(images)}; channels come before height: images.permute(0, 3, 1, 2).")
+        raise DataError(f"{expected}, not {typed(images)}; channels come before height: images.permute(0, 3, 1, 2).")
     if not images.numel():
-        raise DataError(f"{expected}, at least one of at least one pixel, not {_type(images)}.")
+        raise DataError(f"{expected}, at least one of at least one pixel, not {typed(images)}.")
     if images.shape[1] != channels:
         raise DataError(
             f"the images have {images.shape[1]} channels, but their normalisation has {channels}; "
@@ -191,13 +212,18 @@ def _check_images(images: Tensor, normalisation: Normalisation) -> None:
 
 def _check_labels(labels: Tensor, *, n_images: int, n_classes: int) -> None:
     if labels.dim() != 1 or labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise DataError(f"labels are integers [image], not {_type(labels)}.")
+        raise DataError(f"labels are integers [image], not {typed(labels)}.")
     if len(labels) != n_images:
         raise DataError(f"{n_images} images but {len(labels)} labels; every image needs one.")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= n_classes:
-        raise DataError(f"labels lie in [{lowest}, {highest}], but there are {n_classes} classes, counted from 0.")
+        way_out = "; subtract 1" if (lowest, highest) == (1, n_classes) else ""
+        raise DataError(
+            f"labels lie in [{lowest}, {highest}], but there are {n_classes} classes, counted from 0{way_out}."
+        )
 
 
-def _type(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+def _check_names(names: tuple[str, ...]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"the class name {twice[0]!r} occurs twice among {', '.join(map(repr, names))}.")

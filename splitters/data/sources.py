@@ -1,0 +1,176 @@
+"""Labelled images from folders, data sets and arrays, as uint8 pixels in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from PIL import Image
+from torch import Tensor
+
+from splitters.data.normalisation import AnyNormalisation, Normalisation, as_normalisation, typed
+from splitters.data.pictures import as_channels_first, natural_shape, open_picture, to_pixels
+from splitters.errors import DataError
+
+_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+)  # fmt: skip
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """The arguments of an ``ImageSet``."""
+
+    images: UInt8[Tensor, "sample channel height width"]
+    labels: Int64[Tensor, " sample"]
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+
+
+def read_folder(
+    folder: str | os.PathLike[str],
+    normalisation: AnyNormalisation,
+    class_names: Sequence[str] | None,
+    size: tuple[int, int] | None,
+) -> LabelledImages:
+    """Read a folder that has one folder of image files per class; see ``ImageSet.from_folder``."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder; image files are read from {root / 'CLASS' / 'FILE.png'}.")
+    found = {path.name: _image_files(path) for path in sorted(root.iterdir()) if _is_class(path)}
+    names = tuple(class_names or found)
+    if set(names) != set(found):
+        raise DataError(f"{root} has the folders {_listed(found)}, but the classes are {_listed(names)}.")
+    empty = [name for name in names if not found[name]]
+    if empty or not names:
+        raise DataError(
+            f"{root}: no image files in {_listed(empty) or 'it'}; there must be a folder of them per class."
+        )
+    files = [file for name in names for file in found[name]]
+    _, height, width = first = natural_shape(open_picture(files[0]))
+    chosen = as_normalisation(normalisation, channels=first[0])
+    shape = (len(chosen.mean), *(size or (height, width)))
+    pixels = []
+    for file in files:
+        picture = open_picture(file)
+        if size is None and (picture.height, picture.width) != (height, width):
+            raise DataError(
+                f"{file} has {picture.height} x {picture.width} pixels, but {files[0]} {height} x {width}; "
+                "give size=(height, width), the network's, to resize all."
+            )
+        pixels.append(to_pixels(picture, shape))
+    labels = [label for label, name in enumerate(names) for _ in found[name]]
+    return LabelledImages(torch.stack(pixels), torch.tensor(labels), names, chosen)
+
+
+def read_dataset(dataset: Any, normalisation: AnyNormalisation, class_names: Sequence[str] | None) -> LabelledImages:
+    """Read a torch data set; see ``ImageSet.from_dataset``."""
+    if isinstance(dataset, tuple):
+        if len(dataset) != 2:
+            raise DataError(f"a data set is a torch Dataset or (images, labels), not a tuple of {len(dataset)}.")
+        return read_arrays(*dataset, normalisation, class_names)
+    images, labels = [], []
+    for index, (image, label) in enumerate(_items(dataset)):
+        images.append(_pixels(image, index))
+        labels.append(label.item() if isinstance(label, Tensor | np.generic) else label)
+        if images[index].shape != images[0].shape:
+            raise DataError(
+                f"image {index} is {list(images[index].shape)}, but the first one {list(images[0].shape)}; "
+                "give the data set a transform that makes all of one size."
+            )
+    if not images:
+        raise DataError("the data set is empty.")
+    return read_arrays(torch.stack(images), labels, normalisation, class_names or _names_of(dataset))
+
+
+def read_arrays(
+    images: Any, labels: Any, normalisation: AnyNormalisation, class_names: Sequence[str] | None
+) -> LabelledImages:
+    """Take arrays or tensors; see ``ImageSet.from_arrays``."""
+    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+    tensor = _bytes(tensor, "the images")
+    if tensor.dim() == 3:
+        tensor = tensor[:, None]
+    elif tensor.dim() == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] in (1, 3):
+        tensor = tensor.permute(0, 3, 1, 2).contiguous()
+    if tensor.dim() != 4 or not tensor.numel():
+        raise DataError(f"images are [image, channel, height, width], at least one, not {typed(tensor)}.")
+    chosen = as_normalisation(normalisation, channels=tensor.shape[1])
+    positions, names = _labelled(labels, class_names)
+    return LabelledImages(tensor, positions, names, chosen)
+
+
+def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Tensor, " sample"], tuple[str, ...]]:
+    """Return labels as indices into class names: integers as they are, texts by name."""
+    array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.ndim == 1 and array.dtype.kind == "U":
+        names = tuple(map(str, class_names or np.unique(array)))
+        unknown = set(array.tolist()) - set(names)
+        if unknown:
+            raise DataError(f"the labels {_listed(sorted(unknown))} are no classes; these are {_listed(names)}.")
+        return torch.tensor([names.index(label) for label in array.tolist()]), names
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise DataError(f"labels are integers or names [image], not {array.dtype} {list(array.shape)}.")
+    positions = torch.from_numpy(array.astype(np.int64))
+    return positions, tuple(class_names or map(str, range(int(positions.max()) + 1)))
+
+
+def _items(dataset: Any) -> Iterator[tuple[Any, Any]]:
+    # A sequence without an end of its own (Dataset has no __iter__) is read by its length.
+    items: Iterable[Any] = dataset if hasattr(dataset, "__iter__") else (dataset[i] for i in range(len(dataset)))
+    for index, item in enumerate(items):
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise DataError(f"item {index} of the data set is no (image, label) but a {type(item).__name__}.")
+        yield item[0], item[1]
+
+
+def _pixels(image: Any, index: int) -> UInt8[Tensor, "channel height width"]:
+    if isinstance(image, Image.Image):
+        return to_pixels(image, natural_shape(image))
+    if not isinstance(image, Tensor | np.ndarray):
+        raise DataError(f"image {index} is a {type(image).__name__}, not a PIL image, an array or a tensor.")
+    tensor = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+    tensor = _bytes(tensor, f"image {index}")
+    return as_channels_first(tensor if isinstance(image, Tensor) else tensor.numpy())
+
+
+def _bytes(images: Tensor, name: str) -> Tensor:
+    """Return uint8 pixels; floats are taken if they are bytes / 255, as torchvision's ``ToTensor`` makes them."""
+    if not images.is_floating_point():
+        return images
+    scaled = (images * 255).round()
+    if bool(((scaled >= 0) & (scaled <= 255)).all()) and torch.allclose(scaled / 255, images, atol=1e-6):
+        return scaled.to(torch.uint8)
+    raise DataError(
+        f"{name}: floats from {float(images.min()):.3g} to {float(images.max()):.3g} are no bytes / 255; leave the "
+        "normalisation out of the data set's transform, and say it as normalisation=..."
+    )
+
+
+def _names_of(dataset: Any) -> Sequence[str] | None:
+    """Return the class names that a data set, or the one that it is a subset of, knows."""
+    while not hasattr(dataset, "classes") and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    return getattr(dataset, "classes", None)
+
+
+def _is_class(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    shown = ", ".join(map(repr, every[:_SHOWN]))
+    return shown if len(every) <= _SHOWN else f"{shown} and {len(every) - _SHOWN} more"

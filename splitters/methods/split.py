@@ -1,0 +1,117 @@
+"""Splitting a model with one call: from a trained CNN and images to modules."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from splitters.data import ImageSet, Normalisation
+from splitters.files.weights_hash import weights_hash
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, SplitTask, make_splitter
+from splitters.modules.module import Module, extract_modules
+from splitters.networks.inference import accuracy, network_logits
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSplit(SplitResult):
+    """What a splitter found for a model, with all that its modules need.
+
+    Args:
+        graph: The model's channel graph.
+        class_names: The classes, one module each.
+        normalisation: How bytes become the model's input.
+        method: The splitter's name.
+        base_model: The model's name.
+        base_model_hash: The hash of its weights.
+        base_accuracy: Its accuracy on select.
+    """
+
+    graph: ChannelGraph
+    class_names: tuple[str, ...]
+    normalisation: Normalisation
+    method: str
+    base_model: str
+    base_model_hash: str
+    base_accuracy: float
+
+    def modules(self) -> list[Module]:
+        """Extract the modules, one for each class in order, on the device that the split ran on."""
+        return extract_modules(
+            self.graph,
+            self,
+            self.class_names,
+            self.normalisation,
+            base_model=self.base_model,
+            base_model_hash=self.base_model_hash,
+            splitter=self.method,
+        )
+
+
+def split(
+    model: nn.Module,
+    train: ImageSet,
+    select: ImageSet,
+    method: str = "gradsplitter",
+    *,
+    seed: int = 0,
+    callbacks: Sequence[ProgressCallback] = (),
+    **settings: object,
+) -> ModelSplit:
+    """Split a trained CNN into one module per class.
+
+    It runs on the device that ``train`` lies on; a copy of the model is moved there.
+
+    Args:
+        model: The trained CNN: images to ``[batch, class]`` raw logits. It is not changed.
+        train: Images that fit masks and heads, normalised as in the model's training; its classes name the logits.
+        select: Images, disjoint from ``train``, that guide choices. Never the test set.
+        method: The splitter's name; see ``list_splitters``.
+        seed: Seeds every random number.
+        callbacks: Called with each ``Progress``; one that raises stops the split.
+        **settings: The splitter's settings, e.g. ``preset="small"`` or ``round_to=8``.
+
+    Raises:
+        ConfigurationError: If a name or a setting is unknown, or classes and logits differ in number.
+        DataError: If the image sets do not fit each other.
+        GraphError: If the model cannot be traced.
+        SplitFailedError: If no usable modules were found.
+    """
+    splitter = make_splitter(method, settings)
+    task = SplitTask(model, train, select, seed, train.images.device).on_device()
+    graph = task.trace()
+    base_accuracy = accuracy(network_logits(graph.network, task.select).argmax(1), task.select.labels)
+    doubts = _accuracy_warnings(base_accuracy, task.n_classes)
+    for doubt in doubts:
+        _LOGGER.warning(doubt)
+
+    def report(progress: Progress) -> None:
+        for callback in callbacks:
+            callback(progress)
+
+    found = splitter.split(task, graph=graph, progress=report)
+    return ModelSplit(
+        **{**vars(found), "warnings": (*doubts, *found.warnings)},
+        graph=graph,
+        class_names=train.class_names,
+        normalisation=train.normalisation,
+        method=method,
+        base_model=type(model).__name__,
+        base_model_hash=weights_hash(model),
+        base_accuracy=base_accuracy,
+    )
+
+
+def _accuracy_warnings(base_accuracy: float, n_classes: int) -> tuple[str, ...]:
+    """Return a warning if the model hardly knows the classes: below twice chance, of two classes below 3 in 4."""
+    if base_accuracy >= min(2 / n_classes, (1 + 1 / n_classes) / 2):
+        return ()
+    return (
+        f"the model gives {base_accuracy:.0%} of the select images their class, and chance {1 / n_classes:.0%}; "
+        "check the normalisation, the order of the class names, and the order of the colour channels.",
+    )

@@ -1,0 +1,70 @@
+"""From images of any kind to a network's normalised input, for predictions and for a loader of one's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from splitters.data.normalisation import typed
+from splitters.data.pictures import Pictures, to_batch
+from splitters.errors import DataError
+from splitters.modules.input_adapter import InputForm
+
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Transform
+
+
+def model_input(
+    images: Pictures, form: InputForm, *, normalised: bool
+) -> UInt8[Tensor, "image channel height width"] | Float[Tensor, "image channel height width"]:
+    """Return images as a batch in a network's shape: bytes to be normalised, or floats that are normalised already.
+
+    Args:
+        images: See ``splitters.data.pictures.to_batch``; if ``normalised``, floats of the network's shape: a tensor,
+            an array, or a list of them, with or without a batch axis.
+        form: The network's input.
+        normalised: Whether the images are normalised floats.
+
+    Raises:
+        DataError: If the images are of another kind, or do not fit.
+    """
+    if not normalised:
+        return to_batch(images, form.shape)
+    batch = torch.stack([_tensor(image) for image in images]) if isinstance(images, list | tuple) else _tensor(images)
+    batch = batch[None] if batch.dim() == 3 else batch
+    if not batch.is_floating_point() or batch.shape[1:] != form.shape:
+        raise DataError(
+            f"normalised images are floats [image, {', '.join(map(str, form.shape))}] for this model, "
+            f"not {typed(batch)}; uint8 images of any size are taken without normalised=True."
+        )
+    return batch
+
+
+def loader_transform(form: InputForm) -> Transform:
+    """Return the torchvision transform that turns a PIL image into a network's input, as predictions do."""
+    from torchvision.transforms import v2
+
+    channels, height, width = form.shape
+    if channels not in (1, 3):
+        raise DataError(f"pictures have 1 or 3 channels, but this network takes {channels}.")
+    return v2.Compose(
+        [
+            v2.Lambda(ImageOps.exif_transpose, Image.Image),
+            v2.Grayscale() if channels == 1 else v2.RGB(),
+            v2.Resize((height, width), antialias=True),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(form.normalisation.mean, form.normalisation.std),
+        ]
+    )
+
+
+def _tensor(image: Any) -> Tensor:
+    if not isinstance(image, Tensor | np.ndarray):
+        raise DataError(f"normalised images are floats in a tensor or an array, not a {type(image).__name__}.")
+    return image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))

@@ -1,0 +1,176 @@
+"""Image sets from folders, torch data sets and arrays: pixels, labels, names, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from splitters.data import IMAGENET, ImageSet, Normalisation
+from splitters.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+
+_GREY = Normalisation((0.5,), (0.5,))
+
+
+def _pixels(count: int = 4, channels: int = 3, size: int = 5) -> np.ndarray:
+    shape = (count, size, size, channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _folder(root: Path, *files: str, size: int = 5) -> list[np.ndarray]:
+    pixels = _pixels(len(files), size=size)
+    for file, image in zip(files, pixels, strict=True):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(root / file, format="PNG")
+    return list(pixels)
+
+
+class _Pictures(Dataset):
+    classes = ("cat", "dog")
+
+    def __init__(self, images: list[object]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[object, int]:
+        if index >= len(self):
+            raise IndexError
+        return self.images[index], index % 2
+
+
+def test_a_folder_per_class_is_read_with_its_sub_folders_in_order_of_names(tmp_path: Path) -> None:
+    dog, inner, cat = _folder(tmp_path, "dog/1.png", "dog/more/2.jfif", "cat/1.PNG")
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / ".cache").mkdir()
+    images = ImageSet.from_folder(tmp_path, normalisation="imagenet")
+    assert images.class_names == ("cat", "dog")
+    assert images.labels.tolist() == [0, 1, 1]
+    assert images.normalisation == IMAGENET
+    for found, expected in zip(images.images, (cat, dog, inner), strict=True):
+        assert np.array_equal(found.permute(1, 2, 0).numpy(), expected)
+
+
+def test_class_names_give_the_order_of_a_folders_classes(tmp_path: Path) -> None:
+    _folder(tmp_path, "dog/1.png", "cat/1.png")
+    images = ImageSet.from_folder(tmp_path, normalisation="none", class_names=["dog", "cat"])
+    assert (images.class_names, images.labels.tolist()) == (("dog", "cat"), [0, 1])
+
+
+def test_a_grey_normalisation_makes_a_folders_pictures_grey(tmp_path: Path) -> None:
+    _folder(tmp_path, "dog/1.png", "cat/1.png")
+    images = ImageSet.from_folder(tmp_path, normalisation=_GREY)
+    expected = np.asarray(Image.open(tmp_path / "cat/1.png").convert("L"))
+    assert np.array_equal(images.images[0, 0].numpy(), expected)
+
+
+def test_pictures_are_turned_upright_and_stand_on_white(tmp_path: Path) -> None:
+    turned, clear = Image.new("RGB", (4, 2), "black"), Image.new("RGBA", (2, 4), (0, 0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, image in (("a", turned), ("b", clear)):
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / "1.png", exif=exif if name == "a" else None)
+    images = ImageSet.from_folder(tmp_path, normalisation="imagenet")
+    assert images.input_shape == (3, 4, 2)
+    assert [int(image.min()) for image in images.images] == [0, 255]
+
+
+def test_a_folder_of_different_sizes_needs_a_size(tmp_path: Path) -> None:
+    _folder(tmp_path, "dog/1.png")
+    _folder(tmp_path, "cat/1.png", size=7)
+    with pytest.raises(DataError, match=r"dog.1\.png has 5 x 5 pixels, but .*cat.1\.png 7 x 7; give size="):
+        ImageSet.from_folder(tmp_path, normalisation="imagenet")
+    assert ImageSet.from_folder(tmp_path, normalisation="imagenet", size=(3, 4)).input_shape == (3, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("cat",), "has the folders 'cat', 'dog', but the classes are 'cat'"), (None, "no image files in 'cat'")],
+)
+def test_folders_that_do_not_fit_the_classes_are_refused(
+    tmp_path: Path, names: tuple[str, ...] | None, message: str
+) -> None:
+    _folder(tmp_path, "dog/1.png")
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(DataError, match=message):
+        ImageSet.from_folder(tmp_path, normalisation="imagenet", class_names=names)
+
+
+@pytest.mark.parametrize("kind", ["pil", "uint8", "float", "array"])
+def test_a_data_set_of_any_images_gives_the_same_pixels(kind: str) -> None:
+    pixels = _pixels()
+    make = {
+        "pil": Image.fromarray,
+        "uint8": lambda image: torch.from_numpy(image).permute(2, 0, 1),
+        "float": lambda image: torch.from_numpy(image).permute(2, 0, 1) / 255,
+        "array": lambda image: image,
+    }[kind]
+    images = ImageSet.from_dataset(_Pictures([make(image) for image in pixels]), normalisation="imagenet")
+    assert np.array_equal(images.images.permute(0, 2, 3, 1).numpy(), pixels)
+    assert (images.class_names, images.labels.tolist()) == (("cat", "dog"), [0, 1, 0, 1])
+
+
+def test_a_subset_keeps_its_data_sets_class_names() -> None:
+    whole = _Pictures([Image.fromarray(image) for image in _pixels()])
+    images = ImageSet.from_dataset(Subset(whole, [0, 2]), normalisation="imagenet")
+    assert (images.class_names, images.labels.tolist()) == (("cat", "dog"), [0, 0])
+
+
+def test_a_pair_or_a_tensor_data_set_without_names_counts_its_classes() -> None:
+    images, labels = torch.from_numpy(_pixels()).permute(0, 3, 1, 2), torch.tensor([0, 2, 1, 0])
+    for dataset in ((images, labels), TensorDataset(images, labels)):
+        found = ImageSet.from_dataset(dataset, normalisation="none")
+        assert torch.equal(found.images, images)
+        assert (found.class_names, found.labels.tolist()) == (("0", "1", "2"), labels.tolist())
+        assert found.normalisation == Normalisation((0.0,) * 3, (1.0,) * 3)
+
+
+def test_arrays_have_channels_first_last_or_none() -> None:
+    pixels = _pixels()
+    for images, channels in ((pixels, 3), (pixels.transpose(0, 3, 1, 2), 3), (pixels[..., 0], 1)):
+        found = ImageSet.from_arrays(images, [0, 1, 0, 1], normalisation="none")
+        assert found.input_shape == (channels, 5, 5)
+        assert np.array_equal(found.images[:, 0].numpy(), pixels[..., 0])
+
+
+def test_labels_may_be_names() -> None:
+    found = ImageSet.from_arrays(_pixels(3), ["dog", "cat", "dog"], normalisation="none")
+    assert (found.class_names, found.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+    given = ImageSet.from_arrays(_pixels(2), ["dog", "cat"], normalisation="none", class_names=["dog", "cat", "eel"])
+    assert (given.class_names, given.labels.tolist()) == (("dog", "cat", "eel"), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"normalisation": "imagenet", "images": _pixels(channels=1)},
+            "images have 1 channels, .* normalisation has 3",
+        ),
+        ({"normalisation": "mnist"}, "not 'mnist'"),
+        ({"images": IMAGENET(torch.from_numpy(_pixels()).permute(0, 3, 1, 2))}, "leave the normalisation out"),
+        ({"labels": [1, 2, 3, 4], "class_names": "abcd"}, r"labels lie in \[1, 4\], .* counted from 0; subtract 1"),
+        ({"labels": [0.0, 1.0, 0.0, 1.0]}, "labels are integers or names"),
+        ({"labels": list("abca"), "class_names": "ab"}, "the labels 'c' are no classes; these are 'a', 'b'"),
+        ({"class_names": ["a", "b", "a"]}, "the class name 'a' occurs twice"),
+        ({"labels": [0, 1]}, "4 images but 2 labels"),
+    ],
+)
+def test_what_is_no_labelled_image_is_refused_in_one_line(change: dict[str, object], message: str) -> None:
+    parts = {"images": _pixels(), "labels": [0, 1, 0, 1], "normalisation": "none", **change}
+    with pytest.raises(DataError, match=message) as error:
+        ImageSet.from_arrays(**parts)
+    assert "\n" not in str(error.value)
+
+
+def test_the_normalisation_must_be_said() -> None:
+    with pytest.raises(TypeError, match="normalisation"):
+        ImageSet.from_arrays(_pixels(), [0, 1, 0, 1])
+    with pytest.raises(TypeError, match="normalisation"):
+        ImageSet(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.tensor([0]), ("a",))

@@ -1,0 +1,110 @@
+"""Splitting with one call: the modules are those of the splitter, and what does not fit is refused by name."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+import splitters
+from splitters import ImageSet, Normalisation, SplitTask, compose, extract_modules, make_splitter, split
+from splitters.errors import ConfigurationError, DataError, SplitbenchError
+from splitters.files.weights_hash import weights_hash
+from splitters.methods.protocol import SPLITTERS, Progress, Splitter, list_splitters
+from splitters.testing import assert_equal_results, tiny_task
+
+_HALF = {"retention": 0.5}
+
+
+def test_split_returns_what_the_splitter_finds_and_the_modules_of_it() -> None:
+    task = tiny_task(seed=3)
+    result = split(task.model, task.train, task.select, "random", seed=3, **_HALF)
+    expected = make_splitter("random", _HALF).split(task)
+    assert_equal_results(replace(expected), splitters.SplitResult(result.masks, result.scores, history=result.history))
+    modules = result.modules()
+    graph = task.trace()
+    by_hand = extract_modules(graph, expected, task.train.class_names, task.train.normalisation)
+    batch = task.select.batch(torch.arange(5))[0]
+    for module, other in zip(modules, by_hand, strict=True):
+        assert torch.equal(module(batch), other(batch))
+        assert module.info.normalisation == other.info.normalisation
+        assert module.info.splitter == "random"
+        assert module.info.base_model_hash == weights_hash(task.model)
+    inputs = task.select.normalisation(task.select.images)
+    scores = torch.stack([module(inputs) for module in by_hand])
+    assert torch.equal(compose(modules).predict(task.select.images), scores.argmax(0))
+
+
+def test_callbacks_see_each_report_and_may_stop_the_split() -> None:
+    task, reports = tiny_task(), []
+
+    def stop(progress: Progress) -> None:
+        reports.append(progress)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        split(task.model, task.train, task.select, preset="fast", callbacks=[stop])
+    assert [report.stage for report in reports] == ["warm-up"]
+
+
+def test_a_model_that_hardly_knows_its_classes_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    task = tiny_task()
+    wrong = task.select.labels.roll(1)
+    with caplog.at_level(logging.WARNING):
+        result = split(task.model, task.train, replace(task.select, labels=wrong), "full")
+    assert "check the normalisation, the order of the class names" in caplog.messages[0]
+    assert result.warnings == tuple(caplog.messages)
+    assert split(task.model, task.train, task.select, "full").warnings == ()
+
+
+@pytest.mark.parametrize("method", ["full", "random", "importance", "gradsplitter", "cnnsplitter"])
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c", "d")])
+def test_more_or_fewer_logits_than_classes_are_refused_with_both_counts(method: str, names: tuple[str, ...]) -> None:
+    task = tiny_task()
+    kept = task.train.labels < len(names)
+    images = ImageSet(task.train.images[kept], task.train.labels[kept], names, task.train.normalisation)
+    message = rf"the model has 3 logits, but the images have {len(names)} classes \({', '.join(names)}\)"
+    with pytest.raises(ConfigurationError, match=message):
+        split(task.model, images, images, method)
+    with pytest.raises(ConfigurationError, match=message):
+        make_splitter(method).split(SplitTask(task.model, images, images, 0), graph=task.trace())
+
+
+def test_train_and_select_must_be_normalised_alike() -> None:
+    task = tiny_task()
+    other = replace(task.select, normalisation=Normalisation((0.0,) * 3, (1.0,) * 3))
+    with pytest.raises(DataError, match="train and select differ in their normalisation"):
+        split(task.model, task.train, other, "full")
+
+
+def test_extraction_needs_a_normalisation_that_fits_and_a_name_for_each_module() -> None:
+    task = tiny_task()
+    graph = task.trace()
+    result = make_splitter("full").split(task, graph=graph)
+    with pytest.raises(TypeError, match="normalisation"):
+        extract_modules(graph, result, task.train.class_names)
+    with pytest.raises(ConfigurationError, match="takes images of 3 channels, but the normalisation has 1"):
+        extract_modules(graph, result, task.train.class_names, Normalisation((0.5,), (0.5,)))
+    with pytest.raises(ConfigurationError, match="there are 3 modules, but 2 class names"):
+        extract_modules(graph, result, ("a", "b"), task.train.normalisation)
+
+
+def test_splitters_are_listed_by_pattern_and_made_without_settings() -> None:
+    assert list_splitters("grad*") == ["gradsplitter"]
+    assert list_splitters() == list(SPLITTERS)
+    assert list_splitters("nothing*") == []
+    made = make_splitter("gradsplitter")
+    assert isinstance(made, Splitter)
+    assert made.settings == make_splitter("gradsplitter", {}).settings
+
+
+def test_the_packages_public_names_are_what_dir_shows() -> None:
+    assert dir(splitters) == sorted(splitters.__all__)
+    assert {"split", "compose", "patch", "load_model", "ImageSet"} <= set(dir(splitters))
+    assert all(getattr(splitters, name) is not None for name in dir(splitters))
+
+
+def test_unknown_settings_of_split_are_named() -> None:
+    task = tiny_task()
+    with pytest.raises(SplitbenchError, match="Did you mean 'retention'"):
+        split(task.model, task.train, task.select, "random", retentions=0.5)
