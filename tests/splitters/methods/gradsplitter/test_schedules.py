@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from harness.config import load_suite
+from harness.config.suite import load_suite
 from splitters.methods.gradsplitter.presets import PRESETS
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.protocol import Progress, SplitResult, make_splitter
