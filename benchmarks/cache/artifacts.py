@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.cache.checkpoints import CHECKPOINT_SECONDS, FileCheckpoint
 from benchmarks.cache.file_locks import exclusive
-from benchmarks.cache.numeric_environment import Maker
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.numeric_environment import ComputeEnvironment
+from benchmarks.cache.shared_cache import SharedCache
 from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
 from benchmarks.cells import content_hash
 from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
@@ -29,14 +29,14 @@ class Artifact:
         seconds: How long making it took when it was made, interruptions left out and resumptions added up.
         reused: Whether it was there already.
         peak_memory_bytes: Peak memory when it was made.
-        maker: Who made it.
+        computed_on: Where it was computed.
     """
 
     state: CheckpointState
     seconds: float
     reused: bool
     peak_memory_bytes: int | None
-    maker: Maker | None
+    computed_on: ComputeEnvironment | None
 
 
 class ArtifactCache:
@@ -44,20 +44,20 @@ class ArtifactCache:
 
     Any number of processes may share it: whoever needs an artefact first makes it, the others wait for it. Work that is
     interrupted leaves a checkpoint, and whoever comes next goes on from there. Machines without a common folder share
-    artefacts and checkpoints through a mirror; that two of them do not make the same at the same time is the
+    artefacts and checkpoints through a shared cache; that two of them do not make the same at the same time is the
     dispatcher's to see to.
 
     Args:
         root: The folder; it is made when it is first written to.
-        mirror: A place that other machines reach too.
+        shared_cache: A place that other machines reach too.
         checkpoint_every: Seconds between two checkpoints at least; a stop writes one at any time.
     """
 
     def __init__(
-        self, root: Path, *, mirror: Mirror | None = None, checkpoint_every: float = CHECKPOINT_SECONDS
+        self, root: Path, *, shared_cache: SharedCache | None = None, checkpoint_every: float = CHECKPOINT_SECONDS
     ) -> None:
         self.root = root
-        self.mirror = mirror
+        self.shared_cache = shared_cache
         self._checkpoint_every = checkpoint_every
 
     def get_or_make(
@@ -86,7 +86,7 @@ class ArtifactCache:
         if artifact is not None:
             return artifact
         with exclusive(path.with_suffix(".lock"), progress=progress, stage=kind):
-            artifact = _read(path) or self._from_mirror(path)
+            artifact = _read(path) or self._from_shared_cache(path)
             if artifact is not None:
                 return artifact
             self._make(path, key, make, device)
@@ -102,8 +102,8 @@ class ArtifactCache:
             )
         return self.root / kind / f"{content_hash(key)}.safetensors"
 
-    def _from_mirror(self, path: Path) -> Artifact | None:
-        if self.mirror is None or not self.mirror.fetch(self._name(path), path):
+    def _from_shared_cache(self, path: Path) -> Artifact | None:
+        if self.shared_cache is None or not self.shared_cache.fetch(self._name(path), path):
             return None
         return _read(path)
 
@@ -112,7 +112,9 @@ class ArtifactCache:
     ) -> None:
         checkpoint_path = path.with_suffix(".checkpoint.safetensors")
         name = self._name(checkpoint_path)
-        checkpoint = FileCheckpoint(checkpoint_path, every=self._checkpoint_every, mirror=self.mirror, name=name)
+        checkpoint = FileCheckpoint(
+            checkpoint_path, every=self._checkpoint_every, shared_cache=self.shared_cache, name=name
+        )
         reset_peak_memory(device)
         try:
             state = make(checkpoint)
@@ -122,10 +124,10 @@ class ArtifactCache:
                 checkpoint.flush()
             raise
         facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
-        facts |= Maker.here(device).as_facts()
+        facts |= ComputeEnvironment.current(device).to_facts()
         write_tensor_file(path, TensorFile(state, facts))
-        if self.mirror is not None:
-            self.mirror.publish(path, self._name(path))
+        if self.shared_cache is not None:
+            self.shared_cache.publish(path, self._name(path))
         checkpoint.remove()
 
     def _name(self, path: Path) -> str:
@@ -137,4 +139,6 @@ def _read(path: Path) -> Artifact | None:
     if content is None:
         return None
     facts = content.facts
-    return Artifact(content.state, facts["seconds"], True, facts["peak_memory_bytes"], Maker.of_facts(facts))
+    return Artifact(
+        content.state, facts["seconds"], True, facts["peak_memory_bytes"], ComputeEnvironment.from_facts(facts)
+    )

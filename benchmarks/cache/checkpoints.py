@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.shared_cache import SharedCache
 from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
 from splitters.methods.protocol import CheckpointState
 
@@ -54,14 +54,16 @@ class FileCheckpoint:
     Args:
         path: The file.
         every: Seconds between two writes at least; 0 writes every state.
-        mirror: Where to publish it, so that work can go on on another machine.
+        shared_cache: Where to publish it, so that work can go on on another machine.
         name: Its name there.
     """
 
-    def __init__(self, path: Path, *, every: float = 0.0, mirror: Mirror | None = None, name: str = "") -> None:
+    def __init__(
+        self, path: Path, *, every: float = 0.0, shared_cache: SharedCache | None = None, name: str = ""
+    ) -> None:
         self.path = path
         self._every = every
-        self._mirror = mirror
+        self._shared_cache = shared_cache
         self._name = name
         self._started = time.monotonic()
         self._earlier_seconds = 0.0
@@ -109,21 +111,21 @@ class FileCheckpoint:
         self._unwritten = None
         if self._every:
             self._write_after = time.monotonic() + max(self._every, _WORTH * (time.monotonic() - begun))
-        if self._mirror is not None and time.monotonic() >= self._publish_after:
+        if self._shared_cache is not None and time.monotonic() >= self._publish_after:
             begun = time.monotonic()
-            self._mirror.publish(self.path, self._name)
+            self._shared_cache.publish(self.path, self._name)
             self._publish_after = time.monotonic() + _WORTH * (time.monotonic() - begun)
 
     def remove(self) -> None:
         """Removes the saved state, if there is one."""
         self._unwritten = None
         self.path.unlink(missing_ok=True)
-        if self._mirror is not None:
-            self._mirror.remove(self._name)
+        if self._shared_cache is not None:
+            self._shared_cache.remove(self._name)
 
     def _published(self) -> TensorFile | None:
         fetched = self.path.with_name(f"{self.path.name}.other")
-        if self._mirror is None or not self._mirror.fetch(self._name, fetched):
+        if self._shared_cache is None or not self._shared_cache.fetch(self._name, fetched):
             return None
         content = read_tensor_file(fetched)
         fetched.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Maker:
+class ComputeEnvironment:
     """Who made something that is kept.
 
     Args:
@@ -27,20 +27,20 @@ class Maker:
     hostname: str
 
     @classmethod
-    def here(cls, device: str) -> Maker:
+    def current(cls, device: str) -> ComputeEnvironment:
         """Returns this process, at work on a torch device."""
         return cls(device_name(device), torch.__version__, platform.node() or "unknown")
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Maker | None:
-        """Returns what ``as_facts`` wrote down; None if it is absent or of another form."""
+    def from_facts(cls, facts: Mapping[str, Any]) -> ComputeEnvironment | None:
+        """Returns what ``to_facts`` wrote down; None if it is absent or of another form."""
         told = facts.get("maker")
         names = tuple(cls.__dataclass_fields__)
         if not isinstance(told, Mapping) or not all(isinstance(told.get(name), str) for name in names):
             return None
         return cls(**{name: told[name] for name in names})
 
-    def as_facts(self) -> dict[str, Any]:
+    def to_facts(self) -> dict[str, Any]:
         """Returns it as JSON values."""
         return {"maker": asdict(self)}
 

@@ -17,7 +17,7 @@ _ATTEMPTS = 3
 _WAIT_SECONDS = 0.1
 
 
-class Mirror:
+class SharedCache:
     """A folder of files, on any file system of pyarrow, that machines share.
 
     It only saves time. A file that cannot be fetched is made anew, and one that cannot be published is missed by others

@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter
 
 from benchmarks.cache.analyses import Findings
-from benchmarks.cache.numeric_environment import Maker, numeric_environment
+from benchmarks.cache.numeric_environment import ComputeEnvironment, numeric_environment
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.pipeline.preparation import Prepared
 from benchmarks.pipeline.workspace import Workspace
@@ -44,14 +44,14 @@ class FinishedSplit:
         seconds: How long it took when it was done.
         peak_memory_bytes: Peak memory when it was done.
         reused: Whether it was there already.
-        maker: Who did it.
+        computed_on: Where it was computed.
     """
 
     result: SplitResult
     seconds: float
     peak_memory_bytes: int | None
     reused: bool
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
 
 def split_once(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: Workspace) -> FinishedSplit:
@@ -136,7 +136,7 @@ class _Splits:
         result = _from_state(artifact.state, self.graph)
         # What was found earlier counts as it took then, so that a split's time does not depend on what came before it.
         seconds = artifact.seconds + result.facts.get(REUSED_SECONDS, 0.0)
-        return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused, artifact.maker)
+        return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused, artifact.computed_on)
 
     def _by_name(self, name: str, settings: Mapping[str, object]) -> SplitResult:
         return self.of(SplitterSpec(name=name, settings=dict(settings))).result

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.cache.artifacts import ArtifactCache
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.shared_cache import SharedCache
 from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 
@@ -20,7 +20,7 @@ class Workspace:
         download: Whether absent data may be fetched.
         device: The torch device that the cell owns (``cpu``, ``cuda:0``).
         progress: Called often; it may raise, and so stop the work.
-        mirror: Folder or URI in which machines share what the cache holds; None shares nothing.
+        shared_cache: Folder or URI in which machines share what the cache holds; None shares nothing.
     """
 
     cache: Path
@@ -28,9 +28,9 @@ class Workspace:
     download: bool = False
     device: str = "cpu"
     progress: ProgressCallback = ignore_progress
-    mirror: str | None = None
+    shared_cache: str | None = None
 
     @property
     def artifacts(self) -> ArtifactCache:
         """Trained weights, finished splits and checkpoints."""
-        return ArtifactCache(self.cache, mirror=Mirror(self.mirror) if self.mirror else None)
+        return ArtifactCache(self.cache, shared_cache=SharedCache(self.shared_cache) if self.shared_cache else None)

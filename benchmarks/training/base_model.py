@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.cache.artifacts import ArtifactCache
-from benchmarks.cache.numeric_environment import Maker, numeric_environment
+from benchmarks.cache.numeric_environment import ComputeEnvironment, numeric_environment
 from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model, code_fingerprint
@@ -47,7 +47,7 @@ class TrainedModel:
         seconds: How long the training took when it was done.
         reused: Whether it had been done before.
         peak_memory_bytes: Peak memory of the training.
-        maker: Who trained it.
+        computed_on: Where it was computed.
     """
 
     model: nn.Module
@@ -58,7 +58,7 @@ class TrainedModel:
     seconds: float
     reused: bool
     peak_memory_bytes: int | None
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
 
 def train_base_model(
@@ -140,7 +140,7 @@ def train_base_model(
         seconds=artifact.seconds,
         reused=artifact.reused,
         peak_memory_bytes=artifact.peak_memory_bytes,
-        maker=artifact.maker,
+        computed_on=artifact.computed_on,
     )
 
 

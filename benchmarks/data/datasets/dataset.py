@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.numeric_environment import ComputeEnvironment
 from splitters.data import ImageSet
 
 
@@ -20,7 +20,7 @@ class Dataset:
         flips: Whether a mirrored image keeps its label.
         seconds: Wall time that decoding took when it was done.
         reused: Whether that was done earlier.
-        maker: Who did it.
+        computed_on: Where it was computed.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Dataset:
     flips: bool
     seconds: float = 0.0
     reused: bool = False
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.cache.file_locks import exclusive
-from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cache.tensor_file import flush_to_disk
 from benchmarks.cells import content_hash
 from benchmarks.data.datasets.decoding import decode_image
@@ -64,7 +64,7 @@ class Decoded:
         content_hash: SHA-256, in hex, of images, labels and class names.
         seconds: Wall time that decoding took when it was done.
         reused: Whether that was done earlier.
-        maker: Who did it.
+        computed_on: Where it was computed.
     """
 
     class_names: tuple[str, ...]
@@ -73,7 +73,7 @@ class Decoded:
     content_hash: str
     seconds: float
     reused: bool
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
 
 def decode_once(
@@ -131,7 +131,7 @@ def _open(folder: Path, input_shape: tuple[int, int, int], *, reused: bool = Tru
         seconds = float(facts.get("seconds", 0.0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Decoded(names, train, test, digest, seconds, reused, Maker.of_facts(facts))
+    return Decoded(names, train, test, digest, seconds, reused, ComputeEnvironment.from_facts(facts))
 
 
 def _open_part(folder: Path, name: str, count: int, input_shape: tuple[int, int, int]) -> DecodedPart:
@@ -166,7 +166,7 @@ def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], 
         "test": len(contents.test.labels),
         "content_hash": digest.hexdigest(),
         "seconds": time.perf_counter() - began,
-        **Maker.here("cpu").as_facts(),
+        **ComputeEnvironment.current("cpu").to_facts(),
     }
     (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     for path in temporary.iterdir():

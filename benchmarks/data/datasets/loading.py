@@ -73,7 +73,7 @@ def load_dataset(
         flips,
         seconds=decoded.seconds,
         reused=decoded.reused,
-        maker=decoded.maker,
+        computed_on=decoded.computed_on,
     )
 
 

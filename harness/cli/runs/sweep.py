@@ -83,7 +83,7 @@ def command(
         data_root=data_root.absolute() if data_root else None,
         download=download,
         plugins=loaded.plugin_modules,
-        mirror=shared_cache_of(shared_cache, results=location, address=address),
+        shared_cache=shared_cache_of(shared_cache, results=location, address=address),
         expected={} if force else versions(),
     )
     with SweepDisplay(console) as display:

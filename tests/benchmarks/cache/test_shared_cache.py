@@ -10,7 +10,7 @@ from pyarrow import fs
 
 from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cache.checkpoints import FileCheckpoint
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.shared_cache import SharedCache
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Checkpoint, CheckpointState
 
@@ -34,16 +34,16 @@ class Make:
         return CheckpointState({}, {"step": step})
 
 
-def mirrors(tmp_path: Path) -> list[Mirror]:
+def shared_caches(tmp_path: Path) -> list[SharedCache]:
     memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
-    return [Mirror(str(tmp_path / "shared")), Mirror(f"/{tmp_path.name}", filesystem=memory)]
+    return [SharedCache(str(tmp_path / "shared")), SharedCache(f"/{tmp_path.name}", filesystem=memory)]
 
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_what_one_machine_made_another_one_finds(tmp_path: Path, kind: int) -> None:
-    mirror, make = mirrors(tmp_path)[kind], Make()
-    first = ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
-    second = ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("weights", KEY, make)
+    shared_cache, make = shared_caches(tmp_path)[kind], Make()
+    first = ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("weights", KEY, make)
+    second = ArtifactCache(tmp_path / "two", shared_cache=shared_cache).get_or_make("weights", KEY, make)
     assert make.begun_at == [0]
     assert (first.reused, second.reused) == (False, True)
     assert second.state.values == {"step": 10}
@@ -51,27 +51,29 @@ def test_what_one_machine_made_another_one_finds(tmp_path: Path, kind: int) -> N
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_work_goes_on_on_another_machine_from_its_last_checkpoint(tmp_path: Path, kind: int) -> None:
-    mirror, make = mirrors(tmp_path)[kind], Make(stop_at=6)
+    shared_cache, make = shared_caches(tmp_path)[kind], Make(stop_at=6)
     with pytest.raises(KeyboardInterrupt):
-        ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("splits", KEY, make)
+        ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("splits", KEY, make)
     again = Make()
-    ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("splits", KEY, again)
+    ArtifactCache(tmp_path / "two", shared_cache=shared_cache).get_or_make("splits", KEY, again)
     # Publishing takes at most a twentieth of the time, so the very last steps may be missing there, never more.
     assert 1 <= again.begun_at[0] <= 6
     assert not list((tmp_path / "shared").rglob("*checkpoint*")), "what is finished needs no checkpoint"
 
 
 def test_of_two_checkpoints_the_one_of_more_work_counts(tmp_path: Path) -> None:
-    mirror = Mirror(str(tmp_path / "shared"))
+    shared_cache = SharedCache(str(tmp_path / "shared"))
     here, elsewhere = (
-        FileCheckpoint(tmp_path / name / "c.safetensors", mirror=mirror, name="splits/c.safetensors")
+        FileCheckpoint(tmp_path / name / "c.safetensors", shared_cache=shared_cache, name="splits/c.safetensors")
         for name in ("here", "elsewhere")
     )
     here._earlier_seconds, elsewhere._earlier_seconds = 5.0, 50.0
     here.save(CheckpointState({}, {"step": 1}))
     elsewhere.save(CheckpointState({}, {"step": 2}))
     for path in ("here", "third"):
-        fresh = FileCheckpoint(tmp_path / path / "c.safetensors", mirror=mirror, name="splits/c.safetensors")
+        fresh = FileCheckpoint(
+            tmp_path / path / "c.safetensors", shared_cache=shared_cache, name="splits/c.safetensors"
+        )
         state = fresh.load()
         assert state is not None
         assert state.values["step"] == 2
@@ -80,25 +82,25 @@ def test_of_two_checkpoints_the_one_of_more_work_counts(tmp_path: Path) -> None:
 
 def test_a_mirror_that_fails_fails_no_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    mirror = Mirror(str(tmp_path / "file" / "shared"))
+    shared_cache = SharedCache(str(tmp_path / "file" / "shared"))
     make = Make()
-    artifact = ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
+    artifact = ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("weights", KEY, make)
     assert artifact.state.values == {"step": 10}
 
 
 def test_a_torn_file_in_the_mirror_is_made_again(tmp_path: Path) -> None:
-    mirror, make = Mirror(str(tmp_path / "shared")), Make()
-    ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
+    shared_cache, make = SharedCache(str(tmp_path / "shared")), Make()
+    ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("weights", KEY, make)
     (file,) = (tmp_path / "shared" / "weights").iterdir()
     file.write_bytes(file.read_bytes()[:-1])
-    assert not ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("weights", KEY, make).reused
+    assert not ArtifactCache(tmp_path / "two", shared_cache=shared_cache).get_or_make("weights", KEY, make).reused
     assert make.begun_at == [0, 0]
-    assert ArtifactCache(tmp_path / "three", mirror=mirror).get_or_make("weights", KEY, make).reused
+    assert ArtifactCache(tmp_path / "three", shared_cache=shared_cache).get_or_make("weights", KEY, make).reused
 
 
 def test_an_unknown_kind_of_place_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="nope://x: no such place to share a cache in"):
-        Mirror("nope://x")
+        SharedCache("nope://x")
 
 
 class Unsteady(fs.FSSpecHandler):
@@ -122,8 +124,8 @@ class Unsteady(fs.FSSpecHandler):
 
 def test_a_request_that_fails_is_made_again(tmp_path: Path) -> None:
     unsteady = fs.PyFileSystem(Unsteady(fsspec.filesystem("memory")))
-    mirror, make = Mirror(f"/{tmp_path.name}-unsteady", filesystem=unsteady), Make()
+    shared_cache, make = SharedCache(f"/{tmp_path.name}-unsteady", filesystem=unsteady), Make()
     for machine in ("one", "two"):
-        ArtifactCache(tmp_path / machine, mirror=mirror).get_or_make("weights", KEY, make)
+        ArtifactCache(tmp_path / machine, shared_cache=shared_cache).get_or_make("weights", KEY, make)
     assert make.begun_at == [0]
     assert Unsteady.requests >= 4

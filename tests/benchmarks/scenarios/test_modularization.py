@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.data.datasets import Dataset
 from benchmarks.pipeline import preparation
@@ -125,8 +125,8 @@ def test_base_models_and_splits_are_made_once(measured: Metrics, cache: Path) ->
 def test_a_row_says_who_did_the_work_that_it_reuses(
     measured: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = Maker("an old CPU", "2.0", "elsewhere")
-    monkeypatch.setattr(Maker, "here", classmethod(lambda cls, device: theirs))
+    theirs = ComputeEnvironment("an old CPU", "2.0", "elsewhere")
+    monkeypatch.setattr(ComputeEnvironment, "current", classmethod(lambda cls, device: theirs))
     first = measure(cell("full"), tmp_path)
     monkeypatch.undo()
     again = measure(cell("full"), tmp_path)
