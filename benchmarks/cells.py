@@ -24,7 +24,7 @@ SPLITTING_VERSION = 2
 """Counts the changes, outside the splitters, that alter what a split is given; part of every identity."""
 
 
-class Identified(Settings):
+class IdentityFields(Settings):
     """Part of a cell's identity. Fields that came later are left out where they say nothing new.
 
     So a cell that could be described before there was such a field has the identity that it had then.
@@ -42,7 +42,7 @@ class Identified(Settings):
 _ADDED: JsonDict = {"added": True}
 
 
-class SplitterSpec(Identified):
+class SplitterSpec(IdentityFields):
     """A splitter and its settings.
 
     Args:
@@ -86,7 +86,7 @@ class DirichletSpec(Settings):
     estimator: int = Field(default=0, ge=0)
 
 
-class DatasetSpec(Identified):
+class DatasetSpec(IdentityFields):
     """A data set, the form in which the network sees it, and which of its images take part.
 
     Args:
@@ -127,7 +127,7 @@ class DatasetSpec(Identified):
         return shape
 
 
-class TrainingSpec(Identified):
+class TrainingSpec(IdentityFields):
     """How the base model is trained.
 
     Args:
@@ -156,7 +156,7 @@ class TrainingSpec(Identified):
     dropout: bool = Field(default=True, json_schema_extra=_ADDED)
 
 
-class Cell(Identified):
+class Cell(IdentityFields):
     """One (scenario, splitter, base model, data set, seed) evaluation: the unit of work, storage and resuming.
 
     Args:
@@ -189,13 +189,13 @@ class Cell(Identified):
     def cell_id(self) -> str:
         """SHA-256, in hex, of the canonical JSON of everything that determines the result."""
         versions = {"format": CELL_FORMAT, "training_version": TRAINING_VERSION, "splitting_version": SPLITTING_VERSION}
-        return content_hash({**versions, **_FORMER_FIELDS, **self.model_dump(mode="json")})
+        return content_hash({**versions, **_OBSOLETE_FIELDS, **self.model_dump(mode="json")})
 
     @model_validator(mode="before")
     @classmethod
     def _read_earlier(cls, values: Any) -> Any:
         """Reads the configurations of earlier rows."""
-        return without_former_fields(values) if isinstance(values, Mapping) else values
+        return drop_obsolete_fields(values) if isinstance(values, Mapping) else values
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Returns a copy, with an identity of its own; see ``pydantic.BaseModel.model_copy``."""
@@ -211,18 +211,18 @@ class Cell(Identified):
 
 _ABSENT = object()
 
-_FORMER_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
+_OBSOLETE_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
 """Fields that are gone, with the value that means what cells without them mean: earlier identities hold them."""
 
 
-def configuration(text: str) -> dict[str, Any]:
+def parse_config(text: str) -> dict[str, Any]:
     """Returns a row's ``config`` as plain values, in the form that this version gives it."""
-    return without_former_fields(json.loads(text))
+    return drop_obsolete_fields(json.loads(text))
 
 
-def without_former_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def drop_obsolete_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a cell's fields without those that are gone and said nothing else than cells without them say."""
-    return {key: value for key, value in values.items() if _FORMER_FIELDS.get(key, _ABSENT) != value}
+    return {key: value for key, value in values.items() if _OBSOLETE_FIELDS.get(key, _ABSENT) != value}
 
 
 def content_hash(value: Mapping[str, Any]) -> str:

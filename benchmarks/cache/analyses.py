@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cache.file_locks import exclusive
+from benchmarks.cache.file_locks import file_lock
 from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
 from benchmarks.cells import content_hash
 from splitters.methods.protocol import CheckpointState, Finding, ProgressCallback
@@ -17,7 +17,7 @@ _STAGE = "findings"
 
 
 @dataclass(frozen=True)
-class Findings:
+class AnalysisCache:
     """The findings about one task, in a folder that any number of processes may share.
 
     Unlike an artefact, a finding has no checkpoint and no measurement of memory: both are those of the split around it.
@@ -32,10 +32,10 @@ class Findings:
     task: Mapping[str, Any]
     progress: ProgressCallback
 
-    def recall(self, name: str, key: Mapping[str, object], make: Callable[[], CheckpointState]) -> Finding:
+    def get_or_compute(self, name: str, key: Mapping[str, object], make: Callable[[], CheckpointState]) -> Finding:
         """Returns a finding, and makes it first if it is absent or torn; see ``SplitTask.recall``."""
         path = self.root / _STAGE / f"{content_hash({**self.task, 'finding': name, 'key': dict(key)})}.safetensors"
-        with exclusive(path.with_suffix(".lock"), progress=self.progress, stage=_STAGE):
+        with file_lock(path.with_suffix(".lock"), progress=self.progress, stage=_STAGE):
             known = read_tensor_file(path)
             if known is not None:
                 return Finding(known.state, float(known.facts["seconds"]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cache.checkpoints import CHECKPOINT_SECONDS, FileCheckpoint
-from benchmarks.cache.file_locks import exclusive
+from benchmarks.cache.file_locks import file_lock
 from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cache.shared_cache import SharedCache
 from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
@@ -85,7 +85,7 @@ class ArtifactCache:
         artifact = _read(path)
         if artifact is not None:
             return artifact
-        with exclusive(path.with_suffix(".lock"), progress=progress, stage=kind):
+        with file_lock(path.with_suffix(".lock"), progress=progress, stage=kind):
             artifact = _read(path) or self._from_shared_cache(path)
             if artifact is not None:
                 return artifact

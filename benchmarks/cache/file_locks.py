@@ -14,7 +14,7 @@ _POLL_SECONDS = 0.2
 
 
 @contextmanager
-def exclusive(path: Path, *, progress: ProgressCallback, stage: str) -> Iterator[None]:
+def file_lock(path: Path, *, progress: ProgressCallback, stage: str) -> Iterator[None]:
     """Holds the lock file ``path`` for the block, alone among all processes and threads of the machine.
 
     Args:

@@ -16,7 +16,7 @@ _ONE_SLASH = re.compile(
 )
 
 
-def open_place(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
+def open_location(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
     """Returns a place's file system, and its path there.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from benchmarks.cache.locations import open_place
+from benchmarks.cache.locations import open_location
 
 _CHUNK_BYTES = 8 << 20
 _SMALL_BYTES = 64
@@ -33,7 +33,7 @@ class SharedCache:
 
     def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
         self._fs, self._root = (
-            (filesystem, location) if filesystem else open_place(location, purpose="to share a cache in")
+            (filesystem, location) if filesystem else open_location(location, purpose="to share a cache in")
         )
 
     def fetch(self, name: str, target: Path) -> bool:

@@ -23,7 +23,7 @@ _WARM_UP = 2
 
 
 @dataclass(frozen=True)
-class Pick:
+class ModuleRef:
     """A module that takes part in a composed model.
 
     Args:
@@ -40,7 +40,7 @@ class Pick:
         return self.model.modules[self.class_index]
 
 
-def composed_cost(picks: Sequence[Pick], composed: ComposedModel, reference: SplitModel) -> dict[str, Any]:
+def composed_cost(picks: Sequence[ModuleRef], composed: ComposedModel, reference: SplitModel) -> dict[str, Any]:
     """Returns the fields of ``ComposedCostRecord``.
 
     Operations add up over the modules: a kernel that two modules keep reads other masked inputs in each, so it runs
@@ -71,7 +71,7 @@ def composed_cost(picks: Sequence[Pick], composed: ComposedModel, reference: Spl
     }
 
 
-def _stored_parameters(picks: Sequence[Pick]) -> int:
+def _stored_parameters(picks: Sequence[ModuleRef]) -> int:
     """Returns how many parameters the modules have, those that modules of one base model share counted once."""
     total = 0
     for model in {id(pick.model): pick.model for pick in picks}.values():

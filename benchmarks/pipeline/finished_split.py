@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks.cache.analyses import Findings
+from benchmarks.cache.analyses import AnalysisCache
 from benchmarks.cache.numeric_environment import ComputeEnvironment, numeric_environment
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.pipeline.preparation import Prepared
@@ -54,7 +54,7 @@ class FinishedSplit:
     computed_on: ComputeEnvironment | None = None
 
 
-def split_once(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: Workspace) -> FinishedSplit:
+def cached_split(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: Workspace) -> FinishedSplit:
     """Returns what a cell's splitter makes of its base model; results that it is defined by are found first.
 
     Args:
@@ -69,7 +69,7 @@ def split_once(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: W
     return _Splits(cell, prepared, graph, workspace).of(cell.splitter)
 
 
-def circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
+def split_record_fields(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
     """Returns what a row says of how a split came to be, whatever its scenario: fields of ``Metrics`` by name."""
     result, roles = split.result, prepared.roles
     return {
@@ -150,7 +150,7 @@ class _Splits:
             seed=derive_seed(self.cell.seed, "split"),
             device=torch.device(self.workspace.device),
             resolve=self._by_name,
-            recall=Findings(self.workspace.cache, known, self.workspace.progress).recall,
+            recall=AnalysisCache(self.workspace.cache, known, self.workspace.progress).get_or_compute,
         )
 
     def _key(self, spec: SplitterSpec) -> dict[str, Any]:

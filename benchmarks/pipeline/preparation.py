@@ -58,8 +58,8 @@ class Stages:
         return images
 
     def add(self, name: str, *works: Work) -> None:
-        """Adds work that was measured where it was done, as one stage; see ``as_one_stage``."""
-        self.records.append(as_one_stage([_stage_of(name, work) for work in works]))
+        """Adds work that was measured where it was done, as one stage; see ``merge_stages``."""
+        self.records.append(merge_stages([_stage_of(name, work) for work in works]))
 
 
 class Work(Protocol):
@@ -78,7 +78,7 @@ class Work(Protocol):
     def computed_on(self) -> ComputeEnvironment | None: ...  # noqa: D102
 
 
-def as_one_stage(records: Sequence[StageRecord]) -> StageRecord:
+def merge_stages(records: Sequence[StageRecord]) -> StageRecord:
     """Returns stages of one name as one: the sum of all times, the memory of the hungriest, all that made any of it."""
     peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.cells import Cell
-from benchmarks.pipeline.finished_split import FinishedSplit, split_once
+from benchmarks.pipeline.finished_split import FinishedSplit, cached_split
 from benchmarks.pipeline.preparation import Prepared
 from benchmarks.pipeline.workspace import Workspace
 from splitters.data import ImageSet
@@ -64,7 +64,7 @@ class SplitModel:
         return next(self.graph.network.parameters()).device
 
 
-def split_prepared(cell: Cell, prepared: Prepared, workspace: Workspace, *, name: str) -> SplitModel:
+def split_base_model(cell: Cell, prepared: Prepared, workspace: Workspace, *, name: str) -> SplitModel:
     """Splits a trained base model with a cell's splitter, or finds the result in the cache.
 
     Args:
@@ -78,12 +78,12 @@ def split_prepared(cell: Cell, prepared: Prepared, workspace: Workspace, *, name
     """
     select = prepared.roles.select
     graph = ChannelGraph.trace(prepared.base.model, select.normalisation(select.images[:2]).to(workspace.device))
-    split = split_once(cell, prepared, graph, workspace)
+    split = cached_split(cell, prepared, graph, workspace)
     modules = extract_modules(graph, split.result, select.class_names, select.normalisation)
     return SplitModel(name, prepared, graph, split, tuple(modules))
 
 
-def renamed(module: Module, name: str) -> Module:
+def with_class_name(module: Module, name: str) -> Module:
     """Returns a module of the same network under another class name."""
     info = module.info
     names = tuple(name if index == info.class_index else other for index, other in enumerate(info.class_names))

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 ROW_FORMAT = 4
 """Counts the changes of the row schema. Readers take any older format and refuse newer ones."""
 
-FORMER_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
+OBSOLETE_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
 """Columns that are gone, with the last format that had them. Readers pass over them."""
 
 

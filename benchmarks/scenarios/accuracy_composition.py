@@ -16,9 +16,9 @@ from benchmarks.cells import Cell, DirichletSpec, ModelSpec
 from benchmarks.data.datasets import check_dataset
 from benchmarks.data.roles import estimator_roles, limit_roles
 from benchmarks.models import check_model, code_fingerprint
-from benchmarks.pipeline.composed_cost import Pick, composed_cost
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
 from benchmarks.pipeline.preparation import Prepared, PreparedImages, Stages
-from benchmarks.pipeline.split_model import SplitModel, split_prepared
+from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import CompositionRecord, Metrics
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
@@ -83,7 +83,7 @@ class AccuracyComposition(Scenario):
         if cell.dataset.dirichlet is not None:
             raise ConfigurationError("this scenario draws its own samples; leave 'dirichlet' out of the data set.")
 
-    def further_code(self) -> Iterable[str]:
+    def settings_fingerprints(self) -> Iterable[str]:
         """Returns the code of the further networks."""
         return [code_fingerprint(network) for network in self.settings.networks]
 
@@ -164,7 +164,7 @@ class _Run:
             self.images.dataset_hash,
             self.images.flips,
         )
-        return split_prepared(cell, prepared, self.workspace, name=f"{network.name} {estimator}")
+        return split_base_model(cell, prepared, self.workspace, name=f"{network.name} {estimator}")
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,9 @@ class _TestScores:
 
     test: ImageSet
     progress: ProgressCallback
-    known: dict[Pick, Tensor] = field(default_factory=dict)
+    known: dict[ModuleRef, Tensor] = field(default_factory=dict)
 
-    def accuracy(self, picks: Sequence[Pick]) -> float:
+    def accuracy(self, picks: Sequence[ModuleRef]) -> float:
         """Returns the accuracy of modules, composed."""
         for pick in picks:
             self.progress(Progress("compose", len(self.known)))
@@ -229,7 +229,7 @@ def _composition(members: Sequence[_Member], scores: _TestScores, reach: str, ne
     chosen = f1.argmax(0).tolist()
     best_base = max(members, key=lambda member: member.select_accuracy)
     best_set = max(members, key=lambda member: member.select_composed_accuracy)
-    picks = [Pick(members[place].model, index) for index, place in enumerate(chosen)]
+    picks = [ModuleRef(members[place].model, index) for index, place in enumerate(chosen)]
     composed = compose([pick.module for pick in picks])
     select_labels = members[0].select.labels.cpu()
     select_scores = torch.stack([members[place].select_scores[index] for index, place in enumerate(chosen)])
@@ -249,10 +249,10 @@ def _composition(members: Sequence[_Member], scores: _TestScores, reach: str, ne
 
 
 def _test_figures(
-    scores: _TestScores, picks: Sequence[Pick], members: Sequence[_Member], best_base: _Member, best_set: _Member
+    scores: _TestScores, picks: Sequence[ModuleRef], members: Sequence[_Member], best_base: _Member, best_set: _Member
 ) -> dict[str, float]:
     composed = scores.accuracy(picks)
-    own = [Pick(best_set.model, index) for index in range(len(picks))]
+    own = [ModuleRef(best_set.model, index) for index in range(len(picks))]
     probabilities = torch.stack([member.test_logits.double().softmax(1) for member in members]).mean(0)
     accuracies = [member.test_accuracy for member in members]
     baselines = {

@@ -45,7 +45,7 @@ def changed_code(cell: Cell, current: Cell) -> list[str]:
     return [name for name in before if before[name] != now[name]]
 
 
-def refuse_changed_code(cell: Cell) -> None:
+def check_code_unchanged(cell: Cell) -> None:
     """Refuses a cell whose code is not what it was when the cell was planned.
 
     Raises:

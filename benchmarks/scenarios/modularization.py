@@ -15,7 +15,7 @@ from benchmarks.cells import Cell
 from benchmarks.data.datasets import check_dataset
 from benchmarks.models import check_model
 from benchmarks.models.inference import evaluate_accuracy
-from benchmarks.pipeline.finished_split import circumstances, split_once
+from benchmarks.pipeline.finished_split import cached_split, split_record_fields
 from benchmarks.pipeline.preparation import Prepared, Stages, prepare
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import LayerRecord, Metrics, ModuleRecord
@@ -49,7 +49,7 @@ class Modularization(Scenario):
         roles = prepared.roles
         example = roles.select.normalisation(roles.select.images[:2]).to(workspace.device)
         graph = ChannelGraph.trace(prepared.base.model, example)
-        split = split_once(cell, prepared, graph, workspace)
+        split = cached_split(cell, prepared, graph, workspace)
         stages.add("split", split)
         with stages.measured("evaluate"):
             select = prepared.split_roles.select.to(workspace.device)
@@ -63,7 +63,7 @@ class Modularization(Scenario):
             }
         return Metrics(
             **measured,
-            **circumstances(prepared, split),
+            **split_record_fields(prepared, split),
             stages=stages.records,
             warnings=list(split.result.warnings),
         )

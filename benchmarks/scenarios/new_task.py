@@ -18,10 +18,10 @@ from benchmarks.data.roles import Roles
 from benchmarks.data.tasks import Classes, few_of_each, joined, joint_subsets
 from benchmarks.models import check_model
 from benchmarks.models.inference import evaluate_accuracy
-from benchmarks.pipeline.composed_cost import Pick, composed_cost
-from benchmarks.pipeline.finished_split import circumstances
-from benchmarks.pipeline.preparation import Stages, as_one_stage, prepare
-from benchmarks.pipeline.split_model import SplitModel, renamed, split_prepared
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
+from benchmarks.pipeline.finished_split import split_record_fields
+from benchmarks.pipeline.preparation import Stages, merge_stages, prepare
+from benchmarks.pipeline.split_model import SplitModel, split_base_model, with_class_name
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, NewTaskRecord
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
@@ -98,7 +98,7 @@ class NewTask(Scenario):
         """Returns the second base model's data set."""
         return self.settings.other_dataset.model_copy(update={"input_shape": cell.dataset.input_shape})
 
-    def further_code(self) -> Iterable[str]:
+    def settings_fingerprints(self) -> Iterable[str]:
         """Returns the code of the other data set."""
         return [with_code(self.settings.other_dataset).code]
 
@@ -108,10 +108,11 @@ class NewTask(Scenario):
         cells = (cell, self._other(cell))
         single = Stages(workspace.device)
         bases = [prepare(own, workspace, single) for own in cells]
-        stages.records.append(as_one_stage([record for record in single.records if record.name == "data"]))
+        stages.records.append(merge_stages([record for record in single.records if record.name == "data"]))
         stages.add("train", *[base.base for base in bases])
         first, second = (
-            split_prepared(own, base, workspace, name=own.dataset.name) for own, base in zip(cells, bases, strict=True)
+            split_base_model(own, base, workspace, name=own.dataset.name)
+            for own, base in zip(cells, bases, strict=True)
         )
         stages.add("split", first.split, second.split)
         with stages.measured("tasks") as inner:
@@ -121,7 +122,7 @@ class NewTask(Scenario):
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **circumstances(first.prepared, first.split),
+            **split_record_fields(first.prepared, first.split),
             other_dataset_hash=second.prepared.dataset_hash,
             new_tasks=records,
             warnings=[*first.warnings, *second.warnings],
@@ -143,12 +144,12 @@ class _Task:
         roles: Its images.
     """
 
-    picks: tuple[Pick, ...]
+    picks: tuple[ModuleRef, ...]
     names: tuple[str, ...]
     roles: Roles
 
     def compose(self) -> ComposedModel:
-        modules = [renamed(pick.module, name) for pick, name in zip(self.picks, self.names, strict=True)]
+        modules = [with_class_name(pick.module, name) for pick, name in zip(self.picks, self.names, strict=True)]
         return compose(modules, self.names)
 
 
@@ -173,9 +174,9 @@ class _Run:
     peaks: list[int]
 
     @cached_property
-    def sources(self) -> list[Pick]:
+    def sources(self) -> list[ModuleRef]:
         """All modules that there are, the first base model's first."""
-        return [Pick(model, index) for model in (self.first, self.second) for index in range(len(model.modules))]
+        return [ModuleRef(model, index) for model in (self.first, self.second) for index in range(len(model.modules))]
 
     def records(self) -> Iterator[NewTaskRecord]:
         tasks = joint_subsets(
@@ -199,7 +200,7 @@ class _Run:
 
         return _Task(picks, names, Roles(images("train"), images("select"), images("test")))
 
-    def _name(self, pick: Pick) -> str:
+    def _name(self, pick: ModuleRef) -> str:
         """Returns a class's name, with its data set where both data sets have a class of that name."""
         name = pick.module.info.class_name
         known = [model.prepared.roles.train.class_names for model in (self.first, self.second)]

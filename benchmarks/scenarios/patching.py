@@ -20,15 +20,15 @@ from benchmarks.data.patch_tasks import joined_task
 from benchmarks.data.roles import Roles
 from benchmarks.models import check_model
 from benchmarks.models.inference import predict_logits
-from benchmarks.pipeline.finished_split import circumstances
+from benchmarks.pipeline.finished_split import split_record_fields
 from benchmarks.pipeline.preparation import Prepared, PreparedImages, Stages, images_for, prepare
-from benchmarks.pipeline.split_model import split_prepared
+from benchmarks.pipeline.split_model import split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, PatchRecord
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
 from benchmarks.training.base_model import TrainedModel, train_base_model
-from benchmarks.training.weak_models import WeakSettings, is_one_per_target, weak_recipe
+from benchmarks.training.weak_models import WeakSettings, differs_per_target, weak_recipe
 from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
 from splitters.methods.protocol import Progress, make_splitter
@@ -102,7 +102,7 @@ class Patching(Scenario):
         other = self.settings.weak_dataset
         return other and other.model_copy(update={"input_shape": cell.dataset.input_shape})
 
-    def further_code(self) -> Iterable[str]:
+    def settings_fingerprints(self) -> Iterable[str]:
         """Returns the code of fusion rules and of the weak model's data set."""
         yield from (FUSIONS.code_fingerprint(rule) for rule in self.settings.fusion)
         if self.settings.weak_dataset is not None:
@@ -112,7 +112,7 @@ class Patching(Scenario):
         """Runs the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
         prepared = prepare(cell, workspace, stages)
-        strong = split_prepared(cell, prepared, workspace, name=cell.model.name)
+        strong = split_base_model(cell, prepared, workspace, name=cell.model.name)
         stages.add("split", strong.split)
         split = strong.split
         run = _Run(self.settings, self.other_dataset(cell), cell, workspace, prepared, strong.modules)
@@ -125,7 +125,7 @@ class Patching(Scenario):
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **circumstances(prepared, split),
+            **split_record_fields(prepared, split),
             patches=patches,
             warnings=[*split.result.warnings, *run.warnings],
             stages=stages.records,
@@ -149,7 +149,7 @@ class _Run:
             self.workspace.progress(Progress("patch", done, len(self.targets)))
             roles = self._task(target)
             index = roles.train.class_names.index(target)
-            if weak is None or is_one_per_target(self.settings) or self.settings.weak_dataset is not None:
+            if weak is None or differs_per_target(self.settings) or self.settings.weak_dataset is not None:
                 weak = _WeakAnswers.of(self._train(roles, index), roles)
             yield from self._measured(weak, self._module(target), roles, target, index)
 

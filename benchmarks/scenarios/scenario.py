@@ -45,17 +45,17 @@ class Scenario(ABC):
     def code_fingerprint(self) -> str:
         """Returns a hash of the code that a cell's results depend on through its scenario; empty for built-in code.
 
-        Scenarios whose settings name plug-ins, such as fusion rules, add theirs with ``further_code``.
+        Scenarios whose settings name plug-ins, such as fusion rules, add theirs with ``settings_fingerprints``.
         """
         own = code_fingerprint({type(self).__module__})
-        parts = sorted({part for part in (own, *self.further_code()) if part})
+        parts = sorted({part for part in (own, *self.settings_fingerprints()) if part})
         return parts[0] if len(parts) == 1 else content_hash({"parts": parts}) if parts else ""
 
     def other_dataset(self, cell: Cell) -> DatasetSpec | None:
         """Returns the second data set that a cell needs, if it needs one; rows carry its ``other_dataset_hash``."""
         return None
 
-    def further_code(self) -> Iterable[str]:
+    def settings_fingerprints(self) -> Iterable[str]:
         """Returns the fingerprints of what the settings name, where those are not built in."""
         return ()
 

@@ -16,10 +16,10 @@ from benchmarks.cells import Cell
 from benchmarks.data.datasets import check_dataset
 from benchmarks.data.tasks import Classes, class_subsets
 from benchmarks.models import check_model
-from benchmarks.pipeline.composed_cost import Pick, composed_cost
-from benchmarks.pipeline.finished_split import circumstances
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
+from benchmarks.pipeline.finished_split import split_record_fields
 from benchmarks.pipeline.preparation import Stages, prepare
-from benchmarks.pipeline.split_model import SplitModel, split_prepared
+from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, SubTaskRecord
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
@@ -67,7 +67,7 @@ class SubTask(Scenario):
         prepared = prepare(cell, workspace, stages)
         n_classes = prepared.roles.train.n_classes
         tasks = [task for size in self.settings.sizes for task in self._tasks(n_classes, size)]
-        model = split_prepared(cell, prepared, workspace, name=cell.model.name)
+        model = split_base_model(cell, prepared, workspace, name=cell.model.name)
         stages.add("split", model.split)
         with stages.measured("evaluate"):
             records = list(_records(model, tasks, workspace.progress))
@@ -76,7 +76,7 @@ class SubTask(Scenario):
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **circumstances(prepared, model.split),
+            **split_record_fields(prepared, model.split),
             sub_tasks=records,
             warnings=list(model.split.result.warnings),
             stages=stages.records,
@@ -114,7 +114,7 @@ def _records(model: SplitModel, tasks: list[Classes], progress: ProgressCallback
     names = model.prepared.roles.train.class_names
     for done, classes in enumerate(tasks):
         progress(Progress("evaluate", done, len(tasks)))
-        picks = [Pick(model, index) for index in classes]
+        picks = [ModuleRef(model, index) for index in classes]
         model_of_task = compose([pick.module for pick in picks], [names[index] for index in classes])
         composed, restricted = test.accuracies(model_of_task, classes)
         select_composed, select_restricted = select.accuracies(model_of_task, classes)

@@ -57,7 +57,7 @@ def train_last_layer(network: fx.GraphModule, train: ImageSet, select: ImageSet)
         ConfigurationError: If the network does not end with a linear layer.
     """
     started = time.perf_counter()
-    features = without_last_layer(network)
+    features = feature_extractor(network)
     seen = network_logits(features, train).double()
     held_out = network_logits(features, select).double()
     centre, width = seen.mean(0), seen.std(0, correction=0).clamp(min=1e-6)
@@ -73,7 +73,7 @@ def train_last_layer(network: fx.GraphModule, train: ImageSet, select: ImageSet)
     return LastLayer(features, best[1], best[2], best[0], time.perf_counter() - started)
 
 
-def without_last_layer(network: fx.GraphModule) -> fx.GraphModule:
+def feature_extractor(network: fx.GraphModule) -> fx.GraphModule:
     """Returns the network that ends before its last linear layer, sharing its weights.
 
     Raises:

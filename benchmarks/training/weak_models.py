@@ -54,7 +54,7 @@ class WeakRecipe:
     roles: Roles
 
 
-def is_one_per_target(settings: WeakSettings) -> bool:
+def differs_per_target(settings: WeakSettings) -> bool:
     """Says whether each target class has a weak model of its own."""
     return settings.weak_kind in ("few_images", "label_noise")
 

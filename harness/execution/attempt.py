@@ -187,11 +187,11 @@ def _storable(text: str | None) -> str | None:
 
 def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
     from benchmarks.pipeline.workspace import Workspace
-    from benchmarks.scenarios.current_code import refuse_changed_code
+    from benchmarks.scenarios.current_code import check_code_unchanged
     from benchmarks.scenarios.scenario import make_scenario
 
     surroundings.plugins.load()
-    refuse_changed_code(cell)
+    check_code_unchanged(cell)
     progress(Progress("start", 0))
     workspace = Workspace(
         cache=surroundings.cache,

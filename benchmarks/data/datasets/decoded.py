@@ -19,7 +19,7 @@ import PIL
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.cache.file_locks import exclusive
+from benchmarks.cache.file_locks import file_lock
 from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cache.tensor_file import flush_to_disk
 from benchmarks.cells import content_hash
@@ -100,7 +100,7 @@ def decode_once(
     decoded = _open(target, input_shape)
     if decoded is not None:
         return decoded
-    with exclusive(target.with_suffix(".lock"), progress=progress, stage=_STAGE):
+    with file_lock(target.with_suffix(".lock"), progress=progress, stage=_STAGE):
         decoded = _open(target, input_shape)
         if decoded is None:
             _build(source.read(), target, input_shape, progress)

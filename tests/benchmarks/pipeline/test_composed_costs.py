@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.pipeline.composed_cost import Pick, composed_cost, latencies
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost, latencies
 from benchmarks.pipeline.split_model import SplitModel
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
@@ -39,7 +39,7 @@ def flops_of(kernels: int) -> int:
     return 2 * kernels * 3 * 9 * SIDE**2 + 2 * kernels * 2
 
 
-def cost_of(picks: list[Pick], reference: SplitModel) -> dict[str, float]:
+def cost_of(picks: list[ModuleRef], reference: SplitModel) -> dict[str, float]:
     return composed_cost(picks, compose([pick.module for pick in picks]), reference)
 
 
@@ -50,7 +50,7 @@ def parameters_of(kernels: int) -> int:
 @pytest.mark.parametrize(("kept", "union"), [([[0, 1], [1, 2, 3]], 4), ([[0], [5]], 2), ([[0, 1, 2], [0, 1, 2]], 3)])
 def test_a_shared_kernel_is_stored_once_and_runs_in_every_module(kept: list[list[int]], union: int) -> None:
     model = split_model(kept)
-    cost = cost_of([Pick(model, 0), Pick(model, 1)], model)
+    cost = cost_of([ModuleRef(model, 0), ModuleRef(model, 1)], model)
     assert cost["flops_sum"] == sum(flops_of(len(kernels)) for kernels in kept)
     assert cost["parameters_union"] == parameters_of(union)
     assert cost["base_flops"] == flops_of(KERNELS) == base_cost(model.graph).flops
@@ -60,7 +60,7 @@ def test_a_shared_kernel_is_stored_once_and_runs_in_every_module(kept: list[list
 
 def test_kernels_of_different_base_models_are_never_the_same() -> None:
     one, other = split_model([[0, 1], [2]]), split_model([[0, 1], [0, 1, 2]])
-    cost = cost_of([Pick(one, 0), Pick(other, 1)], one)
+    cost = cost_of([ModuleRef(one, 0), ModuleRef(other, 1)], one)
     assert cost["parameters_union"] == cost["parameters_sum"] == parameters_of(2) + parameters_of(3)
 
 

@@ -12,7 +12,7 @@ from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.data.datasets import Dataset
 from benchmarks.pipeline import preparation
-from benchmarks.pipeline.preparation import as_one_stage
+from benchmarks.pipeline.preparation import merge_stages
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, StageRecord
 from benchmarks.scenarios.scenario import SCENARIOS
@@ -141,7 +141,7 @@ def test_work_of_several_is_one_stage_that_names_them_all() -> None:
     def stage(seconds: float, **fields: Any) -> StageRecord:
         return StageRecord(name="train", seconds=seconds, **fields)
 
-    both = as_one_stage(
+    both = merge_stages(
         [stage(1.0, peak_memory_bytes=5), stage(2.0, reused=True, hostname="b"), stage(4.0, reused=True, hostname="a")]
     )
     assert (both.seconds, both.peak_memory_bytes, both.reused, both.hostname) == (7.0, 5, False, "a+b")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.training.last_layer import train_last_layer, without_last_layer
+from benchmarks.training.last_layer import feature_extractor, train_last_layer
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 from splitters.graph.channel_graph import ChannelGraph
@@ -38,7 +38,7 @@ def test_features_are_what_the_last_layer_sees() -> None:
     model = network()
     batch = stripes(5, 0).normalisation(stripes(5, 0).images)
     with torch.no_grad():
-        features: Tensor = without_last_layer(canonical(model).network)(batch)
+        features: Tensor = feature_extractor(canonical(model).network)(batch)
         assert torch.allclose(features, model[:-1](batch), atol=1e-6)
 
 
@@ -57,4 +57,4 @@ def test_a_new_layer_learns_what_features_tell_and_leaves_the_network_as_it_was(
 def test_a_network_without_a_linear_end_is_refused() -> None:
     pooled = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     with pytest.raises(ConfigurationError, match=r"not with a linear layer.*Take another network"):
-        without_last_layer(canonical(pooled).network)
+        feature_extractor(canonical(pooled).network)

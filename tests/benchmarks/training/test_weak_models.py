@@ -9,7 +9,7 @@ from benchmarks.cells import ModelSpec, TrainingSpec
 from benchmarks.data.patch_tasks import joined_task
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
-from benchmarks.training.weak_models import WEAK_KINDS, WeakSettings, is_one_per_target, weak_recipe
+from benchmarks.training.weak_models import WEAK_KINDS, WeakSettings, differs_per_target, weak_recipe
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError
 
@@ -71,7 +71,7 @@ def test_each_kind_is_repeatable(kind: str) -> None:
     assert (one.model, one.training) == (other.model, other.training)
     assert torch.equal(one.roles.train.labels, other.roles.train.labels)
     assert torch.equal(one.roles.train.images, other.roles.train.images)
-    assert is_one_per_target(WeakSettings(weak_kind=kind)) == (kind in ("few_images", "label_noise"))
+    assert differs_per_target(WeakSettings(weak_kind=kind)) == (kind in ("few_images", "label_noise"))
 
 
 def test_a_joined_task_has_some_classes_of_one_set_and_one_of_the_other() -> None:
