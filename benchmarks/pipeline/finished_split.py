@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks.cache.analyses import AnalysisCache
+from benchmarks.cache.analysis_cache import AnalysisCache
 from benchmarks.cache.numeric_environment import ComputeEnvironment, numeric_environment
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.pipeline.preparation import Prepared
