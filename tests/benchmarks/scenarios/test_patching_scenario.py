@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import splitters
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.data.datasets import Dataset
 from benchmarks.pipeline import preparation
+from benchmarks.pipeline.preparation import prepare_images
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics
 from benchmarks.scenarios.scenario import make_scenario
 from splitters.errors import ConfigurationError
+from splitters.networks.inference import accuracy
+from splitters.reuse.patched import PatchedModel, fit_patch
 
 FEW = {"convolutions": 2, "fusion": ["min_max", "logistic"], "targets": ["3", "8"]}
 
@@ -50,6 +55,25 @@ def test_every_target_class_meets_every_rule(measured: Metrics) -> None:
     ]  # fmt: skip
     assert {patch.weak_kind for patch in measured.patches} == {"over_simple"}
     assert [stage.name for stage in measured.stages] == ["data", "train", "split", "patch"]
+
+
+def test_the_patched_models_that_are_measured_are_those_that_patch_returns(
+    measured: Metrics, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models: list[PatchedModel] = []
+
+    def recording(*args: Any, **kwargs: Any) -> PatchedModel:
+        models.append(fit_patch(*args, **kwargs))
+        return models[-1]
+
+    monkeypatch.setattr("benchmarks.scenarios.patching.fit_patch", recording)
+    measure(cell(), cache)
+    roles = prepare_images(cell(), Workspace(cache=cache)).roles
+    images = roles.test.normalisation(roles.test.images)
+    for model, record in zip(models, measured.patches, strict=True):
+        assert accuracy(model.predict(images), roles.test.labels) == record.accuracy_after
+        shipped = splitters.patch(model.weak, model.module, roles.select, rule=record.fusion)
+        assert torch.equal(shipped.predict(images), model.predict(images))
 
 
 def test_figures_fit_each_other(measured: Metrics) -> None:
