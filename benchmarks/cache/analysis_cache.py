@@ -1,4 +1,4 @@
-"""What splitters find out about a task whatever their settings, made once: importance, sensitivity curves."""
+"""Analyses of a task that splitters share whatever their settings, computed once: importance, sensitivity curves."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _STAGE = "findings"
 
 @dataclass(frozen=True)
 class AnalysisCache:
-    """The findings about one task, in a folder that any number of processes may share.
+    """The analyses of one task, in a folder that any number of processes may share.
 
-    Unlike an artefact, a finding has no checkpoint and no measurement of memory: both are those of the split around it.
+    Unlike an artefact, an analysis has no checkpoint and no memory measurement: the split around it has both.
 
     Args:
         root: The cache folder.
-        task: Everything that determines the task, as JSON values; the splitter's name and version among them.
-        progress: Called while another process makes the finding. It may raise, and so end the wait.
+        task: Everything that determines the task, as JSON values, including the splitter's name and version.
+        progress: Called while another process computes the analysis. It may raise, which ends the wait.
     """
 
     root: Path
@@ -33,13 +33,13 @@ class AnalysisCache:
     progress: ProgressCallback
 
     def get_or_compute(self, name: str, key: Mapping[str, object], make: Callable[[], CheckpointState]) -> Finding:
-        """Returns a finding, and makes it first if it is absent or torn; see ``SplitTask.recall``."""
+        """Return an analysis, computing it if it is absent or damaged; see ``SplitTask.recall``."""
         path = self.root / _STAGE / f"{content_hash({**self.task, 'finding': name, 'key': dict(key)})}.safetensors"
         with file_lock(path.with_suffix(".lock"), progress=self.progress, stage=_STAGE):
-            known = read_tensor_file(path)
-            if known is not None:
-                return Finding(known.state, float(known.facts["seconds"]))
-            began = time.perf_counter()
+            cached = read_tensor_file(path)
+            if cached is not None:
+                return Finding(cached.state, float(cached.facts["seconds"]))
+            started = time.perf_counter()
             state = make()
-            write_tensor_file(path, TensorFile(state, {"seconds": time.perf_counter() - began}))
+            write_tensor_file(path, TensorFile(state, {"seconds": time.perf_counter() - started}))
         return Finding(state, 0.0)

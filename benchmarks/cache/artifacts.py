@@ -1,4 +1,4 @@
-"""Things that cost time, made once: trained weights and finished splits, in a content-addressed folder."""
+"""Trained weights and finished splits, computed once and kept in a content-addressed folder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from splitters.methods.protocol import Checkpoint, CheckpointState, ProgressCall
 
 @dataclass(frozen=True)
 class Artifact:
-    """Something that was made, now or earlier.
+    """The result of long-running work, computed now or earlier.
 
     Args:
         state: Tensors, on the CPU, and JSON values.
-        seconds: How long making it took when it was made, interruptions left out and resumptions added up.
-        reused: Whether it was there already.
-        peak_memory_bytes: Peak memory when it was made.
+        seconds: Wall time of the computation: the sum over resumptions, without the interruptions between them.
+        reused: Whether it came from the cache.
+        peak_memory_bytes: Peak memory of the computation.
         computed_on: Where it was computed.
     """
 
@@ -40,17 +40,17 @@ class Artifact:
 
 
 class ArtifactCache:
-    """A folder of artefacts, each under the hash of what determines it.
+    """A folder of artefacts, each named after the hash of what determines it.
 
-    Any number of processes may share it: whoever needs an artefact first makes it, the others wait for it. Work that is
-    interrupted leaves a checkpoint, and whoever comes next goes on from there. Machines without a common folder share
-    artefacts and checkpoints through a shared cache; that two of them do not make the same at the same time is the
-    dispatcher's to see to.
+    Any number of processes may use it: the first one that needs an artefact computes it, the others wait. Interrupted
+    work leaves a checkpoint, from which the next process resumes. Machines without a common folder exchange artefacts
+    and checkpoints through a shared cache; it is the dispatcher that keeps two of them from computing the same artefact
+    at the same time.
 
     Args:
-        root: The folder; it is made when it is first written to.
-        shared_cache: A place that other machines reach too.
-        checkpoint_every: Seconds between two checkpoints at least; a stop writes one at any time.
+        root: The folder, created on the first write.
+        shared_cache: A cache that other machines can reach.
+        checkpoint_every: Minimum seconds between two checkpoints; when the work is stopped, one is always written.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class ArtifactCache:
         device: str = "cpu",
         progress: ProgressCallback = ignore_progress,
     ) -> Artifact:
-        """Returns the artefact that ``key`` determines, and makes it first if it is absent or torn.
+        """Return the artefact that ``key`` determines, computing it if it is absent or damaged.
 
         Args:
-            kind: The sub-folder, in lower-case letters, digits, ``-`` and ``_``.
+            kind: The sub-folder: lower-case letters, digits, ``-`` and ``_``.
             key: Everything that determines the artefact, as JSON values.
-            make: Makes it; keeps its state in the checkpoint that it is given, and takes it up from there.
-            device: Where ``make`` works, for the measurement of memory.
-            progress: Called while another process makes it. It may raise, and so end the wait.
+            make: Computes it; saves its state to the checkpoint that it is given, and resumes from there.
+            device: The torch device of ``make``, whose peak memory is measured.
+            progress: Called while another process computes it. It may raise, which ends the wait.
 
         Raises:
-            ConfigurationError: If ``kind`` cannot be the name of a folder.
+            ConfigurationError: If ``kind`` cannot be a folder's name.
         """
         path = self._path(kind, key)
         artifact = _read(path)
@@ -119,7 +119,7 @@ class ArtifactCache:
         try:
             state = make(checkpoint)
         except BaseException:
-            # A stop, or an error after which the work may be taken up again. A full disk must not hide which.
+            # A stop, or an error after which the work may be resumed. A full disk must not mask it.
             with suppress(OSError):
                 checkpoint.flush()
             raise

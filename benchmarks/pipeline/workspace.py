@@ -1,4 +1,4 @@
-"""What a cell's work may use."""
+"""The resources of a cell's work."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 @dataclass(frozen=True)
 class Workspace:
-    """What a cell's work may use, none of which alters its result.
+    """The resources of a cell's work. None of them alters its result.
 
     Args:
         cache: Folder of decoded data, trained weights and finished splits.
-        data_root: Folder of data sets; None where none was named.
-        download: Whether absent data may be fetched.
+        data_root: Folder of data sets, if one was given.
+        download: Whether absent data may be downloaded.
         device: The torch device that the cell owns (``cpu``, ``cuda:0``).
-        progress: Called often; it may raise, and so stop the work.
-        shared_cache: Folder or URI in which machines share what the cache holds; None shares nothing.
+        progress: Called often; it may raise, which stops the work.
+        shared_cache: Folder or URI through which machines share the cache's content, if any.
     """
 
     cache: Path

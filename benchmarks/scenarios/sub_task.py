@@ -1,4 +1,4 @@
-"""Scenario ``sub_task``: modules of some classes, composed, against the base model restricted to these classes."""
+"""Scenario ``sub_task``: composed modules of some classes, against the base model restricted to these classes."""
 
 from __future__ import annotations
 

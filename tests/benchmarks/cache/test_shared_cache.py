@@ -99,7 +99,7 @@ def test_a_torn_file_in_the_mirror_is_made_again(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_of_place_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="nope://x: no such place to share a cache in"):
+    with pytest.raises(ConfigurationError, match="nope://x: no such location to share a cache in"):
         SharedCache("nope://x")
 
 

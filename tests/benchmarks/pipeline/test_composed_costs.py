@@ -24,7 +24,7 @@ SIDE, KERNELS = 4, 6
 
 
 def split_model(kept: list[list[int]]) -> SplitModel:
-    """Returns a net of one convolution, whose two modules keep these kernels."""
+    """Return a net of one convolution whose two modules keep the given kernels."""
     layers = (nn.Conv2d(3, KERNELS, 3, padding=1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     graph = ChannelGraph.trace(nn.Sequential(*layers, nn.Linear(KERNELS, 2)).eval(), torch.zeros(1, 3, SIDE, SIDE))
     bits = torch.zeros(2, graph.layout.n_channels, dtype=torch.bool)
@@ -39,8 +39,8 @@ def flops_of(kernels: int) -> int:
     return 2 * kernels * 3 * 9 * SIDE**2 + 2 * kernels * 2
 
 
-def cost_of(picks: list[ModuleRef], reference: SplitModel) -> dict[str, float]:
-    return composed_cost(picks, compose([pick.module for pick in picks]), reference)
+def cost_of(modules: list[ModuleRef], reference: SplitModel) -> dict[str, float]:
+    return composed_cost(modules, compose([module.module for module in modules]), reference)
 
 
 def parameters_of(kernels: int) -> int:

@@ -378,7 +378,7 @@ def test_a_uri_of_a_local_folder_is_that_folder(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="nope://x: no such place for results"):
+    with pytest.raises(ConfigurationError, match="nope://x: no such location for results"):
         ResultStore("nope://x")
 
 
