@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -64,19 +64,20 @@ def test_kernels_of_different_base_models_are_never_the_same() -> None:
     assert cost["parameters_union"] == cost["parameters_sum"] == parameters_of(2) + parameters_of(3)
 
 
-class _Slow(nn.Module):
-    def __init__(self, seconds: list[float]) -> None:
+class _Timed(nn.Module):
+    """A network whose forward passes take the given seconds of a clock."""
+
+    def __init__(self, clock: Any, seconds: list[float]) -> None:
         super().__init__()
+        self.clock = clock
         self.seconds = iter(seconds)
 
     def forward(self, image: Tensor) -> Tensor:
-        time.sleep(next(self.seconds))
+        self.clock.advance(next(self.seconds))
         return image
 
 
-def test_times_are_medians_after_a_warm_up() -> None:
-    slow = _Slow([0.4, 0.4, 0.02, 0.4, 0.02])
-    fast = _Slow([0.0] * 5)
-    first, second = latencies([slow, fast], torch.zeros(1, 3, 4, 4), repeats=3)
-    assert 0.02 <= first < 0.35
-    assert second < first
+def test_latencies_are_medians_after_a_warm_up(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.pipeline.composed_cost.time", clock)
+    networks = [_Timed(clock, [8.0, 8.0, 2.0, 8.0, 2.0]), _Timed(clock, [8.0, 8.0, 1.0, 3.0, 2.0])]
+    assert latencies(networks, torch.zeros(1, 3, 4, 4), repeats=3) == [2.0, 2.0]
