@@ -9,7 +9,8 @@ from typing import get_args
 import pyarrow as pa
 from pydantic import BaseModel
 
-from benchmarks.rows.row import ROW_FORMAT, Metrics, Provenance, Row, State, arrow_schema
+from benchmarks.rows.parquet_schema import arrow_schema
+from benchmarks.rows.row import ROW_FORMAT, Metrics, Provenance, Row, State
 
 _INTRODUCTION = f"""\
 # Rows

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.rows.row import OBSOLETE_COLUMNS, ROW_FORMAT, ROW_SCHEMA, Row
+from benchmarks.rows.parquet_schema import ROW_SCHEMA
+from benchmarks.rows.row import OBSOLETE_COLUMNS, ROW_FORMAT, Row
 from splitters.errors import ConfigurationError
 
 _FORMAT_KEY = b"splitbench_row_format"

@@ -16,7 +16,8 @@ import pytest
 from conftest import ROOT, patch_record, patching_row, toy_cell, toy_row
 from pyarrow import fs
 
-from benchmarks.rows.row import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
+from benchmarks.rows.parquet_schema import ROW_SCHEMA
+from benchmarks.rows.row import ROW_FORMAT, LayerRecord, Row, State
 from harness.store import ResultStore, StoreContents, beneath
 from harness.store.locations import last_part, parent_of
 from harness.store.row_format import DamagedFileError, decode_row, encode_row
