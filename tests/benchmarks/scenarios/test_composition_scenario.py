@@ -8,21 +8,14 @@ from typing import Any
 import pytest
 from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
 
-from benchmarks.cells import Cell
 from benchmarks.rows.row import CompositionRecord, Metrics
-from benchmarks.scenarios.scenario import make_scenario
-from splitters.errors import ConfigurationError, DataError
+from splitters.errors import DataError
 
 INTER: dict[str, Any] = {
     "base_models": 2,
     "min_images": 8,
     "networks": [{"name": "simplecnn", "settings": {"width": 0.1, "convolutions": 2, "dropout": 0}}],
 }
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
@@ -94,25 +87,6 @@ def test_a_poisoned_test_set_changes_no_choice(
     for one, other in zip(noisy.compositions, measured.compositions, strict=True):
         assert one.model_dump(include=kept) == other.model_dump(include=kept)
         assert one.ensemble_accuracy != other.ensemble_accuracy
-
-
-def check(cell: Cell) -> None:
-    make_scenario(cell.scenario, cell.scenario_settings).check(cell)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"base_models": 1}, "base_models"),
-        ({"networks": [{"name": "rescnn"}]}, "networks: 'rescnn' is the cell's own model"),
-        ({"networks": [{"name": "simcn"}]}, "networks: unknown model 'simcn'. Did you mean 'simcnn'"),
-        ({"networks": [{"name": "simcnn"}, {"name": "simcnn"}]}, "a network appears twice"),
-        ({"models": 3}, "unknown key 'models'"),
-    ],
-)
-def test_wrong_settings_are_refused_before_anything_runs(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        check(reuse_cell("accuracy_composition", **settings))
 
 
 def test_more_images_than_a_class_has_are_refused_with_the_number_there_is(cache: Path) -> None:

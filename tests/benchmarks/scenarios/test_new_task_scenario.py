@@ -12,8 +12,6 @@ from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_
 
 from benchmarks.cells import Cell
 from benchmarks.rows.row import Metrics
-from benchmarks.scenarios.scenario import make_scenario
-from splitters.errors import ConfigurationError
 
 OTHER = {"name": "digits", "classes": ["5", "6", "7"], "train_images": 200, "select_images": 80}
 SETTINGS: dict[str, Any] = {
@@ -23,11 +21,6 @@ SETTINGS: dict[str, Any] = {
 
 def new_task(**changes: Any) -> Cell:
     return reuse_cell("new_task", classes=("0", "1", "3"), **{**SETTINGS, **changes})
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
@@ -97,21 +90,3 @@ def test_a_poisoned_test_set_changes_no_choice(
         assert one.model_dump(include=kept) == other.model_dump(include=kept)
     accuracies = ([record.scratch_accuracy for record in metrics.new_tasks] for metrics in (noisy, measured))
     assert len({tuple(values) for values in accuracies}) == 2
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"other_dataset": {"name": "digits", "classes": ["3", "4"]}}, "is the cell's own data set"),
-        ({"other_dataset": {"name": "digits"}}, "is the cell's own data set"),
-        ({"other_dataset": {"name": "digits", "classes": ["4", "4"]}}, "classes are at least two, each once"),
-        ({"other_dataset": {"name": "digit"}}, "other_dataset: unknown data set 'digit'. Did you mean 'digits'"),
-        ({"size": 3, "tasks": None}, "all tasks of 3 classes would be too many"),
-        ({"images_per_class": [0]}, "images_per_class"),
-        ({"image_per_class": [1]}, "Did you mean 'images_per_class'"),
-    ],
-)
-def test_wrong_settings_are_refused_before_anything_runs(changes: dict[str, object], message: str) -> None:
-    wrong = new_task(**changes)
-    with pytest.raises(ConfigurationError, match=message):
-        make_scenario(wrong.scenario, wrong.scenario_settings).check(wrong)

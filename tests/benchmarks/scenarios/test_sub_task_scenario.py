@@ -17,11 +17,6 @@ SETTINGS = {"sizes": [2, 10], "tasks": 3}
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def measured(cache: Path) -> Metrics:
     return measure(reuse_cell("sub_task", **SETTINGS), cache)
 
@@ -93,19 +88,6 @@ def test_long_work_reports_what_is_done_and_can_be_stopped_there(
     cell = reuse_cell(scenario, **settings)
     with pytest.raises(Stopped):
         make_scenario(scenario, cell.scenario_settings).measure(cell, Workspace(cache=cache, progress=stop))
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"sizes": []}, "sizes"),
-        ({"sizes": [1]}, "sizes"),
-        ({"size": 3}, "unknown key 'size'. Did you mean 'sizes'"),
-    ],
-)
-def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        make_scenario("sub_task", settings)
 
 
 def test_more_classes_than_there_are_is_refused_before_the_split(cache: Path) -> None:
