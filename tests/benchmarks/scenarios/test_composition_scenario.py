@@ -19,6 +19,11 @@ INTER: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
 def measured(cache: Path) -> Metrics:
     return measure(reuse_cell("accuracy_composition", **INTER), cache)
 

@@ -53,6 +53,11 @@ def cell(splitter: str = "gradsplitter", **settings: object) -> Cell:
 
 
 @pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
 def measured(cache: Path) -> Metrics:
     return measure(cell(), cache)
 

@@ -24,6 +24,11 @@ def new_task(**changes: Any) -> Cell:
 
 
 @pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
 def measured(cache: Path) -> Metrics:
     return measure(new_task(), cache)
 

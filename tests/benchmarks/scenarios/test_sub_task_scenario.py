@@ -17,6 +17,11 @@ SETTINGS = {"sizes": [2, 10], "tasks": 3}
 
 
 @pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
 def measured(cache: Path) -> Metrics:
     return measure(reuse_cell("sub_task", **SETTINGS), cache)
 
