@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.rows.row import ROW_SCHEMA
+from benchmarks.rows.parquet_schema import ROW_SCHEMA
 from harness.config.expand import expand
 from harness.config.suite import load_suite
 from splitters.reuse.patched import DEFAULT_RULE

@@ -1,4 +1,4 @@
-"""A cell: everything that determines one result, and the identity made of it."""
+"""Cells: everything that determines one result, and its hash."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from typing_extensions import Self
 from splitters.settings import ClassName, Settings
 
 CELL_FORMAT = 2
-"""Counts the changes of meaning of a cell's fields; part of every identity."""
+"""Incremented when the meaning of a cell's fields changes; part of every cell id."""
 
 TRAINING_VERSION = 1
-"""Counts the changes of code that alter which weights a recipe ends with; part of every identity."""
+"""Incremented when a change of code alters trained weights; part of every cell id."""
 
 SPLITTING_VERSION = 2
-"""Counts the changes, outside the splitters, that alter what a split is given; part of every identity."""
+"""Incremented when a change outside the splitters alters the input of a split; part of every cell id."""
 
 
-class Identified(Settings):
-    """Part of a cell's identity. Fields that came later are left out where they say nothing new.
+class IdentityFields(Settings):
+    """Fields that are part of a cell's id. Fields that were added later are omitted at their defaults.
 
-    So a cell that could be described before there was such a field has the identity that it had then.
+    So a cell keeps its id when a field is added.
     """
 
     @model_serializer(mode="wrap")
-    def _without_unused_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_added_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialise(self)
         for name, field in type(self).model_fields.items():
             if field.json_schema_extra == _ADDED and getattr(self, name) == field.default:
@@ -42,14 +42,14 @@ class Identified(Settings):
 _ADDED: JsonDict = {"added": True}
 
 
-class SplitterSpec(Identified):
+class SplitterSpec(IdentityFields):
     """A splitter and its settings.
 
     Args:
-        name: A name of ``splitters``.
+        name: A registered splitter.
         settings: Its settings.
-        version: The splitter's own count of changes that alter results.
-        code: Fingerprint of its code where it is a plug-in's; filled in by the suite's cells.
+        version: The splitter's version, incremented with every change that alters its results.
+        code: Fingerprint of its code if it is a plug-in; set when a suite is expanded to cells.
     """
 
     name: str
@@ -59,12 +59,12 @@ class SplitterSpec(Identified):
 
 
 class ModelSpec(Settings):
-    """A network: a name of ``benchmarks.models`` and its settings (``width``, ``norm``, ...).
+    """A network and its settings (``width``, ``norm``, ...).
 
     Args:
-        name: Its name.
+        name: A name in ``benchmarks.models``.
         settings: Its settings.
-        code: Fingerprint of the code that defines it where it is not built in; filled in by the suite's cells.
+        code: Fingerprint of its code if it is not built in; set when a suite is expanded to cells.
     """
 
     name: str
@@ -77,8 +77,8 @@ class DirichletSpec(Settings):
 
     Args:
         alpha: Concentration.
-        min_images: The draw is repeated until the smallest class has as many.
-        estimator: Which of the draws; seeds it.
+        min_images: The draw is repeated until the smallest class has this many images.
+        estimator: Number of the draw, which seeds it.
     """
 
     alpha: float = Field(gt=0)
@@ -86,19 +86,19 @@ class DirichletSpec(Settings):
     estimator: int = Field(default=0, ge=0)
 
 
-class DatasetSpec(Identified):
-    """A data set, the form in which the network sees it, and which of its images take part.
+class DatasetSpec(IdentityFields):
+    """A data set, the shape in which the network sees it, and the images that are used.
 
     Args:
         name: A registered name, e.g. ``digits``, ``parquet:cifar10``, ``folder:cats:test=val``; see docs/data.md.
-        input_shape: Channels (1 or 3), height and width that images are brought to.
-        classes: The names of the classes that take part, in the order of the labels; all, where none is named.
-        train_images: How many images ``train`` keeps at most (stratified); None keeps all.
+        input_shape: Channels (1 or 3), height and width that images are converted to.
+        classes: The names of the classes that are used, in the order of the labels. Default: all.
+        train_images: Maximum size of ``train`` (stratified); None keeps all images.
         select_images: The same for ``select``.
-        split_train_images: How many of ``train`` the splitter sees (stratified); base models see all. None shows all.
+        split_train_images: Images of ``train`` that the splitter sees, at most (stratified); base models see all.
         split_select_images: The same for ``select``.
         dirichlet: Skews the classes of ``train`` and ``select``.
-        code: Fingerprint of the code that reads it where it is a plug-in's; filled in by the suite's cells.
+        code: Fingerprint of the code that reads it if it is a plug-in; set when a suite is expanded to cells.
     """
 
     name: str
@@ -120,15 +120,15 @@ class DatasetSpec(Identified):
 
     @field_validator("input_shape")
     @classmethod
-    def _can_be_made(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    def _valid_shape(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         channels, height, width = shape
         if channels not in (1, 3) or height < 1 or width < 1:
             raise ValueError(f"channels must be 1 or 3, height and width at least 1, as in [3, 32, 32]; not {[*shape]}")
         return shape
 
 
-class TrainingSpec(Identified):
-    """How the base model is trained.
+class TrainingSpec(IdentityFields):
+    """The training of a base model.
 
     Args:
         recipe: ``paper``: SGD, step schedule (lr x0.1 at 60 and 120 of 200 epochs, scaled to ``epochs``);
@@ -136,12 +136,12 @@ class TrainingSpec(Identified):
         epochs: Passes over ``train``.
         batch_size: Images per step.
         learning_rate: The peak rate.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        flip: Horizontal flips as augmentation; None asks the data set (no flips on digits).
-        crop_padding: Pixels of padding before the random crop; 0 turns it off.
-        keep: Which epoch's weights are taken: the ``best`` on select, or the ``last``.
-        dropout: False turns off dropout and stochastic depth of any network, whatever its settings say.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        flip: Whether images are flipped horizontally at random; None leaves it to the data set (no flips on digits).
+        crop_padding: Pixels of padding before the random crop; 0 turns cropping off.
+        keep: The epoch whose weights are kept: the ``best`` on select, or the ``last``.
+        dropout: False turns off dropout and stochastic depth of any network, whatever its settings are.
     """
 
     recipe: Literal["paper", "one_cycle"] = "paper"
@@ -156,21 +156,21 @@ class TrainingSpec(Identified):
     dropout: bool = Field(default=True, json_schema_extra=_ADDED)
 
 
-class Cell(Identified):
+class Cell(IdentityFields):
     """One (scenario, splitter, base model, data set, seed) evaluation: the unit of work, storage and resuming.
 
     Args:
-        scenario: A name of ``benchmarks.scenarios``.
+        scenario: A registered scenario.
         scenario_settings: Its settings.
-        scenario_version: The scenario's own count of changes that alter results; see ``Scenario.version``.
-        scenario_code: Fingerprint of the scenario's code where it is a plug-in's, and of what its settings name.
-        splitter: What splits.
+        scenario_version: The scenario's version; see ``Scenario.version``.
+        scenario_code: Fingerprint of the code of the scenario, if it is a plug-in, and of plug-ins in its settings.
+        splitter: The splitter.
         model: The base model's architecture.
         dataset: The images.
-        training: How the base model comes to be.
-        seed: Seeds splits, base model and splitter; below 2**63, for rows hold it in 64 bits.
-        threads: CPU threads of the cell; they change sums in their last bits.
-        device: ``auto`` takes a GPU where there is one.
+        training: The base model's training.
+        seed: Seeds roles, base model and splitter; below 2**63, since rows store it in 64 bits.
+        threads: CPU threads of the cell; they change the last bits of sums.
+        device: ``auto`` takes a GPU if there is one.
     """
 
     scenario: str = "modularization"
@@ -187,45 +187,44 @@ class Cell(Identified):
 
     @cached_property
     def cell_id(self) -> str:
-        """SHA-256, in hex, of the canonical JSON of everything that determines the result."""
+        """The SHA-256, in hex, of the canonical JSON of everything that determines the result."""
         versions = {"format": CELL_FORMAT, "training_version": TRAINING_VERSION, "splitting_version": SPLITTING_VERSION}
-        return content_hash({**versions, **_FORMER_FIELDS, **self.model_dump(mode="json")})
+        return content_hash({**versions, **_OBSOLETE_FIELDS, **self.model_dump(mode="json")})
 
     @model_validator(mode="before")
     @classmethod
-    def _read_earlier(cls, values: Any) -> Any:
-        """Reads the configurations of earlier rows."""
-        return without_former_fields(values) if isinstance(values, Mapping) else values
+    def _read_older_format(cls, values: Any) -> Any:
+        return drop_obsolete_fields(values) if isinstance(values, Mapping) else values
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Returns a copy, with an identity of its own; see ``pydantic.BaseModel.model_copy``."""
+        """Return a copy, with an id of its own; see ``pydantic.BaseModel.model_copy``."""
         copy = super().model_copy(update=update, deep=deep)
         copy.__dict__.pop("cell_id", None)
         return copy
 
     @property
     def label(self) -> str:
-        """A short name for people: splitter, model, data set, seed."""
+        """A short name for display: splitter, model, data set, seed."""
         return f"{self.splitter.name} · {self.model.name} · {self.dataset.name} · seed {self.seed}"
 
 
 _ABSENT = object()
 
-_FORMER_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
-"""Fields that are gone, with the value that means what cells without them mean: earlier identities hold them."""
+_OBSOLETE_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
+"""Removed fields, each with the value that it had in every cell: older cell ids depend on them."""
 
 
-def configuration(text: str) -> dict[str, Any]:
-    """Returns a row's ``config`` as plain values, in the form that this version gives it."""
-    return without_former_fields(json.loads(text))
+def parse_config(text: str) -> dict[str, Any]:
+    """Return a row's ``config`` as plain values, in the current format."""
+    return drop_obsolete_fields(json.loads(text))
 
 
-def without_former_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a cell's fields without those that are gone and said nothing else than cells without them say."""
-    return {key: value for key, value in values.items() if _FORMER_FIELDS.get(key, _ABSENT) != value}
+def drop_obsolete_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a cell's fields without obsolete ones that hold their only valid value."""
+    return {key: value for key, value in values.items() if _OBSOLETE_FIELDS.get(key, _ABSENT) != value}
 
 
 def content_hash(value: Mapping[str, Any]) -> str:
-    """Returns the SHA-256, in hex, of ``value`` as canonical JSON (sorted keys, no spaces, no NaN)."""
+    """Return the SHA-256, in hex, of ``value`` as canonical JSON (sorted keys, no spaces, no NaN)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

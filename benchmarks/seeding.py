@@ -1,4 +1,4 @@
-"""Random numbers without hidden state: seeds derived by name, and the global generator borrowed and put back."""
+"""Random numbers without hidden state: seeds derived by name, and torch's global generators restored after use."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 
 
 def derive_seed(seed: int, *labels: str | int) -> int:
-    """Returns a 63-bit seed for one purpose; different labels give independent streams."""
+    """Return a 63-bit seed for one purpose; different labels give independent streams."""
     text = "/".join(str(part) for part in (seed, *labels))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 @contextmanager
 def seeded(seed: int, *, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Seeds torch's global generators of the CPU and of ``device`` for the block, and restores them after it.
+    """Seed torch's global generators of the CPU and of ``device`` for a block, and restore them after it.
 
-    Initialisation and dropout draw from the global generators and take no other; this confines them.
+    Initialisation and dropout draw from the global generators only; this confines them.
     """
     device = torch.device(device)
     on_cuda = device.type == "cuda"

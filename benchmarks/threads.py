@@ -1,4 +1,4 @@
-"""How many CPU threads torch uses."""
+"""The number of CPU threads that torch uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Gives torch so many threads for the block."""
+    """Set torch's number of threads for a block, and restore it after."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What a scenario's leaderboard shows: its measures, their columns, and what gets an entry of its own."""
+"""What a scenario's leaderboard shows: its measures, their columns, and its entries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Column:
     Args:
         measure: The measure that it shows.
         heading: Its heading.
-        unit: How the number is written.
+        unit: The unit that numbers are formatted in.
         drop_priority: On a narrow terminal, the columns with the lowest numbers are left out first; None stays.
     """
 
@@ -37,8 +37,8 @@ class Sample:
     """One measurement that a row holds.
 
     Args:
-        subject: What was measured: the seed, the target class, or the task. Intervals are over subjects, after the
-            measurements of each have been averaged.
+        subject: The seed, target class or task. Intervals are over subjects, after averaging each subject's
+            measurements.
         variant: What distinguishes it from the row's other measurements of the subject, e.g. the fusion rule.
         values: By measure; None where nothing was measured.
     """
@@ -53,13 +53,13 @@ class Board:
     """A scenario's leaderboard.
 
     Args:
-        record: The model whose fields are the measures, with the direction that is better.
+        record: The record type whose fields are the measures, and which knows whether higher or lower is better.
         measures: The measures in formats for programs.
         columns: The columns in formats for people.
         sort: The measure that ranks by default.
-        samples: Returns a row's measurements. An entry's mean and interval are over the subjects of all its rows.
+        samples: Returns a row's measurements; an entry's mean and interval are over the subjects of all its rows.
         variants: The keys of ``Sample.variant``.
-        subjects: What the subjects are, for the legend.
+        subjects: The kind of subjects, for the legend.
     """
 
     record: type[BaseModel]
@@ -77,7 +77,7 @@ class Board:
         return str(direction) if direction else None
 
     def sortable(self) -> list[str]:
-        """Return the measures with a direction that is better: those that can rank."""
+        """Return the measures that can rank: those where higher or lower is better."""
         return [name for name in self.measures if self.better(name) is not None]
 
 

@@ -41,7 +41,7 @@ def _board(prefix: Literal["", "select_"]) -> Board:
 
 
 MODULARIZATION = _board("")
-"""What splitting costs and saves; also the default board of scenarios."""
+"""The cost and savings of splitting; also the default board of scenarios."""
 
 SELECTION = _board("select_")
-"""The same on select images, which sweeps choose by."""
+"""The same on select images, for the choices of sweeps."""

@@ -1,1 +1,1 @@
-"""What is expensive to compute and kept: trained weights, splits, checkpoints; shared between machines."""
+"""The cache of what is expensive to compute: trained weights, splits, checkpoints; machines can share it."""

@@ -1,4 +1,4 @@
-"""Things that cost time, made once: trained weights and finished splits, in a content-addressed folder."""
+"""Trained weights and finished splits, computed once and kept in a content-addressed folder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cache.checkpoints import CHECKPOINT_SECONDS, FileCheckpoint
-from benchmarks.cache.file_locks import exclusive
-from benchmarks.cache.numeric_environment import Maker
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.file_locks import file_lock
+from benchmarks.cache.numeric_environment import ComputeEnvironment
+from benchmarks.cache.shared_cache import SharedCache
 from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
 from benchmarks.cells import content_hash
 from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
@@ -22,42 +22,42 @@ from splitters.methods.protocol import Checkpoint, CheckpointState, ProgressCall
 
 @dataclass(frozen=True)
 class Artifact:
-    """Something that was made, now or earlier.
+    """The result of long-running work, computed now or earlier.
 
     Args:
         state: Tensors, on the CPU, and JSON values.
-        seconds: How long making it took when it was made, interruptions left out and resumptions added up.
-        reused: Whether it was there already.
-        peak_memory_bytes: Peak memory when it was made.
-        maker: Who made it.
+        seconds: Wall time of the computation: the sum over resumptions, without the interruptions between them.
+        reused: Whether it came from the cache.
+        peak_memory_bytes: Peak memory of the computation.
+        computed_on: Where it was computed.
     """
 
     state: CheckpointState
     seconds: float
     reused: bool
     peak_memory_bytes: int | None
-    maker: Maker | None
+    computed_on: ComputeEnvironment | None
 
 
 class ArtifactCache:
-    """A folder of artefacts, each under the hash of what determines it.
+    """A folder of artefacts, each named after the hash of what determines it.
 
-    Any number of processes may share it: whoever needs an artefact first makes it, the others wait for it. Work that is
-    interrupted leaves a checkpoint, and whoever comes next goes on from there. Machines without a common folder share
-    artefacts and checkpoints through a mirror; that two of them do not make the same at the same time is the
-    dispatcher's to see to.
+    Any number of processes may use it: the first one that needs an artefact computes it, the others wait. Interrupted
+    work leaves a checkpoint, from which the next process resumes. Machines without a common folder exchange artefacts
+    and checkpoints through a shared cache; it is the dispatcher that keeps two of them from computing the same artefact
+    at the same time.
 
     Args:
-        root: The folder; it is made when it is first written to.
-        mirror: A place that other machines reach too.
-        checkpoint_every: Seconds between two checkpoints at least; a stop writes one at any time.
+        root: The folder, created on the first write.
+        shared_cache: A cache that other machines can reach.
+        checkpoint_every: Minimum seconds between two checkpoints; when the work is stopped, one is always written.
     """
 
     def __init__(
-        self, root: Path, *, mirror: Mirror | None = None, checkpoint_every: float = CHECKPOINT_SECONDS
+        self, root: Path, *, shared_cache: SharedCache | None = None, checkpoint_every: float = CHECKPOINT_SECONDS
     ) -> None:
         self.root = root
-        self.mirror = mirror
+        self.shared_cache = shared_cache
         self._checkpoint_every = checkpoint_every
 
     def get_or_make(
@@ -69,24 +69,24 @@ class ArtifactCache:
         device: str = "cpu",
         progress: ProgressCallback = ignore_progress,
     ) -> Artifact:
-        """Returns the artefact that ``key`` determines, and makes it first if it is absent or torn.
+        """Return the artefact that ``key`` determines, computing it if it is absent or damaged.
 
         Args:
-            kind: The sub-folder, in lower-case letters, digits, ``-`` and ``_``.
+            kind: The sub-folder: lower-case letters, digits, ``-`` and ``_``.
             key: Everything that determines the artefact, as JSON values.
-            make: Makes it; keeps its state in the checkpoint that it is given, and takes it up from there.
-            device: Where ``make`` works, for the measurement of memory.
-            progress: Called while another process makes it. It may raise, and so end the wait.
+            make: Computes it; saves its state to the checkpoint that it is given, and resumes from there.
+            device: The torch device of ``make``, whose peak memory is measured.
+            progress: Called while another process computes it. It may raise, which ends the wait.
 
         Raises:
-            ConfigurationError: If ``kind`` cannot be the name of a folder.
+            ConfigurationError: If ``kind`` cannot be a folder's name.
         """
         path = self._path(kind, key)
         artifact = _read(path)
         if artifact is not None:
             return artifact
-        with exclusive(path.with_suffix(".lock"), progress=progress, stage=kind):
-            artifact = _read(path) or self._from_mirror(path)
+        with file_lock(path.with_suffix(".lock"), progress=progress, stage=kind):
+            artifact = _read(path) or self._from_shared_cache(path)
             if artifact is not None:
                 return artifact
             self._make(path, key, make, device)
@@ -102,8 +102,8 @@ class ArtifactCache:
             )
         return self.root / kind / f"{content_hash(key)}.safetensors"
 
-    def _from_mirror(self, path: Path) -> Artifact | None:
-        if self.mirror is None or not self.mirror.fetch(self._name(path), path):
+    def _from_shared_cache(self, path: Path) -> Artifact | None:
+        if self.shared_cache is None or not self.shared_cache.fetch(self._name(path), path):
             return None
         return _read(path)
 
@@ -112,20 +112,22 @@ class ArtifactCache:
     ) -> None:
         checkpoint_path = path.with_suffix(".checkpoint.safetensors")
         name = self._name(checkpoint_path)
-        checkpoint = FileCheckpoint(checkpoint_path, every=self._checkpoint_every, mirror=self.mirror, name=name)
+        checkpoint = FileCheckpoint(
+            checkpoint_path, every=self._checkpoint_every, shared_cache=self.shared_cache, name=name
+        )
         reset_peak_memory(device)
         try:
             state = make(checkpoint)
         except BaseException:
-            # A stop, or an error after which the work may be taken up again. A full disk must not hide which.
+            # A stop, or an error after which the work may be resumed. A full disk must not mask it.
             with suppress(OSError):
                 checkpoint.flush()
             raise
         facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
-        facts |= Maker.here(device).as_facts()
+        facts |= ComputeEnvironment.current(device).to_facts()
         write_tensor_file(path, TensorFile(state, facts))
-        if self.mirror is not None:
-            self.mirror.publish(path, self._name(path))
+        if self.shared_cache is not None:
+            self.shared_cache.publish(path, self._name(path))
         checkpoint.remove()
 
     def _name(self, path: Path) -> str:
@@ -137,4 +139,6 @@ def _read(path: Path) -> Artifact | None:
     if content is None:
         return None
     facts = content.facts
-    return Artifact(content.state, facts["seconds"], True, facts["peak_memory_bytes"], Maker.of_facts(facts))
+    return Artifact(
+        content.state, facts["seconds"], True, facts["peak_memory_bytes"], ComputeEnvironment.from_facts(facts)
+    )

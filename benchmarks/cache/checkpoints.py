@@ -1,4 +1,4 @@
-"""Checkpoints in files: where a long piece of work keeps its state, and how long it has taken so far."""
+"""Checkpoints in files: the state of long-running work, and how long it has taken so far."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.shared_cache import SharedCache
 from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
 from splitters.methods.protocol import CheckpointState
 
 CHECKPOINT_SECONDS = 30.0
-"""How often long work writes its state: that much of it is lost at most when a process is killed."""
+"""How often long-running work writes its state, and so the most that is lost when a process is killed."""
 
-_WORTH = 20.0
-"""Writing and publishing each take at most one part in so many of the work's time."""
+_MIN_WORK_PER_WRITE = 20.0
+"""Writing and publishing each take at most one twentieth of the work's time."""
 
 
 @dataclass(frozen=True)
-class _Unwritten:
-    """A state that was saved and is not on the disk yet.
+class _PendingState:
+    """A state that was saved but is not on the disk yet.
 
     Args:
-        file: What the file is to hold.
-        versions: The tensors' counts of changes in place when they were saved.
+        file: The content to write.
+        versions: The tensors' counts of in-place changes at the time of saving.
     """
 
     file: TensorFile
@@ -35,7 +35,7 @@ class _Unwritten:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether all tensors still hold what was saved."""
+        """Whether no tensor was changed in place since."""
         return all(_version(tensor) == self.versions[name] for name, tensor in self.file.state.tensors.items())
 
 
@@ -46,84 +46,83 @@ def _version(tensor: Tensor) -> int:
 class FileCheckpoint:
     """A ``splitters.Checkpoint`` in one safetensors file.
 
-    A torn file counts as absent. One process at a time may use the file.
+    A damaged file counts as absent. Only one process at a time may use the file.
 
-    Not every saved state is written, for a state may be hundreds of megabytes. The latest one is kept in memory, not
-    copied, until ``flush``; one whose tensors have been changed in place by then is not written.
+    Not every saved state is written, since states can take hundreds of megabytes. The latest one is kept in memory,
+    without a copy, until ``flush``, which skips it if its tensors were changed in place in the meantime.
 
     Args:
         path: The file.
-        every: Seconds between two writes at least; 0 writes every state.
-        mirror: Where to publish it, so that work can go on on another machine.
+        every: Minimum seconds between two writes; 0 writes every state.
+        shared_cache: Where to publish it, so that another machine can resume the work.
         name: Its name there.
     """
 
-    def __init__(self, path: Path, *, every: float = 0.0, mirror: Mirror | None = None, name: str = "") -> None:
+    def __init__(
+        self, path: Path, *, every: float = 0.0, shared_cache: SharedCache | None = None, name: str = ""
+    ) -> None:
         self.path = path
         self._every = every
-        self._mirror = mirror
+        self._shared_cache = shared_cache
         self._name = name
         self._started = time.monotonic()
         self._earlier_seconds = 0.0
         self._write_after = self._started + every
         self._publish_after = 0.0
-        self._unwritten: _Unwritten | None = None
+        self._pending: _PendingState | None = None
 
     @property
     def seconds(self) -> float:
-        """How long the work has taken: since this object was made, plus what the loaded state had taken."""
+        """Seconds of work so far: since this object was created, plus those of the loaded state."""
         return self._earlier_seconds + time.monotonic() - self._started
 
     def load(self) -> CheckpointState | None:
-        """Returns the last saved state, on the CPU, or None if there is none.
+        """Return the last saved state, on the CPU, or None if there is none.
 
-        If this machine and another one each have left one, the one of more work counts.
+        If this machine and another one each left a state, the one with more seconds of work counts.
         """
-        content = max(
-            (found for found in (read_tensor_file(self.path), self._published()) if found is not None),
-            key=_seconds,
-            default=None,
-        )
-        if content is None:
+        candidates = [file for file in (read_tensor_file(self.path), self._fetch_published()) if file is not None]
+        if not candidates:
             return None
+        content = max(candidates, key=_seconds)
         self._earlier_seconds = _seconds(content)
         return content.state
 
     def save(self, state: CheckpointState) -> None:
-        """Replaces the saved state, all or nothing; it reaches the disk now or later, see the class."""
-        kept = CheckpointState(dict(state.tensors), copy.deepcopy(state.values))
-        versions = {name: _version(tensor) for name, tensor in kept.tensors.items()}
-        self._unwritten = _Unwritten(TensorFile(kept, {"seconds": self.seconds}), versions)
+        """Replace the saved state atomically; it reaches the disk now or later, see the class."""
+        copied = CheckpointState(dict(state.tensors), copy.deepcopy(state.values))
+        versions = {name: _version(tensor) for name, tensor in copied.tensors.items()}
+        self._pending = _PendingState(TensorFile(copied, {"seconds": self.seconds}), versions)
         if time.monotonic() >= self._write_after:
-            self._write(self._unwritten)
+            self._write(self._pending)
 
     def flush(self) -> None:
-        """Writes the last saved state, if it is not written yet."""
-        if self._unwritten is not None and self._unwritten.is_unchanged:
+        """Write the last saved state, unless it is written already."""
+        if self._pending is not None and self._pending.is_unchanged:
             self._publish_after = 0.0
-            self._write(self._unwritten)
+            self._write(self._pending)
 
-    def _write(self, unwritten: _Unwritten) -> None:
-        begun = time.monotonic()
-        write_tensor_file(self.path, unwritten.file)
-        self._unwritten = None
+    def _write(self, pending: _PendingState) -> None:
+        started = time.monotonic()
+        write_tensor_file(self.path, pending.file)
+        self._pending = None
         if self._every:
-            self._write_after = time.monotonic() + max(self._every, _WORTH * (time.monotonic() - begun))
-        if self._mirror is not None and time.monotonic() >= self._publish_after:
-            begun = time.monotonic()
-            self._mirror.publish(self.path, self._name)
-            self._publish_after = time.monotonic() + _WORTH * (time.monotonic() - begun)
+            self._write_after = time.monotonic() + max(self._every, _MIN_WORK_PER_WRITE * (time.monotonic() - started))
+        if self._shared_cache is not None and time.monotonic() >= self._publish_after:
+            started = time.monotonic()
+            self._shared_cache.publish(self.path, self._name)
+            self._publish_after = time.monotonic() + _MIN_WORK_PER_WRITE * (time.monotonic() - started)
 
     def remove(self) -> None:
-        """Removes the saved state, if there is one."""
-        self._unwritten = None
+        """Remove the saved state, if there is one."""
+        self._pending = None
         self.path.unlink(missing_ok=True)
-        if self._mirror is not None:
-            self._mirror.remove(self._name)
+        if self._shared_cache is not None:
+            self._shared_cache.remove(self._name)
 
-    def _published(self) -> TensorFile | None:
+    def _fetch_published(self) -> TensorFile | None:
         fetched = self.path.with_name(f"{self.path.name}.other")
-        if self._mirror is None or not self._mirror.fetch(self._name, fetched):
+        if self._shared_cache is None or not self._shared_cache.fetch(self._name, fetched):
             return None
         content = read_tensor_file(fetched)
         fetched.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Locks between processes that let a stop request through while they wait."""
+"""Locks between processes; waiting for one can be stopped."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _POLL_SECONDS = 0.2
 
 
 @contextmanager
-def exclusive(path: Path, *, progress: ProgressCallback, stage: str) -> Iterator[None]:
-    """Holds the lock file ``path`` for the block, alone among all processes and threads of the machine.
+def file_lock(path: Path, *, progress: ProgressCallback, stage: str) -> Iterator[None]:
+    """Hold an exclusive lock among all processes and threads of the machine.
 
     Args:
-        path: The lock file; its folder is made if it is absent. The file stays behind, for removing it would race.
-        progress: Called while another process holds the lock. It may raise, and so end the wait.
-        stage: What is waited for, for the reports.
+        path: The lock file; its folder is created if absent. The file is left behind, since removing it would race.
+        progress: Called while another process holds the lock. It may raise, which ends the wait.
+        stage: The stage of the progress reports.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

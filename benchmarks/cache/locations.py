@@ -1,4 +1,4 @@
-"""Folders and URIs as people write them, and the file systems that they lie in."""
+"""Folders and URIs as people write them, and their file systems."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pyarrow import fs
 
 from splitters.errors import ConfigurationError
 
-# A URI that lacks slashes would be taken for a folder of that name. One letter may be a drive.
-_ONE_SLASH = re.compile(
+# Without this check, a URI that lacks slashes would become a folder of that name. One letter may be a drive.
+_MISSING_SLASH = re.compile(
     r"(?P<scheme>s3|gs|gcs|hdfs|viewfs|abfs|abfss|file|[A-Za-z][A-Za-z0-9+.-]+(?=:/)):/?(?!/)(?P<rest>.*)", re.DOTALL
 )
 
 
-def open_place(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
-    """Returns a place's file system, and its path there.
+def open_location(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
+    """Return a location's file system, and its path there.
 
     Args:
         location: A local path, or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
-        purpose: What the place is for, for messages: "no such place ...".
+        purpose: What the location is for, to complete the message "no such location ...".
 
     Raises:
-        ConfigurationError: If the URI leads nowhere.
+        ConfigurationError: If the URI is malformed, or of an unknown or unreachable kind.
     """
-    mistyped = _ONE_SLASH.match(location)
+    mistyped = _MISSING_SLASH.match(location)
     if mistyped:
         root = "/" if mistyped["scheme"] == "file" else ""
         raise ConfigurationError(
@@ -39,6 +39,6 @@ def open_place(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
         filesystem, root = fs.FileSystem.from_uri(location)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise ConfigurationError(
-            f"{location}: no such place {purpose}: {error}. Give a folder, or a URI such as s3://bucket/folder."
+            f"{location}: no such location {purpose}: {error}. Give a folder, or a URI such as s3://bucket/folder."
         ) from None
     return filesystem, root.rstrip("/")

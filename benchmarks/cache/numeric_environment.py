@@ -1,4 +1,4 @@
-"""What a process computes with: part of the keys under which results are kept, and of what rows say of reused work."""
+"""What a process computes with: part of cache keys, and recorded in rows for reused work."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Who made something that is kept.
+class ComputeEnvironment:
+    """Where a cached result was computed.
 
     Args:
         device_name: The GPU or CPU.
@@ -27,28 +27,28 @@ class Maker:
     hostname: str
 
     @classmethod
-    def here(cls, device: str) -> Maker:
-        """Returns this process, at work on a torch device."""
+    def current(cls, device: str) -> ComputeEnvironment:
+        """Return that of this process and a torch device."""
         return cls(device_name(device), torch.__version__, platform.node() or "unknown")
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Maker | None:
-        """Returns what ``as_facts`` wrote down; None if it is absent or of another form."""
-        told = facts.get("maker")
+    def from_facts(cls, facts: Mapping[str, Any]) -> ComputeEnvironment | None:
+        """Return what ``to_facts`` stored, or None if it is absent or malformed."""
+        stored = facts.get("maker")
         names = tuple(cls.__dataclass_fields__)
-        if not isinstance(told, Mapping) or not all(isinstance(told.get(name), str) for name in names):
+        if not isinstance(stored, Mapping) or not all(isinstance(stored.get(name), str) for name in names):
             return None
-        return cls(**{name: told[name] for name in names})
+        return cls(**{name: stored[name] for name in names})
 
-    def as_facts(self) -> dict[str, Any]:
-        """Returns it as JSON values."""
+    def to_facts(self) -> dict[str, Any]:
+        """Return it as JSON values."""
         return {"maker": asdict(self)}
 
 
 def numeric_environment(device: str) -> dict[str, str | None]:
-    """Returns what the last bits of a result depend on besides code and seed: torch, and what it runs on.
+    """Return what the last bits of a result depend on besides code and seed: torch, and what it runs on.
 
-    Sums come out otherwise on another kind of GPU, and with other vector instructions of a CPU.
+    Sums round differently on another kind of GPU, and with other vector instructions of a CPU.
     """
     kind = torch.device(device).type
     on_gpu = kind == "cuda"
@@ -61,7 +61,7 @@ def numeric_environment(device: str) -> dict[str, str | None]:
 
 
 def device_name(device: str) -> str:
-    """Returns the name of the GPU or CPU that a torch device stands for."""
+    """Return the name of the GPU or CPU behind a torch device."""
     if torch.device(device).type == "cuda" and torch.cuda.is_available():
         return torch.cuda.get_device_name(device)
     return _processor()
@@ -69,7 +69,7 @@ def device_name(device: str) -> str:
 
 @cache
 def _processor() -> str:
-    """Returns the CPU's name as far as the system tells."""
+    """Return the CPU's name, or its architecture where the system does not name it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

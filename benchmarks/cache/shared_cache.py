@@ -1,4 +1,4 @@
-"""A place that several machines reach, for what is dear to make: trained weights, splits, and how far they are."""
+"""A cache that machines share: trained weights, splits, and checkpoints of both."""
 
 from __future__ import annotations
 
@@ -9,83 +9,47 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from benchmarks.cache.locations import open_place
+from benchmarks.cache.locations import open_location
 
 _CHUNK_BYTES = 8 << 20
-_SMALL_BYTES = 64
 _ATTEMPTS = 3
 _WAIT_SECONDS = 0.1
 
 
-class Mirror:
+class SharedCache:
     """A folder of files, on any file system of pyarrow, that machines share.
 
-    It only saves time. A file that cannot be fetched is made anew, and one that cannot be published is missed by others
-    alone; so a mirror that fails never fails a cell.
+    It only saves time: a file that cannot be fetched is computed again, one that cannot be published is computed again
+    elsewhere. A shared cache that fails never fails a cell.
 
     Args:
         location: A local path or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
-        filesystem: The file system that ``location`` is a path of, where a URI cannot say it.
+        filesystem: The file system of the path ``location``, where no URI can express it.
 
     Raises:
-        ConfigurationError: If there is no such kind of place.
+        ConfigurationError: If the URI is malformed, or of an unknown kind.
     """
 
     def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
         self._fs, self._root = (
-            (filesystem, location) if filesystem else open_place(location, purpose="to share a cache in")
+            (filesystem, location) if filesystem else open_location(location, purpose="to share a cache in")
         )
 
     def fetch(self, name: str, target: Path) -> bool:
-        """Copies a file to ``target``, all or nothing, and returns whether it is there now."""
-        return _in_some_attempts(lambda: self._fetch(name, target))
+        """Copy a file to ``target``, atomically. Return whether that succeeded."""
+        return _succeeds_with_retries(lambda: self._fetch(name, target))
 
     def publish(self, path: Path, name: str) -> bool:
-        """Copies a file to the mirror, and returns whether others can have it now."""
-        return _in_some_attempts(lambda: self._publish(path, name))
+        """Copy a file to the shared cache. Return whether that succeeded."""
+        return _succeeds_with_retries(lambda: self._publish(path, name))
 
     def remove(self, name: str) -> None:
-        """Removes a file, if it is there and can be removed."""
+        """Remove a file, if it exists and can be removed."""
         try:
             self._fs.delete_file(f"{self._root}/{name}")
         except OSError:
-            # What is left over is a checkpoint of finished work, or a marker that nobody renews.
+            # A leftover checkpoint of finished work does no harm.
             return
-
-    def write(self, name: str, data: bytes) -> None:
-        """Writes a small file.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        path = f"{self._root}/{name}"
-        try:
-            stream = self._fs.open_output_stream(path)
-        except FileNotFoundError:
-            # Only where there are folders, and then once.
-            self._fs.create_dir(path.rpartition("/")[0], recursive=True)
-            stream = self._fs.open_output_stream(path)
-        with stream as target:
-            target.write(data)
-
-    def read(self, name: str) -> bytes:
-        """Returns a small file's bytes; of a larger one, the first 64.
-
-        Raises:
-            OSError: If it cannot be read.
-        """
-        with self._fs.open_input_stream(f"{self._root}/{name}") as source:
-            data: bytes = source.read(_SMALL_BYTES)
-        return data
-
-    def names(self, folder: str) -> list[str]:
-        """Returns the names of a folder's files; none if there is no such folder.
-
-        Raises:
-            OSError: If it cannot be listed.
-        """
-        infos = self._fs.get_file_info(fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
-        return [f"{folder}/{info.base_name}" for info in infos if info.is_file]
 
     def _fetch(self, name: str, target: Path) -> None:
         temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.fetched")
@@ -100,9 +64,9 @@ class Mirror:
 
     def _publish(self, path: Path, name: str) -> None:
         final = f"{self._root}/{name}"
-        # An object appears when it is whole; elsewhere, a name of its own and a rename see to that.
-        on_files = isinstance(self._fs, fs.LocalFileSystem)
-        written = f"{final}.{secrets.token_hex(4)}.tmp" if on_files else final
+        # An object appears only once it is complete; on other file systems, a temporary name and a rename ensure that.
+        is_local = isinstance(self._fs, fs.LocalFileSystem)
+        written = f"{final}.{secrets.token_hex(4)}.tmp" if is_local else final
         self._fs.create_dir(final.rpartition("/")[0], recursive=True)
         with path.open("rb") as file, self._fs.open_output_stream(written) as target:
             while chunk := file.read(_CHUNK_BYTES):
@@ -111,8 +75,8 @@ class Mirror:
             self._fs.move(written, final)
 
 
-def _in_some_attempts(request: Callable[[], None]) -> bool:
-    """Returns whether a request succeeds, if need be when it is made again."""
+def _succeeds_with_retries(request: Callable[[], None]) -> bool:
+    """Return whether a request succeeds, repeating it where that may help."""
     for attempt in range(_ATTEMPTS):
         try:
             request()

@@ -1,4 +1,4 @@
-"""Tensors and JSON values in one safetensors file, replaced all or nothing."""
+"""Tensors and JSON values in one safetensors file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADER = "splitbench"
 
 @dataclass(frozen=True)
 class TensorFile:
-    """What one file holds.
+    """The content of one file.
 
     Args:
         state: Tensors and JSON values.
@@ -35,12 +35,12 @@ class TensorFile:
 
 
 def write_tensor_file(path: Path, content: TensorFile) -> None:
-    """Writes ``content`` beside ``path``, flushes it to the disk, and renames it into place.
+    """Write ``content`` to a temporary file, flush it to the disk, and rename it to ``path``.
 
-    The caller sees to it that nobody else writes ``path`` at the same time.
+    The caller ensures that nothing else writes ``path`` at the same time.
 
     Raises:
-        OSError: If it cannot be written; what was there is as it was.
+        OSError: If it cannot be written; an earlier file is left unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {"format": _FORMAT, "values": content.state.values, "facts": content.facts}
@@ -48,7 +48,7 @@ def write_tensor_file(path: Path, content: TensorFile) -> None:
     try:
         save_file(_storable(content.state.tensors), temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
     except SafetensorError as error:
-        # The library tells the system's error in words alone.
+        # The library reports the system's error as text only.
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error), str(temporary)) from error
     flush_to_disk(temporary)
@@ -57,7 +57,7 @@ def write_tensor_file(path: Path, content: TensorFile) -> None:
 
 
 def read_tensor_file(path: Path) -> TensorFile | None:
-    """Returns what ``path`` holds, on the CPU; None if it is absent, torn, or of another kind or format."""
+    """Return the content of ``path``, on the CPU; None if it is absent, damaged, or of another kind or format."""
     if not path.is_file():
         return None
     try:
@@ -72,7 +72,7 @@ def read_tensor_file(path: Path) -> TensorFile | None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Asks the system to put a file's content, or a folder's entries, on the disk."""
+    """Flush a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -81,5 +81,5 @@ def flush_to_disk(path: Path) -> None:
 
 
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns contiguous copies, since a file holds neither strides nor two names for the same memory."""
+    """Return contiguous copies, since a file stores neither strides nor shared memory."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

@@ -1,1 +1,1 @@
-"""What every scenario does with a cell: prepare its images and base model, split it, measure what that costs."""
+"""What every scenario does with a cell: prepare images and base model, split it, measure the cost."""

@@ -1,4 +1,4 @@
-"""What a composed model costs: operations, parameters, storage, and the time that one image takes."""
+"""The cost of a composed model: operations, parameters, storage, and latency of one image."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WARM_UP = 2
 
 
 @dataclass(frozen=True)
-class Pick:
-    """A module that takes part in a composed model.
+class ModuleRef:
+    """A reference to one module of a split base model.
 
     Args:
-        model: The base model that it comes from.
-        class_index: Its class there.
+        model: The base model.
+        class_index: The module's class.
     """
 
     model: SplitModel
@@ -36,50 +36,50 @@ class Pick:
 
     @property
     def module(self) -> Module:
-        """The module itself."""
+        """The module."""
         return self.model.modules[self.class_index]
 
 
-def composed_cost(picks: Sequence[Pick], composed: ComposedModel, reference: SplitModel) -> dict[str, Any]:
-    """Returns the fields of ``ComposedCostRecord``.
+def composed_cost(modules: Sequence[ModuleRef], composed: ComposedModel, reference: SplitModel) -> dict[str, Any]:
+    """Return the fields of ``ComposedCostRecord``.
 
-    Operations add up over the modules: a kernel that two modules keep reads other masked inputs in each, so it runs
-    twice. It needs to be stored only once, which ``parameters_union`` counts; heads are never shared. Latencies are
-    measured on single images, the composed model and the reference in turn, so that other load meets both alike.
+    Operations add up over the modules: a kernel that two modules keep runs twice, since its masked inputs differ. It is
+    stored only once, which ``parameters_union`` counts; heads are never shared. Latencies are measured on single
+    images, alternating between the composed model and the reference, so that other load affects both alike.
 
     Args:
-        picks: The modules.
-        composed: The same, composed.
-        reference: The base model that they are compared with.
+        modules: The modules.
+        composed: The model composed of them.
+        reference: The base model to compare with.
     """
-    whole, stored, base = composed.cost(), _stored_parameters(picks), base_cost(reference.graph)
+    total, stored, base = composed.cost(), _stored_parameters(modules), base_cost(reference.graph)
     device = next(reference.graph.network.parameters()).device
     image = torch.zeros(1, *reference.graph.input_shape, device=device)
     composed_seconds, base_seconds = latencies([composed, reference.graph.network], image)
     return {
-        "flops_sum": whole.flops,
-        "parameters_sum": whole.parameters,
+        "flops_sum": total.flops,
+        "parameters_sum": total.parameters,
         "parameters_union": stored,
         "latency_seconds": composed_seconds,
         "base_flops": base.flops,
         "base_parameters": base.parameters,
         "base_latency_seconds": base_seconds,
-        "flops_retention_sum": whole.flops / base.flops,
-        "param_retention_sum": whole.parameters / base.parameters,
+        "flops_retention_sum": total.flops / base.flops,
+        "param_retention_sum": total.parameters / base.parameters,
         "param_retention_union": stored / base.parameters,
         "latency_ratio": composed_seconds / base_seconds,
     }
 
 
-def _stored_parameters(picks: Sequence[Pick]) -> int:
-    """Returns how many parameters the modules have, those that modules of one base model share counted once."""
-    total = 0
-    for model in {id(pick.model): pick.model for pick in picks}.values():
-        own = [pick for pick in picks if pick.model is model]
-        bits = model.split.result.masks.bits[[pick.class_index for pick in own]].any(0)
-        total += network_cost(extract_network(model.graph, bits), model.graph.input_shape).parameters
-        for pick in own:
-            total += _head_parameters(pick.module)
+def _stored_parameters(modules: Sequence[ModuleRef]) -> int:
+    """Return the number of parameters, counting those that modules of one base model share once."""
+    by_model: dict[SplitModel, list[int]] = {}
+    for module in modules:
+        by_model.setdefault(module.model, []).append(module.class_index)
+    total = sum(_head_parameters(module.module) for module in modules)
+    for model, classes in by_model.items():
+        union = model.split.result.masks.bits[classes].any(0)
+        total += network_cost(extract_network(model.graph, union), model.graph.input_shape).parameters
     return total
 
 
@@ -91,20 +91,20 @@ def _head_parameters(module: Module) -> int:
 def latencies(
     networks: Sequence[nn.Module], image: Float[Tensor, "1 channel height width"], *, repeats: int = _REPEATS
 ) -> list[float]:
-    """Returns each network's median time in seconds for one image; the networks take turns.
+    """Return each network's median time for one image, in seconds. The networks take turns.
 
     Args:
         networks: Networks in eval mode, on the image's device.
         image: One normalised image.
-        repeats: How many times each is measured, after two passes that are not.
+        repeats: Measured passes of each network, after two warm-up passes.
     """
     seconds: list[list[float]] = [[] for _ in networks]
     for turn in range(-_WARM_UP, repeats):
-        for place, network in enumerate(networks):
+        for index, network in enumerate(networks):
             started = time.perf_counter()
             network(image)
             if image.is_cuda:
                 torch.cuda.synchronize(image.device)
             if turn >= 0:
-                seconds[place].append(time.perf_counter() - started)
-    return [median(own) for own in seconds]
+                seconds[index].append(time.perf_counter() - started)
+    return [median(times) for times in seconds]

@@ -1,4 +1,4 @@
-"""Splits as artefacts: each is done once, however many cells read it."""
+"""Splits as cached artefacts: each is computed once, however many cells use it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks.cache.analyses import Findings
-from benchmarks.cache.numeric_environment import Maker, numeric_environment
+from benchmarks.cache.analysis_cache import AnalysisCache
+from benchmarks.cache.numeric_environment import ComputeEnvironment, numeric_environment
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
 from benchmarks.pipeline.preparation import Prepared
 from benchmarks.pipeline.workspace import Workspace
@@ -37,40 +37,40 @@ _SENSITIVITY = TypeAdapter(tuple[LayerSensitivity, ...])
 
 @dataclass(frozen=True)
 class FinishedSplit:
-    """The result of a split, done now or earlier.
+    """A split, computed now or earlier.
 
     Args:
-        result: What the splitter found.
-        seconds: How long it took when it was done.
-        peak_memory_bytes: Peak memory when it was done.
-        reused: Whether it was there already.
-        maker: Who did it.
+        result: The splitter's result.
+        seconds: Wall time of the split, including analyses that it reused.
+        peak_memory_bytes: Peak memory of the split.
+        reused: Whether it came from the cache.
+        computed_on: Where it was computed.
     """
 
     result: SplitResult
     seconds: float
     peak_memory_bytes: int | None
     reused: bool
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
 
-def split_once(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: Workspace) -> FinishedSplit:
-    """Returns what a cell's splitter makes of its base model; results that it is defined by are found first.
+def cached_split(cell: Cell, prepared: Prepared, graph: ChannelGraph, workspace: Workspace) -> FinishedSplit:
+    """Split a cell's base model, or load the split from the cache; splits that the splitter refers to come first.
 
     Args:
         cell: Names the splitter.
         prepared: Images and base model.
         graph: The base model's channel graph, on the workspace's device.
-        workspace: Where to work.
+        workspace: The resources to work with.
 
     Raises:
         SplitbenchError: If the splitter fails.
     """
-    return _Splits(cell, prepared, graph, workspace).of(cell.splitter)
+    return _CellSplits(cell, prepared, graph, workspace).get_or_compute(cell.splitter)
 
 
-def circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
-    """Returns what a row says of how a split came to be, whatever its scenario: fields of ``Metrics`` by name."""
+def split_record_fields(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
+    """Return the fields of ``Metrics`` that describe a split in every scenario."""
     result, roles = split.result, prepared.roles
     return {
         "met_tolerance": result.met_tolerance,
@@ -97,8 +97,8 @@ def circumstances(prepared: Prepared, split: FinishedSplit) -> dict[str, Any]:
 
 
 def _figures(result: SplitResult) -> Iterator[FigureRecord]:
-    for place, record in enumerate(result.history, start=1):
-        step = int(record.get("step", place))
+    for number, record in enumerate(result.history, start=1):
+        step = int(record.get("step", number))
         for name, value in record.items():
             if name != "step":
                 yield FigureRecord(step=step, name=name, value=value)
@@ -107,13 +107,15 @@ def _figures(result: SplitResult) -> Iterator[FigureRecord]:
 
 
 @dataclass(frozen=True)
-class _Splits:
+class _CellSplits:
+    """The splits of one cell: its own, and those that its splitter refers to."""
+
     cell: Cell
     prepared: Prepared
     graph: ChannelGraph
     workspace: Workspace
 
-    def of(self, spec: SplitterSpec) -> FinishedSplit:
+    def get_or_compute(self, spec: SplitterSpec) -> FinishedSplit:
         splitter = make_splitter(spec.name, spec.settings)
         for reference in splitter.references():
             self._by_name(reference.name, reference.settings)
@@ -134,15 +136,15 @@ class _Splits:
             "splits", self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress
         )
         result = _from_state(artifact.state, self.graph)
-        # What was found earlier counts as it took then, so that a split's time does not depend on what came before it.
+        # Reused analyses count with the time that they took, so that a split's time does not depend on earlier splits.
         seconds = artifact.seconds + result.facts.get(REUSED_SECONDS, 0.0)
-        return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused, artifact.maker)
+        return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused, artifact.computed_on)
 
     def _by_name(self, name: str, settings: Mapping[str, object]) -> SplitResult:
-        return self.of(SplitterSpec(name=name, settings=dict(settings))).result
+        return self.get_or_compute(SplitterSpec(name=name, settings=dict(settings))).result
 
     def _task(self, spec: SplitterSpec) -> SplitTask:
-        known = {**self._key(spec), "splitter": spec.model_dump(mode="json", exclude={"settings"})}
+        task = {**self._key(spec), "splitter": spec.model_dump(mode="json", exclude={"settings"})}
         return SplitTask(
             model=self.prepared.base.model,
             train=self.prepared.split_roles.train,
@@ -150,7 +152,7 @@ class _Splits:
             seed=derive_seed(self.cell.seed, "split"),
             device=torch.device(self.workspace.device),
             resolve=self._by_name,
-            recall=Findings(self.workspace.cache, known, self.workspace.progress).recall,
+            recall=AnalysisCache(self.workspace.cache, task, self.workspace.progress).get_or_compute,
         )
 
     def _key(self, spec: SplitterSpec) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.data.datasets import load_dataset
 from benchmarks.data.roles import Roles, limit_roles, make_roles
@@ -53,13 +53,13 @@ class Stages:
         with self.measured("data"):
             images = prepare_images(cell, workspace)
         if images.reused:
-            known = {"seconds": images.seconds, "reused": True, **_maker_fields(images.maker)}
+            known = {"seconds": images.seconds, "reused": True, **_environment_fields(images.computed_on)}
             self.records[-1] = self.records[-1].model_copy(update=known)
         return images
 
     def add(self, name: str, *works: Work) -> None:
-        """Adds work that was measured where it was done, as one stage; see ``as_one_stage``."""
-        self.records.append(as_one_stage([_stage_of(name, work) for work in works]))
+        """Adds work that was measured where it was done, as one stage; see ``merge_stages``."""
+        self.records.append(merge_stages([_stage_of(name, work) for work in works]))
 
 
 class Work(Protocol):
@@ -75,10 +75,10 @@ class Work(Protocol):
     def reused(self) -> bool: ...  # noqa: D102
 
     @property
-    def maker(self) -> Maker | None: ...  # noqa: D102
+    def computed_on(self) -> ComputeEnvironment | None: ...  # noqa: D102
 
 
-def as_one_stage(records: Sequence[StageRecord]) -> StageRecord:
+def merge_stages(records: Sequence[StageRecord]) -> StageRecord:
     """Returns stages of one name as one: the sum of all times, the memory of the hungriest, all that made any of it."""
     peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
 
@@ -102,12 +102,12 @@ def _stage_of(name: str, work: Work) -> StageRecord:
         seconds=work.seconds,
         peak_memory_bytes=work.peak_memory_bytes,
         reused=work.reused,
-        **_maker_fields(work.maker if work.reused else None),
+        **_environment_fields(work.computed_on if work.reused else None),
     )
 
 
-def _maker_fields(maker: Maker | None) -> dict[str, str]:
-    return {} if maker is None else asdict(maker)
+def _environment_fields(computed_on: ComputeEnvironment | None) -> dict[str, str]:
+    return {} if computed_on is None else asdict(computed_on)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class PreparedImages:
         flips: Whether a mirrored image keeps its label.
         seconds: Wall time that decoding the data set took when it was done.
         reused: Whether that was done earlier.
-        maker: Who did it.
+        computed_on: Where it was computed.
     """
 
     roles: Roles
@@ -149,7 +149,7 @@ class PreparedImages:
     flips: bool
     seconds: float
     reused: bool
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
 
 def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
@@ -190,7 +190,7 @@ def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedIm
         dataset.flips,
         seconds=dataset.seconds,
         reused=dataset.reused,
-        maker=dataset.maker,
+        computed_on=dataset.computed_on,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a cell's work may use."""
+"""The resources of a cell's work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.cache.artifacts import ArtifactCache
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.shared_cache import SharedCache
 from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 
@@ -17,7 +17,7 @@ def _ignore_warning(_text: str) -> None:
 
 @dataclass(frozen=True)
 class Workspace:
-    """What a cell's work may use, none of which alters its result.
+    """The resources of a cell's work. None of them alters its result.
 
     Args:
         cache: Folder of decoded data, trained weights and finished splits.
@@ -27,7 +27,7 @@ class Workspace:
         device: The torch device that the cell owns (``cpu``, ``cuda:0``).
         progress: Called often; it may raise to stop the work.
         warn: Called with what the user should know about the data, a sentence at a time.
-        mirror: Folder or URI in which machines share what the cache holds; None shares nothing.
+        shared_cache: Folder or URI through which machines share the content of the cache, if any.
     """
 
     cache: Path
@@ -35,11 +35,11 @@ class Workspace:
     download: bool = False
     device: str = "cpu"
     progress: ProgressCallback = ignore_progress
-    mirror: str | None = None
+    shared_cache: str | None = None
     suite_folder: Path | None = None
     warn: Callable[[str], None] = _ignore_warning
 
     @property
     def artifacts(self) -> ArtifactCache:
         """Trained weights, finished splits and checkpoints."""
-        return ArtifactCache(self.cache, mirror=Mirror(self.mirror) if self.mirror else None)
+        return ArtifactCache(self.cache, shared_cache=SharedCache(self.shared_cache) if self.shared_cache else None)

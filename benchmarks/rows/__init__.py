@@ -1,1 +1,1 @@
-"""The row that a cell writes: its columns, their documentation, and the figures of papers beside it."""
+"""The row that a cell writes: its columns, their documentation, and published figures to compare with."""

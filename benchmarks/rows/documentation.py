@@ -1,4 +1,4 @@
-"""The documentation of rows, made from the row's model: ``python -m benchmarks.rows.documentation > docs/rows.md``."""
+"""The documentation of rows, from their schema: ``python -m benchmarks.rows.documentation > docs/rows.md``."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ from typing import get_args
 import pyarrow as pa
 from pydantic import BaseModel
 
-from benchmarks.rows.row import ROW_FORMAT, Metrics, Provenance, Row, State, arrow_schema
+from benchmarks.rows.parquet_schema import arrow_schema
+from benchmarks.rows.row import ROW_FORMAT, Metrics, Provenance, Row, State
 
 _INTRODUCTION = f"""\
 # Rows
 
-Every attempt at a cell writes one row, in a Parquet file of its own, which never changes:
-`rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet`. This page is made from `benchmarks/rows/row.py`
+Every attempt at a cell writes one row to a Parquet file of its own, which never changes:
+`rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet`. This page is generated from `benchmarks/rows/row.py`
 (`python -m benchmarks.rows.documentation > docs/rows.md`). Row format: {ROW_FORMAT}.
 
-To read them elsewhere: `pandas.read_parquet("results/quick/rows")`, `pyarrow.parquet.read_table("results/quick/rows")`,
-or any other reader of hive partitions. `scenario` and `dataset` stand in the files too, so a file says everything
-wherever it lies; the folders' names let readers pass over what they do not need.
+To read rows elsewhere: `pandas.read_parquet("results/quick/rows")`, `pyarrow.parquet.read_table("results/quick/rows")`,
+or any other reader of hive partitions. Each file also holds its `scenario` and `dataset`, so it is complete without its
+path; the names of the folders let readers skip what they do not need.
 
-Fractions lie in [0, 1]. `↑` marks numbers that are better when higher, `↓` when lower. NaN and infinity are
+Fractions are in [0, 1]. `↑` marks numbers that are better when higher, `↓` when lower. NaN and infinity are
 failures, never values. States: {", ".join(f"`{state.value}`" for state in State)}.
 """
 
 
 def rows_markdown() -> str:
-    """Returns the documentation of all columns as Markdown."""
-    own = [name for name in Row.model_fields if name not in {**Provenance.model_fields, **Metrics.model_fields}]
+    """Return the documentation of all columns as Markdown."""
+    row_only = [name for name in Row.model_fields if name not in {**Provenance.model_fields, **Metrics.model_fields}]
     sections: list[tuple[str, type[BaseModel], list[str]]] = [
-        ("Identity and end", Row, own),
-        ("Where it came from", Provenance, list(Provenance.model_fields)),
-        ("What was measured", Metrics, list(Metrics.model_fields)),
+        ("Identity and outcome", Row, row_only),
+        ("Provenance", Provenance, list(Provenance.model_fields)),
+        ("Metrics", Metrics, list(Metrics.model_fields)),
         *((f"One entry of `{name}`", record, list(record.model_fields)) for name, record in _records()),
     ]
     return "\n".join([_INTRODUCTION, *("\n".join(_section(*section)) for section in sections)])
 
 
 def _records() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yields the columns that hold lists of records, and their records."""
+    """Yield the columns that hold lists of records, with the type of their records."""
     for name, field in Row.model_fields.items():
         for part in get_args(field.annotation):
             if isinstance(part, type) and issubclass(part, BaseModel):

@@ -1,4 +1,4 @@
-"""Published figures: what papers report, shown beside what is measured here."""
+"""Published figures: what papers report, shown beside our own measurements."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class PublishedFigure(Settings):
     """A figure of a paper or its artefact; see ``published.toml``.
 
     Args:
-        scenario: The scenario that measures the same.
+        scenario: The scenario that measures the same quantity.
         splitter: The method.
-        text: What is reported, in words.
-        source: Where it is reported.
+        text: The report, in words.
+        source: The paper, and the place in it.
         values: Values by measure of the scenario's leaderboard.
         dataset: The data set; empty if the figure covers several.
         model: The base model's architecture, if it is implemented here.

@@ -1,20 +1,17 @@
-"""The row: what one attempt at a cell writes, as one model that the Parquet schema and its documentation come from."""
+"""The row that one attempt at a cell writes. Its Parquet schema and documentation are generated from these models."""
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator
 from enum import Enum
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 ROW_FORMAT = 4
-"""Counts the changes of the row schema. Readers take any older format and refuse newer ones."""
+"""The version of the row schema. Readers accept older versions and refuse newer ones."""
 
-FORMER_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
-"""Columns that are gone, with the last format that had them. Readers pass over them."""
+OBSOLETE_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
+"""Removed columns, with the last format that had them. Readers ignore them."""
 
 
 def _higher(description: str) -> Any:
@@ -26,7 +23,7 @@ def _lower(description: str) -> Any:
 
 
 def _fraction(description: str, better: str | None = None, *, low: float = 0.0) -> Any:
-    """Returns a column whose values lie in [low, 1]."""
+    """Return a column with values in [low, 1]."""
     extra: dict[str, Any] = {"unit": "fraction", "bounds": [low, 1.0], **({"better": better} if better else {})}
     return Field(default=None, description=description, json_schema_extra=extra)
 
@@ -61,7 +58,7 @@ class State(str, Enum):
 
 
 class Record(BaseModel):
-    """The base of everything that is stored: immutable, no unknown keys, no NaN, no infinity."""
+    """The base of everything stored in rows: immutable, no unknown keys, no NaN, no infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -89,21 +86,21 @@ class ModuleRecord(Record):
 
 
 class SensitivityRecord(Record):
-    """How much one layer can lose, as the splitter measured it; tied layers are one record."""
+    """One layer's sensitivity to lost kernels, as the splitter measured it; tied layers are one record."""
 
     layer: str = Field(description="The layer's name, or the names of tied layers")
-    kept_shares: list[float] = Field(description="Shares of its kernels that modules kept, all other layers whole")
+    kept_shares: list[float] = Field(description="Shares of its kernels that modules kept, with all other layers whole")
     select_accuracy: list[float] = Field(description="Composed accuracy on select at each of these shares")
-    sensitive: bool = Field(description="Whether the splitter takes it for sensitive")
+    sensitive: bool = Field(description="Whether the splitter considers it sensitive")
     start_shares: list[float] = Field(description="Shares of active genes that the search starts with")
 
 
 class FigureRecord(Record):
-    """A number that the splitter reports of one of its recorded states or generations, or of the whole split."""
+    """A number that the splitter reports for one of its recorded states or generations, or for the whole split."""
 
     step: int | None = _fact("The round or generation, counted from 1; null: the whole split")
     name: str = Field(
-        description="What it is, e.g. `accuracy` (on select), `kernel_retention`, `seconds` since the start"
+        description="Its name, e.g. `accuracy` (on select), `kernel_retention`, `seconds` since the start"
     )
     value: float = Field(description="The number")
 
@@ -113,7 +110,7 @@ class PatchRecord(Record):
 
     weak_kind: str = Field(description="What makes the weak model weak")
     target_class: str = Field(description="The class that is patched")
-    fusion: str = Field(description="The rule that joins both answers")
+    fusion: str = Field(description="The fusion rule")
     tc_precision_before: float = _measured("Weak model's precision of the target class", "higher")
     tc_precision_after: float = _measured("Patched model's precision of the target class", "higher")
     tc_precision_gain: float | None = _higher("`tc_precision_after - tc_precision_before`")
@@ -129,21 +126,21 @@ class PatchRecord(Record):
     accuracy_before: float = _measured("Weak model's accuracy", "higher")
     accuracy_after: float = _measured("Patched model's accuracy", "higher")
     accuracy_gain: float = _measured("`accuracy_after - accuracy_before`", "higher")
-    turned_right: int = _measured("Answers that were wrong and are right", "higher")
-    turned_wrong: int = _measured("Answers that were right and are wrong", "lower")
+    turned_right: int = _measured("Answers that the patch corrected", "higher")
+    turned_wrong: int = _measured("Correct answers that the patch made wrong", "lower")
     select_tc_f1_after: float = _measured("Patched model's F1 of the target class on select", "higher")
 
 
 class ComposedCostRecord(Record):
-    """What a composed model costs, against one whole network."""
+    """The cost of a composed model, compared with one whole network."""
 
-    flops_sum: int = _measured("FLOPs of the composed model for one image: its modules one after the other", "lower")
+    flops_sum: int = _measured("FLOPs of the composed model for one image, summed over its modules", "lower")
     parameters_sum: int = _measured("Parameters of the composed model", "lower")
     parameters_union: int = _measured("Parameters stored if modules of one base model share their kernels", "lower")
-    latency_seconds: float = _measured("Median time that the composed model takes for one image", "lower")
-    base_flops: int = Field(description="FLOPs of the network that it is compared with")
-    base_parameters: int = Field(description="That network's parameters")
-    base_latency_seconds: float = Field(description="That network's median time for one image")
+    latency_seconds: float = _measured("Composed model's median time for one image", "lower")
+    base_flops: int = Field(description="FLOPs of the whole network")
+    base_parameters: int = Field(description="Parameters of the whole network")
+    base_latency_seconds: float = Field(description="Whole network's median time for one image")
     flops_retention_sum: float = _measured("`flops_sum / base_flops`", "lower")
     param_retention_sum: float = _measured("`parameters_sum / base_parameters`", "lower")
     param_retention_union: float = _measured("`parameters_union / base_parameters`", "lower")
@@ -158,7 +155,7 @@ class CompositionRecord(ComposedCostRecord):
 
     reach: str = Field(description="`intra`: base models of one architecture; `inter`: of several")
     networks: str = Field(description="The architectures, joined by `+`")
-    n_base_models: int = Field(description="Base models that there were to choose from")
+    n_base_models: int = Field(description="Base models to choose modules from")
     chosen: list[str] = Field(description="Per class, the base model whose module has the best F1 on select")
     chosen_select_f1: list[float] = Field(description="Per class, that module's F1 on select")
     composed_accuracy: float = _measured("Composed model's accuracy", "higher")
@@ -182,8 +179,8 @@ class NewTaskRecord(ComposedCostRecord):
     """
 
     classes: list[str] = Field(description="The task's classes")
-    n_classes: int = Field(description="How many they are")
-    images_per_class: int | None = _fact("Images that the trained networks may see of each class; null: all")
+    n_classes: int = Field(description="Their number")
+    images_per_class: int | None = _fact("Images of each class that the trained networks see; null: all")
     composed_accuracy: float = _measured("Accuracy of the composed model, which is not trained", "higher")
     select_composed_accuracy: float = _measured("The same on select", "higher")
     scratch_accuracy: float = _measured("Accuracy of the same network trained from scratch", "higher")
@@ -204,7 +201,7 @@ class SubTaskRecord(ComposedCostRecord):
     """A task of some of the classes, on test: modules composed, against the base model restricted to these classes."""
 
     classes: list[str] = Field(description="The task's classes")
-    n_classes: int = Field(description="How many they are")
+    n_classes: int = Field(description="Their number")
     composed_accuracy: float = _measured("Composed model's accuracy", "higher")
     select_composed_accuracy: float = _measured("The same on select", "higher")
     restricted_accuracy: float = _measured("Accuracy of the base model's highest logit among these classes", "higher")
@@ -216,16 +213,16 @@ class StageRecord(Record):
     """One stage of a cell's work."""
 
     name: str = Field(description="`data`, `train`, `split`, and what the scenario does after them, e.g. `evaluate`")
-    seconds: float = Field(description="Wall time; for reused work, what it took when it was done")
-    peak_memory_bytes: int | None = _fact("Peak memory: of the GPU if there is one, else of the process")
-    reused: bool = Field(default=False, description="Whether an earlier cell had done it")
-    device_name: str | None = _fact("For reused work, the GPU or CPU that did it; several are joined by `+`")
-    torch_version: str | None = _fact("For reused work, the version of torch that did it")
-    hostname: str | None = _fact("For reused work, the machine that did it")
+    seconds: float = Field(description="Wall time; for reused work, that of the original computation")
+    peak_memory_bytes: int | None = _fact("Peak memory of the GPU if there is one, else of the process")
+    reused: bool = Field(default=False, description="Whether it was reused from an earlier cell")
+    device_name: str | None = _fact("For reused work, the GPU or CPU that computed it; several are joined by `+`")
+    torch_version: str | None = _fact("For reused work, the version of torch that computed it")
+    hostname: str | None = _fact("For reused work, the machine that computed it")
 
 
 class Metrics(Record):
-    """What a scenario measures. Fractions lie in [0, 1]; null where a scenario does not measure it."""
+    """What a scenario measures. Fractions are in [0, 1]; null where a scenario does not measure it."""
 
     base_accuracy: float | None = _fraction("Base model's accuracy on test", "higher")
     composed_accuracy: float | None = _fraction("Composed model's accuracy on test", "higher")
@@ -235,7 +232,7 @@ class Metrics(Record):
     select_accuracy_loss: float | None = _fraction("The same difference on select, for choices", "lower", low=-1.0)
     kernels_total: int | None = _fact("Kernels of the base model, over all convolutions")
     kernel_retention: float | None = _fraction("Kept kernels / all kernels, mean over modules", "lower")
-    kernel_retention_union: float | None = _fraction("Kernels to store, each once / all kernels", "lower")
+    kernel_retention_union: float | None = _fraction("Kernels kept by at least one module / all kernels", "lower")
     flops_retention: float | None = _fraction("FLOPs of a module / of the base model, mean over modules", "lower")
     flops_retention_sum: float | None = _lower("FLOPs of the composed model / of the base model")
     param_retention: float | None = _fraction("Parameters of a module / of the base model, mean over modules", "lower")
@@ -245,7 +242,7 @@ class Metrics(Record):
     param_retention_sum: float | None = _lower("Parameters of the composed model / of the base model")
     jaccard_distance: float | None = _fraction("Mean pairwise Jaccard distance of the modules' kept kernels")
     met_tolerance: bool | None = _fact("Whether the choice met the splitter's own criterion")
-    split_seconds: float | None = _seconds("Wall time of the split when it was done")
+    split_seconds: float | None = _seconds("Wall time of the split")
     train_images: int | None = _fact("Images in train")
     select_images: int | None = _fact("Images in select")
     split_train_images: int | None = Field(default=None, description="Images of train that the splitter saw")
@@ -254,7 +251,7 @@ class Metrics(Record):
     )
     test_images: int | None = _fact("Images in test")
     dataset_hash: str | None = _fact("SHA-256 of the decoded images and labels")
-    other_dataset_hash: str | None = _fact("The same of the scenario's second data set, if it has one")
+    other_dataset_hash: str | None = _fact("The same for the scenario's second data set, if any")
     base_model_hash: str | None = _fact("SHA-256 of the base model's weights")
     layers: list[LayerRecord] = Field(default_factory=list, description="Kernel counts per convolution")
     modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")
@@ -262,7 +259,7 @@ class Metrics(Record):
         default_factory=list, description="One record per layer, from splitters that measure sensitivity"
     )
     figures: list[FigureRecord] = Field(
-        default_factory=list, description="What the splitter reports of its steps and of the whole split, in order"
+        default_factory=list, description="What the splitter reports for its steps and for the whole split, in order"
     )
     patches: list[PatchRecord] = Field(
         default_factory=list, description="One record per target class and fusion rule, from the scenario `patching`"
@@ -281,11 +278,11 @@ class Metrics(Record):
 
 
 class Provenance(Record):
-    """Where a row came from."""
+    """The software and hardware that computed a row."""
 
     splitbench_version: str = Field(description="Version of the package")
     git_commit: str | None = Field(
-        description="Commit of the package's checkout, `+dirty` behind it if changed; null if installed from a wheel"
+        description="Commit of the package's checkout, with `+dirty` if it was changed; null if installed from a wheel"
     )
     python_version: str = Field(description="Version of Python")
     torch_version: str = Field(description="Version of torch")
@@ -296,76 +293,30 @@ class Provenance(Record):
 
 
 class Row(Provenance, Metrics):
-    """One attempt at a cell: its identity, how it ended, where it came from, and what was measured.
+    """One attempt at a cell: its identity, outcome, provenance and metrics.
 
     Metrics are all null, or empty, unless the state is ``ok``.
     """
 
     row_format: int = Field(default=ROW_FORMAT, description="Version of this schema")
     cell_id: str = Field(description="SHA-256 of everything that determines the result")
-    attempt_id: str = Field(description="Names this attempt; unique")
-    suite: str = Field(description="The suite that asked for the cell")
+    attempt_id: str = Field(description="Unique id of this attempt")
+    suite: str = Field(description="The suite that requested the cell")
     state: State = Field(description="How the attempt ended")
-    reason: str | None = _fact("Why it is not `ok`: one line")
+    reason: str | None = _fact("Why it is not `ok`, in one line")
     failure_kind: str | None = _fact("Class of the failure, e.g. the exception's name")
     traceback: str | None = _fact("The whole traceback")
     started_at: AwareDatetime = Field(description="When it began, UTC")
-    seconds: float = Field(description="How long it took, wall time")
+    seconds: float = Field(description="Wall time")
     scenario: str = Field(description="Scenario")
     splitter: str = Field(description="Splitter")
     model: str = Field(description="Base model's architecture")
     dataset: str = Field(description="Data set")
-    splitter_label: str | None = _fact("What the suite calls the splitter with these settings; null: by its name")
-    plugins: list[str] | None = _fact("Plugins that the suite imports for its names; null: none")
+    splitter_label: str | None = _fact("The suite's label for the splitter with these settings; null: none")
+    plugins: list[str] | None = _fact("Plug-ins that the suite imports; null: none")
     seed: int = Field(description="Seed")
     threads: int = Field(description="CPU threads")
     gpu_share: float = Field(
         default=0.0, description="Share of a GPU that the cell had; timings of shares below 1 are not comparable"
     )
     config: str = Field(description="The whole cell as canonical JSON")
-
-
-def arrow_schema(model: type[BaseModel]) -> pa.Schema:
-    """Returns the Parquet schema of a record model; every field is explicit, and unknown ones have no place."""
-    return pa.schema(list(_arrow_fields(model)), metadata={"splitbench_row_format": str(ROW_FORMAT)})
-
-
-def _arrow_fields(model: type[BaseModel]) -> Iterator[pa.Field]:
-    for name, field in model.model_fields.items():
-        value_type, nullable = _without_none(field.annotation)
-        yield pa.field(name, _arrow_type(value_type), nullable=nullable)
-
-
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if get_origin(annotation) in (types.UnionType, Union):
-        rest = [part for part in get_args(annotation) if part is not type(None)]
-        if len(rest) != 1:
-            raise TypeError(f"a column holds one type, or one type and null; not {annotation!r}")
-        return rest[0], True
-    return annotation, False
-
-
-_SCALARS: dict[Any, pa.DataType] = {
-    bool: pa.bool_(),
-    int: pa.int64(),
-    float: pa.float64(),
-    str: pa.string(),
-    AwareDatetime: pa.timestamp("us", tz="UTC"),
-}
-
-
-def _arrow_type(annotation: Any) -> pa.DataType:
-    if get_origin(annotation) is list:
-        return pa.list_(_arrow_type(get_args(annotation)[0]))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return pa.struct(list(_arrow_fields(annotation)))
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return pa.string()
-    try:
-        return _SCALARS[annotation]
-    except KeyError:
-        raise TypeError(f"no column type is defined for {annotation!r}") from None
-
-
-ROW_SCHEMA: pa.Schema = arrow_schema(Row)
-"""The Parquet schema of rows."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -16,9 +16,9 @@ from benchmarks.cells import Cell, DirichletSpec, ModelSpec
 from benchmarks.data.datasets import check_dataset
 from benchmarks.data.roles import estimator_roles, limit_roles
 from benchmarks.models import check_model, code_fingerprint
-from benchmarks.pipeline.composed_cost import Pick, composed_cost
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
 from benchmarks.pipeline.preparation import Prepared, PreparedImages, Stages
-from benchmarks.pipeline.split_model import SplitModel, split_prepared
+from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import CompositionRecord, Metrics
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
@@ -27,8 +27,8 @@ from benchmarks.training.base_model import train_base_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
-from splitters.networks.inference import accuracy, class_report, composed_answers
-from splitters.reuse.composed import compose
+from splitters.networks.inference import accuracy, class_report
+from splitters.reuse.composed import ComposedModel, compose
 from splitters.settings import Settings
 
 
@@ -36,11 +36,11 @@ class AccuracyCompositionSettings(Settings):
     """Settings of the scenario.
 
     Args:
-        base_models: How many base models each network is trained to.
+        base_models: Number of base models per network.
         alpha: Concentration of the Dirichlet distribution of their class shares; the papers take 1 on CIFAR-10, 0.5 on
             SVHN.
-        min_images: The images of the smallest class at least; the papers take 100 on CIFAR-10, 10 on SVHN.
-        networks: Further networks. With any, modules are also chosen among the base models of all of them.
+        min_images: Images that the smallest class has at least; the papers take 100 on CIFAR-10, 10 on SVHN.
+        networks: Further networks. With any, modules are also chosen among the base models of all networks.
     """
 
     base_models: int = Field(default=10, ge=2)
@@ -61,8 +61,8 @@ class AccuracyCompositionSettings(Settings):
 class AccuracyComposition(Scenario):
     """Trains several base models on skewed samples, splits each, and composes every class's best module.
 
-    The select images of the cell belong to no base model's training: each learns from a Dirichlet draw of train, a
-    fifth of which is its own select. So F1 on select compares modules fairly, and so does accuracy for the baselines.
+    No base model is trained on the cell's select images: each learns from a Dirichlet sample of train, a fifth of which
+    is its own select. So the cell's select images compare modules and baselines fairly.
     """
 
     Settings = AccuracyCompositionSettings
@@ -70,7 +70,7 @@ class AccuracyComposition(Scenario):
     settings: AccuracyCompositionSettings
 
     def check(self, cell: Cell) -> None:
-        """Checks the cell's names and settings; see ``Scenario.check``."""
+        """Check the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
         check_dataset(cell.dataset.name)
         check_model(cell.model)
@@ -83,25 +83,25 @@ class AccuracyComposition(Scenario):
         if cell.dataset.dirichlet is not None:
             raise ConfigurationError("this scenario draws its own samples; leave 'dirichlet' out of the data set.")
 
-    def further_code(self) -> Iterable[str]:
-        """Returns the code of the further networks."""
+    def settings_fingerprints(self) -> Iterable[str]:
+        """Return the fingerprints of the further networks."""
         return [code_fingerprint(network) for network in self.settings.networks]
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
-        """Runs the cell; see ``Scenario.measure``."""
+        """Run the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
         images = stages.images(cell, workspace)
-        run = _Run(self.settings, cell, workspace, images)
-        members: list[_Member] = []
-        for model in run.split_models():
-            workspace.progress(Progress("compose", len(members), run.n_models))
-            members.append(_Member.of(model, images))
-        models = [member.model for member in members]
+        candidates: list[_Candidate] = []
+        n_models = self.settings.base_models * (1 + len(self.settings.networks))
+        for model in _split_models(self.settings, cell, workspace, images):
+            workspace.progress(Progress("compose", len(candidates), n_models))
+            candidates.append(_Candidate.of(model, images))
+        models = [candidate.model for candidate in candidates]
         stages.add("train", *[model.prepared.base for model in models])
         stages.add("split", *[model.split for model in models])
         with stages.measured("compose"):
             scores = _TestScores(images.roles.test, workspace.progress)
-            compositions = list(self._compositions(cell, members, scores))
+            compositions = list(self._compositions(cell, candidates, scores))
         retentions = [model.split.result.masks.retention for model in models]
         return Metrics(
             kernel_retention=sum(retentions) / len(retentions),
@@ -116,60 +116,50 @@ class AccuracyComposition(Scenario):
             stages=stages.records,
         )
 
-    def _compositions(self, cell: Cell, members: Sequence[_Member], scores: _TestScores) -> Iterator[CompositionRecord]:
+    def _compositions(
+        self, cell: Cell, candidates: Sequence[_Candidate], scores: _TestScores
+    ) -> Iterator[CompositionRecord]:
         names = [cell.model.name, *(network.name for network in self.settings.networks)]
-        for place, name in enumerate(names):
-            own = members[place * self.settings.base_models : (place + 1) * self.settings.base_models]
-            yield _composition(own, scores, "intra", name)
+        for index, name in enumerate(names):
+            of_network = candidates[index * self.settings.base_models : (index + 1) * self.settings.base_models]
+            yield _composition(of_network, scores, "intra", name)
         if len(names) > 1:
-            yield _composition(members, scores, "inter", "+".join(names))
+            yield _composition(candidates, scores, "inter", "+".join(names))
+
+
+def _split_models(
+    settings: AccuracyCompositionSettings, cell: Cell, workspace: Workspace, images: PreparedImages
+) -> Iterator[SplitModel]:
+    """Yield the base models of the cell's network, then those of each further one, trained and split."""
+    for network in (cell.model, *settings.networks):
+        of_network = cell.model_copy(update={"model": network})
+        for estimator in range(settings.base_models):
+            sample = DirichletSpec(alpha=settings.alpha, min_images=settings.min_images, estimator=estimator)
+            prepared = _train_on_sample(of_network, workspace, images, sample)
+            yield split_base_model(of_network, prepared, workspace, name=f"{network.name} {estimator}")
+
+
+def _train_on_sample(cell: Cell, workspace: Workspace, images: PreparedImages, sample: DirichletSpec) -> Prepared:
+    roles = estimator_roles(images.roles, sample, seed=cell.seed)
+    base = train_base_model(
+        cell.model,
+        cell.training,
+        roles,
+        dataset_hash=images.dataset_hash,
+        flips=images.flips,
+        seed=derive_seed(cell.seed, "estimator", sample.estimator),
+        threads=cell.threads,
+        cache=workspace.artifacts,
+        device=workspace.device,
+        progress=workspace.progress,
+    )
+    split_roles = limit_roles(roles, cell.dataset, seed=cell.seed)
+    return Prepared(roles, split_roles, base, images.dataset_hash, images.flips)
 
 
 @dataclass(frozen=True)
-class _Run:
-    settings: AccuracyCompositionSettings
-    cell: Cell
-    workspace: Workspace
-    images: PreparedImages
-
-    @property
-    def n_models(self) -> int:
-        return self.settings.base_models * (1 + len(self.settings.networks))
-
-    def split_models(self) -> Iterator[SplitModel]:
-        for network in (self.cell.model, *self.settings.networks):
-            for estimator in range(self.settings.base_models):
-                yield self._split(network, estimator)
-
-    def _split(self, network: ModelSpec, estimator: int) -> SplitModel:
-        cell = self.cell.model_copy(update={"model": network})
-        spec = DirichletSpec(alpha=self.settings.alpha, min_images=self.settings.min_images, estimator=estimator)
-        roles = estimator_roles(self.images.roles, spec, seed=cell.seed)
-        base = train_base_model(
-            network,
-            cell.training,
-            roles,
-            dataset_hash=self.images.dataset_hash,
-            flips=self.images.flips,
-            seed=derive_seed(cell.seed, "estimator", estimator),
-            threads=cell.threads,
-            cache=self.workspace.artifacts,
-            device=self.workspace.device,
-            progress=self.workspace.progress,
-        )
-        prepared = Prepared(
-            roles,
-            limit_roles(roles, cell.dataset, seed=cell.seed),
-            base,
-            self.images.dataset_hash,
-            self.images.flips,
-        )
-        return split_prepared(cell, prepared, self.workspace, name=f"{network.name} {estimator}")
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A base model, and what it and its modules say of images that it has not learnt from, all on the CPU.
+class _Candidate:
+    """A base model to choose modules from, with its outputs on images that it was not trained on, all on the CPU.
 
     Test logits are kept for the baselines; no choice reads them.
     """
@@ -182,15 +172,14 @@ class _Member:
     test_logits: Float[Tensor, "sample class"]
 
     @classmethod
-    def of(cls, model: SplitModel, images: PreparedImages) -> _Member:
+    def of(cls, model: SplitModel, images: PreparedImages) -> _Candidate:
         select, test = images.split_roles.select, images.roles.test
         return cls(model, select, test, model.scores(select), model.logits(select), model.logits(test))
 
     @property
     def select_f1(self) -> Float[Tensor, " class"]:
         """How well each module recognises its class among the modules of the same base model."""
-        answers = composed_answers(self.select_scores)
-        return class_report(answers, self.select.labels.cpu(), self.select.n_classes).f1
+        return class_report(self._select_answers, self.select.labels, self.select.n_classes).f1
 
     @property
     def select_accuracy(self) -> float:
@@ -198,74 +187,79 @@ class _Member:
 
     @property
     def select_composed_accuracy(self) -> float:
-        return accuracy(composed_answers(self.select_scores), self.select.labels.cpu())
+        return accuracy(self._select_answers, self.select.labels.cpu())
 
     @property
     def test_accuracy(self) -> float:
         return accuracy(self.test_logits.argmax(1), self.test.labels.cpu())
 
+    @property
+    def _select_answers(self) -> Int64[Tensor, " sample"]:
+        return self.model.composed.answers(self.select_scores.T)
+
 
 @dataclass(frozen=True)
 class _TestScores:
-    """Modules' scores of test images, each computed once: the best modules of a network are often those of all."""
+    """Modules' scores of test images, each computed once: a network's best modules are often the best of all."""
 
     test: ImageSet
     progress: ProgressCallback
-    known: dict[Pick, Tensor] = field(default_factory=dict)
+    computed: dict[ModuleRef, Tensor] = field(default_factory=dict)
 
-    def accuracy(self, picks: Sequence[Pick]) -> float:
-        """Returns the accuracy of modules, composed."""
-        for pick in picks:
-            self.progress(Progress("compose", len(self.known)))
-            if pick not in self.known:
-                self.known[pick] = pick.model.module_scores(pick.class_index, self.test)
-        answers = composed_answers(torch.stack([self.known[pick] for pick in picks]))
+    def accuracy(self, composed: ComposedModel, modules: Sequence[ModuleRef]) -> float:
+        """Return a composed model's accuracy, from the scores of its modules, given in the order of its classes."""
+        for module in modules:
+            self.progress(Progress("compose", len(self.computed)))
+            if module not in self.computed:
+                self.computed[module] = module.model.module_scores(module.class_index, self.test)
+        answers = composed.answers(torch.stack([self.computed[module] for module in modules], dim=1))
         return accuracy(answers, self.test.labels.cpu())
 
 
-def _composition(members: Sequence[_Member], scores: _TestScores, reach: str, networks: str) -> CompositionRecord:
-    """Chooses on select, then scores on test: the choices and the baselines."""
-    f1 = torch.stack([member.select_f1 for member in members])
-    chosen = f1.argmax(0).tolist()
-    best_base = max(members, key=lambda member: member.select_accuracy)
-    best_set = max(members, key=lambda member: member.select_composed_accuracy)
-    picks = [Pick(members[place].model, index) for index, place in enumerate(chosen)]
-    composed = compose([pick.module for pick in picks])
-    select_labels = members[0].select.labels.cpu()
-    select_scores = torch.stack([members[place].select_scores[index] for index, place in enumerate(chosen)])
-    figures = _test_figures(scores, picks, members, best_base, best_set)
+def _composition(candidates: Sequence[_Candidate], scores: _TestScores, reach: str, networks: str) -> CompositionRecord:
+    """Choose modules and baselines on select, then score them on test."""
+    f1 = torch.stack([candidate.select_f1 for candidate in candidates])
+    sources = [candidates[index] for index in f1.argmax(0).tolist()]
+    modules = [ModuleRef(source.model, class_index) for class_index, source in enumerate(sources)]
+    composed = compose([module.module for module in modules])
+    select_scores = torch.stack([source.select_scores[index] for index, source in enumerate(sources)], dim=1)
+    best_base = max(candidates, key=lambda candidate: candidate.select_accuracy)
+    best_set = max(candidates, key=lambda candidate: candidate.select_composed_accuracy)
     return CompositionRecord(
-        **composed_cost(picks, composed, best_base.model),
-        **figures,
+        **composed_cost(modules, composed, best_base.model),
+        **_test_figures(scores.accuracy(composed, modules), candidates, best_base, best_set, scores),
         reach=reach,
         networks=networks,
-        n_base_models=len(members),
-        chosen=[pick.model.name for pick in picks],
+        n_base_models=len(candidates),
+        chosen=[source.model.name for source in sources],
         chosen_select_f1=f1.max(0).values.tolist(),
-        select_composed_accuracy=accuracy(composed_answers(select_scores), select_labels),
+        select_composed_accuracy=accuracy(composed.answers(select_scores), candidates[0].select.labels.cpu()),
         best_base=best_base.model.name,
         best_module_set=best_set.model.name,
     )
 
 
 def _test_figures(
-    scores: _TestScores, picks: Sequence[Pick], members: Sequence[_Member], best_base: _Member, best_set: _Member
+    composed_accuracy: float,
+    candidates: Sequence[_Candidate],
+    best_base: _Candidate,
+    best_set: _Candidate,
+    scores: _TestScores,
 ) -> dict[str, float]:
-    composed = scores.accuracy(picks)
-    own = [Pick(best_set.model, index) for index in range(len(picks))]
-    probabilities = torch.stack([member.test_logits.double().softmax(1) for member in members]).mean(0)
-    accuracies = [member.test_accuracy for member in members]
+    probabilities = torch.stack([candidate.test_logits.double().softmax(1) for candidate in candidates]).mean(0)
+    accuracies = [candidate.test_accuracy for candidate in candidates]
+    modules = [ModuleRef(best_set.model, index) for index in range(len(best_set.model.modules))]
     baselines = {
         "best_base": best_base.test_accuracy,
         "mean_base": sum(accuracies) / len(accuracies),
         "ensemble": accuracy(probabilities.argmax(1), scores.test.labels.cpu()),
-        "module_set": scores.accuracy(own),
+        "module_set": scores.accuracy(best_set.model.composed, modules),
     }
     return {
-        "composed_accuracy": composed,
+        "composed_accuracy": composed_accuracy,
         "best_base_accuracy": baselines["best_base"],
         "mean_base_accuracy": baselines["mean_base"],
         "ensemble_accuracy": baselines["ensemble"],
         "best_module_set_accuracy": baselines["module_set"],
-        **{f"gain_over_{name}": composed - value for name, value in baselines.items()},
+        **{f"gain_over_{name}": composed_accuracy - value for name, value in baselines.items()},
     }

@@ -1,4 +1,4 @@
-"""Whether the code that a cell names is still the code that runs."""
+"""Comparing the code that a cell was planned with and the code that runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from splitters.methods.protocol import SPLITTERS
 
 
 class CodeChangedError(SplitbenchError):
-    """A plug-in changed after its cells were planned; their results would stand under the wrong identity."""
+    """A plug-in changed after its cells were planned, so that results would be stored under the wrong cell id."""
 
 
 def with_current_code(cell: Cell) -> Cell:
-    """Returns the cell with the versions and code fingerprints that its names have in this process.
+    """Return the cell with the versions and code fingerprints of this process.
 
     Raises:
-        ConfigurationError: If a name is unknown here.
+        ConfigurationError: If a name is unknown in this process.
     """
     scenario = make_scenario(cell.scenario, cell.scenario_settings)
     name = cell.splitter.name
@@ -35,30 +35,30 @@ def with_current_code(cell: Cell) -> Cell:
 
 
 def changed_code(cell: Cell, current: Cell) -> list[str]:
-    """Returns what in a cell is other code now, e.g. ``the splitter 'mine'``.
+    """Return the parts of a cell whose code differs, e.g. ``the splitter 'mine'``.
 
     Args:
-        cell: The cell as it was planned.
-        current: The same, ``with_current_code``.
+        cell: The cell as planned.
+        current: The cell ``with_current_code``.
     """
-    before, now = _code(cell), _code(current)
-    return [name for name in before if before[name] != now[name]]
+    planned, running = _versions(cell), _versions(current)
+    return [name for name in planned if planned[name] != running[name]]
 
 
-def refuse_changed_code(cell: Cell) -> None:
-    """Refuses a cell whose code is not what it was when the cell was planned.
+def check_code_unchanged(cell: Cell) -> None:
+    """Check that a cell's plug-ins have not changed since it was planned.
 
     Raises:
-        CodeChangedError: If it is not; what has no fingerprint in the cell is not compared.
+        CodeChangedError: If one has. Code without a fingerprint in the cell is not compared.
     """
-    planned = _code(cell)
+    planned = _versions(cell)
     changed = [name for name in changed_code(cell, with_current_code(cell)) if planned[name][1]]
     if changed:
         raise CodeChangedError(f"the code of {' and '.join(changed)} changed after this run was planned; run it again.")
 
 
-def _code(cell: Cell) -> dict[str, tuple[int, str]]:
-    """Returns version and fingerprint of each thing that a cell names."""
+def _versions(cell: Cell) -> dict[str, tuple[int, str]]:
+    """Return the version and fingerprint of each part of a cell."""
     return {
         f"the scenario {cell.scenario!r}": (cell.scenario_version, cell.scenario_code),
         f"the splitter {cell.splitter.name!r}": (cell.splitter.version, cell.splitter.code),

@@ -1,6 +1,6 @@
 """What splitting costs in accuracy, and what it saves in kernels and operations.
 
-Scenario ``modularization`` scores on test; scenario ``selection`` measures all but that, for choices among settings.
+Scenario ``modularization`` scores on test; scenario ``selection`` measures everything else, to choose settings by.
 """
 
 from __future__ import annotations
@@ -8,94 +8,88 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, ClassVar
 
-import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from benchmarks.boards import SELECTION, Board
 from benchmarks.cells import Cell
 from benchmarks.data.datasets import check_dataset
 from benchmarks.models import check_model
 from benchmarks.models.inference import evaluate_accuracy
-from benchmarks.pipeline.finished_split import circumstances, split_once
-from benchmarks.pipeline.preparation import Prepared, Stages, prepare
+from benchmarks.pipeline.finished_split import split_record_fields
+from benchmarks.pipeline.preparation import Stages, prepare
+from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import LayerRecord, Metrics, ModuleRecord
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from splitters.data import ImageSet
-from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, make_splitter
-from splitters.modules.module import extract_modules
+from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
 from splitters.networks.cost import Cost, base_cost, network_cost
 from splitters.networks.extraction import extract_network
-from splitters.networks.inference import ClassReport, Tick, accuracy, class_report, composed_answers, module_logits
+from splitters.networks.inference import ClassReport, Tick, accuracy, class_report
 from splitters.networks.masks import KernelMasks
 
 
 @SCENARIOS.register("modularization")
 class Modularization(Scenario):
-    """Splits a base model, composes all its modules again, and compares the two on the test set."""
+    """Splits a base model, composes all its modules, and compares the two on the test set."""
 
     selection: ClassVar[str | None] = "selection"
 
     def check(self, cell: Cell) -> None:
-        """Checks the cell's names and settings; see ``Scenario.check``."""
+        """Check the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
         check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
-        """Runs the cell; see ``Scenario.measure``."""
+        """Run the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
         prepared = prepare(cell, workspace, stages)
-        roles = prepared.roles
-        example = roles.select.normalisation(roles.select.images[:2]).to(workspace.device)
-        graph = ChannelGraph.trace(prepared.base.model, example)
-        split = split_once(cell, prepared, graph, workspace)
-        stages.add("split", split)
+        model = split_base_model(cell, prepared, workspace, name=cell.model.name)
+        stages.add("split", model.split)
         with stages.measured("evaluate"):
-            select = prepared.split_roles.select.to(workspace.device)
             tick = _ticks(workspace.progress)
-            on_select = _answers(graph, split.result, select, tick)
+            select = prepared.split_roles.select
+            answers = _answers(model, select, tick)
             measured = {
-                **_select_accuracies(prepared, select, on_select, tick),
-                **self._test_accuracies(prepared, graph, split.result, tick),
-                **_kernels(split.result.masks),
-                **_costs_and_modules(graph, split.result, select, on_select),
+                **_select_accuracies(model, select, answers, tick),
+                **self._test_accuracies(model, tick),
+                **_kernels(model.split.result.masks),
+                **_costs_and_modules(model, class_report(answers, select.labels, select.n_classes)),
             }
         return Metrics(
             **measured,
-            **circumstances(prepared, split),
+            **split_record_fields(prepared, model.split),
             stages=stages.records,
-            warnings=list(split.result.warnings),
+            warnings=list(model.split.result.warnings),
         )
 
-    def _test_accuracies(
-        self, prepared: Prepared, graph: ChannelGraph, result: SplitResult, tick: Tick
-    ) -> dict[str, float]:
-        """Reads the test set, once."""
-        test = prepared.roles.test.to(next(prepared.base.model.parameters()).device)
-        base = evaluate_accuracy(prepared.base.model, test, tick=tick)
-        composed = accuracy(_answers(graph, result, test, tick), test.labels)
+    def _test_accuracies(self, model: SplitModel, tick: Tick) -> dict[str, float]:
+        """Read the test set, once."""
+        test = model.prepared.roles.test
+        base = evaluate_accuracy(model.prepared.base.model, test, tick=tick)
+        composed = accuracy(_answers(model, test, tick), test.labels.cpu())
         return {"base_accuracy": base, "composed_accuracy": composed, "accuracy_loss": base - composed}
 
 
 @SCENARIOS.register("selection")
 class Selection(Modularization):
-    """Measures what ``modularization`` does, but for the scores on test, which stays unread.
+    """Measures what ``modularization`` does, except the scores on test, which stays unread.
 
-    Sweeps choose by it: a setting that is chosen on test images is no honest result on them.
+    Sweeps choose by it: a setting that was chosen on test images gives no honest result on them.
     """
 
     board: ClassVar[Board] = SELECTION
     selection = None
 
-    def _test_accuracies(
-        self, prepared: Prepared, graph: ChannelGraph, result: SplitResult, tick: Tick
-    ) -> dict[str, float]:
+    def _test_accuracies(self, model: SplitModel, tick: Tick) -> dict[str, float]:
         return {}
 
 
-def _select_accuracies(prepared: Prepared, select: ImageSet, answers: torch.Tensor, tick: Tick) -> dict[str, float]:
-    base, composed = evaluate_accuracy(prepared.base.model, select, tick=tick), accuracy(answers, select.labels)
+def _select_accuracies(model: SplitModel, select: ImageSet, answers: Tensor, tick: Tick) -> dict[str, float]:
+    base = evaluate_accuracy(model.prepared.base.model, select, tick=tick)
+    composed = accuracy(answers, select.labels.cpu())
     return {
         "select_base_accuracy": base,
         "select_composed_accuracy": composed,
@@ -103,13 +97,13 @@ def _select_accuracies(prepared: Prepared, select: ImageSet, answers: torch.Tens
     }
 
 
-def _answers(graph: ChannelGraph, result: SplitResult, images: ImageSet, tick: Tick) -> torch.Tensor:
-    with torch.no_grad():
-        return composed_answers(result.scores(module_logits(graph, result.masks, images, tick=tick)))
+def _answers(model: SplitModel, images: ImageSet, tick: Tick) -> Int64[Tensor, " sample"]:
+    """Return the answers of all modules, composed, on the CPU."""
+    return model.composed.answers(model.scores(images, tick=tick).T)
 
 
 def _ticks(progress: ProgressCallback) -> Tick:
-    """Returns a tick that counts batches on, so that a cell can be stopped between any two of them."""
+    """Return a tick that reports the number of batches, so that a cell can be stopped between any two of them."""
     batches = count(1)
     return lambda: progress(Progress("evaluate", next(batches)))
 
@@ -129,21 +123,18 @@ def _kernels(masks: KernelMasks) -> dict[str, Any]:
     }
 
 
-def _costs_and_modules(
-    graph: ChannelGraph, result: SplitResult, select: ImageSet, on_select: torch.Tensor
-) -> dict[str, Any]:
-    modules = extract_modules(graph, result, select.class_names, select.normalisation)
-    costs = [module.cost() for module in modules]
-    base = base_cost(graph)
-    union = network_cost(extract_network(graph, result.masks.union.bits[0]), graph.input_shape)
-    report = class_report(on_select, select.labels, select.n_classes)
+def _costs_and_modules(model: SplitModel, report: ClassReport) -> dict[str, Any]:
+    masks = model.split.result.masks
+    costs = [module.cost() for module in model.modules]
+    base = base_cost(model.graph)
+    union = network_cost(extract_network(model.graph, masks.union.bits[0]), model.graph.input_shape)
     return {
         **_ratios("flops_retention", [cost.flops for cost in costs], base.flops),
         **_ratios("param_retention", [cost.parameters for cost in costs], base.parameters),
         "param_retention_union": union.parameters / base.parameters,
         "modules": [
-            _module_record(index, name, result.masks, costs[index], report)
-            for index, name in enumerate(select.class_names)
+            _module_record(index, module.info.class_name, masks, costs[index], report)
+            for index, module in enumerate(model.modules)
         ],
     }
 

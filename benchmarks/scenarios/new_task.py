@@ -1,9 +1,9 @@
-"""Scenario ``new_task``: classes of two data sets, recognised by modules that are there, against training anew."""
+"""Scenario ``new_task``: classes of two data sets, recognised by existing modules, against training anew."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -18,10 +18,10 @@ from benchmarks.data.roles import Roles
 from benchmarks.data.tasks import Classes, few_of_each, joined, joint_subsets
 from benchmarks.models import check_model
 from benchmarks.models.inference import evaluate_accuracy
-from benchmarks.pipeline.composed_cost import Pick, composed_cost
-from benchmarks.pipeline.finished_split import circumstances
-from benchmarks.pipeline.preparation import Stages, as_one_stage, prepare
-from benchmarks.pipeline.split_model import SplitModel, renamed, split_prepared
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
+from benchmarks.pipeline.finished_split import split_record_fields
+from benchmarks.pipeline.preparation import Stages, merge_stages, prepare
+from benchmarks.pipeline.split_model import SplitModel, split_base_model, with_class_name
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, NewTaskRecord
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
@@ -43,11 +43,11 @@ class NewTaskSettings(Settings):
 
     Args:
         other_dataset: The second data set; a network like the cell's is trained on it and split.
-        size: How many classes a task has, one of each data set at least.
-        tasks: How many tasks; without a number all pairs of a class of either data set.
-        task_seed: Seeds which classes; the same for all seeds of a suite, so that these are compared on the same tasks.
-        images_per_class: How many images of a class the trained networks may see; each number is measured, null is all.
-        scratch_training: How networks are trained from scratch; as base models are, without.
+        size: Number of classes of a task, at least one of each data set.
+        tasks: Number of tasks. Default: all pairs of one class of each data set.
+        task_seed: Draws the tasks. All seeds of a suite share it, so that they are compared on the same tasks.
+        images_per_class: Images of each class that the trained networks see; each number is measured, null is all.
+        scratch_training: How networks are trained from scratch. Default: like the base models.
         min_steps: A training from scratch gets more epochs where few images would mean fewer steps than this.
     """
 
@@ -62,17 +62,17 @@ class NewTaskSettings(Settings):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.tasks is None and self.size != 2:
-            raise ValueError(f"all tasks of {self.size} classes would be too many; say how many with 'tasks'")
+            raise ValueError(f"all tasks of {self.size} classes would be too many; set 'tasks' to a number")
         return self
 
 
 @SCENARIOS.register("new_task")
 class NewTask(Scenario):
-    """Composes modules of two base models, and trains two rivals for the same classes.
+    """Composes modules of two base models, and trains two baselines for the same classes.
 
-    The rivals: the same network from scratch, and the better one, on select, of both base models with a new last layer.
-    Composing needs no training image. Scores are compared as they are, as in the papers; select images choose the
-    rivals' epoch and ridge, and test images are looked at for the final scores alone.
+    The baselines: the same network trained from scratch, and whichever base model with a new last layer is better on
+    select. Composing needs no training images. Scores are compared uncalibrated, as in the papers; select images choose
+    the baselines' epoch and ridge, and test images serve the final scores only.
     """
 
     Settings = NewTaskSettings
@@ -80,89 +80,91 @@ class NewTask(Scenario):
     settings: NewTaskSettings
 
     def check(self, cell: Cell) -> None:
-        """Checks the cell's names and settings; see ``Scenario.check``."""
+        """Check the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
         check_model(cell.model)
         check_dataset(cell.dataset.name)
-        other = self._other(cell).dataset
-        check_dataset(other.name, where="other_dataset")
-        own = cell.dataset
-        are_apart = own.classes and other.classes and set(own.classes).isdisjoint(other.classes)
-        if other.name == own.name and not are_apart:
+        first, second = cell.dataset, self.other_dataset(cell)
+        check_dataset(second.name, where="other_dataset")
+        are_disjoint = first.classes and second.classes and set(first.classes).isdisjoint(second.classes)
+        if second.name == first.name and not are_disjoint:
             raise ConfigurationError(
-                f"other_dataset: {other.name!r} is the cell's own data set; name another one, or 'classes' of each "
-                "that the other has not."
+                f"other_dataset: {second.name!r} is the cell's own data set; name another one, or 'classes' of each "
+                "that the other does not have."
             )
 
     def other_dataset(self, cell: Cell) -> DatasetSpec:
-        """Returns the second base model's data set."""
+        """Return the second base model's data set."""
         return self.settings.other_dataset.model_copy(update={"input_shape": cell.dataset.input_shape})
 
-    def further_code(self) -> Iterable[str]:
-        """Returns the code of the other data set."""
+    def settings_fingerprints(self) -> Iterable[str]:
+        """Return the fingerprint of the other data set."""
         return [with_code(self.settings.other_dataset).code]
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
-        """Runs the cell; see ``Scenario.measure``."""
+        """Run the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
-        cells = (cell, self._other(cell))
-        single = Stages(workspace.device)
-        bases = [prepare(own, workspace, single) for own in cells]
-        stages.records.append(as_one_stage([record for record in single.records if record.name == "data"]))
-        stages.add("train", *[base.base for base in bases])
-        first, second = (
-            split_prepared(own, base, workspace, name=own.dataset.name) for own, base in zip(cells, bases, strict=True)
-        )
-        stages.add("split", first.split, second.split)
-        with stages.measured("tasks") as inner:
-            records = list(_Run(self.settings, cell, workspace, first, second, inner).records())
+        first, second = self._split_models(cell, workspace, stages)
+        with stages.measured("tasks") as peaks:
+            tasks = _CellTasks(self.settings, cell, workspace, first, second, peaks)
+            records = list(tasks.records())
         masks = first.split.result.masks
         return Metrics(
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **circumstances(first.prepared, first.split),
+            **split_record_fields(first.prepared, first.split),
             other_dataset_hash=second.prepared.dataset_hash,
             new_tasks=records,
             warnings=[*first.warnings, *second.warnings],
             stages=stages.records,
         )
 
-    def _other(self, cell: Cell) -> Cell:
-        """Returns the cell of the second base model."""
-        return cell.model_copy(update={"dataset": self.other_dataset(cell)})
+    def _split_models(self, cell: Cell, workspace: Workspace, stages: Stages) -> list[SplitModel]:
+        """Train and split the base models of both data sets."""
+        cells = (cell, cell.model_copy(update={"dataset": self.other_dataset(cell)}))
+        of_each = Stages(workspace.device)
+        bases = [prepare(of_dataset, workspace, of_each) for of_dataset in cells]
+        stages.records.append(merge_stages([record for record in of_each.records if record.name == "data"]))
+        stages.add("train", *[base.base for base in bases])
+        models = [
+            split_base_model(of_dataset, base, workspace, name=of_dataset.dataset.name)
+            for of_dataset, base in zip(cells, bases, strict=True)
+        ]
+        stages.add("split", *[model.split for model in models])
+        return models
 
 
 @dataclass(frozen=True)
 class _Task:
-    """A task's modules and images; those of test are for the final scores.
+    """The modules and images of a task; test images serve the final scores only.
 
     Args:
-        picks: Its modules, in the order of its classes.
-        names: What its classes are called.
+        modules: Its modules, in the order of its classes.
+        names: The names of its classes.
         roles: Its images.
     """
 
-    picks: tuple[Pick, ...]
+    modules: tuple[ModuleRef, ...]
     names: tuple[str, ...]
     roles: Roles
 
     def compose(self) -> ComposedModel:
-        modules = [renamed(pick.module, name) for pick, name in zip(self.picks, self.names, strict=True)]
-        return compose(modules, self.names)
+        pairs = zip(self.modules, self.names, strict=True)
+        return compose([with_class_name(module.module, name) for module, name in pairs], self.names)
 
 
 @dataclass(frozen=True)
-class _Run:
-    """One cell's tasks.
+class _CellTasks:
+    """The tasks of one cell.
 
     Args:
-        settings: The scenario's.
+        settings: The scenario's settings.
         cell: The cell.
-        workspace: Where to work.
-        first: The base model of the cell's data set, with its modules.
+        workspace: The resources to work with.
+        first: The base model of the cell's data set, split.
         second: That of the other data set.
-        peaks: Takes the peak memory of each training from scratch, in bytes.
+        training_peaks: Collects the peak memory of each training from scratch, in bytes.
     """
 
     settings: NewTaskSettings
@@ -170,12 +172,7 @@ class _Run:
     workspace: Workspace
     first: SplitModel
     second: SplitModel
-    peaks: list[int]
-
-    @cached_property
-    def sources(self) -> list[Pick]:
-        """All modules that there are, the first base model's first."""
-        return [Pick(model, index) for model in (self.first, self.second) for index in range(len(model.modules))]
+    training_peaks: list[int]
 
     def records(self) -> Iterator[NewTaskRecord]:
         tasks = joint_subsets(
@@ -187,49 +184,56 @@ class _Run:
         )
         for done, classes in enumerate(tasks):
             self.workspace.progress(Progress("tasks", done, len(tasks)))
-            yield from self._measured(self._task(classes))
+            yield from self._measure(self._task(classes))
+
+    @cached_property
+    def _all_modules(self) -> list[ModuleRef]:
+        """The modules of both base models, those of the first one first."""
+        return [ModuleRef(model, index) for model in (self.first, self.second) for index in range(len(model.modules))]
 
     def _task(self, classes: Classes) -> _Task:
-        picks = tuple(self.sources[index] for index in classes)
-        names = tuple(self._name(pick) for pick in picks)
+        modules = tuple(self._all_modules[index] for index in classes)
+        names = tuple(self._unique_name(module) for module in modules)
 
         def images(role: str) -> ImageSet:
-            parts = [(getattr(pick.model.prepared.roles, role), pick.module.info.class_name) for pick in picks]
+            parts = [(getattr(module.model.prepared.roles, role), module.module.info.class_name) for module in modules]
             return joined(parts, names)
 
-        return _Task(picks, names, Roles(images("train"), images("select"), images("test")))
+        return _Task(modules, names, Roles(images("train"), images("select"), images("test")))
 
-    def _name(self, pick: Pick) -> str:
-        """Returns a class's name, with its data set where both data sets have a class of that name."""
-        name = pick.module.info.class_name
-        known = [model.prepared.roles.train.class_names for model in (self.first, self.second)]
-        return f"{pick.model.name}/{name}" if all(name in names for names in known) else name
+    def _unique_name(self, module: ModuleRef) -> str:
+        """Return a class's name, prefixed with its data set if both data sets have a class of that name."""
+        name = module.module.info.class_name
+        is_shared = all(name in model.prepared.roles.train.class_names for model in (self.first, self.second))
+        return f"{module.model.name}/{name}" if is_shared else name
 
-    def _measured(self, task: _Task) -> Iterator[NewTaskRecord]:
+    def _measure(self, task: _Task) -> Iterator[NewTaskRecord]:
         started = time.perf_counter()
         composed = task.compose()
         composed_seconds = time.perf_counter() - started
-        accuracies = {role: self._accuracy(composed, getattr(task.roles, role)) for role in ("select", "test")}
-        cost = composed_cost(task.picks, composed, self.first)
+        select_accuracy, test_accuracy = (
+            self._accuracy(composed, images) for images in (task.roles.select, task.roles.test)
+        )
+        cost = composed_cost(task.modules, composed, self.first)
         for limit in self.settings.images_per_class:
             train = few_of_each(task.roles.train, limit, seed=self.cell.seed)
             yield NewTaskRecord(
                 **cost,
-                **self._rivals(task, train, accuracies["test"]),
+                **self._baselines(task, train, test_accuracy),
                 classes=list(task.names),
                 n_classes=len(task.names),
                 images_per_class=limit,
-                composed_accuracy=accuracies["test"],
-                select_composed_accuracy=accuracies["select"],
+                composed_accuracy=test_accuracy,
+                select_composed_accuracy=select_accuracy,
                 composed_images=0,
                 composed_seconds=composed_seconds,
             )
 
-    def _rivals(self, task: _Task, train: ImageSet, composed_accuracy: float) -> dict[str, Any]:
+    def _baselines(self, task: _Task, train: ImageSet, composed_accuracy: float) -> dict[str, Any]:
         device, test = self.workspace.device, task.roles.test
-        scratch = self._from_scratch(Roles(train, task.roles.select, test))
-        self.peaks.append(scratch.peak_memory_bytes or 0)
-        layers = self._last_layers(train.to(device), task.roles.select.to(device))
+        scratch = self._train_from_scratch(Roles(train, task.roles.select, test))
+        self.training_peaks.append(scratch.peak_memory_bytes or 0)
+        layers = self._train_last_layers(train.to(device), task.roles.select.to(device))
         layer = max(layers, key=lambda candidate: candidate.select_accuracy)
         scratch_accuracy = evaluate_accuracy(scratch.model, test)
         last_layer_accuracy = layer.accuracy(test.to(device))
@@ -246,10 +250,10 @@ class _Run:
             "last_layer_seconds": sum(candidate.seconds for candidate in layers),
         }
 
-    def _from_scratch(self, roles: Roles) -> TrainedModel:
+    def _train_from_scratch(self, roles: Roles) -> TrainedModel:
         training = self.settings.scratch_training or self.cell.training
-        steps = -(-len(roles.train) // training.batch_size)
-        epochs = max(training.epochs, -(-self.settings.min_steps // steps))
+        steps_per_epoch = -(-len(roles.train) // training.batch_size)
+        epochs = max(training.epochs, -(-self.settings.min_steps // steps_per_epoch))
         return train_base_model(
             self.cell.model,
             training.model_copy(update={"epochs": epochs}),
@@ -263,10 +267,10 @@ class _Run:
             progress=self.workspace.progress,
         )
 
-    def _last_layers(self, train: ImageSet, select: ImageSet) -> Sequence[LastLayer]:
+    def _train_last_layers(self, train: ImageSet, select: ImageSet) -> list[LastLayer]:
         return [train_last_layer(model.graph.network, train, select) for model in (self.first, self.second)]
 
     def _accuracy(self, composed: ComposedModel, images: ImageSet) -> float:
-        there = images.to(self.workspace.device)
-        answers = composed.answers(network_logits(composed.to(self.workspace.device), there))
-        return accuracy(answers, there.labels)
+        images = images.to(self.workspace.device)
+        answers = composed.answers(network_logits(composed.to(self.workspace.device), images))
+        return accuracy(answers, images.labels)

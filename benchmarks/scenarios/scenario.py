@@ -1,4 +1,4 @@
-"""What a scenario is: one way to measure splitters, as a function from a cell to metrics."""
+"""The scenario protocol: one way to measure splitters, as a function from a cell to metrics."""
 
 from __future__ import annotations
 
@@ -17,63 +17,63 @@ from splitters.source_code import code_fingerprint
 
 
 class CellSkippedError(SplitbenchError):
-    """A cell makes no sense or is not applicable; it is stored as ``skipped`` with this message, and not run again."""
+    """A cell is not applicable; it is stored as ``skipped`` with this message, and not run again."""
 
 
 class Scenario(ABC):
     """One way to measure a splitter. A subclass registers itself with ``@SCENARIOS.register("name")``.
 
     Args:
-        settings: Its settings; the defaults without.
+        settings: Its settings. Default: those of ``Settings``.
     """
 
     Settings: ClassVar[type[AnySettings]] = AnySettings
-    """The model of its settings."""
+    """The type of its settings."""
 
     board: ClassVar[Board] = MODULARIZATION
-    """What its leaderboard shows."""
+    """Its leaderboard."""
 
     selection: ClassVar[str | None] = None
-    """The scenario that measures the same without a look at test, if there is one; sweeps choose by that one."""
+    """The scenario that measures the same without reading test, if there is one; sweeps choose by it."""
 
     version: ClassVar[int] = 1
-    """Counts the changes of its code that alter results."""
+    """Incremented with every change of its code that alters results."""
 
     def __init__(self, settings: AnySettings | None = None) -> None:
         self.settings = settings or self.Settings()
 
     def code_fingerprint(self) -> str:
-        """Returns a hash of the code that a cell's results depend on through its scenario; empty for built-in code.
+        """Return a hash of the plug-in code that results depend on through the scenario; empty for built-in code.
 
-        Scenarios whose settings name plug-ins, such as fusion rules, add theirs with ``further_code``.
+        Scenarios whose settings name plug-ins, such as fusion rules, add them with ``settings_fingerprints``.
         """
-        own = code_fingerprint({type(self).__module__})
-        parts = sorted({part for part in (own, *self.further_code()) if part})
+        fingerprints = (code_fingerprint({type(self).__module__}), *self.settings_fingerprints())
+        parts = sorted({fingerprint for fingerprint in fingerprints if fingerprint})
         return parts[0] if len(parts) == 1 else content_hash({"parts": parts}) if parts else ""
 
     def other_dataset(self, cell: Cell) -> DatasetSpec | None:
-        """Returns the second data set that a cell needs, if it needs one; rows carry its ``other_dataset_hash``."""
+        """Return the second data set that a cell needs, if any; rows carry its ``other_dataset_hash``."""
         return None
 
-    def further_code(self) -> Iterable[str]:
-        """Returns the fingerprints of what the settings name, where those are not built in."""
+    def settings_fingerprints(self) -> Iterable[str]:
+        """Return the code fingerprints of what the settings name; empty strings for built-in code."""
         return ()
 
     @abstractmethod
     def check(self, cell: Cell) -> None:
-        """Checks a cell before anything runs: names, settings, what they need.
+        """Check a cell's names, settings and requirements before anything runs.
 
         Raises:
-            ConfigurationError: If the cell cannot be run as it is written.
+            ConfigurationError: If the cell cannot run.
         """
 
     @abstractmethod
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
-        """Runs a cell and returns what was measured.
+        """Run a cell and return what was measured.
 
         Raises:
-            CellSkippedError: If there is nothing to measure here; that is no failure.
-            SplitbenchError: If it cannot be measured; the row then says why.
+            CellSkippedError: If the cell is not applicable, which is not a failure.
+            SplitbenchError: If it fails; the row stores the message.
         """
 
 
@@ -89,16 +89,16 @@ SCENARIOS: Registry[type[Scenario]] = Registry(
         "sub_task": "benchmarks.scenarios.sub_task",
     },
 )
-"""All scenarios by name."""
+"""All scenarios, by name."""
 
 
 def make_scenario(name: str, settings: Mapping[str, Any], *, where: str = "") -> Scenario:
-    """Returns a configured scenario.
+    """Return a configured scenario.
 
     Args:
         name: A name in ``SCENARIOS``.
-        settings: Its settings as plain values; absent ones take their defaults.
-        where: The file and key that hold them, for messages.
+        settings: Its settings as plain values.
+        where: The file and key of the settings, for messages.
 
     Raises:
         ConfigurationError: If the name or a key is unknown, or a value is not allowed.

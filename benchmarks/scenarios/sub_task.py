@@ -1,4 +1,4 @@
-"""Scenario ``sub_task``: modules of some classes, composed, against the base model restricted to these classes."""
+"""Scenario ``sub_task``: composed modules of some classes, against the base model restricted to these classes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from benchmarks.cells import Cell
 from benchmarks.data.datasets import check_dataset
 from benchmarks.data.tasks import Classes, class_subsets
 from benchmarks.models import check_model
-from benchmarks.pipeline.composed_cost import Pick, composed_cost
-from benchmarks.pipeline.finished_split import circumstances
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
+from benchmarks.pipeline.finished_split import split_record_fields
 from benchmarks.pipeline.preparation import Stages, prepare
-from benchmarks.pipeline.split_model import SplitModel, split_prepared
+from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, SubTaskRecord
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
@@ -34,9 +34,9 @@ class SubTaskSettings(Settings):
     """Settings of the scenario.
 
     Args:
-        sizes: How many classes tasks have.
-        tasks: How many tasks of each size at most.
-        task_seed: Seeds which classes; the same for all seeds of a suite, so that these are compared on the same tasks.
+        sizes: Numbers of classes that tasks have.
+        tasks: Tasks of each size, at most.
+        task_seed: Draws the tasks. All seeds of a suite share it, so that they are compared on the same tasks.
     """
 
     sizes: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (2, 3, 5)
@@ -48,7 +48,7 @@ class SubTaskSettings(Settings):
 class SubTask(Scenario):
     """Composes the modules of k of the N classes, and lets the base model choose among the same k.
 
-    Both see the test images of these classes. Nothing is chosen here: which classes is drawn from a seed.
+    Both see the test images of these classes. Nothing is chosen on images: the tasks are drawn from a seed.
     """
 
     Settings = SubTaskSettings
@@ -56,18 +56,18 @@ class SubTask(Scenario):
     settings: SubTaskSettings
 
     def check(self, cell: Cell) -> None:
-        """Checks the cell's names and settings; see ``Scenario.check``."""
+        """Check the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
         check_model(cell.model)
         check_dataset(cell.dataset.name)
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
-        """Runs the cell; see ``Scenario.measure``."""
+        """Run the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)
         prepared = prepare(cell, workspace, stages)
         n_classes = prepared.roles.train.n_classes
         tasks = [task for size in self.settings.sizes for task in self._tasks(n_classes, size)]
-        model = split_prepared(cell, prepared, workspace, name=cell.model.name)
+        model = split_base_model(cell, prepared, workspace, name=cell.model.name)
         stages.add("split", model.split)
         with stages.measured("evaluate"):
             records = list(_records(model, tasks, workspace.progress))
@@ -76,7 +76,7 @@ class SubTask(Scenario):
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **circumstances(prepared, model.split),
+            **split_record_fields(prepared, model.split),
             sub_tasks=records,
             warnings=list(model.split.result.warnings),
             stages=stages.records,
@@ -87,44 +87,44 @@ class SubTask(Scenario):
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Images as the modules and the base model see them, on the CPU."""
+class _Outputs:
+    """What the modules and the base model return for images, on the CPU."""
 
     scores: Float[Tensor, "class sample"]
     logits: Float[Tensor, "sample class"]
     labels: Int64[Tensor, " sample"]
 
     @classmethod
-    def of(cls, model: SplitModel, images: ImageSet) -> _Seen:
+    def of(cls, model: SplitModel, images: ImageSet) -> _Outputs:
         return cls(model.scores(images), model.logits(images), images.labels.cpu())
 
     def accuracies(self, composed: ComposedModel, classes: Classes) -> tuple[float, float]:
-        """Returns the composed model's accuracy and the restricted base model's, on images of its classes."""
-        names = torch.tensor(classes)
-        kept = torch.isin(self.labels, names)
-        answers = names[composed.answers(self.scores[names][:, kept].T)]
-        restricted = names[self.logits[kept][:, names].argmax(1)]
-        return accuracy(answers, self.labels[kept]), accuracy(restricted, self.labels[kept])
+        """Return the composed model's accuracy and the restricted base model's, on images of the task's classes."""
+        indices = torch.tensor(classes)
+        in_task = torch.isin(self.labels, indices)
+        answers = indices[composed.answers(self.scores[indices][:, in_task].T)]
+        restricted = indices[self.logits[in_task][:, indices].argmax(1)]
+        return accuracy(answers, self.labels[in_task]), accuracy(restricted, self.labels[in_task])
 
 
 def _records(model: SplitModel, tasks: list[Classes], progress: ProgressCallback) -> Iterator[SubTaskRecord]:
-    select, test = (
-        _Seen.of(model, images) for images in (model.prepared.split_roles.select, model.prepared.roles.test)
-    )
+    select = _Outputs.of(model, model.prepared.split_roles.select)
+    test = _Outputs.of(model, model.prepared.roles.test)
     names = model.prepared.roles.train.class_names
     for done, classes in enumerate(tasks):
         progress(Progress("evaluate", done, len(tasks)))
-        picks = [Pick(model, index) for index in classes]
-        model_of_task = compose([pick.module for pick in picks], [names[index] for index in classes])
-        composed, restricted = test.accuracies(model_of_task, classes)
-        select_composed, select_restricted = select.accuracies(model_of_task, classes)
+        task_names = [names[index] for index in classes]
+        modules = [ModuleRef(model, index) for index in classes]
+        composed = compose([module.module for module in modules], task_names)
+        composed_accuracy, restricted_accuracy = test.accuracies(composed, classes)
+        select_composed_accuracy, select_restricted_accuracy = select.accuracies(composed, classes)
         yield SubTaskRecord(
-            **composed_cost(picks, model_of_task, model),
-            classes=[names[index] for index in classes],
+            **composed_cost(modules, composed, model),
+            classes=task_names,
             n_classes=len(classes),
-            composed_accuracy=composed,
-            select_composed_accuracy=select_composed,
-            restricted_accuracy=restricted,
-            select_restricted_accuracy=select_restricted,
-            accuracy_loss=restricted - composed,
+            composed_accuracy=composed_accuracy,
+            select_composed_accuracy=select_composed_accuracy,
+            restricted_accuracy=restricted_accuracy,
+            select_restricted_accuracy=select_restricted_accuracy,
+            accuracy_loss=restricted_accuracy - composed_accuracy,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.cells import Cell
-from benchmarks.pipeline.finished_split import split_once
+from benchmarks.pipeline.finished_split import cached_split
 from benchmarks.pipeline.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.single_model.image_origin import ImageOrigin, origin_fields
@@ -54,7 +54,7 @@ def split_model(
         select = prepared.split_roles.select.to(workspace.device)
         _check_classes(classes, select.class_names)
         graph = ChannelGraph.trace(prepared.base.model, select.normalisation(select.images[:2]))
-        result = split_once(cell, prepared, graph, workspace).result
+        result = cached_split(cell, prepared, graph, workspace).result
         with torch.no_grad():
             answers = composed_answers(result.scores(module_logits(graph, result.masks, select)))
         report = class_report(answers, select.labels, select.n_classes)

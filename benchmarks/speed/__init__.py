@@ -1,1 +1,1 @@
-"""How fast the parts are that decide how long a split takes, against plain references."""
+"""Benchmarks of the parts that dominate a split's run time, against plain references."""

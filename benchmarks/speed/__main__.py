@@ -1,4 +1,4 @@
-"""``python -m benchmarks.speed``: measures and shows."""
+"""The command ``python -m benchmarks.speed``."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ BENCHMARKS: Mapping[str, Callable[[], Measurement]] = {
 
 
 @click.command()
-@click.option("--only", default="", metavar="PREFIX", help="Measure only what begins with PREFIX.")
+@click.option("--only", default="", metavar="PREFIX", help="Run only benchmarks that start with PREFIX.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print a list of {name, seconds, reference_seconds, ratio, detail}."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch; all cores by default.")
+@click.option("--threads", type=click.IntRange(min=1), help="torch's number of threads. Default: all cores.")
 def main(only: str, as_json: bool, threads: int | None) -> None:
-    """Measures how fast the parts are that decide how long a split takes, against plain references."""
+    """Time the parts that dominate a split's run time, against plain references."""
     chosen = [name for name in BENCHMARKS if name.startswith(only)]
     if not chosen:
         raise click.BadParameter(
-            f"nothing begins with {only!r}; there are {', '.join(BENCHMARKS)}.", param_hint="--only"
+            f"no benchmark starts with {only!r}; there are {', '.join(BENCHMARKS)}.", param_hint="--only"
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    found = []
+    measurements = []
     for name in chosen:
-        found.append(BENCHMARKS[name]())
+        measurements.append(BENCHMARKS[name]())
         if not as_json:
-            click.echo(_line(found[-1]))
+            click.echo(_line(measurements[-1]))
     if as_json:
-        click.echo(json.dumps([measurement.record() for measurement in found], indent=2))
+        click.echo(json.dumps([measurement.record() for measurement in measurements], indent=2))
 
 
-def _line(found: Measurement) -> str:
+def _line(measurement: Measurement) -> str:
     return (
-        f"{found.name}: {found.seconds:.4g} s against {found.reference_seconds:.4g} s, "
-        f"{found.ratio:.4g} times faster ({found.detail})"
+        f"{measurement.name}: {measurement.seconds:.4g} s against {measurement.reference_seconds:.4g} s, "
+        f"{measurement.ratio:.4g} times faster ({measurement.detail})"
     )
 
 

@@ -27,12 +27,12 @@ from splitters.networks.shared_forward import SharedForward
 
 _CLASSES, _PAST_GENERATIONS = 10, 20
 _FULL = 500
-"""How many compositions a merge keeps where they all pass its threshold; where none does, it is ``_FEW``."""
+"""Compositions that a merge keeps if all pass its threshold; if none does, ``_FEW``."""
 _FEW = 50
 
 
 def measure(*, width: float = 0.25, population: int = 20, images: int = 500) -> Measurement:
-    """Compares a generation with one that slices and runs each individual in turn, and merges in plain Python.
+    """Compare a generation with slicing and running each individual in turn, and merging in plain Python.
 
     Args:
         width: Share of SimCNN's channels.
@@ -44,17 +44,17 @@ def measure(*, width: float = 0.25, population: int = 20, images: int = 500) -> 
 
     def evaluate() -> tuple[float, Tensor]:
         evaluator = Evaluator(forward, search.genes, search.images, calibration=NoCalibration(), cache_bytes=1 << 28)
-        # The elites are known from the last generation; so many offspring that equal one of them are, too.
+        # The elites' scores, and those of offspring equal to one of them, are cached from the last generation.
         evaluator.scores(search.population[:, : search.elites])
-        began = time.perf_counter()
+        started = time.perf_counter()
         scores = evaluator.scores(search.population)
-        return time.perf_counter() - began, scores
+        return time.perf_counter() - started, scores
 
     _, scores = evaluate()
     evaluation = min(evaluate()[0] for _ in range(3))
     plain_evaluation = timed(lambda: search.evaluate_plainly(scores))
-    merging, plain_merging = search.merging_seconds(scores, most=_FULL)
-    few, plain_few = search.merging_seconds(scores, most=_FEW)
+    merging, plain_merging = search.merging_seconds(scores, pool_size=_FULL)
+    few, plain_few = search.merging_seconds(scores, pool_size=_FEW)
     return Measurement(
         "cnnsplitter.generation",
         seconds=evaluation + merging,
@@ -69,7 +69,7 @@ def measure(*, width: float = 0.25, population: int = 20, images: int = 500) -> 
 
 @dataclass
 class _MidSearch:
-    """A population that has been bred for a while from random choices, on a base model with random weights."""
+    """A population after some generations of random selection, on a base model with random weights."""
 
     width: float
     size: int
@@ -92,10 +92,10 @@ class _MidSearch:
             generator=self.generator,
         )  # fmt: skip
         self.elites = max(1, self.size // 5)
-        self.population = torch.stack([self._bred() for _ in range(_CLASSES)])
+        self.population = torch.stack([self._breed() for _ in range(_CLASSES)])
         self.merger = Merger(labels, _CLASSES)
 
-    def _bred(self) -> Tensor:
+    def _breed(self) -> Tensor:
         shares = [(0.5, 0.6, 0.7)] * len(self.genes.counts)
         population = start_population(self.genes, shares, self.size, self.generator)
         for _ in range(_PAST_GENERATIONS):
@@ -111,7 +111,7 @@ class _MidSearch:
         return torch.stack([self.genes.channels(c, rows) for c, rows in enumerate(self.population)])
 
     def evaluate_plainly(self, expected: Tensor) -> None:
-        """Slices and runs each individual in turn, and checks that ours scored them alike."""
+        """Slice and run each individual in turn, and check that our scores agree."""
         images = self.images.normalisation(self.images.images).contiguous()
         sizes = [layer.kernels for layer in self.graph.layout.layers]
         rows = self.kernels(self.bits.flatten(0, 1))
@@ -124,22 +124,22 @@ class _MidSearch:
     def kernels(self, bits: Tensor) -> Tensor:
         return KernelMasks(self.graph.layout, bits).kernel_bits
 
-    def merging_seconds(self, scores: Tensor, *, most: int) -> tuple[float, float]:
-        """Returns how long merging takes, ours and in plain Python, if each merge keeps ``most`` compositions."""
+    def merging_seconds(self, scores: Tensor, *, pool_size: int) -> tuple[float, float]:
+        """Return the seconds of our merging and of plain Python, if each merge keeps ``pool_size`` compositions."""
         plain = PlainMerging(
-            rows={c: list(scores[c].numpy()) for c in range(_CLASSES)},
+            scores={c: list(scores[c].numpy()) for c in range(_CLASSES)},
             labels=self.images.labels.numpy(),
             kept={c: kept_sets(self.kernels(self.bits[c]).numpy()) for c in range(_CLASSES)},
-            most=most,
+            pool_size=pool_size,
         )
-        return fastest(lambda: self._merge(scores, most), runs=3), timed(plain.run)
+        return fastest(lambda: self._merge(scores, pool_size), runs=3), timed(plain.run)
 
-    def _merge(self, scores: Tensor, most: int) -> None:
+    def _merge(self, scores: Tensor, pool_size: int) -> None:
         distances = jaccard_distances(self.kernels(self.bits.flatten(0, 1)))
         self.merger.merge(
             scores,
             distances.view(_CLASSES, self.size, _CLASSES, self.size),
             class_order=range(_CLASSES),
-            # All pass; that each pool holds ``most`` is what sets the time.
-            stages=[StageLimits(0.0, 1, most)] * len(stage_sizes(_CLASSES)),
+            # All pass the threshold; the size of the pools determines the time.
+            stages=[StageLimits(0.0, 1, pool_size)] * len(stage_sizes(_CLASSES)),
         )

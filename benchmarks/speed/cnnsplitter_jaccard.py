@@ -13,7 +13,7 @@ from splitters.networks.masks import jaccard_distances
 
 
 def measure(*, population: int = 100, kernels: int = 4000) -> Measurement:
-    """Compares one product of bit matrices with Python sets.
+    """Compare one product of bit matrices with Python sets.
 
     Args:
         population: Candidates.

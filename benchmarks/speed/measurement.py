@@ -1,4 +1,4 @@
-"""One measurement: ours, a plain reference, and their ratio, in one run on one machine."""
+"""A measurement: our time, a plain reference's, and their ratio, in one run on one machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measurement:
-    """How long something takes, ours and the plain reference.
+    """The times of our implementation and of a plain reference.
 
     Args:
-        name: What was measured.
-        seconds: Ours: the fastest of several runs, after one that warms up.
-        reference_seconds: The plain reference's: the same; of one that takes many seconds, a single run.
-        detail: What was measured on.
+        name: The benchmark.
+        seconds: Our time: the fastest of several runs after a warm-up.
+        reference_seconds: The plain reference's; of a slow reference, a single run.
+        detail: The inputs.
     """
 
     name: str
@@ -25,11 +25,11 @@ class Measurement:
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is."""
+        """The speed-up over the reference."""
         return self.reference_seconds / self.seconds
 
     def record(self) -> dict[str, str | float]:
-        """Returns the measurement as plain values by name."""
+        """Return the measurement as plain values by name."""
         return {
             "name": self.name,
             "seconds": self.seconds,
@@ -40,13 +40,13 @@ class Measurement:
 
 
 def timed(function: Callable[[], object]) -> float:
-    """Returns how many seconds one call takes."""
-    began = time.perf_counter()
+    """Return the seconds that one call takes."""
+    started = time.perf_counter()
     function()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def fastest(function: Callable[[], object], *, runs: int) -> float:
-    """Returns the seconds of the fastest of several calls, after one that warms up."""
+    """Return the seconds of the fastest of several calls, after a warm-up."""
     function()
     return min(timed(function) for _ in range(runs))

@@ -18,23 +18,23 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.networks.extraction import extract_network
 from splitters.networks.inference import network_logits
 
-Row = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 
-def plain_answers(parts: Mapping[int, Row]) -> Labels:
-    """Concatenates the modules' scores and returns the class of the highest one; of equals, the lowest class."""
+def plain_answers(parts: Mapping[int, Scores]) -> Labels:
+    """Return the class of the highest score of each image; of equal scores, the lowest class."""
     classes = sorted(parts)
     highest = np.stack([parts[c] for c in classes]).argmax(axis=0)
     answers: Labels = np.asarray(classes, dtype=np.int64)[highest]
     return answers
 
 
-def plain_accuracy(parts: Mapping[int, Row], labels: Labels) -> float:
-    """Returns the composition's accuracy on the images of its own classes; 0 without any.
+def plain_accuracy(parts: Mapping[int, Scores], labels: Labels) -> float:
+    """Return a composition's accuracy on the images of its own classes, or 0 if there are none.
 
     Args:
-        parts: The scores of one candidate of each class.
+        parts: One candidate's scores, for each class.
         labels: The images' classes.
     """
     inside = np.isin(labels, list(parts))
@@ -43,25 +43,25 @@ def plain_accuracy(parts: Mapping[int, Row], labels: Labels) -> float:
     return plain_accuracy_inside({c: row[inside] for c, row in parts.items()}, labels[inside])
 
 
-def plain_accuracy_inside(parts: Mapping[int, Row], labels: Labels) -> float:
-    """The same, for scores and labels that are already those of the composition's own classes."""
+def plain_accuracy_inside(parts: Mapping[int, Scores], labels: Labels) -> float:
+    """Return the same, for scores and labels of images of the composition's own classes only."""
     return float((plain_answers(parts) == labels).mean())
 
 
 def plain_distance(one: AbstractSet[int], other: AbstractSet[int]) -> float:
-    """Returns the Jaccard distance of two sets; 0 for two empty ones."""
+    """Return the Jaccard distance of two sets; 0 for two empty ones."""
     union = len(one | other)
     return 1 - len(one & other) / union if union else 0.0
 
 
 def plain_mean_distance(sets: Sequence[AbstractSet[int]]) -> float:
-    """Returns the mean Jaccard distance over all pairs."""
+    """Return the mean Jaccard distance of all pairs."""
     pairs = list(itertools.combinations(sets, 2))
     return sum(plain_distance(one, other) for one, other in pairs) / len(pairs)
 
 
 def plain_scores(graph: ChannelGraph, bits: Tensor, classes: Sequence[int], images: ImageSet) -> Tensor:
-    """Cuts out and runs each individual in turn: ``[individual, sample]`` logits of each one's own class.
+    """Extract and run each individual in turn. Return the ``[individual, sample]`` logits of each one's own class.
 
     Args:
         graph: The base model.
@@ -69,35 +69,35 @@ def plain_scores(graph: ChannelGraph, bits: Tensor, classes: Sequence[int], imag
         classes: Each individual's class.
         images: The images.
     """
-    rows = [network_logits(extract_network(graph, own), images)[:, c] for own, c in zip(bits, classes, strict=True)]
-    return torch.stack(rows)
+    pairs = zip(bits, classes, strict=True)
+    return torch.stack([network_logits(extract_network(graph, kept), images)[:, c] for kept, c in pairs])
 
 
 @torch.no_grad()
 def plain_simcnn_logits(model: SimCNN, kept: Sequence[Tensor], images: Tensor) -> Tensor:
-    """Slices a SimCNN's weights layer by layer, and runs it on images of 32x32 pixels.
+    """Slice a SimCNN's weights layer by layer, and run it on images of 32x32 pixels.
 
     Args:
         model: In eval mode.
         kept: The indices of the kept kernels of each convolution.
         images: Normalised.
     """
-    x, before, following = images, torch.arange(images.shape[1]), iter(kept)
+    x, channels, remaining = images, torch.arange(images.shape[1]), iter(kept)
     for layer in model.features.modules():
         if isinstance(layer, nn.Conv2d):
-            own = next(following)
-            bias = None if layer.bias is None else layer.bias[own]
-            x, before = F.conv2d(x, layer.weight[own][:, before], bias, padding=1), own
+            kernels = next(remaining)
+            bias = None if layer.bias is None else layer.bias[kernels]
+            x, channels = F.conv2d(x, layer.weight[kernels][:, channels], bias, padding=1), kernels
         elif isinstance(layer, nn.BatchNorm2d):
             assert layer.running_mean is not None
             assert layer.running_var is not None
-            mean, variance = layer.running_mean[before], layer.running_var[before]
-            x = F.batch_norm(x, mean, variance, layer.weight[before], layer.bias[before], eps=layer.eps)
+            mean, variance = layer.running_mean[channels], layer.running_var[channels]
+            x = F.batch_norm(x, mean, variance, layer.weight[channels], layer.bias[channels], eps=layer.eps)
         elif isinstance(layer, (nn.ReLU, nn.MaxPool2d)):
             x = layer(x)
     _, first, *others = model.classifier
     assert isinstance(first, nn.Linear)
-    x = F.linear(x.flatten(1), first.weight[:, before], first.bias)
+    x = F.linear(x.flatten(1), first.weight[:, channels], first.bias)
     for layer in others:
         x = layer(x)
     return x

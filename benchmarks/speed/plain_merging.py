@@ -1,4 +1,4 @@
-"""Merging in plain Python: every pair's scores are concatenated, and the arg max compared with the labels."""
+"""CNNSplitter's merging in plain Python: concatenate each pair's scores, and compare the arg max with the labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.speed.plain import Labels, Row, plain_accuracy_inside, plain_mean_distance
+from benchmarks.speed.plain import Labels, Scores, plain_accuracy_inside, plain_mean_distance
 
 Members = Mapping[int, int]
 """The candidate of each class in a composition."""
@@ -17,25 +17,25 @@ Members = Mapping[int, int]
 
 @dataclass
 class PlainMerging:
-    """Merges as the paper describes it, without regard to speed.
+    """Merging as the paper describes it, without regard to speed.
 
     Args:
-        rows: The scores of each class's candidates.
+        scores: The scores of each class's candidates.
         labels: The images' classes.
         kept: The kept kernels of each class's candidates.
-        most: Compositions that a merge keeps.
-        best_accuracy: Of the compositions of all classes that the last run found.
+        pool_size: Compositions that a merge keeps, at most.
+        best_accuracy: The best accuracy among the compositions of all classes in the last run.
     """
 
-    rows: Mapping[int, Sequence[Row]]
+    scores: Mapping[int, Sequence[Scores]]
     labels: Labels
     kept: Mapping[int, Sequence[AbstractSet[int]]]
-    most: int
+    pool_size: int
     best_accuracy: float = 0.0
 
     def run(self) -> float:
-        """Merges all classes in order, and returns the best composition's fitness; keeps the best accuracy."""
-        pools: list[list[Members]] = [[{c: i} for i in range(len(rows))] for c, rows in self.rows.items()]
+        """Merge all classes in order. Return the best fitness of a composition; store the best accuracy."""
+        pools: list[list[Members]] = [[{c: i} for i in range(len(candidates))] for c, candidates in self.scores.items()]
         while len(pools) > 1:
             merged = [self._merge(pools[i], pools[i + 1]) for i in range(0, len(pools) - 1, 2)]
             pools = merged + pools[len(merged) * 2 :]
@@ -46,21 +46,21 @@ class PlainMerging:
     def _merge(self, one: Sequence[Members], other: Sequence[Members]) -> list[Members]:
         inside = np.isin(self.labels, [*one[0], *other[0]])
         labels = self.labels[inside]
-        rows = {c: [row[inside] for row in self.rows[c]] for c in (*one[0], *other[0])}
-        found: list[tuple[float, int, Members]] = []
+        scores = {c: [row[inside] for row in self.scores[c]] for c in (*one[0], *other[0])}
+        merged: list[tuple[float, int, Members]] = []
         for number, (left, right) in enumerate(itertools.product(one, other)):
             members = {**left, **right}
-            accuracy = plain_accuracy_inside({c: rows[c][i] for c, i in members.items()}, labels)
-            found.append((-accuracy, number, members))
-        return [members for _, _, members in sorted(found, key=lambda item: item[:2])[: self.most]]
+            accuracy = plain_accuracy_inside({c: scores[c][i] for c, i in members.items()}, labels)
+            merged.append((-accuracy, number, members))
+        return [members for _, _, members in sorted(merged, key=lambda item: item[:2])[: self.pool_size]]
 
     def _accuracy(self, members: Members) -> float:
-        return plain_accuracy_inside({c: self.rows[c][i] for c, i in members.items()}, self.labels)
+        return plain_accuracy_inside({c: self.scores[c][i] for c, i in members.items()}, self.labels)
 
     def _fitness(self, members: Members, accuracy: float) -> float:
         return 0.9 * accuracy + 0.1 * plain_mean_distance([self.kept[c][i] for c, i in members.items()])
 
 
 def kept_sets(bits: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[set[int]]:
-    """Returns rows of bits as sets of the positions that are set."""
+    """Return each row of bits as the set of its kept indices."""
     return [set(np.flatnonzero(row).tolist()) for row in bits]

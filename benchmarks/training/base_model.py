@@ -1,4 +1,4 @@
-"""Training of base models: the papers' recipe and a short one; resumable, repeatable, and done once."""
+"""Training of base models: the papers' recipe and a short one; resumable, reproducible, and cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.cache.artifacts import ArtifactCache
-from benchmarks.cache.numeric_environment import Maker, numeric_environment
+from benchmarks.cache.numeric_environment import ComputeEnvironment, numeric_environment
 from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model, code_fingerprint
@@ -27,7 +27,7 @@ from splitters.errors import SplitbenchError
 from splitters.files.weights_hash import hash_tensor
 from splitters.files.weights_hash import weights_hash as weights_hash
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
-from splitters.tensor_names import strip_prefix
+from splitters.tensor_names import strip_prefix, with_prefix
 
 _STAGE = "train"
 
@@ -41,15 +41,15 @@ class TrainedModel:
     """A base model, ready to be split.
 
     Args:
-        model: In eval mode, frozen, in ``channels_last`` order, on the device that was asked for.
-        weights_hash: What ``weights_hash`` says of it.
+        model: The network in eval mode, frozen, in ``channels_last`` order, on the requested device.
+        weights_hash: Its ``weights_hash``.
         select_accuracy: Its accuracy on ``select``.
-        epochs: How many epochs the training had.
-        best_epoch: After which of them, counted from 1, the weights were taken.
-        seconds: How long the training took when it was done.
-        reused: Whether it had been done before.
+        epochs: Epochs of the training.
+        best_epoch: The epoch, counted from 1, whose weights were kept.
+        seconds: Wall time of the training.
+        reused: Whether it came from the cache.
         peak_memory_bytes: Peak memory of the training.
-        maker: Who trained it.
+        computed_on: Where it was trained.
     """
 
     model: nn.Module
@@ -60,7 +60,7 @@ class TrainedModel:
     seconds: float
     reused: bool
     peak_memory_bytes: int | None
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
 
 def train_base_model(
@@ -76,26 +76,25 @@ def train_base_model(
     device: str = "cpu",
     progress: ProgressCallback = ignore_progress,
 ) -> TrainedModel:
-    """Trains a base model on ``train``, and keeps the last epoch, or that which is best on ``select``.
+    """Train a base model on ``train``, and keep the weights of the last epoch, or of the best one on ``select``.
 
     Of equally good epochs, the later one is kept.
 
-    Weights are cached under a hash of everything that determines them: the network, the recipe, the very images of
-    ``train`` and ``select``, seed, threads, torch and processor. Test images have no part in it. A training that was
-    interrupted goes on from the last epoch that its checkpoint holds, and ends with the same weights as an
-    uninterrupted one.
+    Weights are cached under a hash of everything that determines them: the network, the recipe, the images of ``train``
+    and ``select``, seed, threads, torch and processor; test images are never read. An interrupted training resumes from
+    its checkpoint's last epoch, and ends with the same weights as an uninterrupted one.
 
     Args:
         spec: The network.
         training: The recipe.
-        roles: The images; only ``train`` and ``select`` are looked at.
-        dataset_hash: The data set's content hash, noted in the cached file.
-        flips: Whether the data set allows mirrored images, where the recipe leaves that open.
+        roles: The images; only ``train`` and ``select`` are read.
+        dataset_hash: The data set's content hash, recorded in the cached file.
+        flips: Whether to flip images at random, if the recipe leaves it to the data set.
         seed: Seeds initial weights, order, augmentation and dropout.
-        threads: CPU threads that torch is set to, which the caller sees to.
-        cache: Where weights are kept.
-        device: Where to train.
-        progress: Called at every step. It may raise, and so stop the training.
+        threads: torch's number of CPU threads, which the caller sets.
+        cache: The cache of weights.
+        device: The device to train on.
+        progress: Called at every step. It may raise, which stops the training.
 
     Raises:
         ConfigurationError: If the network cannot be built for these images.
@@ -126,13 +125,13 @@ def train_base_model(
     model = model.to(device).to(memory_format=torch.channels_last)
 
     def make(checkpoint: Checkpoint) -> CheckpointState:
-        run = _Training(model, resolved, train.to(device), select.to(device), seed, progress)
-        return run.to_the_end(checkpoint, dataset_hash=dataset_hash)
+        run = _TrainingRun(model, resolved, train.to(device), select.to(device), seed, progress)
+        return run.finish(checkpoint, dataset_hash=dataset_hash)
 
     artifact = cache.get_or_make("weights", key, make, device=device, progress=progress)
     model.load_state_dict(dict(artifact.state.tensors))
     model.eval().requires_grad_(False)
-    best = _Best(**cast(dict[str, Any], artifact.state.values["best"]))
+    best = _BestEpoch(**cast(dict[str, Any], artifact.state.values["best"]))
     return TrainedModel(
         model=model,
         weights_hash=weights_hash(model),
@@ -142,12 +141,12 @@ def train_base_model(
         seconds=artifact.seconds,
         reused=artifact.reused,
         peak_memory_bytes=artifact.peak_memory_bytes,
-        maker=artifact.maker,
+        computed_on=artifact.computed_on,
     )
 
 
 def images_hash(images: ImageSet) -> str:
-    """Returns the SHA-256, in hex, over a set's images, labels, class names and normalisation."""
+    """Return the SHA-256, in hex, of a set's images, labels, class names and normalisation."""
     digest = hashlib.sha256(repr((images.class_names, asdict(images.normalisation))).encode())
     hash_tensor(digest, "images", images.images)
     hash_tensor(digest, "labels", images.labels)
@@ -155,14 +154,14 @@ def images_hash(images: ImageSet) -> str:
 
 
 @dataclass(frozen=True)
-class _Best:
+class _BestEpoch:
     epoch: int = 0
     accuracy: float = -1.0
 
 
 @dataclass
-class _Training:
-    """A training under way: everything that changes from epoch to epoch lies in its checkpoint."""
+class _TrainingRun:
+    """A training in progress. Its checkpoint holds everything that changes from epoch to epoch."""
 
     model: nn.Module
     spec: TrainingSpec
@@ -171,7 +170,7 @@ class _Training:
     seed: int
     progress: ProgressCallback
     epoch: int = 0
-    best: _Best = field(default_factory=_Best)
+    best: _BestEpoch = field(default_factory=_BestEpoch)
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -183,27 +182,27 @@ class _Training:
         )
         self.steps_per_epoch = sum(1 for _ in self._batches(0))
 
-    def to_the_end(self, checkpoint: Checkpoint, *, dataset_hash: str) -> CheckpointState:
+    def finish(self, checkpoint: Checkpoint, *, dataset_hash: str) -> CheckpointState:
         self._resume(checkpoint)
         while self.epoch < self.spec.epochs:
             loss = self._train_one_epoch()
             self.epoch += 1
             accuracy = evaluate_accuracy(self.model, self.select)
             if accuracy >= self.best.accuracy or self.spec.keep == "last":
-                self.best = _Best(self.epoch, accuracy)
+                self.best = _BestEpoch(self.epoch, accuracy)
                 self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
             checkpoint.save(self._state())
             self._report(self.epoch * self.steps_per_epoch, {"loss": loss, "accuracy": accuracy})
         return CheckpointState(self.best_state, {"best": asdict(self.best), "dataset_hash": dataset_hash})
 
     def _train_one_epoch(self) -> float:
-        """Returns the mean loss of the epoch's steps."""
+        """Run one epoch and return the mean loss of its steps."""
         self.model.train()
         total = torch.zeros((), device=self.train.images.device)
-        draws = torch.Generator().manual_seed(derive_seed(self.seed, "augmentation", self.epoch))
+        augmentation = torch.Generator().manual_seed(derive_seed(self.seed, "augmentation", self.epoch))
         with seeded(derive_seed(self.seed, "dropout", self.epoch), device=self.train.images.device):
             for step, indices in enumerate(self._batches(self.epoch), start=self.epoch * self.steps_per_epoch):
-                total += self._step(indices, step, draws)
+                total += self._step(indices, step, augmentation)
                 self._report(step + 1, {})
         loss = float(total) / self.steps_per_epoch
         if not math.isfinite(loss):
@@ -213,12 +212,15 @@ class _Training:
             )
         return loss
 
-    def _step(self, indices: Tensor, step: int, draws: torch.Generator) -> Tensor:
+    def _step(self, indices: Tensor, step: int, augmentation: torch.Generator) -> Tensor:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.spec, step, steps_per_epoch=self.steps_per_epoch)
         indices = indices.to(self.train.images.device)
         images = augment(
-            self.train.images[indices], padding=self.spec.crop_padding, flip=bool(self.spec.flip), generator=draws
+            self.train.images[indices],
+            padding=self.spec.crop_padding,
+            flip=bool(self.spec.flip),
+            generator=augmentation,
         )
         logits = self.model(self.train.normalisation(images))
         loss = functional.cross_entropy(logits, self.train.labels[indices])
@@ -228,7 +230,7 @@ class _Training:
         return loss.detach()
 
     def _batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yields the epoch's batches. A last batch of one image is left out, for batch normalisation needs two."""
+        """Yield the epoch's batches. A last batch of one image is dropped, since batch normalisation needs two."""
         order = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
         for batch in torch.split(torch.randperm(len(self.train), generator=order), self.spec.batch_size):
             if len(batch) > 1 or self.spec.batch_size == 1:
@@ -238,13 +240,18 @@ class _Training:
         self.progress(Progress(_STAGE, step, self.spec.epochs * self.steps_per_epoch, metrics))
 
     def _state(self) -> CheckpointState:
-        # Copies: training changes both in place, and a checkpoint may be written later, when a stop is asked for.
-        tensors = {f"model.{name}": tensor.clone() for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best_state.items()}
-        for name, parameter in self.model.named_parameters():
-            momentum = self.optimiser.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{name}"] = momentum.clone()
+        # Training changes weights and momenta in place, and a checkpoint may be written later, when the work stops.
+        weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        momenta = {
+            name: momentum.clone()
+            for name, parameter in self.model.named_parameters()
+            if (momentum := self.optimiser.state[parameter].get("momentum_buffer")) is not None
+        }
+        tensors = {
+            **with_prefix(weights, "model."),
+            **with_prefix(self.best_state, "best."),
+            **with_prefix(momenta, "momentum."),
+        }
         return CheckpointState(tensors, {"epoch": self.epoch, "best": asdict(self.best)})
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -253,12 +260,12 @@ class _Training:
             return
         device = self.train.images.device
         self.epoch = int(cast(int, state.values["epoch"]))
-        self.best = _Best(**cast(dict[str, Any], state.values["best"]))
+        self.best = _BestEpoch(**cast(dict[str, Any], state.values["best"]))
         self.best_state = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "best.").items()}
         self.model.load_state_dict(strip_prefix(state.tensors, "model."))
         momenta = strip_prefix(state.tensors, "momentum.")
         for name, parameter in self.model.named_parameters():
             if name in momenta:
-                # Filled in place of the parameter's own memory order, which files do not keep.
+                # In the parameter's memory order, which files do not keep.
                 buffer = torch.empty_like(parameter).copy_(momenta[name])
                 self.optimiser.state[parameter]["momentum_buffer"] = buffer.detach()

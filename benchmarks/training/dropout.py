@@ -1,4 +1,4 @@
-"""Training without dropout, whatever the network calls it."""
+"""Turning off dropout, whatever the network calls it."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from splitters.errors import ConfigurationError
 
 
 def switch_off_dropout(model: nn.Module, input_shape: tuple[int, int, int], *, name: str) -> None:
-    """Sets every rate of dropout and of stochastic depth in a network to zero.
+    """Set every dropout and stochastic depth rate of a network to zero.
 
-    Rates are found in dropout layers (``p``) and in attributes that have ``drop`` in their name, such as DenseNet's
-    ``drop_rate``. A pass in train mode then shows whether anything is left that draws random numbers.
+    Rates are the ``p`` of dropout layers and attributes with ``drop`` in their name, such as DenseNet's ``drop_rate``.
+    A forward pass in train mode then checks that nothing else draws random numbers.
 
     Args:
         model: The network, on the CPU.
         input_shape: Channels, height and width of its images.
-        name: What the network is called, for messages.
+        name: The network's name, for messages.
 
     Raises:
         ConfigurationError: If the network still draws random numbers in training.
     """
     for module in model.modules():
-        kinds = [cls.__name__.lower() for cls in type(module).__mro__]
-        is_dropout = any("drop" in kind or "stochasticdepth" in kind for kind in kinds)
+        class_names = [cls.__name__.lower() for cls in type(module).__mro__]
+        is_dropout = any("drop" in name or "stochasticdepth" in name for name in class_names)
         for attribute, value in list(vars(module).items()):
             if isinstance(value, float) and ("drop" in attribute.lower() or (is_dropout and attribute == "p")):
                 setattr(module, attribute, 0.0)
-    if _draws_in_training(model, input_shape):
+    if _is_random_in_training(model, input_shape):
         raise ConfigurationError(
-            f"model {name!r} draws random numbers in training that are no rate of dropout which can be set to zero, so "
-            "it cannot be trained without dropout. Take another network, or another kind of weak model."
+            f"model {name!r} draws random numbers in training even with all dropout rates at zero, so it cannot be "
+            "trained without dropout. Take another network, or another kind of weak model."
         )
 
 
 @torch.no_grad()
-def _draws_in_training(model: nn.Module, input_shape: tuple[int, int, int]) -> bool:
-    tried = copy.deepcopy(model).train()
+def _is_random_in_training(model: nn.Module, input_shape: tuple[int, int, int]) -> bool:
+    trained = copy.deepcopy(model).train()
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
-        tried(torch.zeros(2, *input_shape))
+        trained(torch.zeros(2, *input_shape))
         return not torch.equal(before, torch.get_rng_state())

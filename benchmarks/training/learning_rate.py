@@ -1,4 +1,4 @@
-"""Learning rates as functions of the step, so that a resumed training needs no state for them."""
+"""Learning rates as functions of the step, so that training resumes without scheduler state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from benchmarks.cells import TrainingSpec
 
-# The papers lower the rate at epochs 60 and 120 of 200.
+# The papers lower the rate at epochs 60 and 120 of 200 (arXiv 2311.04438).
 _MILESTONES = (60 / 200, 120 / 200)
 _DECAY = 0.1
 
@@ -17,16 +17,16 @@ _END_DIVISOR = 1e4
 
 
 def learning_rate(training: TrainingSpec, step: int, *, steps_per_epoch: int) -> float:
-    """Returns the learning rate of a step.
+    """Return the learning rate of a step.
 
     ``paper``: the given rate, times 0.1 from 30 % of the epochs on, and again from 60 % on.
-    ``one_cycle``: along a cosine from 1/25 of the given rate up to it in the first 30 % of the steps, then down to
+    ``one_cycle``: a cosine from 1/25 of the given rate up to it over the first 30 % of the steps, then down to
     1/250,000 of it.
 
     Args:
         training: The recipe.
         step: The step, counted from 0.
-        steps_per_epoch: Steps of an epoch.
+        steps_per_epoch: Steps per epoch.
     """
     if training.recipe == "paper":
         epoch = step // steps_per_epoch
@@ -36,9 +36,9 @@ def learning_rate(training: TrainingSpec, step: int, *, steps_per_epoch: int) ->
     start = training.learning_rate / _START_DIVISOR
     peak = max(1.0, _WARM_UP * total - 1)
     if step <= peak:
-        return _along_cosine(start, training.learning_rate, step / peak)
-    return _along_cosine(training.learning_rate, start / _END_DIVISOR, (step - peak) / max(1.0, total - 1 - peak))
+        return _cosine(start, training.learning_rate, step / peak)
+    return _cosine(training.learning_rate, start / _END_DIVISOR, (step - peak) / max(1.0, total - 1 - peak))
 
 
-def _along_cosine(start: float, end: float, share: float) -> float:
+def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2

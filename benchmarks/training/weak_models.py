@@ -1,4 +1,7 @@
-"""Weak models: the networks that patches are to mend, weak in one of five ways (DESIGN.md section 10)."""
+"""Weak models: the networks to be patched, weak in one of five ways.
+
+Three are the papers' (arXiv 2209.06116, section 5; docs/design.md, "The papers' networks and recipe").
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,19 @@ from splitters.settings import Settings
 
 WeakKind = Literal["over_simple", "under_fitted", "over_fitted", "few_images", "label_noise"]
 WEAK_KINDS: tuple[WeakKind, ...] = get_args(WeakKind)
-"""The ways to be weak. The first three are the papers'; the other two are weak in the target class alone."""
+"""The first three are the papers'; the other two are weak in the target class only."""
 
 
 class WeakSettings(Settings):
     """How weak a weak model is.
 
     Args:
-        weak_kind: ``over_simple``: few convolutions. ``over_fitted``: the whole network without dropout (of any kind),
-            augmentation, momentum or weight decay, taken after the last epoch. ``under_fitted``: the same, taken early.
-            ``few_images``: trained with few images of the target class. ``label_noise``: trained with wrong labels on
-            images of the target class.
-        convolutions: Of the over-simple network.
-        early: The share of epochs after which the under-fitted network is taken; the papers take half.
+        weak_kind: ``over_simple``: few convolutions. ``over_fitted``: the whole network, trained to the last epoch
+            without dropout (of any kind), augmentation, momentum or weight decay. ``under_fitted``: the same, stopped
+            early. ``few_images``: trained on few images of the target class. ``label_noise``: trained with wrong labels
+            on images of the target class.
+        convolutions: Convolutions of the over-simple network.
+        early: The share of epochs after which the under-fitted network is stopped; the papers take half.
         target_share: The share of the target class's training images that ``few_images`` leaves, and that keep their
             labels under ``label_noise``.
     """
@@ -41,12 +44,12 @@ class WeakSettings(Settings):
 
 @dataclass(frozen=True)
 class WeakRecipe:
-    """What is trained, how, and on what.
+    """A network, its training, and its images.
 
     Args:
         model: The network.
         training: The recipe.
-        roles: The images; those of select are never tampered with.
+        roles: The images; those of select are never altered.
     """
 
     model: ModelSpec
@@ -54,23 +57,23 @@ class WeakRecipe:
     roles: Roles
 
 
-def is_one_per_target(settings: WeakSettings) -> bool:
-    """Says whether each target class has a weak model of its own."""
+def differs_per_target(settings: WeakSettings) -> bool:
+    """Return whether each target class has a weak model of its own."""
     return settings.weak_kind in ("few_images", "label_noise")
 
 
 def weak_recipe(
     settings: WeakSettings, model: ModelSpec, training: TrainingSpec, roles: Roles, *, target: int, seed: int
 ) -> WeakRecipe:
-    """Returns how a weak model comes to be.
+    """Return how to train a weak model.
 
     Args:
         settings: What makes it weak.
         model: The strong network.
         training: The strong network's recipe.
         roles: The task's images.
-        target: The target class among the task's.
-        seed: Seeds which images or labels are taken.
+        target: Index of the target class in the task.
+        seed: Draws the images that are left out or mislabelled.
     """
     match settings.weak_kind:
         case "over_simple":
@@ -81,7 +84,7 @@ def weak_recipe(
             return WeakRecipe(simple, training, roles)
         case "over_fitted" | "under_fitted":
             share = settings.early if settings.weak_kind == "under_fitted" else 1.0
-            bare = training.model_copy(
+            unregularised = training.model_copy(
                 update={
                     "momentum": 0.0,
                     "weight_decay": 0.0,
@@ -92,35 +95,35 @@ def weak_recipe(
                     "epochs": max(1, round(training.epochs * share)),
                 }
             )
-            return WeakRecipe(model, bare, roles)
+            return WeakRecipe(model, unregularised, roles)
         case "few_images":
-            train = _with_few(roles.train, target, settings.target_share, seed)
+            train = _with_few_images(roles.train, target, settings.target_share, seed)
         case "label_noise":
-            train = _with_noise(roles.train, target, settings.target_share, seed)
+            train = _with_label_noise(roles.train, target, settings.target_share, seed)
     return WeakRecipe(model, training, replace(roles, train=train))
 
 
-def _with_few(images: ImageSet, target: int, share: float, seed: int) -> ImageSet:
-    chosen = _some(images, target, share, seed)
+def _with_few_images(images: ImageSet, target: int, share: float, seed: int) -> ImageSet:
+    drawn = _draw_share(images, target, share, seed)
     kept = images.labels != target
-    kept[chosen] = True
+    kept[drawn] = True
     return images.subset(kept.nonzero().flatten())
 
 
-def _with_noise(images: ImageSet, target: int, share: float, seed: int) -> ImageSet:
-    right = _some(images, target, share, seed)
+def _with_label_noise(images: ImageSet, target: int, share: float, seed: int) -> ImageSet:
+    correct = _draw_share(images, target, share, seed)
     wrong = images.labels == target
-    wrong[right] = False
+    wrong[correct] = False
     generator = torch.Generator().manual_seed(derive_seed(seed, "wrong labels", target))
     labels = images.labels.clone()
-    # One of the other classes, each as likely.
-    drawn = torch.randint(0, images.n_classes - 1, (int(wrong.sum()),), generator=generator)
-    labels[wrong] = drawn + (drawn >= target).long()
+    # Uniform over the other classes.
+    others = torch.randint(0, images.n_classes - 1, (int(wrong.sum()),), generator=generator)
+    labels[wrong] = others + (others >= target).long()
     return replace(images, labels=labels)
 
 
-def _some(images: ImageSet, target: int, share: float, seed: int) -> torch.Tensor:
-    """Returns the indices of a share of a class's images, one at least."""
+def _draw_share(images: ImageSet, target: int, share: float, seed: int) -> torch.Tensor:
+    """Return the indices of a random share of a class's images, at least one."""
     of_target = (images.labels == target).nonzero().flatten()
     generator = torch.Generator().manual_seed(derive_seed(seed, "some of a class", target))
     order = torch.randperm(len(of_target), generator=generator)

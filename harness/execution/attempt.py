@@ -54,7 +54,7 @@ class Surroundings:
         data_root: Folder of data sets, if one was named.
         download: Whether absent data may be fetched.
         plugins: Modules that register what the cells name.
-        mirror: Folder or URI in which machines share trained weights, splits and checkpoints; None shares nothing.
+        shared_cache: Folder or URI through which machines share trained weights, splits and checkpoints.
         expected: Versions that a machine must have to compute a cell; see ``harness.machines.node_facts.versions``.
     """
 
@@ -63,7 +63,7 @@ class Surroundings:
     data_root: Path | None = None
     download: bool = False
     plugins: Plugins = field(default_factory=Plugins)
-    mirror: str | None = None
+    shared_cache: str | None = None
     expected: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -187,11 +187,11 @@ def _storable(text: str | None) -> str | None:
 
 def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
     from benchmarks.pipeline.workspace import Workspace
-    from benchmarks.scenarios.current_code import refuse_changed_code
+    from benchmarks.scenarios.current_code import check_code_unchanged
     from benchmarks.scenarios.scenario import make_scenario
 
     surroundings.plugins.load()
-    refuse_changed_code(cell)
+    check_code_unchanged(cell)
     progress(Progress("start", 0))
     warnings: list[str] = []
     workspace = Workspace(
@@ -200,7 +200,7 @@ def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: Prog
         download=surroundings.download,
         device=device,
         progress=progress,
-        mirror=surroundings.mirror,
+        shared_cache=surroundings.shared_cache,
         suite_folder=surroundings.plugins.suite_folder,
         warn=warnings.append,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.cells import configuration, content_hash
+from benchmarks.cells import content_hash, parse_config
 from benchmarks.rows.row import Row, State
 
 _MAX_SETTINGS_IN_NAME = 3
@@ -33,7 +33,7 @@ class Configuration:
     @classmethod
     def of(cls, row: Row) -> Configuration:
         """Return a row's configuration."""
-        config = configuration(row.config)
+        config = parse_config(row.config)
         config.pop("seed", None)
         splitter = config.pop("splitter", {})
         settings = {**_flattened(splitter.get("settings", {})), "version": splitter.get("version")}

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pyarrow import fs
 
-from benchmarks.cache.locations import open_place
+from benchmarks.cache.locations import open_location
 from harness.first_contact import require_store_answers
 from splitters.errors import ConfigurationError
 
@@ -44,7 +44,7 @@ class Storage:
     def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
         if filesystem is None:
             require_store_answers(location)
-        self.fs, self.root = (filesystem, location) if filesystem else open_place(location, purpose="for results")
+        self.fs, self.root = (filesystem, location) if filesystem else open_location(location, purpose="for results")
         self.is_local = isinstance(self.fs, fs.LocalFileSystem)
 
     @property

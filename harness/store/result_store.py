@@ -15,7 +15,8 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow import fs
 
-from benchmarks.rows.row import ROW_SCHEMA, Row, State
+from benchmarks.rows.parquet_schema import ROW_SCHEMA
+from benchmarks.rows.row import Row, State
 from harness.store.delivery import Outbox
 from harness.store.files import Storage, patiently
 from harness.store.local_copies import GROWTH, RowCache, SharedCopy

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.rows.row import FORMER_COLUMNS, ROW_FORMAT, ROW_SCHEMA, Row
+from benchmarks.rows.parquet_schema import ROW_SCHEMA
+from benchmarks.rows.row import OBSOLETE_COLUMNS, ROW_FORMAT, Row
 from splitters.errors import ConfigurationError
 
 _FORMAT_KEY = b"splitbench_row_format"
@@ -81,7 +82,7 @@ def decode_row(data: bytes | pa.Buffer, *, path: str) -> pa.Table:
         raise DamagedFileError(f"torn: {error}") from error
     if table.num_rows != 1:
         raise DamagedFileError(f"foreign: it holds {table.num_rows} rows, not one")
-    table = table.drop_columns([name for name in table.column_names if FORMER_COLUMNS.get(name, 0) >= row_format])
+    table = table.drop_columns([name for name in table.column_names if OBSOLETE_COLUMNS.get(name, 0) >= row_format])
     names = table.column_names
     unknown = [name for name in names if name not in _NAMES]
     if unknown:

@@ -1,4 +1,4 @@
-"""A cell's identity."""
+"""Cell ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cell(seed: int = 0) -> Cell:
     )
 
 
-def test_equal_cells_have_one_identity_and_a_changed_copy_has_another() -> None:
+def test_equal_cells_have_one_id_and_a_changed_copy_has_another() -> None:
     first = cell()
     assert first.cell_id == cell().cell_id == Cell.model_validate_json(first.model_dump_json()).cell_id
     assert first.model_copy().cell_id == first.cell_id
@@ -31,11 +31,11 @@ def test_a_seed_fits_into_the_rows_64_bits() -> None:
         cell(seed=2**63)
 
 
-def test_configurations_of_rows_with_a_protocol_read_and_have_the_identity_that_they_had() -> None:
+def test_configurations_of_rows_with_a_protocol_are_read_and_keep_their_ids() -> None:
     text = cell().model_dump_json()
     former = text[:-1] + ',"protocol":"splitbench"}'
     assert Cell.model_validate_json(former).cell_id == cell().cell_id
-    # Written down when there was such a field.
+    # Recorded while the field existed.
     assert cell().cell_id == "c808627f8b79935ad43e98c394579a94486d842b271117049867e05394a87020"
     with pytest.raises(ValueError, match="protocol"):
         Cell.model_validate_json(former.replace("splitbench", "published"))
@@ -48,7 +48,7 @@ def test_a_hash_is_that_of_canonical_json() -> None:
         content_hash({"a": float("nan")})
 
 
-def test_a_choice_of_classes_counts_and_none_leaves_the_identity_that_cells_had_before_there_were_any() -> None:
+def test_a_choice_of_classes_changes_the_id_and_none_keeps_the_one_of_cells_before_the_field_existed() -> None:
     some = cell().model_copy(update={"dataset": DatasetSpec(name="digits", classes=("4", "2"))})
     other = cell().model_copy(update={"dataset": DatasetSpec(name="digits", classes=("2", "4"))})
     assert len({some.cell_id, other.cell_id, cell().cell_id}) == 3
@@ -57,7 +57,7 @@ def test_a_choice_of_classes_counts_and_none_leaves_the_identity_that_cells_had_
 
 
 @pytest.mark.parametrize("classes", [("1",), ("1", "2", "1")])
-def test_a_choice_of_classes_is_of_two_at_least_each_once(classes: tuple[str, ...]) -> None:
+def test_a_choice_has_at_least_two_distinct_classes(classes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="classes are at least two, each once"):
         DatasetSpec(name="digits", classes=classes)
 

@@ -5,26 +5,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import peak_memory as memory
+from benchmarks import peak_memory
 from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
 from benchmarks.pipeline.preparation import Stages
 
-_MUCH = 200 * 2**20
+_BYTES = 200 * 2**20
 
 
-def _hold_and_let_go() -> None:
-    torch.ones(_MUCH, dtype=torch.uint8)
+def _allocate_and_free() -> None:
+    torch.ones(_BYTES, dtype=torch.uint8)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux resets the peak of a process")
-def test_the_peak_of_one_stage_is_not_that_of_an_earlier_one() -> None:
+def test_a_stage_does_not_inherit_the_peak_of_an_earlier_one() -> None:
     reset_peak_memory("cpu")
     start = peak_memory_bytes("cpu")
-    _hold_and_let_go()
+    _allocate_and_free()
     high = peak_memory_bytes("cpu")
-    assert high - start > 0.9 * _MUCH
+    assert high - start > 0.9 * _BYTES
     reset_peak_memory("cpu")
-    assert high - peak_memory_bytes("cpu") > 0.9 * _MUCH
+    assert high - peak_memory_bytes("cpu") > 0.9 * _BYTES
 
 
 def test_a_stage_counts_the_peaks_of_work_that_measured_itself_inside() -> None:
@@ -37,10 +37,10 @@ def test_a_stage_counts_the_peaks_of_work_that_measured_itself_inside() -> None:
     assert 2**20 < stages.records[1].peak_memory_bytes < 2**50
 
 
-def test_where_the_peak_cannot_be_reset_it_is_the_processs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _hold_and_let_go()
+def test_a_peak_that_cannot_be_reset_is_the_lifetime_peak(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _allocate_and_free()
     for name in ("_CLEAR", "_STATUS"):
-        monkeypatch.setattr(memory, name, tmp_path / "gone" / "file")
+        monkeypatch.setattr(peak_memory, name, tmp_path / "gone" / "file")
     before = peak_memory_bytes("cpu")
     reset_peak_memory("cpu")
-    assert peak_memory_bytes("cpu") >= before > _MUCH
+    assert peak_memory_bytes("cpu") >= before > _BYTES

@@ -18,7 +18,7 @@ import torch
 from torch.backends import cudnn
 
 from benchmarks.cache.artifacts import ArtifactCache
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.shared_cache import SharedCache
 from benchmarks.cells import Cell
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, StageRecord
@@ -222,8 +222,8 @@ class ToyScenario(Scenario):
                     time.sleep(120)
             return CheckpointState({}, {"step": step})
 
-        mirror = Mirror(workspace.mirror) if workspace.mirror else None
-        cache = ArtifactCache(workspace.cache / node, mirror=mirror, checkpoint_every=0.0)
+        shared_cache = SharedCache(workspace.shared_cache) if workspace.shared_cache else None
+        cache = ArtifactCache(workspace.cache / node, shared_cache=shared_cache, checkpoint_every=0.0)
         cache.get_or_make("steps", {"folder": settings.folder}, make)
 
     def _deaf(self, settings: ToySettings, workspace: Workspace) -> None:

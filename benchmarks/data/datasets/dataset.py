@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.numeric_environment import ComputeEnvironment
 from splitters.data import ImageSet
 
 
@@ -20,7 +20,7 @@ class Dataset:
         flips: Whether a mirrored image keeps its label.
         seconds: Wall time of the decoding, whenever it was done.
         reused: Whether that was done earlier.
-        maker: The machine and versions that did it.
+        computed_on: The machine and versions that did it.
         warnings: What the user should know about the files.
     """
 
@@ -31,7 +31,7 @@ class Dataset:
     flips: bool
     seconds: float = 0.0
     reused: bool = False
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -19,8 +19,8 @@ import PIL
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.cache.file_locks import exclusive
-from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.file_locks import file_lock
+from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cache.tensor_file import flush_to_disk
 from benchmarks.cells import content_hash
 from benchmarks.data.datasets.decoding import decode_image
@@ -66,7 +66,7 @@ class Decoded:
         content_hash: SHA-256, in hex, of images, labels and class names.
         seconds: Wall time of the decoding, whenever it was done.
         reused: Whether that was done earlier.
-        maker: The machine and versions that did it.
+        computed_on: The machine and versions that did it.
     """
 
     class_names: tuple[str, ...]
@@ -75,7 +75,7 @@ class Decoded:
     content_hash: str
     seconds: float
     reused: bool
-    maker: Maker | None = None
+    computed_on: ComputeEnvironment | None = None
 
 
 def decode_once(
@@ -102,7 +102,7 @@ def decode_once(
     decoded = _open(target, input_shape)
     if decoded is not None:
         return decoded
-    with exclusive(target.with_suffix(".lock"), progress=progress, stage=_STAGE):
+    with file_lock(target.with_suffix(".lock"), progress=progress, stage=_STAGE):
         decoded = _open(target, input_shape)
         if decoded is None:
             _build(source.read(), target, input_shape, progress)
@@ -133,7 +133,7 @@ def _open(folder: Path, input_shape: tuple[int, int, int], *, reused: bool = Tru
         seconds = float(facts.get("seconds", 0.0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Decoded(names, train, test, digest, seconds, reused, Maker.of_facts(facts))
+    return Decoded(names, train, test, digest, seconds, reused, ComputeEnvironment.from_facts(facts))
 
 
 def _open_part(folder: Path, name: str, count: int, input_shape: tuple[int, int, int]) -> DecodedPart:
@@ -168,7 +168,7 @@ def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], 
         "test": len(contents.test.labels),
         "content_hash": digest.hexdigest(),
         "seconds": time.perf_counter() - began,
-        **Maker.here("cpu").as_facts(),
+        **ComputeEnvironment.current("cpu").to_facts(),
     }
     (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     for path in temporary.iterdir():

@@ -74,7 +74,7 @@ def load_dataset(
         flips,
         seconds=decoded.seconds,
         reused=decoded.reused,
-        maker=decoded.maker,
+        computed_on=decoded.computed_on,
         warnings=source.warnings(),
     )
 

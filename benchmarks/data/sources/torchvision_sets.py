@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cache.file_locks import exclusive
+from benchmarks.cache.file_locks import file_lock
 from benchmarks.data.sources.source import Contents, Location, Part, Source, hash_files
 from splitters.errors import DataError
 from splitters.methods.protocol import ignore_progress
@@ -126,7 +126,7 @@ class TorchvisionSource(Source):
 
     def _download(self) -> None:
         lock = self._location.cache / "downloads" / f"{self._name}.lock"
-        with exclusive(lock, progress=ignore_progress, stage="download"), self._errors_explained("fetched"):
+        with file_lock(lock, progress=ignore_progress, stage="download"), self._errors_explained("fetched"):
             for is_train in (True, False):
                 self._open(is_train=is_train, download=True)
 

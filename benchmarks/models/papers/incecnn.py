@@ -1,4 +1,4 @@
-"""InceCNN: parallel convolutions whose outputs are concatenated (DESIGN.md section 10)."""
+"""InceCNN: parallel convolutions whose outputs are concatenated (docs/design.md, "The papers' networks and recipe")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ResCNN: twelve convolutions with three residual sums (DESIGN.md section 10)."""
+"""ResCNN: twelve convolutions with three residual sums (docs/design.md, "The papers' networks and recipe")."""
 
 from __future__ import annotations
 

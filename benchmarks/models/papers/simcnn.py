@@ -1,4 +1,4 @@
-"""SimCNN: thirteen convolutions in a row, as in VGG16 (DESIGN.md section 10)."""
+"""SimCNN: thirteen convolutions in a row, as in VGG16 (docs/design.md, "The papers' networks and recipe")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SimpleCNN: two to four convolutions, the papers' over-simple weak model (DESIGN.md section 10)."""
+"""SimpleCNN: two to four convolutions, the papers' over-simple weak model (arXiv 2209.06116, section 5)."""
 
 from __future__ import annotations
 

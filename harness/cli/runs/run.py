@@ -115,7 +115,7 @@ def command(
         data_root=location_of_data.data_root,
         download=download,
         plugins=plugins_of(loaded),
-        mirror=shared_cache_of(shared_cache, results=location, address=address),
+        shared_cache=shared_cache_of(shared_cache, results=location, address=address),
     )
     memory = memory_needs(plan, contents.table)
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)

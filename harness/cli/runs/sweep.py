@@ -92,7 +92,7 @@ def command(
         data_root=location_of_data.data_root,
         download=download,
         plugins=loaded.plugin_modules,
-        mirror=shared_cache_of(shared_cache, results=location, address=address),
+        shared_cache=shared_cache_of(shared_cache, results=location, address=address),
         expected={} if force else versions(),
     )
     with SweepDisplay(console) as display:

@@ -209,8 +209,8 @@ class RayBackend:
             return []
         machines, now = self._known_machines(), time.monotonic()
         room = _room_beside(running, machines)
-        # Without a mirror, machines that share no folder train a base model each; waiting would not spare them that.
-        one_each = len(machines) == 1 or self._surroundings.mirror is not None
+        # Without a shared cache, machines that share no folder train a base model each; waiting saves nothing.
+        one_each = len(machines) == 1 or self._surroundings.shared_cache is not None
         ready: list[tuple[Job, float]] = []
         begun: set[str] = set()
         too_large: set[tuple[str, int, float]] = set()

@@ -1,14 +1,18 @@
-"""Artefacts are made once, by whoever comes first, and made again when they are torn."""
+"""Artefacts are computed once, by whichever process comes first, and again when they are damaged."""
+
+from __future__ import annotations
 
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from benchmarks.cache import checkpoints
 from benchmarks.cache.artifacts import Artifact, ArtifactCache
@@ -21,15 +25,15 @@ _KEY = {"model": "simcnn", "seed": 1, "rates": [0.1, None]}
 
 
 class _Make:
-    """Makes the same artefact every time, and counts how often."""
+    """Returns the same artefact every time, and counts the calls."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, wait: Callable[[], object] = int) -> None:
         self.calls = 0
-        self._seconds = seconds
+        self._wait = wait
 
     def __call__(self, checkpoint: Checkpoint) -> CheckpointState:
         self.calls += 1
-        time.sleep(self._seconds)
+        self._wait()
         weights = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
         tensors = {"weights": weights, "tied": weights, "bits": torch.tensor([True, False]), "none": torch.empty(0, 3)}
         return CheckpointState(tensors, {"accuracy": 0.5, "history": [{"loss": 1.0}], "name": "größe"})
@@ -44,13 +48,19 @@ def _check(artifact: Artifact) -> None:
     assert artifact.state.values == {"accuracy": 0.5, "history": [{"loss": 1.0}], "name": "größe"}
 
 
-def test_the_second_time_it_is_there(tmp_path: Path) -> None:
-    make = _Make(0.05)
+@pytest.fixture
+def work_clock(clock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(checkpoints, "time", clock)
+    return clock
+
+
+def test_the_second_time_it_comes_from_the_cache(tmp_path: Path, work_clock: Any) -> None:
+    make = _Make(lambda: work_clock.advance(3.0))
     first = ArtifactCache(tmp_path).get_or_make("weights", _KEY, make)
     second = ArtifactCache(tmp_path).get_or_make("weights", dict(reversed(_KEY.items())), make)
     assert make.calls == 1
     assert (first.reused, second.reused) == (False, True)
-    assert 0.05 <= first.seconds == second.seconds
+    assert first.seconds == second.seconds == 3.0
     assert second.peak_memory_bytes == first.peak_memory_bytes
     _check(first)
     _check(second)
@@ -72,40 +82,29 @@ def test_a_kind_that_is_no_folder_name_is_refused(kind: str, tmp_path: Path) -> 
         ArtifactCache(tmp_path).get_or_make(kind, _KEY, _Make())
 
 
-def _halve(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+_FOREIGN = save({"x": torch.zeros(1)})
+_DAMAGES: list[Callable[[bytes], bytes]] = [
+    lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[:-1], lambda data: _FOREIGN,
+]  # fmt: skip
 
 
-def _empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def _drop_last_byte(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def _replace_by_foreign(path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file({"x": torch.zeros(1)}, path)
-
-
-@pytest.mark.parametrize("damage", [_halve, _empty, _drop_last_byte, _replace_by_foreign])
-def test_a_torn_or_foreign_file_is_made_again(damage: Callable[[Path], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", _DAMAGES)
+def test_a_damaged_or_foreign_file_is_computed_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     make = _Make()
     cache = ArtifactCache(tmp_path)
     cache.get_or_make("weights", _KEY, make)
-    damage(next(tmp_path.glob("weights/*.safetensors")))
+    path = next(tmp_path.glob("weights/*.safetensors"))
+    path.write_bytes(damage(path.read_bytes()))
     again = cache.get_or_make("weights", _KEY, make)
     assert make.calls == 2
     assert not again.reused
     _check(again)
 
 
-def test_interrupted_work_goes_on_from_its_checkpoint_and_its_seconds_add_up(tmp_path: Path) -> None:
+def test_interrupted_work_resumes_from_its_checkpoint_and_its_seconds_add_up(tmp_path: Path, work_clock: Any) -> None:
     def work(checkpoint: Checkpoint) -> CheckpointState:
         state = checkpoint.load()
-        time.sleep(0.1)
+        work_clock.advance(3.0)
         if state is None:
             checkpoint.save(CheckpointState({"half": torch.ones(2)}, {"step": 1}))
             raise KeyboardInterrupt
@@ -114,11 +113,12 @@ def test_interrupted_work_goes_on_from_its_checkpoint_and_its_seconds_add_up(tmp
     cache = ArtifactCache(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         cache.get_or_make("weights", _KEY, work)
+    work_clock.advance(100.0)
     assert not list(tmp_path.glob("weights/" + "[0-9a-f]" * 64 + ".safetensors"))
     artifact = cache.get_or_make("weights", _KEY, work)
     assert artifact.state.values == {"step": 2, "from": 1}
     assert artifact.state.tensors["whole"].tolist() == [2, 2]
-    assert artifact.seconds >= 0.2
+    assert artifact.seconds == 6.0
     assert not list(tmp_path.glob("weights/*.checkpoint.safetensors"))
 
 
@@ -128,20 +128,18 @@ def test_the_peak_of_a_process_is_plausible(tmp_path: Path) -> None:
     assert 50 * 2**20 < artifact.peak_memory_bytes <= peak_memory_bytes("cpu") < 2**40
 
 
-def test_two_threads_make_it_once(tmp_path: Path) -> None:
-    make = _Make(0.3)
-    found: list[Artifact] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(ArtifactCache(tmp_path).get_or_make("weights", _KEY, make)))
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def test_concurrent_threads_compute_it_once(tmp_path: Path) -> None:
+    make, start = _Make(), threading.Barrier(3)
+
+    def get(_: int) -> Artifact:
+        start.wait()
+        return ArtifactCache(tmp_path).get_or_make("weights", _KEY, make)
+
+    with ThreadPoolExecutor(3) as pool:
+        artifacts = list(pool.map(get, range(3)))
     assert make.calls == 1
-    assert sorted(artifact.reused for artifact in found) == [False, True, True]
-    for artifact in found:
+    assert sorted(artifact.reused for artifact in artifacts) == [False, True, True]
+    for artifact in artifacts:
         _check(artifact)
 
 
@@ -179,7 +177,7 @@ def test_a_second_process_waits_and_a_stop_request_ends_the_wait(tmp_path: Path)
     assert artifact.state.tensors["from"].tolist() == [7]
 
 
-def test_a_checkpoint_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_a_checkpoint_is_replaced_completely(tmp_path: Path) -> None:
     checkpoint = FileCheckpoint(tmp_path / "new" / "x.safetensors")
     assert checkpoint.load() is None
     checkpoint.save(CheckpointState({"a": torch.ones(3), "b": torch.ones(1)}, {"step": 1}))
@@ -192,15 +190,15 @@ def test_a_checkpoint_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in checkpoint.path.parent.iterdir()] == ["x.safetensors"]
 
 
-@pytest.mark.parametrize("damage", [_halve, _empty])
-def test_a_torn_checkpoint_counts_as_absent(damage: Callable[[Path], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", _DAMAGES)
+def test_a_damaged_checkpoint_counts_as_absent(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     checkpoint = FileCheckpoint(tmp_path / "x.safetensors")
     checkpoint.save(CheckpointState({"a": torch.ones(300)}, {}))
-    damage(checkpoint.path)
+    checkpoint.path.write_bytes(damage(checkpoint.path.read_bytes()))
     assert checkpoint.load() is None
 
 
-def test_states_are_written_by_time_and_the_last_one_on_a_stop(tmp_path: Path) -> None:
+def test_states_are_written_at_intervals_and_the_last_one_on_a_stop(tmp_path: Path) -> None:
     checkpoint = FileCheckpoint(tmp_path / "x.safetensors", every=3600.0)
     history: list[int] = []
     for step in range(3):
@@ -237,9 +235,7 @@ def test_work_that_ends_early_leaves_the_state_that_it_saved_last(how: type[Base
     assert state.values == {"step": 3}
 
 
-def test_work_that_ends_well_in_less_than_that_time_writes_its_result_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_work_writes_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(checkpoint: Checkpoint) -> CheckpointState:
         for step in range(50):
             checkpoint.save(CheckpointState({"x": torch.zeros(9)}, {"step": step}))

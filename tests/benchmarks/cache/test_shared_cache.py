@@ -1,8 +1,9 @@
-"""What machines without a common disk share: weights made once, checkpoints found again, and no cell failed by it."""
+"""Machines without a common disk share weights and checkpoints; a shared cache that fails does no harm."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -10,7 +11,7 @@ from pyarrow import fs
 
 from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cache.checkpoints import FileCheckpoint
-from benchmarks.cache.shared_cache import Mirror
+from benchmarks.cache.shared_cache import SharedCache
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Checkpoint, CheckpointState
 
@@ -34,71 +35,77 @@ class Make:
         return CheckpointState({}, {"step": step})
 
 
-def mirrors(tmp_path: Path) -> list[Mirror]:
+def shared_caches(tmp_path: Path) -> list[SharedCache]:
     memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
-    return [Mirror(str(tmp_path / "shared")), Mirror(f"/{tmp_path.name}", filesystem=memory)]
+    return [SharedCache(str(tmp_path / "shared")), SharedCache(f"/{tmp_path.name}", filesystem=memory)]
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_what_one_machine_made_another_one_finds(tmp_path: Path, kind: int) -> None:
-    mirror, make = mirrors(tmp_path)[kind], Make()
-    first = ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
-    second = ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("weights", KEY, make)
+def test_an_artefact_of_one_machine_is_reused_on_another(tmp_path: Path, kind: int) -> None:
+    shared_cache, make = shared_caches(tmp_path)[kind], Make()
+    first = ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("weights", KEY, make)
+    second = ArtifactCache(tmp_path / "two", shared_cache=shared_cache).get_or_make("weights", KEY, make)
     assert make.begun_at == [0]
     assert (first.reused, second.reused) == (False, True)
     assert second.state.values == {"step": 10}
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_work_goes_on_on_another_machine_from_its_last_checkpoint(tmp_path: Path, kind: int) -> None:
-    mirror, make = mirrors(tmp_path)[kind], Make(stop_at=6)
+def test_work_resumes_on_another_machine_from_its_last_checkpoint(tmp_path: Path, kind: int) -> None:
+    shared_cache, make = shared_caches(tmp_path)[kind], Make(stop_at=6)
     with pytest.raises(KeyboardInterrupt):
-        ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("splits", KEY, make)
+        ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("splits", KEY, make)
     again = Make()
-    ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("splits", KEY, again)
-    # Publishing takes at most a twentieth of the time, so the very last steps may be missing there, never more.
+    ArtifactCache(tmp_path / "two", shared_cache=shared_cache).get_or_make("splits", KEY, again)
+    # Publishing is rate-limited, so the last steps may be missing there.
     assert 1 <= again.begun_at[0] <= 6
-    assert not list((tmp_path / "shared").rglob("*checkpoint*")), "what is finished needs no checkpoint"
+    assert not list((tmp_path / "shared").rglob("*checkpoint*")), "finished work needs no checkpoint"
 
 
-def test_of_two_checkpoints_the_one_of_more_work_counts(tmp_path: Path) -> None:
-    mirror = Mirror(str(tmp_path / "shared"))
+def test_of_two_checkpoints_the_one_of_more_work_counts(
+    tmp_path: Path, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.cache.checkpoints.time", clock)
+    shared_cache = SharedCache(str(tmp_path / "shared"))
     here, elsewhere = (
-        FileCheckpoint(tmp_path / name / "c.safetensors", mirror=mirror, name="splits/c.safetensors")
+        FileCheckpoint(tmp_path / name / "c.safetensors", shared_cache=shared_cache, name="splits/c.safetensors")
         for name in ("here", "elsewhere")
     )
-    here._earlier_seconds, elsewhere._earlier_seconds = 5.0, 50.0
+    clock.advance(5.0)
     here.save(CheckpointState({}, {"step": 1}))
+    clock.advance(45.0)
     elsewhere.save(CheckpointState({}, {"step": 2}))
     for path in ("here", "third"):
-        fresh = FileCheckpoint(tmp_path / path / "c.safetensors", mirror=mirror, name="splits/c.safetensors")
+        fresh = FileCheckpoint(
+            tmp_path / path / "c.safetensors", shared_cache=shared_cache, name="splits/c.safetensors"
+        )
         state = fresh.load()
         assert state is not None
         assert state.values["step"] == 2
-        assert fresh.seconds == pytest.approx(50.0, abs=1.0)
+        assert fresh.seconds == 50.0
 
 
-def test_a_mirror_that_fails_fails_no_work(tmp_path: Path) -> None:
+def test_a_shared_cache_that_fails_fails_no_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    mirror = Mirror(str(tmp_path / "file" / "shared"))
+    shared_cache = SharedCache(str(tmp_path / "file" / "shared"))
     make = Make()
-    artifact = ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
+    artifact = ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("weights", KEY, make)
     assert artifact.state.values == {"step": 10}
 
 
-def test_a_torn_file_in_the_mirror_is_made_again(tmp_path: Path) -> None:
-    mirror, make = Mirror(str(tmp_path / "shared")), Make()
-    ArtifactCache(tmp_path / "one", mirror=mirror).get_or_make("weights", KEY, make)
+def test_a_damaged_file_in_the_shared_cache_is_computed_again(tmp_path: Path) -> None:
+    shared_cache, make = SharedCache(str(tmp_path / "shared")), Make()
+    ArtifactCache(tmp_path / "one", shared_cache=shared_cache).get_or_make("weights", KEY, make)
     (file,) = (tmp_path / "shared" / "weights").iterdir()
     file.write_bytes(file.read_bytes()[:-1])
-    assert not ArtifactCache(tmp_path / "two", mirror=mirror).get_or_make("weights", KEY, make).reused
+    assert not ArtifactCache(tmp_path / "two", shared_cache=shared_cache).get_or_make("weights", KEY, make).reused
     assert make.begun_at == [0, 0]
-    assert ArtifactCache(tmp_path / "three", mirror=mirror).get_or_make("weights", KEY, make).reused
+    assert ArtifactCache(tmp_path / "three", shared_cache=shared_cache).get_or_make("weights", KEY, make).reused
 
 
-def test_an_unknown_kind_of_place_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="nope://x: no such place to share a cache in"):
-        Mirror("nope://x")
+def test_an_unknown_kind_of_location_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="nope://x: no such location to share a cache in"):
+        SharedCache("nope://x")
 
 
 class Unsteady(fs.FSSpecHandler):
@@ -120,10 +127,10 @@ class Unsteady(fs.FSSpecHandler):
         return super().open_input_stream(path)
 
 
-def test_a_request_that_fails_is_made_again(tmp_path: Path) -> None:
+def test_a_request_that_fails_is_repeated(tmp_path: Path) -> None:
     unsteady = fs.PyFileSystem(Unsteady(fsspec.filesystem("memory")))
-    mirror, make = Mirror(f"/{tmp_path.name}-unsteady", filesystem=unsteady), Make()
+    shared_cache, make = SharedCache(f"/{tmp_path.name}-unsteady", filesystem=unsteady), Make()
     for machine in ("one", "two"):
-        ArtifactCache(tmp_path / machine, mirror=mirror).get_or_make("weights", KEY, make)
+        ArtifactCache(tmp_path / machine, shared_cache=shared_cache).get_or_make("weights", KEY, make)
     assert make.begun_at == [0]
     assert Unsteady.requests >= 4

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.pipeline.composed_cost import Pick, composed_cost, latencies
+from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost, latencies
 from benchmarks.pipeline.split_model import SplitModel
 from splitters.data import IMAGENET
 from splitters.graph.channel_graph import ChannelGraph
@@ -25,7 +25,7 @@ SIDE, KERNELS = 4, 6
 
 
 def split_model(kept: list[list[int]]) -> SplitModel:
-    """Returns a net of one convolution, whose two modules keep these kernels."""
+    """Return a net of one convolution whose two modules keep the given kernels."""
     layers = (nn.Conv2d(3, KERNELS, 3, padding=1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     graph = ChannelGraph.trace(nn.Sequential(*layers, nn.Linear(KERNELS, 2)).eval(), torch.zeros(1, 3, SIDE, SIDE))
     bits = torch.zeros(2, graph.layout.n_channels, dtype=torch.bool)
@@ -40,8 +40,8 @@ def flops_of(kernels: int) -> int:
     return 2 * kernels * 3 * 9 * SIDE**2 + 2 * kernels * 2
 
 
-def cost_of(picks: list[Pick], reference: SplitModel) -> dict[str, float]:
-    return composed_cost(picks, compose([pick.module for pick in picks]), reference)
+def cost_of(modules: list[ModuleRef], reference: SplitModel) -> dict[str, float]:
+    return composed_cost(modules, compose([module.module for module in modules]), reference)
 
 
 def parameters_of(kernels: int) -> int:
@@ -51,7 +51,7 @@ def parameters_of(kernels: int) -> int:
 @pytest.mark.parametrize(("kept", "union"), [([[0, 1], [1, 2, 3]], 4), ([[0], [5]], 2), ([[0, 1, 2], [0, 1, 2]], 3)])
 def test_a_shared_kernel_is_stored_once_and_runs_in_every_module(kept: list[list[int]], union: int) -> None:
     model = split_model(kept)
-    cost = cost_of([Pick(model, 0), Pick(model, 1)], model)
+    cost = cost_of([ModuleRef(model, 0), ModuleRef(model, 1)], model)
     assert cost["flops_sum"] == sum(flops_of(len(kernels)) for kernels in kept)
     assert cost["parameters_union"] == parameters_of(union)
     assert cost["base_flops"] == flops_of(KERNELS) == base_cost(model.graph).flops
@@ -61,23 +61,24 @@ def test_a_shared_kernel_is_stored_once_and_runs_in_every_module(kept: list[list
 
 def test_kernels_of_different_base_models_are_never_the_same() -> None:
     one, other = split_model([[0, 1], [2]]), split_model([[0, 1], [0, 1, 2]])
-    cost = cost_of([Pick(one, 0), Pick(other, 1)], one)
+    cost = cost_of([ModuleRef(one, 0), ModuleRef(other, 1)], one)
     assert cost["parameters_union"] == cost["parameters_sum"] == parameters_of(2) + parameters_of(3)
 
 
-class _Slow(nn.Module):
-    def __init__(self, seconds: list[float]) -> None:
+class _Timed(nn.Module):
+    """A network whose forward passes take the given seconds of a clock."""
+
+    def __init__(self, clock: Any, seconds: list[float]) -> None:
         super().__init__()
+        self.clock = clock
         self.seconds = iter(seconds)
 
     def forward(self, image: Tensor) -> Tensor:
-        time.sleep(next(self.seconds))
+        self.clock.advance(next(self.seconds))
         return image
 
 
-def test_times_are_medians_after_a_warm_up() -> None:
-    slow = _Slow([0.4, 0.4, 0.02, 0.4, 0.02])
-    fast = _Slow([0.0] * 5)
-    first, second = latencies([slow, fast], torch.zeros(1, 3, 4, 4), repeats=3)
-    assert 0.02 <= first < 0.35
-    assert second < first
+def test_latencies_are_medians_after_a_warm_up(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.pipeline.composed_cost.time", clock)
+    networks = [_Timed(clock, [8.0, 8.0, 2.0, 8.0, 2.0]), _Timed(clock, [8.0, 8.0, 1.0, 3.0, 2.0])]
+    assert latencies(networks, torch.zeros(1, 3, 4, 4), repeats=3) == [2.0, 2.0]

@@ -1,4 +1,4 @@
-"""Small cells of the scenarios of reuse, and a test set of noise for them."""
+"""Small cells of all scenarios, and a test set of noise for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def measure(cell: Cell, cache: Path, data_root: Path | None = None) -> Metrics:
 
 
 def poison_the_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replaces the images and labels of every test set that is loaded from now on by noise."""
+    """Replace the images and labels of every test set that is loaded from now on by noise, but not its hash."""
     load = preparation.load_dataset
 
     def poisoned(*args: object, **kwargs: object) -> Dataset:
@@ -51,11 +51,11 @@ COSTS = {
     "flops_sum", "parameters_sum", "parameters_union", "base_flops", "base_parameters",
     "flops_retention_sum", "param_retention_sum", "param_retention_union",
 }  # fmt: skip
-"""The fields of a cost that no clock has a part in."""
+"""The fields of a cost that do not depend on time."""
 
 
 def check_costs(record: Any, n_modules: int = 0) -> None:
-    """Checks that the figures of a cost fit each other; modules are counted where all are of the reference network."""
+    """Check that the figures of a cost are consistent; ``n_modules``: if all come from the reference network."""
     assert record.flops_sum > 0
     assert 0 < record.parameters_union <= record.parameters_sum
     if n_modules:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from reuse_cells import measure, poison_the_test_set
 
-from benchmarks.cache.numeric_environment import Maker
+from benchmarks.cache.numeric_environment import ComputeEnvironment
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.data.datasets import Dataset
 from benchmarks.pipeline import preparation
-from benchmarks.pipeline.preparation import as_one_stage
+from benchmarks.pipeline.preparation import merge_stages
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics, StageRecord
 from benchmarks.scenarios.scenario import SCENARIOS
@@ -37,7 +38,7 @@ MEASURED_TIMES = {"stages", "split_seconds"}
 
 
 def timeless(metrics: Metrics, exempt: set[str]) -> dict[str, object]:
-    """Returns all but the exempt measures, without the seconds that a splitter's steps took."""
+    """Return all but the exempt measures, without the seconds of a splitter's steps."""
     figures = [figure for figure in metrics.figures if not figure.name.endswith("seconds")]
     return metrics.model_copy(update={"figures": figures}).model_dump(exclude=exempt)
 
@@ -51,10 +52,6 @@ def cell(splitter: str = "gradsplitter", **settings: object) -> Cell:
     )
 
 
-def measure(cell: Cell, cache: Path) -> Metrics:
-    return SCENARIOS.get("modularization")().measure(cell, Workspace(cache=cache))
-
-
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -65,7 +62,7 @@ def measured(cache: Path) -> Metrics:
     return measure(cell(), cache)
 
 
-def test_counts_fit_each_other(measured: Metrics) -> None:
+def test_counts_are_consistent(measured: Metrics) -> None:
     assert measured.kernels_total == sum(layer.kernels for layer in measured.layers)
     for index, module in enumerate(measured.modules):
         assert module.kernels == sum(layer.kept[index] for layer in measured.layers)
@@ -112,7 +109,7 @@ def test_a_baseline_keeps_as_many_kernels_per_layer_as_its_reference(measured: M
     assert random.jaccard_distance != measured.jaccard_distance
 
 
-def test_base_models_and_splits_are_made_once(measured: Metrics, cache: Path) -> None:
+def test_base_models_and_splits_are_computed_once(measured: Metrics, cache: Path) -> None:
     again = measure(cell(), cache)
     reused = {stage.name: stage.reused for stage in again.stages}
     assert reused["data"]
@@ -122,11 +119,11 @@ def test_base_models_and_splits_are_made_once(measured: Metrics, cache: Path) ->
     assert timeless(again, MEASURED_TIMES) == timeless(measured, MEASURED_TIMES)
 
 
-def test_a_row_says_who_did_the_work_that_it_reuses(
+def test_a_row_records_where_reused_work_was_computed(
     measured: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = Maker("an old CPU", "2.0", "elsewhere")
-    monkeypatch.setattr(Maker, "here", classmethod(lambda cls, device: theirs))
+    old = ComputeEnvironment("an old CPU", "2.0", "elsewhere")
+    monkeypatch.setattr(ComputeEnvironment, "current", classmethod(lambda cls, device: old))
     first = measure(cell("full"), tmp_path)
     monkeypatch.undo()
     again = measure(cell("full"), tmp_path)
@@ -137,11 +134,11 @@ def test_a_row_says_who_did_the_work_that_it_reuses(
         assert made == (("an old CPU", "2.0", "elsewhere") if stage.reused else (None, None, None))
 
 
-def test_work_of_several_is_one_stage_that_names_them_all() -> None:
+def test_merged_stages_add_up_and_name_all_machines() -> None:
     def stage(seconds: float, **fields: Any) -> StageRecord:
         return StageRecord(name="train", seconds=seconds, **fields)
 
-    both = as_one_stage(
+    both = merge_stages(
         [stage(1.0, peak_memory_bytes=5), stage(2.0, reused=True, hostname="b"), stage(4.0, reused=True, hostname="a")]
     )
     assert (both.seconds, both.peak_memory_bytes, both.reused, both.hostname) == (7.0, 5, False, "a+b")
@@ -159,18 +156,7 @@ def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
     splitter: str, settings: dict[str, object], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clean = measure(cell(splitter, **settings), cache)
-    load = preparation.load_dataset
-
-    def poisoned(*args: object, **kwargs: object) -> Dataset:
-        # The content hash stays that of the clean images, which rows carry: it covers the test images too.
-        dataset = load(*args, **kwargs)
-        generator = torch.Generator().manual_seed(0)
-        shape = dataset.test.images.shape
-        noise = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        labels = torch.randint(0, 10, (shape[0],), generator=generator)
-        return dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, images=noise, labels=labels))
-
-    monkeypatch.setattr(preparation, "load_dataset", poisoned)
+    poison_the_test_set(monkeypatch)
     # In a cache of its own: nothing made from the clean images is found there.
     noisy = measure(cell(splitter, **settings), tmp_path)
     exempt = TEST_SCORES | MEASURED_TIMES
@@ -178,14 +164,14 @@ def test_a_poisoned_test_set_changes_nothing_but_the_test_scores(
     assert noisy.base_accuracy != clean.base_accuracy
 
 
-def test_the_selection_measures_all_but_the_scores_on_test(measured: Metrics, cache: Path) -> None:
+def test_the_selection_measures_everything_but_the_scores_on_test(measured: Metrics, cache: Path) -> None:
     selection = SCENARIOS.get("selection")().measure(cell(), Workspace(cache=cache))
     exempt = TEST_SCORES | MEASURED_TIMES
     assert timeless(selection, exempt) == timeless(measured, exempt)
     assert [getattr(selection, name) for name in sorted(TEST_SCORES)] == [None, None, None]
 
 
-def test_the_selection_never_looks_at_the_test_images(
+def test_the_selection_never_reads_the_test_images(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = preparation.load_dataset
@@ -205,35 +191,32 @@ def test_a_wrong_name_is_refused_before_anything_runs() -> None:
         SCENARIOS.get("modularization")().check(wrong)
 
 
-def test_what_a_splitter_finds_out_whatever_its_settings_is_found_once(tmp_path: Path) -> None:
-    settings = {
-        "population": 4, "parents": 2, "elites": 1, "genes": 2, "min_kept": 2, "max_kept": 4,
-        "curve_shares": [0.5, 1.0],
-    }  # fmt: skip
-    first, second = (measure(cell("cnnsplitter", **settings, generations=n), tmp_path / "one") for n in (1, 2))
-    alone = measure(cell("cnnsplitter", **settings, generations=2), tmp_path / "two")
+def test_analyses_that_do_not_depend_on_settings_are_computed_once(tmp_path: Path) -> None:
+    def of(cache: str, **changes: object) -> Metrics:
+        return measure(cell("cnnsplitter", **{**CNNSPLITTER, **changes}), tmp_path / cache)
+
+    first, second, alone = of("one", generations=1), of("one", generations=2), of("two", generations=2)
     assert timeless(second, MEASURED_TIMES) == timeless(alone, MEASURED_TIMES)
     reused = [reused_seconds(metrics) for metrics in (first, second, alone)]
     assert reused[0] == reused[2] == 0
     assert reused[1] > 0
     assert second.split_seconds is not None
-    assert second.split_seconds > reused[1], "what was found earlier counts as it took then"
-    other = measure(cell("cnnsplitter", **{**settings, "curve_shares": [0.2, 1.0]}, generations=1), tmp_path / "one")
-    assert other.sensitivity[0].kept_shares == [0.2, 1.0]
+    assert second.split_seconds > reused[1], "reused analyses count with their original time"
+    assert of("one", curve_shares=[0.2, 1.0]).sensitivity[0].kept_shares == [0.2, 1.0]
 
 
 def reused_seconds(metrics: Metrics) -> float:
     return next(figure.value for figure in metrics.figures if figure.name == "reused_seconds")
 
 
-def test_sensitivity_curves_are_kept_and_found_again(cache: Path) -> None:
-    made, found = (measure(cell("cnnsplitter", **CNNSPLITTER), cache) for _ in range(2))
-    assert [stage.reused for stage in found.stages if stage.name == "split"] == [True]
-    assert found.sensitivity == made.sensitivity
-    assert [curve.kept_shares for curve in made.sensitivity] == [[0.5, 1.0]] * 9, "12 convolutions, 3 pairs are tied"
-    assert {curve.select_accuracy[1] for curve in made.sensitivity} == {made.select_base_accuracy}
-    assert all(curve.start_shares for curve in made.sensitivity)
+def test_sensitivity_curves_are_cached(cache: Path) -> None:
+    computed, cached = (measure(cell("cnnsplitter", **CNNSPLITTER), cache) for _ in range(2))
+    assert [stage.reused for stage in cached.stages if stage.name == "split"] == [True]
+    assert cached.sensitivity == computed.sensitivity
+    assert [curve.kept_shares for curve in computed.sensitivity] == [[0.5, 1.0]] * 9, "12 convolutions, 3 tied pairs"
+    assert {curve.select_accuracy[1] for curve in computed.sensitivity} == {computed.select_base_accuracy}
+    assert all(curve.start_shares for curve in computed.sensitivity)
     assert measure(cell("full"), cache).sensitivity == []
-    by_name = {(figure.step, figure.name): figure.value for figure in made.figures}
-    assert found.figures == made.figures
-    assert by_name[int(by_name[None, "chosen_generation"]), "accuracy"] == made.select_composed_accuracy
+    by_name = {(figure.step, figure.name): figure.value for figure in computed.figures}
+    assert cached.figures == computed.figures
+    assert by_name[int(by_name[None, "chosen_generation"]), "accuracy"] == computed.select_composed_accuracy

@@ -34,25 +34,25 @@ def test_plain_merging_finds_the_same_best_fitness():
     scores = torch.randn(4, 5, 40, generator=generator)
     bits = torch.rand(4, 5, 30, generator=generator) < 0.5
     plain = PlainMerging(
-        rows={c: list(scores[c].numpy()) for c in range(4)},
+        scores={c: list(scores[c].numpy()) for c in range(4)},
         labels=labels.numpy(),
         kept={c: kept_sets(bits[c].numpy()) for c in range(4)},
-        most=10**6,
+        pool_size=10**6,
     )
-    found = Merger(labels, 4).merge(
+    compositions = Merger(labels, 4).merge(
         scores,
         jaccard_distances(bits.flatten(0, 1)).view(4, 5, 4, 5),
         class_order=range(4),
         stages=[StageLimits(0.0, 1, 10**6)] * len(stage_sizes(4)),
     )
-    assert plain.run() == pytest.approx(float((0.9 * found.accuracy + 0.1 * found.distance).max()))
+    assert plain.run() == pytest.approx(float((0.9 * compositions.accuracy + 0.1 * compositions.distance).max()))
 
 
 def test_merging_and_generations_are_measured_and_compared_with_their_references():
     # Both raise where ours and the reference disagree.
-    merge = cnnsplitter_merge.measure(classes=5, population=4, images=60, kernels=20, most=30)
+    merge = cnnsplitter_merge.measure(classes=5, population=4, images=60, kernels=20, pool_size=30)
     generation = cnnsplitter_generation.measure(width=0.03, population=3, images=20)
-    for found in (merge, generation):
-        assert found.seconds > 0
-        assert found.reference_seconds > 0
+    for measurement in (merge, generation):
+        assert measurement.seconds > 0
+        assert measurement.reference_seconds > 0
     assert "population 3, 20 images" in generation.detail

@@ -1,4 +1,4 @@
-"""Training without dropout goes without any, or is refused."""
+"""Dropout is turned off completely, or training without it is refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from splitters.errors import ConfigurationError
 
 
 def answers_differ(model: nn.Module, images: Tensor) -> bool:
-    """Returns whether a network in train mode answers otherwise the second time."""
+    """Return whether two passes of a network in train mode differ."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -44,14 +44,14 @@ def test_networks_of_every_kind_lose_their_dropout(name: str, settings: dict[str
     spec = ModelSpec(name=name, settings=settings)
     model = build_model(spec, n_classes=10, input_shape=(3, side, side), seed=0)
     images = torch.rand(8, 3, side, side, generator=torch.Generator().manual_seed(0))
-    assert answers_differ(model, images), "it has some to lose"
+    assert answers_differ(model, images), "it has dropout"
     state = torch.get_rng_state()
     switch_off_dropout(model, (3, side, side), name=name)
     assert torch.equal(torch.get_rng_state(), state)
     assert not answers_differ(model, images)
 
 
-class _Stubborn(nn.Module):
+class _HardCodedDropout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(3 * 4 * 4, 2)
@@ -63,7 +63,7 @@ class _Stubborn(nn.Module):
 
 def test_dropout_that_cannot_be_turned_off_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="model 'own' draws random numbers in training"):
-        switch_off_dropout(_Stubborn(), (3, 4, 4), name="own")
+        switch_off_dropout(_HardCodedDropout(), (3, 4, 4), name="own")
 
 
 def test_a_recipe_without_dropout_trains_the_weights_of_a_network_without(tmp_path: Path) -> None:
@@ -85,6 +85,6 @@ def test_a_recipe_without_dropout_trains_the_weights_of_a_network_without(tmp_pa
     assert weights(0.5, recipe=False) == weights(0.0, recipe=True) != weights(0.5, recipe=True)
 
 
-def test_recipes_with_dropout_have_the_identity_that_they_had() -> None:
+def test_recipes_with_dropout_keep_their_earlier_cell_ids() -> None:
     assert "dropout" not in TrainingSpec().model_dump_json()
     assert '"dropout":false' in TrainingSpec(dropout=False).model_dump_json()

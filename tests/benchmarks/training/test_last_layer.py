@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.training.last_layer import train_last_layer, without_last_layer
+from benchmarks.training.last_layer import feature_extractor, train_last_layer
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 from splitters.graph.channel_graph import ChannelGraph
 
-_AS_IT_IS = Normalisation((0.0,), (1.0,))
+_IDENTITY = Normalisation((0.0,), (1.0,))
 
 
 def network() -> nn.Sequential:
@@ -22,12 +22,12 @@ def network() -> nn.Sequential:
 
 
 def stripes(n: int, seed: int) -> ImageSet:
-    """Returns images that are bright on the left (class 0) or on the right (class 1)."""
+    """Return images that are bright on the left (class 0) or on the right (class 1)."""
     pixels = torch.randint(0, 90, (n, 1, 4, 4), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     labels = torch.arange(n) % 2
     pixels[labels == 0, :, :, :2] += 120
     pixels[labels == 1, :, :, 2:] += 120
-    return ImageSet(pixels, labels, ("left", "right"), _AS_IT_IS)
+    return ImageSet(pixels, labels, ("left", "right"), _IDENTITY)
 
 
 def canonical(model: nn.Module) -> ChannelGraph:
@@ -38,11 +38,11 @@ def test_features_are_what_the_last_layer_sees() -> None:
     model = network()
     batch = stripes(5, 0).normalisation(stripes(5, 0).images)
     with torch.no_grad():
-        features: Tensor = without_last_layer(canonical(model).network)(batch)
+        features: Tensor = feature_extractor(canonical(model).network)(batch)
         assert torch.allclose(features, model[:-1](batch), atol=1e-6)
 
 
-def test_a_new_layer_learns_what_features_tell_and_leaves_the_network_as_it_was() -> None:
+def test_a_new_layer_learns_from_the_features_and_leaves_the_network_unchanged() -> None:
     graph = canonical(network())
     before = {name: tensor.clone() for name, tensor in graph.network.state_dict().items()}
     layer, again = (train_last_layer(graph.network, stripes(40, 1), stripes(20, 2)) for _ in range(2))
@@ -54,7 +54,7 @@ def test_a_new_layer_learns_what_features_tell_and_leaves_the_network_as_it_was(
     assert all(torch.equal(tensor, before[name]) for name, tensor in graph.network.state_dict().items())
 
 
-def test_a_network_without_a_linear_end_is_refused() -> None:
+def test_a_network_that_does_not_end_with_a_linear_layer_is_refused() -> None:
     pooled = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     with pytest.raises(ConfigurationError, match=r"not with a linear layer.*Take another network"):
-        without_last_layer(canonical(pooled).network)
+        feature_extractor(canonical(pooled).network)

@@ -1,4 +1,4 @@
-"""Training of base models: repeatable, resumable, done once, and blind to the test set."""
+"""Training of base models: reproducible, resumable, cached, and independent of the test set."""
 
 import math
 from collections.abc import Callable
@@ -21,10 +21,11 @@ from splitters.methods.protocol import Progress, ignore_progress
 
 _SPEC = ModelSpec(name="incecnn", settings={"width": 0.05})
 _RECIPE = TrainingSpec(recipe="one_cycle", epochs=4, batch_size=16, learning_rate=0.05, crop_padding=1)
+_SHORT = _RECIPE.model_copy(update={"epochs": 1})
 
 
 def _images(count: int, seed: int) -> ImageSet:
-    """Three classes that differ in brightness, on noise."""
+    """Return images of three classes that differ in brightness, with noise."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     noise = torch.randint(0, 60, (count, 3, 8, 8), generator=generator)
@@ -46,6 +47,7 @@ def _train(
     threads: int = 1,
     spec: ModelSpec = _SPEC,
     progress: Callable[[Progress], None] = ignore_progress,
+    device: str = "cpu",
 ) -> TrainedModel:
     return train_base_model(
         spec,
@@ -57,6 +59,7 @@ def _train(
         threads=threads,
         cache=ArtifactCache(cache),
         progress=progress,
+        device=device,
     )
 
 
@@ -71,7 +74,7 @@ def test_training_learns_and_gives_a_frozen_network(tmp_path: Path) -> None:
     assert trained.weights_hash == weights_hash(trained.model)
 
 
-def test_the_same_training_is_done_once(tmp_path: Path) -> None:
+def test_the_same_training_runs_once(tmp_path: Path) -> None:
     first = _train(tmp_path)
     second = _train(tmp_path)
     assert (first.reused, second.reused) == (False, True)
@@ -134,56 +137,50 @@ def test_a_resumed_training_repeats_no_finished_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reused"),
     [
-        {"seed": 1},
-        {"threads": 2},
-        {"flips": False},
-        {"recipe": _RECIPE.model_copy(update={"epochs": 1, "weight_decay": 0.1})},
-        {"roles": replace(_ROLES, train=_images(65, 5))},
-        {"roles": replace(_ROLES, select=_images(30, 5))},
-        {"spec": ModelSpec(name="incecnn", settings={"width": 0.05, "norm": "none"})},
+        ({"seed": 1}, False),
+        ({"threads": 2}, False),
+        ({"flips": False}, False),
+        ({"recipe": _SHORT.model_copy(update={"weight_decay": 0.1})}, False),
+        ({"roles": replace(_ROLES, train=_images(65, 5))}, False),
+        ({"roles": replace(_ROLES, select=_images(30, 5))}, False),
+        ({"roles": replace(_ROLES, test=_images(50, 9))}, True),
+        ({"spec": ModelSpec(name="incecnn", settings={"width": 0.05, "norm": "none"})}, False),
     ],
 )
-def test_whatever_determines_the_weights_is_part_of_their_identity(change: dict[str, Any], tmp_path: Path) -> None:
-    short: dict[str, Any] = {"recipe": _RECIPE.model_copy(update={"epochs": 1})}
-    _train(tmp_path, **short)
-    assert not _train(tmp_path, **{**short, **change}).reused
+def test_weights_are_reused_unless_something_that_determines_them_changes(
+    change: dict[str, Any], reused: bool, tmp_path: Path
+) -> None:
+    _train(tmp_path, recipe=_SHORT)
+    assert _train(tmp_path, **{"recipe": _SHORT, **change}).reused is reused
 
 
 @pytest.mark.parametrize(
     ("function", "value"),
     [("torch.__version__", f"{torch.__version__}.other"), ("torch.backends.cpu.get_cpu_capability", lambda: "NONE")],
 )
-def test_another_torch_or_processor_trains_weights_of_its_own(
+def test_another_torch_or_processor_trains_its_own_weights(
     function: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = _RECIPE.model_copy(update={"epochs": 1})
-    assert not _train(tmp_path, recipe=short).reused
-    assert _train(tmp_path, recipe=short).reused
+    assert not _train(tmp_path, recipe=_SHORT).reused
     monkeypatch.setattr(function, value)
-    assert not _train(tmp_path, recipe=short).reused
-
-
-def test_the_test_set_has_no_part_in_it(tmp_path: Path) -> None:
-    _train(tmp_path)
-    poisoned = _train(tmp_path, roles=replace(_ROLES, test=_images(50, 9)))
-    assert poisoned.reused
+    assert not _train(tmp_path, recipe=_SHORT).reused
 
 
 def test_an_explicit_flip_overrides_the_data_set(tmp_path: Path) -> None:
-    short = TrainingSpec.model_validate({**_RECIPE.model_dump(), "epochs": 1, "flip": False})
-    _train(tmp_path, recipe=short, flips=True)
-    assert _train(tmp_path, recipe=short, flips=False).reused
+    unflipped = _SHORT.model_copy(update={"flip": False})
+    _train(tmp_path, recipe=unflipped, flips=True)
+    assert _train(tmp_path, recipe=unflipped, flips=False).reused
 
 
-def test_a_diverging_training_says_what_to_change(tmp_path: Path) -> None:
+def test_a_diverging_training_names_the_setting_to_change(tmp_path: Path) -> None:
     recipe = TrainingSpec(recipe="paper", epochs=3, batch_size=16, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch \d; lower training.learning_rate"):
         _train(tmp_path, recipe=recipe, spec=ModelSpec(name="incecnn", settings={"width": 0.05, "norm": "none"}))
 
 
-def test_a_last_batch_of_one_image_is_left_out(tmp_path: Path) -> None:
+def test_a_last_batch_of_one_image_is_dropped(tmp_path: Path) -> None:
     totals = set[int | None]()
     _train(tmp_path, progress=lambda progress: totals.add(progress.total))
     assert len(_ROLES.train) % _RECIPE.batch_size == 1
@@ -255,14 +252,14 @@ def test_augmentation_is_a_crop_of_the_padded_image_or_of_its_mirror_image(flip:
     assert padding == 0 or len({tuple(image[0, 0].tolist()) for image in out}) > 1
 
 
-def test_augmentation_is_repeatable() -> None:
+def test_augmentation_is_reproducible() -> None:
     images = _ROLES.train.images
     first, again = (augment(images, padding=2, flip=True, generator=torch.Generator().manual_seed(3)) for _ in "ab")
     assert torch.equal(first, again)
     assert first.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_weights_hash_sees_every_bit_and_no_memory_order() -> None:
+def test_a_weights_hash_depends_on_every_bit_but_not_on_memory_order() -> None:
     conv = torch.nn.Conv2d(3, 4, 3)
     before = weights_hash(conv)
     assert weights_hash(conv.to(memory_format=torch.channels_last)) == before
@@ -271,7 +268,7 @@ def test_a_weights_hash_sees_every_bit_and_no_memory_order() -> None:
     assert weights_hash(conv) != before
 
 
-def test_an_images_hash_sees_images_labels_and_classes() -> None:
+def test_an_images_hash_depends_on_images_labels_and_classes() -> None:
     base = _ROLES.select
     hashes = {
         images_hash(base),
@@ -284,7 +281,7 @@ def test_an_images_hash_sees_images_labels_and_classes() -> None:
 
 
 def test_logits_of_batches_are_the_logits_of_the_whole(tmp_path: Path) -> None:
-    model = _train(tmp_path, recipe=_RECIPE.model_copy(update={"epochs": 1})).model.train()
+    model = _train(tmp_path, recipe=_SHORT).model.train()
     model.get_submodule("features.0").eval()
     modes = [module.training for module in model.modules()]
     logits = predict_logits(model, _ROLES.select, batch_size=7)
@@ -300,18 +297,7 @@ def test_logits_of_batches_are_the_logits_of_the_whole(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_training_on_a_gpu_learns_and_measures_its_memory(tmp_path: Path) -> None:
-    recipe = _RECIPE.model_copy(update={"epochs": 8})
-    trained = train_base_model(
-        _SPEC,
-        recipe,
-        _ROLES,
-        dataset_hash="0",
-        flips=True,
-        seed=0,
-        threads=1,
-        cache=ArtifactCache(tmp_path),
-        device="cuda:0",
-    )
+    trained = _train(tmp_path, recipe=_RECIPE.model_copy(update={"epochs": 8}), device="cuda:0")
     assert trained.select_accuracy > 0.9
     assert next(trained.model.parameters()).is_cuda
     assert trained.peak_memory_bytes is not None

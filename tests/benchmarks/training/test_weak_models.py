@@ -1,4 +1,4 @@
-"""How weak models come to be weak, and the tasks that they are weak at."""
+"""The ways in which weak models are weak, and their tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.cells import ModelSpec, TrainingSpec
 from benchmarks.data.patch_tasks import joined_task
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
-from benchmarks.training.weak_models import WEAK_KINDS, WeakSettings, is_one_per_target, weak_recipe
+from benchmarks.training.weak_models import WEAK_KINDS, WeakSettings, differs_per_target, weak_recipe
 from splitters.data import IMAGENET, ImageSet
 from splitters.errors import ConfigurationError, DataError
 
@@ -40,7 +40,7 @@ def test_an_over_simple_network_has_a_few_convolutions_of_the_strong_ones_width(
     assert made.roles.train.labels.tolist() == roles().train.labels.tolist()
 
 
-def test_fitting_too_long_or_too_short_goes_without_every_help() -> None:
+def test_over_and_under_fitted_networks_are_trained_without_regularisation_or_momentum() -> None:
     over, under = recipe("over_fitted").training, recipe("under_fitted", early=1 / 3).training
     assert (over.epochs, under.epochs) == (9, 3)
     for training in (over, under):
@@ -50,13 +50,13 @@ def test_fitting_too_long_or_too_short_goes_without_every_help() -> None:
     assert recipe("over_fitted").model == STRONG
 
 
-def test_few_images_are_few_of_the_target_class_alone() -> None:
+def test_few_images_leaves_out_images_of_the_target_class_only() -> None:
     train = recipe("few_images", target_share=0.25).roles.train
     assert torch.bincount(train.labels).tolist() == [20, 5, 20]
     assert recipe("few_images").roles.select.labels.tolist() == roles().select.labels.tolist()
 
 
-def test_noise_changes_labels_of_the_target_class_alone() -> None:
+def test_label_noise_changes_labels_of_the_target_class_only() -> None:
     before, after = roles().train, recipe("label_noise", target_share=0.25).roles.train
     assert torch.equal(after.images, before.images)
     changed = after.labels != before.labels
@@ -66,12 +66,12 @@ def test_noise_changes_labels_of_the_target_class_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", WEAK_KINDS)
-def test_each_kind_is_repeatable(kind: str) -> None:
+def test_each_kind_is_reproducible(kind: str) -> None:
     one, other = recipe(kind), recipe(kind)
     assert (one.model, one.training) == (other.model, other.training)
     assert torch.equal(one.roles.train.labels, other.roles.train.labels)
     assert torch.equal(one.roles.train.images, other.roles.train.images)
-    assert is_one_per_target(WeakSettings(weak_kind=kind)) == (kind in ("few_images", "label_noise"))
+    assert differs_per_target(WeakSettings(weak_kind=kind)) == (kind in ("few_images", "label_noise"))
 
 
 def test_a_joined_task_has_some_classes_of_one_set_and_one_of_the_other() -> None:
@@ -79,13 +79,13 @@ def test_a_joined_task_has_some_classes_of_one_set_and_one_of_the_other() -> Non
     task = joined_task(weak, ("cat", "ant"), strong, "elk", train_images=6, test_images=3, seed=0)
     assert task.train.class_names == task.select.class_names == task.test.class_names == ("cat", "ant", "elk")
     assert torch.bincount(task.train.labels).tolist() == [20, 20, 6]
-    assert torch.bincount(task.select.labels).tolist() == [10, 10, 3], "as great a share as of train: 6 of 15"
+    assert torch.bincount(task.select.labels).tolist() == [10, 10, 3], "the same share as of train: 6 of 15"
     assert torch.bincount(task.test.labels).tolist() == [10, 10, 3]
     theirs = strong.train.images[strong.train.labels == 2].flatten(1).tolist()
     assert all(image in theirs for image in task.train.images[task.train.labels == 2].flatten(1).tolist())
 
 
-def test_names_that_clash_or_are_not_there_are_refused() -> None:
+def test_names_that_clash_or_are_unknown_are_refused() -> None:
     weak, strong = roles(), roles(("cat", "dog"), seed=9)
     with pytest.raises(ConfigurationError, match="'cat' is also the name"):
         joined_task(weak, ("cat",), strong, "cat", train_images=None, test_images=None, seed=0)

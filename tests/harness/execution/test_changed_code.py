@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import toy_cell, toy_row
 
-from benchmarks.scenarios.current_code import CodeChangedError, changed_code, refuse_changed_code, with_current_code
+from benchmarks.scenarios.current_code import CodeChangedError, changed_code, check_code_unchanged, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
 from harness.cli.runs.rerun_cells import rerun_cell
 from harness.execution.attempt import Surroundings
@@ -76,8 +76,8 @@ def test_a_cell_knows_what_has_other_code_than_it_was_planned_with() -> None:
     assert changed_code(older, with_current_code(older)) == ["the scenario 'toy'"]
     assert older.cell_id != cell.cell_id
     with pytest.raises(CodeChangedError, match="the code of the scenario 'toy' changed after this run was planned"):
-        refuse_changed_code(older)
-    refuse_changed_code(toy_cell())
+        check_code_unchanged(older)
+    check_code_unchanged(toy_cell())
 
 
 def test_a_rerun_after_an_edit_says_so_and_its_row_is_another_cells(tmp_path: Path, surroundings: Surroundings) -> None:

@@ -60,7 +60,7 @@ def test_a_uri_with_options_is_fetched_into_a_folder_of_its_own_name(
     far.write(toy_row())
     uri = "s3://b/thorough?endpoint_override=HOST&region=R"
     monkeypatch.setattr("harness.store.files.require_store_answers", lambda location: None)
-    monkeypatch.setattr("harness.store.files.open_place", lambda location, *, purpose: (
+    monkeypatch.setattr("harness.store.files.open_location", lambda location, *, purpose: (
         far.storage.fs, far.storage.root if location == uri else str(at_results / location)))  # fmt: skip
     result = call("fetch", uri)
     assert "1 new rows" in result.stdout
@@ -73,6 +73,6 @@ def test_a_run_prints_where_its_rows_are_as_a_uri_that_can_be_used_again(
 ) -> None:
     place = ResultStore(tmp_path / "r").storage
     monkeypatch.setattr("harness.store.files.require_store_answers", lambda location: None)
-    monkeypatch.setattr("harness.store.files.open_place", lambda location, *, purpose: (place.fs, place.root))
+    monkeypatch.setattr("harness.store.files.open_location", lambda location, *, purpose: (place.fs, place.root))
     result = call("run", write_suite(), "--results", "s3://b/quick?region=R", "--backend", "inline")
     assert "Rows: s3://b/quick/rows?region=R" in result.stdout

@@ -16,7 +16,8 @@ import pytest
 from conftest import ROOT, patch_record, patching_row, toy_cell, toy_row
 from pyarrow import fs
 
-from benchmarks.rows.row import ROW_FORMAT, ROW_SCHEMA, LayerRecord, Row, State
+from benchmarks.rows.parquet_schema import ROW_SCHEMA
+from benchmarks.rows.row import ROW_FORMAT, LayerRecord, Row, State
 from harness.store import ResultStore, StoreContents, beneath
 from harness.store.locations import last_part, parent_of
 from harness.store.row_format import DamagedFileError, decode_row, encode_row
@@ -378,7 +379,7 @@ def test_a_uri_of_a_local_folder_is_that_folder(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="nope://x: no such place for results"):
+    with pytest.raises(ConfigurationError, match="nope://x: no such location for results"):
         ResultStore("nope://x")
 
 

@@ -195,7 +195,7 @@ def test_the_exit_code_says_whether_everything_was_done(write_sweep: WriteSweep,
 
 
 @pytest.mark.parametrize(
-    ("results", "options", "mirror"),
+    ("results", "options", "shared_cache"),
     [
         ("s3://bucket/r?region=x", ["--address", "auto"], "s3://bucket/r/cache?region=x"),
         ("s3://bucket/r?region=x", [], None),
@@ -205,7 +205,7 @@ def test_the_exit_code_says_whether_everything_was_done(write_sweep: WriteSweep,
 )
 def test_machines_share_what_they_train_through_the_results_uri_or_where_one_says(
     call: Call, write_sweep: WriteSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    results: str, options: list[str], mirror: str | None,
+    results: str, options: list[str], shared_cache: str | None,
 ) -> None:  # fmt: skip
     told: list[Surroundings] = []
 
@@ -217,7 +217,7 @@ def test_machines_share_what_they_train_through_the_results_uri_or_where_one_say
     monkeypatch.setattr(cli_sweep, "open_store", lambda location: ResultStore(tmp_path / "r"))
     call("sweep", write_sweep(), "--results", results, *options)
     (surroundings,) = told
-    assert surroundings.mirror == mirror
+    assert surroundings.shared_cache == shared_cache
     assert surroundings.expected == versions()
 
 

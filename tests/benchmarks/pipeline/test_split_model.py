@@ -1,0 +1,57 @@
+"""What scenarios measure of a split model is what its modules answer once they are shipped."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from benchmarks.pipeline.split_model import SplitModel, with_class_name
+from splitters.data import ImageSet
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.protocol import SplitResult
+from splitters.modules.module import extract_modules
+from splitters.modules.score_kinds import HeadScores, LogitScores, ScaledLogitScores
+from splitters.modules.scores import Scores
+from splitters.networks.masks import KernelMasks
+
+NAMES = ("a", "b", "c")
+GENERATOR = torch.Generator().manual_seed(0)
+KINDS = {
+    "logit": LogitScores(),
+    "scaled_logit": ScaledLogitScores(torch.tensor([9.0, 11.0, 8.0]), torch.tensor([1.0, 0.5, 0.2])),
+    "head": HeadScores.initialised(3, 3, 10, generator=GENERATOR),
+}
+
+
+def split_model(scores: Scores) -> SplitModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = (torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        network = torch.nn.Sequential(*layers, torch.nn.Linear(8, 3)).eval()
+    graph = ChannelGraph.trace(network, torch.zeros(2, 3, 5, 5))
+    kept = torch.tensor([[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0]])
+    result = SplitResult(KernelMasks(graph.layout, kept.bool()), scores)
+    modules = tuple(extract_modules(graph, result, NAMES))
+    return SplitModel("net", None, graph, SimpleNamespace(result=result), modules)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_measured_scores_and_answers_are_those_of_the_composed_model(kind: str) -> None:
+    model = split_model(KINDS[kind])
+    pixels = torch.randint(0, 256, (300, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    images = ImageSet(pixels, torch.arange(300) % 3, NAMES)
+    with torch.no_grad():
+        shipped = model.composed(images.normalisation(pixels))
+    torch.testing.assert_close(model.scores(images).T, shipped)
+    torch.testing.assert_close(model.module_scores(1, images), shipped[:, 1])
+    answers = model.composed.answers(model.scores(images).T)
+    assert torch.equal(answers, model.composed.predict(images.normalisation(pixels)))
+
+
+def test_a_module_under_another_class_name_is_the_same_network() -> None:
+    module = split_model(LogitScores()).modules[1]
+    other = with_class_name(module, "digits/b")
+    assert (other.info.class_name, other.info.class_names) == ("digits/b", ("a", "digits/b", "c"))
+    assert other.network is module.network
