@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 from functools import cached_property
 
-from benchmarks.cells import Cell, SplitterSpec, content_hash
+from benchmarks.cells import SplitterSpec, content_hash
 from benchmarks.rows.row import Row, State
 from harness.planning.plan import RETRIED_KINDS
 from harness.ranking.statistics import Estimate
@@ -68,9 +68,9 @@ class Configurations:
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
         first = sweep.cells[0].cell.splitter
-        cells = [item.cell for item in sweep.cells if item.cell.splitter == first]
-        self._selection = [cell for cell in cells if cell.scenario == sweep.selection_scenario]
-        self._test = [cell for cell in cells if cell.scenario == sweep.scenario]
+        items = [item for item in sweep.cells if item.cell.splitter == first]
+        self._selection = [item for item in items if item.cell.scenario == sweep.selection_scenario]
+        self._test = [item for item in items if item.cell.scenario == sweep.scenario]
 
     def at(self, space: Space, values: Values) -> Configuration:
         """Returns the configuration at a point.
@@ -100,9 +100,9 @@ class Configurations:
         return Configuration(space, values, spec, tuple(_with_splitter(self._selection, spec, space.label)))
 
 
-def _with_splitter(cells: Sequence[Cell], spec: SplitterSpec, label: str) -> list[SuiteCell]:
+def _with_splitter(items: Sequence[SuiteCell], spec: SplitterSpec, label: str) -> list[SuiteCell]:
     shown = None if label == spec.name else label
-    return [SuiteCell(cell.model_copy(update={"splitter": spec}), shown) for cell in cells]
+    return [replace(item, cell=item.cell.model_copy(update={"splitter": spec}), label=shown) for item in items]
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from trial_rows import ORIGIN, rows_of
 from benchmarks.rows.row import Metrics, State
 from harness.cli.options import names_sweep
 from harness.cli.runs import sweep as cli_sweep
-from harness.cli.runs.rerun_cells import require_trusted_models
 from harness.cli.runs.sweep import _exit_code
 from harness.config.trust import Consent, names_of_code, trust
 from harness.execution.attempt import Outcome, Surroundings, make_row
+from harness.execution.rerun import require_trusted_models
 from harness.machines.node_facts import versions
 from harness.machines.provenance import provenance
 from harness.store import ResultStore
