@@ -89,17 +89,16 @@ def shared_cache_of(given: str | None, *, results: str, address: str | None) -> 
 
 def make_workspace(data_root: Path | None, download: bool) -> Workspace:
     """Returns where work on a single model is done: on the GPU if there is one, with its progress on stderr."""
-    import torch
-
     from benchmarks.pipeline.workspace import Workspace
     from harness.cli.progress import show_progress
     from harness.config.cache_folder import cache_folder
+    from harness.machines.devices import best_device
 
     return Workspace(
         cache=cache_folder().absolute(),
         data_root=data_root.absolute() if data_root else None,
         download=download,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=best_device(),
         progress=show_progress(),
     )
 

@@ -1,4 +1,4 @@
-"""How busy the dispatcher keeps a cluster: real Ray nodes on this machine, make-believe GPUs, sleeping cells."""
+"""How busy the dispatcher keeps a cluster: real Ray nodes on this machine, simulated GPUs, sleeping cells."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from harness.suite_cell import SuiteCell
 _OBJECT_STORE_BYTES = 80 << 20
 
 _ROUNDS = 20
-"""Where workers are there already, beginning and end weigh little after so many cells per slot."""
+"""Cells per slot where workers are running already; start and end weigh little then."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,10 @@ class SleepingWorker(ActorHandle):
 
 
 def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> list[Busy]:
-    """Starts a cluster, lets cells sleep on it, dealt out by a plain loop and by the backend, and takes it down.
+    """Start a cluster, run sleeping cells on it by a plain loop and by the backend, and shut it down.
 
     Args:
-        slots: Cells at once, dealt out evenly over the nodes.
+        slots: Cells at once, spread evenly over the nodes.
         nodes: Ray nodes.
         cells: Cells.
         cell_seconds: How long each sleeps.
@@ -136,7 +136,7 @@ def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> list[
 
 
 def _timed(name: str, slots: int, cells: int, cell_seconds: float, run: Callable[[], list[float]]) -> Busy:
-    """Returns how busy a run kept the slots, which returns when each of its cells began."""
+    """Return how busy a run kept the slots; it returns when each of its cells began."""
     cpu = time.process_time()
     began = run()
     cpu = time.process_time() - cpu
@@ -144,7 +144,7 @@ def _timed(name: str, slots: int, cells: int, cell_seconds: float, run: Callable
 
 
 def _with_workers(address: str, slots: int, cells: int, cell_seconds: float) -> Busy:
-    """Measures the dispatcher where every slot has a worker before it begins: without the start of processes."""
+    """Measure the dispatcher without the start of processes: every slot has a worker before."""
     with connection(address):
         workers = [actor_class(Sleeper).options(num_cpus=1, num_gpus=1).remote() for _ in range(slots)]
         ray.get([worker.poll.remote() for worker in workers])

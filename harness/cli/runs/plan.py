@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +86,12 @@ def _plan_sweep(
     from harness.cli.runs.sweep import sweep_plan_object, sweep_plan_text
     from harness.clusters.bill import bill_of
     from harness.sweep import load_sweep
-    from harness.sweep.driver import plan_sweep
+    from harness.sweep.plan import plan_sweep
 
     loaded = load_sweep(sweep, changes=changes)
     location = results or f"results/{loaded.name}"
-    plan = plan_sweep(loaded, open_store(location))
+    find_changed = functools.partial(changed_data, data_root=None)
+    plan = plan_sweep(loaded, open_store(location), find_changed=find_changed)
     bill = bill_of(plan.expected(), cluster, gpu_share=loaded.gpu_share) if cluster else None
     if as_json:
         show_json({**sweep_plan_object(plan, location), **({"bill": bill_object(bill)} if bill else {})})

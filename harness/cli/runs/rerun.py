@@ -80,7 +80,7 @@ def command(
 
 @contextmanager
 def _cache(fresh: bool) -> Iterator[Path]:
-    """Returns the cache folder, or one for this call alone."""
+    """Return the cache folder, or one for this call alone."""
     from harness.config.cache_folder import cache_folder
 
     if not fresh:

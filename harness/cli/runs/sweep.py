@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
-from harness.cli.options import data_options, json_option, open_store, shared_cache_of, shared_cache_option
+from harness.cli.options import (
+    changed_data,
+    data_options,
+    json_option,
+    open_store,
+    shared_cache_of,
+    shared_cache_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from harness.sweep.driver import SweepPlan, SweepReport
+    from harness.sweep.plan import SweepPlan
+    from harness.sweep.run import SweepReport
 
 
 @click.command()
@@ -63,13 +72,15 @@ def command(
     from harness.machines.node_facts import versions
     from harness.runs.shard import Shard
     from harness.sweep.definition.load import load_sweep
-    from harness.sweep.driver import plan_sweep, run_sweep
+    from harness.sweep.plan import plan_sweep
+    from harness.sweep.run import run_sweep
 
     part = Shard.parse(shard) if shard else None
     loaded = load_sweep(sweep, changes=[*changes, *([f"trials={trials}"] if trials else [])])
     location = results or f"results/{loaded.name}"
     store = open_store(location)
-    plan = plan_sweep(loaded, store)
+    find_changed = functools.partial(changed_data, data_root=data_root)
+    plan = plan_sweep(loaded, store, quarantine=not dry_run, find_changed=find_changed)
     if dry_run:
         show_json(sweep_plan_object(plan, location)) if as_json else show(sweep_plan_text(plan))
         return
@@ -93,7 +104,7 @@ def command(
 
 
 def _opening(plan: SweepPlan) -> list[str]:
-    """Returns what there is to say before the trials: which study this is, why, and what is known of it."""
+    """Return what there is to say before the trials: which study this is, why, and what is known of it."""
     continuation = plan.continuation
     lines = []
     if continuation.changed:
@@ -113,7 +124,7 @@ def _opening(plan: SweepPlan) -> list[str]:
 
 
 def sweep_plan_text(plan: SweepPlan) -> RenderableType:
-    """Returns what a sweep would do, in words."""
+    """Return what a sweep would do, in words."""
     from rich.text import Text
 
     from harness.views.quantities import duration_text
@@ -136,7 +147,7 @@ def sweep_plan_text(plan: SweepPlan) -> RenderableType:
 
 
 def sweep_plan_object(plan: SweepPlan, location: str) -> dict[str, Any]:
-    """Returns what a sweep would do, as plain values."""
+    """Return what a sweep would do, as plain values."""
     return {
         "sweep": plan.sweep.name,
         "study": plan.continuation.study,
@@ -166,6 +177,7 @@ def _show_report(report: SweepReport, location: str) -> None:
 
 
 def _closing(report: SweepReport, location: str) -> list[str]:
+    from harness.cli.runs.left_cells import left_text
     from harness.views.quantities import duration_text
 
     known = len(report.plan.trials.finished)
@@ -177,6 +189,8 @@ def _closing(report: SweepReport, location: str) -> list[str]:
         lines = [f"{report.run_trials} trials run in {duration_text(report.seconds)}, {known} were known before."]
     else:
         lines = [f"No trial to run: {known} of {report.plan.sweep.trials} are known. More: --trials N."]
+    if report.left_to_others:
+        lines.append(left_text(report.left_to_others, way_out="run the sweep again later"))
     if report.is_exhausted:
         lines.append(f"The spaces hold no more: there are {len(report.results.trials.finished)} trials, not "
                      f"{report.plan.sweep.trials}.")  # fmt: skip
@@ -187,12 +201,14 @@ def _closing(report: SweepReport, location: str) -> list[str]:
 
 
 def _report_object(report: SweepReport, location: str) -> dict[str, Any]:
+    from harness.cli.runs.left_cells import left_objects
     from harness.sweep.view import results_object
 
     return {
         **results_object(report.results, location=location),
         "interrupted": report.interrupted,
         "budget_spent": report.spent,
+        "left_to_others": left_objects(report.left_to_others),
         "exhausted": report.is_exhausted,
         "run_trials": report.run_trials,
         "known_trials": len(report.plan.trials.finished),
@@ -211,6 +227,7 @@ def _exit_code(report: SweepReport) -> int:
 
     if report.interrupted:
         return EXIT_INTERRUPTED
-    trials = report.results.trials
+    trials, left = report.results.trials, report.left_to_others.keys()
     failed = any(trial.state is TrialState.FAILED for trial in trials.all)
-    return EXIT_FAILED if failed or report.unscored or (trials.unfinished and not report.spent) else 0
+    unfinished = [t for t in trials.unfinished if not left & {item.cell.cell_id for item in t.missing}]
+    return EXIT_FAILED if failed or report.unscored or (unfinished and not report.spent) else 0

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.rows.row import Row
 from harness.cli.runs.cell_display import Display, make_display
 from harness.suite_cell import SuiteCell
-from harness.sweep.driver import SweepListener
+from harness.sweep.run import SweepListener
 from splitters.methods.protocol import Progress
 
 
@@ -27,22 +27,26 @@ class SweepDisplay(SweepListener):
         self._cells: Display | None = None
 
     def __enter__(self) -> SweepDisplay:
-        """Begins."""
+        """Begin."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the terminal back."""
+        """Give the terminal back."""
         self._stack.close()
 
+    def preparation_begins(self, *, n_models: int) -> None:
+        """Write a line."""
+        self._begin(f"Preparing {n_models} base models.", n_models)
+
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        """Writes a line."""
+        """Write a line."""
         at_once = f"{slots} at once" if slots > 1 else "one after the other"
         self._begin(f"{n_trials} trials to run, {at_once}; {n_cells} cells at most.", n_cells)
 
     def scoring_begins(self, *, n_cells: int) -> None:
-        """Writes a line, if there is something to score."""
+        """Write a line, if there is something to score."""
         if n_cells:
             self._begin(f"Scoring what was chosen on test: {n_cells} cells.", n_cells)
 
@@ -52,16 +56,16 @@ class SweepDisplay(SweepListener):
         self._cells = self._stack.enter_context(make_display(self._console, n_cells))
 
     def started(self, item: SuiteCell) -> None:
-        """Passes it on."""
+        """Pass it on."""
         if self._cells is not None:
             self._cells.started(item)
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """Passes it on."""
+        """Pass it on."""
         if self._cells is not None:
             self._cells.progressed(item, progress)
 
     def finished(self, item: SuiteCell, row: Row) -> None:
-        """Passes it on."""
+        """Pass it on."""
         if self._cells is not None:
             self._cells.finished(item, row)

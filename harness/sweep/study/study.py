@@ -1,4 +1,4 @@
-"""The study of a sweep: asked for trials until there are enough, and told how they ended.
+"""The study of a sweep, in ask-and-tell style: it is asked for trials until there are enough, and told how they ended.
 
 One Optuna study per splitter, in memory and rebuilt from the trials at every start: samplers that model several
 parameters jointly see only the parameters that all trials share, and splitters share none.
@@ -7,7 +7,7 @@ parameters jointly see only the parameters that all trials share, and splitters 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from random import Random
 
@@ -61,9 +61,13 @@ class SplitterStudy:
         self._configurations = configurations
         share = -(-sweep.trials // len(sweep.spaces))
         random = Random(f"{sweep.sampler.seed} {space.label} {len(known)}")
-        self._enumerates = sweep.sampler.name == "grid" or (space.size is not None and space.size <= share)
         self._first = iter([space.default] if space.default is not None else [])
-        self._points = space.points() if sweep.sampler.name == "grid" else space.random_points(random)
+        self._all: Iterator[Values] | None = None
+        if sweep.sampler.name == "grid":
+            self._all = space.points()
+        elif space.size is not None and space.size <= share:
+            self._all = iter(random.sample(points := list(space.points()), len(points)))
+        self._random = space.random_points(random)
         with quiet():
             # A new seed for every start, or a resumed study would propose its first configurations again.
             sampler = make_sampler(sweep.sampler, seed=sweep.sampler.seed + len(known), n_trials=share)
@@ -71,25 +75,24 @@ class SplitterStudy:
             self.optuna.add_trials([frozen_trial(trial) for trial in known])
 
     def propose(self, trials: Trials) -> _Proposal | None:
-        """Returns a configuration that no trial has; None if there is none left, or none can be found."""
+        """Return a configuration that no trial has; None if there is none left, or none can be found."""
         found = self._new_point(self._first, trials)
-        if found is None and not self._enumerates:
-            found = self._sampled(trials)
-        if found is None:
-            points = self._points if self._enumerates else islice(self._points, _MAX_RANDOM)
-            found = self._new_point(points, trials)
+        if found is None and self._all is not None:
+            found = self._new_point(self._all, trials)
+        elif found is None:
+            found = self._sampled(trials) or self._new_point(islice(self._random, _MAX_RANDOM), trials)
         self.is_exhausted = found is None
         return found
 
     def enqueue(self, values: Values) -> optuna.trial.Trial:
-        """Returns a new Optuna trial with these values."""
+        """Return a new Optuna trial with these values."""
         parameters = [parameter for parameter in self.space.parameters if parameter.name in values]
         with quiet():
             self.optuna.enqueue_trial({p.name: to_optuna(p, values[p.name]) for p in parameters})
             return self._ask()[0]
 
     def tell(self, asked: optuna.trial.Trial, trial: Trial | None) -> None:
-        """Tells Optuna how a trial ended; None for a configuration that cannot be run."""
+        """Tell Optuna how a trial ended; None for a configuration that cannot be run."""
         values = objective_values(trial) if trial is not None else None
         with quiet():
             # Constraints first: a trial that is told without them counts as feasible for good.
@@ -136,21 +139,27 @@ class SplitterStudy:
 class Study:
     """All trials of a sweep: what to run next, and what rows say so far.
 
-    Unfinished trials come first, then new ones; splitters take turns. A trial that is asked for keeps its place among
-    the sweep's number of trials, even if a machine failed it for good: then the next start finishes it.
+    Unfinished trials come first, then new ones; splitters take turns. A trial that was asked for counts among the
+    sweep's number of trials, even if a machine failed it for good: then the next start finishes it.
 
     Args:
         sweep: The sweep.
         configurations: Its configurations.
         trials: The trials that rows describe at the start.
+        elsewhere: Cells that other runs have declared. Trials with such cells left to run count, and are not run.
     """
 
-    def __init__(self, sweep: Sweep, configurations: Configurations, trials: Trials) -> None:
+    def __init__(
+        self, sweep: Sweep, configurations: Configurations, trials: Trials, *, elsewhere: Container[str] = ()
+    ) -> None:
         self._sweep = sweep
         self.trials = trials
         self._asked: dict[str, optuna.trial.Trial] = {}
         self._resumable = [trial.key for trial in trials.unfinished]
         self._told: set[str] = set()
+        self._elsewhere = elsewhere
+        self.left_to_others: list[str] = []
+        """The cells of trials that are not run, because other runs have declared them."""
         self.splitters = {
             space.label: SplitterStudy(
                 space, sweep, configurations, [trial for trial in trials.finished if trial.label == space.label]
@@ -165,9 +174,17 @@ class Study:
         return max(0, self._sweep.trials - len(finished | self._asked.keys() | self._told))
 
     def ask(self) -> Trial | None:
-        """Returns the next trial to run; None if there are enough, or all spaces are exhausted."""
-        if not self.n_left:
-            return None
+        """Return the next trial to run; None if there are enough, or all spaces are exhausted."""
+        while self.n_left and (trial := self._next()) is not None:
+            elsewhere = [item.cell.cell_id for item in trial.missing if item.cell.cell_id in self._elsewhere]
+            if not elsewhere:
+                return trial
+            self.left_to_others += elsewhere
+            self.tell(trial.key)
+        return None
+
+    def _next(self) -> Trial | None:
+        """Return the next trial: an unfinished one, or one with a new configuration."""
         if self._resumable:
             trial = self.trials.by_key[self._resumable.pop(0)]
             self._asked[trial.key] = self.splitters[trial.label].enqueue(trial.configuration.values)
@@ -182,12 +199,12 @@ class Study:
         return None
 
     def add_row(self, key: str, row: Row) -> Trial:
-        """Adds a row to a trial, and returns the trial."""
+        """Add a row to a trial, and return the trial."""
         self.trials = self.trials.with_trial(self.trials.by_key[key].with_row(row))
         return self.trials.by_key[key]
 
     def tell(self, key: str) -> None:
-        """Tells Optuna how a trial that was asked for has ended, as its rows say."""
+        """Tell Optuna how a trial that was asked for has ended, as its rows say."""
         asked = self._asked.pop(key, None)
         if asked is None:
             return
@@ -196,19 +213,19 @@ class Study:
         self._told.add(key)
 
     def tell_all(self) -> None:
-        """Ends every trial that is still running, as at the end of an interrupted sweep."""
+        """End every trial that is still running, as at the end of an interrupted sweep."""
         for key in list(self._asked):
             self.tell(key)
 
     def _next_splitter(self) -> SplitterStudy | None:
-        """Returns the splitter with the fewest trials, among those whose spaces are not exhausted."""
+        """Return the splitter with the fewest trials, among those whose spaces are not exhausted."""
         counts = Counter(trial.label for trial in self.trials.all)
         able = [splitter for splitter in self.splitters.values() if not splitter.is_exhausted]
         return min(able, key=lambda splitter: counts[splitter.space.label], default=None)
 
 
 def make_sampler(spec: SamplerSpec, *, seed: int, n_trials: int) -> BaseSampler:
-    """Returns Optuna's sampler.
+    """Return Optuna's sampler.
 
     Args:
         spec: The sweep's sampler.

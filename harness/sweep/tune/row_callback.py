@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -13,7 +14,7 @@ from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback
 
 from benchmarks.rows.row import Row, State
-from harness.execution import Listener
+from harness.execution import Limits, Listener
 from harness.execution.attempt import Outcome, make_row
 from harness.faults import INFRASTRUCTURE_FAULTS, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.machines.provenance import provenance
@@ -23,8 +24,8 @@ from harness.suite_cell import SuiteCell
 from harness.sweep.study.study import Study
 from harness.sweep.tune.learning_curves import CurvePoint, curve_of, write_curve
 from harness.sweep.tune.schedulers import TrialEnder
-from harness.sweep.tune.trainable import TrialLimits, trial_config
-from harness.sweep.tune.trial_report import Report
+from harness.sweep.tune.searcher import Unpickled
+from harness.sweep.tune.trainable import report_of, trial_config
 
 
 @dataclass
@@ -37,7 +38,7 @@ class _RunningCell:
     points: list[CurvePoint] = field(default_factory=list)
 
 
-class RowCallback(Callback):
+class RowCallback(Unpickled, Callback):
     """Stores every row as soon as it is reported, and adds it to the study.
 
     A trial that Tune starts again after a failure of its machine goes on with the cells that it has not finished.
@@ -50,6 +51,7 @@ class RowCallback(Callback):
         declaration: The run's record, which keeps track of cells too.
         suite: The sweep's name, for rows.
         limits: The limits of a trial.
+        gpu_share: The share of a GPU that a trial owns.
         is_ending: Returns whether the sweep is ending, so that cells are interrupted.
     """
 
@@ -62,7 +64,8 @@ class RowCallback(Callback):
         listener: Listener,
         declaration: RunDeclaration,
         suite: str,
-        limits: TrialLimits,
+        limits: Limits,
+        gpu_share: float = 0.0,
         is_ending: Callable[[], bool],
     ) -> None:
         self._study = study
@@ -72,17 +75,19 @@ class RowCallback(Callback):
         self._declaration = declaration
         self._suite = suite
         self._limits = limits
+        self._gpu_share = gpu_share
         self._is_ending = is_ending
         self._running: dict[str, _RunningCell] = {}
         self._trial_clocks: dict[str, float] = {}
         self._faults_reported: set[str] = set()
+        self._faults: Counter[str] = Counter()
         self.rows: list[Row] = []
         self.failure: OSError | None = None
         """Why a row could not be stored anywhere; the sweep then ends."""
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """Takes a report, and the scheduler's verdict on it."""
-        report, key = Report.from_result(result), trial.config["key"]
+        """Take a report, and the scheduler's verdict on it."""
+        report, key = report_of(result), trial.config["key"]
         if report is None:
             return
         if report.event == "begin":
@@ -101,17 +106,20 @@ class RowCallback(Callback):
             self._end(key, self._row(key, Outcome(State.INTERRUPTED, reason=verdict.reason, kind=verdict.kind)))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Records that a trial's machine failed; Tune starts it again, with the cells that are left."""
+        """Record that a trial's machine failed; Tune starts it again, with the cells that are left."""
         self._fail(trial)
         known = self._study.trials.by_key[trial.config["key"]]
-        trial.set_config(trial_config(known.key, [] if known.is_finished else known.missing))
+        self._faults[known.key] += 1
+        delay = self._limits.delay(self._faults[known.key])
+        items = [] if known.is_finished else known.missing
+        trial.set_config(trial_config(known.key, items, delay=delay if items else 0.0))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Records that a trial's machine failed for the last time."""
+        """Record that a trial's machine failed for the last time."""
         self._fail(trial)
 
     def interrupt_all(self) -> None:
-        """Ends the cells of trials that Tune stopped without a report, as it does at the end of the sweep."""
+        """End the cells of trials that Tune stopped without a report, as it does at the end of the sweep."""
         for key in list(self._running):
             self._end(key, self._row(key, Outcome(State.INTERRUPTED, reason="interrupted")))
 
@@ -133,7 +141,7 @@ class RowCallback(Callback):
             # Its process died before the first cell or between two; a row must say so all the same.
             self._begin(key, self._study.trials.by_key[key].missing[0].cell.cell_id)
             self._trial_clocks.pop(key)
-        limit = self._limits.seconds
+        limit = self._limits.timeout
         if self._is_ending():
             outcome = Outcome(State.INTERRUPTED, reason="interrupted")
         elif limit is not None and trial_began is not None and time.monotonic() - trial_began >= limit:
@@ -167,16 +175,12 @@ class RowCallback(Callback):
             source=provenance(),
             started_at=cell.started_at,
             seconds=time.monotonic() - cell.clock,
-            gpu_share=self._limits.gpu_share,
+            gpu_share=self._gpu_share,
         )
-
-    def __reduce__(self) -> Any:
-        """Pickles as nothing: Tune's own state is never read again."""
-        return type(None), ()
 
 
 def _death(error: BaseException | None) -> Outcome:
-    """Returns the outcome of a cell whose process ended with an error of Ray's, or of our own code in it."""
+    """Return the outcome of a cell whose process ended with an error of Ray's, or of our own code in it."""
     if isinstance(error, OutOfMemoryError):
         return Outcome(State.OUT_OF_MEMORY, reason="its machine ran out of memory", kind=NODE_OUT_OF_MEMORY)
     cause = next(iter(str(error or "").strip().splitlines()), "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,8 +17,9 @@ from filelock import FileLock, Timeout
 from ray import tune
 
 from benchmarks.cells import Cell
+from harness.execution import Limits
 from harness.execution.attempt import Surroundings
-from harness.execution.ray.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state
+from harness.execution.ray.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state, temporary_environment
 from harness.planning.memory_needs import memory_needs
 from harness.planning.plan import Plan
 from harness.sweep.definition.file import Sweep
@@ -27,20 +27,14 @@ from harness.sweep.study.study import Study
 from harness.sweep.tune.row_callback import RowCallback
 from harness.sweep.tune.schedulers import TrialEnder
 from harness.sweep.tune.searcher import StudySearcher, SweepStopper
-from harness.sweep.tune.trainable import TrialLimits, run_trial
-
-GRACE_SECONDS = 15.0
-"""Between asking a trial to end and killing it."""
-
-_MAX_FAILURES = 2
-"""How often a trial is started again after a failure of its machine."""
+from harness.sweep.tune.trainable import run_trial
 
 _ENVIRONMENT = {
     # Rows hold what Tune's loggers would write; the rest keeps the terminal and the signals ours.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_FORCE_TRIAL_CLEANUP_S": str(int(GRACE_SECONDS)),
+    "TUNE_FORCE_TRIAL_CLEANUP_S": str(int(Limits().grace)),
     "TUNE_RESULT_BUFFER_LENGTH": "0",
     # The new output engine writes to stdout whatever its verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -50,7 +44,7 @@ _ENVIRONMENT = {
 
 
 def trial_memory(plan: Plan, rows: pa.Table, gpu_share: float) -> int:
-    """Returns the bytes of memory that a trial requests: what such cells took before, with a margin.
+    """Return the bytes of memory that a trial requests: what such cells took before, with a margin.
 
     At most what the largest suitable machine has; 0 requests none, where no earlier row tells.
 
@@ -66,7 +60,7 @@ def trial_memory(plan: Plan, rows: pa.Table, gpu_share: float) -> int:
 
 
 def free_slots(cell: Cell, gpu_share: float, memory: int = 0) -> int:
-    """Returns how many trials fit on what is free of the cluster now, and on machines that the autoscaler would start.
+    """Return how many trials fit on what is free of the cluster now, and on machines that the autoscaler would start.
 
     Args:
         cell: A cell of a trial.
@@ -88,12 +82,11 @@ def free_slots(cell: Cell, gpu_share: float, memory: int = 0) -> int:
     return max(1, slots + sum(node.room(cell.threads, share, memory) for node in startable))
 
 
-def trial_limits(sweep: Sweep, gpu_share: float) -> TrialLimits:
-    """Returns the limits of a trial: its budgets of wall and device time, as wall time."""
+def trial_limits(sweep: Sweep, gpu_share: float) -> Limits:
+    """Return the limits of a trial: its budgets of wall and device time, as wall time."""
     limit = sweep.budget.trial
     by_device = None if limit.device is None else limit.device / (gpu_share or 1.0)
-    seconds = min((seconds for seconds in (limit.wall, by_device) if seconds is not None), default=None)
-    return TrialLimits(seconds, GRACE_SECONDS, gpu_share)
+    return Limits(timeout=min((seconds for seconds in (limit.wall, by_device) if seconds is not None), default=None))
 
 
 def run_trials(
@@ -103,25 +96,26 @@ def run_trials(
     callback: RowCallback,
     *,
     surroundings: Surroundings,
-    limits: TrialLimits,
+    limits: Limits,
+    gpu_share: float,
     concurrency: int,
     memory: int,
     should_stop: Callable[[], bool],
 ) -> None:
-    """Runs a study's trials until there are enough, or ``should_stop``, which is asked often, says so.
+    """Run a study's trials until there are enough, or ``should_stop``, which is called often, returns true.
 
     Each requests ``memory`` bytes of memory, if any; at most ``concurrency`` run at once.
 
     Raises:
         OSError: If a row could not be stored anywhere.
     """
-    resources = {"CPU": sweep.threads, "GPU": limits.gpu_share, **({"memory": memory} if memory else {})}
-    trainable = functools.partial(run_trial, surroundings=surroundings, limits=limits)
-    with _scratch_folder(surroundings.cache) as folder, _tune_environment():
+    resources = {"CPU": sweep.threads, "GPU": gpu_share, **({"memory": memory} if memory else {})}
+    trainable = functools.partial(run_trial, surroundings=surroundings, limits=limits, gpu_share=gpu_share)
+    with _scratch_folder(surroundings.cache) as folder, temporary_environment(_ENVIRONMENT), _silent_log():
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(study, starts_alike=sweep.early_stopping is not None),
+                search_alg=StudySearcher(study),
                 scheduler=ender,
                 num_samples=study.n_left,
                 max_concurrent_trials=concurrency,
@@ -134,7 +128,7 @@ def run_trials(
                 callbacks=[callback],
                 stop=SweepStopper(lambda: callback.failure is not None or should_stop()),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+                failure_config=tune.FailureConfig(max_failures=limits.retries),
             ),
         )
         try:
@@ -152,7 +146,7 @@ def _trial_name(trial: object) -> str:
 
 @contextmanager
 def _scratch_folder(cache: Path) -> Iterator[Path]:
-    """Gives Tune a folder for its state, and removes it, and those of drivers that were killed.
+    """Give Tune a folder for its state, and remove it, and those of drivers that were killed.
 
     A driver holds the lock beside its folder as long as it lives.
     """
@@ -176,19 +170,11 @@ def _scratch_folder(cache: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _tune_environment() -> Iterator[None]:
-    """Sets the environment variables that Tune reads, and silences its log but for grave errors."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+def _silent_log() -> Iterator[None]:
     logger = logging.getLogger("ray.tune")
     level = logger.level
-    os.environ.update(_ENVIRONMENT)
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from conftest import ROOT, toy_row
+from PIL import Image
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.rows.row import Metrics, State
@@ -30,10 +31,11 @@ from harness.execution.rerun import require_trusted_models
 from harness.machines.node_facts import versions
 from harness.machines.provenance import provenance
 from harness.store import ResultStore
-from harness.sweep import driver as sweep_run
+from harness.sweep import run as sweep_run
 from harness.sweep.definition.file import Sweep
 from harness.sweep.definition.load import load_sweep
-from harness.sweep.driver import SweepReport, plan_sweep
+from harness.sweep.plan import plan_sweep
+from harness.sweep.run import SweepReport
 from harness.sweep.study.record import continue_study, write_study
 from harness.sweep.study.trials import Configurations
 from splitters.errors import ConfigurationError
@@ -137,6 +139,39 @@ def test_a_dry_run_tells_what_is_known_and_what_would_be_run_without_ray(
     plan = json.loads(call("sweep", file, "--results", swept, "--dry-run", "--json").stdout)
     assert (plan["known_trials"], plan["to_run"], plan["changed"]) == (7, 2, [])
     assert plan["seconds_per_trial"] == 2.0
+
+
+def test_trials_on_images_that_have_changed_since_run_again(
+    call: Call, write_sweep: WriteSweep, tmp_path: Path
+) -> None:
+    for part, number in (("train", 1), ("train", 2), ("test", 1)):
+        path = tmp_path / "data" / "pets" / part / "cat" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(path)
+        os.utime(path, (time.time() - 100,) * 2)
+    file = write_sweep(trials=1, datasets=[{"name": "folder:pets", "input_shape": [3, 16, 16]}])
+    sweep, store = load_sweep(file), ResultStore(tmp_path / "r")
+    for row in rows_of(sweep, x=0.5, y=0.2):
+        store.write(row.model_copy(update={"dataset_hash": "0" * 64}))
+    options = ["--results", tmp_path / "r", "--dry-run"]
+    result = call("sweep", file, *options, "--data-root", tmp_path / "data")
+    assert "since 2 rows were written; their cells run again." in result.stderr
+    assert "0 trials are known from rows, 1 more are unfinished." in result.stdout
+    assert "1 more are unfinished." in call("plan", file, "--results", tmp_path / "r").stdout, "where they were last"
+
+
+def test_only_a_sweep_that_runs_moves_damaged_files_to_quarantine(
+    call: Call, write_sweep: WriteSweep, swept: Path
+) -> None:
+    (damaged,) = list(swept.glob("rows/**/*.parquet"))[:1]
+    damaged.write_bytes(b"torn")
+    os.utime(damaged, (time.time() - 1000,) * 2)
+    file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=1)
+    call("sweep", file, "--results", swept, "--dry-run")
+    assert damaged.exists()
+    call("sweep", file, "--results", swept)
+    assert not damaged.exists()
+    assert list((swept / "quarantine").rglob("*.parquet"))
 
 
 def test_plan_tells_what_a_sweep_would_do_and_cost(

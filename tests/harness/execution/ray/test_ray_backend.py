@@ -100,7 +100,7 @@ def test_a_cell_that_does_not_listen_is_killed_after_its_deadline(late: Outcome)
     (row,) = late[1]["deaf"]
     assert row.state is State.TIMEOUT
     assert row.reason == "it took longer than 6 s; it did not end within 4 s and was killed"
-    assert TIMEOUT < row.seconds < TIMEOUT + 20
+    assert row.seconds > TIMEOUT
 
 
 def test_a_worker_that_dies_after_its_deadline_leaves_a_timeout_that_is_not_tried_again(

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 from trial_rows import rows_of
@@ -183,14 +181,3 @@ def test_trials_that_were_stopped_early_are_pruned_for_optuna(make_bowls: MakeSw
     frozen = new_study("again", sweep.goals)
     frozen.add_trial(frozen_trial(trial))
     assert [trial.state for trial in frozen.get_trials()] == [OptunaState.PRUNED]
-
-
-def test_optuna_leaves_a_trial_running_that_is_told_nan_as_complete_and_fails_it_without_a_state() -> None:
-    study = optuna.create_study(directions=["minimize", "minimize"])
-    trial = study.ask()
-    with pytest.warns(UserWarning, match="not acceptable"):
-        study.tell(trial, [math.nan, 0.1])
-    trial = study.ask()
-    with pytest.raises(ValueError, match="not acceptable"):
-        study.tell(trial, [math.nan, 0.1], state=OptunaState.COMPLETE)
-    assert [trial.state for trial in study.get_trials()] == [OptunaState.FAIL, OptunaState.RUNNING]

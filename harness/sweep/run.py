@@ -1,83 +1,27 @@
-"""Running a sweep: from the trials that rows describe to enough of them, then the front's scores on test."""
+"""Run a sweep: base models, then trials until there are enough, then the scores of the front on test."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle, islice
 
-from benchmarks.rows.row import Row
+from benchmarks.rows.row import Row, State
+from benchmarks.scenarios.scenario import make_scenario
 from harness.execution import Limits, Listener, StopSignal
 from harness.execution.attempt import Surroundings
 from harness.execution.run_plan import run_plan
-from harness.planning.plan import Plan, PlannedCell, Status, make_plan
+from harness.planning.plan import Status
 from harness.runs.declaration import RunDeclaration
+from harness.runs.record import RunRecord
 from harness.runs.shard import Shard
-from harness.store import ResultStore, StoreContents
-from harness.sweep.definition.file import Sweep
-from harness.sweep.study.record import Continuation, continue_study, read_studies, write_study
+from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
+from harness.sweep.plan import SweepPlan
+from harness.sweep.study.record import write_study
 from harness.sweep.study.results import SweepResults
-from harness.sweep.study.trials import Configurations, Trials, device_seconds, read_trials
+from harness.sweep.study.trials import device_seconds
 from splitters.errors import ConfigurationError
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """What a sweep would do, given the rows of a store."""
-
-    sweep: Sweep
-    configurations: Configurations
-    contents: StoreContents
-    trials: Trials
-    continuation: Continuation
-
-    @property
-    def n_to_run(self) -> int:
-        """Number of trials to run, unfinished ones among them."""
-        return max(0, self.sweep.trials - len(self.trials.finished))
-
-    @property
-    def cells_per_trial(self) -> int:
-        """Number of cells of a trial."""
-        return len(self.sweep.seeds) * len(self.sweep.models) * len(self.sweep.datasets)
-
-    def expected(self) -> Plan:
-        """Returns the cells to run as if they were the defaults', splitters taking turns, with their history."""
-        seconds: dict[str, float | None] = {}
-        for space in self.sweep.spaces:
-            own = [trial for trial in self.trials.complete if trial.label == space.label]
-            n_rows = sum(len(trial.rows) for trial in own)
-            seconds[space.label] = sum(trial.seconds for trial in own) / n_rows if n_rows else None
-        return Plan(
-            tuple(
-                PlannedCell(item, Status.TO_DO, None, seconds[space.label])
-                for space in islice(cycle(self.sweep.spaces), self.n_to_run)
-                for item in self.configurations.default(space).items
-            )
-        )
-
-    @property
-    def seconds_per_trial(self) -> float | None:
-        """Mean time of the complete trials; None without any."""
-        complete = self.trials.complete
-        return sum(trial.seconds for trial in complete) / len(complete) if complete else None
-
-    def results(self, new_rows: Mapping[str, Row] | None = None) -> SweepResults:
-        """Returns the study's results, with rows that were stored since the plan was made, by cell id."""
-        by_id = {row.cell_id: row for row in self.contents.latest()}
-        for cell_id, row in (new_rows or {}).items():
-            if row.state.is_final or cell_id not in by_id or not by_id[cell_id].state.is_final:
-                by_id[cell_id] = row
-        rows = list(by_id.values())
-        trials = read_trials(self.sweep, self.configurations, rows, since=self.continuation.began_at)
-        others = sorted({record.study for record in self.continuation.earlier} - {self.continuation.study})
-        return SweepResults(self.continuation.study, self.sweep, self.configurations, trials, rows, others)
-
-    def scoring(self, results: SweepResults, shard: Shard | None = None) -> Plan:
-        """Returns the cells that score what was chosen on test."""
-        items = [item for trial in results.chosen for item in self.configurations.test_items(trial.configuration)]
-        return make_plan([item for item in items if shard is None or shard.holds(item.cell.cell_id)], results.rows)
 
 
 @dataclass(frozen=True)
@@ -90,7 +34,8 @@ class SweepReport:
         shard: The share of the cells on test that this call was to score; None for all.
         interrupted: Whether it was asked to stop.
         spent: Whether its budget was spent before its end.
-        concurrency: Most trials at once; 0 if there was none to run.
+        left_to_others: The cells that other runs had declared before and have not finished, each with its run.
+        concurrency: Maximum number of trials at once; 0 if there was none to run.
         run_trials: Number of trials that were run and finished.
         duplicates: Number of proposals that were known configurations.
         refusals: Number of proposals that a splitter refused, by reason.
@@ -102,6 +47,7 @@ class SweepReport:
     shard: Shard | None = None
     interrupted: bool = False
     spent: bool = False
+    left_to_others: Mapping[str, RunRecord] = field(default_factory=dict)
     concurrency: int = 0
     run_trials: int = 0
     duplicates: int = 0
@@ -110,32 +56,31 @@ class SweepReport:
 
     @property
     def unscored(self) -> int:
-        """Number of cells on test that are still without a result, of this call's share."""
-        return sum(cell.status is not Status.DONE for cell in self.plan.scoring(self.results, self.shard).cells)
+        """Number of cells on test that are still without a result, of this call's share and not left to others."""
+        return sum(
+            cell.status is not Status.DONE and cell.item.cell.cell_id not in self.left_to_others
+            for cell in self.plan.scoring(self.results, self.shard).cells
+        )
 
     @property
     def is_exhausted(self) -> bool:
         """Whether the spaces hold fewer configurations than the sweep wants trials."""
         is_short = len(self.results.trials.finished) < self.plan.sweep.trials
-        return is_short and not self.interrupted and not self.spent and not self.results.trials.unfinished
+        has_ended_early = self.interrupted or self.spent or self.left_to_others
+        return is_short and not has_ended_early and not self.results.trials.unfinished
 
 
 class SweepListener(Listener):
-    """A listener that also hears of the parts of a sweep."""
+    """A listener that is also notified of the parts of a sweep."""
+
+    def preparation_begins(self, *, n_models: int) -> None:
+        """Base models are about to be trained."""
 
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        """Trials begin: ``slots`` at once at most, with ``n_cells`` cells at most in all."""
+        """Trials are about to start: at most ``slots`` at once, with at most ``n_cells`` cells in all."""
 
     def scoring_begins(self, *, n_cells: int) -> None:
         """What was chosen is about to be scored on test."""
-
-
-def plan_sweep(sweep: Sweep, store: ResultStore) -> SweepPlan:
-    """Returns what a sweep would do, given the rows of a store."""
-    configurations, contents = Configurations(sweep), store.read()
-    continuation = continue_study(sweep, read_studies(store, consent=sweep.consent))
-    trials = read_trials(sweep, configurations, contents.latest(), since=continuation.began_at)
-    return SweepPlan(sweep, configurations, contents, trials, continuation)
 
 
 def run_sweep(
@@ -148,7 +93,7 @@ def run_sweep(
     stop: StopSignal | None = None,
     shard: Shard | None = None,
 ) -> SweepReport:
-    """Runs trials until the study has as many as it should, then scores the front on test.
+    """Run trials until the study has as many as it should, then score the front on test.
 
     Rows are stored at once: a sweep that was killed continues from them.
 
@@ -185,7 +130,7 @@ def run_sweep(
             report = _run_trials(plan, store, surroundings, listener, stop)
         if stop.requested:
             return replace(report, interrupted=True)
-        return _score(report, store, surroundings, listener, address, stop)
+        return _score(report, store, surroundings, listener, stop)
 
 
 def _run_trials(
@@ -208,49 +153,54 @@ def _run_trials(
     halving = Halving(sweep.early_stopping, sweep.stopping_metric) if sweep.early_stopping else None
     if halving is not None:
         halving.replay(plan.trials.finished, read_curves(store))
-    study, limits = Study(sweep, plan.configurations, plan.trials), trial_limits(sweep, gpu_share)
-    ender = TrialEnder(study, race=sweep.race, halving=halving)
-    began = time.monotonic()
-    with RunDeclaration(
-        store.storage,
-        sweep.name,
-        cell_ids=(),
-        n_cells=sweep.trials * plan.cells_per_trial,
-        to_do=n_cells,
-        study=study_id,
-    ) as declaration:
+    limits, began = trial_limits(sweep, gpu_share), time.monotonic()
+    with (
+        RunDeclaration(
+            store.storage,
+            sweep.name,
+            cell_ids=(),
+            n_cells=sweep.trials * plan.cells_per_trial,
+            to_do=n_cells,
+            study=study_id,
+        ) as declaration,
+        stop,
+    ):
         write_study(store, sweep, plan.continuation)
+        elsewhere = {cell_id: other for other in declaration.living_others() for cell_id in other.declared}
+        study = Study(sweep, plan.configurations, plan.trials, elsewhere=elsewhere)
+        ender, budget = TrialEnder(study, race=sweep.race, halving=halving), _Budget(plan)
+        callback = RowCallback(
+            study,
+            ender,
+            store,
+            listener=listener,
+            declaration=declaration,
+            suite=sweep.name,
+            limits=limits,
+            gpu_share=gpu_share,
+            is_ending=lambda: stop.requested or budget.is_spent,
+        )
+        _prepare(plan, surroundings, listener, stop)
         listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
-        with stop:
-            budget = _Budget(plan)
-            callback = RowCallback(
-                study,
-                ender,
-                store,
-                listener=listener,
-                declaration=declaration,
-                suite=sweep.name,
-                limits=limits,
-                is_ending=lambda: stop.requested or budget.is_spent,
-            )
-            run_trials(
-                sweep,
-                study,
-                ender,
-                callback,
-                surroundings=surroundings,
-                limits=limits,
-                concurrency=slots,
-                memory=memory,
-                should_stop=lambda: stop.requested or budget.check(callback.rows),
-            )
+        run_trials(
+            sweep,
+            study,
+            ender,
+            callback,
+            surroundings=surroundings,
+            limits=limits,
+            gpu_share=gpu_share,
+            concurrency=slots,
+            memory=memory,
+            should_stop=lambda: stop.requested or budget.check(callback.rows),
+        )
         declaration.note_end("interrupted" if stop.requested else "done")
-    results = plan.results({row.cell_id: row for row in callback.rows})
-    splitters = study.splitters.values()
+    results, splitters = plan.results(callback.rows), study.splitters.values()
     return SweepReport(
         plan,
         results,
         spent=budget.is_spent,
+        left_to_others={cell_id: elsewhere[cell_id] for cell_id in study.left_to_others},
         concurrency=slots,
         run_trials=len(results.trials.finished) - len(plan.trials.finished),
         duplicates=sum(splitter.duplicates for splitter in splitters),
@@ -259,15 +209,51 @@ def _run_trials(
     )
 
 
+def _prepare(plan: SweepPlan, surroundings: Surroundings, listener: SweepListener, stop: StopSignal) -> None:
+    """Train the base models of trials on Ray, each once, so that no trial holds a GPU while another one trains.
+
+    A failure is left to the trials, whose rows say why. Machines that share no cache train them in their trials.
+    """
+    from harness.execution.attempt import prepare
+    from harness.execution.ray.backend import RayBackend
+    from harness.execution.ray.cluster import nodes
+    from harness.execution.ray.worker import CellWorkers
+
+    items = _base_models(plan)
+    if not items or (surroundings.mirror is None and len(nodes()) > 1):
+        return
+    listener.preparation_begins(n_models=len(items))
+    workers = CellWorkers(surroundings, prepare)
+    backend = RayBackend(surroundings, Limits(), gpu_share=plan.sweep.gpu_share, mixed=True, start_worker=workers)
+    for _ in backend.run(items, stop=stop, listener=listener):
+        pass
+
+
+def _base_models(plan: SweepPlan) -> Sequence[SuiteCell]:
+    """Return a cell for each base model that no finished cell of the study has used."""
+    from harness.execution.ray.preparations import base_model_key
+
+    first = plan.configurations.default(plan.sweep.spaces[0]).items
+    scenario = make_scenario(first[0].cell.scenario, first[0].cell.scenario_settings)
+    if not scenario.has_preparation():
+        return ()
+    used = {
+        base_model_key(item.cell)
+        for trial in plan.trials.all
+        for item in trial.configuration.items
+        if (row := trial.rows.get(item.cell.cell_id)) is not None and row.state is State.OK
+    }
+    return [item for item in first if base_model_key(item.cell) not in used]
+
+
 def _score(
     report: SweepReport,
     store: ResultStore,
     surroundings: Surroundings,
     listener: SweepListener,
-    address: str | None,
     stop: StopSignal,
 ) -> SweepReport:
-    """Scores what was chosen on test: an ordinary run of its cells, whose splits are in the cache."""
+    """Score what was chosen on test: an ordinary run of its cells, whose splits are in the cache."""
     from harness.execution.ray.backend import RayBackend
     from harness.planning.memory_needs import memory_needs
 
@@ -277,15 +263,18 @@ def _score(
     backend = RayBackend(
         surroundings,
         Limits(),
-        address=address,
         gpu_share=plan.sweep.gpu_share,
         workers=plan.sweep.concurrency,
         mixed=not surroundings.expected,
         memory=memory_needs(scoring, plan.contents.table),
     )
     run = run_plan(scoring, store, backend, listener=listener, stop=stop)
-    results = replace(plan, contents=run.contents).results()
-    return replace(report, results=results, interrupted=stop.requested)
+    return replace(
+        report,
+        results=replace(plan, contents=run.contents).results(),
+        left_to_others={**report.left_to_others, **run.left_to_others},
+        interrupted=stop.requested,
+    )
 
 
 class _Budget:
@@ -298,8 +287,8 @@ class _Budget:
         self._device = None if limit.device is None else limit.device - used
         self.is_spent = False
 
-    def check(self, rows: list[Row]) -> bool:
-        """Returns whether the budget is spent, given the rows of this call."""
+    def check(self, rows: Iterable[Row]) -> bool:
+        """Return whether the budget is spent, given the rows of this call."""
         over_deadline = self._deadline is not None and time.monotonic() >= self._deadline
         over_device = self._device is not None and device_seconds(rows) >= self._device
         self.is_spent = self.is_spent or over_deadline or over_device
