@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.rows.row import Row, State
+from benchmarks.rows.row import State
 from benchmarks.scenarios.scenario import make_scenario
-from harness.execution import Limits, Listener, StopSignal
+from harness.execution import Limits, StopSignal
 from harness.execution.attempt import Surroundings
 from harness.execution.run_plan import run_plan
 from harness.planning.plan import Status
@@ -17,10 +17,9 @@ from harness.runs.record import RunRecord
 from harness.runs.shard import Shard
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from harness.sweep.plan import SweepPlan
+from harness.sweep.plan import SweepListener, SweepPlan
 from harness.sweep.study.record import write_study
 from harness.sweep.study.results import SweepResults
-from harness.sweep.study.trials import device_seconds
 from splitters.errors import ConfigurationError
 
 
@@ -68,19 +67,6 @@ class SweepReport:
         is_short = len(self.results.trials.finished) < self.plan.sweep.trials
         has_ended_early = self.interrupted or self.spent or self.left_to_others
         return is_short and not has_ended_early and not self.results.trials.unfinished
-
-
-class SweepListener(Listener):
-    """A listener that is also notified of the parts of a sweep."""
-
-    def preparation_begins(self, *, n_models: int) -> None:
-        """Base models are about to be trained."""
-
-    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        """Trials are about to start: at most ``slots`` at once, with at most ``n_cells`` cells in all."""
-
-    def scoring_begins(self, *, n_cells: int) -> None:
-        """What was chosen is about to be scored on test."""
 
 
 def run_sweep(
@@ -136,72 +122,43 @@ def run_sweep(
 def _run_trials(
     plan: SweepPlan, store: ResultStore, surroundings: Surroundings, listener: SweepListener, stop: StopSignal
 ) -> SweepReport:
-    from harness.execution.ray.cluster import check_fits, gpu_share_of, nodes
     from harness.sweep.study.study import Study
-    from harness.sweep.tune.learning_curves import read_curves
-    from harness.sweep.tune.row_callback import RowCallback
-    from harness.sweep.tune.schedulers import Halving, TrialEnder
-    from harness.sweep.tune.tuner import free_slots, run_trials, trial_limits, trial_memory
+    from harness.sweep.tune.tuner import Budget, run_trials
 
-    sweep, study_id = plan.sweep, plan.continuation.study
-    first = plan.configurations.default(sweep.spaces[0]).items[0]
-    check_fits([first], sweep.gpu_share)
-    gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
-    memory = trial_memory(plan.expected(), plan.contents.table, sweep.gpu_share)
-    slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or plan.n_to_run, plan.n_to_run)
-    n_cells = plan.n_to_run * plan.cells_per_trial
-    halving = Halving(sweep.early_stopping, sweep.stopping_metric) if sweep.early_stopping else None
-    if halving is not None:
-        halving.replay(plan.trials.finished, read_curves(store))
-    limits, began = trial_limits(sweep, gpu_share), time.monotonic()
+    began, budget = time.monotonic(), Budget(plan)
     with (
         RunDeclaration(
             store.storage,
-            sweep.name,
+            plan.sweep.name,
             cell_ids=(),
-            n_cells=sweep.trials * plan.cells_per_trial,
-            to_do=n_cells,
-            study=study_id,
+            n_cells=plan.sweep.trials * plan.cells_per_trial,
+            to_do=plan.n_to_run * plan.cells_per_trial,
+            study=plan.continuation.study,
         ) as declaration,
         stop,
     ):
-        write_study(store, sweep, plan.continuation)
+        write_study(store, plan.sweep, plan.continuation)
         elsewhere = {cell_id: other for other in declaration.living_others() for cell_id in other.declared}
-        study = Study(sweep, plan.configurations, plan.trials, elsewhere=elsewhere)
-        ender, budget = TrialEnder(study, race=sweep.race, halving=halving), _Budget(plan)
-        callback = RowCallback(
+        study = Study(plan.sweep, plan.configurations, plan.trials, elsewhere=elsewhere)
+        _prepare(plan, surroundings, listener, stop)
+        run = run_trials(
+            plan,
             study,
-            ender,
             store,
+            surroundings,
             listener=listener,
             declaration=declaration,
-            suite=sweep.name,
-            limits=limits,
-            gpu_share=gpu_share,
-            is_ending=lambda: stop.requested or budget.is_spent,
-        )
-        _prepare(plan, surroundings, listener, stop)
-        listener.trials_begin(slots=slots, n_trials=plan.n_to_run, n_cells=n_cells)
-        run_trials(
-            sweep,
-            study,
-            ender,
-            callback,
-            surroundings=surroundings,
-            limits=limits,
-            gpu_share=gpu_share,
-            concurrency=slots,
-            memory=memory,
-            should_stop=lambda: stop.requested or budget.check(callback.rows),
+            stop=stop,
+            budget=budget,
         )
         declaration.note_end("interrupted" if stop.requested else "done")
-    results, splitters = plan.results(callback.rows), study.splitters.values()
+    results, splitters = plan.results(run.rows), study.splitters.values()
     return SweepReport(
         plan,
         results,
         spent=budget.is_spent,
         left_to_others={cell_id: elsewhere[cell_id] for cell_id in study.left_to_others},
-        concurrency=slots,
+        concurrency=run.concurrency,
         run_trials=len(results.trials.finished) - len(plan.trials.finished),
         duplicates=sum(splitter.duplicates for splitter in splitters),
         refusals={reason: times for splitter in splitters for reason, times in splitter.refusals.most_common()},
@@ -275,21 +232,3 @@ def _score(
         left_to_others={**report.left_to_others, **run.left_to_others},
         interrupted=stop.requested,
     )
-
-
-class _Budget:
-    """The budget of a sweep: wall time of this call, device time of the whole study."""
-
-    def __init__(self, plan: SweepPlan) -> None:
-        limit = plan.sweep.budget.sweep
-        self._deadline = None if limit.wall is None else time.monotonic() + limit.wall
-        used = device_seconds(row for trial in plan.trials.all for row in trial.rows.values())
-        self._device = None if limit.device is None else limit.device - used
-        self.is_spent = False
-
-    def check(self, rows: Iterable[Row]) -> bool:
-        """Return whether the budget is spent, given the rows of this call."""
-        over_deadline = self._deadline is not None and time.monotonic() >= self._deadline
-        over_device = self._device is not None and device_seconds(rows) >= self._device
-        self.is_spent = self.is_spent or over_deadline or over_device
-        return self.is_spent

@@ -134,6 +134,7 @@ class TrainedBowl(BowlScenario):
 
     def prepare(self, cell: Cell, workspace: Workspace) -> None:
         """Leaves the model, and a mark."""
+        workspace.cache.mkdir(exist_ok=True)
         (workspace.cache / f"model-{cell.seed}").touch()
         (workspace.cache / f"trained-{cell.seed}-{uuid.uuid4().hex}").touch()
 

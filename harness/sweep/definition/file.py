@@ -249,17 +249,10 @@ class Sweep(Settings):
 
     def suite(self, *scenarios: str) -> Suite:
         """Return the suite of the default settings."""
+        shared = Suite.model_fields.keys() & Sweep.model_fields.keys() - {"scenario", "splitters"}
         suite = Suite(
-            name=self.name,
-            plugins=self.plugins,
+            **{key: getattr(self, key) for key in shared},
             scenario=tuple(ScenarioEntry(name=scenario) for scenario in scenarios),
-            seeds=self.seeds,
-            threads=self.threads,
-            device=self.device,
-            gpu_share=self.gpu_share,
-            models=self.models,
-            datasets=self.datasets,
-            training=self.training,
             splitters=tuple(
                 SplitterEntry(name=entry.name, label=entry.label, settings=entry.settings) for entry in self.splitters
             ),

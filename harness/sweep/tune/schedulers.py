@@ -17,10 +17,12 @@ import pyarrow as pa
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from harness.ranking.statistics import paired_t_p_value
+from harness.store import ResultStore
 from harness.sweep.definition.file import CURVE_METRICS, EarlyStopping, Race
+from harness.sweep.plan import SweepPlan
 from harness.sweep.study.study import Study
 from harness.sweep.study.trials import BEATEN, STOPPED_EARLY, Trial, Trials
-from harness.sweep.tune.learning_curves import CurvePoint
+from harness.sweep.tune.learning_curves import CurvePoint, read_curves
 from harness.sweep.tune.searcher import Unpickled
 from harness.sweep.tune.trainable import Report, report_of
 
@@ -130,6 +132,15 @@ class TrialEnder(Unpickled, FIFOScheduler):
         self._halving = halving
         self.verdicts: dict[str, Verdict] = {}
 
+    @classmethod
+    def of(cls, plan: SweepPlan, study: Study, store: ResultStore) -> TrialEnder:
+        """Return the scheduler of a sweep, which compares with the trials of earlier starts too."""
+        sweep, halving = plan.sweep, None
+        if sweep.early_stopping is not None:
+            halving = Halving(sweep.early_stopping, sweep.stopping_metric)
+            halving.replay(plan.trials.finished, read_curves(store))
+        return cls(study, race=sweep.race, halving=halving)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return whether a trial goes on."""
         report, key = report_of(result), trial.config["key"]
@@ -150,4 +161,4 @@ class TrialEnder(Unpickled, FIFOScheduler):
         if not self._halving.is_behind(trial, point):
             return None
         numbers = f"accuracy {point.select_accuracy:.4g}, kernel retention {point.kernel_retention:.4g}"
-        return Verdict(STOPPED_EARLY, f"stopped early at step {point.step}: it lay behind ({numbers})")
+        return Verdict(STOPPED_EARLY, f"stopped early at step {point.step}: it was behind ({numbers})")

@@ -1,4 +1,4 @@
-"""Running the trials of a study with Ray Tune: resources, concurrency, and Tune's own surroundings."""
+"""Run the trials of a study with Ray Tune: resources, concurrency, budget, and Tune's own surroundings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import functools
 import logging
 import math
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,13 +19,25 @@ from filelock import FileLock, Timeout
 from ray import tune
 
 from benchmarks.cells import Cell
-from harness.execution import Limits
+from benchmarks.rows.row import Row
+from harness.execution import Limits, StopSignal
 from harness.execution.attempt import Surroundings
-from harness.execution.ray.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state, temporary_environment
+from harness.execution.ray.cluster import (
+    check_fits,
+    gpu_share_of,
+    memory_limit,
+    nodes,
+    nodes_by_state,
+    temporary_environment,
+)
 from harness.planning.memory_needs import memory_needs
 from harness.planning.plan import Plan
+from harness.runs.declaration import RunDeclaration
+from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
+from harness.sweep.plan import SweepListener, SweepPlan
 from harness.sweep.study.study import Study
+from harness.sweep.study.trials import device_seconds
 from harness.sweep.tune.row_callback import RowCallback
 from harness.sweep.tune.schedulers import TrialEnder
 from harness.sweep.tune.searcher import StudySearcher, SweepStopper
@@ -89,26 +103,72 @@ def trial_limits(sweep: Sweep, gpu_share: float) -> Limits:
     return Limits(timeout=min((seconds for seconds in (limit.wall, by_device) if seconds is not None), default=None))
 
 
-def run_trials(
-    sweep: Sweep,
-    study: Study,
-    ender: TrialEnder,
-    callback: RowCallback,
-    *,
-    surroundings: Surroundings,
-    limits: Limits,
-    gpu_share: float,
-    concurrency: int,
-    memory: int,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Run a study's trials until there are enough, or ``should_stop``, which is called often, returns true.
+class Budget:
+    """The budget of a sweep: wall time of this call, from now on, and device time of the whole study."""
 
-    Each requests ``memory`` bytes of memory, if any; at most ``concurrency`` run at once.
+    def __init__(self, plan: SweepPlan) -> None:
+        limit = plan.sweep.budget.sweep
+        self._deadline = None if limit.wall is None else time.monotonic() + limit.wall
+        used = device_seconds(row for trial in plan.trials.all for row in trial.rows.values())
+        self._device = None if limit.device is None else limit.device - used
+        self.is_spent = False
+
+    def check(self, rows: Iterable[Row]) -> bool:
+        """Return whether the budget is spent, given the rows of this call."""
+        over_deadline = self._deadline is not None and time.monotonic() >= self._deadline
+        over_device = self._device is not None and device_seconds(rows) >= self._device
+        self.is_spent = self.is_spent or over_deadline or over_device
+        return self.is_spent
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """The trials of one call.
+
+    Args:
+        rows: Their rows.
+        concurrency: Maximum number of trials at once.
+    """
+
+    rows: Sequence[Row]
+    concurrency: int
+
+
+def run_trials(
+    plan: SweepPlan,
+    study: Study,
+    store: ResultStore,
+    surroundings: Surroundings,
+    *,
+    listener: SweepListener,
+    declaration: RunDeclaration,
+    stop: StopSignal,
+    budget: Budget,
+) -> TrialRun:
+    """Run a study's trials until there are enough, a stop is requested, or the budget is spent.
 
     Raises:
+        ConfigurationError: If a trial requests more than the cluster has.
         OSError: If a row could not be stored anywhere.
     """
+    sweep, first = plan.sweep, plan.configurations.default(plan.sweep.spaces[0]).items[0]
+    check_fits([first], sweep.gpu_share)
+    gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
+    memory = trial_memory(plan.expected(), plan.contents.table, sweep.gpu_share)
+    slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or study.n_left, study.n_left)
+    listener.trials_begin(slots=slots, n_trials=study.n_left, n_cells=study.n_left * plan.cells_per_trial)
+    limits, ender = trial_limits(sweep, gpu_share), TrialEnder.of(plan, study, store)
+    callback = RowCallback(
+        study,
+        ender,
+        store,
+        listener=listener,
+        declaration=declaration,
+        suite=sweep.name,
+        limits=limits,
+        gpu_share=gpu_share,
+        is_ending=lambda: stop.requested or budget.is_spent,
+    )
     resources = {"CPU": sweep.threads, "GPU": gpu_share, **({"memory": memory} if memory else {})}
     trainable = functools.partial(run_trial, surroundings=surroundings, limits=limits, gpu_share=gpu_share)
     with _scratch_folder(surroundings.cache) as folder, temporary_environment(_ENVIRONMENT), _silent_log():
@@ -118,7 +178,7 @@ def run_trials(
                 search_alg=StudySearcher(study),
                 scheduler=ender,
                 num_samples=study.n_left,
-                max_concurrent_trials=concurrency,
+                max_concurrent_trials=slots,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
@@ -126,7 +186,9 @@ def run_trials(
                 name=sweep.name,
                 storage_path=str(folder),
                 callbacks=[callback],
-                stop=SweepStopper(lambda: callback.failure is not None or should_stop()),
+                stop=SweepStopper(
+                    lambda: callback.failure is not None or stop.requested or budget.check(callback.rows)
+                ),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=limits.retries),
             ),
@@ -138,6 +200,7 @@ def run_trials(
             study.tell_all()
     if callback.failure is not None:
         raise callback.failure
+    return TrialRun(callback.rows, slots)
 
 
 def _trial_name(trial: object) -> str:

@@ -119,14 +119,14 @@ def test_a_definition_whose_code_is_strange_here_is_in_nobody_elses_way(
     assert "plugin their_plugin in /their/folder" in refused.stderr
 
 
-def test_a_folder_without_a_sweep_is_told(call: Call, tmp_path: Path) -> None:
+def test_a_folder_without_a_sweep_is_refused(call: Call, tmp_path: Path) -> None:
     ResultStore(tmp_path / "other").prepare()
     result = call("front", tmp_path / "other")
     assert result.exit_code == 2
     assert "there is no sweep at" in result.stderr
 
 
-def test_a_dry_run_tells_what_is_known_and_what_would_be_run_without_ray(
+def test_a_dry_run_shows_what_is_known_and_what_would_be_run_without_ray(
     call: Call, write_sweep: WriteSweep, swept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -174,17 +174,19 @@ def test_only_a_sweep_that_runs_moves_damaged_files_to_quarantine(
     assert list((swept / "quarantine").rglob("*.parquet"))
 
 
-def test_plan_tells_what_a_sweep_would_do_and_cost(
+def test_plan_shows_what_a_sweep_would_do_and_cost(
     call: Call, write_sweep: WriteSweep, swept: Path, tmp_path: Path
 ) -> None:
     file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=9)
     cluster = tmp_path / "gcp.yaml"
     cluster.write_text((ROOT / "docs" / "clusters" / "gcp.yaml").read_text().replace("YOUR-", "my-"))
     assert "2 of 9 trials are to be run." in call("plan", file, "--results", swept).stdout
-    told = json.loads(call("plan", file, "--results", swept, "--cluster", cluster, "--json").stdout)
-    assert (told["to_run"], told["seconds_per_trial"]) == (2, 2.0)
-    assert (told["bill"]["cells"], told["bill"]["without_history"]) == (4, 0), "two trials of two seeds, a second each"
-    assert told["bill"]["worker_hours"] == pytest.approx(4 / 3600 / 4), "four at once"
+    found = json.loads(call("plan", file, "--results", swept, "--cluster", cluster, "--json").stdout)
+    assert (found["to_run"], found["seconds_per_trial"]) == (2, 2.0)
+    assert (found["bill"]["cells"], found["bill"]["without_history"]) == (4, 0), (
+        "two trials of two seeds, a second each"
+    )
+    assert found["bill"]["worker_hours"] == pytest.approx(4 / 3600 / 4), "four at once"
     new = json.loads(call("plan", file, "--results", tmp_path / "new", "--cluster", cluster, "--json").stdout)
     assert (new["bill"]["cells"], new["bill"]["without_history"]) == (0, 18)
     assert call("plan", file, "--seeds", 3).exit_code == 2
@@ -242,21 +244,21 @@ def test_machines_share_what_they_train_through_the_results_uri_or_where_one_say
     call: Call, write_sweep: WriteSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     results: str, options: list[str], mirror: str | None,
 ) -> None:  # fmt: skip
-    told: list[Surroundings] = []
+    found: list[Surroundings] = []
 
     def note(plan: object, store: object, surroundings: Surroundings, **keys: object) -> None:
-        told.append(surroundings)
+        found.append(surroundings)
         raise SystemExit(0)
 
     monkeypatch.setattr(sweep_run, "run_sweep", note)
     monkeypatch.setattr(cli_sweep, "open_store", lambda location: ResultStore(tmp_path / "r"))
     call("sweep", write_sweep(), "--results", results, *options)
-    (surroundings,) = told
+    (surroundings,) = found
     assert surroundings.mirror == mirror
     assert surroundings.expected == versions()
 
 
-def test_a_changed_meaning_is_told_before_anything_runs(call: Call, write_sweep: WriteSweep, swept: Path) -> None:
+def test_a_changed_meaning_is_reported_before_anything_runs(call: Call, write_sweep: WriteSweep, swept: Path) -> None:
     result = call("sweep", write_sweep(trials=7), "--results", swept, "--dry-run")
     assert "A new study, " in result.stdout
     assert 'constraints: ["accuracy_loss <= 0.8"] before, [] now' in " ".join(result.stdout.split())
@@ -273,7 +275,7 @@ def test_a_changed_meaning_is_told_before_anything_runs(call: Call, write_sweep:
         ({"early_stopping": {"grace": 1}}, "there are 2 objectives"),
     ],
 )
-def test_a_wrong_file_is_told_before_ray_starts(
+def test_a_wrong_file_is_refused_before_ray_starts(
     call: Call, write_sweep: WriteSweep, tmp_path: Path, keys: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

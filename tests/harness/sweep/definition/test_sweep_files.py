@@ -39,7 +39,7 @@ def test_sweeps_are_no_suites() -> None:
         load_suite("sweep-quick")
 
 
-def test_a_sweep_that_is_run_as_a_suite_and_the_other_way_round_is_told_apart(
+def test_a_sweep_that_is_run_as_a_suite_is_refused_and_the_other_way_round(
     write_sweep: WriteSweep, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match="has objectives, so it is a sweep; type 'splitbench sweep"):

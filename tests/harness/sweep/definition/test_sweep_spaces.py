@@ -80,7 +80,7 @@ def test_settings_of_another_version_of_the_splitter_are_no_point() -> None:
     assert searched.read(spec.model_copy(update={"version": spec.version + 1})) is None
 
 
-def test_the_default_is_a_point_if_it_lies_inside() -> None:
+def test_the_default_is_a_point_if_it_is_inside() -> None:
     assert space(SETTINGS, {"alpha": {"float": [0.1, 1]}}).default == {"alpha": 0.5}
     assert space(SETTINGS, {"alpha": {"float": [0.6, 1]}}).default is None
 

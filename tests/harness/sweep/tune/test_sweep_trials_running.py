@@ -153,14 +153,14 @@ def test_a_race_ends_beaten_configurations_before_their_last_seeds_for_good(benc
     assert [row.seed for row in later.rows] == [4, 5], "only the complete trial got the new seeds"
 
 
-def test_early_stopping_ends_trials_that_lie_behind_and_keeps_their_curves(bench: Callable[..., Bench]) -> None:
+def test_early_stopping_ends_trials_that_are_behind_and_keeps_their_curves(bench: Callable[..., Bench]) -> None:
     keys: dict[str, Any] = {"seeds": 1, "splitters": grid(x=[0.0, 0.5, 1.0], y=[0.0, 0.5])}
     made = bench(early_stopping={"metric": "accuracy", "grace": 2, "reduction": 2}, **keys)
     found = {(t.configuration.values["x"], t.configuration.values["y"]): t for t in made.run().all}
     assert found[0.0, 0.0].state is TrialState.COMPLETE
     (row,) = found[1.0, 0.5].rows.values()
     assert (row.state, row.failure_kind) == (State.INTERRUPTED, STOPPED_EARLY)
-    assert str(row.reason).startswith("stopped early at step 2: it lay behind (accuracy 0.775")
+    assert str(row.reason).startswith("stopped early at step 2: it was behind (accuracy 0.775")
     steps: dict[str, list[int]] = {}
     for point in read_curves(made.store).to_pylist():
         steps.setdefault(point["cell_id"], []).append(point["step"])
