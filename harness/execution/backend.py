@@ -31,7 +31,7 @@ class Limits:
 
     def delay(self, attempts: int) -> float:
         """Return the seconds before the next attempt, after this many have failed."""
-        return self.backoff * 2 ** (attempts - 1)
+        return self.backoff * 2.0 ** (attempts - 1)
 
 
 class Listener(Protocol):

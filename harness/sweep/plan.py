@@ -25,13 +25,7 @@ FindChanged = Callable[[Sequence[SuiteCell], Sequence[Row]], ChangedData]
 class SweepPlan:
     """What a sweep would do, given the rows of a store.
 
-    Args:
-        sweep: The sweep.
-        configurations: Its configurations.
-        contents: The rows.
-        trials: The trials that they describe.
-        continuation: The study that the sweep belongs to.
-        outdated: The attempts that were measured on other images than there are now; their cells run again.
+    ``outdated`` holds the attempts that were measured on other images than there are now; their cells run again.
     """
 
     sweep: Sweep
@@ -108,7 +102,7 @@ def plan_sweep(
 
     Args:
         sweep: The sweep.
-        store: The store.
+        store: Where its rows are.
         quarantine: Whether to move damaged files to quarantine; see ``ResultStore.read``.
         find_changed: Returns which rows of cells were measured on images that have changed; see ``find_changed_data``.
     """

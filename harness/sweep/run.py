@@ -28,14 +28,11 @@ class SweepReport:
     """How a call of a sweep ended.
 
     Args:
-        plan: What was to be done.
-        results: The study's results now.
         shard: The share of the cells on test that this call was to score; None for all.
-        interrupted: Whether it was asked to stop.
         spent: Whether its budget was spent before its end.
         left_to_others: The cells that other runs had declared before and have not finished, each with its run.
         concurrency: Maximum number of trials at once; 0 if there was none to run.
-        run_trials: Number of trials that were run and finished.
+        run_trials: Number of trials that were finished.
         duplicates: Number of proposals that were known configurations.
         refusals: Number of proposals that a splitter refused, by reason.
         seconds: Wall time of the trials.

@@ -49,12 +49,7 @@ def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Swee
 
 
 def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None = None) -> Sweep:
-    """Return a checked sweep from plain values.
-
-    Args:
-        values: The contents of a file.
-        source: Where they come from.
-        folder: Where plugins may be; the file's folder by default.
+    """Return a checked sweep from the values of a file; plugins may be in ``folder``, by default that of the file.
 
     Raises:
         ConfigurationError: If a key or value is unknown or not allowed.

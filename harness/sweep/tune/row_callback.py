@@ -38,52 +38,40 @@ class _RunningCell:
     points: list[CurvePoint] = field(default_factory=list)
 
 
+@dataclass(eq=False)
 class RowCallback(Unpickled, Callback):
     """Stores every row as soon as it is reported, and adds it to the study.
 
     A trial that Tune starts again after a failure of its machine goes on with the cells that it has not finished.
 
     Args:
-        study: The study.
+        study: Gets the rows, as does the store.
         ender: The scheduler, whose verdicts become rows.
-        store: Where rows are stored.
+        store: See ``study``.
         listener: Notified of each cell.
         declaration: The run's record, which keeps track of cells too.
         suite: The sweep's name, for rows.
         limits: The limits of a trial.
-        gpu_share: The share of a GPU that a trial owns.
         is_ending: Returns whether the sweep is ending, so that cells are interrupted.
+        gpu_share: The share of a GPU that a trial owns.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        ender: TrialEnder,
-        store: ResultStore,
-        *,
-        listener: Listener,
-        declaration: RunDeclaration,
-        suite: str,
-        limits: Limits,
-        gpu_share: float = 0.0,
-        is_ending: Callable[[], bool],
-    ) -> None:
-        self._study = study
-        self._ender = ender
-        self._store = store
-        self._listener = listener
-        self._declaration = declaration
-        self._suite = suite
-        self._limits = limits
-        self._gpu_share = gpu_share
-        self._is_ending = is_ending
-        self._running: dict[str, _RunningCell] = {}
-        self._trial_clocks: dict[str, float] = {}
-        self._faults_reported: set[str] = set()
-        self._faults: Counter[str] = Counter()
-        self.rows: list[Row] = []
-        self.failure: OSError | None = None
-        """Why a row could not be stored anywhere; the sweep then ends."""
+    study: Study
+    ender: TrialEnder
+    store: ResultStore
+    listener: Listener
+    declaration: RunDeclaration
+    suite: str
+    limits: Limits
+    is_ending: Callable[[], bool]
+    gpu_share: float = 0.0
+    rows: list[Row] = field(default_factory=list, init=False)
+    failure: OSError | None = field(default=None, init=False)
+    """Why a row could not be stored anywhere; the sweep then ends."""
+    _running: dict[str, _RunningCell] = field(default_factory=dict, init=False)
+    _trial_clocks: dict[str, float] = field(default_factory=dict, init=False)
+    _faults: Counter[str] = field(default_factory=Counter, init=False)
+    _faults_reported: set[str] = field(default_factory=set, init=False)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Take a report, and the scheduler's verdict on it."""
@@ -99,18 +87,18 @@ class RowCallback(Unpickled, Callback):
         elif (cell := self._running.get(key)) is not None:
             if report.event == "step":
                 cell.points.append(CurvePoint.of(report))
-            self._declaration.progressed(cell.item, report.progress)
-            self._listener.progressed(cell.item, report.progress)
-        verdict = self._ender.verdicts.pop(key, None)
+            self.declaration.progressed(cell.item, report.progress)
+            self.listener.progressed(cell.item, report.progress)
+        verdict = self.ender.verdicts.pop(key, None)
         if verdict is not None:
             self._end(key, self._row(key, Outcome(State.INTERRUPTED, reason=verdict.reason, kind=verdict.kind)))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Record that a trial's machine failed; Tune starts it again, with the cells that are left."""
         self._fail(trial)
-        known = self._study.trials.by_key[trial.config["key"]]
+        known = self.study.trials.by_key[trial.config["key"]]
         self._faults[known.key] += 1
-        delay = self._limits.delay(self._faults[known.key])
+        delay = self.limits.delay(self._faults[known.key])
         items = [] if known.is_finished else known.missing
         trial.set_config(trial_config(known.key, items, delay=delay if items else 0.0))
 
@@ -124,12 +112,12 @@ class RowCallback(Unpickled, Callback):
             self._end(key, self._row(key, Outcome(State.INTERRUPTED, reason="interrupted")))
 
     def _begin(self, key: str, cell_id: str) -> None:
-        items = self._study.trials.by_key[key].configuration.items
+        items = self.study.trials.by_key[key].configuration.items
         cell = _RunningCell(next(item for item in items if item.cell.cell_id == cell_id))
         self._running[key] = cell
         self._trial_clocks.setdefault(key, cell.clock)
-        self._declaration.started(cell.item)
-        self._listener.started(cell.item)
+        self.declaration.started(cell.item)
+        self.listener.started(cell.item)
 
     def _fail(self, trial: Any) -> None:
         key = trial.config["key"]
@@ -139,10 +127,10 @@ class RowCallback(Unpickled, Callback):
             return
         if key not in self._running:
             # Its process died before the first cell or between two; a row must say so all the same.
-            self._begin(key, self._study.trials.by_key[key].missing[0].cell.cell_id)
+            self._begin(key, self.study.trials.by_key[key].missing[0].cell.cell_id)
             self._trial_clocks.pop(key)
-        limit = self._limits.timeout
-        if self._is_ending():
+        limit = self.limits.timeout
+        if self.is_ending():
             outcome = Outcome(State.INTERRUPTED, reason="interrupted")
         elif limit is not None and trial_began is not None and time.monotonic() - trial_began >= limit:
             reason = f"the trial took longer than {limit:g} s; it did not end and was killed"
@@ -154,28 +142,28 @@ class RowCallback(Unpickled, Callback):
     def _end(self, key: str, row: Row) -> None:
         cell = self._running.pop(key)
         try:
-            self._store.write(row)
+            self.store.write(row)
         except OSError as error:
             self.failure = error
             return
         # The row holds the figures too; a curve that cannot be stored is no reason to end the sweep.
         with contextlib.suppress(OSError):
-            write_curve(self._store, row, curve_of(row, cell.points))
+            write_curve(self.store, row, curve_of(row, cell.points))
         self.rows.append(row)
-        self._study.add_row(key, row)
-        self._declaration.finished(row)
-        self._listener.finished(cell.item, row)
+        self.study.add_row(key, row)
+        self.declaration.finished(row)
+        self.listener.finished(cell.item, row)
 
     def _row(self, key: str, outcome: Outcome) -> Row:
         cell = self._running[key]
         return make_row(
             cell.item,
-            self._suite,
+            self.suite,
             outcome,
             source=provenance(),
             started_at=cell.started_at,
             seconds=time.monotonic() - cell.clock,
-            gpu_share=self._gpu_share,
+            gpu_share=self.gpu_share,
         )
 
 
