@@ -123,7 +123,7 @@ class RayBackend:
                 for cell, row in list(_ended(running)):
                     running.remove(cell)
                     cell.worker.release()
-                    scheduler.preparations.ends(cell.job.item)
+                    scheduler.preparations.end(cell.job.item)
                     ended.append((cell.job, row))
         finally:
             for cell in running:
@@ -145,7 +145,7 @@ def _follow(running: Sequence[Running], scheduler: Scheduler, listener: Listener
         if answer is not None and is_new:
             listener.started(cell.job.item)
         if answer is not None and answer.progress is not None:
-            scheduler.preparations.reports(cell.job.item, answer.progress)
+            scheduler.preparations.progress(cell.job.item, answer.progress)
             listener.progressed(cell.job.item, answer.progress)
         cell.enforce_deadline()
 

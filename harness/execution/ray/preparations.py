@@ -27,41 +27,41 @@ class Preparations:
         readers = [item for item in queue if item.reads_another]
         self._read = {item.cell.cell_id: _split_read_by(item) for item in readers}
         self._unfinished_splits = {_split_of(item) for item in queue} if readers else set()
-        self._makers: dict[str, str] = {}
-        self._there: set[str] = set()
+        self._trainers: dict[str, str] = {}
+        self._prepared: set[str] = set()
         self._keys: dict[str, str] = {}
 
-    def may_begin(self, item: SuiteCell) -> bool:
+    def may_start(self, item: SuiteCell) -> bool:
         """Return whether no other cell is training the cell's base model."""
-        return self.key(item) not in self._makers
+        return self.key(item) not in self._trainers
 
     def reads_unfinished(self, item: SuiteCell) -> bool:
         """Return whether a cell reads the split of another one of this run that has not ended."""
         return self._read.get(item.cell.cell_id) in self._unfinished_splits
 
-    def is_there(self, item: SuiteCell) -> bool:
+    def is_prepared(self, item: SuiteCell) -> bool:
         """Return whether a cell's base model is known to be there."""
-        return self.key(item) in self._there
+        return self.key(item) in self._prepared
 
-    def begins(self, item: SuiteCell) -> None:
+    def start(self, item: SuiteCell) -> None:
         """Record that a cell starts: if its base model is not there, it trains it."""
         key = self.key(item)
-        if key not in self._there:
-            self._makers.setdefault(key, item.cell.cell_id)
+        if key not in self._prepared:
+            self._trainers.setdefault(key, item.cell.cell_id)
 
-    def reports(self, item: SuiteCell, progress: Progress) -> None:
+    def progress(self, item: SuiteCell, progress: Progress) -> None:
         """Record the progress of a cell: once it is past its preparation, its base model is there."""
         if progress.stage not in STAGES:
-            self._there.add(self.key(item))
-            self._makers.pop(self.key(item), None)
+            self._prepared.add(self.key(item))
+            self._trainers.pop(self.key(item), None)
 
-    def ends(self, item: SuiteCell) -> None:
+    def end(self, item: SuiteCell) -> None:
         """Record that an attempt has ended; if it was to train a base model, another cell may."""
         key = self.key(item)
-        if self._makers.get(key) == item.cell.cell_id:
-            del self._makers[key]
+        if self._trainers.get(key) == item.cell.cell_id:
+            del self._trainers[key]
 
-    def finishes(self, item: SuiteCell) -> None:
+    def finish(self, item: SuiteCell) -> None:
         """Record that a cell has ended for good: its split is there, or never will be."""
         if self._unfinished_splits:
             self._unfinished_splits.discard(_split_of(item))

@@ -118,7 +118,7 @@ class Scheduler:
                 has_reserved = True
         for job, _ in taken:
             self.jobs.remove(job)
-            self.preparations.begins(job.item)
+            self.preparations.start(job.item)
             job.attempts += 1
             job.overtaken_since = None
         return taken
@@ -126,7 +126,7 @@ class Scheduler:
     def settle(self, job: Job, row: Row, *, may_retry: bool) -> None:
         """Schedule a retry of a cell that has ended, if a fault of the infrastructure ended it."""
         if not may_retry or row.failure_kind not in INFRASTRUCTURE_FAULTS or job.attempts > self._limits.retries:
-            self.preparations.finishes(job.item)
+            self.preparations.finish(job.item)
             return
         job.not_before = time.monotonic() + self._limits.delay(job.attempts)
         if row.failure_kind == NODE_OUT_OF_MEMORY:
@@ -149,7 +149,9 @@ class Scheduler:
     def _is_prepared(self, item: SuiteCell, preparing: Collection[str]) -> bool:
         """Return whether a cell finds its base model, or is the first to train it."""
         preparations = self.preparations
-        return preparations.may_begin(item) and (preparations.is_there(item) or preparations.key(item) not in preparing)
+        return preparations.may_start(item) and (
+            preparations.is_prepared(item) or preparations.key(item) not in preparing
+        )
 
 
 def _room_beside(occupied: Collection[Occupied], machines: Sequence[Node]) -> Room:

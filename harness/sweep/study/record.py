@@ -80,20 +80,21 @@ class Continuation:
 
 def continue_study(sweep: Sweep, known: Sequence[StudyRecord]) -> Continuation:
     """Return the study that a sweep continues, or a new one, given the records of the store, the newest last."""
-    own = [record for record in known if record.values["name"] == sweep.name]
+    records = [record for record in known if record.values["name"] == sweep.name]
     changed: list[str] = []
     grown: list[str] = []
-    if own:
+    if records:
+        last = records[-1]
         try:
-            changed, grown = compare(own[-1].sweep, sweep)
+            changed, grown = compare(last.sweep, sweep)
         except ConfigurationError as error:
             changed = [f"what it was cannot be read here: {error}"]
         for name, version in versions_of(sweep).items():
-            before = own[-1].versions.get(name, version)
+            before = last.versions.get(name, version)
             if before != version:
                 changed.append(f"{name}: version {before} before, {version} now, with other results")
-    study = own[-1].study if own and not changed else _study_id(sweep)
-    return Continuation(study, began_at(study, known), own, tuple(changed), tuple(grown))
+    study = records[-1].study if records and not changed else _study_id(sweep)
+    return Continuation(study, began_at(study, known), records, tuple(changed), tuple(grown))
 
 
 def began_at(study: str, known: Sequence[StudyRecord]) -> datetime:
@@ -108,8 +109,8 @@ def _study_id(sweep: Sweep) -> str:
 
 def versions_of(sweep: Sweep) -> dict[str, int]:
     """Return the versions on which results depend: of the splitters, and of what all cells share."""
-    own = {space.splitter: space.base.version for space in sweep.spaces}
-    return {"cells": CELL_FORMAT, "training": TRAINING_VERSION, "splitting": SPLITTING_VERSION, **own}
+    splitters = {space.splitter: space.base.version for space in sweep.spaces}
+    return {"cells": CELL_FORMAT, "training": TRAINING_VERSION, "splitting": SPLITTING_VERSION, **splitters}
 
 
 def compare(old: Sweep, new: Sweep) -> tuple[list[str], list[str]]:
@@ -185,8 +186,8 @@ def _covers(wide: Parameter, narrow: Parameter) -> bool:
 def write_study(store: ResultStore, sweep: Sweep, continuation: Continuation) -> None:
     """Store what a study is asked for, unless its newest record says the same."""
     values, study = sweep.model_dump(mode="json"), continuation.study
-    own = [record for record in continuation.earlier if record.study == study]
-    if own and own[-1].values == values:
+    records = [record for record in continuation.earlier if record.study == study]
+    if records and records[-1].values == values:
         return
     now = datetime.now(timezone.utc)
     content = {
