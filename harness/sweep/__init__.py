@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.sweep.definition.file import Sweep
     from harness.sweep.definition.load import load_sweep
-    from harness.sweep.plan import SweepListener, plan_sweep
+    from harness.sweep.listener import SweepListener
+    from harness.sweep.plan import plan_sweep
     from harness.sweep.run import SweepReport, run_sweep
     from harness.sweep.study.results import SweepResults, read_results
 
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "SweepListener": "plan",
+    "SweepListener": "listener",
     "plan_sweep": "plan",
     "Sweep": "definition.file",
     "load_sweep": "definition.load",

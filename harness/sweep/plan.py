@@ -1,4 +1,4 @@
-"""The plan of a sweep: what its rows say, what is left to do, and who is notified of it."""
+"""The plan of a sweep: what its rows say, and what is left to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from benchmarks.rows.row import Row
-from harness.execution import Listener
 from harness.planning.changed_data import ChangedData
 from harness.planning.plan import Plan, PlannedCell, Status, make_plan
 from harness.runs.shard import Shard
@@ -80,19 +79,6 @@ class SweepPlan:
         """Return the cells that score what was chosen on test."""
         items = [item for trial in results.chosen for item in self.configurations.test_items(trial.configuration)]
         return make_plan([item for item in items if shard is None or shard.holds(item.cell.cell_id)], results.rows)
-
-
-class SweepListener(Listener):
-    """A listener that is also notified of the parts of a sweep."""
-
-    def preparation_begins(self, *, n_models: int) -> None:
-        """Base models are about to be trained."""
-
-    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
-        """Trials are about to start: at most ``slots`` at once, with at most ``n_cells`` cells in all."""
-
-    def scoring_begins(self, *, n_cells: int) -> None:
-        """What was chosen is about to be scored on test."""
 
 
 def plan_sweep(

@@ -17,7 +17,8 @@ from harness.runs.record import RunRecord
 from harness.runs.shard import Shard
 from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
-from harness.sweep.plan import SweepListener, SweepPlan
+from harness.sweep.listener import SweepListener
+from harness.sweep.plan import SweepPlan
 from harness.sweep.study.record import write_study
 from harness.sweep.study.results import SweepResults
 from splitters.errors import ConfigurationError

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.rows.row import Row
 from harness.cli.runs.cell_display import Display, make_display
 from harness.suite_cell import SuiteCell
-from harness.sweep.plan import SweepListener
+from harness.sweep.listener import SweepListener
 from splitters.methods.protocol import Progress
 
 

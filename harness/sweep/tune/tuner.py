@@ -35,7 +35,8 @@ from harness.planning.plan import Plan
 from harness.runs.declaration import RunDeclaration
 from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
-from harness.sweep.plan import SweepListener, SweepPlan
+from harness.sweep.listener import SweepListener
+from harness.sweep.plan import SweepPlan
 from harness.sweep.study.study import Study
 from harness.sweep.study.trials import device_seconds
 from harness.sweep.tune.row_callback import RowCallback

@@ -29,7 +29,8 @@ from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.definition import file
 from harness.sweep.definition.file import Sweep
-from harness.sweep.plan import SweepListener, plan_sweep
+from harness.sweep.listener import SweepListener
+from harness.sweep.plan import plan_sweep
 from harness.sweep.run import SweepReport, run_sweep
 from harness.sweep.study.record import read_studies
 from harness.sweep.study.trials import Configurations, TrialState
