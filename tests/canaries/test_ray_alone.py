@@ -134,6 +134,37 @@ def test_configurations_and_reports_may_hold_objects_and_a_trial_restarts_with_t
     assert recorder.reports == [frozenset({"first"}), frozenset({"second"})]
 
 
+class StopAtFirst(FIFOScheduler):
+    """Stops trials at their first report."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return str(FIFOScheduler.STOP)
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore")
+def test_callbacks_see_the_report_at_which_a_scheduler_stops_a_trial_marked_as_done(
+    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", "0")
+    seen: list[tuple[object, object]] = []
+
+    class Watch(Recorder):
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
+            seen.append((result.get("report"), result.get("done")))
+
+    def report_twice(config: dict[str, Any]) -> None:
+        for number in (1, 2):
+            tune.report({"report": number})
+
+    tune.Tuner(
+        report_twice,
+        tune_config=tune.TuneConfig(scheduler=StopAtFirst()),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), callbacks=[Watch()], verbose=0),
+    ).fit()
+    assert seen == [(1, True)]
+
+
 @pytest.mark.ray
 def test_ray_hides_no_gpus_from_workers_that_own_none(local_ray: None) -> None:
     import ray

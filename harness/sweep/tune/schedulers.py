@@ -143,7 +143,7 @@ class TrialEnder(Unpickled, FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Return whether a trial goes on."""
-        report, key = report_of(result), trial.config["key"]
+        report, key = None if result.get("done") else report_of(result), trial.config["key"]
         verdict = self._verdict(self._study.trials.by_key[key], report) if report else None
         if verdict is None:
             return str(TrialScheduler.CONTINUE)

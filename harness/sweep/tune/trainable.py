@@ -52,7 +52,7 @@ class Report:
 
 def report_of(result: Mapping[str, Any]) -> Report | None:
     """Return the report in a Tune result; None in the one with which Tune itself ends a trial."""
-    report: Report | None = None if result.get("done") else result.get("report")
+    report: Report | None = result.get("report")
     return report
 
 

@@ -106,7 +106,9 @@ class Bench:
         if self.dies(result):
             raise Died
         decision = self.ender.on_trial_result(None, trial, result)
-        self.callback.on_trial_result(0, [], trial, result)
+        # Tune marks the result at which a scheduler stops a trial before callbacks see it.
+        marked = {**result, "done": decision == TrialScheduler.STOP}
+        self.callback.on_trial_result(0, [], trial, marked)
         if decision == TrialScheduler.STOP or self._is_ending():
             raise SystemExit(0)
 
