@@ -121,9 +121,10 @@ def _run_trials(
     plan: SweepPlan, store: ResultStore, surroundings: Surroundings, listener: SweepListener, stop: StopSignal
 ) -> SweepReport:
     from harness.sweep.study.study import Study
-    from harness.sweep.tune.tuner import Budget, run_trials
+    from harness.sweep.tune.schedulers import TrialEnder
+    from harness.sweep.tune.tuner import Budget, run_trials, trial_resources
 
-    began, budget = time.monotonic(), Budget(plan)
+    began, budget, resources = time.monotonic(), Budget(plan), trial_resources(plan)
     with (
         RunDeclaration(
             store.storage,
@@ -138,10 +139,16 @@ def _run_trials(
         write_study(store, plan.sweep, plan.continuation)
         elsewhere = {cell_id: other for other in declaration.living_others() for cell_id in other.declared}
         study = Study(plan.sweep, plan.configurations, plan.trials, elsewhere=elsewhere)
+        ender = TrialEnder.of(plan, study, store)
         _prepare(plan, surroundings, listener, stop)
-        run = run_trials(
+        if stop.requested:
+            declaration.note_end("interrupted")
+            return SweepReport(plan, plan.results(), concurrency=resources.slots)
+        rows = run_trials(
             plan,
             study,
+            ender,
+            resources,
             store,
             surroundings,
             listener=listener,
@@ -150,13 +157,13 @@ def _run_trials(
             budget=budget,
         )
         declaration.note_end("interrupted" if stop.requested else "done")
-    results, splitters = plan.results(run.rows), study.splitters.values()
+    results, splitters = plan.results(rows), study.splitters.values()
     return SweepReport(
         plan,
         results,
         spent=budget.is_spent,
         left_to_others={cell_id: elsewhere[cell_id] for cell_id in study.left_to_others},
-        concurrency=run.concurrency,
+        concurrency=resources.slots,
         run_trials=len(results.trials.finished) - len(plan.trials.finished),
         duplicates=sum(splitter.duplicates for splitter in splitters),
         refusals={reason: times for splitter in splitters for reason, times in splitter.refusals.most_common()},

@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,37 @@ _ENVIRONMENT = {
     # Relative paths of workers mean the driver's folder, not one of Tune's.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+
+
+@dataclass(frozen=True)
+class TrialResources:
+    """What trials get.
+
+    Args:
+        slots: Maximum number of trials at once.
+        gpu_share: The share of a GPU of each.
+        memory: Bytes of memory that each requests; 0 requests none.
+        limits: Time limits and retries of each.
+    """
+
+    slots: int
+    gpu_share: float
+    memory: int
+    limits: Limits
+
+
+def trial_resources(plan: SweepPlan) -> TrialResources:
+    """Return what the trials of a sweep get on the cluster as it is now.
+
+    Raises:
+        ConfigurationError: If a trial requests more than the cluster has.
+    """
+    sweep, first = plan.sweep, plan.configurations.default(plan.sweep.spaces[0]).items[0]
+    check_fits([first], sweep.gpu_share)
+    gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
+    memory = trial_memory(plan.expected(), plan.contents.table, sweep.gpu_share)
+    slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or plan.n_to_run, plan.n_to_run)
+    return TrialResources(slots, gpu_share, memory, trial_limits(sweep, gpu_share))
 
 
 def trial_memory(plan: Plan, rows: pa.Table, gpu_share: float) -> int:
@@ -122,22 +153,11 @@ class Budget:
         return self.is_spent
 
 
-@dataclass(frozen=True)
-class TrialRun:
-    """The trials of one call.
-
-    Args:
-        rows: Their rows.
-        concurrency: Maximum number of trials at once.
-    """
-
-    rows: Sequence[Row]
-    concurrency: int
-
-
 def run_trials(
     plan: SweepPlan,
     study: Study,
+    ender: TrialEnder,
+    resources: TrialResources,
     store: ResultStore,
     surroundings: Surroundings,
     *,
@@ -145,46 +165,41 @@ def run_trials(
     declaration: RunDeclaration,
     stop: StopSignal,
     budget: Budget,
-) -> TrialRun:
-    """Run a study's trials until there are enough, a stop is requested, or the budget is spent.
+) -> list[Row]:
+    """Run a study's trials until there are enough, a stop is requested, or the budget is spent; return their rows.
 
     Raises:
-        ConfigurationError: If a trial requests more than the cluster has.
         OSError: If a row could not be stored anywhere.
     """
-    sweep, first = plan.sweep, plan.configurations.default(plan.sweep.spaces[0]).items[0]
-    check_fits([first], sweep.gpu_share)
-    gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
-    memory = trial_memory(plan.expected(), plan.contents.table, sweep.gpu_share)
-    slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or study.n_left, study.n_left)
-    listener.trials_begin(slots=slots, n_trials=study.n_left, n_cells=study.n_left * plan.cells_per_trial)
-    limits, ender = trial_limits(sweep, gpu_share), TrialEnder.of(plan, study, store)
+    limits, gpu_share, memory = resources.limits, resources.gpu_share, resources.memory
+    n_cells = study.n_left * plan.cells_per_trial
+    listener.trials_begin(slots=resources.slots, n_trials=study.n_left, n_cells=n_cells)
     callback = RowCallback(
         study,
         ender,
         store,
         listener=listener,
         declaration=declaration,
-        suite=sweep.name,
+        suite=plan.sweep.name,
         limits=limits,
         gpu_share=gpu_share,
         is_ending=lambda: stop.requested or budget.is_spent,
     )
-    resources = {"CPU": sweep.threads, "GPU": gpu_share, **({"memory": memory} if memory else {})}
+    requested = {"CPU": plan.sweep.threads, "GPU": gpu_share, **({"memory": memory} if memory else {})}
     trainable = functools.partial(run_trial, surroundings=surroundings, limits=limits, gpu_share=gpu_share)
     with _scratch_folder(surroundings.cache) as folder, temporary_environment(_ENVIRONMENT), _silent_log():
         tuner = tune.Tuner(
-            tune.with_resources(trainable, resources),
+            tune.with_resources(trainable, requested),
             tune_config=tune.TuneConfig(
                 search_alg=StudySearcher(study),
                 scheduler=ender,
                 num_samples=study.n_left,
-                max_concurrent_trials=slots,
+                max_concurrent_trials=resources.slots,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
-                name=sweep.name,
+                name=plan.sweep.name,
                 storage_path=str(folder),
                 callbacks=[callback],
                 stop=SweepStopper(
@@ -201,7 +216,7 @@ def run_trials(
             study.tell_all()
     if callback.failure is not None:
         raise callback.failure
-    return TrialRun(callback.rows, slots)
+    return callback.rows
 
 
 def _trial_name(trial: object) -> str:
