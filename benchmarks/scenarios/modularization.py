@@ -42,6 +42,10 @@ class Modularization(Scenario):
         check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
 
+    def prepare(self, cell: Cell, workspace: Workspace) -> None:
+        """Decode the images and train the base model; see ``Scenario.prepare``."""
+        prepare(cell, workspace, Stages(workspace.device))
+
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         """Run the cell; see ``Scenario.measure``."""
         stages = Stages(workspace.device)

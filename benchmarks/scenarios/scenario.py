@@ -67,6 +67,14 @@ class Scenario(ABC):
             ConfigurationError: If the cell cannot run.
         """
 
+    def prepare(self, cell: Cell, workspace: Workspace) -> None:  # noqa: B027  (may well do nothing)
+        """Compute and cache what cells that differ only in their splitters share; nothing by default."""
+
+    @classmethod
+    def has_preparation(cls) -> bool:
+        """Return whether there is anything that ``prepare`` would compute."""
+        return cls.prepare is not Scenario.prepare
+
     @abstractmethod
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
         """Run a cell and return what was measured.

@@ -99,18 +99,17 @@ def make_workspace(data_root: Path | None, download: bool, *, suite: str | None 
         download: Whether absent data may be fetched.
         suite: The suite whose settings are taken: relative folders of data sets are looked for beside its file.
     """
-    import torch
-
     from benchmarks.pipeline.workspace import Workspace
     from harness.cli.progress import show_progress
     from harness.config.cache_folder import cache_folder
+    from harness.machines.devices import best_device
     from harness.text import printable
 
     return Workspace(
         cache=cache_folder().absolute(),
         data_root=data_root.absolute() if data_root else None,
         download=download,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=best_device(),
         progress=show_progress(),
         suite_folder=Path(suite).absolute().parent if suite and Path(suite).is_file() else None,
         warn=functools.cache(lambda text: click.echo(f"Warning: {printable(text)}", err=True)),

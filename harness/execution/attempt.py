@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -25,13 +26,17 @@ from harness.machines.provenance import provenance
 from harness.suite_cell import SuiteCell
 from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
 
+if TYPE_CHECKING:
+    from benchmarks.pipeline.workspace import Workspace
+    from benchmarks.scenarios.scenario import Scenario
+
 _LOG = logging.getLogger(__name__)
 
 
 class CellStopped(BaseException):
     """Raised out of the progress callback to end a cell.
 
-    Like ``KeyboardInterrupt`` no ``Exception``, for no splitter should take it for an error of its own.
+    Like ``KeyboardInterrupt`` it is no ``Exception``, so that no splitter takes it for an error of its own.
 
     Args:
         state: How the attempt ends: ``timeout`` or ``interrupted``.
@@ -46,7 +51,7 @@ class CellStopped(BaseException):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all cells of a run share, none of which alters a result.
+    """What all cells of a run share; none of it changes a result.
 
     Args:
         suite: The suite's name.
@@ -86,6 +91,21 @@ class Outcome:
     traceback: str | None = None
 
 
+Work = Callable[["Scenario", Cell, "Workspace"], Metrics]
+"""What an attempt does with a cell; a function of a module, since it is sent to workers."""
+
+
+def measure(scenario: Scenario, cell: Cell, workspace: Workspace) -> Metrics:
+    """Measure a cell."""
+    return scenario.measure(cell, workspace)
+
+
+def prepare(scenario: Scenario, cell: Cell, workspace: Workspace) -> Metrics:
+    """Compute and cache what a cell shares with others, and measure nothing."""
+    scenario.prepare(cell, workspace)
+    return Metrics()
+
+
 def run_attempt(
     item: SuiteCell,
     surroundings: Surroundings,
@@ -93,8 +113,9 @@ def run_attempt(
     device: str,
     gpu_share: float = 0.0,
     progress: ProgressCallback = ignore_progress,
+    work: Work = measure,
 ) -> Row:
-    """Runs a cell and returns its row.
+    """Run a cell and return its row.
 
     Args:
         item: The cell.
@@ -102,6 +123,7 @@ def run_attempt(
         device: The torch device that the cell owns.
         gpu_share: The share of that GPU.
         progress: Called often; raises ``CellStopped`` to end the cell. Its own errors are logged and change nothing.
+        work: What is done with the cell.
     """
     started_at, clock = datetime.now(timezone.utc), time.perf_counter()
     different = differences(surroundings.expected)
@@ -109,7 +131,7 @@ def run_attempt(
         outcome = Outcome(State.FAILED, reason=f"this machine has {', '.join(different)}", kind=NODE_DIFFERS)
     else:
         guard = ObserverGuard()
-        outcome = _isolated_outcome(item.cell, surroundings, device, lambda report: guard(progress, report))
+        outcome = _isolated_outcome(item.cell, surroundings, device, lambda report: guard(progress, report), work)
         if guard.message is not None:
             _LOG.warning("%s: reporting its progress failed: %s", item.title, guard.message)
     return make_row(
@@ -133,7 +155,7 @@ def make_row(
     seconds: float,
     gpu_share: float = 0.0,
 ) -> Row:
-    """Returns the row of an attempt.
+    """Return the row of an attempt.
 
     Args:
         item: The cell.
@@ -171,21 +193,23 @@ def make_row(
     )
 
 
-def _isolated_outcome(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Outcome:
+def _isolated_outcome(
+    cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback, work: Work
+) -> Outcome:
     """Return how a cell ends, having undone what it changed in this process."""
     try:
         with restored_process(), torch_threads(cell.threads):
-            return _outcome(lambda: _measure(cell, surroundings, device, progress))
+            return _outcome(lambda: _do(work, cell, surroundings, device, progress))
     except NotRestoredError as error:
         return _failure(error, State.FAILED, PROCESS_NOT_RESTORED)
 
 
 def _storable(text: str | None) -> str | None:
-    """Returns text with lone surrogates, which file names may bring and Parquet cannot hold, written as escapes."""
+    """Return text with lone surrogates, which file names may contain and Parquet cannot hold, written as escapes."""
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
+def _do(work: Work, cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
     from benchmarks.pipeline.workspace import Workspace
     from benchmarks.scenarios.current_code import check_code_unchanged
     from benchmarks.scenarios.scenario import make_scenario
@@ -204,7 +228,7 @@ def _measure(cell: Cell, surroundings: Surroundings, device: str, progress: Prog
         suite_folder=surroundings.plugins.suite_folder,
         warn=warnings.append,
     )
-    metrics = make_scenario(cell.scenario, cell.scenario_settings).measure(cell, workspace)
+    metrics = work(make_scenario(cell.scenario, cell.scenario_settings), cell, workspace)
     return metrics.model_copy(update={"warnings": [*dict.fromkeys(warnings), *metrics.warnings]})
 
 

@@ -1,4 +1,4 @@
-"""What a backend is: something that takes cells and gives rows."""
+"""The protocol of backends, which run cells and yield rows, and of listeners."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from splitters.methods.protocol import Progress
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a cell may take, and how often the machine's faults are forgiven.
+    """Time limits, and retries after faults of the infrastructure.
 
     Args:
-        timeout: Seconds that a cell may take; None for ever.
-        grace: Seconds between the polite request to stop and the end of the worker.
-        retries: How often a cell is tried again after a fault of the infrastructure.
-        backoff: Seconds before the first such retry; each further one waits twice as long.
+        timeout: Seconds that a cell (of a sweep: a trial) may take; None for no limit.
+        grace: Seconds between asking it to stop and killing its worker.
+        retries: Number of retries after a fault of the infrastructure.
+        backoff: Seconds before the first retry; each further one waits twice as long.
     """
 
     timeout: float | None = None
@@ -29,45 +29,49 @@ class Limits:
     retries: int = 2
     backoff: float = 2.0
 
+    def delay(self, attempts: int) -> float:
+        """Return the seconds before the next attempt, after this many have failed."""
+        return self.backoff * 2.0 ** (attempts - 1)
+
 
 class Listener(Protocol):
-    """What wants to know how a run goes on."""
+    """Is notified of the progress of a run."""
 
     def started(self, item: SuiteCell) -> None:
-        """A cell begins."""
+        """A cell has started."""
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """A cell goes on."""
+        """A cell has made progress."""
 
     def finished(self, item: SuiteCell, row: Row) -> None:
-        """An attempt at a cell is over, and its row is stored."""
+        """An attempt at a cell has ended, and its row is stored."""
 
 
 class SilentListener:
     """The listener that does nothing."""
 
     def started(self, item: SuiteCell) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def finished(self, item: SuiteCell, row: Row) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 class Backend(AbstractContextManager["Backend"], Protocol):
-    """Runs cells. Entering it takes what it needs, leaving it gives that back."""
+    """Runs cells; a context that holds what it needs to run them."""
 
     @property
     def suite(self) -> str:
         """The name of the suite that rows carry."""
 
     def check(self, cells: Sequence[SuiteCell]) -> None:
-        """Checks that every cell can run here.
+        """Check that every cell can run here.
 
         Raises:
-            ConfigurationError: If one asks for more than there is.
+            ConfigurationError: If one requests more than there is.
         """
 
     def run(
@@ -77,10 +81,10 @@ class Backend(AbstractContextManager["Backend"], Protocol):
         stop: StopSignal,
         listener: Listener,
     ) -> Iterator[tuple[SuiteCell, Row]]:
-        """Runs cells and yields each attempt's row as soon as it is there.
+        """Run cells and yield the row of each attempt as soon as it has ended.
 
         Args:
-            queue: The cells, the first ones first.
-            stop: Asked often; once it is requested, running cells end as ``interrupted`` and no further one begins.
-            listener: Told when cells begin and go on; ``finished`` is the caller's to tell.
+            queue: The cells, in the order in which they should start.
+            stop: Checked often; once it is requested, running cells end as ``interrupted`` and no further one starts.
+            listener: Notified of starts and progress; the caller notifies it of ends, once rows are stored.
         """

@@ -1,4 +1,4 @@
-"""Cells one after the other in this process: for tests, for debugging, and for small machines."""
+"""Run cells one after the other in this process: for tests, for debugging, and for small machines."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from splitters.methods.protocol import Progress, ProgressCallback
 class InlineBackend:
     """Runs cells in this process.
 
-    A deadline holds here only as far as cells report progress: nobody can kill them without killing this process.
+    Deadlines hold only for cells that report progress: a cell cannot be killed without this process.
 
     Args:
         surroundings: What all cells share.
-        limits: Of these, ``timeout`` plays a part.
+        limits: Of these, only ``timeout`` applies.
     """
 
     def __init__(self, surroundings: Surroundings, limits: Limits) -> None:
@@ -35,13 +35,13 @@ class InlineBackend:
         self._limits = limits
 
     def __enter__(self) -> InlineBackend:
-        """Returns the backend."""
+        """Return the backend."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     @property
     def suite(self) -> str:
@@ -49,7 +49,7 @@ class InlineBackend:
         return self._surroundings.suite
 
     def check(self, cells: Sequence[SuiteCell]) -> None:
-        """Checks that there is a GPU if one is asked for; see ``Backend.check``."""
+        """Check that there is a GPU if one is requested; see ``Backend.check``."""
         for item in cells:
             if item.cell.device == "cuda" and not torch.cuda.is_available():
                 raise ConfigurationError(
@@ -64,7 +64,7 @@ class InlineBackend:
         stop: StopSignal,
         listener: Listener,
     ) -> Iterator[tuple[SuiteCell, Row]]:
-        """Runs cells one after the other; see ``Backend.run``."""
+        """Run cells one after the other; see ``Backend.run``."""
         for item in queue:
             if stop.requested:
                 return
@@ -79,7 +79,7 @@ class InlineBackend:
             )
             yield item, row
             if row.failure_kind == PROCESS_NOT_RESTORED:
-                # This is the only process there is, and further cells could have wrong results in it.
+                # Further cells could have wrong results in this process, and there is no other one.
                 raise NotRestoredError(
                     f"{item.title}: {row.reason}. Run it with --backend ray, in a process of its own."
                 )

@@ -1,4 +1,4 @@
-"""Cells that share a process do not share its state: what one changes is put back before the next begins."""
+"""Restore the state of the process after each cell, so that cells that share a process do not share its state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Restore = Callable[[], object]
 
 
 class NotRestoredError(SplitbenchError):
-    """The process is not as it was before an attempt, and should serve no other one."""
+    """The process is not as it was before an attempt, and should run no other one."""
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def restored_process() -> Iterator[None]:
     warnings.
 
     Raises:
-        NotRestoredError: If something could not be put back.
+        NotRestoredError: If something could not be restored.
     """
     failures: list[str] = []
     with ExitStack() as stack:
@@ -41,7 +41,7 @@ def restored_process() -> Iterator[None]:
 def _restore(name: str, restore: Restore, failures: list[str]) -> None:
     try:
         restore()
-    except Exception as error:  # What is still to be put back counts more; the caller hears of all failures.
+    except Exception as error:  # The rest is restored all the same; the caller gets all failures.
         failures.append(f"{name}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""Observers of a run are kept apart from what they observe: their errors end neither a method nor the run."""
+"""Keep errors of a run's observers from ending the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Parameters = ParamSpec("Parameters")
 class ObserverGuard:
     """Calls observers, and keeps the first error that one raises.
 
-    What is no ``Exception`` passes: ``CellStopped`` and ``KeyboardInterrupt`` end a cell on purpose.
+    Anything that is no ``Exception`` passes: ``CellStopped`` and ``KeyboardInterrupt`` end a cell on purpose.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Running a suite: plan, dispatch, store; what the command line and Python users share."""
+"""Run a plan: dispatch its cells and store their rows; what the command line and Python users share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunReport:
     listener_error: str | None = None
 
     def latest(self) -> list[Row]:
-        """Returns the attempt that counts of each of the suite's cells."""
+        """Return the attempt that counts of each of the suite's cells."""
         ids = {planned.item.cell.cell_id for planned in self.plan.cells}
         return [row for row in self.contents.latest() if row.cell_id in ids]
 
@@ -61,19 +61,19 @@ def run_plan(
     stop: StopSignal | None = None,
     on_left: Callable[[Mapping[str, RunRecord]], object] | None = None,
 ) -> RunReport:
-    """Runs the cells that a plan has to do, and stores every row as it comes.
+    """Run the cells that a plan has to do, and store every row at once.
 
     Args:
         plan: What is done and what is to do; see ``make_plan``.
         store: Where rows go.
         backend: What runs the cells; it is entered only if there is something to do.
-        listener: Told how the run goes on; an error of its own is noted in the report.
+        listener: Notified of progress; the report holds its first error.
         stop: Ends the run when it is requested; SIGINT and SIGTERM request it too.
         on_left: Called before the first cell starts, with the cells that are left to other runs, each with its run; not
             called if there are none.
 
     Raises:
-        ConfigurationError: If a cell asks for more than the backend has, or the store cannot be written to; nothing
+        ConfigurationError: If a cell requests more than the backend has, or the store cannot be written to; nothing
             was run.
         OSError: If a row could be stored nowhere.
     """
@@ -88,7 +88,7 @@ def run_plan(
         with backend:
             backend.check(queue)
             ids = [item.cell.cell_id for item in queue]
-            # Signals inside the backend, for Ray puts a handler of its own on SIGTERM.
+            # Inside the backend, since Ray installs a SIGTERM handler of its own.
             with stop, RunDeclaration(store.storage, backend.suite, cell_ids=ids, n_cells=len(plan.cells)) as declared:
                 left = declared.left_to_others
                 if left and on_left is not None:

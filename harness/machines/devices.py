@@ -29,6 +29,13 @@ def device_for(cell: Cell, share: float) -> str:
     return GPU if cell.device == "cuda" or (share and torch.cuda.is_available()) else CPU
 
 
+def best_device() -> str:
+    """Return the torch device for work that has this whole machine: its GPU if there is one."""
+    import torch
+
+    return GPU if torch.cuda.is_available() else CPU
+
+
 def device_here(cell: Cell) -> tuple[str, float]:
     """Return the torch device of a cell that has this whole machine, and its share of a GPU."""
     import torch

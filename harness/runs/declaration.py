@@ -193,7 +193,7 @@ class RunDeclaration:
     def _leave_cells(self) -> None:
         first = [other for other in self.living_others() if self._was_first(other)]
         for other in sorted(first, key=lambda record: record.order, reverse=True):
-            self.left_to_others |= dict.fromkeys(self.record.cell_ids & other.cell_ids, other)
+            self.left_to_others |= dict.fromkeys(self.record.cell_ids & other.declared, other)
         with self._lock:
             self.record.cell_ids = self.record.cell_ids.difference(self.left_to_others)
             self.record.to_do -= len(self.left_to_others)

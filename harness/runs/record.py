@@ -95,6 +95,11 @@ class RunRecord(BaseModel):
         return f"{FOLDER}/{self.run_id}.json"
 
     @property
+    def declared(self) -> frozenset[str]:
+        """The cells that other runs should leave to this one: those that it means to run, and those that it runs."""
+        return self.cell_ids | self.running.keys()
+
+    @property
     def order(self) -> tuple[datetime, str]:
         """What decides which of two runs started earlier."""
         return self.started_at, self.run_id

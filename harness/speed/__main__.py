@@ -1,4 +1,4 @@
-"""``python -m harness.speed driver|dispatch``: measures and shows."""
+"""``python -m harness.speed driver|dispatch``: measure the harness itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def main() -> None:
-    """Measures what the harness itself costs."""
+    """Measure what the harness itself costs."""
 
 
 @main.command()
@@ -33,11 +33,10 @@ def driver(cells: int) -> None:
 @click.option("--cells", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=0.0), default=1.0, show_default=True, help="Sleep of each cell.")
 def dispatch(slots: int, nodes: int, cells: int, seconds: float) -> None:
-    """How busy the dispatcher keeps a make-believe cluster on this machine, and a plain loop of Ray's beside it.
+    """Measure how busy the dispatcher keeps a simulated cluster on this machine, beside a plain Ray loop.
 
-    The loop starts a process per cell too, but keeps no rows, heeds no deadlines and hears no progress: what this
-    machine's processors allow. A third figure leaves the start of processes out: how busy the dispatcher keeps slots
-    whose workers are there already.
+    The loop starts a process per cell too, but stores no rows, enforces no deadlines and relays no progress: it shows
+    what the processors allow. A third figure leaves out the start of processes: the workers are running already.
     """
     from harness.speed.dispatch import measure
 

@@ -1,11 +1,11 @@
-"""How busy the dispatcher keeps a cluster: real Ray nodes on this machine, make-believe GPUs, sleeping cells."""
+"""How busy the dispatcher keeps a cluster: real Ray nodes on this machine, simulated GPUs, sleeping cells."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,9 +17,9 @@ from benchmarks.cells import Cell
 from benchmarks.rows.row import Metrics, Row, State
 from harness.execution import Limits, SilentListener, StopSignal
 from harness.execution.attempt import Outcome, Surroundings, make_row
-from harness.execution.ray.backend import RayBackend, Running, actor_class
+from harness.execution.ray.backend import RayBackend
 from harness.execution.ray.cluster import connection
-from harness.execution.ray.worker import Answer
+from harness.execution.ray.worker import ActorHandle, Answer, actor_class
 from harness.execution.run_plan import run_plan
 from harness.machines.provenance import provenance
 from harness.planning.plan import make_plan
@@ -30,7 +30,7 @@ from harness.suite_cell import SuiteCell
 _OBJECT_STORE_BYTES = 80 << 20
 
 _ROUNDS = 20
-"""Where workers are there already, beginning and end weigh little after so many cells per slot."""
+"""Cells per slot where workers are running already; start and end weigh little then."""
 
 
 @dataclass(frozen=True)
@@ -59,52 +59,59 @@ class Busy:
         return self.cells * self.cell_seconds / (self.slots * self.seconds)
 
 
-class SleepingBackend(RayBackend):
-    """The backend as it is, but for what its workers do.
+class SleepingWorkers:
+    """Starts workers that sleep; a ``WorkerFactory``.
 
     Args:
         cell_seconds: How long each cell sleeps.
-        waiting: Workers that are there already and serve one cell after the other; without, each cell gets its own.
+        idle: Workers that are running already and serve one cell after the other; None starts one for each cell.
     """
 
-    def __init__(self, cell_seconds: float, *, address: str, folder: Path, waiting: list[Any] | None = None) -> None:
-        super().__init__(Surroundings("sleep", folder), Limits(), address=address, mixed=True)
-        self._cell_seconds = cell_seconds
-        self._waiting = waiting
-        self._source = provenance()
-        self.began: list[float] = []
+    def __init__(self, cell_seconds: float, *, idle: list[Any] | None = None) -> None:
+        self.cell_seconds = cell_seconds
+        self.idle = idle
+        self.source = provenance()
+        self.started: list[float] = []
 
-    def call_worker(self, options: dict[str, Any], item: SuiteCell, gpu_share: float) -> tuple[Any, Any]:
-        """Starts a worker that sleeps."""
-        worker: Any = self._waiting.pop() if self._waiting else actor_class(Sleeper).options(**options).remote()
-        return worker, worker.run.remote(self._cell_seconds)
+    def __call__(self, item: SuiteCell, gpu_share: float, options: Mapping[str, Any]) -> SleepingWorker:
+        """Start a sleep."""
+        actor = self.idle.pop() if self.idle else actor_class(Sleeper).options(**options).remote()
+        return SleepingWorker(self, item, actor, actor.run.remote(self.cell_seconds))
 
-    def release(self, worker: Any) -> None:
-        """Ends a worker, or keeps it for the next cell."""
-        if self._waiting is None:
-            super().release(worker)
-        else:
-            self._waiting.append(worker)
 
-    def understand(self, answer: Any) -> Answer:
-        """Returns what a sleeper's answer says."""
-        return Answer(answer, None)
+class SleepingWorker(ActorHandle):
+    """The handle of a ``Sleeper``, whose row is made here: the sleeper imports nothing of the harness."""
 
-    def row_of(self, cell: Running, result: Any) -> Row:
-        """Returns a good row for what the worker returned."""
-        self.began.append(result)
+    def __init__(self, workers: SleepingWorkers, item: SuiteCell, actor: Any, ended: Any) -> None:
+        super().__init__(actor, ended)
+        self._workers = workers
+        self._item = item
+
+    def row(self) -> Row:
+        """Return a good row, and note when the sleep began."""
+        self._workers.started.append(ray.get(self.ended))
         outcome = Outcome(State.OK, Metrics(accuracy_loss=0.0))
+        source, seconds = self._workers.source, self._workers.cell_seconds
         now = datetime.now(timezone.utc)
-        return make_row(
-            cell.job.item, "sleep", outcome, source=self._source, started_at=now, seconds=self._cell_seconds
-        )
+        return make_row(self._item, "sleep", outcome, source=source, started_at=now, seconds=seconds)
+
+    def answer(self) -> Answer:
+        """Return the sleeper's answer."""
+        return Answer(ray.get(self.answered), None)
+
+    def release(self) -> None:
+        """End the sleeper, or keep it for the next cell."""
+        if self._workers.idle is None:
+            super().release()
+        else:
+            self._workers.idle.append(self._actor)
 
 
 def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> list[Busy]:
-    """Starts a cluster, lets cells sleep on it, dealt out by a plain loop and by the backend, and takes it down.
+    """Start a cluster, run sleeping cells on it by a plain loop and by the backend, and shut it down.
 
     Args:
-        slots: Cells at once, dealt out evenly over the nodes.
+        slots: Cells at once, spread evenly over the nodes.
         nodes: Ray nodes.
         cells: Cells.
         cell_seconds: How long each sleeps.
@@ -129,7 +136,7 @@ def measure(*, slots: int, nodes: int, cells: int, cell_seconds: float) -> list[
 
 
 def _timed(name: str, slots: int, cells: int, cell_seconds: float, run: Callable[[], list[float]]) -> Busy:
-    """Returns how busy a run kept the slots, which returns when each of its cells began."""
+    """Return how busy a run kept the slots; it returns when each of its cells began."""
     cpu = time.process_time()
     began = run()
     cpu = time.process_time() - cpu
@@ -137,7 +144,7 @@ def _timed(name: str, slots: int, cells: int, cell_seconds: float, run: Callable
 
 
 def _with_workers(address: str, slots: int, cells: int, cell_seconds: float) -> Busy:
-    """Measures the dispatcher where every slot has a worker before it begins: without the start of processes."""
+    """Measure the dispatcher without the start of processes: every slot has a worker before."""
     with connection(address):
         workers = [actor_class(Sleeper).options(num_cpus=1, num_gpus=1).remote() for _ in range(slots)]
         ray.get([worker.poll.remote() for worker in workers])
@@ -145,9 +152,12 @@ def _with_workers(address: str, slots: int, cells: int, cell_seconds: float) -> 
         return _timed(name, slots, cells, cell_seconds, lambda: _by_backend(address, cells, cell_seconds, workers))
 
 
-def _by_backend(address: str, cells: int, cell_seconds: float, waiting: list[Any] | None = None) -> list[float]:
+def _by_backend(address: str, cells: int, cell_seconds: float, idle: list[Any] | None = None) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
-        backend = SleepingBackend(cell_seconds, address=address, folder=Path(folder), waiting=waiting)
+        workers = SleepingWorkers(cell_seconds, idle=idle)
+        backend = RayBackend(
+            Surroundings("sleep", Path(folder)), Limits(), address=address, mixed=True, start_worker=workers
+        )
         report = run_plan(
             make_plan(_cells(cells), []),
             ResultStore(Path(folder) / "results"),
@@ -157,7 +167,7 @@ def _by_backend(address: str, cells: int, cell_seconds: float, waiting: list[Any
         )
         if not report.all_well:
             raise RuntimeError("some cells have no good row")
-        return backend.began
+        return workers.started
 
 
 def _by_loop(address: str, slots: int, cells: int, cell_seconds: float) -> list[float]:

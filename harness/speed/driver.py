@@ -1,4 +1,4 @@
-"""What many cells cost the driver: planning them, resuming from their rows, and ranking them."""
+"""Measure what many cells cost the driver: planning them, resuming from their rows, and ranking them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Step:
 
 
 def measure(n_cells: int) -> list[Step]:
-    """Measures planning, resuming and ranking.
+    """Measure planning, resuming and ranking.
 
     Args:
         n_cells: How many cells, rounded down to a multiple of ten.

@@ -15,7 +15,7 @@ class Sleeper:
         self._heard = threading.Event()
 
     def run(self, seconds: float) -> float:
-        """Sleeps, and returns when it began by this machine's clock."""
+        """Sleep, and return when it began by this machine's clock."""
         self._heard.wait()
         self._heard.clear()
         began = time.time()
@@ -24,10 +24,10 @@ class Sleeper:
 
     @ray.method(concurrency_group="control")
     def poll(self) -> str:
-        """Returns Ray's name of the machine."""
+        """Return Ray's name of the machine."""
         self._heard.set()
         return str(ray.get_runtime_context().get_node_id())
 
     @ray.method(concurrency_group="control")
     def stop(self, state: str, reason: str) -> None:
-        """Does nothing: a sleep cannot be ended."""
+        """Do nothing: a sleep cannot be ended."""

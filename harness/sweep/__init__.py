@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.sweep.definition.file import Sweep
     from harness.sweep.definition.load import load_sweep
-    from harness.sweep.driver import SweepListener, SweepReport, plan_sweep, run_sweep
+    from harness.sweep.listener import SweepListener
+    from harness.sweep.plan import plan_sweep
+    from harness.sweep.run import SweepReport, run_sweep
     from harness.sweep.study.results import SweepResults, read_results
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "SweepListener": "listener",
+    "plan_sweep": "plan",
     "Sweep": "definition.file",
     "load_sweep": "definition.load",
     "SweepResults": "study.results",
@@ -36,4 +40,4 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'driver')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'run')}"), name)

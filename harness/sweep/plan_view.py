@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from harness.sweep.driver import SweepPlan
+from harness.sweep.plan import SweepPlan
 from harness.views.quantities import duration_text
 
 

@@ -23,7 +23,7 @@ _MAX_FAILURES = 5
 
 
 def results_view(results: SweepResults, *, location: str) -> RenderableType:
-    """Returns a study for the terminal: front, best, defaults, hypervolume, importances, failures.
+    """Return a study for the terminal: front, best, defaults, hypervolume, importances, failures.
 
     Args:
         results: The study's results.
@@ -84,7 +84,7 @@ def _trials_table(results: SweepResults, trials: Sequence[Trial]) -> Table:
 
 
 def configuration_text(trial: Trial) -> str:
-    """Returns the searched settings of a trial in one line."""
+    """Return the searched settings of a trial in one line."""
     texts = {
         name: f"{value:.4g}" if isinstance(value, float) else str(value)
         for name, value in trial.configuration.values.items()
@@ -93,7 +93,7 @@ def configuration_text(trial: Trial) -> str:
 
 
 def value_text(goal: Objective, value: Estimate | None) -> str:
-    """Returns an objective's mean and half its interval: fractions in hundredths, times with their unit."""
+    """Return an objective's mean and half its interval: fractions in hundredths, times with their unit."""
     if value is None:
         return "–"
     unit = column_facts(goal.name).get("unit")
@@ -161,19 +161,19 @@ def _legend(results: SweepResults) -> list[str]:
 
 
 def _cell_ids(results: SweepResults, trial: Trial) -> list[str]:
-    """Returns the cells that score a trial on test if they have rows, else those of the trial."""
+    """Return the cells that score a trial on test if they have rows, else those of the trial."""
     scored = [row.cell_id for row in results.test_rows(trial)]
     return scored or [item.cell.cell_id for item in trial.configuration.items]
 
 
 def rerun_command(results: SweepResults, trial: Trial, location: str) -> str:
-    """Returns the command that runs a trial's cells again."""
+    """Return the command that runs a trial's cells again."""
     ids = " ".join(cell_id[:ID_LENGTH] for cell_id in _cell_ids(results, trial))
     return f"splitbench rerun {ids} --results {location}"
 
 
 def results_object(results: SweepResults, *, location: str) -> dict[str, Any]:
-    """Returns a study as plain values: trials, front, hypervolume, best, importances."""
+    """Return a study as plain values: trials, front, hypervolume, best, importances."""
     started = min((trial.started_at for trial in results.trials.all), default=None)
     return {
         "sweep": results.sweep.name,
@@ -205,7 +205,7 @@ def results_object(results: SweepResults, *, location: str) -> dict[str, Any]:
 
 
 def trial_object(results: SweepResults, trial: Trial, location: str) -> dict[str, Any]:
-    """Returns a trial as plain values: its configuration, and its objectives on select and on test."""
+    """Return a trial as plain values: its configuration, and its objectives on select and on test."""
     configuration = trial.configuration
     return {
         "number": trial.number,

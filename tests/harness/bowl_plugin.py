@@ -124,3 +124,30 @@ class BowlSelection(BowlScenario):
 
     selection = None
     has_test = False
+
+
+@SCENARIOS.register("trained-bowl")
+class TrainedBowl(BowlScenario):
+    """Finds a base model that only its preparation makes."""
+
+    selection = "trained-bowl-selection"
+
+    def prepare(self, cell: Cell, workspace: Workspace) -> None:
+        """Leaves the model, and a mark."""
+        workspace.cache.mkdir(exist_ok=True)
+        (workspace.cache / f"model-{cell.seed}").touch()
+        (workspace.cache / f"trained-{cell.seed}-{uuid.uuid4().hex}").touch()
+
+    def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
+        """Needs the model."""
+        if not (workspace.cache / f"model-{cell.seed}").exists():
+            raise SplitFailedError("there is no base model")
+        return super().measure(cell, workspace)
+
+
+@SCENARIOS.register("trained-bowl-selection")
+class TrainedBowlSelection(TrainedBowl):
+    """The same without test."""
+
+    selection = None
+    has_test = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,12 +99,13 @@ def _plan_sweep(
     from harness.clusters.bill import bill_of
     from harness.clusters.bill_view import bill_line, bill_object
     from harness.sweep import load_sweep
-    from harness.sweep.driver import plan_sweep
+    from harness.sweep.plan import plan_sweep
     from harness.sweep.plan_view import sweep_plan_object, sweep_plan_view
 
     loaded = load_sweep(sweep, changes=changes)
     location = results or f"results/{loaded.name}"
-    plan = plan_sweep(loaded, open_store(location))
+    find_changed = functools.partial(changed_data, location=make_location(None, False, loaded.plugin_modules))
+    plan = plan_sweep(loaded, open_store(location), find_changed=find_changed)
     bill = bill_of(plan.expected(), cluster, gpu_share=loaded.gpu_share) if cluster else None
     if as_json:
         show_json({**sweep_plan_object(plan, location), **({"bill": bill_object(bill)} if bill else {})})

@@ -15,8 +15,8 @@ from harness.cli.errors import EXIT_FAILED, told_plainly
 from harness.cli.options import consent_options, data_options, json_option, open_store
 
 if TYPE_CHECKING:
-    from harness.cli.runs.rerun_cells import Rerun
     from harness.config.trust import Consent
+    from harness.execution.rerun import Rerun
 
 
 @click.command()
@@ -45,20 +45,20 @@ def command(
     """  # fmt: skip
     from harness.cli.output import show_json, write_line
     from harness.cli.progress import show_progress
-    from harness.cli.runs.rerun_cells import (
-        find_rows,
+    from harness.execution.attempt import Surroundings
+    from harness.execution.rerun import (
+        find_row,
         plugins_of_row,
         require_runnable,
         require_trusted_models,
         rerun_cell,
     )
-    from harness.execution.attempt import Surroundings
 
     meant, runs = [], []
-    for location, row in [find_rows(cell_id.lower(), results) for cell_id in cell_ids]:
+    for location, row in [find_row(cell_id.lower(), results) for cell_id in cell_ids]:
         store = open_store(location)
         require_trusted_models(row, consent)
-        plugins = plugins_of_row(row, store, consent)
+        plugins = plugins_of_row(row, consent)
         require_runnable(row, plugins)
         meant.append((store, row, plugins))
     with _cache(fresh) as cache:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from harness.execution import Backend
     from harness.execution.attempt import Surroundings
     from harness.execution.run_plan import RunReport
-    from harness.runs.record import RunRecord
 
 
 @click.command()
@@ -85,6 +83,7 @@ def command(
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.cell_display import make_display
+    from harness.cli.runs.left_cells import left_text
     from harness.config.expand import plugins_of
     from harness.config.trust import names_of_code, trust
     from harness.execution.attempt import Surroundings
@@ -126,7 +125,7 @@ def command(
             store,
             chosen,
             listener=display,
-            on_left=lambda left: console.print(_left_text(left), markup=False, highlight=False, soft_wrap=True),
+            on_left=lambda left: console.print(left_text(left), markup=False, highlight=False, soft_wrap=True),
         )
     if report.listener_error:
         click.echo(
@@ -183,6 +182,7 @@ def _show_report(report: RunReport, location: str) -> None:
 
 
 def _closing(report: RunReport, location: str) -> str:
+    from harness.cli.runs.left_cells import left_text
     from harness.planning.plan import Status
     from harness.store import beneath
 
@@ -201,28 +201,12 @@ def _closing(report: RunReport, location: str) -> str:
         else ""
     )
     again = f" {n_left} failed before and were not retried (--retry failed)." if n_left else ""
-    left = f"\n{_left_text(report.left_to_others)}" if report.left_to_others else ""
+    left = f"\n{left_text(report.left_to_others)}" if report.left_to_others else ""
     return f"{head}{again}{left}\nRows: {beneath(location, 'rows')}{waiting}"
 
 
-def _left_text(left: Mapping[str, RunRecord]) -> str:
-    """Return a line for each other run to which cells were left."""
-    return "\n".join(
-        f"{len(cell_ids)} cells are being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
-        "run again later, or use --shard."
-        for record, cell_ids in _by_run(left)
-    )
-
-
-def _by_run(left: Mapping[str, RunRecord]) -> list[tuple[RunRecord, list[str]]]:
-    """Return the cells that were left to other runs, by run."""
-    found: dict[str, tuple[RunRecord, list[str]]] = {}
-    for cell_id, record in left.items():
-        found.setdefault(record.run_id, (record, []))[1].append(cell_id)
-    return list(found.values())
-
-
 def _report_object(report: RunReport, suite: str, location: str) -> dict[str, Any]:
+    from harness.cli.runs.left_cells import left_objects
     from harness.ranking.leaderboard import make_leaderboard
     from harness.views.leaderboards.formats import leaderboard_objects
 
@@ -231,15 +215,7 @@ def _report_object(report: RunReport, suite: str, location: str) -> dict[str, An
         "suite": suite,
         "results": location,
         "interrupted": report.interrupted,
-        "left_to_others": [
-            {
-                "run_id": record.run_id,
-                "hostname": record.hostname,
-                "started_at": record.started_at.isoformat(),
-                "cell_ids": cell_ids,
-            }
-            for record, cell_ids in _by_run(report.left_to_others)
-        ],
+        "left_to_others": left_objects(report.left_to_others),
         "run": [{"cell_id": row.cell_id, "state": row.state.value, "seconds": row.seconds} for row in report.rows],
         "leaderboard": leaderboard_objects(board),
         "failures": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
 from harness.cli.options import (
+    changed_data,
     data_options,
     json_option,
     make_location,
@@ -20,7 +22,7 @@ from harness.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from harness.sweep.driver import SweepReport
+    from harness.sweep.run import SweepReport
 
 
 @click.command()
@@ -68,19 +70,21 @@ def command(
     from harness.machines.node_facts import versions
     from harness.runs.shard import Shard
     from harness.sweep.definition.load import load_sweep
-    from harness.sweep.driver import plan_sweep, run_sweep
+    from harness.sweep.plan import plan_sweep
     from harness.sweep.plan_view import opening_lines, sweep_plan_object, sweep_plan_view
+    from harness.sweep.run import run_sweep
 
     part = Shard.parse(shard) if shard else None
     loaded = load_sweep(sweep, changes=[*changes, *([f"trials={trials}"] if trials else [])])
     location = results or f"results/{loaded.name}"
     store = open_store(location)
-    plan = plan_sweep(loaded, store)
+    location_of_data = make_location(data_root, download, loaded.plugin_modules)
+    find_changed = functools.partial(changed_data, location=location_of_data)
+    plan = plan_sweep(loaded, store, quarantine=not dry_run, find_changed=find_changed)
     if dry_run:
         show_json(sweep_plan_object(plan, location)) if as_json else show(sweep_plan_view(plan))
         return
     trust(names_of_code(loaded.plugin_modules, loaded.model_dump(mode="json")))
-    location_of_data = make_location(data_root, download, loaded.plugin_modules)
     if plan.n_to_run:
         require_data(loaded.datasets, location_of_data)
     console = progress_console()
@@ -112,6 +116,7 @@ def _show_report(report: SweepReport, location: str) -> None:
 
 
 def _closing(report: SweepReport, location: str) -> list[str]:
+    from harness.cli.runs.left_cells import left_text
     from harness.views.quantities import duration_text
 
     known = len(report.plan.trials.finished)
@@ -123,6 +128,8 @@ def _closing(report: SweepReport, location: str) -> list[str]:
         lines = [f"{report.run_trials} trials run in {duration_text(report.seconds)}, {known} were known before."]
     else:
         lines = [f"No trial to run: {known} of {report.plan.sweep.trials} are known. More: --trials N."]
+    if report.left_to_others:
+        lines.append(left_text(report.left_to_others, way_out="run the sweep again later"))
     if report.is_exhausted:
         lines.append(f"The search space is exhausted after {len(report.results.trials.finished)} of "
                      f"{report.plan.sweep.trials} trials.")  # fmt: skip
@@ -133,12 +140,14 @@ def _closing(report: SweepReport, location: str) -> list[str]:
 
 
 def _report_object(report: SweepReport, location: str) -> dict[str, Any]:
+    from harness.cli.runs.left_cells import left_objects
     from harness.sweep.view import results_object
 
     return {
         **results_object(report.results, location=location),
         "interrupted": report.interrupted,
         "budget_spent": report.spent,
+        "left_to_others": left_objects(report.left_to_others),
         "exhausted": report.is_exhausted,
         "run_trials": report.run_trials,
         "known_trials": len(report.plan.trials.finished),
@@ -157,6 +166,7 @@ def _exit_code(report: SweepReport) -> int:
 
     if report.interrupted:
         return EXIT_INTERRUPTED
-    trials = report.results.trials
+    trials, left = report.results.trials, report.left_to_others.keys()
     failed = any(trial.state is TrialState.FAILED for trial in trials.all)
-    return EXIT_FAILED if failed or report.unscored or (trials.unfinished and not report.spent) else 0
+    unfinished = [t for t in trials.unfinished if not left & {item.cell.cell_id for item in t.missing}]
+    return EXIT_FAILED if failed or report.unscored or (unfinished and not report.spent) else 0

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.rows.row import Row
 from harness.cli.runs.cell_display import Display, make_display
 from harness.suite_cell import SuiteCell
-from harness.sweep.driver import SweepListener
+from harness.sweep.listener import SweepListener
 from splitters.methods.protocol import Progress
 
 
@@ -35,6 +35,10 @@ class SweepDisplay(SweepListener):
     ) -> None:
         """Give the terminal back."""
         self._stack.close()
+
+    def preparation_begins(self, *, n_models: int) -> None:
+        """Write a line."""
+        self._begin(f"Preparing {n_models} base models.", n_models)
 
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
         """Write a line."""

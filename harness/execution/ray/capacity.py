@@ -1,4 +1,4 @@
-"""The room that running cells leave on the machines of a cluster."""
+"""The free capacity of a cluster's machines beside running cells."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Need:
 
 
 class Room:
-    """What is free on each machine, as far as the driver knows: Ray places workers, and says where only later.
+    """The driver's estimate of what is free on each machine; Ray places workers, and the driver learns later where.
 
     Args:
-        machines: The machines as they are when nothing runs.
+        machines: The machines, as if nothing ran on them.
     """
 
     def __init__(self, machines: Sequence[Node]) -> None:

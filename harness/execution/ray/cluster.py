@@ -1,4 +1,4 @@
-"""A Ray cluster: the one that is named, or one of this machine that lives as long as the run."""
+"""The Ray cluster: the one at an address, or one on this machine for the time of the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
@@ -31,8 +31,8 @@ class Node:
     Args:
         cpus: CPUs.
         gpus: GPUs.
-        memory: Bytes of memory that Ray deals out.
-        node_id: Ray's name of it, if it is up.
+        memory: Bytes of memory that Ray schedules.
+        node_id: Ray's id of it, if it is up.
     """
 
     cpus: float
@@ -41,7 +41,7 @@ class Node:
     node_id: str | None = None
 
     def room(self, cpus: float, gpus: float, memory: float = 0.0) -> int:
-        """Returns how many workers of this size fit."""
+        """Return how many workers of this size fit."""
         room = int(self.cpus // cpus)
         if gpus:
             # A share such as 0.1 has no exact binary form.
@@ -53,7 +53,7 @@ class Node:
 
 @contextmanager
 def connection(address: str | None) -> Iterator[None]:
-    """Connects to Ray for the block.
+    """Connect to Ray for the block.
 
     Args:
         address: A cluster's address; None takes ``RAY_ADDRESS``, or else starts Ray on this machine. A connection that
@@ -68,8 +68,8 @@ def connection(address: str | None) -> Iterator[None]:
     source = "--address" if address else "the environment variable RAY_ADDRESS"
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     require_cluster_answers(address, source=source)
-    with _local_environment() if address == "local" else nullcontext():
-        with kept_sigterm():  # Ray's own handler exits with a code that nobody expects.
+    with temporary_environment(_local_environment() if address == "local" else {}):
+        with kept_sigterm():  # Ray's own handler exits with an unexpected code.
             _connect(address)
         try:
             yield
@@ -77,21 +77,29 @@ def connection(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-@contextmanager
-def _local_environment() -> Iterator[None]:
-    """Sets what a Ray of our own should find in the environment, where the user has not decided it."""
-    # Our workers hide GPUs themselves; this spares the notice that Ray is about to stop doing so.
+def _local_environment() -> dict[str, str]:
+    """Return what a Ray of our own should find in the environment, where the user has not decided it."""
+    # Our workers hide GPUs themselves; this suppresses the notice that Ray is about to stop doing so.
     wanted = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if not any(name in os.environ for name in _AUTHENTICATION):
-        # Ray guards itself with a token. One for this run leaves no file in the user's home, as Ray would.
+        # Ray requires a token. One for this run leaves no file in the user's home, as Ray's own would.
         wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+@contextmanager
+def temporary_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 _AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -102,7 +110,7 @@ _SESSION_BYTES = len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/pl
 
 
 def _check_temporary_folder() -> None:
-    """Checks that Ray's sockets on this machine get paths that the system allows."""
+    """Check that Ray's sockets on this machine get paths that the system allows."""
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
     if variable is None:
         return
@@ -137,18 +145,18 @@ def _connect(address: str) -> None:
 
 
 def nodes() -> list[Node]:
-    """Returns the machines that are up, and those that the cluster's autoscaler would start for work that waits."""
+    """Return the machines that are up, and those that the cluster's autoscaler would start for work that waits."""
     up, startable = nodes_by_state()
     return [*up, *startable]
 
 
 def memory_limit(machines: Sequence[Node], cpus: float, gpus: float) -> float:
-    """Returns the most memory, in bytes, that a worker of this size can have: that of the largest machine with room."""
+    """Return the most memory, in bytes, that a worker of this size can have: that of the largest machine with room."""
     return max((node.memory for node in machines if node.room(cpus, gpus)), default=float("inf"))
 
 
 def nodes_by_state() -> tuple[list[Node], list[Node]]:
-    """Returns the machines that are up, and those that the cluster's autoscaler would start; see ``nodes``."""
+    """Return the machines that are up, and those that the cluster's autoscaler would start; see ``nodes``."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     up = [_node(found["Resources"], found.get("NodeID")) for found in alive]
     return up, _startable([set(map(str, found.get("Labels", {}).values())) for found in alive])
@@ -160,7 +168,7 @@ def _node(resources: Mapping[str, float], node_id: str | None = None) -> Node:
 
 
 def _startable(labels: Sequence[Collection[str]]) -> list[Node]:
-    """Returns machines that are not up and might be.
+    """Return machines that are not up and might be.
 
     Args:
         labels: The labels of each machine that is up, among them its kind.
@@ -188,8 +196,8 @@ class AutoscaledKind:
 
 
 def autoscaled_kinds() -> list[AutoscaledKind]:
-    """Returns what the cluster's autoscaler has told Ray that it may start; nothing without an autoscaler."""
-    # Ray has no public way to ask for this; its own max-resources question reads the same place.
+    """Return the kinds of machines that the cluster's autoscaler may start; none without an autoscaler."""
+    # Ray has no public way to ask for this; its own max-resources request reads the same state.
     from ray._private.state import state
 
     try:
@@ -204,15 +212,15 @@ def autoscaled_kinds() -> list[AutoscaledKind]:
 
 
 def gpu_share_of(cell: Cell, gpu_share: float, machines: Sequence[Node]) -> float:
-    """Returns the share of a GPU that a cell gets: none on ``cpu``, and on ``auto`` where there are no GPUs."""
+    """Return the share of a GPU that a cell gets: none on ``cpu``, and on ``auto`` where there are no GPUs."""
     return share_of_gpu(cell, gpu_share, has_gpus=any(node.gpus for node in machines))
 
 
 def check_fits(cells: Sequence[SuiteCell], gpu_share: float) -> None:
-    """Checks that some machine, one that is up or may be started, has room for every cell.
+    """Check that some machine, one that is up or may be started, has room for every cell.
 
     Raises:
-        ConfigurationError: If a cell would wait for ever.
+        ConfigurationError: If a cell would wait forever.
     """
     machines = nodes()
     for item in cells:

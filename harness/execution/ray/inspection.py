@@ -1,4 +1,4 @@
-"""Looking at every machine of a Ray cluster."""
+"""Inspect every machine of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _SECONDS = 180.0
 
 
 def inspect_cluster(cache: Path, *, results: str | None = None) -> Diagnosis:
-    """Looks at the driver's machine and at all others of the cluster that this process is connected to.
+    """Look at the driver's machine and at all others of the cluster that this process is connected to.
 
     Args:
         cache: The cache folder, on every machine.
         results: Folder or URI of results to try. The driver alone writes rows, so others try a URI only.
     """
     here, machines = _machines()
-    own = next((node["NodeManagerAddress"] for node in machines if node["NodeID"] == here), "here")
+    address = next((node["NodeManagerAddress"] for node in machines if node["NodeID"] == here), "here")
     shared = results if results is not None and "://" in results else None
     others = [node for node in machines if node["NodeID"] != here]
-    asked = [(node["NodeManagerAddress"], _ask(node, cache, shared)) for node in others]
-    facts, unreachable = [node_facts(cache, address=own, results=results)], []
-    for address, answer in asked:
-        found = _answer(address, answer)
+    pending = [(node["NodeManagerAddress"], _ask(node, cache, shared)) for node in others]
+    facts, unreachable = [node_facts(cache, address=address, results=results)], []
+    for other, answer in pending:
+        found = _answer(other, answer)
         if isinstance(found, Finding):
             unreachable.append(found)
         else:
@@ -40,7 +40,7 @@ def inspect_cluster(cache: Path, *, results: str | None = None) -> Diagnosis:
 
 
 def require_alike(cache: Path) -> None:
-    """Checks that all machines of the cluster run the same versions.
+    """Check that all machines of the cluster run the same versions.
 
     Args:
         cache: The cache folder, on every machine.
@@ -53,22 +53,22 @@ def require_alike(cache: Path) -> None:
         return
     serious = [finding for finding in inspect_cluster(cache).findings if finding.serious]
     if serious:
-        told = "\n".join(f"  {finding.text}\n    {finding.remedy}" for finding in serious)
+        problems = "\n".join(f"  {finding.text}\n    {finding.remedy}" for finding in serious)
         raise ConfigurationError(
-            f"the cluster's machines are not fit for a run:\n{told}\n"
+            f"the cluster's machines are not fit for a run:\n{problems}\n"
             "'splitbench doctor --address ADDR' shows everything; --force runs nevertheless."
         )
 
 
 def _machines() -> tuple[str, list[dict[str, Any]]]:
-    """Returns the id of the driver's machine, and all machines that are up."""
+    """Return the id of the driver's machine, and all machines that are up."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     return str(ray.get_runtime_context().get_node_id()), alive
 
 
 def _ask(node: dict[str, Any], cache: Path, results: str | None) -> Any:
-    place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    options: dict[str, Any] = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": place}
+    strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    options: dict[str, Any] = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": strategy}
     look: Any = ray.remote(**options)(node_facts)
     return look.remote(cache, address=node["NodeManagerAddress"], results=results)
 

@@ -27,7 +27,7 @@ class SearchedSplitter(Settings):
 
     Args:
         name: A name of ``splitters``.
-        label: Its name on screen; tells two spaces of one splitter apart.
+        label: Its name on screen; distinguishes two spaces of one splitter.
         settings: The fixed settings, and the defaults of the searched ones.
         space: The searched settings; see ``Parameter``.
     """
@@ -51,7 +51,7 @@ class SamplerSpec(Settings):
     """How configurations are proposed.
 
     Args:
-        name: ``tpe``, ``nsga2``, ``gp``, ``random``, or ``grid``, which tries all points of a finite space in order.
+        name: An Optuna sampler, or ``grid``, which tries all points of a finite space in order.
         seed: Seed of the proposals.
         startup: Random trials of each splitter before the model-based ones; a third of its trials by default.
         population: Population of ``nsga2``; a quarter of a splitter's trials by default.
@@ -130,30 +130,9 @@ class EarlyStopping(Settings):
 
 
 class Sweep(Settings):
-    """A search over the settings of splitters; keys that a suite has too mean the same as in ``Suite``.
+    """A search over the settings of splitters.
 
-    Args:
-        name: The sweep's name; its rows carry it.
-        description: One line for people.
-        plugins: Modules to import first.
-        scenario: What is measured. Trials measure its variant that never reads test.
-        seeds: The seeds of every trial.
-        threads: CPU threads of a trial.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        gpu_share: The share of a GPU that a trial owns.
-        models: Base models.
-        datasets: Data sets.
-        training: How base models are trained.
-        splitters: What is searched.
-        objectives: Columns of rows, each ``min`` or ``max``.
-        constraints: Bounds such as ``accuracy_loss <= 0.02``.
-        reference: The reference point of the hypervolume, per objective; the worst possible value by default.
-        sampler: A name, or a ``SamplerSpec``.
-        trials: Number of trials of the finished study.
-        concurrency: Most trials at once; by default as many as fit.
-        budget: See ``Budget``.
-        race: See ``Race``; by default every trial runs on all seeds.
-        early_stopping: See ``EarlyStopping``; by default every trial runs to its end.
+    ``docs/sweeps.md`` explains the keys; those that a suite has too mean the same as in ``Suite``.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -187,7 +166,7 @@ class Sweep(Settings):
         return self._source
 
     def located(self, source: Source, folder: str) -> Sweep:
-        """Sets the file for messages and the folder of its plugins, and returns the sweep."""
+        """Set the file for messages and the folder of its plugins, and return the sweep."""
         self._source, self._folder = source, folder
         return self
 
@@ -226,7 +205,7 @@ class Sweep(Settings):
         )
 
     def where(self, key: str, *path: str | int) -> str:
-        """Returns file, line and key, for messages."""
+        """Return file, line and key, for messages."""
         return f"{self._source.where(key, *path)}: {key}"
 
     def _where_of(self, index: int) -> Callable[..., str]:
@@ -269,18 +248,11 @@ class Sweep(Settings):
         return tuple(expand(self.suite(self.selection_scenario, self.scenario)))
 
     def suite(self, *scenarios: str) -> Suite:
-        """Returns the suite of the default settings."""
+        """Return the suite of the default settings."""
+        shared = Suite.model_fields.keys() & Sweep.model_fields.keys() - {"scenario", "splitters"}
         suite = Suite(
-            name=self.name,
-            plugins=self.plugins,
+            **{key: getattr(self, key) for key in shared},
             scenario=tuple(ScenarioEntry(name=scenario) for scenario in scenarios),
-            seeds=self.seeds,
-            threads=self.threads,
-            device=self.device,
-            gpu_share=self.gpu_share,
-            models=self.models,
-            datasets=self.datasets,
-            training=self.training,
             splitters=tuple(
                 SplitterEntry(name=entry.name, label=entry.label, settings=entry.settings) for entry in self.splitters
             ),

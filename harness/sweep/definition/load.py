@@ -26,7 +26,7 @@ from splitters.settings import Settings
 
 
 def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Sweep:
-    """Reads and checks a sweep.
+    """Read and checks a sweep.
 
     Args:
         name_or_path: A name in ``sweep_names()``, or a YAML file.
@@ -49,12 +49,7 @@ def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Swee
 
 
 def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None = None) -> Sweep:
-    """Returns a checked sweep from plain values.
-
-    Args:
-        values: The contents of a file.
-        source: Where they come from.
-        folder: Where plugins may be; the file's folder by default.
+    """Return a checked sweep from the values of a file; plugins may be in ``folder``, by default that of the file.
 
     Raises:
         ConfigurationError: If a key or value is unknown or not allowed.
@@ -74,8 +69,8 @@ def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None 
     if isinstance(values.get("constraints"), str):
         parsed["constraints"] = [values["constraints"]]
     sweep = Sweep.parse(parsed, where="", origin=source)
-    own = str(Path(source.path).parent) if source.path else ""
-    sweep.located(source, own if folder is None else folder)
+    beside = str(Path(source.path).parent) if source.path else ""
+    sweep.located(source, beside if folder is None else folder)
     _check(sweep)
     return sweep
 
@@ -97,7 +92,7 @@ def _parse_part(key: str, values: Mapping[str, Any], part: type[Settings], sourc
 
 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
-    """Returns a sweep's text, its title for messages, and its path if it is the user's file."""
+    """Return a sweep's text, its title for messages, and its path if it is the user's file."""
     if isinstance(name_or_path, str) and name_or_path in sweep_names():
         return read_packaged(name_or_path), f"{name_or_path}.yaml", ""
     path = Path(name_or_path)
@@ -146,5 +141,5 @@ def _check_early_stopping(sweep: Sweep) -> None:
         )
     if sweep.stopping_metric not in CURVE_METRICS:
         raise ConfigurationError(
-            f"{where}: no trial tells {sweep.goals[0].name!r} while it runs; name a 'metric'. Known: {known}."
+            f"{where}: no trial reports {sweep.goals[0].name!r} while it runs; name a 'metric'. Known: {known}."
         )

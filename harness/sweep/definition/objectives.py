@@ -19,7 +19,7 @@ Point = tuple[float, ...]
 
 
 def numeric_columns() -> list[str]:
-    """Returns the columns of a row that hold one measured number."""
+    """Return the columns of a row that hold one measured number."""
     return [*(name for name, field in Metrics.model_fields.items() if _is_number(field.annotation)), "seconds"]
 
 
@@ -29,13 +29,13 @@ def _is_number(annotation: Any) -> bool:
 
 
 def selection_column(column: str) -> str:
-    """Returns the column that trials read for a column: the one measured on select, where there is one."""
+    """Return the column that trials read for a column: the one measured on select, where there is one."""
     on_select = f"select_{column}"
     return on_select if on_select in Metrics.model_fields else column
 
 
 def column_facts(column: str) -> Mapping[str, Any]:
-    """Returns a column's ``unit``, ``bounds`` and ``better`` direction, as far as the row schema states them."""
+    """Return a column's ``unit``, ``bounds`` and ``better`` direction, where the row schema states them."""
     if column not in Metrics.model_fields:
         return {"unit": "seconds", "better": "lower"}
     extra = Metrics.model_fields[column].json_schema_extra
@@ -61,7 +61,7 @@ class Objective:
 
     @classmethod
     def parse(cls, name: str, direction: object, *, where: str) -> Objective:
-        """Reads an objective.
+        """Read an objective.
 
         Raises:
             ConfigurationError: If there is no such numeric column, or the direction is unknown or the worse one.
@@ -86,7 +86,7 @@ class Objective:
         return None if bounds is None else float(bounds[1] if self.direction == "min" else bounds[0])
 
     def cost(self, value: float) -> float:
-        """Returns a value as a cost, which is to be minimised; its own inverse."""
+        """Return a value as a cost, which is to be minimised; its own inverse."""
         return value if self.direction == "min" else -value
 
 
@@ -108,7 +108,7 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: object, *, where: str) -> Constraint:
-        """Reads ``COLUMN <= NUMBER`` or ``COLUMN >= NUMBER``.
+        """Read ``COLUMN <= NUMBER`` or ``COLUMN >= NUMBER``.
 
         Raises:
             ConfigurationError: If it cannot be parsed, or there is no such numeric column.
@@ -129,12 +129,12 @@ class Constraint:
         return selection_column(self.name)
 
     def violation(self, value: float) -> float:
-        """Returns by how much a value violates the bound; zero or negative if it satisfies it."""
+        """Return by how much a value violates the bound; zero or negative if it satisfies it."""
         return value - self.bound if self.is_upper else self.bound - value
 
 
 def seed_means(rows: Iterable[Row], column: str) -> dict[int, float] | None:
-    """Returns the mean of a column per seed; None if there are no rows, or a row has no value."""
+    """Return the mean of a column per seed; None if there are no rows, or a row has no value."""
     by_seed: dict[int, list[float]] = {}
     for row in rows:
         value = getattr(row, column)
@@ -144,24 +144,24 @@ def seed_means(rows: Iterable[Row], column: str) -> dict[int, float] | None:
     return {seed: fmean(values) for seed, values in by_seed.items()} or None
 
 
-def estimate(rows: Iterable[Row], column: str) -> Estimate | None:
-    """Returns the mean of a column over seeds, after the mean within each seed; None if a row has no value."""
-    values = seed_means(rows, column)
-    return Estimate.of([values[seed] for seed in sorted(values)]) if values else None
+def estimates(rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, Estimate]:
+    """Return mean and interval over seeds, of the mean within each seed, of columns by name; none that a row lacks."""
+    found = {name: seed_means(rows, column) for name, column in columns.items()}
+    return {name: Estimate.of([means[seed] for seed in sorted(means)]) for name, means in found.items() if means}
 
 
 def dominates(one: Point, other: Point) -> bool:
-    """Returns whether a point is at least as good in every coordinate and better in one."""
+    """Return whether a point is at least as good in every coordinate and better in one."""
     return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
 
 
 def front_indices(points: Sequence[Point]) -> list[int]:
-    """Returns the indices of the points that no other point dominates; equal points are all kept."""
+    """Return the indices of the points that no other point dominates; equal points are all kept."""
     return [i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)]
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Returns the volume that the points dominate, bounded by a reference point.
+    """Return the volume that the points dominate, bounded by a reference point.
 
     Exact, by slicing along the last coordinate: fast enough for the tens of points and few objectives of a sweep.
 

@@ -51,7 +51,7 @@ class Parameter:
 
     @classmethod
     def parse(cls, name: str, value: object, *, where: str) -> Parameter:
-        """Reads a parameter from its form in a file, e.g. ``{float: [0.1, 2], log: true}`` or ``[16, 32]``.
+        """Read a parameter from its form in a file, e.g. ``{float: [0.1, 2], log: true}`` or ``[16, 32]``.
 
         Raises:
             ConfigurationError: If a key or value is unknown or not allowed.
@@ -83,11 +83,11 @@ class Parameter:
         return [int(value) for value in values] if self.kind == "int" else values
 
     def setting(self, value: Any) -> Any:
-        """Returns a value as the splitter's setting."""
+        """Return a value as the splitter's setting."""
         return f"{value} {self.unit}" if self.unit else value
 
     def read(self, setting: Any) -> Any:
-        """Returns the value of a splitter's setting.
+        """Return the value of a splitter's setting.
 
         Raises:
             ValueError: If it is outside the parameter's range or choices.
@@ -112,12 +112,12 @@ class Parameter:
         raise ValueError(f"{setting!r} is none of {list(self.choices)}")
 
     def is_active(self, settings: Mapping[str, Any]) -> bool:
-        """Returns whether the parameter is searched, given the other settings."""
+        """Return whether the parameter is searched, given the other settings."""
         return all(any(same_value(value, settings.get(key)) for value in wanted) for key, wanted in self.when.items())
 
 
 def same_value(one: Any, other: Any) -> bool:
-    """Returns whether two values of a file are equal: 1 and 1.0 are, 1 and true are not."""
+    """Return whether two values of a file are equal: 1 and 1.0 are, 1 and true are not."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True) or (numbers and one == other)
 

@@ -44,7 +44,7 @@ class Space:
         *,
         where: Callable[..., str],
     ) -> Space:
-        """Reads and checks a splitter's space.
+        """Read and checks a splitter's space.
 
         Args:
             splitter: The splitter's name.
@@ -85,7 +85,7 @@ class Space:
                         )
 
     def _why_never(self, name: str, value: object) -> str | None:
-        """Returns why a setting never has a value; None if it may."""
+        """Return why a setting never has a value; None if it may."""
         searched = next((parameter for parameter in self.parameters if parameter.name == name), None)
         fixed = self.base.settings.get(name)
         if (searched is None or searched.when) and same_value(fixed, value):
@@ -109,7 +109,7 @@ class Space:
         return self.read(self.base)
 
     def spec(self, values: Values) -> SplitterSpec:
-        """Returns the splitter at a point.
+        """Return the splitter at a point.
 
         Raises:
             ConfigurationError: If the splitter refuses this combination.
@@ -118,7 +118,7 @@ class Space:
         return completed_splitter(self.splitter, {**self.settings, **chosen}, where=f"splitter {self.label!r}")
 
     def choose(self, pick: Callable[[Parameter], Any]) -> dict[str, Any]:
-        """Returns a point, picking a value for each active parameter in turn."""
+        """Return a point, picking a value for each active parameter in turn."""
         values: dict[str, Any] = {}
         settings = dict(self.base.settings)
         for parameter in self.parameters:
@@ -128,7 +128,7 @@ class Space:
         return values
 
     def read(self, spec: SplitterSpec) -> dict[str, Any] | None:
-        """Returns the point with these settings; None if there is none, or the splitter's version has changed."""
+        """Return the point with these settings; None if there is none, or the splitter's version has changed."""
         if (spec.name, spec.version) != (self.base.name, self.base.version):
             return None
         try:
@@ -148,7 +148,7 @@ class Space:
         return total
 
     def points(self) -> Iterator[Values]:
-        """Yields all points of a finite space lazily, each once, the first parameter varying slowest."""
+        """Yield all points of a finite space lazily, each once, the first parameter varying slowest."""
         yield from self._points({}, dict(self.base.settings), self.parameters)
 
     def _points(
@@ -166,35 +166,16 @@ class Space:
             yield from self._points({**values, name: value}, {**settings, name: parameter.setting(value)}, rest)
 
     def random_points(self, random: Random) -> Iterator[Values]:
-        """Yields points in random order: all of a finite space, each once; of an infinite one, without end."""
-        if self.size is None:
-            while True:
-                yield self.choose(lambda p: random.choice(p.values) if p.values else random.uniform(p.low, p.high))
-        listed = {parameter.name: parameter.values or [] for parameter in self.parameters}
-        for index in _shuffled_range(self.size, random):
-            digits: dict[str, int] = {}
-            for name in reversed(listed):
-                index, digits[name] = divmod(index, len(listed[name]))
-            values = self.choose(lambda p, digits=digits: listed[p.name][digits[p.name]])  # type: ignore[misc]
-            # Indices that differ in inactive parameters only are one point; the one with zeros there stands for it.
-            if not any(digit for name, digit in digits.items() if name not in values):
-                yield values
-
-
-def _shuffled_range(size: int, random: Random) -> Iterator[int]:
-    """Yields 0 to size - 1 in random order: Fisher-Yates that stores only the entries it has moved."""
-    moved: dict[int, int] = {}
-    for last in range(size - 1, -1, -1):
-        chosen = random.randint(0, last)
-        yield moved.get(chosen, chosen)
-        moved[chosen] = moved.pop(last, last)
+        """Yield random points without end, so that points of a finite space come again."""
+        while True:
+            yield self.choose(lambda p: random.choice(p.values) if p.values else random.uniform(p.low, p.high))
 
 
 def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, where: str) -> Parameter:
-    """Returns a parameter with its choices as the splitter's settings normalise them.
+    """Return a parameter with its choices as the splitter's settings normalise them.
 
     Raises:
-        ConfigurationError: If the splitter refuses one of its values for its own sake.
+        ConfigurationError: If the splitter refuses one of its values by itself.
     """
     ends = parameter.choices if parameter.kind == "choice" else (parameter.low, parameter.high)
     normalised = []
@@ -211,7 +192,7 @@ def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, w
 
 
 def _ordered(parameters: list[Parameter], where: Callable[..., str]) -> tuple[Parameter, ...]:
-    """Returns the parameters, each after those that its condition reads."""
+    """Return the parameters, each after those that its condition reads."""
     names = {parameter.name for parameter in parameters}
     ordered: list[Parameter] = []
     left = list(parameters)

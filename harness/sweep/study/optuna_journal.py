@@ -13,7 +13,7 @@ from splitters.errors import ConfigurationError
 
 
 def export_study(results: SweepResults, path: Path) -> list[str]:
-    """Writes a study's trials as Optuna studies: one of all splitters, and one of each where there are several.
+    """Write a study's trials as Optuna studies: one of all splitters, and one of each where there are several.
 
     Returns:
         The names of the Optuna studies.

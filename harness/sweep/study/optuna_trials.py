@@ -31,7 +31,7 @@ STATES = {
 def new_study(
     name: str, objectives: Sequence[Objective], sampler: BaseSampler | None = None, *, storage: Any = None
 ) -> optuna.Study:
-    """Returns an empty Optuna study, in memory unless a storage is given."""
+    """Return an empty Optuna study, in memory unless a storage is given."""
     directions: list[Any] = ["minimize" if goal.direction == "min" else "maximize" for goal in objectives]
     with quiet():
         study = optuna.create_study(study_name=name, directions=directions, sampler=sampler, storage=storage)
@@ -40,14 +40,14 @@ def new_study(
 
 
 def objective_values(trial: Trial) -> list[float] | None:
-    """Returns a trial's objectives for Optuna; None unless it is complete in Optuna's sense."""
+    """Return a trial's objectives for Optuna; None unless it is complete in Optuna's sense."""
     if STATES[trial.state] is not OptunaState.COMPLETE or trial.point is None:
         return None
     return [trial.values[goal.name].mean for goal in trial.goals]
 
 
 def frozen_trial(trial: Trial, *, prefix: str = "", shared: Mapping[str, Sequence[str]] | None = None) -> FrozenTrial:
-    """Returns a finished trial as Optuna stores it.
+    """Return a finished trial as Optuna stores it.
 
     Args:
         trial: The trial.
@@ -74,7 +74,7 @@ def frozen_trial(trial: Trial, *, prefix: str = "", shared: Mapping[str, Sequenc
 
 
 def _facts(trial: Trial) -> dict[str, Any]:
-    """Returns what a dashboard shows beside the parameters."""
+    """Return what a dashboard shows beside the parameters."""
     return {
         "number": trial.number,
         "state": trial.state.value,
@@ -87,7 +87,7 @@ def _facts(trial: Trial) -> dict[str, Any]:
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """Returns the distribution that Optuna samples a parameter from."""
+    """Return the distribution that Optuna samples a parameter from."""
     if parameter.kind == "choice":
         return CategoricalDistribution(tuple(to_optuna(parameter, choice) for choice in parameter.choices))
     if parameter.kind == "int":
@@ -97,7 +97,7 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def suggest(trial: optuna.trial.Trial, parameter: Parameter) -> Any:
-    """Returns the value that an Optuna trial proposes for a parameter."""
+    """Return the value that an Optuna trial proposes for a parameter."""
     if parameter.kind == "choice":
         choices = {to_optuna(parameter, choice): choice for choice in parameter.choices}
         return choices[trial.suggest_categorical(parameter.name, list(choices))]
@@ -108,14 +108,14 @@ def suggest(trial: optuna.trial.Trial, parameter: Parameter) -> Any:
 
 
 def to_optuna(parameter: Parameter, value: Any) -> Any:
-    """Returns a value as Optuna takes it: choices that are lists or mappings go by their JSON."""
+    """Return a value as Optuna takes it: choices that are lists or mappings go by their JSON."""
     is_plain = parameter.kind != "choice" or value is None or isinstance(value, bool | int | float | str)
     return value if is_plain else json.dumps(value)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences Optuna's log, its notices of experimental features, and its warning about values such as NaN."""
+    """Silence Optuna's log, its notices of experimental features, and its warning about values such as NaN."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -6,7 +6,7 @@ These are no results: trials and their values come from rows alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -37,17 +37,7 @@ _LISTS = ("seeds", "models", "datasets")
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study as it was asked for at one start.
-
-    Args:
-        study: The study's id.
-        written_at: When it was asked for.
-        values: The sweep as plain values.
-        folder: The folder of its plugins; empty for none.
-        versions: See ``versions_of``.
-        path: The record's file.
-        consent: The code that may be imported if the sweep names it.
-    """
+    """A study as it was asked for at one start: the sweep as plain values, and the versions of ``versions_of``."""
 
     study: str
     written_at: datetime
@@ -57,16 +47,6 @@ class StudyRecord:
     path: str
     consent: Consent
 
-    @property
-    def name(self) -> str:
-        """The sweep's name."""
-        return str(self.values["name"])
-
-    @property
-    def plugins(self) -> Plugins:
-        """The plugins that it names, trusted or not."""
-        return Plugins(tuple(self.values.get("plugins", ())), self.folder)
-
     @cached_property
     def sweep(self) -> Sweep:
         """The sweep; its plugins are imported.
@@ -74,7 +54,8 @@ class StudyRecord:
         Raises:
             ConfigurationError: If it names code that is not installed, or not trusted here.
         """
-        plugins = self.consent.admit(self.plugins, self.values, where=self.path)
+        named = Plugins(tuple(self.values.get("plugins", ())), self.folder)
+        plugins = self.consent.admit(named, self.values, where=self.path)
         return make_sweep(self.values, Source(self.path), folder=plugins.folder)
 
 
@@ -98,30 +79,26 @@ class Continuation:
 
 
 def continue_study(sweep: Sweep, known: Sequence[StudyRecord]) -> Continuation:
-    """Returns the study that a sweep continues, or a new one, with the reasons.
-
-    Args:
-        sweep: The sweep.
-        known: The records of the store, the newest last.
-    """
-    own = [record for record in known if record.name == sweep.name]
+    """Return the study that a sweep continues, or a new one, given the records of the store, the newest last."""
+    records = [record for record in known if record.values["name"] == sweep.name]
     changed: list[str] = []
     grown: list[str] = []
-    if own:
+    if records:
+        last = records[-1]
         try:
-            changed, grown = compare(own[-1].sweep, sweep)
+            changed, grown = compare(last.sweep, sweep)
         except ConfigurationError as error:
             changed = [f"what it was cannot be read here: {error}"]
         for name, version in versions_of(sweep).items():
-            before = own[-1].versions.get(name, version)
+            before = last.versions.get(name, version)
             if before != version:
                 changed.append(f"{name}: version {before} before, {version} now, with other results")
-    study = own[-1].study if own and not changed else _study_id(sweep)
-    return Continuation(study, began_at(study, known), own, tuple(changed), tuple(grown))
+    study = records[-1].study if records and not changed else _study_id(sweep)
+    return Continuation(study, began_at(study, known), records, tuple(changed), tuple(grown))
 
 
 def began_at(study: str, known: Sequence[StudyRecord]) -> datetime:
-    """Returns when a study was asked for first; now, if it is new."""
+    """Return when a study was asked for first; now, if it is new."""
     return min((record.written_at for record in known if record.study == study), default=datetime.now(timezone.utc))
 
 
@@ -131,13 +108,13 @@ def _study_id(sweep: Sweep) -> str:
 
 
 def versions_of(sweep: Sweep) -> dict[str, int]:
-    """Returns the versions on which results depend: of the splitters, and of what all cells share."""
-    own = {space.splitter: space.base.version for space in sweep.spaces}
-    return {"cells": CELL_FORMAT, "training": TRAINING_VERSION, "splitting": SPLITTING_VERSION, **own}
+    """Return the versions on which results depend: of the splitters, and of what all cells share."""
+    splitters = {space.splitter: space.base.version for space in sweep.spaces}
+    return {"cells": CELL_FORMAT, "training": TRAINING_VERSION, "splitting": SPLITTING_VERSION, **splitters}
 
 
 def compare(old: Sweep, new: Sweep) -> tuple[list[str], list[str]]:
-    """Returns what has changed in a study's meaning, and what was added to it, one line each."""
+    """Return what has changed in a study's meaning, and what was added to it, one line each."""
     changed: list[str] = []
     grown: list[str] = []
     before, now = old.model_dump(mode="json"), new.model_dump(mode="json")
@@ -199,7 +176,7 @@ def _contains(parameter: Parameter, setting: object) -> bool:
 
 
 def _covers(wide: Parameter, narrow: Parameter) -> bool:
-    """Returns whether a parameter can take every value of another one."""
+    """Return whether a parameter can take every value of another one."""
     if wide.kind != narrow.kind or wide.unit != narrow.unit or dict(wide.when) != dict(narrow.when):
         return False
     ends = narrow.choices if narrow.kind == "choice" else (narrow.low, narrow.high)
@@ -207,10 +184,10 @@ def _covers(wide: Parameter, narrow: Parameter) -> bool:
 
 
 def write_study(store: ResultStore, sweep: Sweep, continuation: Continuation) -> None:
-    """Stores what a study is asked for, unless its newest record says the same."""
+    """Store what a study is asked for, unless its newest record says the same."""
     values, study = sweep.model_dump(mode="json"), continuation.study
-    own = [record for record in continuation.earlier if record.study == study]
-    if own and own[-1].values == values:
+    records = [record for record in continuation.earlier if record.study == study]
+    if records and records[-1].values == values:
         return
     now = datetime.now(timezone.utc)
     content = {
@@ -226,7 +203,7 @@ def write_study(store: ResultStore, sweep: Sweep, continuation: Continuation) ->
 
 
 def read_studies(store: ResultStore, *, consent: Consent | None = None) -> list[StudyRecord]:
-    """Returns all records of a store, the newest last.
+    """Return all records of a store, the newest last.
 
     Args:
         store: The store.
@@ -235,35 +212,32 @@ def read_studies(store: ResultStore, *, consent: Consent | None = None) -> list[
     Raises:
         ConfigurationError: If one is damaged, or of a newer version.
     """
-    records = _parsed(store.read_files(_FOLDER), consent or Consent())
+    records = [_parsed(path, data, consent or Consent()) for path, data in store.read_files(_FOLDER).items()]
     return sorted(records, key=lambda record: record.written_at)
 
 
-def _parsed(files: Mapping[str, bytes], consent: Consent) -> Iterator[StudyRecord]:
-    for path, data in files.items():
-        try:
-            content = json.loads(data)
-            number = int(content["format"])
-            if number > _FORMAT:
-                raise ConfigurationError(f"{path}: format {number} is newer than {_FORMAT}; upgrade splitbench.")
-            values = dict(content["sweep"])
-            # Earlier versions had a protocol, which could only be this one.
-            values.pop("protocol", None)
-            yield StudyRecord(
-                study=content["study"],
-                written_at=datetime.fromisoformat(content["written_at"]),
-                values={**values, "name": str(values["name"])},
-                folder=content["folder"],
-                versions=content["versions"],
-                path=path,
-                consent=consent,
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"{path} is no definition of a sweep: {error!r}. Remove it.") from error
+def _parsed(path: str, data: bytes, consent: Consent) -> StudyRecord:
+    try:
+        content = json.loads(data)
+        if int(content["format"]) > _FORMAT:
+            raise ConfigurationError(f"{path}: format {content['format']} is newer than {_FORMAT}; upgrade splitbench.")
+        # Earlier versions had a protocol, which could only be this one.
+        values = {key: value for key, value in dict(content["sweep"]).items() if key != "protocol"}
+        return StudyRecord(
+            study=content["study"],
+            written_at=datetime.fromisoformat(content["written_at"]),
+            values={**values, "name": str(values["name"])},
+            folder=content["folder"],
+            versions=content["versions"],
+            path=path,
+            consent=consent,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path} is no definition of a sweep: {error!r}. Remove it.") from error
 
 
 def find_study(known: Sequence[StudyRecord], study: str | None, *, where: str) -> StudyRecord:
-    """Returns the newest record of a study.
+    """Return the newest record of a study.
 
     Args:
         known: All records, the newest last.

@@ -13,7 +13,7 @@ from harness.config.trust import Consent
 from harness.ranking.statistics import Estimate
 from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
-from harness.sweep.definition.objectives import Point, estimate, hypervolume
+from harness.sweep.definition.objectives import Point, estimates, hypervolume
 from harness.sweep.study.record import began_at, find_study, read_studies
 from harness.sweep.study.trials import Configurations, Trial, Trials, read_trials
 
@@ -53,7 +53,7 @@ class SweepResults:
         return max((trial.point[index] for trial in self.trials.complete if trial.point), default=0.0)
 
     def volume(self, trials: Iterable[Trial]) -> float:
-        """Returns the hypervolume of the feasible ones of some trials."""
+        """Return the hypervolume of the feasible ones of some trials."""
         return hypervolume([trial.point for trial in trials if trial.is_feasible and trial.point], self.reference)
 
     @property
@@ -71,7 +71,7 @@ class SweepResults:
     def best(self) -> dict[str, Trial]:
         """The best feasible trial of each splitter, by label.
 
-        It has the largest hypervolume of its own; where none is below the reference point, the least sum of costs.
+        It has the largest hypervolume by itself; where none is below the reference point, the least sum of costs.
         """
         best: dict[str, Trial] = {}
         for trial in sorted(self.trials.complete, key=lambda t: (-self.volume([t]), sum(t.point or ()), t.number)):
@@ -90,20 +90,19 @@ class SweepResults:
         return {row.cell_id: row for row in self.rows}
 
     def test_rows(self, trial: Trial) -> list[Row]:
-        """Returns the rows that score a trial's configuration on test."""
+        """Return the rows that score a trial's configuration on test."""
         ids = [item.cell.cell_id for item in self.configurations.test_items(trial.configuration)]
         return [self._by_id[cell_id] for cell_id in ids if cell_id in self._by_id]
 
     def test_values(self, trial: Trial) -> dict[str, Estimate]:
-        """Returns the objectives on test, over all seeds; empty before they are scored."""
+        """Return the objectives on test, over all seeds; empty before they are scored."""
         rows = [row for row in self.test_rows(trial) if row.state is State.OK]
         if len(rows) < len(trial.configuration.items):
             return {}
-        estimates = {goal.name: estimate(rows, goal.name) for goal in self.sweep.goals}
-        return {name: value for name, value in estimates.items() if value is not None}
+        return estimates(rows, {goal.name: goal.name for goal in self.sweep.goals})
 
     def importances(self) -> Importances:
-        """Returns how much each setting matters, by fANOVA, for each splitter with enough trials.
+        """Return how much each setting matters, by fANOVA, for each splitter with enough trials.
 
         Conditional settings are left out: Optuna compares the parameters that all trials have.
         """
@@ -113,29 +112,27 @@ class SweepResults:
 
         found: Importances = {}
         for space in self.sweep.spaces:
-            own = [trial for trial in self.trials.complete if trial.label == space.label]
-            if len(own) < _MIN_TRIALS or not space.parameters:
+            trials = [trial for trial in self.trials.complete if trial.label == space.label]
+            if len(trials) < _MIN_TRIALS or not space.parameters:
                 continue
             study = new_study(space.label, self.sweep.goals)
-            study.add_trials([frozen_trial(trial) for trial in own])
-            shares: dict[str, dict[str, float]] = {}
-            found[space.label] = shares
-            for goal in self.sweep.goals:
-                shares[goal.name] = {}
-                means = {trial.number: trial.values[goal.name].mean for trial in own}
-                if len(set(means.values())) > 1:
+            study.add_trials([frozen_trial(trial) for trial in trials])
+            shares: dict[str, dict[str, float]] = {goal.name: {} for goal in self.sweep.goals}
+            for index, goal in enumerate(self.sweep.goals):
+                if len({trial.values[goal.name].mean for trial in trials}) > 1:
                     with quiet(), warnings.catch_warnings():
                         warnings.simplefilter("ignore")
                         shares[goal.name] = get_param_importances(
                             study,
                             evaluator=FanovaImportanceEvaluator(seed=0),
-                            target=lambda trial, means=means: means[trial.user_attrs["number"]],  # type: ignore[misc]
+                            target=lambda trial, index=index: trial.values[index],  # type: ignore[misc]
                         )
+            found[space.label] = shares
         return found
 
 
 def read_results(store: ResultStore, study: str | None = None, *, consent: Consent | None = None) -> SweepResults:
-    """Returns the results of a study.
+    """Return the results of a study.
 
     Args:
         store: Its store.

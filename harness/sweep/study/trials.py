@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from functools import cached_property
 
-from benchmarks.cells import Cell, SplitterSpec, content_hash
+from benchmarks.cells import SplitterSpec, content_hash
 from benchmarks.rows.row import Row, State
 from harness.planning.plan import RETRIED_KINDS
 from harness.ranking.statistics import Estimate
 from harness.suite_cell import SuiteCell
 from harness.sweep.definition.file import Sweep
-from harness.sweep.definition.objectives import Constraint, Objective, Point, estimate, front_indices, seed_means
+from harness.sweep.definition.objectives import Constraint, Objective, Point, estimates, front_indices, seed_means
 from harness.sweep.definition.space import Space, Values
 
 STOPPED_EARLY = "stopped_early"
@@ -68,12 +68,12 @@ class Configurations:
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
         first = sweep.cells[0].cell.splitter
-        cells = [item.cell for item in sweep.cells if item.cell.splitter == first]
-        self._selection = [cell for cell in cells if cell.scenario == sweep.selection_scenario]
-        self._test = [cell for cell in cells if cell.scenario == sweep.scenario]
+        items = [item for item in sweep.cells if item.cell.splitter == first]
+        self._selection = [item for item in items if item.cell.scenario == sweep.selection_scenario]
+        self._test = [item for item in items if item.cell.scenario == sweep.scenario]
 
     def at(self, space: Space, values: Values) -> Configuration:
-        """Returns the configuration at a point.
+        """Return the configuration at a point.
 
         Raises:
             ConfigurationError: If the splitter refuses this combination.
@@ -81,28 +81,29 @@ class Configurations:
         return self._make(space, values, space.spec(values))
 
     def default(self, space: Space) -> Configuration:
-        """Returns the configuration of a splitter's default settings, whether or not the space contains it."""
+        """Return the configuration of a splitter's default settings, whether or not the space contains it."""
         return self._make(space, space.default or {}, space.base)
 
     def read(self, spec: SplitterSpec) -> Configuration | None:
-        """Returns the configuration with these settings; None if no space of the sweep contains it."""
-        for space in self._sweep.spaces:
-            values = space.read(spec)
-            if values is not None:
-                return self._make(space, values, spec)
-        return None
+        """Return the configuration with these settings; None if no space of the sweep contains it."""
+        found = ((space, space.read(spec)) for space in self._sweep.spaces)
+        return next((self._make(space, values, spec) for space, values in found if values is not None), None)
+
+    def all_items(self, configuration: Configuration) -> list[SuiteCell]:
+        """Return the cells of a configuration's trial, and those that score it on test."""
+        return [*configuration.items, *self.test_items(configuration)]
 
     def test_items(self, configuration: Configuration) -> list[SuiteCell]:
-        """Returns the cells that score a configuration on test."""
+        """Return the cells that score a configuration on test."""
         return _with_splitter(self._test, configuration.spec, configuration.space.label)
 
     def _make(self, space: Space, values: Values, spec: SplitterSpec) -> Configuration:
         return Configuration(space, values, spec, tuple(_with_splitter(self._selection, spec, space.label)))
 
 
-def _with_splitter(cells: Sequence[Cell], spec: SplitterSpec, label: str) -> list[SuiteCell]:
+def _with_splitter(items: Sequence[SuiteCell], spec: SplitterSpec, label: str) -> list[SuiteCell]:
     shown = None if label == spec.name else label
-    return [SuiteCell(cell.model_copy(update={"splitter": spec}), shown) for cell in cells]
+    return [replace(item, cell=item.cell.model_copy(update={"splitter": spec}), label=shown) for item in items]
 
 
 @dataclass(frozen=True)
@@ -186,23 +187,21 @@ class Trial:
     @cached_property
     def values(self) -> dict[str, Estimate]:
         """Mean and interval over seeds of each objective; empty without a complete seed."""
-        return self._estimates({goal.name: goal.column for goal in self.goals})
+        return estimates(self._measured_rows, {goal.name: goal.column for goal in self.goals})
 
     @cached_property
     def bound_values(self) -> dict[str, Estimate]:
         """Mean and interval over seeds of each constraint's column, by the constraint's text."""
-        return self._estimates({bound.text: bound.column for bound in self.bounds})
+        return estimates(self._measured_rows, {bound.text: bound.column for bound in self.bounds})
 
-    def _estimates(self, columns: Mapping[str, str]) -> dict[str, Estimate]:
-        rows = [row for rows in self._measured.values() for row in rows]
-        estimates = {name: estimate(rows, column) for name, column in columns.items()}
-        return {name: value for name, value in estimates.items() if value is not None}
+    @property
+    def _measured_rows(self) -> list[Row]:
+        return [row for rows in self._measured.values() for row in rows]
 
     @cached_property
     def seed_costs(self) -> dict[int, Point]:
         """The objectives as costs, by seed."""
-        rows = [row for rows in self._measured.values() for row in rows]
-        means = [(goal, seed_means(rows, goal.column) or {}) for goal in self.goals]
+        means = [(goal, seed_means(self._measured_rows, goal.column) or {}) for goal in self.goals]
         seeds = [seed for seed in self._measured if all(seed in values for _, values in means)]
         return {seed: tuple(goal.cost(values[seed]) for goal, values in means) for seed in seeds}
 
@@ -240,7 +239,7 @@ class Trial:
         return sum(row.seconds for row in self.rows.values())
 
     def with_row(self, row: Row) -> Trial:
-        """Returns the trial with one more row; a final row is not replaced by one that is not."""
+        """Return the trial with one more row; a final row is not replaced by one that is not."""
         earlier = self.rows.get(row.cell_id)
         if earlier is not None and earlier.state.is_final and not row.state.is_final:
             return self
@@ -251,7 +250,7 @@ _NEVER = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def device_seconds(rows: Iterable[Row]) -> float:
-    """Returns the device time of rows: seconds, times the share of the GPU where they had one."""
+    """Return the device time of rows: seconds, times the share of the GPU where they had one."""
     return sum(row.seconds * (row.gpu_share or 1.0) for row in rows)
 
 
@@ -263,7 +262,7 @@ class Trials:
     by_key: Mapping[str, Trial] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Indexes the trials by configuration."""
+        """Index the trials by configuration."""
         object.__setattr__(self, "by_key", {trial.key: trial for trial in self.all})
 
     @property
@@ -276,7 +275,7 @@ class Trials:
         """The trials with cells left to run, those on the provisional front first."""
         left = [trial for trial in self.all if not trial.is_finished]
         front = {trial.key for trial in _front(left)}
-        return sorted(left, key=lambda trial: (trial.key not in front, trial.number))
+        return sorted(left, key=lambda trial: trial.key not in front)
 
     @property
     def complete(self) -> list[Trial]:
@@ -288,8 +287,17 @@ class Trials:
         """The complete, feasible trials that no other such trial dominates."""
         return _front(trial for trial in self.complete if trial.is_feasible)
 
+    def without(self, attempts: Container[str]) -> Trials:
+        """Return the same trials without the rows of some attempts."""
+        return Trials(
+            tuple(
+                replace(trial, rows={key: row for key, row in trial.rows.items() if row.attempt_id not in attempts})
+                for trial in self.all
+            )
+        )
+
     def with_trial(self, trial: Trial) -> Trials:
-        """Returns the trials with one added, or replaced by a newer version."""
+        """Return the trials with one added, or replaced by a newer version."""
         known = self.by_key.get(trial.key)
         number = known.number if known is not None else len(self.all)
         return Trials((*self.all[:number], replace(trial, number=number), *self.all[number + 1 :]))
@@ -303,7 +311,7 @@ def _front(trials: Iterable[Trial]) -> list[Trial]:
 def read_trials(
     sweep: Sweep, configurations: Configurations, rows: Iterable[Row], *, since: datetime | None = None
 ) -> Trials:
-    """Returns the trials that rows describe: every configuration of the sweep's spaces with a row of its cells.
+    """Return the trials that rows describe: every configuration of the sweep's spaces with a row of its cells.
 
     Args:
         sweep: The sweep.
@@ -311,32 +319,21 @@ def read_trials(
         rows: The attempt that counts of each cell of the store.
         since: When the study began; verdicts before that are those of another study, with another meaning.
     """
+    splitters = {space.splitter for space in sweep.spaces}
     by_id = {
         row.cell_id: row
         for row in rows
         if row.scenario == sweep.selection_scenario
+        and row.splitter in splitters
         and not (since is not None and row.failure_kind in (STOPPED_EARLY, BEATEN) and row.started_at < since)
     }
+    specs = [SplitterSpec.model_validate(json.loads(row.config)["splitter"]) for row in by_id.values()]
     trials = []
-    for spec in _splitter_specs(by_id.values(), {space.splitter for space in sweep.spaces}):
+    for spec in {_key(spec): spec for spec in specs}.values():
         configuration = configurations.read(spec)
-        if configuration is None:
-            continue
-        ids = [item.cell.cell_id for item in configuration.items]
+        ids = [item.cell.cell_id for item in configuration.items] if configuration is not None else []
         own = {cell_id: by_id[cell_id] for cell_id in ids if cell_id in by_id}
-        if own:
+        if configuration is not None and own:
             trials.append(Trial(configuration, own, sweep.goals, sweep.bounds))
     trials.sort(key=lambda trial: (trial.started_at, trial.key))
     return Trials(tuple(replace(trial, number=number) for number, trial in enumerate(trials)))
-
-
-def _splitter_specs(rows: Iterable[Row], names: set[str]) -> Iterator[SplitterSpec]:
-    """Yields each splitter configuration that has rows, once."""
-    seen: set[str] = set()
-    for row in rows:
-        if row.splitter not in names:
-            continue
-        spec = SplitterSpec.model_validate(json.loads(row.config)["splitter"])
-        if (key := _key(spec)) not in seen:
-            seen.add(key)
-            yield spec

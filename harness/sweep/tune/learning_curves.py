@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.rows.row import Row
 from harness.store import ResultStore
-from harness.sweep.tune.trial_report import Report
+from harness.sweep.tune.trainable import Report
 from splitters.errors import ConfigurationError
 
 CURVE_FORMAT = 1
@@ -50,13 +50,13 @@ class CurvePoint:
 
     @classmethod
     def of(cls, report: Report) -> CurvePoint:
-        """Returns the point that a running cell reports."""
+        """Return the point that a running cell reports."""
         metrics = report.progress.metrics
         return cls(report.progress.step, report.seconds, metrics["accuracy"], metrics["kernel_retention"])
 
 
 def curve_of(row: Row, reported: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """Returns a row's curve: the splitter's own record, which covers resumed and cached splits, or else the reports."""
+    """Return a row's curve: the splitter's own record, which covers resumed and cached splits, or else the reports."""
     by_step: dict[int, dict[str, float]] = {}
     for figure in row.figures:
         if figure.step is not None:
@@ -70,7 +70,7 @@ def curve_of(row: Row, reported: Sequence[CurvePoint]) -> list[CurvePoint]:
 
 
 def write_curve(store: ResultStore, row: Row, points: Sequence[CurvePoint]) -> None:
-    """Stores a row's curve in a file of its own, unless it is empty."""
+    """Store a row's curve in a file of its own, unless it is empty."""
     if not points:
         return
     shared = {name: getattr(row, name) for name in _ROW_COLUMNS}
@@ -81,7 +81,7 @@ def write_curve(store: ResultStore, row: Row, points: Sequence[CurvePoint]) -> N
 
 
 def read_curves(store: ResultStore) -> pa.Table:
-    """Returns the curves of all attempts as one table.
+    """Return the curves of all attempts as one table.
 
     Raises:
         ConfigurationError: If a file is damaged, or was written by a newer version.

@@ -1,4 +1,4 @@
-"""Tune schedulers that end trials before their last cell: early stopping (ASHA) and races.
+"""The Tune scheduler that ends trials before their last cell: early stopping (ASHA) and races.
 
 A race ends a configuration that one complete configuration beats: better in every objective beyond the chance of the
 seeds, by a paired one-sided t-test on the seeds that both have (they share base models and images). The test is not
@@ -7,29 +7,30 @@ corrected for the number of rivals: what it costs by chance is a configuration t
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from statistics import fmean, stdev
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from harness.ranking.statistics import t_quantile
+from harness.ranking.statistics import paired_t_p_value
+from harness.store import ResultStore
 from harness.sweep.definition.file import CURVE_METRICS, EarlyStopping, Race
+from harness.sweep.plan import SweepPlan
 from harness.sweep.study.study import Study
 from harness.sweep.study.trials import BEATEN, STOPPED_EARLY, Trial, Trials
-from harness.sweep.tune.learning_curves import CurvePoint
-from harness.sweep.tune.trial_report import Report
+from harness.sweep.tune.learning_curves import CurvePoint, read_curves
+from harness.sweep.tune.searcher import Unpickled
+from harness.sweep.tune.trainable import Report, report_of
 
 SeedCosts = Mapping[int, Sequence[float]]
 """The objectives as costs, by seed."""
 
 _MAX_STEPS = 100_000
-"""ASHA wants a last rung; no trial gets that far."""
+"""ASHA requires a last rung; no trial gets that far."""
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,16 @@ class Verdict:
 
 
 def beats(rival: SeedCosts, candidate: SeedCosts, *, confidence: float) -> bool:
-    """Returns whether a rival is better than a candidate in every objective, at the confidence of a one-sided test."""
+    """Return whether a rival is better than a candidate in every objective, at the confidence of a one-sided test."""
     seeds = sorted(set(candidate) & set(rival))
     if len(seeds) < 2:
         return False
-    pairs = [[a - b for a, b in zip(candidate[seed], rival[seed], strict=True)] for seed in seeds]
-    return all(_is_positive(differences, confidence) for differences in zip(*pairs, strict=True))
-
-
-def _is_positive(differences: Sequence[float], confidence: float) -> bool:
-    # Without any variance, equal differences count as certain.
-    quantile = t_quantile(len(differences) - 1, 2 * confidence - 1)
-    return fmean(differences) > quantile * stdev(differences) / math.sqrt(len(differences))
+    theirs, rivals = (zip(*(costs[seed] for seed in seeds), strict=True) for costs in (candidate, rival))
+    return all(paired_t_p_value(a, b) < 1 - confidence for a, b in zip(theirs, rivals, strict=True))
 
 
 def race_verdict(race: Race, trial: Trial, trials: Trials) -> Verdict | None:
-    """Returns the verdict on a trial that a complete, feasible one beats; None if none does."""
+    """Return the verdict on a trial that a complete, feasible one beats; None if none does."""
     if not trial.missing or len(trial.seed_costs) < race.after:
         return None
     for rival in trials.complete:
@@ -89,7 +84,7 @@ class Halving:
         )
 
     def is_behind(self, trial: Trial, point: CurvePoint) -> bool:
-        """Records a step of a trial, and returns whether ASHA would stop it there."""
+        """Record a step of a trial, and return whether ASHA would stop it there."""
         scheduler = self._schedulers[trial.label]
         # The controller is not used, and of the trial only its id is.
         controller: Any = None
@@ -100,7 +95,7 @@ class Halving:
         return bool(scheduler.on_trial_result(controller, named, result) == TrialScheduler.STOP)
 
     def replay(self, trials: Iterable[Trial], curves: pa.Table) -> None:
-        """Records the steps of earlier starts, so that a resumed sweep compares with all of its trials."""
+        """Record the steps of earlier starts, so that a resumed sweep compares with all of its trials."""
         points: defaultdict[str, list[CurvePoint]] = defaultdict(list)
         for record in sorted(curves.to_pylist(), key=lambda record: int(record["step"])):
             points[record["cell_id"]].append(
@@ -112,13 +107,13 @@ class Halving:
 
 
 def metric_value(metric: str, point: CurvePoint) -> float:
-    """Returns the value of an early stopping metric at a point."""
+    """Return the value of an early stopping metric at a point."""
     if metric == "hypervolume":
         return (1 - point.kernel_retention) * point.select_accuracy
     return {"accuracy": point.select_accuracy, "kernel_retention": point.kernel_retention}[metric]
 
 
-class TrialEnder(FIFOScheduler):
+class TrialEnder(Unpickled, FIFOScheduler):
     """The sweep's Tune scheduler; its verdicts are recorded by ``RowCallback``.
 
     A race is judged when a cell begins, since by then the rows of the earlier ones are stored; Tune blocks the trial
@@ -137,13 +132,22 @@ class TrialEnder(FIFOScheduler):
         self._halving = halving
         self.verdicts: dict[str, Verdict] = {}
 
+    @classmethod
+    def of(cls, plan: SweepPlan, study: Study, store: ResultStore) -> TrialEnder:
+        """Return the scheduler of a sweep, which compares with the trials of earlier starts too."""
+        sweep, halving = plan.sweep, None
+        if sweep.early_stopping is not None:
+            halving = Halving(sweep.early_stopping, sweep.stopping_metric)
+            halving.replay(plan.trials.finished, read_curves(store))
+        return cls(study, race=sweep.race, halving=halving)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Returns whether a trial goes on."""
-        report = None if result.get("done") else Report.from_result(result)
-        verdict = self._verdict(self._study.trials.by_key[trial.config["key"]], report) if report else None
+        """Return whether a trial goes on."""
+        report, key = None if result.get("done") else report_of(result), trial.config["key"]
+        verdict = self._verdict(self._study.trials.by_key[key], report) if report else None
         if verdict is None:
             return str(TrialScheduler.CONTINUE)
-        self.verdicts[trial.config["key"]] = verdict
+        self.verdicts[key] = verdict
         return str(TrialScheduler.STOP)
 
     def _verdict(self, trial: Trial, report: Report) -> Verdict | None:
@@ -157,8 +161,4 @@ class TrialEnder(FIFOScheduler):
         if not self._halving.is_behind(trial, point):
             return None
         numbers = f"accuracy {point.select_accuracy:.4g}, kernel retention {point.kernel_retention:.4g}"
-        return Verdict(STOPPED_EARLY, f"stopped early at step {point.step}: it lay behind ({numbers})")
-
-    def __reduce__(self) -> Any:
-        """Pickles as nothing: Tune's own state is never read again."""
-        return type(None), ()
+        return Verdict(STOPPED_EARLY, f"stopped early at step {point.step}: it was behind ({numbers})")

@@ -8,16 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from benchmarks.cells import Cell
 from benchmarks.pipeline.preparation import STAGES
-from benchmarks.rows.row import State
+from benchmarks.rows.row import Row, State
+from harness.execution import Limits
 from harness.execution.attempt import CellStopped, Surroundings, run_attempt
 from harness.faults import INFRASTRUCTURE_FAULTS
+from harness.machines.devices import device_for, hide_gpus_without
 from harness.suite_cell import SuiteCell
-from harness.sweep.tune.trial_report import Event, Report
 from splitters.methods.protocol import Progress
 
 HEARTBEAT_SECONDS = 0.5
@@ -31,44 +31,57 @@ class MachineFailedError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class TrialLimits:
-    """Limits of a trial.
+class Report:
+    """What a trial reports to the driver.
 
     Args:
-        seconds: Wall time; None for no limit.
-        grace: Seconds between asking a trial over its limit to end and killing its process.
-        gpu_share: The share of a GPU that it owns.
+        event: ``begin``: a cell begins. ``progress``: a heartbeat. ``step``: a round or generation has ended.
+            ``row``: the cell has ended.
+        cell_id: The cell.
+        progress: The cell's progress; of a ``step``, with accuracy on select and kernel retention.
+        seconds: Time since the split began.
+        row: The row of a cell that has ended.
     """
 
-    seconds: float | None = None
-    grace: float = 15.0
-    gpu_share: float = 0.0
+    event: Literal["begin", "progress", "step", "row"]
+    cell_id: str
+    progress: Progress = field(default_factory=lambda: Progress("", 0))
+    seconds: float = 0.0
+    row: Row | None = None
 
 
-def trial_config(key: str, items: Sequence[SuiteCell]) -> dict[str, Any]:
-    """Returns the Tune configuration of a trial.
+def report_of(result: Mapping[str, Any]) -> Report | None:
+    """Return the report in a Tune result; None in the one with which Tune itself ends a trial."""
+    report: Report | None = result.get("report")
+    return report
+
+
+def trial_config(key: str, items: Sequence[SuiteCell], *, delay: float = 0.0) -> dict[str, Any]:
+    """Return the Tune configuration of a trial.
 
     Args:
         key: Identifies the trial's configuration.
         items: The cells to run; there may be none.
+        delay: Seconds to wait before the first cell.
     """
-    label = items[0].label if items else None
-    return {"key": key, "cells": [item.cell.model_dump_json() for item in items], "label": label or ""}
+    return {"key": key, "items": list(items), "delay": delay}
 
 
 def run_trial(
     config: Mapping[str, Any],
     *,
     surroundings: Surroundings,
-    limits: TrialLimits,
+    limits: Limits,
+    gpu_share: float = 0.0,
     send: Send | None = None,
 ) -> None:
-    """Runs the cells of a trial, up to the first that is not ``ok``.
+    """Run the cells of a trial, up to the first that is not ``ok``.
 
     Args:
         config: See ``trial_config``.
         surroundings: What all cells share.
         limits: The trial's limits.
+        gpu_share: The share of a GPU that the trial owns.
         send: Takes each report; Tune by default.
 
     Raises:
@@ -78,41 +91,30 @@ def run_trial(
         from ray import tune
 
         send = tune.report
-    if not limits.gpu_share:
-        # Ray leaves GPUs visible to workers that did not ask for one.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    hide_gpus_without(gpu_share)
+    time.sleep(config["delay"])  # Tune restarts failed trials at once.
     with _killed_after(limits):
-        for text in config["cells"]:
-            item = SuiteCell(Cell.model_validate_json(text), config["label"] or None)
-            if not _run_cell(item, surroundings, limits, deadline, send):
+        deadline = None if limits.timeout is None else time.monotonic() + limits.timeout
+        for item in config["items"]:
+            cell_id = item.cell.cell_id
+            send({"report": Report("begin", cell_id)})
+            reporter = _Reporter(cell_id, limits, deadline, send)
+            device = device_for(item.cell, gpu_share)
+            row = run_attempt(item, surroundings, device=device, gpu_share=gpu_share, progress=reporter)
+            if reporter.was_ended:
+                # This is how Tune ends a trial's thread. A further report would block for ever.
+                raise SystemExit(0)
+            send({"report": Report("row", cell_id, row=row)})
+            if row.failure_kind in INFRASTRUCTURE_FAULTS:
+                raise MachineFailedError(f"{row.failure_kind}: {row.reason}")
+            if row.state is not State.OK:
                 return
-
-
-def _run_cell(
-    item: SuiteCell, surroundings: Surroundings, limits: TrialLimits, deadline: float | None, send: Send
-) -> bool:
-    """Runs a cell and returns whether it is ``ok``."""
-    import torch
-
-    cell_id = item.cell.cell_id
-    send(Report("begin", cell_id).to_result())
-    reporter = _Reporter(cell_id, limits, deadline, send)
-    device = "cuda:0" if item.cell.device == "cuda" or (limits.gpu_share and torch.cuda.is_available()) else "cpu"
-    row = run_attempt(item, surroundings, device=device, gpu_share=limits.gpu_share, progress=reporter)
-    if reporter.was_ended:
-        # This is how Tune ends a trial's thread. A further report would block for ever.
-        raise SystemExit(0)
-    send(Report("row", cell_id, row=row).to_result())
-    if row.failure_kind in INFRASTRUCTURE_FAULTS:
-        raise MachineFailedError(f"{row.failure_kind}: {row.reason}")
-    return row.state is State.OK
 
 
 class _Reporter:
     """The progress callback of a cell: reports its steps, and heartbeats between them."""
 
-    def __init__(self, cell_id: str, limits: TrialLimits, deadline: float | None, send: Send) -> None:
+    def __init__(self, cell_id: str, limits: Limits, deadline: float | None, send: Send) -> None:
         self._cell_id = cell_id
         self._limits = limits
         self._deadline = deadline
@@ -126,17 +128,16 @@ class _Reporter:
         if progress.stage in STAGES:
             self._split_began = now
         if self._deadline is not None and now > self._deadline:
-            raise CellStopped(State.TIMEOUT, f"the trial took longer than {self._limits.seconds:g} s")
+            raise CellStopped(State.TIMEOUT, f"the trial took longer than {self._limits.timeout:g} s")
         is_step = progress.step > self._step and {"accuracy", "kernel_retention"} <= set(progress.metrics)
         if is_step:
             self._step = progress.step
-        if is_step or now - self._last >= HEARTBEAT_SECONDS:
-            self._last = now
-            self._report("step" if is_step else "progress", progress, now - self._split_began)
-
-    def _report(self, event: Event, progress: Progress, seconds: float) -> None:
+        if not is_step and now - self._last < HEARTBEAT_SECONDS:
+            return
+        self._last = now
+        report = Report("step" if is_step else "progress", self._cell_id, progress, now - self._split_began)
         try:
-            self._send(Report(event, self._cell_id, progress, seconds).to_result())
+            self._send({"report": report})
         except SystemExit as stop:
             # Tune ends a trial by an exit out of the report, which must not be taken for an error of the splitter.
             self.was_ended = True
@@ -144,12 +145,12 @@ class _Reporter:
 
 
 @contextmanager
-def _killed_after(limits: TrialLimits) -> Iterator[None]:
-    """Kills this process if the trial is over its limit and does not listen; Tune cannot do that while it computes."""
-    if limits.seconds is None:
+def _killed_after(limits: Limits) -> Iterator[None]:
+    """Kill this process if the trial is over its limit and does not stop; Tune cannot do that while it computes."""
+    if limits.timeout is None:
         yield
         return
-    timer = threading.Timer(limits.seconds + limits.grace, os.kill, (os.getpid(), signal.SIGKILL))
+    timer = threading.Timer(limits.timeout + limits.grace, os.kill, (os.getpid(), signal.SIGKILL))
     timer.daemon = True
     timer.start()
     try:

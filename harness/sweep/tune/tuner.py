@@ -1,15 +1,16 @@
-"""Running the trials of a study with Ray Tune: resources, concurrency, and Tune's own surroundings."""
+"""Run the trials of a study with Ray Tune: resources, concurrency, budget, and Tune's own surroundings."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import math
-import os
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,29 +19,37 @@ from filelock import FileLock, Timeout
 from ray import tune
 
 from benchmarks.cells import Cell
+from benchmarks.rows.row import Row
+from harness.execution import Limits, StopSignal
 from harness.execution.attempt import Surroundings
-from harness.execution.ray.cluster import gpu_share_of, memory_limit, nodes, nodes_by_state
+from harness.execution.ray.cluster import (
+    check_fits,
+    gpu_share_of,
+    memory_limit,
+    nodes,
+    nodes_by_state,
+    temporary_environment,
+)
 from harness.planning.memory_needs import memory_needs
 from harness.planning.plan import Plan
+from harness.runs.declaration import RunDeclaration
+from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
+from harness.sweep.listener import SweepListener
+from harness.sweep.plan import SweepPlan
 from harness.sweep.study.study import Study
+from harness.sweep.study.trials import device_seconds
 from harness.sweep.tune.row_callback import RowCallback
 from harness.sweep.tune.schedulers import TrialEnder
 from harness.sweep.tune.searcher import StudySearcher, SweepStopper
-from harness.sweep.tune.trainable import TrialLimits, run_trial
-
-GRACE_SECONDS = 15.0
-"""Between asking a trial to end and killing it."""
-
-_MAX_FAILURES = 2
-"""How often a trial is started again after a failure of its machine."""
+from harness.sweep.tune.trainable import run_trial
 
 _ENVIRONMENT = {
     # Rows hold what Tune's loggers would write; the rest keeps the terminal and the signals ours.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_FORCE_TRIAL_CLEANUP_S": str(int(GRACE_SECONDS)),
+    "TUNE_FORCE_TRIAL_CLEANUP_S": str(int(Limits().grace)),
     "TUNE_RESULT_BUFFER_LENGTH": "0",
     # The new output engine writes to stdout whatever its verbosity.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -49,8 +58,39 @@ _ENVIRONMENT = {
 }
 
 
+@dataclass(frozen=True)
+class TrialResources:
+    """What trials get.
+
+    Args:
+        slots: Maximum number of trials at once.
+        gpu_share: The share of a GPU of each.
+        memory: Bytes of memory that each requests; 0 requests none.
+        limits: Time limits and retries of each.
+    """
+
+    slots: int
+    gpu_share: float
+    memory: int
+    limits: Limits
+
+
+def trial_resources(plan: SweepPlan) -> TrialResources:
+    """Return what the trials of a sweep get on the cluster as it is now.
+
+    Raises:
+        ConfigurationError: If a trial requests more than the cluster has.
+    """
+    sweep, first = plan.sweep, plan.configurations.default(plan.sweep.spaces[0]).items[0]
+    check_fits([first], sweep.gpu_share)
+    gpu_share = gpu_share_of(first.cell, sweep.gpu_share, nodes())
+    memory = trial_memory(plan.expected(), plan.contents.table, sweep.gpu_share)
+    slots = min(free_slots(first.cell, sweep.gpu_share, memory), sweep.concurrency or plan.n_to_run, plan.n_to_run)
+    return TrialResources(slots, gpu_share, memory, trial_limits(sweep, gpu_share))
+
+
 def trial_memory(plan: Plan, rows: pa.Table, gpu_share: float) -> int:
-    """Returns the bytes of memory that a trial requests: what such cells took before, with a margin.
+    """Return the bytes of memory that a trial requests: what such cells took before, with a margin.
 
     At most what the largest suitable machine has; 0 requests none, where no earlier row tells.
 
@@ -66,7 +106,7 @@ def trial_memory(plan: Plan, rows: pa.Table, gpu_share: float) -> int:
 
 
 def free_slots(cell: Cell, gpu_share: float, memory: int = 0) -> int:
-    """Returns how many trials fit on what is free of the cluster now, and on machines that the autoscaler would start.
+    """Return how many trials fit on what is free of the cluster now, and on machines that the autoscaler would start.
 
     Args:
         cell: A cell of a trial.
@@ -88,53 +128,85 @@ def free_slots(cell: Cell, gpu_share: float, memory: int = 0) -> int:
     return max(1, slots + sum(node.room(cell.threads, share, memory) for node in startable))
 
 
-def trial_limits(sweep: Sweep, gpu_share: float) -> TrialLimits:
-    """Returns the limits of a trial: its budgets of wall and device time, as wall time."""
+def trial_limits(sweep: Sweep, gpu_share: float) -> Limits:
+    """Return the limits of a trial: its budgets of wall and device time, as wall time."""
     limit = sweep.budget.trial
     by_device = None if limit.device is None else limit.device / (gpu_share or 1.0)
-    seconds = min((seconds for seconds in (limit.wall, by_device) if seconds is not None), default=None)
-    return TrialLimits(seconds, GRACE_SECONDS, gpu_share)
+    return Limits(timeout=min((seconds for seconds in (limit.wall, by_device) if seconds is not None), default=None))
+
+
+class Budget:
+    """The budget of a sweep: wall time of this call, from now on, and device time of the whole study."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        limit = plan.sweep.budget.sweep
+        self._deadline = None if limit.wall is None else time.monotonic() + limit.wall
+        used = device_seconds(row for trial in plan.trials.all for row in trial.rows.values())
+        self._device = None if limit.device is None else limit.device - used
+        self.is_spent = False
+
+    def check(self, rows: Iterable[Row]) -> bool:
+        """Return whether the budget is spent, given the rows of this call."""
+        over_deadline = self._deadline is not None and time.monotonic() >= self._deadline
+        over_device = self._device is not None and device_seconds(rows) >= self._device
+        self.is_spent = self.is_spent or over_deadline or over_device
+        return self.is_spent
 
 
 def run_trials(
-    sweep: Sweep,
+    plan: SweepPlan,
     study: Study,
     ender: TrialEnder,
-    callback: RowCallback,
-    *,
+    resources: TrialResources,
+    store: ResultStore,
     surroundings: Surroundings,
-    limits: TrialLimits,
-    concurrency: int,
-    memory: int,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Runs a study's trials until there are enough, or ``should_stop``, which is asked often, says so.
-
-    Each requests ``memory`` bytes of memory, if any; at most ``concurrency`` run at once.
+    *,
+    listener: SweepListener,
+    declaration: RunDeclaration,
+    stop: StopSignal,
+    budget: Budget,
+) -> list[Row]:
+    """Run a study's trials until there are enough, a stop is requested, or the budget is spent; return their rows.
 
     Raises:
         OSError: If a row could not be stored anywhere.
     """
-    resources = {"CPU": sweep.threads, "GPU": limits.gpu_share, **({"memory": memory} if memory else {})}
-    trainable = functools.partial(run_trial, surroundings=surroundings, limits=limits)
-    with _scratch_folder(surroundings.cache) as folder, _tune_environment():
+    limits, gpu_share, memory = resources.limits, resources.gpu_share, resources.memory
+    n_cells = study.n_left * plan.cells_per_trial
+    listener.trials_begin(slots=resources.slots, n_trials=study.n_left, n_cells=n_cells)
+    callback = RowCallback(
+        study,
+        ender,
+        store,
+        listener=listener,
+        declaration=declaration,
+        suite=plan.sweep.name,
+        limits=limits,
+        gpu_share=gpu_share,
+        is_ending=lambda: stop.requested or budget.is_spent,
+    )
+    requested = {"CPU": plan.sweep.threads, "GPU": gpu_share, **({"memory": memory} if memory else {})}
+    trainable = functools.partial(run_trial, surroundings=surroundings, limits=limits, gpu_share=gpu_share)
+    with _scratch_folder(surroundings.cache) as folder, temporary_environment(_ENVIRONMENT), _silent_log():
         tuner = tune.Tuner(
-            tune.with_resources(trainable, resources),
+            tune.with_resources(trainable, requested),
             tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(study, starts_alike=sweep.early_stopping is not None),
+                search_alg=StudySearcher(study),
                 scheduler=ender,
                 num_samples=study.n_left,
-                max_concurrent_trials=concurrency,
+                max_concurrent_trials=resources.slots,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
             ),
             run_config=tune.RunConfig(
-                name=sweep.name,
+                name=plan.sweep.name,
                 storage_path=str(folder),
                 callbacks=[callback],
-                stop=SweepStopper(lambda: callback.failure is not None or should_stop()),
+                stop=SweepStopper(
+                    lambda: callback.failure is not None or stop.requested or budget.check(callback.rows)
+                ),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+                failure_config=tune.FailureConfig(max_failures=limits.retries),
             ),
         )
         try:
@@ -144,6 +216,7 @@ def run_trials(
             study.tell_all()
     if callback.failure is not None:
         raise callback.failure
+    return callback.rows
 
 
 def _trial_name(trial: object) -> str:
@@ -152,7 +225,7 @@ def _trial_name(trial: object) -> str:
 
 @contextmanager
 def _scratch_folder(cache: Path) -> Iterator[Path]:
-    """Gives Tune a folder for its state, and removes it, and those of drivers that were killed.
+    """Give Tune a folder for its state, and remove it, and those of drivers that were killed.
 
     A driver holds the lock beside its folder as long as it lives.
     """
@@ -176,19 +249,11 @@ def _scratch_folder(cache: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _tune_environment() -> Iterator[None]:
-    """Sets the environment variables that Tune reads, and silences its log but for grave errors."""
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+def _silent_log() -> Iterator[None]:
     logger = logging.getLogger("ray.tune")
     level = logger.level
-    os.environ.update(_ENVIRONMENT)
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -13,8 +13,8 @@ from conftest import toy_cell, toy_row
 
 from benchmarks.scenarios.current_code import CodeChangedError, changed_code, check_code_unchanged, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
-from harness.cli.runs.rerun_cells import rerun_cell
 from harness.execution.attempt import Surroundings
+from harness.execution.rerun import rerun_cell
 from harness.store import ResultStore
 
 PLUGIN = """

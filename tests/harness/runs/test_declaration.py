@@ -26,7 +26,7 @@ from harness.execution.run_plan import RunReport, run_plan
 from harness.planning.plan import make_plan
 from harness.runs import declaration
 from harness.runs.declaration import RunDeclaration
-from harness.runs.record import RunRecord, parse_record, process_started
+from harness.runs.record import RunningCell, RunRecord, parse_record, process_started
 from harness.store import ResultStore
 from harness.store.files import Storage
 from harness.suite_cell import SuiteCell
@@ -64,6 +64,13 @@ def test_a_run_leaves_to_a_living_one_what_that_one_declared_and_does_the_rest(t
         assert (record_of(tmp_path, second).cell_ids, record_of(tmp_path, second).to_do) == (frozenset("c"), 1)
     with declare(tmp_path, "a", "b", "c") as third:
         assert third.left_to_others == {}, "runs that have ended hold nothing"
+
+
+def test_a_run_leaves_to_a_living_sweep_the_cells_that_it_is_running(tmp_path: Path) -> None:
+    running = {"a": RunningCell(title="a", since=datetime.now(timezone.utc))}
+    elsewhere(tmp_path, study="s", running=running)
+    with declare(tmp_path, "a", "b") as run:
+        assert run.left_to_others.keys() == {"a"}
 
 
 def test_a_clock_that_is_behind_does_not_make_a_later_run_the_earlier_one(tmp_path: Path) -> None:

@@ -7,16 +7,12 @@ from harness.speed.dispatch import Busy
 from harness.speed.driver import READ_FILES, measure
 
 
-def test_the_driver_plans_resumes_and_ranks_a_few_hundred_cells_in_no_time() -> None:
-    steps = {step.name: step for step in measure(300)}
-    assert list(steps) == [
+def test_every_step_of_the_driver_is_measured() -> None:
+    assert [step.name for step in measure(300)] == [
         "expand the suite", "plan without rows", READ_FILES, "read all rows again",
         "read them on another machine", "choose the rows that count", "plan with a row per cell", "leaderboard",
         "read where a tenth has no copy",
     ]  # fmt: skip
-    for step in ("read all rows again", "read them on another machine"):
-        assert steps[step].cpu_seconds < steps[READ_FILES].cpu_seconds
-    assert all(step.cpu_seconds < 5 for step in steps.values())
 
 
 def test_the_share_is_of_all_slots() -> None:

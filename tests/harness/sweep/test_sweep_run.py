@@ -1,9 +1,7 @@
-"""Sweeps on the real Ray Tune and Optuna: each trap that they hold, and that the sweep does not fall into it."""
+"""Sweeps on the real Ray Tune and Optuna."""
 
 from __future__ import annotations
 
-import inspect
-import math
 import os
 import time
 from collections import Counter
@@ -20,6 +18,7 @@ from trial_rows import rows_of
 from benchmarks.rows.row import Row, StageRecord
 from harness.config.expand import expand
 from harness.config.plugins import Plugins
+from harness.execution import Limits
 from harness.execution.attempt import Surroundings
 from harness.execution.ray.cluster import Node
 from harness.faults import NODE_DIFFERS
@@ -30,11 +29,13 @@ from harness.store import ResultStore
 from harness.suite_cell import SuiteCell
 from harness.sweep.definition import file
 from harness.sweep.definition.file import Sweep
-from harness.sweep.driver import SweepListener, SweepReport, plan_sweep, run_sweep
+from harness.sweep.listener import SweepListener
+from harness.sweep.plan import plan_sweep
+from harness.sweep.run import SweepReport, run_sweep
 from harness.sweep.study.record import read_studies
 from harness.sweep.study.trials import Configurations, TrialState
 from harness.sweep.tune import tuner
-from harness.sweep.tune.trainable import TrialLimits, run_trial, trial_config
+from harness.sweep.tune.trainable import run_trial, trial_config
 from splitters.errors import ConfigurationError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -119,7 +120,7 @@ def test_a_sweep_runs_its_trials_once_scores_the_chosen_once_and_a_second_call_d
 def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
     run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuner, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(tuner, "trial_limits", lambda sweep, share: Limits(timeout=12.0, grace=1.0, backoff=0.1))
     space = {"mode": ["plain", "raise", "nan", "die", "deaf"]}
     sweep = make_bowls(trials=5, splitters=[bowl(space=space)], budget={"trial": "12s"}, concurrency=2)
     recorder = Recorder()
@@ -137,6 +138,31 @@ def test_trials_that_fail_die_or_do_not_listen_end_and_the_others_go_on(
     assert len(by_mode["raise"].rows) == 1, "the other seed is not run after a failure"
     assert Counter(row.failure_kind for row in recorder.rows)["worker_died"] == 3, "tried again twice"
     assert not report.interrupted
+
+
+def test_base_models_are_trained_once_each_before_the_trials_that_need_them(
+    run: Run, make_bowls: MakeSweep, tmp_path: Path
+) -> None:
+    def trained() -> Counter[str]:
+        return Counter(path.name.split("-")[1] for path in (tmp_path / "cache").glob("trained-*"))
+
+    report = run(make_bowls(scenario="trained-bowl", seeds=2, trials=3))
+    assert states(report) == {TrialState.COMPLETE: 3}
+    assert report.unscored == 0
+    assert trained() == {"0": 1, "1": 1}
+    assert states(run(make_bowls(scenario="trained-bowl", seeds=3, trials=3))) == {TrialState.COMPLETE: 3}
+    assert trained() == {"0": 1, "1": 1, "2": 1}, "those that finished cells have used are there"
+
+
+def test_cells_that_another_run_has_declared_are_left_to_it(run: Run, make_bowls: MakeSweep, tmp_path: Path) -> None:
+    sweep, store = make_bowls(trials=3, sampler="random", seeds=1), ResultStore(tmp_path / "results")
+    default = Configurations(sweep).default(sweep.spaces[0]).items[0].cell.cell_id
+    with RunDeclaration(store.storage, "other", cell_ids=[default], n_cells=1) as other:
+        report = run(sweep)
+    assert {cell_id: run.run_id for cell_id, run in report.left_to_others.items()} == {default: other.record.run_id}
+    assert states(report) == {TrialState.COMPLETE: 2}
+    assert not report.is_exhausted
+    assert states(run(sweep)) == {TrialState.COMPLETE: 3}
 
 
 def test_a_sweep_records_how_far_it_is_and_how_it_ended(run: Run, make_bowls: MakeSweep, tmp_path: Path) -> None:
@@ -303,63 +329,8 @@ def test_the_number_of_trials_at_once_comes_from_the_free_slots(make_bowls: Make
     assert tuner.free_slots(cell.model_copy(update={"device": "auto"}), 0.5) == 3
 
 
-# The traps themselves: what the stock parts do, so that one sees when they no longer do it.
-
-
-def test_the_stock_searcher_leaves_a_trial_without_a_number_running_for_ever() -> None:
-    from optuna.trial import TrialState as OptunaState
-    from ray.tune.search.optuna import OptunaSearch
-
-    search = OptunaSearch(lambda trial: {"x": trial.suggest_float("x", 0, 1)}, metric=["a", "b"], mode=["min", "min"])
-    for number, result in enumerate(({"a": math.nan, "b": 1.0}, {"a": 1.0})):
-        search.suggest(str(number))
-        search.on_trial_complete(str(number), result)
-    assert {trial.state for trial in search._ot_study.get_trials()} == {OptunaState.RUNNING}
-
-
-def test_the_stock_searcher_tells_optuna_nothing_of_constraints() -> None:
-    from ray.tune.search.optuna import OptunaSearch
-
-    assert not [name for name in inspect.signature(OptunaSearch).parameters if "constraint" in name]
-    search = OptunaSearch(lambda trial: {"x": trial.suggest_float("x", 0, 1)}, metric="a", mode="min")
-    search.suggest("1")
-    search.on_trial_complete("1", {"a": 0.0, "accuracy_loss": 1.0, "constraints": {"accuracy_loss <= 0.02": 0.98}})
-    (trial,) = search._ot_study.get_trials()
-    assert trial.value == 0.0
-    assert not getattr(trial, "constraints", None)
-    assert "constraints" not in {**trial.system_attrs, **trial.user_attrs}
-
-
-def test_the_stock_scheduler_takes_several_metrics_and_cannot_use_them() -> None:
-    from ray.tune.schedulers import AsyncHyperBandScheduler
-
-    scheduler = AsyncHyperBandScheduler(metric=["a", "b"], mode="min")
-    trial = type("Trial", (), {"trial_id": "1"})()
-    scheduler.on_trial_add(None, trial)
-    with pytest.raises(TypeError):
-        scheduler.on_trial_result(None, trial, {"training_iteration": 1, "a": 1.0, "b": 2.0})
-
-
 def test_workers_without_a_gpu_see_none(run: Run, make_bowls: MakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     surroundings = Surroundings("bowls", Path("nowhere"))
-    run_trial(trial_config("", []), surroundings=surroundings, limits=TrialLimits(), send=lambda _: None)
+    run_trial(trial_config("", []), surroundings=surroundings, limits=Limits(), send=lambda _: None)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
-
-
-def test_ray_has_no_local_mode_to_fall_back_to(ray_cluster: None) -> None:
-    import ray
-
-    with pytest.raises((RuntimeError, TypeError, ValueError, DeprecationWarning), match="local_mode"):
-        ray.init(local_mode=True)
-
-
-def test_the_stock_repeater_cannot_average_several_objectives() -> None:
-    from ray.tune.search import Repeater
-    from ray.tune.search.optuna import OptunaSearch
-
-    search = OptunaSearch(lambda trial: {"x": trial.suggest_float("x", 0, 1)}, metric=["a", "b"], mode=["min", "min"])
-    repeater = Repeater(search, repeat=2, set_index=False)
-    repeater.suggest("1")
-    with pytest.raises(TypeError):
-        repeater.on_trial_complete("1", {"a": 1.0, "b": 2.0})

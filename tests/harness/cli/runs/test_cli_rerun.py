@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def test_the_exit_code_follows_the_new_state(
     assert len(rows_in(results)) == 2
 
 
-def test_numbers_that_changed_are_told_and_those_that_the_earlier_row_lacks_are_not(call: Call, results: Path) -> None:
+def test_numbers_that_changed_are_shown_and_those_that_the_earlier_row_lacks_are_not(call: Call, results: Path) -> None:
     (cell_id,) = stored(results, toy_row(loss=0.03, cell=with_current_code(toy_cell(loss=0.02)), age=60))
     result = call("rerun", cell_id, "--results", results)
     assert result.exit_code == 1
@@ -69,6 +70,16 @@ def test_numbers_that_changed_are_told_and_those_that_the_earlier_row_lacks_are_
     assert "accuracy_loss: 0.03 before, 0.02 now" in result.stdout
     (found,) = json.loads(call("rerun", cell_id, "--results", results, "--json").stdout)
     assert (found["state_before"], found["same"], found["differing"]) == ("ok", True, {})
+
+
+def test_damaged_files_are_moved_to_quarantine(call: Call, results: Path) -> None:
+    (cell_id,) = stored(results, toy_row(cell=with_current_code(toy_cell()), age=60))
+    damaged = results / "rows" / "torn.parquet"
+    damaged.write_bytes(b"torn")
+    os.utime(damaged, (0, 0))
+    assert call("rerun", cell_id, "--results", results).exit_code == 0
+    assert not damaged.exists()
+    assert list((results / "quarantine").rglob("torn.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -18,22 +18,24 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from conftest import ROOT, toy_row
+from PIL import Image
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.rows.row import Metrics, State
 from harness.cli.options import names_sweep
 from harness.cli.runs import sweep as cli_sweep
-from harness.cli.runs.rerun_cells import require_trusted_models
 from harness.cli.runs.sweep import _exit_code
 from harness.config.trust import Consent, names_of_code, trust
 from harness.execution.attempt import Outcome, Surroundings, make_row
+from harness.execution.rerun import require_trusted_models
 from harness.machines.node_facts import versions
 from harness.machines.provenance import provenance
 from harness.store import ResultStore
-from harness.sweep import driver as sweep_run
+from harness.sweep import run as sweep_run
 from harness.sweep.definition.file import Sweep
 from harness.sweep.definition.load import load_sweep
-from harness.sweep.driver import SweepReport, plan_sweep
+from harness.sweep.plan import plan_sweep
+from harness.sweep.run import SweepReport
 from harness.sweep.study.record import continue_study, write_study
 from harness.sweep.study.trials import Configurations
 from splitters.errors import ConfigurationError
@@ -117,14 +119,14 @@ def test_a_definition_whose_code_is_strange_here_is_in_nobody_elses_way(
     assert "plugin their_plugin in /their/folder" in refused.stderr
 
 
-def test_a_folder_without_a_sweep_is_told(call: Call, tmp_path: Path) -> None:
+def test_a_folder_without_a_sweep_is_refused(call: Call, tmp_path: Path) -> None:
     ResultStore(tmp_path / "other").prepare()
     result = call("front", tmp_path / "other")
     assert result.exit_code == 2
     assert "there is no sweep at" in result.stderr
 
 
-def test_a_dry_run_tells_what_is_known_and_what_would_be_run_without_ray(
+def test_a_dry_run_shows_what_is_known_and_what_would_be_run_without_ray(
     call: Call, write_sweep: WriteSweep, swept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -139,17 +141,52 @@ def test_a_dry_run_tells_what_is_known_and_what_would_be_run_without_ray(
     assert plan["seconds_per_trial"] == 2.0
 
 
-def test_plan_tells_what_a_sweep_would_do_and_cost(
+def test_trials_on_images_that_have_changed_since_run_again(
+    call: Call, write_sweep: WriteSweep, tmp_path: Path
+) -> None:
+    for part, number in (("train", 1), ("train", 2), ("test", 1)):
+        path = tmp_path / "data" / "pets" / part / "cat" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(path)
+        os.utime(path, (time.time() - 100,) * 2)
+    file = write_sweep(trials=1, datasets=[{"name": "folder:pets", "input_shape": [3, 16, 16]}])
+    sweep, store = load_sweep(file), ResultStore(tmp_path / "r")
+    for row in rows_of(sweep, x=0.5, y=0.2):
+        store.write(row.model_copy(update={"dataset_hash": "0" * 64}))
+    options = ["--results", tmp_path / "r", "--dry-run"]
+    result = call("sweep", file, *options, "--data-root", tmp_path / "data")
+    assert "since 2 rows were written; their cells run again." in result.stderr
+    assert "0 trials are known from rows, 1 more are unfinished." in result.stdout
+    assert "1 more are unfinished." in call("plan", file, "--results", tmp_path / "r").stdout, "where they were last"
+
+
+def test_only_a_sweep_that_runs_moves_damaged_files_to_quarantine(
+    call: Call, write_sweep: WriteSweep, swept: Path
+) -> None:
+    (damaged,) = list(swept.glob("rows/**/*.parquet"))[:1]
+    damaged.write_bytes(b"torn")
+    os.utime(damaged, (time.time() - 1000,) * 2)
+    file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=1)
+    call("sweep", file, "--results", swept, "--dry-run")
+    assert damaged.exists()
+    call("sweep", file, "--results", swept)
+    assert not damaged.exists()
+    assert list((swept / "quarantine").rglob("*.parquet"))
+
+
+def test_plan_shows_what_a_sweep_would_do_and_cost(
     call: Call, write_sweep: WriteSweep, swept: Path, tmp_path: Path
 ) -> None:
     file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=9)
     cluster = tmp_path / "gcp.yaml"
     cluster.write_text((ROOT / "docs" / "clusters" / "gcp.yaml").read_text().replace("YOUR-", "my-"))
     assert "2 of 9 trials are to be run." in call("plan", file, "--results", swept).stdout
-    told = json.loads(call("plan", file, "--results", swept, "--cluster", cluster, "--json").stdout)
-    assert (told["to_run"], told["seconds_per_trial"]) == (2, 2.0)
-    assert (told["bill"]["cells"], told["bill"]["without_history"]) == (4, 0), "two trials of two seeds, a second each"
-    assert told["bill"]["worker_hours"] == pytest.approx(4 / 3600 / 4), "four at once"
+    found = json.loads(call("plan", file, "--results", swept, "--cluster", cluster, "--json").stdout)
+    assert (found["to_run"], found["seconds_per_trial"]) == (2, 2.0)
+    assert (found["bill"]["cells"], found["bill"]["without_history"]) == (4, 0), (
+        "two trials of two seeds, a second each"
+    )
+    assert found["bill"]["worker_hours"] == pytest.approx(4 / 3600 / 4), "four at once"
     new = json.loads(call("plan", file, "--results", tmp_path / "new", "--cluster", cluster, "--json").stdout)
     assert (new["bill"]["cells"], new["bill"]["without_history"]) == (0, 18)
     assert call("plan", file, "--seeds", 3).exit_code == 2
@@ -207,21 +244,21 @@ def test_machines_share_what_they_train_through_the_results_uri_or_where_one_say
     call: Call, write_sweep: WriteSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     results: str, options: list[str], shared_cache: str | None,
 ) -> None:  # fmt: skip
-    told: list[Surroundings] = []
+    found: list[Surroundings] = []
 
     def note(plan: object, store: object, surroundings: Surroundings, **keys: object) -> None:
-        told.append(surroundings)
+        found.append(surroundings)
         raise SystemExit(0)
 
     monkeypatch.setattr(sweep_run, "run_sweep", note)
     monkeypatch.setattr(cli_sweep, "open_store", lambda location: ResultStore(tmp_path / "r"))
     call("sweep", write_sweep(), "--results", results, *options)
-    (surroundings,) = told
+    (surroundings,) = found
     assert surroundings.shared_cache == shared_cache
     assert surroundings.expected == versions()
 
 
-def test_a_changed_meaning_is_told_before_anything_runs(call: Call, write_sweep: WriteSweep, swept: Path) -> None:
+def test_a_changed_meaning_is_reported_before_anything_runs(call: Call, write_sweep: WriteSweep, swept: Path) -> None:
     result = call("sweep", write_sweep(trials=7), "--results", swept, "--dry-run")
     assert "A new study, " in result.stdout
     assert 'constraints: ["accuracy_loss <= 0.8"] before, [] now' in " ".join(result.stdout.split())
@@ -238,7 +275,7 @@ def test_a_changed_meaning_is_told_before_anything_runs(call: Call, write_sweep:
         ({"early_stopping": {"grace": 1}}, "there are 2 objectives"),
     ],
 )
-def test_a_wrong_file_is_told_before_ray_starts(
+def test_a_wrong_file_is_refused_before_ray_starts(
     call: Call, write_sweep: WriteSweep, tmp_path: Path, keys: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

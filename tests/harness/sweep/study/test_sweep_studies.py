@@ -116,7 +116,7 @@ def test_a_record_of_a_version_with_protocols_is_still_read(make_bowls: MakeSwee
     assert (found.study, found.changed) == (study, ())
 
 
-def test_a_store_without_a_sweep_and_a_wrong_study_are_told(make_bowls: MakeSweep, tmp_path: Path) -> None:
+def test_a_store_without_a_sweep_and_a_wrong_study_are_refused(make_bowls: MakeSweep, tmp_path: Path) -> None:
     store, sweep = ResultStore(tmp_path / "r"), make_bowls()
     with pytest.raises(ConfigurationError, match="there is no sweep at here"):
         find_study([], None, where="here")

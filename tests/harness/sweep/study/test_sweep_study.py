@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 from trial_rows import rows_of
@@ -46,7 +44,7 @@ def run_all(sweep: Sweep, study: Study, **keys: Any) -> list[Trial]:
     return trials
 
 
-def told(study: Study, label: str = "bowl") -> list[Any]:
+def optuna_trials(study: Study, label: str = "bowl") -> list[Any]:
     return study.splitters[label].optuna.get_trials()
 
 
@@ -117,8 +115,8 @@ def test_a_known_configuration_is_answered_from_rows_and_another_one_proposed(ma
     sweep = make_bowls(trials=4, sampler="tpe", splitters=bowl(n={"int": [1, 5]}))
     study = study_of(sweep)
     assert len({trial.key for trial in run_all(sweep, study)}) == 4
-    assert len(told(study)) == 4 + study.splitters["bowl"].duplicates
-    assert {trial.state for trial in told(study)} == {OptunaState.COMPLETE}
+    assert len(optuna_trials(study)) == 4 + study.splitters["bowl"].duplicates
+    assert {trial.state for trial in optuna_trials(study)} == {OptunaState.COMPLETE}
 
 
 def test_two_trials_at_once_are_never_the_same_and_none_is_left_running(make_bowls: MakeSweep) -> None:
@@ -128,7 +126,7 @@ def test_two_trials_at_once_are_never_the_same_and_none_is_left_running(make_bow
     assert len({trial.key for trial in trials}) == len(trials) == 4
     answer(sweep, study, trials[0])
     study.tell_all()
-    assert OptunaState.RUNNING not in {trial.state for trial in told(study)}
+    assert OptunaState.RUNNING not in {trial.state for trial in optuna_trials(study)}
 
 
 def test_combinations_that_the_splitter_refuses_are_not_run(make_bowls: MakeSweep) -> None:
@@ -139,7 +137,7 @@ def test_combinations_that_the_splitter_refuses_are_not_run(make_bowls: MakeSwee
     points = [trial.configuration.values for trial in (study.ask() for _ in range(8)) if trial is not None]
     assert len(points) == 8
     assert all(values["parents"] <= values["population"] for values in points)
-    failed = [trial for trial in told(study, "cnnsplitter") if trial.state is OptunaState.FAIL]
+    failed = [trial for trial in optuna_trials(study, "cnnsplitter") if trial.state is OptunaState.FAIL]
     assert len(failed) == study.splitters["cnnsplitter"].refusals.total() > 0
 
 
@@ -147,7 +145,7 @@ def test_a_value_that_is_no_number_fails_the_trial_and_leaves_nothing_running(ma
     sweep = make_bowls()
     study = study_of(sweep)
     run_all(sweep, study, state=State.FAILED, kind="not_finite")
-    assert {trial.state for trial in told(study)} == {OptunaState.FAIL}
+    assert {trial.state for trial in optuna_trials(study)} == {OptunaState.FAIL}
 
 
 def test_constraints_reach_optuna_with_the_trial_and_survive_a_new_start(make_bowls: MakeSweep) -> None:
@@ -155,9 +153,9 @@ def test_constraints_reach_optuna_with_the_trial_and_survive_a_new_start(make_bo
     study = study_of(sweep)
     trials = run_all(sweep, study)
     expected = [trial.values["accuracy_loss"].mean - 0.75 for trial in trials]
-    assert [trial.constraints["accuracy_loss <= 0.75"] for trial in told(study)] == pytest.approx(expected)
+    assert [trial.constraints["accuracy_loss <= 0.75"] for trial in optuna_trials(study)] == pytest.approx(expected)
     again = study_of(sweep, [row for trial in trials for row in trial.rows.values()])
-    assert sorted(trial.constraints["accuracy_loss <= 0.75"] for trial in told(again)) == pytest.approx(
+    assert sorted(trial.constraints["accuracy_loss <= 0.75"] for trial in optuna_trials(again)) == pytest.approx(
         sorted(expected)
     )
     best = {trial.user_attrs["number"] for trial in again.splitters["bowl"].optuna.best_trials}
@@ -169,7 +167,7 @@ def test_a_new_start_rebuilds_the_study_and_proposes_other_trials(make_bowls: Ma
     first = run_all(short, study_of(short))
     sweep = make_bowls(trials=6, sampler="tpe")
     study = study_of(sweep, [row for trial in first for row in trial.rows.values()])
-    assert [trial.params for trial in told(study)] == [dict(trial.configuration.values) for trial in first]
+    assert [trial.params for trial in optuna_trials(study)] == [dict(trial.configuration.values) for trial in first]
     more = run_all(sweep, study)
     assert len(more) == 3
     assert len({trial.key for trial in [*first, *more]}) == 6
@@ -179,18 +177,7 @@ def test_trials_that_were_stopped_early_are_pruned_for_optuna(make_bowls: MakeSw
     sweep = make_bowls(trials=1, seeds=1)
     study = study_of(sweep)
     (trial,) = run_all(sweep, study, state=State.INTERRUPTED, kind=STOPPED_EARLY)
-    assert [trial.state for trial in told(study)] == [OptunaState.PRUNED]
+    assert [trial.state for trial in optuna_trials(study)] == [OptunaState.PRUNED]
     frozen = new_study("again", sweep.goals)
     frozen.add_trial(frozen_trial(trial))
     assert [trial.state for trial in frozen.get_trials()] == [OptunaState.PRUNED]
-
-
-def test_optuna_leaves_a_trial_running_that_is_told_nan_as_complete_and_fails_it_without_a_state() -> None:
-    study = optuna.create_study(directions=["minimize", "minimize"])
-    trial = study.ask()
-    with pytest.warns(UserWarning, match="not acceptable"):
-        study.tell(trial, [math.nan, 0.1])
-    trial = study.ask()
-    with pytest.raises(ValueError, match="not acceptable"):
-        study.tell(trial, [math.nan, 0.1], state=OptunaState.COMPLETE)
-    assert [trial.state for trial in study.get_trials()] == [OptunaState.FAIL, OptunaState.RUNNING]

@@ -161,3 +161,8 @@ def test_a_wider_range_keeps_what_is_known(make_bowls: MakeSweep) -> None:
     rows = rows_of(narrow, x=0.3)
     assert [trial.state for trial in read(wide, rows).all] == [TrialState.COMPLETE]
     assert not read(narrow, rows_of(wide, x=0.8)).all
+
+
+def test_rows_of_a_sweep_name_its_plugins(make_bowls: MakeSweep) -> None:
+    (first, *_) = rows_of(make_bowls(), x=0.1)
+    assert first.plugins == ["bowl_plugin"]

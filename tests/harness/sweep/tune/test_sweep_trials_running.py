@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from benchmarks.rows.row import Row, State
-from harness.execution import SilentListener
+from harness.execution import Limits, SilentListener
 from harness.execution.attempt import Surroundings
 from harness.runs.declaration import RunDeclaration
 from harness.store import ResultStore
@@ -25,7 +25,7 @@ from harness.sweep.tune.learning_curves import curve_of, read_curves
 from harness.sweep.tune.row_callback import RowCallback
 from harness.sweep.tune.schedulers import Halving, TrialEnder
 from harness.sweep.tune.searcher import StudySearcher
-from harness.sweep.tune.trainable import TrialLimits, run_trial
+from harness.sweep.tune.trainable import run_trial
 from splitters.errors import ConfigurationError
 
 MakeSweep = Callable[..., Sweep]
@@ -50,6 +50,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.store = ResultStore(self.folder / "results")
         self.configurations = Configurations(self.sweep)
+        self.limits = Limits(timeout=self.limit, backoff=0.01)
+        self.delays: list[float] = []
 
     def trials(self) -> Trials:
         return read_trials(self.sweep, self.configurations, self.store.read().latest())
@@ -63,9 +65,9 @@ class Bench:
         self.callback = RowCallback(
             study, self.ender, self.store, listener=SilentListener(), suite=self.sweep.name,
             declaration=RunDeclaration(self.store.storage, self.sweep.name, cell_ids=(), n_cells=0),
-            limits=TrialLimits(self.limit), is_ending=self._is_ending,
+            limits=self.limits, is_ending=self._is_ending,
         )  # fmt: skip
-        searcher = StudySearcher(study, starts_alike=rule is not None)
+        searcher = StudySearcher(study)
         number = 0
         while not self._is_ending() and (config := searcher.suggest(str(number))) != Searcher.FINISHED:
             self._work(searcher, SimpleNamespace(trial_id=str(number), config=config))
@@ -81,11 +83,12 @@ class Bench:
     def _work(self, searcher: StudySearcher, trial: Any, *, failures: int = 0) -> None:
         trial.set_config = lambda config: setattr(trial, "config", config)
         trial.get_pickled_error = lambda: self.error
+        self.delays.append(trial.config["delay"])
         try:
             run_trial(
                 trial.config,
                 surroundings=Surroundings("bowls", self.folder / "cache"),
-                limits=TrialLimits(self.limit),
+                limits=self.limits,
                 send=lambda result: self._report(trial, result),
             )
         except SystemExit:
@@ -103,7 +106,9 @@ class Bench:
         if self.dies(result):
             raise Died
         decision = self.ender.on_trial_result(None, trial, result)
-        self.callback.on_trial_result(0, [], trial, result)
+        # Tune marks the result at which a scheduler stops a trial before callbacks see it.
+        marked = {**result, "done": decision == TrialScheduler.STOP}
+        self.callback.on_trial_result(0, [], trial, marked)
         if decision == TrialScheduler.STOP or self._is_ending():
             raise SystemExit(0)
 
@@ -150,22 +155,14 @@ def test_a_race_ends_beaten_configurations_before_their_last_seeds_for_good(benc
     assert [row.seed for row in later.rows] == [4, 5], "only the complete trial got the new seeds"
 
 
-def test_trials_begin_with_different_seeds_so_that_they_do_not_wait_for_the_same_base_model(
-    bench: Callable[..., Bench],
-) -> None:
-    made = bench(seeds=[4, 6], splitters=grid(x=[0.2, 0.4]))
-    made.run()
-    assert [row.seed for row in made.rows] == [4, 6, 6, 4]
-
-
-def test_early_stopping_ends_trials_that_lie_behind_and_keeps_their_curves(bench: Callable[..., Bench]) -> None:
+def test_early_stopping_ends_trials_that_are_behind_and_keeps_their_curves(bench: Callable[..., Bench]) -> None:
     keys: dict[str, Any] = {"seeds": 1, "splitters": grid(x=[0.0, 0.5, 1.0], y=[0.0, 0.5])}
     made = bench(early_stopping={"metric": "accuracy", "grace": 2, "reduction": 2}, **keys)
     found = {(t.configuration.values["x"], t.configuration.values["y"]): t for t in made.run().all}
     assert found[0.0, 0.0].state is TrialState.COMPLETE
     (row,) = found[1.0, 0.5].rows.values()
     assert (row.state, row.failure_kind) == (State.INTERRUPTED, STOPPED_EARLY)
-    assert str(row.reason).startswith("stopped early at step 2: it lay behind (accuracy 0.775")
+    assert str(row.reason).startswith("stopped early at step 2: it was behind (accuracy 0.775")
     steps: dict[str, list[int]] = {}
     for point in read_curves(made.store).to_pylist():
         steps.setdefault(point["cell_id"], []).append(point["step"])
@@ -210,16 +207,17 @@ def test_a_trial_that_takes_longer_than_its_budget_fails(bench: Callable[..., Be
 def test_a_trial_whose_worker_dies_leaves_a_row_each_time_and_is_started_twice_more(
     bench: Callable[..., Bench], event: str
 ) -> None:
-    made = bench(seeds=1, splitters=grid(x=[0.2]), dies=lambda result: result["event"] == event)
+    made = bench(seeds=1, splitters=grid(x=[0.2]), dies=lambda result: result["report"].event == event)
     (trial,) = made.run().all
     assert [row.failure_kind for row in made.rows] == ["worker_died"] * 3
+    assert made.delays == [0.0, 0.01, 0.02], "later each time"
     assert trial.state is TrialState.UNFINISHED
     later = bench(seeds=1, splitters=grid(x=[0.2]))
     assert [trial.state for trial in later.run().all] == [TrialState.COMPLETE]
 
 
 def test_a_trial_whose_machine_ran_out_of_memory_says_so(bench: Callable[..., Bench]) -> None:
-    made = bench(seeds=1, splitters=grid(x=[0.2]), dies=lambda result: result["event"] == "step")
+    made = bench(seeds=1, splitters=grid(x=[0.2]), dies=lambda result: result["report"].event == "step")
     made.error = OutOfMemoryError("killed")
     (trial,) = made.run().all
     assert {(row.state, row.failure_kind) for row in made.rows} == {(State.OUT_OF_MEMORY, "node_out_of_memory")}
@@ -230,7 +228,7 @@ def test_a_trial_that_is_started_again_runs_only_what_is_left(bench: Callable[..
     died: list[str] = []
 
     def dies(result: dict[str, Any]) -> bool:
-        is_second = result["event"] == "begin" and bool(made.callback.rows) and not died
+        is_second = result["report"].event == "begin" and bool(made.callback.rows) and not died
         died.extend(["once"] if is_second else [])
         return is_second
 
@@ -241,7 +239,7 @@ def test_a_trial_that_is_started_again_runs_only_what_is_left(bench: Callable[..
 
 
 def test_a_trial_that_was_killed_for_its_time_is_over_and_not_started_again(bench: Callable[..., Bench]) -> None:
-    made = bench(limit=0.0, seeds=2, splitters=grid(x=[0.2]), dies=lambda result: result["event"] == "row")
+    made = bench(limit=0.0, seeds=2, splitters=grid(x=[0.2]), dies=lambda result: result["report"].event == "row")
     (trial,) = made.run().all
     assert [row.state for row in made.rows] == [State.TIMEOUT]
     assert trial.failure == "timeout: the trial took longer than 0 s; it did not end and was killed"

@@ -1,4 +1,4 @@
-"""Cells that have rows, run once more: the same configuration must give the same numbers."""
+"""Run cells again that have rows: the same configuration must give the same numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from harness.execution.attempt import Surroundings, run_attempt
 from harness.machines.devices import device_here
 from harness.store import ResultStore
 from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
-from harness.sweep.study.record import read_studies
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import ProgressCallback, ignore_progress, make_splitter
 
@@ -71,11 +70,13 @@ class Rerun:
         return self.row.state.is_final
 
 
-def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
-    """Return the store of the one cell whose id begins so, and the row of it that counts.
+def find_row(prefix: str, results: str | None) -> tuple[str, Row]:
+    """Return the store of the one cell whose id begins with a prefix, and the row of it that counts.
+
+    Damaged files of the stores are moved to quarantine, since a new row is about to be written.
 
     Args:
-        prefix: The beginning of its id.
+        prefix: The beginning of the cell's id.
         results: The store to look in; every folder in ``./results`` by default.
 
     Raises:
@@ -86,7 +87,11 @@ def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
     for location in folders:
         store = ResultStore(location)
         store.require()
-        found |= {row.cell_id: (location, row) for row in store.read().latest() if row.cell_id.startswith(prefix)}
+        found |= {
+            row.cell_id: (location, row)
+            for row in store.read(quarantine=True).latest()
+            if row.cell_id.startswith(prefix)
+        }
     if not found:
         where = results or "./results"
         raise ConfigurationError(
@@ -100,29 +105,26 @@ def find_rows(prefix: str, results: str | None) -> tuple[str, Row]:
     return next(iter(found.values()))
 
 
-def plugins_of_row(row: Row, store: ResultStore, consent: Consent | None = None) -> Plugins:
-    """Return the plugins that a row's cell needs, where they lie on this machine.
-
-    Rows of sweeps may not name them; then the store's newest sweep that has plugins does.
+def plugins_of_row(row: Row, consent: Consent | None = None) -> Plugins:
+    """Return the plugins that a row's cell needs, with their folder on this machine.
 
     Raises:
-        ConfigurationError: If they are not trusted here, see ``harness.config.trust``, or lie in several folders.
+        ConfigurationError: If they are not trusted here, see ``harness.config.trust``, or are in several folders.
     """
-    consent = consent or Consent()
-    if row.plugins:
-        where, places = f"cell {row.cell_id[:ID_LENGTH]}", places_of(row.plugins)
-        if len(places) > 1 and consent.folder is None:
-            raise ConfigurationError(
-                f"{where}: its plugins ({', '.join(row.plugins)}) lie in several folders on this machine: "
-                f"{', '.join(places)}. Say which with --plugins DIR."
-            )
-        return consent.admit(Plugins(tuple(row.plugins), places[0] if places else ""), {}, where=where)
-    named = [found for found in read_studies(store, consent=consent) if found.plugins.modules]
-    return named[-1].sweep.plugin_modules if named else Plugins()
+    if not row.plugins:
+        return Plugins()
+    consent, where = consent or Consent(), f"cell {row.cell_id[:ID_LENGTH]}"
+    folders = places_of(row.plugins)
+    if len(folders) > 1 and consent.folder is None:
+        raise ConfigurationError(
+            f"{where}: its plugins ({', '.join(row.plugins)}) lie in several folders on this machine: "
+            f"{', '.join(folders)}. Say which with --plugins DIR."
+        )
+    return consent.admit(Plugins(tuple(row.plugins), folders[0] if folders else ""), {}, where=where)
 
 
 def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
-    """Check that a row's models, as far as they are code, may be imported; see ``harness.config.trust``.
+    """Check that a row's models may be imported where they are code; see ``harness.config.trust``.
 
     Raises:
         ConfigurationError: If one may not.
@@ -153,13 +155,13 @@ def require_runnable(row: Row, plugins: Plugins) -> None:
 def rerun_cell(
     row: Row, store: ResultStore, surroundings: Surroundings, *, progress: ProgressCallback = ignore_progress
 ) -> Rerun:
-    """Run a row's cell in this process, stores the new row, and returns both.
+    """Run a row's cell in this process, store the new row, and return both.
 
     Args:
         row: The row.
         store: Where the new one goes.
         surroundings: Caches, data and plugins.
-        progress: Told how it goes on.
+        progress: Called with the cell's progress.
 
     Raises:
         ConfigurationError: If this version would measure something else under that configuration.
