@@ -19,6 +19,7 @@ from packaging.version import Version
 
 from harness.cli import main
 from harness.clusters.cluster_file import read_cluster_file
+from harness.clusters.ray_checks import provider_keys
 from splitters.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -123,7 +124,7 @@ def test_a_typo_is_refused(tmp_path: Path, old: str, new: str, message: str) -> 
         read_cluster_file(path)
 
 
-def changed_file(folder: Path, provider: str, **changes: Any) -> Path:
+def changed_file(folder: Path, provider: str, /, **changes: Any) -> Path:
     """Writes a small file of one head and one kind of worker, with other keys; None leaves one out."""
     kinds = {name: {"node_config": {"InstanceType": "m5.large"}} for name in ("head", "worker")}
     usual = {
@@ -164,6 +165,67 @@ def test_what_ray_does_not_fill_in_must_be_written(tmp_path: Path) -> None:
         read_cluster_file(changed_file(tmp_path, "aws", available_node_types=3))
     with pytest.raises(ConfigurationError, match="Ray would refuse it: Unsupported node provider: nimbus"):
         read_cluster_file(changed_file(tmp_path, "nimbus"))
+
+
+LOCAL = {"type": "local", "head_ip": "h", "worker_ips": ["a", "b"]}
+
+
+def local_file(folder: Path, provider: dict[str, Any] | None, **changes: Any) -> Path:
+    return changed_file(folder, "local", provider=provider, available_node_types=None, head_node_type=None, **changes)
+
+
+def test_of_machines_of_ones_own_the_number_is_known_and_the_size_only_if_it_is_stated(tmp_path: Path) -> None:
+    cluster = read_cluster_file(local_file(tmp_path, LOCAL))
+    (worker,) = cluster.workers
+    assert (worker.cpus, worker.gpus, worker.most) == (None, None, 2)
+    notes = {"splitbench": {"cpus_per_worker": 8, "gpus_per_worker": 0}}
+    stated = read_cluster_file(
+        local_file(tmp_path, {**LOCAL, "external_head_ip": "x"}, max_workers=1, min_workers=0, metadata=notes)
+    )
+    assert (stated.head.cpus, stated.head.gpus, stated.workers[0].most) == (8, 0, 1)
+    coordinator = local_file(tmp_path, {"type": "local", "coordinator_address": "c:1234"}, max_workers=7)
+    assert read_cluster_file(coordinator).workers[0].most == 7
+
+
+@pytest.mark.parametrize(
+    ("provider", "changes", "reason"),
+    [
+        ({"type": "local", "head_ip": "h"}, {}, "Ray would refuse it: Please supply a `head_ip` and list of"),
+        ({"type": "local", "head_ip": "h"}, {"cluster_name": None}, "Please supply a `head_ip` and list of"),
+        ({"type": "local", "coordinator_address": "c"}, {}, "The field `max_workers` is required when using"),
+        ({**LOCAL, "worker_ips": 3}, {"cluster_name": None}, "provider.worker_ips: 3 is not of type 'array'"),
+        ({**LOCAL, "head_pi": "h"}, {}, "provider: unknown key 'head_pi'. Did you mean 'head_ip'"),
+        (None, {"cluster_name": None}, "'provider' is a required property"),
+    ],
+)
+def test_the_reason_of_a_refusal_is_rays_own_and_only_ours_is_printed(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    provider: dict[str, Any] | None,
+    changes: dict[str, Any],
+    reason: str,
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(reason)):
+        read_cluster_file(local_file(tmp_path, provider, **changes))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ray_prints_nothing_about_a_file_that_it_takes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    read_cluster_file(local_file(tmp_path, LOCAL, max_workers=5, min_workers=3))
+    read_cluster_file(changed_file(tmp_path, "aws", min_workers=0, head_node={}, worker_nodes={}))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("provider", ["aws", "gcp", "local"])
+def test_every_key_that_ray_reads_of_a_provider_is_known(provider: str) -> None:
+    from ray.autoscaler._private import constants, providers
+
+    folder = Path(providers.__file__).parent
+    text = "".join(path.read_text() for path in (folder / provider).rglob("*.py"))
+    read = set(re.findall(r"""provider(?:_config)?(?:"\])?(?:\.get\(|\[)\s*"([a-z]\w*)\"""", text))
+    read |= {value for name, value in vars(constants).items() if name.endswith("_KEY") and "LAUNCH" in name}
+    assert len(read) > 3
+    assert read - provider_keys(provider) == {"list_of_node_ips"} & read, "which Ray writes itself"
 
 
 @pytest.mark.parametrize(
