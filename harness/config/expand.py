@@ -250,7 +250,7 @@ def _filtered(cells: list[SuiteCell], suite: Suite, only: Filter | None) -> list
 
 
 def matches(item: SuiteCell, condition: Filter) -> bool:
-    """Says whether a cell matches every key of a filter; a splitter goes by its name or its label."""
+    """Return whether a cell matches every key of a filter; a splitter goes by its name or its label."""
     offered = _offered(item)
     return all(_matches_any(offered[key], wanted) for key, wanted in _conditions(condition))
 

@@ -204,7 +204,7 @@ def sweep_names() -> list[str]:
 
 
 def is_sweep(text: str) -> bool:
-    """Says whether a YAML file is a sweep: it has objectives, which no suite has."""
+    """Return whether a YAML file is a sweep: it has objectives, which no suite has."""
     return re.search(r"^objectives\s*:", text, re.MULTILINE) is not None
 
 

@@ -20,7 +20,7 @@ GPU = NodeType("gpu", 8, 2, 4, 1.0)
 
 
 def bill(*workers: NodeType, gpu_share: float = 1.0, device: str = "auto", threads: int = 1, n_rows: int = 1) -> Bill:
-    """Returns what three cells cost that took an hour each."""
+    """Return what three cells cost that took an hour each."""
     cells = [toy_item(seed=seed, device=device, threads=threads) for seed in range(3)]
     rows = [toy_row(seed=7, seconds=3600.0)] * n_rows
     cluster = ClusterFile(Path("c.yaml"), "aws", HEAD, workers, ClusterNotes())

@@ -125,7 +125,7 @@ def test_a_typo_is_refused(tmp_path: Path, old: str, new: str, message: str) -> 
 
 
 def changed_file(folder: Path, provider: str, /, **changes: Any) -> Path:
-    """Writes a small file of one head and one kind of worker, with other keys; None leaves one out."""
+    """Write a small file of one head and one kind of worker, with other keys; None leaves one out."""
     kinds = {name: {"node_config": {"InstanceType": "m5.large"}} for name in ("head", "worker")}
     usual = {
         "cluster_name": "small",
@@ -298,7 +298,7 @@ _CONTAINER = {"name", "image", "env", "resources", "command", "args", "volumeMou
 
 
 def unknown_fields(job: dict[str, Any]) -> list[str]:
-    """Returns the fields of a RayJob that KubeRay would not know."""
+    """Return the fields of a RayJob that KubeRay would not know."""
     spec, found = job["spec"], []
 
     def check(name: str, value: dict[str, Any], known: set[str]) -> None:
@@ -368,13 +368,13 @@ _SRUN = {"nodes": r"\d+", "ntasks": r"\d+", "kill-on-bad-exit": "[01]"}
 
 
 def wrong_options(words: list[str], known: dict[str, str]) -> list[str]:
-    """Returns the words that are no ``--option=value`` of those that are known."""
+    """Return the words that are no ``--option=value`` of those that are known."""
     parsed = [(word, re.fullmatch(r"--([\w-]+)=(.*)", word)) for word in words]
     return [word for word, match in parsed if not match or not re.fullmatch(known.get(match[1], "(?!)"), match[2])]
 
 
 def slurm_faults(text: str, folder: Path, *arguments: str, array: Mapping[str, str] | None = None) -> list[str]:
-    """Returns what is wrong with a batch script: in its header, and in what it calls where it runs."""
+    """Return what is wrong with a batch script: in its header, and in what it calls where it runs."""
     from ray.scripts.scripts import start
     from ray.scripts.symmetric_run import symmetric_run
 
@@ -419,7 +419,7 @@ def test_the_slurm_script_calls_what_there_is(tmp_path: Path, arguments: tuple[s
 
 
 def called_by_slurm(folder: Path) -> list[str]:
-    """Returns the words of the call of splitbench, without the cluster's address."""
+    """Return the words of the call of splitbench, without the cluster's address."""
     words = (folder / "called").read_text().splitlines()
     words = words[words.index("splitbench") :]
     address = words.index("--address")
