@@ -152,7 +152,7 @@ class ResultStore:
                 raise PermissionError("it is read-only")
         except OSError as error:
             raise ConfigurationError(
-                f"results cannot be written to {self.location}: {error}. Name another place with --results."
+                f"results cannot be written to {self.location}: {error}. Name another folder or URI with --results."
             ) from error
 
     def probe(self) -> None:
@@ -241,7 +241,7 @@ def read_stores(location: str | None, *, cache: Path | None = None) -> dict[str,
     """
     locations = [location] if location is not None else [str(path.parent) for path in Path("results").glob("*/rows")]
     if not locations:
-        raise ConfigurationError("there are no results in ./results. Name their place with --results URI.")
+        raise ConfigurationError("there are no results in ./results. Name their folder with --results URI.")
     stores = {location: ResultStore(location, cache=cache) for location in sorted(locations)}
     for store in stores.values():
         store.require()
