@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.pipeline.workspace import Workspace
     from benchmarks.rows.row import Row
     from harness.config.suite import Suite
-    from harness.planning.changed_data import ChangedData
+    from harness.planning.outdated_rows import OutdatedRows
     from harness.store import ResultStore
     from harness.suite_cell import SuiteCell
 
@@ -159,14 +159,14 @@ def read_cells(
     return loaded, [item for item in cells if part is None or part.holds(item.cell.cell_id)]
 
 
-def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: Path | None) -> ChangedData:
+def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], data_root: Path | None) -> OutdatedRows:
     """Returns which rows were measured on images that have changed, and says so on stderr."""
     from harness.cli.progress import show_progress
     from harness.config.cache_folder import cache_folder
-    from harness.planning.changed_data import find_changed_data
+    from harness.planning.outdated_rows import find_outdated_rows
 
     root = data_root.absolute() if data_root else None
-    changed = find_changed_data(
+    changed = find_outdated_rows(
         cells, latest, data_root=root, cache=cache_folder().absolute(), progress=show_progress()
     )
     for note in changed.notes:

@@ -93,7 +93,7 @@ def make_plan(
         cells: The suite's cells.
         latest: The attempt that counts of each known cell.
         retry: Further states (``failed``) or failure kinds (``SplitFailedError``) to retry.
-        outdated: Attempts that were measured on other images; see ``find_changed_data``.
+        outdated: Attempts that were measured on other images; see ``find_outdated_rows``.
 
     Raises:
         UnknownNameError: If nothing in the store has such a state or kind.

@@ -1,4 +1,4 @@
-"""Rows on any file system: files, reading, quarantine, delivery, local copies."""
+"""Rows on any file system: row files, contents, quarantine, delivery, copies, and fetching from elsewhere."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.store.files import Storage
-from harness.store.local_copies import SHARED_COPY
 from harness.store.quarantine import quarantine_path
 from harness.store.result_store import ResultStore
+from harness.store.row_copies import SHARED_COPY
 from harness.store.row_files import DamagedFileError, decode_row
 
 _READERS = 32

@@ -15,9 +15,9 @@ from benchmarks.rows.row import Row
 from harness.store.contents import DamagedFile, StoreContents, Unsent
 from harness.store.delivery import Outbox
 from harness.store.files import Storage
-from harness.store.local_copies import GROWTH, RowCache, SharedCopy
 from harness.store.locations import results_near
 from harness.store.quarantine import Quarantine, split_settled
+from harness.store.row_copies import GROWTH, RowCache, SharedCopy
 from harness.store.row_files import ID_LENGTH, READ_SCHEMA, as_read, encode_table, read_row_files, row_path, row_table
 from splitters.errors import ConfigurationError
 

@@ -16,7 +16,7 @@ from conftest import toy_row
 
 from benchmarks.rows.row import Row
 from harness.store import ResultStore, row_files
-from harness.store.local_copies import SHARED_COPY, RowCache, SharedCopy
+from harness.store.row_copies import SHARED_COPY, RowCache, SharedCopy
 
 
 def rows_of(store: ResultStore) -> list[Row]:

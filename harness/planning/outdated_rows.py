@@ -17,7 +17,7 @@ from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 
 @dataclass(frozen=True)
-class ChangedData:
+class OutdatedRows:
     """Rows that were measured on other images than the data sets hold now.
 
     Args:
@@ -29,14 +29,14 @@ class ChangedData:
     notes: tuple[str, ...] = ()
 
 
-def find_changed_data(
+def find_outdated_rows(
     cells: Sequence[SuiteCell],
     rows: Iterable[Row],
     *,
     data_root: Path | None,
     cache: Path,
     progress: ProgressCallback = ignore_progress,
-) -> ChangedData:
+) -> OutdatedRows:
     """Return the rows whose data sets hold other images now.
 
     Only data sets in the user's files (``folder:``, ``parquet:``) are checked, and only if this machine has them; a
@@ -75,7 +75,7 @@ def find_changed_data(
         f"{change} since {count} row{'s were' if count != 1 else ' was'} written; their cells run again."
         for change, count in changes.items()
     ]
-    return ChangedData(frozenset(attempts), tuple(notes))
+    return OutdatedRows(frozenset(attempts), tuple(notes))
 
 
 def _data_of(cell: Cell, row: Row) -> list[tuple[DatasetSpec, str | None]]:
