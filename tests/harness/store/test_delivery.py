@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import toy_row
@@ -66,3 +67,24 @@ def test_a_damaged_file_that_waits_is_reported_and_stops_nothing(store: ResultSt
     contents = store.read()
     assert contents.table.num_rows == 0
     assert [(file.path, file.quarantined) for file in contents.damaged] == [(str(waiting), False)]
+
+
+def test_a_store_that_failed_is_tried_again_after_a_while_though_rows_keep_coming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = ResultStore(tmp_path / "r", cache=tmp_path / "cache"), [1000.0]
+    monkeypatch.setattr("harness.store.delivery.time", SimpleNamespace(monotonic=lambda: now[0]))
+    put, tried = store.storage.put, []
+
+    def put_later(path: str, data: bytes, *, durable: bool = True) -> None:
+        tried.append(now[0])
+        if now[0] < 1031:
+            raise OSError("no space left on device")
+        put(path, data, durable=durable)
+
+    monkeypatch.setattr(store.storage, "put", put_later)
+    for seed, seconds in enumerate((1000.0, 1020.0, 1029.0, 1031.0)):
+        now[0] = seconds
+        store.write(toy_row(seed=seed))
+    assert tried[:2] == [1000.0, 1031.0]
+    assert len(list((tmp_path / "r").rglob("*.parquet"))) == 4

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, toy_cell, toy_row
 from pyarrow import fs
 
-from benchmarks.rows.row import ROW_SCHEMA, LayerRecord, Row, State
+from benchmarks.rows.row import ROW_SCHEMA, LayerRecord, Row
 from harness.store import ResultStore
 from splitters.errors import ConfigurationError
 
@@ -51,20 +51,6 @@ def test_rows_are_in_partitions_with_quoted_names(store: ResultStore, tmp_path: 
 def test_a_store_that_does_not_exist_is_empty(store: ResultStore) -> None:
     contents = store.read()
     assert (contents.table.num_rows, contents.latest(), contents.damaged) == (0, [], ())
-
-
-def test_a_final_attempt_counts_before_later_failures_and_else_the_newest(store: ResultStore) -> None:
-    for row in (
-        toy_row(seed=0, age=10),
-        toy_row(seed=0, state=State.FAILED),
-        toy_row(seed=1, state=State.TIMEOUT, age=10),
-        toy_row(seed=1, state=State.FAILED, kind="X"),
-        toy_row(seed=2, state=State.INTERRUPTED, age=10),
-        toy_row(seed=2, state=State.SKIPPED, age=5),
-    ):
-        store.write(row)
-    assert {row.seed: row.state for row in rows_of(store)} == {0: State.OK, 1: State.FAILED, 2: State.SKIPPED}
-    assert [row.state for row in store.read().attempts(toy_cell(seed=0).cell_id)] == [State.OK, State.FAILED]
 
 
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
