@@ -205,7 +205,7 @@ def test_yaml_that_doubles_itself_is_refused_in_little_time_and_memory(tmp_path:
     path.write_text("\n".join(lines))
     code = (
         "import resource, sys\nresource.setrlimit(resource.RLIMIT_CPU, (30, 30))\n"
-        "from harness.config import load_suite\nfrom splitters.errors import SplitbenchError\n"
+        "from harness.config.suite import load_suite\nfrom splitters.errors import SplitbenchError\n"
         "try:\n    load_suite(sys.argv[1])\nexcept SplitbenchError as error:\n    print(len(str(error)))\n"
     )
     done = subprocess.run(

@@ -52,12 +52,13 @@ def package_version() -> str:
 def git_commit() -> str | None:
     """Return the commit of this package's checkout, with ``+dirty`` if it has changes, or else that of its wheel."""
     folder = Path(__file__).resolve().parent
+    root = folder.parents[1]
     commit = _git(folder, "rev-parse", "HEAD")
     tracked = _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
-    # A package inside another project's checkout, in a virtual environment say, is not that project's code.
+    # A package inside somebody else's checkout (an environment in a project's folder) is not that project's code.
     if not commit or not tracked:
-        return _built_from(folder.parent)
-    return f"{commit}+dirty" if _git(folder.parent, "status", "--porcelain", "--untracked-files=no") else commit
+        return _built_from(root)
+    return f"{commit}+dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else commit
 
 
 def _built_from(root: Path) -> str | None:

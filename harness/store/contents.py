@@ -112,6 +112,11 @@ def find_cell(prefix: str, stores: Mapping[str, StoreContents]) -> tuple[str, li
     prefix = prefix.lower()
     known = {cell_id for contents in stores.values() for cell_id in contents.cell_ids()}
     found = sorted(cell_id for cell_id in known if cell_id.startswith(prefix))
+    if not stores:
+        raise ConfigurationError(
+            f"there are no results in ./results, and so no cell's id begins with {prefix!r}. Name their folder with "
+            "--results URI."
+        )
     if not found:
         raise ConfigurationError(
             f"no cell's id begins with {prefix!r}. 'splitbench plan SUITE' lists ids; --results URI names other rows."

@@ -237,11 +237,9 @@ def read_stores(location: str | None, *, cache: Path | None = None) -> dict[str,
         cache: See ``ResultStore``.
 
     Raises:
-        ConfigurationError: If there is no store to read.
+        ConfigurationError: If the given location holds no store.
     """
     locations = [location] if location is not None else [str(path.parent) for path in Path("results").glob("*/rows")]
-    if not locations:
-        raise ConfigurationError("there are no results in ./results. Name their folder with --results URI.")
     stores = {location: ResultStore(location, cache=cache) for location in sorted(locations)}
     for store in stores.values():
         store.require()

@@ -62,5 +62,5 @@ def test_a_beginning_that_several_ids_have_lists_them_and_one_that_none_has_is_r
 
 def test_without_any_results_their_folder_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"there are no results in \./results. Name their folder"):
-        read_stores(None)
+    with pytest.raises(ConfigurationError, match=r"no results in \./results, .* begins with 'a'. Name their folder"):
+        find_cell("a", read_stores(None))
