@@ -16,7 +16,7 @@ class Plugins:
 
     Args:
         modules: Dotted names.
-        folder: A folder to search besides Python's path; empty for none.
+        folder: The folder of the suite's file, searched besides Python's own path; empty for none.
     """
 
     modules: tuple[str, ...] = ()
