@@ -28,6 +28,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "speed",
     ),
 }  # fmt: skip
+SURFACES = ("__init__.py", "__main__.py", "testing.py")
+"""Files at a floor's top that may import its rooms: public names, the command, the contract tests of plug-ins."""
+
 MAX_TOP_FILES = 7
 ROOM_FILES = range(3, 10)
 
@@ -42,11 +45,13 @@ class Import:
         importer: The importing file.
         line: Its line.
         module: The imported module, as written.
+        at_load: Whether it runs when the file is loaded: not in a function, and not for type checkers alone.
     """
 
     importer: Path
     line: int
     module: str
+    at_load: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,29 @@ class Package:
         """Every absolute import of its files, those inside functions and for type checkers included."""
         return [found for file in sorted(self.folder.rglob("*.py")) for found in imports_of(file)]
 
+    @cached_property
+    def modules(self) -> dict[str, Path]:
+        """The file of each of its modules."""
+        names = {file: file.relative_to(self.root).with_suffix("").parts for file in self.folder.rglob("*.py")}
+        return {".".join(parts).removesuffix(".__init__"): file for file, parts in names.items()}
+
+    @cached_property
+    def loads(self) -> dict[str, set[str]]:
+        """The modules of this floor that each module imports when it is loaded; packages around these do not count."""
+        names = {file: module for module, file in self.modules.items()}
+        graph: dict[str, set[str]] = {module: set() for module in self.modules}
+        for statement in self.imports:
+            target = self._module(statement.module)
+            if statement.at_load and target is not None:
+                graph[names[statement.importer]].add(target)
+        return graph
+
+    def _module(self, name: str) -> str | None:
+        """Return the module that holds a dotted name."""
+        parts = name.split(".")
+        prefixes = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+        return next((prefix for prefix in prefixes if prefix in self.modules), None)
+
     def room_of(self, file: Path) -> str:
         """Return the room that a file of this floor belongs to; empty for the floor's top."""
         parts = file.relative_to(self.folder).parts
@@ -97,11 +125,21 @@ class Package:
 
 def imports_of(file: Path) -> Iterator[Import]:
     """Yield what a file imports; ``from package import name`` counts as the submodule where there is one."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node, at_load in _statements(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (Import(file, node.lineno, alias.name) for alias in node.names)
+            yield from (Import(file, node.lineno, alias.name, at_load) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (Import(file, node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+            yield from (Import(file, node.lineno, f"{node.module}.{alias.name}", at_load) for alias in node.names)
+
+
+def _statements(node: ast.AST, *, at_load: bool = True) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield all nodes below a node, each with whether it runs when the file is loaded."""
+    is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    for child in ast.iter_child_nodes(node):
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and child in node.body
+        runs = at_load and not is_function and not for_types
+        yield child, runs
+        yield from _statements(child, at_load=runs)
 
 
 def packages(root: Path = ROOT) -> list[Package]:
@@ -111,7 +149,7 @@ def packages(root: Path = ROOT) -> list[Package]:
 
 def violations(root: Path = ROOT) -> list[str]:
     """Return one line for everything that breaks a rule of the layout."""
-    return [line for package in packages(root) for line in [*_order(package), *_sizes(package)]]
+    return [line for package in packages(root) for line in [*_order(package), *_cycles(package), *_sizes(package)]]
 
 
 def _order(package: Package) -> Iterator[str]:
@@ -123,13 +161,43 @@ def _order(package: Package) -> Iterator[str]:
         return
     for source, targets in package.room_imports().items():
         for target, statements in targets.items():
-            if not source and statements[0].importer.name.startswith("__"):
-                continue  # A floor's __init__ hands on public names of its rooms, its __main__ runs one.
-            if not source or (target and package.rooms.index(target) > package.rooms.index(source)):
-                yield from (
-                    f"{_where(package, statement)}: {source or 'the top'} must not import {target}"
-                    for statement in statements
-                )
+            if source and (not target or package.rooms.index(target) < package.rooms.index(source)):
+                continue
+            for statement in statements:
+                if source or statement.importer.name not in SURFACES:
+                    yield f"{_where(package, statement)}: {source or 'the top'} must not import {target}"
+
+
+def _cycles(package: Package) -> Iterator[str]:
+    """Yield each group of modules that import one another, directly or not, when they are loaded."""
+    for group in _strongly_connected(package.loads):
+        if len(group) > 1:
+            yield f"{package.name}: {', '.join(sorted(group))} import one another"
+
+
+def _strongly_connected(graph: dict[str, set[str]]) -> Iterator[list[str]]:
+    """Yield the strongly connected components of a graph (Tarjan's algorithm)."""
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+
+    def visit(node: str) -> Iterator[list[str]]:
+        index[node] = lowest[node] = len(index)
+        stack.append(node)
+        for target in sorted(graph[node]):
+            if target not in index:
+                yield from visit(target)
+                lowest[node] = min(lowest[node], lowest[target])
+            elif target in stack:
+                lowest[node] = min(lowest[node], index[target])
+        if lowest[node] == index[node]:
+            start = stack.index(node)
+            yield stack[start:]
+            del stack[start:]
+
+    for node in sorted(graph):
+        if node not in index:
+            yield from visit(node)
 
 
 def _sizes(package: Package) -> Iterator[str]:

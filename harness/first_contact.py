@@ -1,7 +1,7 @@
-"""A limit on the first contact with what may never answer: object stores and Ray clusters.
+"""A time limit on the first contact with object stores and Ray clusters, which may never answer.
 
-Their clients wait for many minutes in native code, deaf to Ctrl-C. So a store is asked by a process of its own, which
-can be killed, and a cluster's port is asked before Ray is.
+Their clients would wait for many minutes in native code, deaf to Ctrl-C. So a store is contacted by a separate process,
+which can be killed, and a cluster's port is contacted before Ray is.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _LIMIT_SECONDS = 30.0
 
 _REMOTE = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "CLOUD_STORAGE_EMULATOR_ENDPOINT")
-"""What the clients of S3 and GCS read an endpoint from."""
+"""Variables from which the clients of S3 and GCS read an endpoint."""
 
-# Only silence and requests that fail count; what is wrong with the URI itself is reported by who opens it.
-_ASK_STORE = """
+# Only silence and failing requests count; whoever opens the URI reports what is wrong with the URI itself.
+_CONTACT_STORE = """
 import json, sys, time
 uri, sys.path = json.load(sys.stdin)
 from pyarrow import fs
@@ -45,14 +45,14 @@ print(reason)
 """
 
 _HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""HTTP/2's preface and empty settings, which every gRPC server answers."""
+"""The preface and empty settings of HTTP/2, which every gRPC server answers."""
 
 
 def limit_seconds() -> float:
-    """Returns how long the first answer of a store or cluster may take.
+    """Return the time limit on the first answer of a store or cluster.
 
     Raises:
-        ConfigurationError: If the environment names no positive number.
+        ConfigurationError: If the environment variable holds no positive number.
     """
     text = os.environ.get(LIMIT_VARIABLE, str(_LIMIT_SECONDS))
     with suppress(ValueError):
@@ -62,20 +62,20 @@ def limit_seconds() -> float:
 
 
 def require_store_answers(location: str) -> None:
-    """Checks that a remote store answers, whatever it says.
+    """Check that a remote store answers, whatever the answer is.
 
     Args:
-        location: Folder or URI; local ones are not asked.
+        location: Folder or URI; local ones are not contacted.
 
     Raises:
-        ConfigurationError: If it does not answer in time, or not to any of three requests.
+        ConfigurationError: If it does not answer in time, or three requests fail.
     """
     if location.partition("://")[0] not in _REMOTE or "://" not in location:
         return
     limit = limit_seconds()
     try:
-        asked = subprocess.run(
-            [sys.executable, "-I", "-c", _ASK_STORE],
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", _CONTACT_STORE],
             input=json.dumps([location, sys.path]),
             capture_output=True,
             text=True,
@@ -84,7 +84,7 @@ def require_store_answers(location: str) -> None:
     except subprocess.TimeoutExpired:
         reason = f"no answer within {limit:g} s ({LIMIT_VARIABLE} changes this limit)"
     else:
-        reason = asked.stdout.strip()
+        reason = done.stdout.strip()
     if reason:
         endpoint = "".join(f", {name}={os.environ[name]}" for name in _ENDPOINT_VARIABLES if name in os.environ)
         raise ConfigurationError(
@@ -94,16 +94,18 @@ def require_store_answers(location: str) -> None:
 
 
 def require_cluster_answers(address: str, *, source: str) -> None:
-    """Checks that something speaks gRPC at a cluster's address.
+    """Check that something speaks gRPC at a cluster's address.
 
     Args:
-        address: As Ray takes it; only ``HOST:PORT`` and ``ray://HOST:PORT`` can be asked.
+        address: As Ray accepts it. ``HOST:PORT`` and ``ray://HOST:PORT`` are contacted, and so is what ``auto`` stands
+            for; Ray itself reports what is wrong with any other address.
         source: Where the address comes from, for the message.
 
     Raises:
         ConfigurationError: If nothing answers there in time.
     """
-    parts = re.fullmatch(r"(?:ray://)?\[?(?P<host>[^/\[\]]+?)\]?:(?P<port>\d{1,5})", address)
+    meant = _cluster_of_auto() if address == "auto" else address
+    parts = re.fullmatch(r"(?:ray://)?\[?(?P<host>[^/\[\]]+?)\]?:(?P<port>\d{1,5})", meant)
     if parts is None:
         return
     limit = limit_seconds()
@@ -117,7 +119,19 @@ def require_cluster_answers(address: str, *, source: str) -> None:
         reason = str(error)
     else:
         return
+    where = repr(address) if meant == address else f"{address!r}, which is {meant}"
     raise ConfigurationError(
-        f"no Ray cluster can be used at {address!r}, from {source}: {reason}. Start one with 'ray start --head', "
+        f"no Ray cluster can be used at {where}, from {source}: {reason}. Start one with 'ray start --head', "
         "name another with --address, or use --backend inline."
     )
+
+
+def _cluster_of_auto() -> str:
+    """Return the address that Ray would connect to for ``auto``; empty if it finds none."""
+    # Ray has no public function for this; 'ray.init' itself calls this one.
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return canonicalize_bootstrap_address("auto") or ""
+    except (ConnectionError, ValueError, OSError):
+        return ""

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: as a request to stop, as an exception, and kept from libraries that take them over."""
+"""SIGINT and SIGTERM: as a request to stop, as an exception, and protected from libraries that replace handlers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """Whether a run is to stop.
+    """A request to stop a run.
 
-    As a context it takes over SIGINT and SIGTERM, and may be entered again inside of itself. The first signal sets
-    ``requested``; the second raises ``KeyboardInterrupt`` wherever the program is.
+    As a context, which may be nested, it handles SIGINT and SIGTERM: the first signal sets ``requested``; the second
+    raises ``KeyboardInterrupt`` wherever the program is.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A cell as a suite asks for it."""
+"""A cell as an entry of a suite."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from benchmarks.rows.row import Row
 from harness.text import printable
 
 ID_LENGTH = 10
-"""Characters of a cell's id on screen; ``splitbench show`` takes any unambiguous beginning."""
+"""Characters of a cell's id on screen; ``splitbench show`` accepts any unambiguous prefix."""
 
 
 @dataclass(frozen=True)
 class SuiteCell:
-    """A cell, and what its suite calls the splitter.
+    """A cell, with the label that its suite gives the splitter.
 
     Args:
-        cell: What is to be measured.
-        label: The splitter's label, which is no part of the cell's identity; None where the suite gives none.
+        cell: The cell.
+        label: The splitter's label, if the suite gives one; it is not part of the cell's identity.
         plugins: Modules to import for the names in the cell.
     """
 
@@ -28,27 +28,27 @@ class SuiteCell:
 
     @property
     def splitter(self) -> str:
-        """What the splitter is called on screen."""
+        """The splitter's name on screen."""
         return self.label or self.cell.splitter.name
 
     @property
     def title(self) -> str:
-        """A short name for people."""
+        """The cell's name on screen."""
         cell = self.cell
         return cell_title(cell.scenario, self.splitter, cell.model.name, cell.dataset.name, cell.seed)
 
     @property
     def reads_another(self) -> bool:
-        """Whether the splitter is defined by another one's result, for which it would have to wait."""
+        """Whether the splitter needs another one's result, for which it would have to wait."""
         return bool(self.cell.splitter.settings.get("like"))
 
 
 def cell_title(scenario: str, splitter: str, model: str, dataset: str, seed: int) -> str:
-    """Returns a short name for people; it leaves out the usual scenario."""
+    """Return a cell's name on screen, which omits the usual scenario."""
     parts = [splitter, model, dataset, f"seed {seed}"]
     return printable(" · ".join(parts if scenario == "modularization" else [scenario, *parts]))
 
 
 def row_title(row: Row) -> str:
-    """Returns what a row's cell is called on screen."""
+    """Return the name on screen of a row's cell."""
     return cell_title(row.scenario, row.splitter_label or row.splitter, row.model, row.dataset, row.seed)

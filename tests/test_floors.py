@@ -90,6 +90,39 @@ def test_what_breaks_a_rule_is_named(
     assert rooms.violations(small_house) == [complaint]
 
 
+def test_the_init_of_a_floor_may_import_rooms_and_its_other_top_files_may_not(
+    rooms: ModuleType, small_house: Path
+) -> None:
+    (small_house / "splitters/__init__.py").write_text('"""A floor."""\nfrom splitters.low.a import f\n')
+    (small_house / "splitters/top.py").write_text("from splitters.low.a import f\n")
+    assert rooms.violations(small_house) == ["splitters/top.py:1: the top must not import low"]
+
+
+def test_modules_that_import_one_another_when_they_are_loaded_are_named(rooms: ModuleType, small_house: Path) -> None:
+    low = small_house / "splitters/low"
+    (low / "a.py").write_text("from splitters.low import b\n")
+    (low / "b.py").write_text("try:\n    from splitters.low.c import f\nexcept ImportError:\n    pass\n")
+    (low / "c.py").write_text("class C:\n    import splitters.low.a\n")
+    message = "splitters: splitters.low.a, splitters.low.b, splitters.low.c import one another"
+    assert rooms.violations(small_house) == [message]
+    (low / "c.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import splitters.low.a\n"
+        "def f():\n    import splitters.low.a\n"
+    )
+    assert rooms.violations(small_house) == []
+
+
+def test_a_module_may_not_take_a_name_from_its_package_that_takes_one_from_it(
+    rooms: ModuleType, small_house: Path
+) -> None:
+    low = small_house / "splitters/low"
+    (low / "__init__.py").write_text('"""A room."""\nfrom splitters.low.a import f\nfrom splitters.low.b import g\n')
+    (low / "a.py").write_text("from splitters.low.b import g\n")
+    assert rooms.violations(small_house) == []
+    (low / "a.py").write_text("from splitters.low import g\n")
+    assert rooms.violations(small_house) == ["splitters: splitters.low, splitters.low.a import one another"]
+
+
 def test_a_room_of_too_many_files_is_named(rooms: ModuleType, small_house: Path) -> None:
     for number in range(8):
         (small_house / f"benchmarks/cells/more{number}.py").write_text("")

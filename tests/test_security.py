@@ -20,7 +20,7 @@ from harness.config.plugins import Plugins
 from harness.config.suite import load_suite
 from harness.config.trust import Consent, consent_of
 from harness.store import ResultStore
-from harness.store.row_format import DamagedFileError, decode_row
+from harness.store.row_files import DamagedFileError, decode_row
 from splitters import Module
 from splitters.errors import ConfigurationError, ModuleFileError, SplitbenchError
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.rows.row import Row
     from harness.config.plugins import Plugins
     from harness.config.suite import Suite
-    from harness.planning.changed_data import ChangedData
+    from harness.planning.outdated_rows import OutdatedRows
     from harness.store import ResultStore
     from harness.suite_cell import SuiteCell
 
@@ -180,12 +180,12 @@ def make_location(data_root: Path | None, download: bool, plugins: Plugins) -> L
     return Location(root, cache_folder().absolute(), download, plugins.suite_folder)
 
 
-def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], location: Location) -> ChangedData:
+def changed_data(cells: Sequence[SuiteCell], latest: Sequence[Row], location: Location) -> OutdatedRows:
     """Return which rows were measured on images that have changed, and report them on stderr."""
     from harness.cli.progress import show_progress
-    from harness.planning.changed_data import find_changed_data
+    from harness.planning.outdated_rows import find_outdated_rows
 
-    changed = find_changed_data(cells, latest, location=location, progress=show_progress())
+    changed = find_outdated_rows(cells, latest, location=location, progress=show_progress())
     for note in changed.notes:
         click.echo(note, err=True)
     return changed

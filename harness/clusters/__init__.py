@@ -1,1 +1,1 @@
-"""Clusters of several machines: what their files say, what a run on them costs, and how work gets there."""
+"""Clusters of several machines: their files, the cost of a run, and how work gets there."""

@@ -1,4 +1,4 @@
-"""What a plan costs on a cluster: GPU hours and money, from how long such cells took before."""
+"""The cost of a plan on a cluster, in GPU hours and money, estimated from the durations of earlier cells."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from splitters.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Bill:
-    """What the cells to do would take, as far as earlier rows tell.
+    """The estimated cost of the cells to do; None where the cluster file does not state the sizes of its machines.
 
     Args:
-        worker: The kind of machine that would run them; None where there is nothing to do and no worker.
-        cells: How many cells are in the sum.
-        without_history: How many are not, for no earlier row tells how long they take.
-        gpu_hours: Hours of GPUs, shares counted as shares; None where the file does not say whether there are any.
-        worker_hours: Hours of machines, each filled with as many cells as fit; None where the file does not say how
-            many do.
-        hours: Wall time with as many machines as the file allows, at best; None likewise.
-        money: Workers and head, without storage and traffic; None likewise, and where the file has no price.
-        currency: Of the money.
+        worker: The type of machine that would run them; None if there is nothing to do and no worker.
+        cells: Number of cells in the estimate.
+        without_history: Number of cells that are not in it, because no earlier row tells their duration.
+        gpu_hours: Hours of GPUs; a share of a GPU counts as that share.
+        worker_hours: Hours of machines, each filled with as many cells as fit.
+        hours: Wall time, at best, with as many machines as the file allows.
+        money: Price of workers and head, without storage and traffic; also None if the file states no price.
+        currency: Currency of ``money``.
     """
 
     worker: NodeType | None
@@ -36,10 +35,7 @@ class Bill:
 
 
 def bill_of(plan: Plan, cluster: ClusterFile, *, gpu_share: float = 1.0) -> Bill:
-    """Returns what a plan's cells to do would cost on a cluster.
-
-    Earlier rows say how long a cell took on the machine that it ran on then; another kind of machine takes another
-    time.
+    """Return what the cells to do would cost on a cluster, were its machines as fast as those of the earlier rows.
 
     Args:
         plan: The plan.
@@ -47,7 +43,7 @@ def bill_of(plan: Plan, cluster: ClusterFile, *, gpu_share: float = 1.0) -> Bill
         gpu_share: The share of a GPU that each cell owns.
 
     Raises:
-        ConfigurationError: If no worker has room for some cell.
+        ConfigurationError: If no machine has room for some cell.
     """
     to_do = plan.with_status(Status.TO_DO)
     timed = [cell for cell in to_do if cell.seconds is not None]
@@ -55,14 +51,11 @@ def bill_of(plan: Plan, cluster: ClusterFile, *, gpu_share: float = 1.0) -> Bill
     gpu_hours: float | None = 0.0
     worker_hours: float | None = 0.0
     hours: float | None = 0.0
-    money: float | None = None
     if worker is not None:
         gpu_hours = _gpu_hours(worker, timed, gpu_share)
         worker_hours = _worker_hours(worker, timed, gpu_share)
         longest = max((_seconds(cell) for cell in timed), default=0.0) / 3600
-        hours = None if worker_hours is None else max(longest, worker_hours / max(1, worker.most))
-        if worker_hours is not None and hours is not None and worker.price is not None:
-            money = worker_hours * worker.price + hours * (cluster.head.price or 0.0)
+        hours = None if worker_hours is None else max(longest, worker_hours / worker.most)
     return Bill(
         worker=worker,
         cells=len(timed),
@@ -70,9 +63,19 @@ def bill_of(plan: Plan, cluster: ClusterFile, *, gpu_share: float = 1.0) -> Bill
         gpu_hours=gpu_hours,
         worker_hours=worker_hours,
         hours=hours,
-        money=money,
+        money=_money(cluster, worker, worker_hours, hours),
         currency=cluster.notes.currency,
     )
+
+
+def _money(
+    cluster: ClusterFile, worker: NodeType | None, worker_hours: float | None, hours: float | None
+) -> float | None:
+    if worker is None or worker.price is None or worker_hours is None or hours is None:
+        return None
+    if worker is cluster.head:
+        return hours * worker.price
+    return worker_hours * worker.price + hours * (cluster.head.price or 0.0)
 
 
 def _gpu_hours(worker: NodeType, cells: list[PlannedCell], gpu_share: float) -> float | None:
@@ -101,16 +104,23 @@ def _wants_gpu(cell: PlannedCell) -> bool:
 
 
 def _worker(cells: list[PlannedCell], cluster: ClusterFile, gpu_share: float) -> NodeType:
-    """Returns the cheapest kind of worker that has room for every cell."""
-    fitting = [worker for worker in cluster.workers if all(_slots(worker, cell, gpu_share) != 0 for cell in cells)]
+    """Return the cheapest type of worker that has room for every cell, or else the head if that has."""
+
+    def fits(node: NodeType) -> bool:
+        return node.most > 0 and all(_slots(node, cell, gpu_share) != 0 for cell in cells)
+
+    fitting = [worker for worker in cluster.workers if fits(worker)]
+    if not fitting and fits(cluster.head):
+        return cluster.head
     if not fitting:
         threads = max(cell.item.cell.threads for cell in cells)
-        kinds = ", ".join(
-            f"{worker.name}: {_known(worker.cpus)} CPUs, {_known(worker.gpus)} GPUs" for worker in cluster.workers
+        sizes = ", ".join(
+            f"{node.name}: {_known(node.cpus)} CPUs, {_known(node.gpus)} GPUs"
+            for node in (cluster.head, *cluster.workers)
         )
         raise ConfigurationError(
-            f"{cluster.path}: no kind of worker has room for a cell with {threads} CPU threads and {gpu_share:g} GPU "
-            f"({kinds or 'there are none'}). Use --set threads=N or --set device=cpu, or change the file."
+            f"{cluster.path}: no machine has room for a cell with {threads} CPU threads and {gpu_share:g} GPU "
+            f"({sizes}). Use --set threads=N or --set device=cpu, or change the file."
         )
     with_gpus = [worker for worker in fitting if worker.gpus != 0] if any(map(_wants_gpu, cells)) else []
     return min(with_gpus or fitting, key=lambda worker: worker.price if worker.price is not None else float("inf"))
@@ -121,9 +131,9 @@ def _known(count: int | None) -> str:
 
 
 def _slots(worker: NodeType, cell: PlannedCell, gpu_share: float) -> int | None:
-    """Returns how many such cells a machine runs at once; None where the file does not say enough to tell.
+    """Return how many such cells a machine runs at once; None if the file states too little.
 
-    On machines with a known number of GPUs and an unknown one of CPUs, GPUs are what is scarce.
+    Where only the number of GPUs is known, GPUs are taken to be the bottleneck.
     """
     by_cpu = None if worker.cpus is None else worker.cpus // cell.item.cell.threads
     device = cell.item.cell.device

@@ -15,13 +15,13 @@ from splitters.errors import ConfigurationError
 
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")
 _STOP_SECONDS = 60
-"""A job that is stopped has so long to store its running cells as interrupted; Ray's own default is three seconds."""
+"""Time for a stopped job to store its running cells as interrupted; Ray's default is three seconds."""
 
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 class ClusterCommandError(ConfigurationError):
-    """Ray could not do on the cluster what was asked of it."""
+    """A command on the cluster failed."""
 
 
 class RemoteCluster:
@@ -35,44 +35,44 @@ class RemoteCluster:
         self._cluster = cluster
 
     def submit(self, folder: Path, job_id: str) -> None:
-        """Sends a folder and starts it as a job, which goes on when this connection is gone.
+        """Upload a folder and start it as a job, which outlives this connection.
 
         Args:
             folder: See ``harness.clusters.shipment``; it becomes the job's working directory on every machine.
-            job_id: Names the job, in lower-case letters, digits and ``-``.
+            job_id: The job's name, of lower-case letters, digits and ``-``.
 
         Raises:
-            ClusterCommandError: If the cluster cannot be reached or does not take the job.
+            ClusterCommandError: If the cluster cannot be reached or refuses the job.
         """
         _check_id(job_id)
-        place = f"splitbench-job-{job_id}"
-        self._ray("rsync-up", str(self._cluster.path), f"{folder}/", f"~/{place}/", quiet=True)
+        uploaded = f"splitbench-job-{job_id}"
+        self._ray("rsync-up", str(self._cluster.path), f"{folder}/", f"~/{uploaded}/", quiet=True)
         call = [
-            *self._job("submit"), "--submission-id", job_id, "--working-dir", place, "--no-wait",
+            *self._job("submit"), "--submission-id", job_id, "--working-dir", uploaded, "--no-wait",
             "--runtime-env-json", json.dumps({"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}}),
             "--", self._program("python"), "-m", "harness.cli.clusters.job",
         ]  # fmt: skip
-        self._exec(f"{_words(call)} && rm -r -- {shlex.quote(place)}")
+        self._exec(f"{_words(call)} && rm -r -- {shlex.quote(uploaded)}")
 
     def follow(self, job_id: str) -> bool:
-        """Shows a job's log until it ends, and returns whether it ended well."""
+        """Show a job's log until it ends, and return whether it succeeded."""
         _check_id(job_id)
         self._exec(_words([*self._job("logs"), "--follow", job_id]), check=False)
         status = self._exec(_words([*self._job("status"), job_id]), check=False, quiet=True)
         return "succeeded" in status.lower()
 
     def follow_hint(self, job_id: str) -> str:
-        """Returns what a user types to see the log again."""
+        """Return the command that shows the log again."""
         command = _words([*self._job("logs"), "--follow", job_id])
         return f"ray exec {shlex.quote(str(self._cluster.path))} {shlex.quote(command)}"
 
     def stop_hint(self, job_id: str) -> str:
-        """Returns what a user types to stop a job in order."""
+        """Return the command that stops a job in good order."""
         command = _words([*self._job("stop"), job_id])
         return f"ray exec {shlex.quote(str(self._cluster.path))} {shlex.quote(command)}"
 
     def fetch(self, source: str, target: Path) -> None:
-        """Copies a folder of the head to this machine; files that are here already are left alone.
+        """Copy a folder of the head to this machine, except for files that exist here.
 
         Raises:
             ClusterCommandError: If it cannot be copied.
@@ -81,12 +81,12 @@ class RemoteCluster:
         self._ray("rsync-down", str(self._cluster.path), f"{source.rstrip('/')}/", f"{target}/", quiet=True)
 
     def has_folder(self, path: str) -> bool:
-        """Returns whether the head has a folder.
+        """Return whether the head has a folder.
 
         Raises:
             ClusterCommandError: If it cannot be asked.
         """
-        # Nothing in the command itself reads like its answer, for Ray may show both.
+        # The command itself must not look like its answer, because Ray may print both.
         answer = self._exec(f"{_words(['test', '-d', path])}; echo folder-$?", quiet=True)
         found = re.findall(r"^folder-([01])\s*$", answer, re.MULTILINE)
         if not found:
@@ -106,7 +106,7 @@ class RemoteCluster:
         return self._ray("exec", str(self._cluster.path), command, check=check, quiet=quiet)
 
     def _ray(self, verb: str, *arguments: str, check: bool = True, quiet: bool = False) -> str:
-        """Runs a command of Ray's; its output goes to the user's terminal, or is returned if ``quiet``."""
+        """Run a command of Ray; its output goes to the terminal or, if ``quiet``, is returned."""
         done = subprocess.run(
             [*_RAY, verb, *arguments],
             stdin=subprocess.DEVNULL,
@@ -126,9 +126,11 @@ class RemoteCluster:
 
 def _check_id(job_id: str) -> None:
     if not _JOB_ID.fullmatch(job_id):
-        raise ConfigurationError(f"{job_id!r} names no job; a job's name has lower-case letters, digits and '-'.")
+        raise ConfigurationError(
+            f"{job_id!r} is not a job's name, which consists of lower-case letters, digits and '-'."
+        )
 
 
 def _words(command: Sequence[str]) -> str:
-    """Returns a command line of words; a leading ``~/`` stays what it is for a shell."""
+    """Return the command line of some words, in which a shell still expands a leading ``~/``."""
     return " ".join(f"~/{shlex.quote(word[2:])}" if word.startswith("~/") else shlex.quote(word) for word in command)

@@ -1,4 +1,4 @@
-"""What is sent to a cluster: this version of Splitbench, the suite's file and its plugins; never data."""
+"""What a job needs on a cluster: this version of Splitbench, the suite's file and its plugins, but never data."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "harness", "benchmarks", "
 _BUILD_SECONDS = 600.0
 
 CALL_FILE = "splitbench-call.json"
-"""The words that ``splitbench`` is called with on the cluster; ``harness.cli.clusters.job`` reads them."""
+"""Holds the arguments of ``splitbench`` on the cluster; ``harness.cli.clusters.job`` reads them."""
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """A folder that is sent.
+    """A folder to upload.
 
     Args:
         folder: The folder.
-        commit: Which state of Splitbench it holds; None if it is an installed one that does not say.
-        files: What was added to it: paths in the folder.
-        n_bytes: The size of everything.
+        commit: The commit of Splitbench in it; None for an installed version whose commit is unknown.
+        files: Paths in the folder that do not belong to Splitbench.
+        n_bytes: Total size.
     """
 
     folder: Path
@@ -42,13 +42,13 @@ class Shipment:
 
 
 def pack(folder: Path, arguments: Sequence[str], *, suite: Path | None, plugins: Sequence[str] = ()) -> Shipment:
-    """Fills a folder with what a job needs.
+    """Fill a folder with what a job needs.
 
     Args:
         folder: An empty folder.
-        arguments: What ``splitbench`` is called with on the cluster.
-        suite: The suite's file, which goes along under its own name; None for a suite of the package.
-        plugins: Modules that lie beside the suite's file go along too; others must be installed on the cluster.
+        arguments: The arguments of ``splitbench`` on the cluster.
+        suite: The suite's file, which keeps its name; None for a suite of the package.
+        plugins: Plugin modules. Those beside the suite's file are included; others must be installed on the cluster.
 
     Raises:
         ConfigurationError: If no wheel can be built of this checkout.
@@ -93,14 +93,14 @@ def _unpack_wheel_of_checkout(folder: Path, commit: str | None) -> None:
 
 
 def _tracked_files() -> Iterator[Path]:
-    """Yields the files of the checkout that make up the package, new ones included and ignored ones not."""
+    """Yield the files of the checkout that make up the package, including new ones but not ignored ones."""
     command = ["git", "-C", str(_ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *_SOURCES]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=True)
     yield from (Path(name) for name in listed.stdout.split("\0") if name and (_ROOT / name).is_file())
 
 
 def _all_files() -> Iterator[Path]:
-    """Yields the same of a copy of the sources without its git history."""
+    """Yield the files of a copy of the sources that has no git history."""
     for name in _SOURCES:
         for path in [_ROOT / name, *(_ROOT / name).rglob("*")]:
             if path.is_file() and "__pycache__" not in path.parts:

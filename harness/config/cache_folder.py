@@ -1,4 +1,4 @@
-"""Where the harness keeps what can be made again."""
+"""The folder for everything that can be recomputed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """Returns the cache folder: ``SPLITBENCH_CACHE``, else the platform's cache folder of the user."""
+    """Return ``SPLITBENCH_CACHE`` or, by default, the user's cache folder on this platform."""
     named = os.environ.get("SPLITBENCH_CACHE")
     return Path(named).expanduser() if named else platformdirs.user_cache_path("splitbench")

@@ -12,7 +12,7 @@ from benchmarks.data.datasets import check_dataset, with_code
 from benchmarks.models import MODELS, check_model, code_fingerprint
 from benchmarks.scenarios.scenario import Scenario, make_scenario
 from harness.config.plugins import Plugins
-from harness.config.suite import Filter, ScenarioEntry, SplitterEntry, Suite
+from harness.config.suite import MAX_CELLS, Filter, ScenarioEntry, SplitterEntry, Suite
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.methods.protocol import SPLITTERS, make_splitter
@@ -37,6 +37,7 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     Raises:
         ConfigurationError: If a name, a setting, or a combination of them is wrong, or no cell is left.
     """
+    _check_size(suite)
     plugins_of(suite).load()
     _check_names(suite)
     # A seed changes neither the settings nor what there is to check.
@@ -54,6 +55,17 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     for item in reversed(checked.values()):
         _check(item, suite)
     return cells
+
+
+def _check_size(suite: Suite) -> None:
+    """Refuse a suite of too many combinations before they are built."""
+    n_seeds = sum(min(scenario.first_seeds or MAX_CELLS, len(suite.seeds)) for scenario in suite.scenario)
+    n_cells = n_seeds * len(suite.splitters) * len(suite.models) * len(suite.datasets)
+    if n_cells > MAX_CELLS:
+        raise ConfigurationError(
+            f"{suite.source.where()}: its splitters, models, data sets, scenarios and seeds make {n_cells:,} "
+            f"combinations; at most {MAX_CELLS:,} are allowed. Name fewer, or make several suites."
+        )
 
 
 def _with_seed(item: SuiteCell, seed: int) -> SuiteCell:
@@ -238,7 +250,7 @@ def _filtered(cells: list[SuiteCell], suite: Suite, only: Filter | None) -> list
 
 
 def matches(item: SuiteCell, condition: Filter) -> bool:
-    """Says whether a cell matches every key of a filter; a splitter goes by its name or its label."""
+    """Return whether a cell matches every key of a filter; a splitter goes by its name or its label."""
     offered = _offered(item)
     return all(_matches_any(offered[key], wanted) for key, wanted in _conditions(condition))
 

@@ -22,8 +22,8 @@ class Change:
     """One ``KEY=VALUE``.
 
     Args:
-        key: The dotted path of what changes.
-        text: The new value as it was written.
+        key: Dotted path of the value to change.
+        text: The new value, as YAML.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Change:
 
     @classmethod
     def read(cls, text: str, *, option: str) -> Change:
-        """Splits ``KEY=VALUE``.
+        """Split ``KEY=VALUE``.
 
         Raises:
             ConfigurationError: If there is no key or no ``=``.
@@ -46,17 +46,17 @@ _EXAMPLES = {"--set": "--set training.epochs=3", "--only": "--only splitter=grad
 
 
 def apply_changes(values: dict[str, Any], changes: Iterable[str]) -> tuple[str, ...]:
-    """Changes a suite's plain values in place, before they are validated.
+    """Change a suite's plain values in place, before they are validated.
 
     Args:
-        values: The suite as YAML gives it.
-        changes: ``KEY=VALUE`` texts. Of a list, ``splitters.NAME.KEY`` means every entry of that name or label.
+        values: The suite as read from YAML.
+        changes: ``KEY=VALUE`` texts. In a list, ``splitters.NAME.KEY`` addresses every entry of that name or label.
 
     Returns:
-        The changes as a command line has them, for messages.
+        The changes as command-line options, for messages.
 
     Raises:
-        ConfigurationError: If a change is not of that form, its value is not YAML, or it names no entry.
+        ConfigurationError: If a change has another form, its value is not YAML, or it addresses no entry.
     """
     applied = []
     for text in changes:
@@ -79,8 +79,8 @@ def _assign(values: dict[str, Any], key: str, value: object, *, option: str) -> 
 
 
 def _entries(values: dict[str, Any], section: str, rest: str, option: str) -> list[tuple[dict[str, Any], list[str]]]:
-    """Returns the entries of a list that a path means, and the path inside them; names may hold dots themselves."""
-    # Copies, for YAML aliases share one mapping, and a change of one entry must not reach the others.
+    """Return the entries of a list that a path addresses, and the path within them; names may contain dots."""
+    # Copies, because YAML aliases share one mapping, and changing one entry must not change the others.
     entries: list[Any] = [
         {"name": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else entry
         for entry in values[section]
@@ -92,12 +92,12 @@ def _entries(values: dict[str, Any], section: str, rest: str, option: str) -> li
         if isinstance(entry, dict)
         for name in {str(entry.get("name")), str(entry.get("label") or entry.get("name"))}
     ]
-    meant = {name for name, _ in named if rest.startswith(f"{name}.")}
-    if not meant:
+    addressed = {name for name, _ in named if rest.startswith(f"{name}.")}
+    if not addressed:
         raise UnknownNameError(
             f"entry of {section}", rest.rpartition(".")[0] or rest, {name for name, _ in named}, where=option
         )
-    longest = max(meant, key=len)
+    longest = max(addressed, key=len)
     path = rest[len(longest) + 1 :].split(".")
     if section in _ENTRY_KEYS and path[0] not in _ENTRY_KEYS[section]:
         path = ["settings", *path]

@@ -1,4 +1,4 @@
-"""Modules of the user's own, which register splitters, scenarios, models and data sets."""
+"""Plugins: the user's modules that register splitters, scenarios, models and data sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Plugins:
     """Modules to import before names are looked up, here and in every worker.
 
     Args:
-        modules: Their dotted names.
+        modules: Dotted names.
         folder: The folder of the suite's file, searched besides Python's own path; empty for none.
     """
 
@@ -29,7 +29,7 @@ class Plugins:
         return Path(self.folder) if self.folder else None
 
     def load(self) -> None:
-        """Imports the modules.
+        """Import the modules.
 
         Raises:
             ConfigurationError: If a module cannot be imported.
@@ -39,7 +39,7 @@ class Plugins:
         for name in self.modules:
             try:
                 importlib.import_module(name)
-            # A plug-in is foreign code: it may raise anything, and its author wants to know where.
+            # A plugin is foreign code: it may raise anything, and its author wants to know where.
             except Exception as error:
                 raise ConfigurationError(f"the plugin {name!r} cannot be imported: {self._cause(error)}") from error
 

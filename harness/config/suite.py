@@ -17,6 +17,9 @@ from harness.config.yaml_source import Source, read_text, read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.settings import Settings
 
+MAX_CELLS = 100_000
+"""Of a suite, and of its seeds: more is a slip of the pen that would fill the memory before anything runs."""
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -40,6 +43,8 @@ def _read_seeds(value: object) -> object:
         return value
     if value < 1:
         raise ValueError(f"a count of seeds is at least 1, not {value}")
+    if value > MAX_CELLS:
+        raise ValueError(f"a count of seeds is at most {MAX_CELLS:,}, not {value:,}; to name one seed, write [{value}]")
     return list(range(value))
 
 
@@ -200,7 +205,7 @@ def sweep_names() -> list[str]:
 
 
 def is_sweep(text: str) -> bool:
-    """Says whether a YAML file is a sweep: it has objectives, which no suite has."""
+    """Return whether a YAML file is a sweep: it has objectives, which no suite has."""
     return re.search(r"^objectives\s*:", text, re.MULTILINE) is not None
 
 

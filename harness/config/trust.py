@@ -1,6 +1,6 @@
-"""Code that results name. Results are data: what they name is imported only where somebody here has named it too.
+"""Trust in code that results name. Results are data: the code they name is imported only if a user here named it too.
 
-Trust is in names, and for plugins in the folder where they lie; not in what stands in the files.
+Names are trusted, and for plugins the folder they are in, but not the content of these files.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from splitters.errors import ConfigurationError
 
 _FOLDER = "trusted-code"
 _FACTORY = "python:"
-"""How the names of models begin that are code of the user's."""
+"""Prefix of the names of models that are the user's code."""
 
 
 @dataclass(frozen=True)
 class Consent:
-    """What code of results may be imported, besides what was named on this machine before.
+    """The code of results that may be imported, besides what was named on this machine before.
 
     Args:
-        own: Plugins of the caller's own; results that name the same ones mean these, wherever they lie.
-        code: What else the caller names itself, as ``names_of_code`` writes it.
-        folder: Where the caller says that plugins lie; whoever says so trusts those that lie there.
+        own: The caller's own plugins; where results name the same ones, these are used.
+        code: Other code that the caller names itself, in the words of ``names_of_code``.
+        folder: A folder of plugins that the caller names and thereby trusts.
         everything: Whether to trust all code that results name, now and later.
     """
 
@@ -37,22 +37,22 @@ class Consent:
     everything: bool = False
 
     def admit(self, named: Plugins, values: object, *, where: str) -> Plugins:
-        """Returns the plugins that may be imported for results.
+        """Return the plugins to import for results.
 
         Args:
-            named: What the results name.
-            values: The rest of what they say; see ``names_of_code``.
+            named: The plugins that the results name.
+            values: Their other values; see ``names_of_code``.
             where: The results, for messages.
 
         Raises:
-            ConfigurationError: If they name code that nobody here has named.
+            ConfigurationError: If they name code that is not trusted here.
         """
-        plugins, strange = named, named
+        plugins, untrusted = named, named
         if set(named.modules) <= set(self.own.modules):
-            plugins, strange = self.own, Plugins()
-        elif self.folder is not None and all(_lies_in(name, self.folder) for name in named.modules):
-            plugins, strange = Plugins(named.modules, self.folder), Plugins()
-        code = [name for name in names_of_code(strange, values) if name not in self.code]
+            plugins, untrusted = self.own, Plugins()
+        elif self.folder is not None and all(_is_in(name, self.folder) for name in named.modules):
+            plugins, untrusted = Plugins(named.modules, self.folder), Plugins()
+        code = [name for name in names_of_code(untrusted, values) if name not in self.code]
         if self.everything:
             trust(code)
         else:
@@ -61,15 +61,15 @@ class Consent:
 
 
 def consent_of(plugins: Plugins, values: object) -> Consent:
-    """Returns the consent of somebody whose own file names plugins and, among its values, models."""
+    """Return the consent of a user whose own file names plugins and, among its values, models."""
     return Consent(own=plugins, code=frozenset(names_of_code(plugins, values)))
 
 
 def names_of_code(plugins: Plugins, values: object) -> tuple[str, ...]:
-    """Returns what of plugins and of a file's values is code outside the package, each in words.
+    """Return a description of all code outside the package that plugins and a file's values name.
 
     Args:
-        plugins: Modules, and the folder where they may lie.
+        plugins: Plugins.
         values: Mappings, lists and plain values; any text in them may be the name of a model.
     """
     modules = [f"plugin {name}" + (f" in {plugins.folder}" if plugins.folder else "") for name in plugins.modules]
@@ -77,8 +77,8 @@ def names_of_code(plugins: Plugins, values: object) -> tuple[str, ...]:
 
 
 def trust(code: Iterable[str]) -> None:
-    """Notes that somebody on this machine has named this code; ``code`` is of ``names_of_code``."""
-    # Without the note, the code has to be named again; nothing worse.
+    """Remember that a user of this machine has named code, in the words of ``names_of_code``."""
+    # Without the note, the code merely has to be named again.
     with contextlib.suppress(OSError):
         for name in code:
             folder = cache_folder() / _FOLDER
@@ -87,13 +87,13 @@ def trust(code: Iterable[str]) -> None:
 
 
 def places_of(modules: Sequence[str]) -> list[str]:
-    """Returns the folders on this machine where somebody has used all these plugins, and where they still are.
+    """Return the folders from which all these plugins were used on this machine and where they still are.
 
-    Plugins that are installed lie in none of them; then any folder that they were used from will do.
+    If they are in none of them, because they are installed, any folder that they were used from serves.
     """
     used = [_folders_noted(f"plugin {name}") for name in modules]
     common = sorted(set.intersection(*used)) if used else []
-    return [folder for folder in common if folder and all(_lies_in(name, folder) for name in modules)] or common[:1]
+    return [folder for folder in common if folder and all(_is_in(name, folder) for name in modules)] or common[:1]
 
 
 def _folders_noted(plugin: str) -> set[str]:
@@ -102,16 +102,16 @@ def _folders_noted(plugin: str) -> set[str]:
 
 
 def _require(code: Iterable[str], where: str) -> None:
-    strange = [name for name in code if not (cache_folder() / _FOLDER / _key(name)).is_file()]
-    if strange:
+    untrusted = [name for name in code if not (cache_folder() / _FOLDER / _key(name)).is_file()]
+    if untrusted:
         raise ConfigurationError(
-            f"{where} names code that was never used on this machine: {', '.join(strange)}. It would run with your "
+            f"{where} names code that was never used on this machine: {', '.join(untrusted)}. It would run with your "
             "rights. If you trust whoever wrote these results, give --trust-code to 'splitbench front', 'rerun' or "
-            "'export-study', once; where plugins lie elsewhere on this machine, --plugins DIR."
+            "'export-study', once; if plugins are elsewhere on this machine, --plugins DIR."
         )
 
 
-def _lies_in(module: str, folder: str) -> bool:
+def _is_in(module: str, folder: str) -> bool:
     return PathFinder.find_spec(module.partition(".")[0], [folder]) is not None
 
 

@@ -1,4 +1,4 @@
-"""YAML as people write it: safe, without duplicate keys, and with the line of every entry for messages."""
+"""YAML as people write it: safe, without duplicate keys, and with the line of every entry for error messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from splitters.errors import ConfigurationError
 
 EntryPath = tuple[str | int, ...]
-"""The way to an entry: keys of mappings and indices of lists."""
+"""Keys of mappings and indices of lists that lead to an entry."""
 
 _TAG = "tag:yaml.org,2002:"
 _BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
@@ -23,23 +23,28 @@ _FLOAT = re.compile(
     r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
 )
 
-_MAX_DIGITS = 100
+_NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
+
+_INTEGERS = range(-(2**63), 2**63)
+_MAX_CHARACTERS = 100
+"""Of an integer; longer ones are refused before they are parsed, which takes quadratic time."""
+
 _MAX_DEPTH = 20
 _TOO_DEEP = f"nested more than {_MAX_DEPTH} levels deep; write it flatter"
 _MAX_ENTRIES = 100_000
-"""Anchors and aliases can make a few lines mean billions of entries."""
+"""With anchors and aliases, a few lines can mean billions of entries."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where values come from, so that a message can say it.
+    """Where values come from, for error messages.
 
     Args:
-        name: The file, or what stands in its place.
+        name: The file, or whatever stands in for it.
         lines: The line of each entry by its path, counted from 1.
-        path: The file's absolute path; empty where there is no file of the user's.
-        changes: What the command line changed in the values, as options.
-        spellings: How the file spells each number, boolean and null.
+        path: The absolute path of the user's file; empty if there is none.
+        changes: Options of the command line that changed values.
+        spellings: The spelling of each number, boolean and null by its path.
     """
 
     name: str
@@ -49,28 +54,28 @@ class Source:
     spellings: dict[EntryPath, str] = field(default_factory=dict)
 
     def where(self, *path: str | int) -> str:
-        """Returns the file, the line of an entry or of what holds it, and the changes that touch it."""
+        """Return the file, the line of an entry or of its nearest parent, and the changes that affect it."""
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines), ())
         line = f", line {self.lines[known]}" if known else ""
-        touching = [change for change in self.changes if not path or change.startswith(f"--set {path[0]}")]
-        return f"{self.name}{line}" + (f" with {' '.join(touching)}" if touching else "")
+        affecting = [change for change in self.changes if not path or change.startswith(f"--set {path[0]}")]
+        return f"{self.name}{line}" + (f" with {' '.join(affecting)}" if affecting else "")
 
     def spelling(self, *path: str | int) -> str | None:
-        """Returns how the file, or the change that touches it, spells a number, boolean or null, if that is known."""
-        touching = [change for change in self.changes if path and change.startswith(f"--set {path[0]}")]
-        if touching:
-            key, _, text = touching[-1].partition("=")
+        """Return the spelling of a number, boolean or null in the file, or in the change that affects it, if known."""
+        affecting = [change for change in self.changes if path and change.startswith(f"--set {path[0]}")]
+        if affecting:
+            key, _, text = affecting[-1].partition("=")
             return text.strip() if key.endswith(str(path[-1])) else None
         known = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in self.spellings), ())
         return self.spellings.get(known)
 
 
 def read_text(path: Path, *, kind: str) -> str:
-    """Reads a UTF-8 file.
+    """Read a UTF-8 file.
 
     Args:
         path: The file.
-        kind: What it is called in messages, for example ``suite``.
+        kind: Its kind, for messages, e.g. ``suite``.
 
     Raises:
         ConfigurationError: If it cannot be opened or is not UTF-8.
@@ -87,14 +92,14 @@ def read_text(path: Path, *, kind: str) -> str:
 
 
 def read_yaml(text: str, *, name: str) -> tuple[object, Source]:
-    """Parses a YAML document whose plain scalars mean what YAML 1.2's core schema says.
+    """Parse a YAML document by YAML 1.2's core schema.
 
     Args:
         text: The document.
-        name: What it is called in messages.
+        name: Its name in messages.
 
     Raises:
-        ConfigurationError: If it is not valid YAML, holds a key twice, asks for Python objects, or means too much.
+        ConfigurationError: If it is not valid YAML, holds a key twice, asks for Python objects, or expands to too much.
     """
     _refuse_control_characters(text, name)
     loader = _CoreLoader(text)
@@ -132,6 +137,8 @@ def _cause(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or error.context or "not valid YAML"
     if "'\\t'" in problem:
         return "a tab where YAML takes only spaces"
+    if unknown := re.search(r"constructor for the tag '(.*)'", problem):
+        return f"the tag {unknown[1].replace(_TAG, '!!')} is not supported; remove it"
     # PyYAML splits some sentences in two: "expected ..., but found ...".
     return f"{error.context}, {problem}" if problem.startswith("but ") and error.context else problem
 
@@ -141,7 +148,7 @@ def _refuse(node: yaml.Node, problem: str) -> NoReturn:
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """Resolves plain scalars as YAML 1.2's core schema does, and refuses duplicate keys and deep nesting.
+    """Resolve plain scalars by YAML 1.2's core schema, and refuse duplicate keys and deep nesting.
 
     ``no``, ``10:20`` and ``2026-02-30`` are text, ``012`` is 12 and ``1e-3`` a number. Of YAML 1.1, only merge keys
     (``<<``) remain.
@@ -149,7 +156,7 @@ class _CoreLoader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # The stub forgets ClassVar.
     yaml_constructors: ClassVar[dict[str | None, Any]] = {
-        tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (_TAG + "null", _TAG + "seq", _TAG + "map", None)
+        tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (_TAG + "seq", _TAG + "map", None)
     }
 
     def __init__(self, text: str) -> None:
@@ -164,6 +171,13 @@ class _CoreLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if event.tag == "!":
+            event.tag = _TAG + "str"  # YAML 1.2: whatever has the tag "!" is text.
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        return node
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
@@ -176,7 +190,7 @@ class _CoreLoader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        # PyYAML 6.0.4 compares merged keys by identity, so that which of two values wins is up to string interning.
+        # PyYAML 6.0.4 compares merged keys by identity, so string interning would decide which of two values wins.
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in node.value:
@@ -201,15 +215,23 @@ class _CoreLoader(yaml.SafeLoader):
         text = self.construct_scalar(node)
         if not _INTEGER.fullmatch(text):
             _refuse(node, f"{text!r} is not an integer")
-        if len(text) > _MAX_DIGITS:
+        if len(text) > _MAX_CHARACTERS:
             _refuse(node, f"an integer of {len(text):,} characters is too large")
-        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        value = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        if value not in _INTEGERS:
+            _refuse(node, f"the integer {text} is too large; integers have 64 bits")
+        return value
 
     def construct_float(self, node: yaml.ScalarNode) -> float:
         text = self.construct_scalar(node)
         if not _FLOAT.fullmatch(text):
             _refuse(node, f"{text!r} is not a number")
         return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+
+    def construct_null(self, node: yaml.ScalarNode) -> None:
+        text = self.construct_scalar(node)
+        if not _NULL.fullmatch(text):
+            _refuse(node, f"{text!r} is not null")
 
     def construct_boolean(self, node: yaml.ScalarNode) -> bool:
         text = self.construct_scalar(node)
@@ -219,22 +241,23 @@ class _CoreLoader(yaml.SafeLoader):
 
 
 _CoreLoader.add_constructor(_TAG + "str", _CoreLoader.construct_text)
+_CoreLoader.add_constructor(_TAG + "null", _CoreLoader.construct_null)
 _CoreLoader.add_constructor(_TAG + "int", _CoreLoader.construct_integer)
 _CoreLoader.add_constructor(_TAG + "float", _CoreLoader.construct_float)
 _CoreLoader.add_constructor(_TAG + "bool", _CoreLoader.construct_boolean)
 # The first that matches wins: an integer is also a float.
 _CoreLoader.add_implicit_resolver(_TAG + "merge", re.compile(r"<<\Z"), ["<"])
-_CoreLoader.add_implicit_resolver(_TAG + "null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_CoreLoader.add_implicit_resolver(_TAG + "null", _NULL, ["~", "n", "N", ""])
 _CoreLoader.add_implicit_resolver(_TAG + "bool", _BOOLEAN, list("tTfF"))
 _CoreLoader.add_implicit_resolver(_TAG + "int", _INTEGER, list("-+0123456789"))
 _CoreLoader.add_implicit_resolver(_TAG + "float", _FLOAT, list("-+.0123456789"))
 
 
 def yaml_1_1_differences(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yields the line and the spelling of each plain scalar that YAML 1.1 reads otherwise, and what it means there.
+    """Yield each plain scalar that YAML 1.1 reads differently: its line, its spelling, and its meaning there.
 
     Args:
-        text: A document that ``read_yaml`` takes.
+        text: A document that ``read_yaml`` accepts.
     """
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if not isinstance(event, yaml.ScalarEvent) or event.style is not None or not event.implicit[0]:
@@ -256,7 +279,7 @@ def yaml_1_1_differences(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 class _Entries:
-    """The line of every entry, and how numbers, booleans and nulls are spelled."""
+    """The line of every entry, and the spelling of numbers, booleans and nulls."""
 
     def __init__(self) -> None:
         self.lines: dict[EntryPath, int] = {}
@@ -267,7 +290,7 @@ class _Entries:
         if len(path) >= _MAX_DEPTH:
             _refuse(node, _TOO_DEEP)
         if len(self.lines) > _MAX_ENTRIES:
-            _refuse(node, f"more than {_MAX_ENTRIES:,} entries, aliases counted where they stand; write less")
+            _refuse(node, f"more than {_MAX_ENTRIES:,} entries, each alias counted as what it stands for; write less")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 inner = (*path, key.value)

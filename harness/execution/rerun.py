@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell
@@ -18,13 +17,12 @@ from harness.config.plugins import Plugins
 from harness.config.trust import Consent, places_of
 from harness.execution.attempt import Surroundings, run_attempt
 from harness.machines.devices import device_here
-from harness.store import ResultStore
-from harness.suite_cell import ID_LENGTH, SuiteCell, row_title
+from harness.store import ResultStore, find_cell, read_stores
+from harness.suite_cell import ID_LENGTH, SuiteCell
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import ProgressCallback, ignore_progress, make_splitter
 
 _TIMES = ("split_seconds",)
-_MOST_CANDIDATES = 10
 
 
 @dataclass(frozen=True)
@@ -82,27 +80,8 @@ def find_row(prefix: str, results: str | None) -> tuple[str, Row]:
     Raises:
         ConfigurationError: If there is no such cell, or more than one.
     """
-    folders = [results] if results else [str(path.parent) for path in sorted(Path("results").glob("*/rows"))]
-    found: dict[str, tuple[str, Row]] = {}
-    for location in folders:
-        store = ResultStore(location)
-        store.require()
-        found |= {
-            row.cell_id: (location, row)
-            for row in store.read(quarantine=True).latest()
-            if row.cell_id.startswith(prefix)
-        }
-    if not found:
-        where = results or "./results"
-        raise ConfigurationError(
-            f"no cell at {where} has an id that begins with {prefix!r}; --results URI names others."
-        )
-    if len(found) > 1:
-        lines = [f"  {row.cell_id[: len(prefix) + ID_LENGTH]}  {row_title(row)}" for _, row in found.values()]
-        raise ConfigurationError(
-            f"{len(found)} cells' ids begin with {prefix!r}; type more of it:\n" + "\n".join(lines[:_MOST_CANDIDATES])
-        )
-    return next(iter(found.values()))
+    location, attempts = find_cell(prefix, read_stores(results, quarantine=True))
+    return location, attempts[-1]
 
 
 def plugins_of_row(row: Row, consent: Consent | None = None) -> Plugins:

@@ -1,1 +1,1 @@
-"""What machines are and have: versions, devices, and what keeps them from working."""
+"""Facts about machines: versions, devices, where a row comes from, and what keeps them from working."""

@@ -8,7 +8,7 @@ from benchmarks.cells import Cell
 
 CPU = "cpu"
 GPU = "cuda:0"
-"""A cell sees one GPU at most, for Ray hides the others."""
+"""A cell sees at most one GPU; Ray hides the others."""
 
 
 def share_of_gpu(cell: Cell, share: float, *, has_gpus: bool) -> float:

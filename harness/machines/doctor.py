@@ -1,4 +1,4 @@
-"""Whether work can be done here or on a cluster: what is missing, what differs between machines, and the way out."""
+"""Whether this machine or a cluster is ready for work: what is missing, what differs, and the remedy."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ COMPARED = {
     "torch": "torch",
     "cuda": "CUDA",
 }
-"""What must be the same on all machines, and what it is called."""
+"""Facts that must be equal on all machines, with their names on screen."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a user should know.
+    """A problem.
 
     Args:
-        text: What it is.
-        remedy: The way out.
-        serious: Whether work should not begin before it is put right.
+        text: What is wrong.
+        remedy: What to do about it.
+        serious: Whether it should be fixed before work begins.
     """
 
     text: str
@@ -40,11 +40,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found.
+    """The state of one or more machines.
 
     Args:
         nodes: The machines that answered, this one first.
-        findings: What is wrong or missing.
+        findings: Their problems.
     """
 
     nodes: tuple[NodeFacts, ...]
@@ -52,52 +52,52 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing serious was found."""
+        """Whether there is no serious problem."""
         return not any(finding.serious for finding in self.findings)
 
 
 def diagnose_installation(cache: Path, *, results: str | None = None) -> Diagnosis:
-    """Looks at this machine.
+    """Return the state of this machine.
 
     Args:
         cache: The cache folder.
-        results: Folder or URI of results to try.
+        results: Folder or URI of results to write to and read from.
     """
     facts = node_facts(cache, address="here", results=results)
-    return Diagnosis((facts,), (*_own_findings(facts), *_for_clusters()))
+    return Diagnosis((facts,), (*_findings_on(facts), *_for_clusters()))
 
 
 def diagnose_cluster(nodes: Sequence[NodeFacts], unreachable: Sequence[Finding] = ()) -> Diagnosis:
-    """Compares the machines of a cluster.
+    """Return the state of a cluster.
 
     Args:
-        nodes: All machines that answered, that of the driver first.
-        unreachable: What kept others from answering.
+        nodes: All machines that answered, the driver's first.
+        unreachable: Why other machines did not answer.
     """
-    own = [finding for facts in nodes for finding in _own_findings(facts)]
+    own = [finding for facts in nodes for finding in _findings_on(facts)]
     return Diagnosis(tuple(nodes), (*unreachable, *mismatches(nodes), *own))
 
 
 def mismatches(nodes: Sequence[NodeFacts]) -> list[Finding]:
-    """Returns what differs between machines and must not."""
+    """Return what differs between machines but must not."""
     found = []
     for field, name in COMPARED.items():
         where: dict[str, list[str]] = {}
         for facts in nodes:
             where.setdefault(str(getattr(facts, field)), []).append(facts.address or facts.hostname)
         if len(where) > 1:
-            told = "; ".join(f"{value} on {', '.join(addresses)}" for value, addresses in where.items())
+            values = "; ".join(f"{value} on {', '.join(addresses)}" for value, addresses in where.items())
             found.append(
                 Finding(
-                    f"{name} differs between machines: {told}.",
+                    f"{name} differs between machines: {values}.",
                     "Install the same on all of them (setup_commands of the cluster's file; 'splitbench submit' ships "
-                    "this checkout), or go on nevertheless with --force.",
+                    "this checkout), or continue anyway with --force.",
                 )
             )
     return found
 
 
-def _own_findings(facts: NodeFacts) -> list[Finding]:
+def _findings_on(facts: NodeFacts) -> list[Finding]:
     where = facts.address or facts.hostname
     found = []
     if facts.torch is None:
@@ -122,8 +122,8 @@ def _own_findings(facts: NodeFacts) -> list[Finding]:
         free = facts.disk_free_bytes / (1 << 30)
         found.append(
             Finding(
-                f"{where}: {free:.1f} GB are free where the cache lies ({facts.cache}).",
-                "Decoded data and trained weights may need more: name another place with SPLITBENCH_CACHE.",
+                f"{where}: {free:.1f} GB are free on the disk of the cache ({facts.cache}).",
+                "Decoded data and trained weights may need more: name another folder with SPLITBENCH_CACHE.",
                 serious=False,
             )
         )
@@ -138,9 +138,9 @@ def _own_findings(facts: NodeFacts) -> list[Finding]:
 
 
 def _for_clusters() -> list[Finding]:
-    """Returns what is missing for clusters of several machines, which not everybody needs."""
+    """Return what is missing for clusters of several machines, which not everyone needs."""
     found = []
-    # What ray[default] adds to ray: the dashboard, and with it the jobs that 'splitbench submit' makes.
+    # Part of ray[default]: the dashboard, which takes the jobs of 'splitbench submit'.
     if any(importlib.util.find_spec(name) is None for name in ("aiohttp", "aiohttp_cors")):
         found.append(
             Finding(

@@ -1,4 +1,4 @@
-"""What one machine has: versions, processors, GPUs, disk, and whether it reaches the results."""
+"""Facts about one machine: versions, processors, GPUs, disk, and whether it reaches the results."""
 
 from __future__ import annotations
 
@@ -24,12 +24,7 @@ _NVIDIA_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU.
-
-    Args:
-        name: Its name.
-        memory_bytes: Its memory.
-    """
+    """A GPU."""
 
     name: str
     memory_bytes: int
@@ -37,7 +32,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What a machine has; None where it has no such thing.
+    """What a machine has; versions are None where nothing is installed.
 
     Args:
         hostname: The machine's name.
@@ -50,11 +45,11 @@ class NodeFacts:
         cuda: Version of CUDA that torch was built for.
         driver: Version of the GPU driver.
         gpus: The GPUs.
-        cpus: Logical processors.
-        memory_bytes: Memory.
-        disk_free_bytes: Free space where the cache lies.
+        cpus: Number of logical processors.
+        memory_bytes: Main memory.
+        disk_free_bytes: Free space on the disk of the cache.
         cache: The cache folder.
-        cache_trouble: Why the cache folder cannot be written to.
+        cache_trouble: Why the cache folder cannot be written to, if it cannot.
         results_trouble: Why the results cannot be written and read back; empty if they can, None if it was not tried.
     """
 
@@ -77,12 +72,12 @@ class NodeFacts:
 
 
 def node_facts(cache: Path, *, address: str = "", results: str | None = None) -> NodeFacts:
-    """Looks at the machine that this runs on. It loads neither torch nor Ray, and so takes a second.
+    """Return the facts about this machine, without loading torch or Ray, which would take seconds.
 
     Args:
         cache: The cache folder; it is made.
-        address: What the machine is called in its cluster.
-        results: Folder or URI of results to try.
+        address: The machine's address in its cluster.
+        results: Folder or URI of results to write to and read from.
     """
     gpus, driver = _gpus()
     cache_trouble = _cache_trouble(cache)
@@ -107,9 +102,9 @@ def node_facts(cache: Path, *, address: str = "", results: str | None = None) ->
 
 
 def versions() -> dict[str, str | None]:
-    """Returns what must be the same wherever a run's cells are computed, by name.
+    """Return the versions that must be equal wherever a run's cells are computed, by name.
 
-    Commits are left out: a checkout may be committed while a run goes on, and its workers would differ for nothing.
+    Commits are left out: a commit in the checkout during a run would make its workers differ for no reason.
     """
     return {
         "Splitbench": package_version(),
@@ -121,7 +116,7 @@ def versions() -> dict[str, str | None]:
 
 
 def differences(expected: Mapping[str, str | None]) -> list[str]:
-    """Returns in which of these versions this machine differs, each in some words."""
+    """Return a description of each version in which this machine differs."""
     here = versions()
     return [
         f"{name} {here.get(name)} and not {wanted}" for name, wanted in expected.items() if here.get(name) != wanted
@@ -136,7 +131,7 @@ def _version(package: str) -> str | None:
 
 
 def _torch_fact(name: str) -> str | None:
-    """Returns what torch's own version file says, without the seconds that loading torch takes."""
+    """Return an entry of torch's version file, since loading torch takes seconds."""
     facts = _torch_version_file()
     return None if facts.get(name) is None else str(facts[name])
 
@@ -167,7 +162,7 @@ def _gpus() -> tuple[tuple[Gpu, ...], str | None]:
 def _cache_trouble(cache: Path) -> str | None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # A name of its own, for machines may share the folder and look at the same time.
+        # Under a unique name, since machines may share the folder and probe it at the same time.
         with tempfile.NamedTemporaryFile(dir=cache, prefix=".doctor-") as probe:
             probe.write(b"written")
     except OSError as error:

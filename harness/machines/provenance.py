@@ -1,4 +1,4 @@
-"""Where a row comes from: versions, commit, machine."""
+"""The provenance of a row: versions, commit, machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.rows.row import Provenance
 _GIT_SECONDS = 10.0
 
 COMMIT_FILE = "harness/built_from.txt"
-"""Holds the commit in a wheel that 'splitbench submit' built, since a wheel lies in no checkout."""
+"""Holds the commit in a wheel that 'splitbench submit' built, since a wheel is outside of any checkout."""
 
 
 def provenance(device: str = "cpu") -> Provenance:
-    """Returns where a row comes from that this process makes on a torch device.
+    """Return the provenance of rows that this process computes on a torch device.
 
     Args:
         device: The device that the cell ran on (``cpu``, ``cuda:0``).
@@ -41,7 +41,7 @@ def provenance(device: str = "cpu") -> Provenance:
 
 @cache
 def package_version() -> str:
-    """Returns the version of the installed package, or of the checkout where it is not installed."""
+    """Return the version of the installed package, or a placeholder in a checkout that is not installed."""
     try:
         return metadata.version("splitbench")
     except metadata.PackageNotFoundError:
@@ -50,10 +50,7 @@ def package_version() -> str:
 
 @cache
 def git_commit() -> str | None:
-    """Returns the commit of this package's own checkout, with ``+dirty`` if it was changed, or that of its wheel.
-
-    None if neither is known.
-    """
+    """Return the commit of this package's checkout, with ``+dirty`` if it has changes, or else that of its wheel."""
     folder = Path(__file__).resolve().parent
     root = folder.parents[1]
     commit = _git(folder, "rev-parse", "HEAD")

@@ -1,1 +1,1 @@
-"""What a run will do: cells against rows, the memory they need, data that changed since."""
+"""What a run will do: its cells compared with rows, their memory, and rows of data that has changed."""

@@ -1,4 +1,4 @@
-"""How much memory cells need, from what such cells took before."""
+"""The memory that cells need, estimated from the peaks of earlier ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 from harness.planning.plan import Plan, history_key
 
 _MARGIN = 1.25
-"""Peaks differ from run to run."""
+"""Allowance for peaks that differ from run to run."""
 
 
 def memory_needs(plan: Plan, rows: pa.Table) -> dict[str, int]:
-    """Returns the bytes of main memory that each cell to do should ask for, as far as earlier rows tell.
+    """Return the bytes of main memory to request for each cell to do that has a history.
 
-    Rows of cells that ran on a GPU tell of the GPU's memory, which Ray does not deal out, and say nothing here.
+    Rows of cells that ran on a GPU record the GPU's memory, which Ray does not schedule, and are left out.
 
     Args:
         plan: The plan.

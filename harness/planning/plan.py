@@ -1,4 +1,4 @@
-"""What a run would do: which cells are done, which failed, which are to do, and how long that may take."""
+"""A plan: which cells of a suite are done, failed or to do, and how long the latter may take."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.suite_cell import SuiteCell
 from splitters.errors import UnknownNameError
 
 RETRIED_KINDS = INFRASTRUCTURE_FAULTS | {"DataError"}
-"""Failures that a later run tries again without being asked: the machine's, and those of data that is not there yet."""
+"""Failures that a later run retries by itself: those of machines, and those of data that was not available yet."""
 
 
 class Status(str, Enum):
-    """What a plan says of a cell."""
+    """The status of a cell in a plan."""
 
     DONE = "done"
     FAILED = "failed"
@@ -27,13 +27,13 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and what is to happen to it.
+    """A cell and what will happen to it.
 
     Args:
         item: The cell.
-        status: ``done``: a final row exists. ``failed``: the method failed and is not tried again. ``to do``: it runs.
+        status: ``done``: a final row exists. ``failed``: the method failed and is not retried. ``to do``: it runs.
         earlier: The attempt that counts so far.
-        seconds: How long the cell may take, from earlier rows; None without history.
+        seconds: Estimated duration, from earlier rows; None without history.
     """
 
     item: SuiteCell
@@ -49,30 +49,30 @@ class Plan:
     cells: tuple[PlannedCell, ...]
 
     def with_status(self, status: Status) -> list[PlannedCell]:
-        """Returns the cells of one status."""
+        """Return the cells of a status."""
         return [planned for planned in self.cells if planned.status is status]
 
     def queue(self) -> list[SuiteCell]:
-        """Returns the cells to run, in the order in which they had best begin.
+        """Return the cells to run, in the order in which they should start.
 
-        Cells that read another splitter's result come last, for they would wait for it. Otherwise those without
-        history come first, as the suite has them, and then the long ones.
+        Cells that read another splitter's result come last, because they would wait for it. Among the others, those
+        without history come first, in the suite's order, and then the longest.
         """
         to_do = self.with_status(Status.TO_DO)
-        return [planned.item for planned in sorted(to_do, key=_begins)]
+        return [planned.item for planned in sorted(to_do, key=_start_order)]
 
     @property
     def seconds(self) -> float:
-        """The time of all cells to do that have history, one after the other."""
+        """The total duration of all cells to do that have a history."""
         return sum(cell.seconds or 0.0 for cell in self.with_status(Status.TO_DO))
 
     @property
     def without_history(self) -> int:
-        """How many cells to do have none."""
+        """The number of cells to do that have no history."""
         return sum(cell.seconds is None for cell in self.with_status(Status.TO_DO))
 
 
-def _begins(planned: PlannedCell) -> tuple[bool, bool, float]:
+def _start_order(planned: PlannedCell) -> tuple[bool, bool, float]:
     return planned.item.reads_another, planned.seconds is not None, -(planned.seconds or 0.0)
 
 
@@ -83,17 +83,17 @@ def make_plan(
     retry: Iterable[str] = (),
     outdated: Container[str] = (),
 ) -> Plan:
-    """Returns what is to be done.
+    """Return the plan of a suite.
 
-    ``ok`` and ``skipped`` are never run again. A ``timeout``, ``out_of_memory`` or ``interrupted`` cell is, and so is a
-    failure of the infrastructure or of absent data. Any other failure is the method's own: it would fail again, so it
-    is tried again only if ``retry`` asks for it.
+    ``ok`` and ``skipped`` cells never run again. ``timeout``, ``out_of_memory`` and ``interrupted`` cells do, and so do
+    failures of the infrastructure or for lack of data. Any other failure is the method's own and would happen again, so
+    such a cell runs again only if ``retry`` names it.
 
     Args:
         cells: The suite's cells.
         latest: The attempt that counts of each known cell.
-        retry: States (``failed``) or failure kinds (``SplitFailedError``) to try again too.
-        outdated: Attempts that were measured on other images; see ``find_changed_data``.
+        retry: Further states (``failed``) or failure kinds (``SplitFailedError``) to retry.
+        outdated: Attempts that were measured on other images; see ``find_outdated_rows``.
 
     Raises:
         UnknownNameError: If nothing in the store has such a state or kind.
@@ -126,18 +126,18 @@ def _status(earlier: Row | None, wanted: frozenset[str]) -> Status:
         return Status.TO_DO
     if earlier.state.is_final:
         return Status.DONE
-    again = earlier.state is not State.FAILED or earlier.failure_kind in RETRIED_KINDS
-    asked = earlier.state.value in wanted or earlier.failure_kind in wanted
-    return Status.TO_DO if again or asked else Status.FAILED
+    is_temporary = earlier.state is not State.FAILED or earlier.failure_kind in RETRIED_KINDS
+    is_wanted = earlier.state.value in wanted or earlier.failure_kind in wanted
+    return Status.TO_DO if is_temporary or is_wanted else Status.FAILED
 
 
 def is_settled(row: Row) -> bool:
-    """Returns whether a row is the last word on its cell, as long as nobody asks for another attempt."""
+    """Return whether a row settles its cell, unless another attempt is explicitly requested."""
     return _status(row, frozenset()) is not Status.TO_DO
 
 
 def history_key(item: SuiteCell) -> tuple[str, str, str, str]:
-    """Returns what a cell has in common with earlier ones that took about as long and as much memory."""
+    """Return what a cell shares with earlier ones of about the same duration and memory."""
     cell = item.cell
     return cell.scenario, cell.splitter.name, cell.model.name, cell.dataset.name
 

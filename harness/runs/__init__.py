@@ -1,1 +1,1 @@
-"""Who runs what: the record that a run leaves in its results folder, its heartbeat, its status, and shards."""
+"""Who runs what: the record of a run in its results folder, its heartbeat and status, and shards."""

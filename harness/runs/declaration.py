@@ -1,12 +1,12 @@
-"""What a run means to do, declared where other runs look before they start.
+"""A run declares the cells that it means to run, where other runs look before they start.
 
-A run writes its record, looks once at the records of the others, and leaves the cells of those that were there first
-to them. It then says in its record that the list of its cells is final, and renews the record until it ends. It never
-looks again, and nobody waits for anybody: results are immutable, so at worst a cell is computed twice.
+A run writes its record, reads the records of other runs once, and leaves the cells of earlier runs to them. It then
+marks the list of its cells as final, and renews its record until it ends. It never reads the others again, and nobody
+waits for anybody: results are immutable, so at worst a cell is computed twice.
 
-A run was there first if its list was final already, or else by ``RunRecord.order``. Of two runs at least one sees the
-other, for each writes before it looks; a run that leaves a cell to another one has seen that the other keeps it, so no
-cell is left undone by both.
+A run is earlier if its list was final already, or else by ``RunRecord.order``. Since each run writes before it reads,
+at least one of two runs sees the other. A run that leaves a cell to another one has seen that the other keeps it, so
+no cell is left out by both.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class RunDeclaration:
     Args:
         storage: The results folder.
         name: Name of the suite or sweep.
-        cell_ids: The cells that this run means to run, as far as they are known.
+        cell_ids: The cells that this run means to run, if they are known.
         n_cells: Number of cells of the suite or sweep.
-        study: The study of which this run means to be the driver.
-        to_do: Number of cells that this run means to run, where ``cell_ids`` does not say it.
+        study: The study that this run means to drive.
+        to_do: Number of cells that this run means to run; by default, that of ``cell_ids``.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class RunDeclaration:
             is_settled=False,
         )
         self.left_to_others: dict[str, RunRecord] = {}
-        """The cells that living runs had declared before this one, each with its run."""
+        """The cells that earlier runs, which are alive, have declared, each with its run."""
         self._storage = storage
         self._lock = threading.Lock()
         self._has_ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> RunDeclaration:
-        """Declare the run, and leave to others what they have declared before.
+        """Declare the run, and leave the cells of earlier runs to them.
 
         Raises:
-            ConfigurationError: If a living run is the driver of this run's study.
-            OSError: If that cannot be found out.
+            ConfigurationError: If this run's study has a driver that is alive.
+            OSError: If the store does not tell whether it has one.
         """
         self._try_to_write()
         try:
             if self.record.study is None:
-                # Where others cannot be seen, cells may be computed twice, which harms nothing.
+                # If other records cannot be read, cells may be computed twice, which does no harm.
                 with contextlib.suppress(OSError):
                     self._leave_cells()
             else:
@@ -162,10 +162,10 @@ class RunDeclaration:
             self.record.ended = ended
 
     def living_others(self) -> list[RunRecord]:
-        """Return the records of all other runs that are going on.
+        """Return the records of all other runs that are alive.
 
-        A driver on this machine is alive as long as its process exists, suspended or not; one elsewhere, if its last
-        heartbeat is younger than ``ALIVE_SECONDS``. Nothing is remembered, so that a machine that slept and woke is
+        A driver on this machine is alive as long as its process exists, suspended or not; a driver elsewhere, if its
+        last heartbeat is younger than ``ALIVE_SECONDS``. Nothing is remembered, so a machine that was suspended is
         alive again with its next heartbeat.
 
         Raises:
@@ -180,18 +180,18 @@ class RunDeclaration:
         ]
 
     def _is_alive(self, record: RunRecord, written: float | None, now: float | None) -> bool:
-        """Return whether a run is going on; times are the store's own, for clocks of machines differ."""
+        """Return whether a run is alive; times are by the store's clock, since those of machines differ."""
         if record.is_on_this_machine or record.ended is not None:
             return not record.has_ended
         if written is None or now is None:
             return age_seconds(record, datetime.now(timezone.utc)) <= ALIVE_SECONDS
         return now - written <= ALIVE_SECONDS
 
-    def _was_first(self, other: RunRecord) -> bool:
+    def _is_earlier(self, other: RunRecord) -> bool:
         return other.is_settled or other.order < self.record.order
 
     def _leave_cells(self) -> None:
-        first = [other for other in self.living_others() if self._was_first(other)]
+        first = [other for other in self.living_others() if self._is_earlier(other)]
         for other in sorted(first, key=lambda record: record.order, reverse=True):
             self.left_to_others |= dict.fromkeys(self.record.cell_ids & other.declared, other)
         with self._lock:
@@ -201,11 +201,11 @@ class RunDeclaration:
     def _require_study(self) -> None:
         """Make sure that no other driver writes the study.
 
-        A rival that has not looked yet will see this run and withdraw, or has looked before this run was to be seen and
-        says so in a moment; either way, this ends with one driver.
+        A rival whose list is not final yet either will see this run and withdraw, or has read the records before this
+        run's was there and will mark its list as final in a moment. Either way, one driver remains.
         """
         while rivals := [other for other in self.living_others() if other.study == self.record.study]:
-            first = [other for other in rivals if self._was_first(other)]
+            first = [other for other in rivals if self._is_earlier(other)]
             if first:
                 raise ConfigurationError(
                     f"study {self.record.study} has a driver already: process {first[0].pid} on {first[0].hostname}, "
@@ -219,9 +219,9 @@ class RunDeclaration:
             self._try_to_write()
 
     def _try_to_write(self) -> None:
-        """Write the record, if the store takes it; rows count, not records.
+        """Write the record, if the store accepts it; a run does not depend on its record.
 
-        The lock is not held meanwhile: a store that is slow must not hold up the run's progress and deadlines.
+        The lock is released first: a slow store must not delay the run's progress and deadlines.
         """
         with self._lock:
             self.record.heartbeat_at = datetime.now(timezone.utc)

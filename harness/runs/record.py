@@ -23,7 +23,7 @@ class RunningCell(BaseModel):
     """A cell that is running.
 
     Args:
-        title: A short name for people.
+        title: Its name on screen.
         since: When it started.
         stage: The current stage.
         step: Steps done in that stage.
@@ -47,9 +47,9 @@ class RunRecord(BaseModel):
         run_id: Unique.
         suite: Name of the suite or sweep.
         machine: The driver's machine since its last boot, and the process-id namespace that the driver sees.
-        hostname: The driver's machine, for people.
+        hostname: The driver's machine, as shown to users.
         pid: The driver's process.
-        process_started: When that process started, by the machine's own count.
+        process_started: When that process started, on the scale of ``process_started()``.
         splitbench: Version of the package.
         commit: Commit of the package.
         cells: Number of cells of the suite or sweep.
@@ -58,11 +58,11 @@ class RunRecord(BaseModel):
         failed: Number of those that ended neither ``ok`` nor ``skipped``.
         started_at: When the run started.
         heartbeat_at: When this was written.
-        ended: ``done`` or ``interrupted``; None while the run is going on.
+        ended: ``done`` or ``interrupted``; None while the run lasts.
         running: The cells that are running, by id.
         cell_ids: The cells that this run means to run.
-        study: The study of which this run is the driver, if it is a sweep.
-        is_settled: Whether the run has looked at the other records and ``cell_ids`` is final.
+        study: The study that this run drives, if it is a sweep.
+        is_settled: Whether the run has read the other records, so that ``cell_ids`` is final.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -101,7 +101,7 @@ class RunRecord(BaseModel):
 
     @property
     def order(self) -> tuple[datetime, str]:
-        """What decides which of two runs started earlier."""
+        """Decides which of two runs started earlier."""
         return self.started_at, self.run_id
 
     @property
@@ -133,7 +133,7 @@ def read_records(storage: Storage) -> list[tuple[RunRecord, float | None]]:
     found: list[tuple[RunRecord, float | None]] = []
     for info in storage.files(FOLDER):
         if info.path.endswith(".json") and not info.base_name.startswith("."):
-            # A run that was refused removes its record, perhaps since the folder was listed.
+            # A refused run removes its record, perhaps after the folder was listed.
             with contextlib.suppress(FileNotFoundError):
                 record = parse_record(storage.read(storage.relative(info)))
                 if record is not None:
@@ -142,7 +142,7 @@ def read_records(storage: Storage) -> list[tuple[RunRecord, float | None]]:
 
 
 def process_started(pid: int) -> float | None:
-    """Return when a process of this machine started, by a count that does not follow the clock; None if it is gone."""
+    """Return when a process of this machine started, on a scale that ignores clock changes; None if it is gone."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").is_file():
         try:

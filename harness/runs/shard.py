@@ -1,4 +1,4 @@
-"""Splitting the cells of a suite over jobs that know nothing of each other."""
+"""Shards: parts of a suite's cells, for jobs that know nothing of each other."""
 
 from __future__ import annotations
 

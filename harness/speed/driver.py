@@ -18,8 +18,8 @@ from harness.machines.provenance import provenance
 from harness.planning.plan import make_plan
 from harness.ranking.leaderboard import make_leaderboard
 from harness.store import ResultStore
-from harness.store.local_copies import GROWTH
-from harness.store.row_format import encode_row
+from harness.store.row_copies import GROWTH
+from harness.store.row_files import encode_row
 from harness.suite_cell import SuiteCell
 
 LIMIT_SECONDS = 5.0

@@ -1,9 +1,19 @@
-"""Rows on any file system: files, reading, quarantine, delivery, local copies."""
+"""Rows on any file system: row files, contents, quarantine, delivery, copies, and fetching from elsewhere."""
 
 from __future__ import annotations
 
+from harness.store.contents import DamagedFile, StoreContents, Unsent, find_cell
 from harness.store.files import Storage
 from harness.store.locations import beneath
-from harness.store.result_store import DamagedFile, ResultStore, StoreContents, Unsent
+from harness.store.result_store import ResultStore, read_stores
 
-__all__ = ["DamagedFile", "ResultStore", "Storage", "StoreContents", "Unsent", "beneath"]
+__all__ = [
+    "DamagedFile",
+    "ResultStore",
+    "Storage",
+    "StoreContents",
+    "Unsent",
+    "beneath",
+    "find_cell",
+    "read_stores",
+]

@@ -1,17 +1,21 @@
-"""Rows that their store did not take: kept on this machine until it does."""
+"""Rows that their store did not accept: kept on this machine until it does."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 
+import pyarrow as pa
+
+from harness.store.contents import DamagedFile
 from harness.store.files import Storage
+from harness.store.row_files import DamagedFileError, decode_row
 
 _PAUSE_SECONDS = 30.0
-"""After a delivery that failed, rows go straight into the outbox for so long."""
+"""After a failed write, the store is left alone for this long, and rows go straight to the outbox."""
 
 
 class Outbox:
@@ -24,44 +28,43 @@ class Outbox:
 
     def __init__(self, cache: Path, store: str) -> None:
         self._files = Storage(str(cache / "outbox" / hashlib.sha256(store.encode()).hexdigest()[:32]))
-        self._closed_until = 0.0
+        self._paused_until = 0.0
         self.reason: str | None = None
+        """Why the store last refused a row of this process."""
 
     @property
     def folder(self) -> str:
-        """Where the rows wait."""
+        """The folder of the waiting rows."""
         return self._files.root
 
     @property
-    def is_trying(self) -> bool:
-        """Whether the store is worth a try, or has just failed."""
-        return time.monotonic() >= self._closed_until
+    def is_paused(self) -> bool:
+        """Whether the store has just failed and is not worth a try."""
+        return time.monotonic() < self._paused_until
 
-    def keep(self, path: str, data: bytes, error: OSError) -> None:
-        """Keeps a row's file.
+    def pause(self, error: OSError) -> None:
+        """Leave the store alone for a while, because it has just failed."""
+        self.reason = str(error)
+        self._paused_until = time.monotonic() + _PAUSE_SECONDS
+
+    def keep(self, path: str, data: bytes) -> None:
+        """Keep a row's file.
 
         Args:
             path: Its path in the store.
             data: Its content.
-            error: Why the store did not take it.
 
         Raises:
-            OSError: If it cannot be kept here either.
+            OSError: If it cannot be written here either.
         """
-        self.postpone(error)
         self._files.put(path, data)
 
-    def postpone(self, error: OSError) -> None:
-        """Notes that the store failed just now."""
-        self.reason = str(error)
-        self._closed_until = time.monotonic() + _PAUSE_SECONDS
-
     def waiting(self) -> list[str]:
-        """Returns the paths of all rows that wait."""
+        """Return the paths of all waiting rows."""
         return sorted(self._files.relative(info) for info in self._files.files(""))
 
     def read(self) -> dict[str, bytes]:
-        """Returns the files of all rows that wait, by path."""
+        """Return the files of all waiting rows by path."""
         found = {}
         for path in self.waiting():
             # Another process may just have delivered it.
@@ -69,17 +72,34 @@ class Outbox:
                 found[path] = self._files.read(path)
         return found
 
-    def deliver(self, store: Storage) -> Iterator[str]:
-        """Gives the store what waits for it, as far as it takes it, and yields the path of each row that it took."""
-        for path in self.waiting():
+    def deliver(self, store: Storage) -> None:
+        """Move waiting rows to the store, until it refuses one."""
+        for path in [] if self.is_paused else self.waiting():
             try:
                 store.put(path, self._files.read(path))
             except FileNotFoundError:
-                # Another process has just delivered it.
-                continue
+                continue  # Another process has just delivered it.
             except OSError as error:
-                self.postpone(error)
+                self.pause(error)
                 return
             with contextlib.suppress(OSError):
                 self._files.delete(path)
-            yield path
+
+    def decode(self, waiting: dict[str, bytes], stored: Collection[str]) -> tuple[list[pa.Table], list[DamagedFile]]:
+        """Return the rows among waiting files, and the files that are damaged.
+
+        Args:
+            waiting: What ``read`` returned.
+            stored: Ids of attempts that the store holds already; it may have stored a row and yet reported a failure.
+        """
+        rows, damaged = [], []
+        for path, data in waiting.items():
+            file = f"{self.folder}/{path}"
+            try:
+                row = decode_row(data, path=file)
+            except DamagedFileError as damage:
+                damaged.append(DamagedFile(file, str(damage), quarantined=False))
+            else:
+                if row.column("attempt_id")[0].as_py() not in stored:
+                    rows.append(row)
+        return rows, damaged

@@ -1,4 +1,4 @@
-"""A folder on any file system of pyarrow, with patience for stores that fail now and then."""
+"""A folder on any file system of pyarrow; requests that fail are retried."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from harness.first_contact import require_store_answers
 from splitters.errors import ConfigurationError
 
 TEMPORARY = ".tmp-"
-"""How the names of files begin that are still being written."""
+"""Prefix of the names of files that are still being written."""
 
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.1
 
-# What waiting does not mend. Everything else from a store is a request that failed, and may succeed the next time.
+# Errors that waiting does not cure. Any other error is a failed request, which may succeed the next time.
 _PERMANENT = frozenset(
     (
         errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
@@ -34,11 +34,11 @@ ResultT = TypeVar("ResultT")
 
 
 class Storage:
-    """A folder and what is done with its files. Paths are relative to it.
+    """A folder of files. Paths are relative to it.
 
     Args:
         location: A local path or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
-        filesystem: The file system that ``location`` is a path of, where a URI cannot say it.
+        filesystem: The file system of the path ``location``, if no URI can express it.
     """
 
     def __init__(self, location: str, *, filesystem: fs.FileSystem | None = None) -> None:
@@ -49,50 +49,50 @@ class Storage:
 
     @property
     def name(self) -> str:
-        """Names the folder among all folders."""
+        """A name that no other folder has."""
         return f"{self.fs.type_name}:{self.root}"
 
     def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
-        """Writes a file, all or nothing, in the place of one that may be there.
+        """Write a file, all or nothing, replacing an existing one.
 
         Args:
             path: Its path.
             data: Its content.
-            durable: Whether it must be on the disk, and not only visible to others, before this returns.
+            durable: Whether it must be on the disk, and not merely visible to others, before this returns.
 
         Raises:
             ConfigurationError: If the path leads out of the folder.
-            OSError: If that is not possible, also after some attempts.
+            OSError: If it cannot be written.
         """
         if ".." in path.split("/"):
             raise ConfigurationError(f"{path!r} leads out of {self.root}; no such file is written.")
-        patiently(lambda: self._put(path, data, durable=durable))
+        with_retries(lambda: self._put(path, data, durable=durable))
 
     def read(self, path: str) -> bytes:
-        """Returns a file's content.
+        """Return a file's content.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            OSError: If it cannot be read, also after some attempts.
+            OSError: If it cannot be read.
         """
-        return patiently(lambda: self._read(path))
+        return with_retries(lambda: self._read(path))
 
     def files(self, folder: str) -> list[fs.FileInfo]:
-        """Returns all files below a folder, none if there is no such folder; their paths are absolute.
+        """Return all files below a folder, with absolute paths; none if there is no such folder.
 
-        Names that begin with ``.`` or ``_`` belong to others (``.DS_Store``, ``_SUCCESS``, ``.nfs0001``) or to files
-        that are still being written; neither they nor what lies in folders of such names is returned.
+        Files and folders whose names begin with ``.`` or ``_`` are left out: they belong to other programs
+        (``.DS_Store``, ``_SUCCESS``, ``.nfs0001``) or are still being written.
         """
         selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), recursive=True, allow_not_found=True)
-        infos = patiently(lambda: self.fs.get_file_info(selector))
+        infos = with_retries(lambda: self.fs.get_file_info(selector))
         return [info for info in infos if info.type == fs.FileType.File and not _is_hidden(self.relative(info))]
 
     def relative(self, info: fs.FileInfo) -> str:
-        """Returns the path of a file of ``files`` as the other methods take it."""
+        """Return the relative path of a file that ``files`` returned."""
         return str(info.path.removeprefix(f"{self.root}/"))
 
     def now(self) -> float:
-        """Returns the time by the store's own clock, in seconds: the modification time of a file written for it.
+        """Return the time by the store's own clock, in seconds: the modification time of a file written to find out.
 
         Raises:
             OSError: If the store cannot be written to.
@@ -106,33 +106,33 @@ class Storage:
         return info.mtime_ns / 1e9 if info.mtime_ns else time.time()
 
     def exists(self) -> bool:
-        """Returns whether the folder is there."""
-        return bool(patiently(lambda: self.fs.get_file_info(self.root)).type != fs.FileType.NotFound)
+        """Return whether the folder exists."""
+        return bool(with_retries(lambda: self.fs.get_file_info(self.root)).type != fs.FileType.NotFound)
 
     def folders(self, folder: str) -> list[str]:
-        """Returns the names of the folders directly in a folder, but for those that begin with ``.`` or ``_``."""
+        """Return the names of a folder's subfolders, without those that begin with ``.`` or ``_``."""
         selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), allow_not_found=True)
-        infos = patiently(lambda: self.fs.get_file_info(selector))
+        infos = with_retries(lambda: self.fs.get_file_info(selector))
         names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
         return sorted(name for name in names if not _is_hidden(name))
 
     def has_folder(self, folder: str) -> bool:
-        """Returns whether there is a folder of this path."""
-        info = patiently(lambda: self.fs.get_file_info(f"{self.root}/{folder}"))
+        """Return whether there is such a folder."""
+        info = with_retries(lambda: self.fs.get_file_info(f"{self.root}/{folder}"))
         return bool(info.type == fs.FileType.Directory)
 
-    def make(self, folder: str) -> None:
-        """Makes a folder, if it is not there."""
-        patiently(lambda: self.fs.create_dir(f"{self.root}/{folder}".rstrip("/"), recursive=True))
+    def make_folder(self, folder: str) -> None:
+        """Make a folder unless it exists."""
+        with_retries(lambda: self.fs.create_dir(f"{self.root}/{folder}".rstrip("/"), recursive=True))
 
     def move(self, source: str, target: str) -> None:
-        """Moves a file."""
+        """Move a file."""
         self.fs.move(f"{self.root}/{source}", f"{self.root}/{target}")
 
     def delete(self, path: str) -> None:
-        """Removes a file, if it is there."""
+        """Remove a file if it exists."""
         try:
-            patiently(lambda: self.fs.delete_file(f"{self.root}/{path}"))
+            with_retries(lambda: self.fs.delete_file(f"{self.root}/{path}"))
         except FileNotFoundError:
             return
 
@@ -155,11 +155,11 @@ def _is_hidden(path: str) -> bool:
     return any(name.startswith((".", "_")) and name != ".." for name in path.split("/"))
 
 
-def patiently(request: Callable[[], ResultT]) -> ResultT:
-    """Returns what a request returns; one that fails is made again, up to six times within some seconds.
+def with_retries(request: Callable[[], ResultT]) -> ResultT:
+    """Return the result of a request, which is tried up to six times within about three seconds.
 
     Raises:
-        OSError: If it fails for a reason that stays (no such file, no space, no right), or time and again.
+        OSError: If it fails for a lasting reason (no such file, no space, no permission), or six times.
     """
     for attempt in range(1, _ATTEMPTS):
         try:
@@ -174,7 +174,7 @@ def patiently(request: Callable[[], ResultT]) -> ResultT:
 
 
 def _write_local(folder: Path, name: str, data: bytes, *, durable: bool) -> None:
-    """Writes under a temporary name and renames; if durable, makes sure of the disk before and of the folder after."""
+    """Write under a temporary name and rename; if durable, sync the file before and its folder after."""
     _make_folder(folder)
     temporary = folder / f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{name}"
     try:
@@ -192,7 +192,7 @@ def _write_local(folder: Path, name: str, data: bytes, *, durable: bool) -> None
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes a folder and its parents, each of them certain to be on the disk."""
+    """Make a folder and its parents, and sync each to the disk."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)

@@ -1,19 +1,28 @@
-"""Locations of results as text: folders, and URIs whose path ends where their ``?`` begins."""
+"""Locations of results: folders, and URIs whose path ends where their ``?`` begins."""
 
 from __future__ import annotations
 
 import os
 from urllib.parse import unquote
 
+from harness.store.files import Storage
+
+_LEVELS_ABOVE = 3
+"""A partition's folder, rows/in_scenario=S/in_dataset=D, is this many levels below the results."""
+
+_LEVELS_BELOW = 2
+_MAX_FOLDERS = 50
+_MAX_NAMED = 5
+
 
 def beneath(location: str, name: str) -> str:
-    """Returns the location of that name in a folder or URI; a URI's options stay behind its ``?``."""
+    """Return the location of a name in a folder or URI; a URI's options stay behind its ``?``."""
     path, options = _split(location)
     return f"{path.rstrip('/')}/{name}{options}"
 
 
 def parent_of(location: str) -> str:
-    """Returns the folder or URI that holds this one; a URI of a bucket alone holds itself."""
+    """Return the parent of a folder or URI; that of a bucket is the bucket itself."""
     path, options = _split(location)
     if not _is_uri(location):
         return os.path.normpath(f"{path}/..") if path.rstrip("/") else path
@@ -22,7 +31,7 @@ def parent_of(location: str) -> str:
 
 
 def last_part(location: str) -> str:
-    """Returns the name of a folder, or the last part of a URI's path; empty if there is none."""
+    """Return the name of a folder, or the last part of a URI's path; empty if there is none."""
     if not _is_uri(location):
         return os.path.basename(os.path.abspath(location))
     path, _ = _split(location)
@@ -30,12 +39,35 @@ def last_part(location: str) -> str:
     return "" if name in (".", "..") else name
 
 
+def results_near(location: str, storage: Storage, *, has_uri: bool) -> list[str]:
+    """Return the location of results above a folder or, if there are none, of those up to two levels below it.
+
+    Args:
+        location: The folder.
+        storage: The same folder.
+        has_uri: Whether ``location`` alone leads to it, so that its parents can be opened.
+    """
+    above = location
+    for _ in range(_LEVELS_ABOVE if has_uri else 0):
+        above = parent_of(above)
+        if Storage(above).has_folder("rows"):
+            return [above]
+    folders = [""]
+    for _ in range(_LEVELS_BELOW):
+        folders = [f"{folder}{name}/" for folder in folders for name in storage.folders(folder)[:_MAX_FOLDERS]]
+        found = [folder.rstrip("/") for folder in folders if storage.has_folder(f"{folder}rows")]
+        if found:
+            below = [beneath(location, folder) for folder in found[:_MAX_NAMED]]
+            return [name if _is_uri(name) else os.path.normpath(name) for name in below]
+    return []
+
+
 def _is_uri(location: str) -> bool:
     return "://" in location
 
 
 def _split(location: str) -> tuple[str, str]:
-    """Returns a location up to a URI's ``?``, and the rest."""
+    """Return a location up to a URI's ``?``, and the rest."""
     if not _is_uri(location):
         return location, ""
     path, mark, options = location.partition("?")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from benchmarks.rows.row import Row
-from harness.planning.changed_data import ChangedData
+from harness.planning.outdated_rows import OutdatedRows
 from harness.planning.plan import Plan, PlannedCell, Status, make_plan
 from harness.runs.shard import Shard
 from harness.store import ResultStore, StoreContents
@@ -17,7 +17,7 @@ from harness.sweep.study.record import Continuation, continue_study, read_studie
 from harness.sweep.study.results import SweepResults
 from harness.sweep.study.trials import Configurations, Trials, read_trials
 
-FindChanged = Callable[[Sequence[SuiteCell], Sequence[Row]], ChangedData]
+FindChanged = Callable[[Sequence[SuiteCell], Sequence[Row]], OutdatedRows]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def plan_sweep(
         sweep: The sweep.
         store: Where its rows are.
         quarantine: Whether to move damaged files to quarantine; see ``ResultStore.read``.
-        find_changed: Returns which rows of cells were measured on images that have changed; see ``find_changed_data``.
+        find_changed: Returns which rows of cells were measured on images that have changed; see ``find_outdated_rows``.
     """
     configurations, contents = Configurations(sweep), store.read(quarantine=quarantine)
     continuation = continue_study(sweep, read_studies(store, consent=sweep.consent))

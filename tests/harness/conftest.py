@@ -66,7 +66,7 @@ def toy_row(
     cell: Cell | None = None,
     **keys: Any,
 ) -> Row:
-    """Returns a row as a run would write it, ``age`` seconds before the others."""
+    """Return a row as a run would write it, ``age`` seconds before the others."""
     metrics = Metrics()
     if state is State.OK and loss is not None:
         metrics = Metrics(
@@ -84,7 +84,7 @@ def toy_row(
 
 
 def patch_record(target: str = "3", fusion: str = "platt", *, gain: float = 0.25, **keys: Any) -> PatchRecord:
-    """Returns a patch that raises F1 from a half by ``gain``."""
+    """Return a patch that raises F1 from a half by ``gain``."""
     figures = {"tc_precision": (0.5, 0.7), "tc_recall": (0.5, 0.8), "non_tc_accuracy": (0.9, 0.95)}
     values = {
         f"{name}_{when}": value for name, pair in figures.items() for when, value in zip(_WHEN, pair, strict=True)
@@ -102,7 +102,7 @@ def patch_record(target: str = "3", fusion: str = "platt", *, gain: float = 0.25
 
 
 def patching_row(patches: Sequence[PatchRecord], *, splitter: str = "toy", seed: int = 0) -> Row:
-    """Returns a row of the scenario ``patching``."""
+    """Return a row of the scenario ``patching``."""
     cell = toy_cell(splitter=splitter, seed=seed).model_copy(update={"scenario": "patching"})
     return toy_row(loss=None, cell=cell).model_copy(update={"patches": list(patches)})
 
@@ -114,7 +114,7 @@ def surroundings(tmp_path: Path) -> Surroundings:
 
 @pytest.fixture
 def write_suite(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a suite of toys to a file; keys replace the usual ones."""
+    """Write a suite of toys to a file; keys replace the usual ones."""
 
     def write(**keys: Any) -> Path:
         (tmp_path / "toy_plugin.py").write_text((HERE / "toy_plugin.py").read_text())
@@ -136,7 +136,7 @@ def write_suite(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def write_sweep(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a sweep of bowls to a file; keys replace the usual ones, None leaves one out."""
+    """Write a sweep of bowls to a file; keys replace the usual ones, None leaves one out."""
 
     def write(**keys: Any) -> Path:
         (tmp_path / "bowl_plugin.py").write_text((HERE / "bowl_plugin.py").read_text())
@@ -163,13 +163,13 @@ def write_sweep(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_bowls(write_sweep: Callable[..., Path]) -> Callable[..., Sweep]:
-    """Makes a sweep of bowls by way of a file."""
+    """Make a sweep of bowls by way of a file."""
     return lambda **keys: load_sweep(write_sweep(**keys))
 
 
 @pytest.fixture
 def call() -> Callable[..., Result]:
-    """Calls ``splitbench`` in this process."""
+    """Call ``splitbench`` in this process."""
 
     def invoke(*arguments: str | Path) -> Result:
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
@@ -240,7 +240,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def at_work(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Puts a test into the workshop; what it writes has its own names."""
+    """Put a test into the workshop; what it writes has its own names."""
     monkeypatch.setenv("SPLITBENCH_CACHE", str(workshop / "cache"))
     monkeypatch.chdir(workshop)
     return workshop

@@ -88,8 +88,25 @@ def test_a_cluster_at_a_closed_port_is_refused_at_once(free_port: int) -> None:
 
 
 @pytest.mark.parametrize("address", ["local", "auto", "somewhere", "anyscale://x/y"])
-def test_addresses_without_a_port_are_left_to_ray(address: str) -> None:
+def test_addresses_without_a_port_are_left_to_ray(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)
+    monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda folder: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     require_cluster_answers(address, source="--address")
+
+
+def test_the_cluster_that_auto_stands_for_is_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", lambda **keys: pytest.fail("Ray was asked"))
+    monkeypatch.setenv(LIMIT_VARIABLE, "0.2")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with socket.create_server(("0.0.0.0", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr("ray._private.services.find_gcs_addresses", lambda: {address})
+        monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda folder: address)
+        message = rf"at 'auto', which is \S+:{silent.getsockname()[1]}, from the environment variable RAY_ADDRESS: no"
+        with pytest.raises(ConfigurationError, match=message):
+            cluster.connection(None).__enter__()
 
 
 @pytest.mark.ray

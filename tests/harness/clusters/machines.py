@@ -33,7 +33,7 @@ class Machine:
     process: subprocess.Popen[bytes]
 
     def programs(self) -> list[str]:
-        """Returns the command lines of what runs on it, but for the sshd and shells that make it a machine."""
+        """Return the command lines of what runs on it, but for the sshd and shells that make it a machine."""
         space = self._space()
         found = []
         for entry in Path("/proc").iterdir():
@@ -69,7 +69,7 @@ class Machines:
         self.worker = self._start(WORKER, "worker", "ip", "netns", "exec", _SPACE)
 
     def close(self) -> None:
-        """Ends everything that runs on the machines, and the net between them."""
+        """End everything that runs on the machines, and the net between them."""
         for name in ("head", "worker"):
             machine: Machine | None = getattr(self, name, None)
             if machine is not None:
@@ -145,7 +145,7 @@ class Machines:
 
 
 def make_machines(folder: Path) -> Machines:
-    """Returns two machines, or skips the test and says why there can be none."""
+    """Return two machines, or skips the test and says why there can be none."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.skip("two machines are made of one by root on Linux only")
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]

@@ -20,7 +20,7 @@ GPU = NodeType("gpu", 8, 2, 4, 1.0)
 
 
 def bill(*workers: NodeType, gpu_share: float = 1.0, device: str = "auto", threads: int = 1, n_rows: int = 1) -> Bill:
-    """Returns what three cells cost that took an hour each."""
+    """Return what three cells cost that took an hour each."""
     cells = [toy_item(seed=seed, device=device, threads=threads) for seed in range(3)]
     rows = [toy_row(seed=7, seconds=3600.0)] * n_rows
     cluster = ClusterFile(Path("c.yaml"), "aws", HEAD, workers, ClusterNotes())
@@ -56,9 +56,9 @@ def test_without_prices_or_history_nothing_is_made_up() -> None:
 
 
 def test_cells_that_fit_nowhere_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"no kind of worker has room for a cell with 16 CPU threads.*gpu: 8"):
+    with pytest.raises(ConfigurationError, match=r"no machine has room for a cell with 16 CPU threads.*gpu: 8"):
         bill(GPU, threads=16)
-    with pytest.raises(ConfigurationError, match="no kind of worker"):
+    with pytest.raises(ConfigurationError, match="no machine has room"):
         bill(CPU, device="cuda")
 
 
@@ -87,8 +87,17 @@ def test_a_cluster_of_a_head_alone_costs_nothing_where_nothing_is_to_do() -> Non
     cluster = ClusterFile(Path("c.yaml"), "aws", HEAD, (), ClusterNotes())
     done = bill_of(make_plan([toy_item()], [toy_row()]), cluster)
     assert (done.worker, done.cells, done.worker_hours, done.money) == (None, 0, 0.0, None)
-    with pytest.raises(ConfigurationError, match="there are none"):
+    with pytest.raises(ConfigurationError, match="head: 0 CPUs, 0 GPUs"):
         bill_of(make_plan([toy_item()], []), cluster)
+
+
+def test_a_head_that_computes_is_billed_where_no_worker_has_room() -> None:
+    head = NodeType("head", 4, 0, 1, 0.5)
+    plan = make_plan([toy_item(seed=seed) for seed in range(3)], [toy_row(seed=7, seconds=3600.0)])
+    for workers in ((), (NodeType("none", 8, 0, 0, 0.1),)):
+        found = bill_of(plan, ClusterFile(Path("c.yaml"), "aws", head, workers, ClusterNotes()))
+        assert found.worker is head
+        assert (found.worker_hours, found.hours, found.money) == pytest.approx((0.75, 1.0, 0.5))
 
 
 def test_machines_of_unknown_size_get_no_estimate() -> None:

@@ -1,24 +1,19 @@
-"""The cluster files that come with the project are what their readers take, and pin what the tests run with."""
+"""The cluster files of the project are valid and pinned to what the tests run with; wrong ones are refused plainly."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
-from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from harness.cli import main
 from harness.clusters.cluster_file import read_cluster_file
+from harness.clusters.ray_checks import provider_keys
 from splitters.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -123,8 +118,8 @@ def test_a_typo_is_refused(tmp_path: Path, old: str, new: str, message: str) -> 
         read_cluster_file(path)
 
 
-def changed_file(folder: Path, provider: str, **changes: Any) -> Path:
-    """Writes a small file of one head and one kind of worker, with other keys; None leaves one out."""
+def changed_file(folder: Path, provider: str, /, **changes: Any) -> Path:
+    """Write a small file of one head and one kind of worker, with other keys; None leaves one out."""
     kinds = {name: {"node_config": {"InstanceType": "m5.large"}} for name in ("head", "worker")}
     usual = {
         "cluster_name": "small",
@@ -164,6 +159,67 @@ def test_what_ray_does_not_fill_in_must_be_written(tmp_path: Path) -> None:
         read_cluster_file(changed_file(tmp_path, "aws", available_node_types=3))
     with pytest.raises(ConfigurationError, match="Ray would refuse it: Unsupported node provider: nimbus"):
         read_cluster_file(changed_file(tmp_path, "nimbus"))
+
+
+LOCAL = {"type": "local", "head_ip": "h", "worker_ips": ["a", "b"]}
+
+
+def local_file(folder: Path, provider: dict[str, Any] | None, **changes: Any) -> Path:
+    return changed_file(folder, "local", provider=provider, available_node_types=None, head_node_type=None, **changes)
+
+
+def test_of_machines_of_ones_own_the_number_is_known_and_the_size_only_if_it_is_stated(tmp_path: Path) -> None:
+    cluster = read_cluster_file(local_file(tmp_path, LOCAL))
+    (worker,) = cluster.workers
+    assert (worker.cpus, worker.gpus, worker.most) == (None, None, 2)
+    notes = {"splitbench": {"cpus_per_worker": 8, "gpus_per_worker": 0}}
+    stated = read_cluster_file(
+        local_file(tmp_path, {**LOCAL, "external_head_ip": "x"}, max_workers=1, min_workers=0, metadata=notes)
+    )
+    assert (stated.head.cpus, stated.head.gpus, stated.workers[0].most) == (8, 0, 1)
+    coordinator = local_file(tmp_path, {"type": "local", "coordinator_address": "c:1234"}, max_workers=7)
+    assert read_cluster_file(coordinator).workers[0].most == 7
+
+
+@pytest.mark.parametrize(
+    ("provider", "changes", "reason"),
+    [
+        ({"type": "local", "head_ip": "h"}, {}, "Ray would refuse it: Please supply a `head_ip` and list of"),
+        ({"type": "local", "head_ip": "h"}, {"cluster_name": None}, "Please supply a `head_ip` and list of"),
+        ({"type": "local", "coordinator_address": "c"}, {}, "The field `max_workers` is required when using"),
+        ({**LOCAL, "worker_ips": 3}, {"cluster_name": None}, "provider.worker_ips: 3 is not of type 'array'"),
+        ({**LOCAL, "head_pi": "h"}, {}, "provider: unknown key 'head_pi'. Did you mean 'head_ip'"),
+        (None, {"cluster_name": None}, "'provider' is a required property"),
+    ],
+)
+def test_the_reason_of_a_refusal_is_rays_own_and_only_ours_is_printed(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    provider: dict[str, Any] | None,
+    changes: dict[str, Any],
+    reason: str,
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(reason)):
+        read_cluster_file(local_file(tmp_path, provider, **changes))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ray_prints_nothing_about_a_file_that_it_takes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    read_cluster_file(local_file(tmp_path, LOCAL, max_workers=5, min_workers=3))
+    read_cluster_file(changed_file(tmp_path, "aws", min_workers=0, head_node={}, worker_nodes={}))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("provider", ["aws", "gcp", "local"])
+def test_every_key_that_ray_reads_of_a_provider_is_known(provider: str) -> None:
+    from ray.autoscaler._private import constants, providers
+
+    folder = Path(providers.__file__).parent
+    text = "".join(path.read_text() for path in (folder / provider).rglob("*.py"))
+    read = set(re.findall(r"""provider(?:_config)?(?:"\])?(?:\.get\(|\[)\s*"([a-z]\w*)\"""", text))
+    read |= {value for name, value in vars(constants).items() if name.endswith("_KEY") and "LAUNCH" in name}
+    assert len(read) > 3
+    assert read - provider_keys(provider) == {"list_of_node_ips"} & read, "which Ray writes itself"
 
 
 @pytest.mark.parametrize(
@@ -209,204 +265,3 @@ def test_a_file_that_cannot_be_parsed_is_refused_in_one_line(tmp_path: Path, dat
 def test_a_file_that_is_not_filled_in_yet_is_not_used(path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"line \d+: .*YOUR-.* is still to be filled in"):
         read_cluster_file(path).require_filled_in()
-
-
-# The fields of KubeRay's API reference, ray.io/v1, as far as a job of ours may use them.
-_JOB = {
-    "entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "activeDeadlineSeconds", "backoffLimit",
-    "jobId", "runtimeEnvYAML", "rayClusterSpec", "submitterPodTemplate", "submissionMode", "suspend", "metadata",
-    "managedBy", "clusterSelector", "submitterConfig", "deletionStrategy", "entrypointNumCpus", "entrypointNumGpus",
-    "entrypointResources",
-}  # fmt: skip
-_CLUSTER = {
-    "rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs", "suspend",
-    "managedBy", "headServiceAnnotations", "gcsFaultToleranceOptions",
-}  # fmt: skip
-_AUTOSCALER = {
-    "idleTimeoutSeconds", "upscalingMode", "resources", "image", "imagePullPolicy", "securityContext", "version", "env",
-    "envFrom", "volumeMounts",
-}  # fmt: skip
-_HEAD = {"template", "headService", "enableIngress", "rayStartParams", "serviceType"}
-_WORKERS = {
-    "groupName", "suspend", "replicas", "minReplicas", "maxReplicas", "idleTimeoutSeconds", "rayStartParams",
-    "template", "scaleStrategy", "numOfHosts",
-}  # fmt: skip
-_POD = {"serviceAccountName", "restartPolicy", "containers", "nodeSelector", "tolerations", "volumes"}
-_CONTAINER = {"name", "image", "env", "resources", "command", "args", "volumeMounts", "ports", "imagePullPolicy"}
-
-
-def unknown_fields(job: dict[str, Any]) -> list[str]:
-    """Returns the fields of a RayJob that KubeRay would not know."""
-    spec, found = job["spec"], []
-
-    def check(name: str, value: dict[str, Any], known: set[str]) -> None:
-        found.extend(f"{name}.{key}" for key in value if key not in known)
-
-    def check_pod(name: str, template: dict[str, Any]) -> None:
-        check(name, template, {"spec", "metadata"})
-        check(f"{name}.spec", template["spec"], _POD)
-        for container in template["spec"]["containers"]:
-            check(f"{name}.{container['name']}", container, _CONTAINER)
-
-    check("job", job, {"apiVersion", "kind", "metadata", "spec"})
-    check("spec", spec, _JOB)
-    check_pod("submitter", spec["submitterPodTemplate"])
-    cluster = spec["rayClusterSpec"]
-    check("cluster", cluster, _CLUSTER)
-    check("autoscaler", cluster["autoscalerOptions"], _AUTOSCALER)
-    check("head", cluster["headGroupSpec"], _HEAD)
-    check_pod("head", cluster["headGroupSpec"]["template"])
-    for group in cluster["workerGroupSpecs"]:
-        check(group["groupName"], group, _WORKERS)
-        check_pod(group["groupName"], group["template"])
-    return found
-
-
-def test_the_rayjob_has_only_fields_that_kuberay_publishes() -> None:
-    job = yaml.safe_load((FOLDER / "rayjob.yaml").read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    assert unknown_fields(job) == []
-    group = job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
-    (container,) = group["template"]["spec"]["containers"]
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
-    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]
-    assert head["rayStartParams"] == {"num-cpus": "0", "num-gpus": "0"}
-
-
-@pytest.mark.parametrize(
-    ("old", "unknown"),
-    [
-        ("shutdownAfterJobFinishes", "spec.shutdownAfterJobFinish"),
-        ("rayVersion", "cluster.rayVersio"),
-        ("maxReplicas", "gpu-worker.maxReplica"),
-        ("serviceAccountName", "head.spec.serviceAccountNam"),
-    ],
-)
-def test_a_typo_in_the_rayjob_is_found(old: str, unknown: str) -> None:
-    text = (FOLDER / "rayjob.yaml").read_text()
-    typo = unknown.rpartition(".")[2]
-    assert unknown in unknown_fields(yaml.safe_load(text.replace(f"{old}:", f"{typo}:", 1)))
-
-
-def test_the_rayjobs_entrypoint_is_a_call_that_splitbench_takes() -> None:
-    words = yaml.safe_load((FOLDER / "rayjob.yaml").read_text())["spec"]["entrypoint"].split()
-    assert words[0] == "splitbench"
-    results = words.index("--results")
-    del words[results : results + 2]
-    result = CliRunner().invoke(main, [*words[1:], "--results", "results/none", "--dry-run"])
-    assert result.exit_code == 0, result.output
-
-
-# Slurm: what sbatch and srun take (their manual pages), what Ray takes (Ray itself), and what Splitbench takes.
-_SBATCH = {
-    "job-name": r"[\w-]+", "nodes": r"\d+", "ntasks-per-node": r"\d+", "gpus-per-node": r"\d+", "cpus-per-task": r"\d+",
-    "time": r"\d+:\d\d:\d\d", "output": r"[\w%.-]+", "signal": r"[A-Z]+@\d+",
-}  # fmt: skip
-_SRUN = {"nodes": r"\d+", "ntasks": r"\d+", "kill-on-bad-exit": "[01]"}
-
-
-def wrong_options(words: list[str], known: dict[str, str]) -> list[str]:
-    """Returns the words that are no ``--option=value`` of those that are known."""
-    parsed = [(word, re.fullmatch(r"--([\w-]+)=(.*)", word)) for word in words]
-    return [word for word, match in parsed if not match or not re.fullmatch(known.get(match[1], "(?!)"), match[2])]
-
-
-def slurm_faults(text: str, folder: Path, *arguments: str, array: Mapping[str, str] | None = None) -> list[str]:
-    """Returns what is wrong with a batch script: in its header, and in what it calls where it runs."""
-    from ray.scripts.scripts import start
-    from ray.scripts.symmetric_run import symmetric_run
-
-    programs = folder / "splitbench-env" / "bin"
-    programs.mkdir(parents=True)
-    for name, does in {"scontrol": "seq -f n%g 1 20000", "srun": 'printf "%s\\n" "$@" > "$HOME/called"'}.items():
-        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
-        (programs / name).chmod(0o755)
-    facts = {
-        "HOME": str(folder), "PATH": os.environ["PATH"], "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "70001",
-        "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8",
-        "SLURM_GPUS_ON_NODE": "1", **(array or {}),
-    }  # fmt: skip
-    done = subprocess.run(
-        ["bash", "-s", *arguments], input=text, env=facts, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        return [done.stderr]
-    faults = wrong_options(re.findall(r"^#SBATCH (.*)$", text, re.MULTILINE), _SBATCH)
-    called = (folder / "called").read_text().splitlines()
-    ray, splitbench = called.index("ray"), called.index("splitbench")
-    faults += wrong_options(called[:ray], _SRUN)
-    assert called[ray + 1] == "symmetric-run"
-    assert called[splitbench - 1] == "--"
-    own = symmetric_run.make_parser(click.Context(symmetric_run))
-    own.ignore_unknown_options = True
-    taken, _, _ = own.parse_args(called[ray + 2 : splitbench - 1])
-    assert taken["address"] == "n1:30001"
-    try:
-        start.make_context("ray start", list(taken["ray_args_and_entrypoint"]))
-    except click.UsageError as error:
-        faults.append(error.format_message())
-    # The address is that of the cluster that is not there; all else must be right.
-    words = [*called[splitbench + 1 :], "--dry-run"]
-    answer = CliRunner().invoke(main, words)
-    return [*faults, *([answer.output] if answer.exit_code else [])]
-
-
-@pytest.mark.parametrize("arguments", [("quick",), ("sweep-quick", "sweep")])
-def test_the_slurm_script_calls_what_there_is(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    assert slurm_faults((FOLDER / "slurm.sh").read_text(), tmp_path, *arguments) == []
-
-
-def called_by_slurm(folder: Path) -> list[str]:
-    """Returns the words of the call of splitbench, without the cluster's address."""
-    words = (folder / "called").read_text().splitlines()
-    words = words[words.index("splitbench") :]
-    address = words.index("--address")
-    return words[:address] + words[address + 2 :]
-
-
-def test_the_slurm_script_hands_further_options_on(tmp_path: Path) -> None:
-    text, data = (FOLDER / "slurm.sh").read_text(), tmp_path / "my data"
-    data.mkdir()
-    options = ("--data-root", str(data), "--download", "--only", "model=simcnn")
-    assert slurm_faults(text, tmp_path, "quick", *options) == []
-    assert called_by_slurm(tmp_path) == [
-        "splitbench", "run", "quick", "--results", str(tmp_path / "results" / "quick"), *options,
-    ]  # fmt: skip
-
-
-def test_the_results_of_a_file_are_named_without_its_folder_and_ending(tmp_path: Path) -> None:
-    file = tmp_path / "suites" / "my.yaml"
-    file.parent.mkdir()
-    file.write_text((ROOT / "benchmarks" / "suites" / "quick.yaml").read_text())
-    assert slurm_faults((FOLDER / "slurm.sh").read_text(), tmp_path, str(file)) == []
-    assert called_by_slurm(tmp_path)[3:] == ["--results", str(tmp_path / "results" / "my")]
-
-
-@pytest.mark.parametrize(
-    ("task", "first", "step", "shard"), [("1", "1", "1", "1/4"), ("4", "1", "1", "4/4"), ("6", "0", "2", "4/4")]
-)
-def test_each_task_of_a_slurm_array_runs_its_shard(
-    tmp_path: Path, task: str, first: str, step: str, shard: str
-) -> None:
-    array = {"TASK_ID": task, "TASK_MIN": first, "TASK_STEP": step, "TASK_COUNT": "4"}
-    facts = {f"SLURM_ARRAY_{name}": value for name, value in array.items()}
-    assert slurm_faults((FOLDER / "slurm.sh").read_text(), tmp_path, "quick", array=facts) == []
-    assert called_by_slurm(tmp_path)[-2:] == ["--shard", shard]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "fault"),
-    [
-        ("--ntasks-per-node", "--ntask-per-node", "--ntask-per-node=1"),
-        ("TERM@120", "TERM@2m", "--signal=TERM@2m"),
-        ("--kill-on-bad-exit=0", "--kill-on-bad-exti=0", "--kill-on-bad-exti=0"),
-        ("--num-cpus=", "--num-cpu=", "No such option '--num-cpu'"),
-        ("--results", "--result", "No such option"),
-        ("$SLURM_JOB_NUM_NODES", "$SLURM_JOB_NODES", "unbound variable"),
-        ('"$verb"', "rnu", "rnu"),
-    ],
-)
-def test_a_typo_in_the_slurm_script_is_found(tmp_path: Path, old: str, new: str, fault: str) -> None:
-    text = (FOLDER / "slurm.sh").read_text()
-    faults = slurm_faults(text.replace(old, new), tmp_path, "quick")
-    assert any(fault in told for told in faults), faults

@@ -42,7 +42,7 @@ def ray(*arguments: str, environment: dict[str, str], check: bool = True) -> str
 
 
 def cluster_file(machines: Machines, token: Path) -> Path:
-    """Writes docs/clusters/local.yaml as a user fills it in; the environment is this one, so none is made."""
+    """Write docs/clusters/local.yaml as a user fills it in; the environment is this one, so none is made."""
     text = (ROOT / "docs" / "clusters" / "local.yaml").read_text()
     values = yaml.safe_load(text.replace("~/splitbench-env", str(ENVIRONMENT)))
     values["provider"] |= {"head_ip": HEAD, "worker_ips": [WORKER]}
@@ -118,8 +118,8 @@ def await_machines(cluster: Path, n_machines: int, environment: dict[str, str]) 
     command = f"env RAY_AUTH_MODE=token {ENVIRONMENT}/bin/ray status --address {HEAD}:{PORT}"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        told = ray("exec", str(cluster), command, environment=environment, check=False)
-        if told.count("local.cluster.node") >= 1 and f"{n_machines} local.cluster.node" in told:
-            return told
+        output = ray("exec", str(cluster), command, environment=environment, check=False)
+        if output.count("local.cluster.node") >= 1 and f"{n_machines} local.cluster.node" in output:
+            return output
         time.sleep(2)
-    raise AssertionError(f"the worker did not join:\n{told}")
+    raise AssertionError(f"the worker did not join:\n{output}")

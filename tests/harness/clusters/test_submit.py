@@ -1,4 +1,4 @@
-"""What is sent to a cluster, and how it is asked for; the cluster itself is a stand-in that notes what it is told."""
+"""What is sent to a cluster, and how it is asked for; the cluster itself is a stand-in that notes what it is sent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cluster(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What Ray's command line is called with, and, first, the call that was sent."""
     calls: list[list[str]] = []
 
@@ -60,12 +60,12 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def test_the_call_travels_in_a_file_and_the_job_outlives_the_connection(
-    call: Call, write_suite: Callable[..., Path], cluster: Path, told: list[list[str]]
+    call: Call, write_suite: Callable[..., Path], cluster: Path, sent: list[list[str]]
 ) -> None:
     suite = write_suite()
     result = call("submit", suite, "--cluster", cluster, "--set", "splitters.toy.loss=0.3", "--seeds", 2)
     assert result.exit_code == 0, result.output
-    up, words, start, follow, state = told
+    up, words, start, follow, state = sent
     assert words == [
         "run", "toys.yaml", "--address", "auto", "--results", "~/splitbench-results/toys",
         "--set", "splitters.toy.loss=0.3", "--seeds", "2",
@@ -81,20 +81,20 @@ def test_the_call_travels_in_a_file_and_the_job_outlives_the_connection(
 
 
 def test_a_sweep_is_known_as_one_and_sent_with_its_plugins(
-    call: Call, write_sweep: Callable[..., Path], cluster: Path, told: list[list[str]]
+    call: Call, write_sweep: Callable[..., Path], cluster: Path, sent: list[list[str]]
 ) -> None:
     result = call("submit", write_sweep(), "--cluster", cluster, "--set", "trials=9", "--data-root", "~/data")
     assert result.exit_code == 0, result.output
-    assert told[1] == [
+    assert sent[1] == [
         "sweep", "bowls.yaml", "--address", "auto", "--results", "~/splitbench-results/bowls",
         "--set", "trials=9", "--data-root", "~/data",
     ]  # fmt: skip
     assert "bowl_plugin.py" in result.stderr
 
 
-def test_a_sweep_of_the_package_is_sent_by_its_name(call: Call, cluster: Path, told: list[list[str]]) -> None:
+def test_a_sweep_of_the_package_is_sent_by_its_name(call: Call, cluster: Path, sent: list[list[str]]) -> None:
     assert call("submit", "sweep-quick", "--cluster", cluster).exit_code == 0
-    assert told[1][:2] == ["sweep", "sweep-quick"]
+    assert sent[1][:2] == ["sweep", "sweep-quick"]
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_a_sweep_of_the_package_is_sent_by_its_name(call: Call, cluster: Path, t
     ],
 )
 def test_a_sweep_that_cannot_be_run_so_is_not_sent(
-    call: Call, write_sweep: Callable[..., Path], cluster: Path, told: list[list[str]], keys: Any, options: list[str],
+    call: Call, write_sweep: Callable[..., Path], cluster: Path, sent: list[list[str]], keys: Any, options: list[str],
     message: str,
 ) -> None:  # fmt: skip
     result = call("submit", write_sweep(**keys), "--cluster", cluster, *options)
-    assert (result.exit_code, told) == (2, [])
+    assert (result.exit_code, sent) == (2, [])
     assert message in result.stderr
 
 
 def test_it_says_what_it_sends_and_how_to_come_back(
-    call: Call, write_suite: Callable[..., Path], cluster: Path, told: list[list[str]]
+    call: Call, write_suite: Callable[..., Path], cluster: Path, sent: list[list[str]]
 ) -> None:
     result = call("submit", write_suite(), "--cluster", cluster, "--no-follow")
     assert "code only" in result.stderr
@@ -125,17 +125,17 @@ def test_it_says_what_it_sends_and_how_to_come_back(
     assert "toy_plugin.py" in result.stderr
     assert f"ray exec '{cluster}'" in result.stdout
     assert "splitbench status splitbench-results/toys" in result.stdout
-    assert len(told) == 3
+    assert len(sent) == 3
 
 
 @pytest.mark.parametrize("evil", ["$(touch hacked)", "; touch hacked", "`touch hacked`", "' && touch hacked '"])
 def test_no_word_of_the_users_reaches_a_shell(
-    call: Call, write_suite: Callable[..., Path], cluster: Path, told: list[list[str]], evil: str
+    call: Call, write_suite: Callable[..., Path], cluster: Path, sent: list[list[str]], evil: str
 ) -> None:
     results = f"s3://bucket/{evil}"
     assert call("submit", write_suite(name="toys"), "--cluster", cluster, "--results", results).exit_code == 0
-    assert results in told[1]
-    for words in [told[0], *told[2:]]:
+    assert results in sent[1]
+    for words in [sent[0], *sent[2:]]:
         assert all(evil not in word for word in words)
 
 
@@ -183,25 +183,25 @@ def test_a_copy_of_the_sources_without_its_history_is_sent_too() -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_sends_nothing(
-    call: Call, write_suite: Callable[..., Path], told: list[list[str]], options: list[Path | str], message: str
+    call: Call, write_suite: Callable[..., Path], sent: list[list[str]], options: list[Path | str], message: str
 ) -> None:
     import re
 
     result = call("submit", write_suite(), "--cluster", *options)
     assert result.exit_code == 2
     assert re.search(message, result.stderr)
-    assert told == []
+    assert sent == []
 
 
 def test_a_wrong_suite_sends_nothing(
-    call: Call, write_suite: Callable[..., Path], cluster: Path, told: list[list[str]]
+    call: Call, write_suite: Callable[..., Path], cluster: Path, sent: list[list[str]]
 ) -> None:
     assert call("submit", write_suite(splitters=["tony"]), "--cluster", cluster).exit_code == 2
-    assert told == []
+    assert sent == []
 
 
 def test_a_cluster_that_does_not_answer_is_told_plainly(
-    call: Call, write_suite: Callable[..., Path], cluster: Path, told: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    call: Call, write_suite: Callable[..., Path], cluster: Path, sent: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(command: list[str], **keys: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 1, "ssh: no route to host\n")
@@ -213,14 +213,14 @@ def test_a_cluster_that_does_not_answer_is_told_plainly(
 
 
 def test_rows_on_the_head_are_fetched_over_ssh(
-    call: Call, cluster: Path, told: list[list[str]], tmp_path: Path
+    call: Call, cluster: Path, sent: list[list[str]], tmp_path: Path
 ) -> None:
     target = tmp_path / "here"
     result = call("fetch", "splitbench-results/folder-1/toys", "--cluster", cluster, "--to", target)
     assert result.exit_code == 0, result.output
-    folders = [words[2] for words in told if words[0] == "rsync-down"]
+    folders = [words[2] for words in sent if words[0] == "rsync-down"]
     assert folders == [f"~/splitbench-results/folder-1/toys/{folder}/" for folder in ("rows", "sweeps")]
-    assert all(words[1] == str(cluster) for words in told)
+    assert all(words[1] == str(cluster) for words in sent)
     assert sorted(path.name for path in target.iterdir()) == ["rows", "sweeps"], "no folder for what was not there"
 
 

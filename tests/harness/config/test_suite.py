@@ -81,7 +81,10 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ({"scenario": "toi"}, r"line \d+: scenario: unknown scenario 'toi'. Did you mean 'toy'"),
         ({"seeds": 0}, "a count of seeds is at least 1, not 0"),
         ({"seeds": [1, 1]}, "a seed appears twice"),
-        ({"seeds": [2**63]}, r"seeds.0: Input should be less than 9223372036854775808 \(given: 9223372036854775808\)"),
+        ({"seeds": [-1]}, r"seeds.0: Input should be greater than or equal to 0 \(given: -1\)"),
+        ({"seeds": [2**63]}, r"toys.yaml, line \d+: the integer 9223372036854775808 is too large; integers have 64"),
+        ({"seeds": 10**9}, r"a count of seeds is at most 100,000, not 1,000,000,000; to name one seed, write \[10000"),
+        ({"seeds": 60_000}, r"toys.yaml: its splitters, .* make 120,000 combinations; at most 100,000 are allowed"),
         ({"timeout": "soon"}, "a duration is written in seconds or as '90s'"),
         ({"models": []}, "'models' must be a list with one entry at least"),
         (

@@ -27,7 +27,7 @@ from harness.planning.plan import make_plan
 from harness.store import ResultStore
 from harness.store import delivery as outbox
 from harness.store import files as storage
-from harness.store.row_format import encode_row
+from harness.store.row_files import encode_row
 
 Call = Callable[..., Result]
 SEEDS = range(6)

@@ -1,7 +1,8 @@
-"""Commands that read results say so when these lie elsewhere, and print locations that can be used again."""
+"""Locations of results: their parts, what is no location, and commands that name the location that was meant."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import pytest
 from click.testing import Result
 from conftest import toy_row
 
-from harness.store import ResultStore
+from harness.store import ResultStore, beneath
+from harness.store.locations import last_part, parent_of
+from splitters.errors import ConfigurationError
 
 Call = Callable[..., Result]
 
 
 @pytest.fixture
 def at_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Puts a test into a folder with rows in results/quick."""
+    """Change to a folder with rows in results/quick."""
     monkeypatch.chdir(tmp_path)
     ResultStore("results/quick").write(toy_row())
     return tmp_path
@@ -76,3 +79,59 @@ def test_a_run_prints_where_its_rows_are_as_a_uri_that_can_be_used_again(
     monkeypatch.setattr("harness.store.files.open_location", lambda location, *, purpose: (place.fs, place.root))
     result = call("run", write_suite(), "--results", "s3://b/quick?region=R", "--backend", "inline")
     assert "Rows: s3://b/quick/rows?region=R" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("location", "inner"),
+    [
+        ("results/quick", "results/quick/cache"),
+        ("s3://bucket/quick/", "s3://bucket/quick/cache"),
+        ("s3://bucket/quick?scheme=http", "s3://bucket/quick/cache?scheme=http"),
+        ("a?b", "a?b/cache"),
+    ],
+)
+def test_a_location_beneath_another_one(location: str, inner: str) -> None:
+    assert beneath(location, "cache") == inner
+
+
+@pytest.mark.parametrize(
+    ("location", "last", "parent"),
+    [
+        ("s3://b/quick?endpoint_override=HOST&region=R", "quick", "s3://b?endpoint_override=HOST&region=R"),
+        ("s3://b/a/quick/?x=/y", "quick", "s3://b/a?x=/y"),
+        ("s3://b", "b", "s3://b"),
+        ("s3://b/my%20quick", "my quick", "s3://b"),
+        ("s3://b/..", "", "s3://b"),
+        ("far/quick/", "quick", "far"),
+        ("far/a?b", "a?b", "far"),
+        ("far/quick/..", "far", "."),
+    ],
+)
+def test_names_come_from_the_path_of_a_location_alone(location: str, last: str, parent: str) -> None:
+    assert last_part(location) == last
+    assert parent_of(location) == parent
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="nope://x: no such place for results"):
+        ResultStore("nope://x")
+
+
+@pytest.mark.parametrize(
+    ("location", "meant"),
+    [
+        ("s3:/b/x", "s3://b/x"),
+        ("s3:b/x", "s3://b/x"),
+        ("gs:/b?scheme=http", "gs://b?scheme=http"),
+        ("file:/tmp/x", "file:///tmp/x"),
+        ("other:/b", "other://b"),
+    ],
+)
+def test_a_uri_that_lacks_slashes_is_refused(location: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"did you mean {meant}?")):
+        ResultStore(location)
+
+
+@pytest.mark.parametrize("location", ["a:b", "c:/x", "s3", "s3/b", "results/s3:/b"])
+def test_folders_with_colons_are_folders(location: str) -> None:
+    assert ResultStore(location).storage.root == str(Path(location).absolute())

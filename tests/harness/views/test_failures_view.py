@@ -3,7 +3,7 @@ from __future__ import annotations
 from rendering import plain
 
 from harness.store import DamagedFile, StoreContents
-from harness.store.row_format import READ_SCHEMA
+from harness.store.row_files import READ_SCHEMA
 from harness.views.failures import unreadable_view
 
 

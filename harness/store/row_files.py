@@ -1,53 +1,73 @@
-"""One row as a Parquet file's bytes, and back, with every doubt about a file put into words."""
+"""Row files: one immutable Parquet file per attempt at a cell, its path, its bytes, and reading many of them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from benchmarks.rows.parquet_schema import ROW_SCHEMA
 from benchmarks.rows.row import OBSOLETE_COLUMNS, ROW_FORMAT, Row
+from harness.store.files import Storage
 from splitters.errors import ConfigurationError
 
-_FORMAT_KEY = b"splitbench_row_format"
-
 READ_SCHEMA = pa.schema([field.with_nullable(True) for field in ROW_SCHEMA], metadata=ROW_SCHEMA.metadata)
-"""The schema that readers pass: rows of older formats have nulls where a column did not exist yet."""
+"""The schema of rows that were read: those of older formats have nulls where a column did not exist yet."""
 
+ID_LENGTH = 16
+"""Characters of a cell's id in the names of its files."""
 
+_FORMAT_KEY = b"splitbench_row_format"
 _METADATA = {key.decode(): value.decode() for key, value in (ROW_SCHEMA.metadata or {}).items()}
-
 _NAMES = frozenset(READ_SCHEMA.names)
-
 _REQUIRED = tuple(name for name, field in Row.model_fields.items() if field.is_required())
 """Columns that rows of every format have."""
 
+_LOCAL_READERS = os.cpu_count() or 4
+_REMOTE_READERS = 32
+"""Number of reading threads. Remote stores answer late; local files only cost processor time."""
+
 
 class DamagedFileError(Exception):
-    """A file is no row: cut short, or not ours."""
+    """A file is not a row: cut short, altered or foreign."""
+
+
+def row_path(scenario: str, dataset: str, cell_id: str, attempt_id: str) -> str:
+    """Return the path of a row's file in a store."""
+    folder = f"rows/in_scenario={_quoted(scenario)}/in_dataset={_quoted(dataset)}"
+    return f"{folder}/{_quoted(cell_id[:ID_LENGTH])}-{_quoted(attempt_id)}.parquet"
+
+
+def _quoted(value: str) -> str:
+    return quote(value, safe="")
 
 
 def encode_row(row: Row) -> bytes:
-    """Returns a row as the bytes of a Parquet file."""
+    """Return a row as the bytes of a Parquet file."""
     return encode_table(row_table(row))
 
 
 def row_table(row: Row) -> pa.Table:
-    """Returns a row as a table of ``ROW_SCHEMA``."""
+    """Return a row as a table of ``ROW_SCHEMA``."""
     return pa.Table.from_pylist([row.model_dump(mode="python")], schema=ROW_SCHEMA)
 
 
-def readable(table: pa.Table) -> pa.Table:
-    """Returns a table of ``ROW_SCHEMA`` as reading its file would return it."""
+def as_read(table: pa.Table) -> pa.Table:
+    """Return a table of ``ROW_SCHEMA`` as reading its file would return it."""
     return pa.Table.from_arrays(table.columns, schema=READ_SCHEMA)
 
 
 def encode_table(table: pa.Table) -> bytes:
-    """Returns a table of one row as the bytes of a Parquet file."""
+    """Return a table of one row as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    # One row has no use for statistics, dictionaries and compression, and is written and read in half the time without
-    # them. Checksums tell a flipped bit, which would otherwise be read as another number. Arrow's own copy of the
-    # schema says nothing that Parquet's does not, and would be a third of the file.
+    # Statistics, dictionaries and compression are useless for one row and double the time to write and read it.
+    # Checksums reveal a flipped bit, which would otherwise be read as another number. Arrow's own copy of the schema
+    # repeats Parquet's and would be a third of the file.
     with pq.ParquetWriter(
         sink,
         table.schema,
@@ -63,16 +83,16 @@ def encode_table(table: pa.Table) -> bytes:
     return data
 
 
-def decode_row(data: bytes | pa.Buffer, *, path: str) -> pa.Table:
-    """Returns a file's row as a table of ``READ_SCHEMA``.
+def decode_row(data: bytes, *, path: str) -> pa.Table:
+    """Return a file's row as a table of ``READ_SCHEMA``.
 
     Args:
-        data: The file's bytes.
+        data: The file's content.
         path: The file, for messages.
 
     Raises:
         DamagedFileError: If the file is cut short, altered or foreign.
-        ConfigurationError: If it was written by a newer version.
+        ConfigurationError: If a newer version wrote it.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
@@ -107,10 +127,34 @@ def _checked_format(metadata: dict[bytes, bytes], path: str) -> int:
 
 def _with_all_columns(table: pa.Table) -> pa.Table:
     if table.schema.equals(ROW_SCHEMA):
-        return readable(table)
+        return as_read(table)
     present = set(table.column_names)
     columns = [table.column(field.name) if field.name in present else pa.nulls(1, field.type) for field in READ_SCHEMA]
     try:
         return pa.Table.from_arrays(columns, names=READ_SCHEMA.names).cast(READ_SCHEMA)
     except pa.ArrowException as error:
         raise DamagedFileError(f"foreign: a column has another type: {error}") from error
+
+
+def read_row_files(storage: Storage, infos: Sequence[fs.FileInfo]) -> list[pa.Table | str | None]:
+    """Return, for each file, its row, or why it is not a row, or None if it has been moved away meanwhile.
+
+    Raises:
+        ConfigurationError: If a newer version wrote a row.
+        OSError: If a file cannot be read.
+    """
+
+    def read(info: fs.FileInfo) -> pa.Table | str | None:
+        if not info.path.endswith(".parquet"):
+            return "foreign: its name is not that of a row"
+        try:
+            return decode_row(storage.read(storage.relative(info)), path=info.path)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as damage:
+            return str(damage)
+
+    if not infos:
+        return []
+    with ThreadPoolExecutor(_LOCAL_READERS if storage.is_local else _REMOTE_READERS) as readers:
+        return list(readers.map(read, infos))

@@ -1,9 +1,10 @@
-"""Copies of rows: what they spare, and that they never show anything but what the files say."""
+"""Copies of rows save reading, and never show anything but what the files say."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 from conftest import toy_row
 
 from benchmarks.rows.row import Row
-from harness.store import ResultStore
-from harness.store.local_copies import SHARED_COPY, RowCache, SharedCopy
+from harness.store import ResultStore, row_files
+from harness.store.row_copies import SHARED_COPY, RowCache, SharedCopy
 
 
 def rows_of(store: ResultStore) -> list[Row]:
@@ -34,11 +35,12 @@ def many(tmp_path: Path) -> tuple[Path, list[Row]]:
 
 
 def read_counting(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Row], int]:
-    """Returns a store's rows by seed, and how many row files were opened for them."""
+    """Return a store's rows by seed, and how many row files were opened for them."""
     opened: list[str] = []
-    read = store._read_file
-    monkeypatch.setattr(store, "_read_file", lambda info: (opened.append(info.path), read(info))[1])
-    return sorted(rows_of(store), key=lambda row: row.seed), len(opened)
+    decode = row_files.decode_row
+    with monkeypatch.context() as patch:
+        patch.setattr(row_files, "decode_row", lambda data, path: (opened.append(path), decode(data, path=path))[1])
+        return sorted(rows_of(store), key=lambda row: row.seed), len(opened)
 
 
 def test_another_machine_reads_the_stores_copy(
@@ -111,7 +113,7 @@ def test_the_copy_in_the_store_is_renewed_when_much_is_new(many: tuple[Path, lis
 
 
 def test_a_long_run_leaves_copies_on_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.store.result_store._SHARED_EVERY", 220)
+    monkeypatch.setattr("harness.store.result_store.SHARED_EVERY", 220)
     store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
     rows = [toy_row(seed=seed) for seed in range(230)]
     for row in rows:
@@ -123,18 +125,18 @@ def test_a_long_run_leaves_copies_on_its_way(tmp_path: Path, monkeypatch: pytest
 def test_the_copies_of_a_long_run_lack_a_tenth_of_its_rows_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.store.result_store._SHARED_EVERY", 1)
+    monkeypatch.setattr("harness.store.result_store.SHARED_EVERY", 1)
     store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
     sizes, tries = [0], [0]
-    offer = store._shared.offer
+    renew = SharedCopy.renew
 
-    def noting(infos: list[Any], rows: pa.Table) -> int:
+    def noting(copy: SharedCopy, infos: list[Any], rows: pa.Table) -> int:
         tries[0] += len(infos) >= 200
-        held = offer(infos, rows)
+        held = renew(copy, infos, rows)
         sizes.extend([held] if held > sizes[-1] else [])
         return held
 
-    monkeypatch.setattr(store._shared, "offer", noting)
+    monkeypatch.setattr(SharedCopy, "renew", noting)
     lacking = []
     for number in range(1, 261):
         store.write(toy_row(seed=number))
@@ -143,7 +145,6 @@ def test_the_copies_of_a_long_run_lack_a_tenth_of_its_rows_at_most(
     assert sizes == [0, 200, 223, 248]
     assert tries[0] == 3, "none in vain"
     joined = ResultStore(tmp_path / "r", cache=tmp_path / "elsewhere")
-    monkeypatch.setattr(joined._shared, "offer", noting)
     joined.read()
     for number in range(261, 276):
         joined.write(toy_row(seed=number))
@@ -163,3 +164,54 @@ def test_a_store_that_takes_no_copy_is_read_all_the_same(tmp_path: Path, monkeyp
     monkeypatch.setattr(store.storage, "put", full)
     assert store.read(share=True).table.num_rows == 200
     assert not (tmp_path / "r" / SHARED_COPY).exists()
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> ResultStore:
+    """A store of 25 rows that has a copy of them on this machine."""
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    for seed in range(25):
+        store.write(toy_row(seed=seed))
+    assert len(rows_of(store)) == 25
+    return store
+
+
+def test_new_and_lost_files_are_seen_through_the_copy(cached: ResultStore, tmp_path: Path) -> None:
+    plain = ResultStore(tmp_path / "r")
+    assert read_by_seed(cached) == read_by_seed(plain)
+    plain.storage.delete(plain.storage.relative(plain.storage.files("rows")[0]))
+    plain.write(toy_row(seed=30))
+    assert read_by_seed(cached) == read_by_seed(plain)
+    assert len(rows_of(cached)) == 25
+
+
+def read_by_seed(store: ResultStore) -> list[Row]:
+    return sorted(rows_of(store), key=lambda row: row.seed)
+
+
+def test_a_torn_copy_on_this_machine_is_no_trouble(cached: ResultStore, tmp_path: Path) -> None:
+    (file,) = (tmp_path / "cache" / "rows").iterdir()
+    file.write_bytes(b"torn")
+    assert len(rows_of(cached)) == 25
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    for seed in range(25):
+        store.write(toy_row(seed=seed))
+
+    def full(source: object, target: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert len(rows_of(store)) == 25
+    assert list((tmp_path / "cache" / "rows").iterdir()) == []
+
+
+def test_rows_that_a_killed_run_wrote_need_not_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, rows = ResultStore(tmp_path / "r", cache=tmp_path / "cache"), [toy_row(seed=seed) for seed in range(205)]
+    for row in rows:
+        writer.write(row)
+    later = ResultStore(tmp_path / "r", cache=tmp_path / "cache")
+    assert read_counting(later, monkeypatch) == (rows, 5), "the last few were only in the writer's memory"
+    assert len(rows_of(writer)) == 205

@@ -30,7 +30,7 @@ threads: 1
 
 
 def write_images(root: Path, *, names: tuple[str, ...] = ("cat", "dog"), seed: int = 0, age: float = 100.0) -> None:
-    """Writes images that were there for a while."""
+    """Write images that were there for a while."""
     rng = np.random.default_rng(seed)
     for part in ("train", "test"):
         for name in names:

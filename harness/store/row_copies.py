@@ -1,8 +1,8 @@
-"""Copies of rows that were read before. Row files never change, so what was read once need not be read again.
+"""Copies of all rows in one file. Row files never change, so rows that were read once need not be read again.
 
-There are two: one on this machine, and one in the store itself, for machines that see it for the first time. Losing
-either costs time, nothing else, and one that was altered counts as lost. A file whose row a copy holds is not opened:
-damage done to it later that keeps its size is not seen, and does no harm while the copy is there.
+There are two copies: one on this machine, and one in the store itself, for machines that read it for the first time.
+Losing either only costs time, and an altered one counts as lost. A file whose row is in a copy is not opened: later
+damage to it that keeps its size goes unnoticed, and does no harm as long as the copy exists.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from harness.store.files import Storage
-from harness.store.row_format import READ_SCHEMA
+from harness.store.row_files import READ_SCHEMA
 
 SHARED_COPY = "copy/rows"
-"""Where a store has its copy: Parquet, and behind it the SHA-256 of it."""
+"""Path of the copy in a store: a Parquet file followed by its SHA-256."""
 
-SHARED_WORTHWHILE = 200
-"""A copy in the store is not looked for, and not made, for the sake of fewer files."""
+MIN_SHARED = 200
+"""For fewer files, a copy in the store is neither read nor made."""
 
-_WORTHWHILE = 20
-"""So many newly read files are worth a new copy on this machine."""
-
-_WRITTEN_WORTHWHILE = 200
-_DIGEST_BYTES = hashlib.sha256().digest_size
 GROWTH = 0.1
-"""Such a share of the rows in a copy must be new for a new copy to be worth its while."""
+"""A copy is renewed when this share of its rows is new."""
+
+_MIN_READ = 20
+_MIN_WRITTEN = 200
+"""The copy on this machine is renewed after this many newly read files, or written rows."""
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What identifies a row's file: columns beside the row's own.
+    """The columns of a copy, beside those of rows, that identify a row's file.
 
     Args:
         fields: The columns.
@@ -57,14 +58,14 @@ class Keys:
         return pa.schema([*READ_SCHEMA, *self.fields], metadata=READ_SCHEMA.metadata)
 
     def attach(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> pa.Table:
-        """Returns rows, in the order of their files, with the files' keys."""
+        """Return rows, which are in the order of their files, with the files' keys."""
         keys = [self.read(info) for info in infos]
         for position, field in enumerate(self.fields):
             rows = rows.append_column(field, pa.array([key[position] for key in keys], field.type))
         return rows
 
     def find(self, copy: pa.Table, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
-        """Returns the files that a copy holds, and their rows in the same order."""
+        """Return the files whose rows are in a copy, and these rows in the same order."""
         names = [field.name for field in self.fields]
         stored = zip(*(copy.column(name).to_pylist() for name in names), strict=True)
         indices = {key: index for index, key in enumerate(stored)}
@@ -73,14 +74,14 @@ class Keys:
         return [info for info, _ in found], rows
 
     def pack(self, table: pa.Table) -> bytes:
-        """Returns a copy with its keys as bytes."""
+        """Return a copy as bytes."""
         sink = io.BytesIO()
         pq.write_table(table.combine_chunks(), sink)
         data = sink.getvalue()
         return data + hashlib.sha256(data).digest()
 
     def unpack(self, packed: bytes) -> pa.Table:
-        """Returns a copy with its keys; an empty one if it is absent, torn, altered, or of another version."""
+        """Return a copy from its bytes; an empty one if they are absent, torn, altered, or of another version."""
         data, digest = packed[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
         if hashlib.sha256(data).digest() != digest:
             return self.schema.empty_table()
@@ -106,35 +107,34 @@ class RowCache:
         self._n_kept = 0
 
     def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
-        """Returns those files that are as they were when they were read, and their rows in the same order."""
-        self.keep_written()
+        """Return the files that are unchanged since they were read, and their rows in the same order."""
+        self._flush()
         return _ON_DISK.find(self._stored(), infos)
 
-    def save(self, infos: Sequence[fs.FileInfo], rows: pa.Table, *, n_fresh: int) -> None:
-        """Replaces the copy if enough is new; a cache that cannot be written is no reason to fail.
+    def save(self, infos: Sequence[fs.FileInfo], rows: pa.Table, *, n_new: int) -> None:
+        """Replace the copy if enough is new.
 
         Args:
             infos: The files.
             rows: Their rows, in the same order.
-            n_fresh: How many of them the copy does not hold yet.
+            n_new: How many of them are not in the copy yet.
         """
-        if n_fresh < _WORTHWHILE:
-            return
-        self._replace(_ON_DISK.attach(infos, rows))
+        if n_new >= _MIN_READ:
+            self._replace(_ON_DISK.attach(infos, rows))
 
     def note_written(self, info: fs.FileInfo, row: pa.Table) -> None:
-        """Notes a row that this process has just written, so that a run that is killed need not read it again.
+        """Remember a row that this process has just written, for whoever resumes this run.
 
         Args:
             info: Its file.
             row: The row, as reading the file would return it.
         """
         self._written.append(_ON_DISK.attach([info], row))
-        if len(self._written) >= max(_WRITTEN_WORTHWHILE, GROWTH * self._n_kept):
-            self.keep_written()
+        if len(self._written) >= max(_MIN_WRITTEN, GROWTH * self._n_kept):
+            self._flush()
 
-    def keep_written(self) -> None:
-        """Puts the rows that were noted into the copy."""
+    def _flush(self) -> None:
+        """Add the remembered rows to the copy."""
         if self._written:
             table = pa.concat_tables([self._stored(), *self._written])
             self._written, self._n_kept = [], table.num_rows
@@ -162,7 +162,7 @@ class RowCache:
 
 
 class SharedCopy:
-    """The copy in the store itself. Whoever replaces it last wins: rows that it lacks are read from their files.
+    """The copy in the store itself. The last writer wins; rows that it lacks are read from their files.
 
     Args:
         storage: The store.
@@ -170,28 +170,28 @@ class SharedCopy:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        # A store may be copied elsewhere, and then times and the folder differ; attempts' names stay one of a kind.
+        # When a store is copied elsewhere, times and the folder change, but the names of attempts stay unique.
         self._keys = Keys(
             (pa.field("_name", pa.string()), pa.field("_size", pa.int64())),
             lambda info: (storage.relative(info), info.size or 0),
         )
 
     def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
-        """Returns those files whose rows the copy holds, and their rows in the same order."""
-        if len(infos) < SHARED_WORTHWHILE:
+        """Return the files whose rows are in the copy, and these rows in the same order."""
+        if len(infos) < MIN_SHARED:
             return [], READ_SCHEMA.empty_table()
         return self._keys.find(self._stored(), infos)
 
-    def offer(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> int:
-        """Replaces the copy if enough is new, and returns how many of these rows it holds then.
+    def renew(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> int:
+        """Replace the copy if enough is new, and return how many of these rows are in it then.
 
-        A store that does not take it may do without.
+        A store that does not accept it goes without.
 
         Args:
             infos: The files.
             rows: Their rows, in the same order.
         """
-        if len(infos) < SHARED_WORTHWHILE:
+        if len(infos) < MIN_SHARED:
             return 0
         known, _ = self._keys.find(self._stored(), infos)
         if len(infos) - len(known) < GROWTH * len(infos):

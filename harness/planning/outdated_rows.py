@@ -1,4 +1,4 @@
-"""Rows of images that have changed since: they do not count for what the data set holds now."""
+"""Outdated rows: those of images that have changed since, which say nothing about the data set as it is now."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from splitters.methods.protocol import ProgressCallback, ignore_progress
 
 
 @dataclass(frozen=True)
-class ChangedData:
-    """Which rows were measured on other images than there are now.
+class OutdatedRows:
+    """Rows that were measured on other images than the data sets hold now.
 
     Args:
-        attempts: Their attempts' ids.
-        notes: What has changed, a sentence for each data set.
+        attempts: Ids of their attempts.
+        notes: What has changed, one sentence per data set.
     """
 
     attempts: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
-def find_changed_data(
+def find_outdated_rows(
     cells: Sequence[SuiteCell],
     rows: Iterable[Row],
     *,
     location: Location,
     progress: ProgressCallback = ignore_progress,
-) -> ChangedData:
-    """Returns the rows of some cells whose data sets hold something else now.
+) -> OutdatedRows:
+    """Return the rows whose data sets hold other images now.
 
-    Only data sets in files that may change are looked at (``folder:``, ``parquet:``), and only where they are: a driver
-    that does not have the images takes rows as they are.
+    Only data sets in the user's files (``folder:``, ``parquet:``) are checked, and only if this machine has them; a
+    driver without the images takes rows as they are.
 
     Args:
         cells: The cells.
@@ -59,23 +59,24 @@ def find_changed_data(
                 known[key] = None  # A cell that needs what is absent or damaged here reports it.
         return known[key]
 
-    changed: Counter[str] = Counter()
+    changes: Counter[str] = Counter()
     attempts = set()
     for row in rows:
         cell = by_id.get(row.cell_id)
-        for spec, seen in _data_of(cell, row) if cell is not None else ():
-            now = content(spec) if seen else None
-            change = now.change_since(seen) if now and seen else None
+        for spec, known_hash in _data_of(cell, row) if cell is not None else ():
+            now = content(spec) if known_hash else None
+            change = now.change_since(known_hash) if now and known_hash else None
             if change:
-                changed[change] += 1
+                changes[change] += 1
                 attempts.add(row.attempt_id)
     notes = [
         f"{change} since {count} row{'s were' if count != 1 else ' was'} written; their cells run again."
-        for change, count in changed.items()
+        for change, count in changes.items()
     ]
-    return ChangedData(frozenset(attempts), tuple(notes))
+    return OutdatedRows(frozenset(attempts), tuple(notes))
 
 
 def _data_of(cell: Cell, row: Row) -> list[tuple[DatasetSpec, str | None]]:
+    """Return the data sets of a cell, each with its hash when the row was written."""
     other = make_scenario(cell.scenario, cell.scenario_settings).other_dataset(cell)
     return [(cell.dataset, row.dataset_hash), *([(other, row.other_dataset_hash)] if other else [])]
