@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.pipeline.split_model import SplitModel, with_class_name
-from splitters.data import ImageSet
+from splitters.data import IMAGENET, ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import extract_modules
@@ -33,7 +33,7 @@ def split_model(scores: Scores) -> SplitModel:
     graph = ChannelGraph.trace(network, torch.zeros(2, 3, 5, 5))
     kept = torch.tensor([[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0]])
     result = SplitResult(KernelMasks(graph.layout, kept.bool()), scores)
-    modules = tuple(extract_modules(graph, result, NAMES))
+    modules = tuple(extract_modules(graph, result, NAMES, IMAGENET))
     return SplitModel("net", None, graph, SimpleNamespace(result=result), modules)  # type: ignore[arg-type]
 
 
@@ -41,13 +41,13 @@ def split_model(scores: Scores) -> SplitModel:
 def test_measured_scores_and_answers_are_those_of_the_composed_model(kind: str) -> None:
     model = split_model(KINDS[kind])
     pixels = torch.randint(0, 256, (300, 3, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    images = ImageSet(pixels, torch.arange(300) % 3, NAMES)
+    images = ImageSet(pixels, torch.arange(300) % 3, NAMES, IMAGENET)
     with torch.no_grad():
         shipped = model.composed(images.normalisation(pixels))
     torch.testing.assert_close(model.scores(images).T, shipped)
     torch.testing.assert_close(model.module_scores(1, images), shipped[:, 1])
     answers = model.composed.answers(model.scores(images).T)
-    assert torch.equal(answers, model.composed.predict(images.normalisation(pixels)))
+    assert torch.equal(answers, model.composed.predict(pixels))
 
 
 def test_a_module_under_another_class_name_is_the_same_network() -> None:
