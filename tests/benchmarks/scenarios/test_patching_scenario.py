@@ -66,7 +66,7 @@ def test_the_patched_models_that_are_measured_are_those_that_patch_returns(
     for model, record in zip(models, measured.patches, strict=True):
         assert accuracy(model.predict(images, normalised=True), roles.test.labels) == record.accuracy_after
         shipped = splitters.patch(model.weak, model.module, roles.select, rule=record.fusion)
-        assert torch.equal(shipped.predict(images, normalised=True), model.predict(images))
+        assert torch.equal(shipped.predict(images, normalised=True), model.predict(images, normalised=True))
 
 
 def test_figures_are_consistent(measured: Metrics) -> None:
