@@ -18,6 +18,7 @@ from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model, code_fingerprint
 from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.models.weights_reading import hash_tensor, state_hash
 from benchmarks.seeding import derive_seed, seeded
 from benchmarks.training.augmentation import augment
 from benchmarks.training.dropout import switch_off_dropout
@@ -146,23 +147,15 @@ def train_base_model(
 
 def weights_hash(model: nn.Module) -> str:
     """Returns the SHA-256, in hex, over names, types, shapes and bytes of a network's state."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        _hash_tensor(digest, name, tensor)
-    return digest.hexdigest()
+    return state_hash(model.state_dict())
 
 
 def images_hash(images: ImageSet) -> str:
     """Returns the SHA-256, in hex, over a set's images, labels, class names and normalisation."""
     digest = hashlib.sha256(repr((images.class_names, asdict(images.normalisation))).encode())
-    _hash_tensor(digest, "images", images.images)
-    _hash_tensor(digest, "labels", images.labels)
+    hash_tensor(digest, "images", images.images)
+    hash_tensor(digest, "labels", images.labels)
     return digest.hexdigest()
-
-
-def _hash_tensor(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
-    digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 @dataclass(frozen=True)
