@@ -11,6 +11,7 @@ from benchmarks.models.given import (
     complete_given,
     load_given,
     normalisation_of,
+    refuse_given,
 )
 from benchmarks.models.papers.incecnn import InceCNN, InceCNNSettings
 from benchmarks.models.papers.rescnn import ResCNN, ResCNNSettings
@@ -41,4 +42,5 @@ __all__ = [
     "complete_given",
     "load_given",
     "normalisation_of",
+    "refuse_given",
 ]

@@ -139,6 +139,19 @@ def check_given(spec: ModelSpec, *, where: str = "") -> None:
         )
 
 
+def refuse_given(spec: ModelSpec, scenario: str) -> None:
+    """Refuse a given model where a scenario trains its base models itself.
+
+    Raises:
+        ConfigurationError: If the model comes with weights.
+    """
+    if spec.is_given:
+        raise ConfigurationError(
+            f"scenario {scenario!r} trains its base models itself, and {spec.name!r} comes with weights; name the "
+            "scenario's other models under its key 'models'."
+        )
+
+
 def normalisation_of(spec: ModelSpec, channels: int) -> Normalisation:
     """Return the normalisation of a given model's images.
 

@@ -61,12 +61,7 @@ class Modularization(Scenario):
                 **_kernels(split.result.masks),
                 **_costs_and_modules(graph, split.result, select, on_select),
             }
-        return Metrics(
-            **measured,
-            **circumstances(prepared, split),
-            stages=stages.records,
-            warnings=list(split.result.warnings),
-        )
+        return Metrics(**{**circumstances(prepared, split), **measured}, stages=stages.records)
 
     def _test_accuracies(
         self, prepared: Prepared, graph: ChannelGraph, result: SplitResult, tick: Tick

@@ -16,7 +16,7 @@ from benchmarks.cells import Cell, DatasetSpec, TrainingSpec
 from benchmarks.data.datasets import check_dataset, with_code
 from benchmarks.data.roles import Roles
 from benchmarks.data.tasks import Classes, few_of_each, joined, joint_subsets
-from benchmarks.models import check_model
+from benchmarks.models import check_model, refuse_given
 from benchmarks.models.inference import evaluate_accuracy
 from benchmarks.pipeline.composed_cost import Pick, composed_cost
 from benchmarks.pipeline.finished_split import circumstances
@@ -83,6 +83,7 @@ class NewTask(Scenario):
         """Checks the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
         check_model(cell.model)
+        refuse_given(cell.model, "new_task")
         check_dataset(cell.dataset.name)
         other = self._other(cell).dataset
         check_dataset(other.name, where="other_dataset")
@@ -121,10 +122,9 @@ class NewTask(Scenario):
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **circumstances(first.prepared, first.split),
+            **{**circumstances(first.prepared, first.split), "warnings": [*first.warnings, *second.warnings]},
             other_dataset_hash=second.prepared.dataset_hash,
             new_tasks=records,
-            warnings=[*first.warnings, *second.warnings],
             stages=stages.records,
         )
 

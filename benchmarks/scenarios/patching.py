@@ -120,14 +120,14 @@ class Patching(Scenario):
             patches = list(run.patches())
             inner.extend(run.peaks)
         masks = split.result.masks
+        known = circumstances(prepared, split)
         return Metrics(
             other_dataset_hash=run.other_dataset_hash,
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **circumstances(prepared, split),
+            **{**known, "warnings": [*known["warnings"], *run.warnings]},
             patches=patches,
-            warnings=[*split.result.warnings, *run.warnings],
             stages=stages.records,
         )
 
@@ -189,7 +189,9 @@ class _Run:
 
     def _train(self, roles: Roles, target: int) -> TrainedModel:
         cell = self.cell
-        recipe = weak_recipe(self.settings, cell.model, cell.training, roles, target=target, seed=cell.seed)
+        recipe = weak_recipe(
+            self.settings, cell.model.architecture, cell.training, roles, target=target, seed=cell.seed
+        )
         trained = train_base_model(
             recipe.model,
             recipe.training,

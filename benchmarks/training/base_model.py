@@ -37,7 +37,7 @@ class TrainingError(SplitbenchError):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A base model, ready to be split.
+    """A base model, ready to be split; the benchmark trained it, or it is a given model.
 
     Args:
         model: In eval mode, frozen, in ``channels_last`` order, on the device that was asked for.
@@ -49,6 +49,7 @@ class TrainedModel:
         reused: Whether it had been done before.
         peak_memory_bytes: Peak memory of the training.
         maker: Who trained it.
+        source: Where its weights came from if it is a given model: a file, or the name of published weights.
     """
 
     model: nn.Module
@@ -60,6 +61,12 @@ class TrainedModel:
     reused: bool
     peak_memory_bytes: int | None
     maker: Maker | None = None
+    source: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return self.source is not None
 
 
 def train_base_model(

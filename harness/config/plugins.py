@@ -17,10 +17,12 @@ class Plugins:
     Args:
         modules: Their dotted names.
         folder: A folder to look in besides Python's own path; empty for none.
+        models: Whether ``python:`` models may be in the folder too.
     """
 
     modules: tuple[str, ...] = ()
     folder: str = ""
+    models: bool = False
 
     def load(self) -> None:
         """Imports the modules.
@@ -28,7 +30,7 @@ class Plugins:
         Raises:
             ConfigurationError: If a module cannot be imported.
         """
-        if self.modules and self.folder and self.folder not in sys.path:
+        if (self.modules or self.models) and self.folder and self.folder not in sys.path:
             sys.path.insert(0, self.folder)
         for name in self.modules:
             try:
