@@ -160,10 +160,13 @@ class ModelSpec(Identified):
 
     def identity(self) -> dict[str, Any]:
         """Return what determines results as plain values: the hash of a weights file, not where it is."""
-        values = self.model_dump(mode="json")
-        for name in ("force", *(["weights"] if self.weights_hash else [])):
-            values.pop(name, None)
-        return values
+        return _without_location(self.model_dump(mode="json"))
+
+
+def _without_location(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's fields without those that do not alter results."""
+    left_out = {"force", "weights"} if model.get("weights_hash") else {"force"}
+    return {key: value for key, value in model.items() if key not in left_out}
 
 
 _OF_GIVEN = ("weights_hash", "normalisation", "input_shape", "class_names", "class_map", "force")
@@ -306,8 +309,12 @@ _FORMER_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
 
 
 def configuration(text: str) -> dict[str, Any]:
-    """Returns a row's ``config`` as plain values, in the form that this version gives it."""
-    return without_former_fields(json.loads(text))
+    """Return what determines results in a row's ``config``, as plain values, in the form that this version gives it."""
+    values = without_former_fields(json.loads(text))
+    model = values.get("model")
+    if isinstance(model, dict) and model.get("weights"):
+        values["model"] = _without_location(model)
+    return values
 
 
 def without_former_fields(values: Mapping[str, Any]) -> dict[str, Any]:

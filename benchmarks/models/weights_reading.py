@@ -177,7 +177,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise ModuleFileError(_pickled(path, str(error))) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModuleFileError(f"{path}: a torch file, but damaged or cut short ({_first_line(error)}).") from error
+        raise ModuleFileError(f"{path}: a torch file, but damaged or cut short ({_first_sentence(error)}).") from error
     return _state_of(path, content)
 
 
@@ -270,5 +270,5 @@ def _shown(state: Mapping[str, Tensor], keys: Sequence[str]) -> list[str]:
     return [*(f"{key} {list(state[key].shape)}" for key in keys[:_SHOWN]), *more]
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _first_sentence(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

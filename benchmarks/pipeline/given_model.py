@@ -63,7 +63,12 @@ def prepare_given(spec: ModelSpec, roles: Roles, workspace: Workspace) -> tuple[
     started = time.perf_counter()
     given = load_for(spec, roles.select, workspace)
     network = given.network.to(workspace.device)
-    right, warnings = check_plausible(spec, network, roles.select)
+    right, diagnosis = plausibility(spec, network, roles.select)
+    if diagnosis is not None and not spec.force:
+        raise ImplausibleModelError(
+            f"{diagnosis} To go on all the same, give --force or set 'force: true' on the model."
+        )
+    warnings = () if diagnosis is None else (f"{diagnosis} The model was used all the same, as 'force' says.",)
     base = TrainedModel(
         model=network,
         weights_hash=weights_hash(network),
@@ -103,23 +108,22 @@ def plausible_accuracy(n_classes: int) -> float:
     return min(2 * chance, (1 + chance) / 2)
 
 
-def check_plausible(spec: ModelSpec, network: nn.Module, select: ImageSet) -> tuple[float, tuple[str, ...]]:
-    """Return a network's accuracy on select, and warnings; refuse a network that is hardly better than chance.
+def plausibility(spec: ModelSpec, network: nn.Module, select: ImageSet) -> tuple[float, str | None]:
+    """Return a given model's accuracy on select and, if that is hardly better than chance, what to do about it.
 
-    Raises:
-        ImplausibleModelError: If it is, unless the model sets ``force``; the message names the changes that would help.
+    Args:
+        spec: The model.
+        network: Its network, on any device.
+        select: Select images of its classes, normalised as it wants them.
     """
     answers = predict_logits(network, select).argmax(1).cpu()
     right = accuracy(answers, select.labels.cpu())
     if right >= plausible_accuracy(select.n_classes):
-        return right, ()
-    message = _refusal(spec, network, select, answers, right)
-    if not spec.force:
-        raise ImplausibleModelError(f"{message} To use it as it is, give --force, or set 'force: true' on the model.")
-    return right, (f"{message} It was used all the same, as force says.",)
+        return right, None
+    return right, _diagnosis(spec, network, select, answers, right)
 
 
-def _refusal(spec: ModelSpec, network: nn.Module, select: ImageSet, answers: Tensor, right: float) -> str:
+def _diagnosis(spec: ModelSpec, network: nn.Module, select: ImageSet, answers: Tensor, right: float) -> str:
     names = spec.class_names or select.class_names
     bound = plausible_accuracy(select.n_classes)
     head = (
@@ -195,7 +199,7 @@ def settled_normalisation(spec: ModelSpec, select: ImageSet, workspace: Workspac
         for title, normalisation in likely_normalisations(some)
     }
     best = max(found, key=lambda title: found[title])
-    if found[best] > found["imagenet"] + _CLEARLY:
+    if found[best] >= max(found["imagenet"] + _CLEARLY, plausible_accuracy(select.n_classes)):
         lines = [f"  {100 * right:.1f} % with {title}" for title, right in found.items()]
         raise ConfigurationError(
             "\n".join(
@@ -209,7 +213,7 @@ def settled_normalisation(spec: ModelSpec, select: ImageSet, workspace: Workspac
     return assumed
 
 
-_CLEARLY = 0.01
+_CLEARLY = 0.05
 """Accuracy by which another normalisation must be better before ImageNet's is not simply taken."""
 
 

@@ -160,7 +160,8 @@ def _layer_flops(graph: ChannelGraph, image: Tensor) -> Counter[str]:
     names = {layer.name.replace(".", "_"): layer.name for layer in graph.layout.layers}
     flops: Counter[str] = Counter()
     for node, count in counting.flops.items():
-        name = names.get(node) or names.get(node.rpartition("_")[0])
+        plain = node.lstrip("_")
+        name = names.get(plain) or names.get(plain.rpartition("_")[0])
         if name is not None:
             flops[name] += count
     return flops

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.cells import DatasetSpec, ModelSpec
 from benchmarks.models import build_model, normalisation_of
 from benchmarks.models.weights_reading import WEIGHTS_FORMAT, WEIGHTS_FORMAT_VERSION, StoredWeights
-from benchmarks.pipeline.given_model import check_plausible, load_for, settled_normalisation
+from benchmarks.pipeline.given_model import load_for, plausibility, settled_normalisation
 from benchmarks.pipeline.preparation import images_for
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.single_model.image_origin import ImageOrigin
@@ -126,7 +126,6 @@ def given_weights(spec: ModelSpec, dataset: str, workspace: Workspace) -> tuple[
         workspace: Where to work.
 
     Raises:
-        ImplausibleModelError: If it is hardly better than chance on select, and does not set ``force``.
         SplitbenchError: See ``benchmarks.models.load_given``.
     """
     shape = spec.input_shape or DatasetSpec.model_fields["input_shape"].default
@@ -136,9 +135,10 @@ def given_weights(spec: ModelSpec, dataset: str, workspace: Workspace) -> tuple[
     spec = settled_normalisation(spec, select, workspace)
     select = replace(select, normalisation=normalisation_of(spec, shape[0]))
     given = load_for(spec, select, workspace)
-    right, warnings = check_plausible(spec, given.network, select)
+    right, diagnosis = plausibility(spec, given.network, select)
     header = _header(spec, select, dataset, seed=0, select_accuracy=right)
-    return TrainedWeights(given.network, header, select.normalisation), (*given.notes, *warnings)
+    warnings = given.notes if diagnosis is None else (*given.notes, diagnosis)
+    return TrainedWeights(given.network, header, select.normalisation), warnings
 
 
 def _header(spec: ModelSpec, images: ImageSet, dataset: str, seed: int, select_accuracy: float) -> WeightsHeader:

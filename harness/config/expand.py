@@ -64,6 +64,16 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     return cells
 
 
+def forced(items: Iterable[SuiteCell]) -> list[SuiteCell]:
+    """Return cells whose given models are used even if they are implausible; they keep their identity."""
+    return [
+        replace(item, cell=item.cell.model_copy(update={"model": item.cell.model.model_copy(update={"force": True})}))
+        if item.cell.model.is_given
+        else item
+        for item in items
+    ]
+
+
 def _with_complete_models(suite: Suite) -> Suite:
     """Return a suite whose given models have everything filled in that their weights say."""
     models = []

@@ -40,9 +40,9 @@ def command(
     download: bool,
     as_json: bool,
 ) -> None:
-    """Score a classifier on a data set's test images: a composed or patched model or a trained network in FILE, or a
-    network of your own (--model M --weights FILE).
+    """Score a classifier on a data set's test images.
 
+    It is a composed or patched model or a trained network in FILE, or a network of your own (--model M --weights FILE).
     Images of classes that it does not know are left out.
     """
     from benchmarks.single_model.evaluation import evaluate_model

@@ -48,7 +48,11 @@ if TYPE_CHECKING:
 @shared_cache_option
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Cells at once. [default: as many as fit]")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
-@click.option("--force", is_flag=True, help="Run on a cluster whose machines differ in versions, too.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Run on machines that differ in versions, and given models that are hardly better than chance, too.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
 @json_option
 @told_plainly
@@ -79,7 +83,7 @@ def command(
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.cell_display import make_display
     from harness.config.cache_folder import cache_folder
-    from harness.config.expand import plugins_of
+    from harness.config.expand import forced, plugins_of
     from harness.config.trust import names_of_code, trust
     from harness.execution.attempt import Surroundings
     from harness.execution.run_plan import run_plan
@@ -88,6 +92,7 @@ def command(
     from harness.views.plan import plan_view
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout, shard)
+    cells = forced(cells) if force else cells
     location = results or default_results(loaded)
     store = open_store(location)
     contents = store.read(quarantine=not dry_run)
