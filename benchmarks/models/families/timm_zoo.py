@@ -156,9 +156,16 @@ def _described(name: str, source: WeightsSource, config: Mapping[str, Any]) -> P
         input_shape=(channels, height, width),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        class_names=tuple(config.get("label_names") or ()),
+        class_names=tuple(config.get("label_names") or _imagenet_classes(config)),
         n_logits=int(config["num_classes"]),
     )
+
+
+def _imagenet_classes(config: Mapping[str, Any]) -> list[str]:
+    """Return ImageNet's WordNet ids, which name the folders of its images, for weights that have its classes."""
+    data = _timm("timm").data
+    subset = data.infer_imagenet_subset(dict(config))
+    return list(data.ImageNetInfo(subset).label_names()) if subset else []
 
 
 def _source(config: Mapping[str, Any], name: str) -> WeightsSource:

@@ -90,7 +90,7 @@ def test_the_identity_is_that_of_the_weights_not_of_where_they_are(folder: Path)
     ("model", "message"),
     [
         ({"weights": "none.pth"}, r"suite.yaml, line \d+: models: .*none.pth: there is no such file"),
-        ({"normalisation": None}, r"models: model 'python:suite_nets:net': .*does not say how the images were normalised"),
+        ({"normalisation": None}, r"model 'python:suite_nets:net': .*does not say how the images were normal"),
         ({"weights": None}, "'normalisation' describes given weights"),
         ({"weights": "DEFAULT"}, "has no published weights"),
         ({"normalisation": "imagnet"}, "normalisation: a normalisation is imagenet, none"),
