@@ -45,7 +45,7 @@ def read_class_map(path: Path) -> tuple[str, ...]:
 def _lines_or_yaml(text: str, path: Path) -> object:
     if path.suffix in (".yaml", ".yml"):
         # The base loader keeps names such as 'no' and '05' as they are written.
-        return yaml.load(text, Loader=yaml.BaseLoader)
+        return yaml.BaseLoader(text).get_single_data()
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

@@ -137,7 +137,8 @@ def _of_patched(model: PatchedModel, path: Path) -> Iterator[str]:
 
 def _head(title: str, summary: str, licence: str | None) -> Iterator[str]:
     # The front matter that the Hugging Face hub reads.
-    yield f"---\nlicense: {json.dumps(licence or 'unknown')}\ntags: [splitbench, image-classification, safetensors]\n---"
+    tags = "splitbench, image-classification, safetensors"
+    yield f"---\nlicense: {json.dumps(licence or 'unknown')}\ntags: [{tags}]\n---"
     yield f"# {title}\n\n{summary}\n"
 
 

@@ -38,13 +38,16 @@ class GivenOptions:
     class_map: Path | None
     force: bool
 
-    def model(self, name: str | None, weights: str, workspace: Workspace) -> ModelSpec | None:
+    def model(
+        self, name: str | None, weights: str, workspace: Workspace, *, option: str = "--model"
+    ) -> ModelSpec | None:
         """Return the given model that the call means; None for a file of 'splitbench train' and no word about it.
 
         Args:
             name: The network; may be None for a file of 'splitbench train'.
             weights: A file, or the name of published weights.
             workspace: Where to work.
+            option: The option that names the network, for messages.
 
         Raises:
             SplitbenchError: If an option or the file is wrong.
@@ -61,7 +64,7 @@ class GivenOptions:
                 return None
             if name is None and header is None:
                 raise ConfigurationError(
-                    f"{weights} holds plain weights, which do not say what network they are of; name it with --model."
+                    f"{weights} holds plain weights, which do not say what network they are of; name it with {option}."
                 )
             name = header.model.name if name is None and header is not None else name
         find_models_here()

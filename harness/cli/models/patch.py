@@ -105,7 +105,7 @@ def _weak_network(
 ) -> TrainedWeights:
     from benchmarks.single_model.weights_file import given_weights, load_weights
 
-    spec = given.model(name, weights, workspace)
+    spec = given.model(name, weights, workspace, option="--weak-model")
     if spec is None:
         return load_weights(weights, expected=name)
     trained, warnings = given_weights(spec, data, workspace)

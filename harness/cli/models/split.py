@@ -61,9 +61,8 @@ def command(
 ) -> None:
     """Split a network into one module per class, each a file of its own.
 
-    The network is trained first (--model), or comes with its weights (--weights FILE from 'splitbench train', or
-    --model M --weights FILE). Some options describe what weights of your own were made with: --mean, --std,
-    --normalisation, --input-shape, --transform-from, --class-names, --class-map.
+    The network is trained first (--model M), or comes with its weights: --weights FILE from 'splitbench train', or
+    --model M --weights FILE for weights of your own. docs/own-network.md says more on these.
 
     A training or a split that was done before with the same settings is not done again.
     """  # fmt: skip
