@@ -6,9 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
@@ -42,6 +50,17 @@ class IdentityFields(Settings):
 _ADDED: JsonDict = {"added": True}
 
 
+def _can_be_made(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    channels, height, width = shape
+    if channels not in (1, 3) or height < 1 or width < 1:
+        raise ValueError(f"channels must be 1 or 3, height and width at least 1, as in [3, 32, 32]; not {[*shape]}")
+    return shape
+
+
+ImageShape = Annotated[tuple[int, int, int], AfterValidator(_can_be_made)]
+"""Channels, height and width."""
+
+
 class SplitterSpec(IdentityFields):
     """A splitter and its settings.
 
@@ -58,18 +77,99 @@ class SplitterSpec(IdentityFields):
     code: str = Field(default="", json_schema_extra=_ADDED)
 
 
-class ModelSpec(Settings):
-    """A network and its settings (``width``, ``norm``, ...).
+class ChannelStatistics(Settings):
+    """A normalisation: ``(byte / 255 - mean) / std`` per image channel."""
+
+    mean: tuple[float, ...] = Field(min_length=1)
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+
+
+def _read_normalisation(value: object) -> object:
+    if value is None or isinstance(value, ChannelStatistics) or value in ("imagenet", "none"):
+        return value
+    if isinstance(value, Mapping) and set(value) == {"mean", "std"}:
+        mean, std = value["mean"], value["std"]
+        if isinstance(mean, list | tuple) and isinstance(std, list | tuple) and len(mean) == len(std):
+            return value
+    raise ValueError(
+        f"a normalisation is imagenet, none (bytes / 255), or {{mean: [...], std: [...]}} with one number per image "
+        f"channel; not {value!r}"
+    )
+
+
+class ModelSpec(IdentityFields):
+    """A network: a name of ``benchmarks.models`` and its settings (``width``, ``norm``, ...), and its weights if given.
+
+    Without ``weights`` the benchmark trains it. With them it is a given model, which nothing here trains; the fields
+    after ``weights`` describe how it was made.
 
     Args:
         name: A name in ``benchmarks.models``.
         settings: Its settings.
         code: Fingerprint of its code if it is not built in; set when a suite is expanded to cells.
+        weights: A file of weights, relative to the suite's file; or published weights: ``DEFAULT`` or their name.
+        weights_hash: SHA-256 of the file's tensors; set when a suite is expanded to cells.
+        normalisation: What its images were normalised with: ``{mean, std}``, ``imagenet``, or ``none`` for values in
+            [0, 1]. Published weights and files of ``splitbench train`` have their own.
+        input_shape: Channels, height and width of its images; stands in for the data set's ``input_shape``.
+        class_names: The class of each logit, in order; the data set's classes in their order if not given.
+        class_map: A file that says the same: a JSON or YAML list of names, a mapping from names to logits or back, or
+            text with one name per line.
+        force: Whether to use the model even if its accuracy on select is implausibly low.
     """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
     code: str = ""
+    weights: str | None = Field(default=None, json_schema_extra=_ADDED)
+    weights_hash: str = Field(default="", json_schema_extra=_ADDED)
+    normalisation: Annotated[
+        ChannelStatistics | Literal["imagenet", "none"] | None, BeforeValidator(_read_normalisation)
+    ] = Field(default=None, json_schema_extra=_ADDED)
+    input_shape: ImageShape | None = Field(default=None, json_schema_extra=_ADDED)
+    class_names: tuple[str, ...] = Field(default=(), json_schema_extra=_ADDED)
+    class_map: str = Field(default="", json_schema_extra=_ADDED)
+    force: bool = Field(default=False, json_schema_extra=_ADDED)
+
+    @field_validator("class_names")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} appears twice; each logit has a class of its own")
+        return names
+
+    @model_validator(mode="after")
+    def _describe_given_weights(self) -> Self:
+        described = [name for name in _OF_GIVEN if getattr(self, name)]
+        if self.weights is None and described:
+            raise ValueError(f"{described[0]!r} describes given weights; name them with 'weights', or leave it out")
+        if self.class_names and self.class_map:
+            raise ValueError("class_names and class_map say the same; give one of them")
+        return self
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the network comes with its weights."""
+        return self.weights is not None
+
+    @property
+    def architecture(self) -> ModelSpec:
+        """The same network without weights."""
+        return ModelSpec(name=self.name, settings=self.settings, code=self.code)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what determines results as plain values: the hash of a weights file, not where it is."""
+        return _without_location(self.model_dump(mode="json"))
+
+
+def _without_location(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's fields without those that do not alter results."""
+    left_out = {"force", "weights"} if model.get("weights_hash") else {"force"}
+    return {key: value for key, value in model.items() if key not in left_out}
+
+
+_OF_GIVEN = ("weights_hash", "normalisation", "input_shape", "class_names", "class_map", "force")
 
 
 class DirichletSpec(Settings):
@@ -102,7 +202,7 @@ class DatasetSpec(IdentityFields):
     """
 
     name: str
-    input_shape: tuple[int, int, int] = (3, 32, 32)
+    input_shape: ImageShape = (3, 32, 32)
     classes: tuple[ClassName, ...] = Field(default=(), json_schema_extra=_ADDED)
     train_images: int | None = Field(default=None, ge=1)
     select_images: int | None = Field(default=None, ge=1)
@@ -117,14 +217,6 @@ class DatasetSpec(IdentityFields):
         if len(set(classes)) < len(classes) or len(classes) == 1:
             raise ValueError(f"classes are at least two, each once, not {list(classes)}")
         return classes
-
-    @field_validator("input_shape")
-    @classmethod
-    def _valid_shape(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        channels, height, width = shape
-        if channels not in (1, 3) or height < 1 or width < 1:
-            raise ValueError(f"channels must be 1 or 3, height and width at least 1, as in [3, 32, 32]; not {[*shape]}")
-        return shape
 
 
 class TrainingSpec(IdentityFields):
@@ -189,7 +281,8 @@ class Cell(IdentityFields):
     def cell_id(self) -> str:
         """The SHA-256, in hex, of the canonical JSON of everything that determines the result."""
         versions = {"format": CELL_FORMAT, "training_version": TRAINING_VERSION, "splitting_version": SPLITTING_VERSION}
-        return content_hash({**versions, **_OBSOLETE_FIELDS, **self.model_dump(mode="json")})
+        values = {**self.model_dump(mode="json"), "model": self.model.identity()}
+        return content_hash({**versions, **_OBSOLETE_FIELDS, **values})
 
     @model_validator(mode="before")
     @classmethod
@@ -215,8 +308,12 @@ _OBSOLETE_FIELDS: Mapping[str, object] = {"protocol": "splitbench"}
 
 
 def parse_config(text: str) -> dict[str, Any]:
-    """Return a row's ``config`` as plain values, in the current format."""
-    return drop_obsolete_fields(json.loads(text))
+    """Return what determines results in a row's ``config``, as plain values, in the form that this version gives it."""
+    values = drop_obsolete_fields(json.loads(text))
+    model = values.get("model")
+    if isinstance(model, dict) and model.get("weights"):
+        values["model"] = _without_location(model)
+    return values
 
 
 def drop_obsolete_fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,8 @@ from torch import nn
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models.inference import evaluating
+from benchmarks.models.published_weights import PublishedWeights
+from benchmarks.models.weights_reading import StoredWeights
 from benchmarks.seeding import seeded
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.registry import Registry
@@ -55,8 +58,27 @@ class Architecture(ABC):
         """
 
     def code_fingerprint(self, member: str) -> str:
-        """Returns a hash of code that is not this package's own, for the identity of trained weights."""
+        """Return a hash of code that is not this package's own, for the identity of trained weights."""
         return ""
+
+    def published(self, member: str, name: str, cache: Path, *, download: bool) -> PublishedWeights | None:
+        """Return published weights by name, ``DEFAULT`` among them; None if there are none of that name.
+
+        Args:
+            member: What follows the colon.
+            name: The name of the weights.
+            cache: The cache folder.
+            download: Whether what describes them may be fetched.
+        """
+        return None
+
+    def build_published(self, member: str, settings: dict[str, object], weights: StoredWeights) -> nn.Module:
+        """Return the network with published weights; only called where ``published`` returned some.
+
+        Raises:
+            ConfigurationError: If the settings change the network, so that the weights do not fit it.
+        """
+        raise NotImplementedError
 
 
 MODELS: Registry[Architecture] = Registry("model", entry_point_group="splitbench.models")
@@ -74,7 +96,7 @@ def check_model(spec: ModelSpec, *, where: str = "", input_shape: tuple[int, int
     Raises:
         ConfigurationError: If the name or a setting is unknown, a value is not allowed, or the images are too small.
     """
-    architecture, member = _find(spec.name, where=where)
+    architecture, member = find_architecture(spec.name, where=where)
     prefix = f"{where}: " if where else ""
     title = f"{prefix}model {spec.name!r}"
     architecture.check(member, dict(spec.settings), where=title)
@@ -101,10 +123,15 @@ def build_model(spec: ModelSpec, *, n_classes: int, input_shape: tuple[int, int,
         ConfigurationError: If the spec is wrong, or the network does not turn such images into N logits.
     """
     check_model(spec)
-    architecture, member = _find(spec.name)
+    architecture, member = find_architecture(spec.name)
     with seeded(seed), torch.device("cpu"):
         model = architecture.build(member, dict(spec.settings), n_classes=n_classes, input_shape=input_shape)
-        _try_out(model, spec.name, n_classes, input_shape)
+        n_logits = count_logits(model, spec.name, input_shape)
+    if n_logits != n_classes:
+        raise ConfigurationError(
+            f"model {spec.name!r} turns one image into (1, {n_logits}); it must give a tensor of logits of shape "
+            f"(1, {n_classes})."
+        )
     return model.train()
 
 
@@ -115,7 +142,12 @@ def code_fingerprint(spec: ModelSpec) -> str:
     return own or MODELS.code_fingerprint(key)
 
 
-def _find(name: str, *, where: str = "") -> tuple[Architecture, str]:
+def find_architecture(name: str, *, where: str = "") -> tuple[Architecture, str]:
+    """Return the architecture of a name, and what follows the colon in it.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
     return MODELS.get(_key(name, where=where)), name.partition(":")[2]
 
 
@@ -129,7 +161,17 @@ def _key(name: str, *, where: str = "") -> str:
     raise UnknownNameError("model", name, MODELS, where=where)
 
 
-def _try_out(model: nn.Module, name: str, n_classes: int, input_shape: tuple[int, int, int]) -> None:
+def count_logits(model: nn.Module, name: str, input_shape: tuple[int, int, int]) -> int:
+    """Return how many logits a network gives, tried on one black image.
+
+    Args:
+        model: The network, on the CPU.
+        name: Its name, for messages.
+        input_shape: Channels, height and width of its images.
+
+    Raises:
+        ConfigurationError: If it is no network, does not take such images, or returns no logits.
+    """
     if not isinstance(model, nn.Module):
         raise ConfigurationError(f"model {name!r}: its factory returned {model!r}; it must return a torch.nn.Module.")
     try:
@@ -141,7 +183,8 @@ def _try_out(model: nn.Module, name: str, n_classes: int, input_shape: tuple[int
             "Choose another input_shape or another model."
         ) from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (1, n_classes):
+    if not isinstance(output, torch.Tensor) or output.dim() != 2 or len(output) != 1:
         raise ConfigurationError(
-            f"model {name!r} turns one image into {shape}; it must give a tensor of logits of shape (1, {n_classes})."
+            f"model {name!r} turns one image into {shape}; it must give a tensor of logits of shape (1, classes)."
         )
+    return output.shape[1]

@@ -93,6 +93,10 @@ def split_record_fields(prepared: Prepared, split: FinishedSplit) -> dict[str, A
         "test_images": len(roles.test),
         "dataset_hash": prepared.dataset_hash,
         "base_model_hash": prepared.base.weights_hash,
+        "base": "given" if prepared.base.is_given else "trained",
+        "base_source": prepared.base.source,
+        **({"select_base_accuracy": prepared.base.select_accuracy} if prepared.base.is_given else {}),
+        "warnings": [*prepared.warnings, *result.warnings],
     }
 
 
@@ -159,7 +163,7 @@ class _CellSplits:
         return {
             "version": SPLITTING_VERSION,
             "splitter": spec.model_dump(mode="json"),
-            "model": self.cell.model.model_dump(mode="json"),
+            "model": self.cell.model.identity(),
             "base_model": self.prepared.base.weights_hash,
             "train": images_hash(self.prepared.split_roles.train),
             "select": images_hash(self.prepared.split_roles.select),

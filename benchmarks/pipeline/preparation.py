@@ -1,11 +1,11 @@
-"""What a cell needs before anything can be measured: its images and its trained base model."""
+"""What a cell needs before anything can be measured: its images and its base model."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from benchmarks.cache.numeric_environment import ComputeEnvironment
@@ -13,11 +13,12 @@ from benchmarks.cells import Cell, DatasetSpec
 from benchmarks.data.datasets import load_dataset
 from benchmarks.data.roles import Roles, limit_roles, make_roles
 from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
+from benchmarks.pipeline.given_model import prepare_given, with_normalisation
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import StageRecord
 from benchmarks.training.base_model import TrainedModel, train_base_model
 
-STAGES = frozenset({"start", "data", "train", "weights", "download"})
+STAGES = frozenset({"start", "data", "train", "load", "weights", "download"})
 """What a cell may report before its base model is there."""
 
 
@@ -117,9 +118,10 @@ class Prepared:
     Args:
         roles: The images that the base model was made with, by role.
         split_roles: Those that a splitter sees.
-        base: The trained base model.
+        base: The base model, trained or given.
         dataset_hash: SHA-256 of the decoded data set.
         flips: Whether a mirrored image keeps its label.
+        warnings: What the user should know about the base model.
     """
 
     roles: Roles
@@ -127,6 +129,7 @@ class Prepared:
     base: TrainedModel
     dataset_hash: str
     flips: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,13 @@ class PreparedImages:
 
 
 def prepare_images(cell: Cell, workspace: Workspace) -> PreparedImages:
-    """Load a cell's images and split them into roles; see ``images_for``."""
-    return images_for(cell.dataset, cell.seed, workspace)
+    """Load a cell's images as its base model wants them, and split them into roles; see ``images_for``."""
+    images = images_for(cell.dataset, cell.seed, workspace)
+    return replace(
+        images,
+        roles=with_normalisation(images.roles, cell.model),
+        split_roles=with_normalisation(images.split_roles, cell.model),
+    )
 
 
 def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedImages:
@@ -195,13 +203,18 @@ def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedIm
 
 
 def prepare(cell: Cell, workspace: Workspace, stages: Stages) -> Prepared:
-    """Loads a cell's data and trains its base model, or finds both in the cache.
+    """Load a cell's data and train its base model, or find both in the cache; a given model is loaded and checked.
 
     Raises:
         DataError: If the data is absent or damaged.
         TrainingError: If the training fails.
+        ImplausibleModelError: If a given model is hardly better than chance.
     """
     images = stages.images(cell, workspace)
+    if cell.model.is_given:
+        with stages.measured("load"):
+            base, warnings = prepare_given(cell.model, images.roles, workspace)
+        return Prepared(images.roles, images.split_roles, base, images.dataset_hash, images.flips, warnings)
     base = train_base_model(
         cell.model,
         cell.training,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 4
+ROW_FORMAT = 5
 """The version of the row schema. Readers accept older versions and refuse newer ones."""
 
 OBSOLETE_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
@@ -212,7 +212,9 @@ class SubTaskRecord(ComposedCostRecord):
 class StageRecord(Record):
     """One stage of a cell's work."""
 
-    name: str = Field(description="`data`, `train`, `split`, and what the scenario does after them, e.g. `evaluate`")
+    name: str = Field(
+        description="`data`, `train` (`load` for given models), `split`, and what the scenario does after them"
+    )
     seconds: float = Field(description="Wall time; for reused work, that of the original computation")
     peak_memory_bytes: int | None = _fact("Peak memory of the GPU if there is one, else of the process")
     reused: bool = Field(default=False, description="Whether it was reused from an earlier cell")
@@ -253,6 +255,11 @@ class Metrics(Record):
     dataset_hash: str | None = _fact("SHA-256 of the decoded images and labels")
     other_dataset_hash: str | None = _fact("The same for the scenario's second data set, if any")
     base_model_hash: str | None = _fact("SHA-256 of the base model's weights")
+    base: str | None = _fact(
+        "`trained`: the benchmark trained the base model; `given`: it came with its weights, and which images it has "
+        "seen is not known; null: trained, or of several base models"
+    )
+    base_source: str | None = _fact("Where a given base model's weights came from: a file, or published weights' name")
     layers: list[LayerRecord] = Field(default_factory=list, description="Kernel counts per convolution")
     modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")
     sensitivity: list[SensitivityRecord] = Field(

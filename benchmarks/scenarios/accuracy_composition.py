@@ -15,7 +15,7 @@ from benchmarks.boards import COMPOSITION, Board
 from benchmarks.cells import Cell, DirichletSpec, ModelSpec
 from benchmarks.data.datasets import check_dataset
 from benchmarks.data.roles import estimator_roles, limit_roles
-from benchmarks.models import check_model, code_fingerprint
+from benchmarks.models import check_model, code_fingerprint, refuse_given
 from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
 from benchmarks.pipeline.preparation import Prepared, PreparedImages, Stages
 from benchmarks.pipeline.split_model import SplitModel, split_base_model
@@ -74,8 +74,10 @@ class AccuracyComposition(Scenario):
         make_splitter(cell.splitter.name, cell.splitter.settings)
         check_dataset(cell.dataset.name)
         check_model(cell.model)
+        refuse_given(cell.model, "accuracy_composition")
         for network in self.settings.networks:
             check_model(network, where="networks")
+            refuse_given(network, "accuracy_composition")
             if network.name == cell.model.name:
                 raise ConfigurationError(
                     f"networks: {network.name!r} is the cell's own model; name further ones, or none."

@@ -62,12 +62,7 @@ class Modularization(Scenario):
                 **_kernels(model.split.result.masks),
                 **_costs_and_modules(model, class_report(answers, select.labels, select.n_classes)),
             }
-        return Metrics(
-            **measured,
-            **split_record_fields(prepared, model.split),
-            stages=stages.records,
-            warnings=list(model.split.result.warnings),
-        )
+        return Metrics(**{**split_record_fields(prepared, model.split), **measured}, stages=stages.records)
 
     def _test_accuracies(self, model: SplitModel, tick: Tick) -> dict[str, float]:
         """Read the test set, once."""

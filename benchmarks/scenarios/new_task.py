@@ -16,7 +16,7 @@ from benchmarks.cells import Cell, DatasetSpec, TrainingSpec
 from benchmarks.data.datasets import check_dataset, with_code
 from benchmarks.data.roles import Roles
 from benchmarks.data.tasks import Classes, few_of_each, joined, joint_subsets
-from benchmarks.models import check_model
+from benchmarks.models import check_model, refuse_given
 from benchmarks.models.inference import evaluate_accuracy
 from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
 from benchmarks.pipeline.finished_split import split_record_fields
@@ -83,6 +83,7 @@ class NewTask(Scenario):
         """Check the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
         check_model(cell.model)
+        refuse_given(cell.model, "new_task")
         check_dataset(cell.dataset.name)
         first, second = cell.dataset, self.other_dataset(cell)
         check_dataset(second.name, where="other_dataset")
@@ -113,10 +114,9 @@ class NewTask(Scenario):
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **split_record_fields(first.prepared, first.split),
+            **{**split_record_fields(first.prepared, first.split), "warnings": [*first.warnings, *second.warnings]},
             other_dataset_hash=second.prepared.dataset_hash,
             new_tasks=records,
-            warnings=[*first.warnings, *second.warnings],
             stages=stages.records,
         )
 

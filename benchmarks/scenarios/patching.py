@@ -118,14 +118,14 @@ class Patching(Scenario):
             patches = list(patching.records())
             peaks.extend(patching.training_peaks)
         masks = strong.split.result.masks
+        fields = split_record_fields(prepared, strong.split)
         return Metrics(
             other_dataset_hash=patching.other_dataset_hash,
             kernels_total=masks.layout.n_kernels,
             kernel_retention=masks.retention,
             kernel_retention_union=masks.union_retention,
-            **split_record_fields(prepared, strong.split),
+            **{**fields, "warnings": [*fields["warnings"], *patching.warnings]},
             patches=patches,
-            warnings=[*strong.split.result.warnings, *patching.warnings],
             stages=stages.records,
         )
 
@@ -195,7 +195,9 @@ class _CellPatches:
     def _train(self, roles: Roles, target: str) -> TrainedModel:
         cell = self.cell
         target_index = roles.train.class_names.index(target)
-        recipe = weak_recipe(self.settings, cell.model, cell.training, roles, target=target_index, seed=cell.seed)
+        recipe = weak_recipe(
+            self.settings, cell.model.architecture, cell.training, roles, target=target_index, seed=cell.seed
+        )
         trained = train_base_model(
             recipe.model,
             recipe.training,

@@ -78,7 +78,6 @@ class SubTask(Scenario):
             kernel_retention_union=masks.union_retention,
             **split_record_fields(prepared, model.split),
             sub_tasks=records,
-            warnings=list(model.split.result.warnings),
             stages=stages.records,
         )
 

@@ -85,7 +85,7 @@ def evaluate_model(model: ReusedModel | TrainedWeights, dataset: str, workspace:
     test = everything.of_classes(names)
     left_out = len(everything) - len(test)
     if isinstance(model, TrainedWeights):
-        return evaluate_network(model.model, test, left_out=left_out)
+        return evaluate_network(model.model, model.images_of(test), left_out=left_out)
     return evaluate_reused(model, replace(test, normalisation=model.input_form.normalisation), left_out=left_out)
 
 

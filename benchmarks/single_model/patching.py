@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from benchmarks.cells import DatasetSpec, ModelSpec
-from benchmarks.models import check_model
+from benchmarks.cells import DatasetSpec
 from benchmarks.pipeline.preparation import images_for
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.single_model.evaluation import Evaluation, evaluate_network, evaluate_reused
 from benchmarks.single_model.image_origin import ImageOrigin, origin_fields, unseen
-from benchmarks.single_model.weights_file import TrainedWeights, from_state_dict, load_weights
+from benchmarks.single_model.weights_file import TrainedWeights
 from splitters.data import ImageSet
-from splitters.errors import ConfigurationError
-from splitters.files.safetensors_file import read_plain_tensors
 from splitters.modules.module import Module
 from splitters.reuse.patched import PatchedModel, patch
 
@@ -63,7 +59,7 @@ def patch_model(
     """
     header = weak.header
     roles = images_for(DatasetSpec(name=dataset, input_shape=header.input_shape), header.seed, workspace).roles
-    select, test = (images.of_classes(header.class_names) for images in (roles.select, roles.test))
+    select, test = (weak.images_of(images.of_classes(header.class_names)) for images in (roles.select, roles.test))
     told: dict[str, Sequence[Mapping[str, Any]]] = {
         "the weak network": [origin_fields(header.trained_on)],
         "the module": module.info.trained_on or [{}],
@@ -93,29 +89,3 @@ def _train_images(
     except ValidationError:
         return None
     return origin.train_images(input_shape, workspace, dataset=dataset)
-
-
-def weak_network(file: Path, dataset: str, workspace: Workspace, *, name: str | None) -> TrainedWeights:
-    """Returns a weak network from a file: one of 'splitbench train', or anybody's plain ``state_dict``.
-
-    Args:
-        file: A safetensors file.
-        dataset: The data set of its classes, in the order of its logits where the file does not say it.
-        workspace: Where to work.
-        name: The network, e.g. ``python:package.module:factory``; checked where the file names one.
-
-    Raises:
-        ModuleFileError: If the file is absent, damaged or foreign.
-        ConfigurationError: If the weights are another network's, or do not fit it, or the network is not named.
-    """
-    tensors = read_plain_tensors(file)
-    if tensors is None:
-        return load_weights(file, expected=name)
-    if name is None:
-        raise ConfigurationError(
-            f"{file} holds plain weights, which do not say what network they are of; name it with --weak-model."
-        )
-    spec = ModelSpec(name=name)
-    images = images_for(DatasetSpec(name=dataset), 0, workspace).roles.select
-    check_model(spec, input_shape=images.input_shape)
-    return from_state_dict(file, tensors, spec, images, dataset=dataset)

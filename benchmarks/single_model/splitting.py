@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, ModelSpec
 from benchmarks.pipeline.finished_split import cached_split
+from benchmarks.pipeline.given_model import settled_normalisation
 from benchmarks.pipeline.preparation import Prepared, Stages, prepare, prepare_images
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.single_model.image_origin import ImageOrigin, origin_fields
@@ -71,7 +72,21 @@ def split_model(
         for index, module in enumerate(modules):
             measured = {"select_f1": float(report.f1[index]), "kernel_retention": _retention(module, graph)}
             module.info = module.info.model_copy(update={"metrics": measured})
-    return [module for module in modules if not classes or module.info.class_name in classes], result.warnings
+    wanted = [module for module in modules if not classes or module.info.class_name in classes]
+    return wanted, (*prepared.warnings, *result.warnings)
+
+
+def with_settled_normalisation(cell: Cell, spec: ModelSpec, workspace: Workspace) -> Cell:
+    """Return a cell whose given model says how images are normalised; see ``settled_normalisation``.
+
+    Args:
+        cell: The cell.
+        spec: Its model, which may not say so.
+        workspace: Where to work.
+    """
+    if spec.normalisation is None:
+        spec = settled_normalisation(spec, prepare_images(cell, workspace).roles.select, workspace)
+    return cell.model_copy(update={"model": cell.model.model_copy(update={"normalisation": spec.normalisation})})
 
 
 def _given(cell: Cell, workspace: Workspace, weights: TrainedWeights) -> Prepared:
@@ -99,6 +114,8 @@ def _given(cell: Cell, workspace: Workspace, weights: TrainedWeights) -> Prepare
 def _origins(cell: Cell, prepared: Prepared, weights: TrainedWeights | None) -> tuple[dict[str, Any], ...]:
     """Returns which images a module was made with: those of its base model, and those that the splitter saw."""
     own = ImageOrigin.of(cell, prepared.dataset_hash)
+    if cell.model.is_given:
+        return origin_fields(None), origin_fields(own.model_copy(update={"part": "split_train"}))
     if weights is None or weights.header.trained_on == own:
         return (origin_fields(own),)
     return origin_fields(weights.header.trained_on), origin_fields(own.model_copy(update={"part": "split_train"}))

@@ -1,29 +1,26 @@
-"""A trained network's weights as a file of their own, which says what network they belong to."""
+"""A single trained network: its weights as a file that says what network they belong to, or a given model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError, field_validator
 from torch import Tensor, nn
 
-from benchmarks.cells import ModelSpec
-from benchmarks.models import build_model
-from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.cells import DatasetSpec, ModelSpec
+from benchmarks.models import build_model, normalisation_of
+from benchmarks.models.weights_reading import WEIGHTS_FORMAT, WEIGHTS_FORMAT_VERSION, StoredWeights
+from benchmarks.pipeline.given_model import load_for, plausibility, settled_normalisation
+from benchmarks.pipeline.preparation import images_for
+from benchmarks.pipeline.workspace import Workspace
 from benchmarks.single_model.image_origin import ImageOrigin
-from splitters.data import ImageSet
+from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
 from splitters.settings import ClassName
-
-FORMAT = "splitbench.weights"
-FORMAT_VERSION = 2
-"""Readers take this version and older ones, and refuse newer ones."""
-
-_SHOWN = 3
 
 
 class WeightsHeader(FileHeader):
@@ -64,10 +61,16 @@ class TrainedWeights:
     Args:
         model: The network, on the CPU, in eval mode.
         header: What is known of it.
+        normalisation: Of its images; None if it is that of the data set.
     """
 
     model: nn.Module
     header: WeightsHeader
+    normalisation: Normalisation | None = None
+
+    def images_of(self, images: ImageSet) -> ImageSet:
+        """Return images as the network wants them."""
+        return images if self.normalisation is None else replace(images, normalisation=self.normalisation)
 
 
 def save_weights(
@@ -108,36 +111,41 @@ def load_weights(path: Path | str, *, expected: str | None = None) -> TrainedWei
         ModuleFileError: If the file is absent, damaged, foreign, or of a newer format.
         ConfigurationError: If the weights are another network's, or do not fit the network that they name.
     """
-    header, tensors = read_tensor_file(path, WeightsHeader, form=FORMAT, newest=FORMAT_VERSION)
+    header, tensors = read_tensor_file(path, WeightsHeader, form=WEIGHTS_FORMAT, newest=WEIGHTS_FORMAT_VERSION)
     if expected is not None and expected != header.model.name:
         raise ConfigurationError(f"{path} holds the weights of {header.model.name!r}, not of {expected!r}.")
     return _with_tensors(path, header, tensors)
 
 
-def from_state_dict(
-    path: Path | str, tensors: Mapping[str, Tensor], spec: ModelSpec, images: ImageSet, *, dataset: str
-) -> TrainedWeights:
-    """Returns a network of somebody's own, from its plain ``state_dict``.
+def given_weights(spec: ModelSpec, dataset: str, workspace: Workspace) -> tuple[TrainedWeights, tuple[str, ...]]:
+    """Load a given model for the classes of a data set that it knows, and return it and what the user should know.
 
     Args:
-        path: Where it comes from, for messages.
-        tensors: The state.
-        spec: The architecture.
-        images: Select images of its classes, in the order of its logits.
-        dataset: The data set that these are of.
+        spec: The model, complete; see ``benchmarks.models.complete_given``. Where it does not say how images are
+            normalised, see ``settled_normalisation``.
+        dataset: The data set's name.
+        workspace: Where to work.
 
     Raises:
-        ConfigurationError: If the state does not fit the architecture.
+        SplitbenchError: See ``benchmarks.models.load_given``.
     """
-    header = _header(spec, images, dataset, seed=0, select_accuracy=0.0)
-    model = _with_tensors(path, header, tensors).model
-    return TrainedWeights(model, header.model_copy(update={"select_accuracy": evaluate_accuracy(model, images)}))
+    shape = spec.input_shape or DatasetSpec.model_fields["input_shape"].default
+    select = images_for(DatasetSpec(name=dataset, input_shape=shape), 0, workspace).roles.select
+    known = tuple(name for name in select.class_names if name in spec.class_names)
+    select = select.of_classes(known) if known else select
+    spec = settled_normalisation(spec, select, workspace)
+    select = replace(select, normalisation=normalisation_of(spec, shape[0]))
+    given = load_for(spec, select, workspace)
+    right, diagnosis = plausibility(spec, given.network, select)
+    header = _header(spec, select, dataset, seed=0, select_accuracy=right)
+    warnings = given.notes if diagnosis is None else (*given.notes, diagnosis)
+    return TrainedWeights(given.network, header, select.normalisation), warnings
 
 
 def _header(spec: ModelSpec, images: ImageSet, dataset: str, seed: int, select_accuracy: float) -> WeightsHeader:
     return WeightsHeader(
-        format=FORMAT,
-        format_version=FORMAT_VERSION,
+        format=WEIGHTS_FORMAT,
+        format_version=WEIGHTS_FORMAT_VERSION,
         model=spec,
         class_names=images.class_names,
         input_shape=images.input_shape,
@@ -149,20 +157,5 @@ def _header(spec: ModelSpec, images: ImageSet, dataset: str, seed: int, select_a
 
 def _with_tensors(path: Path | str, header: WeightsHeader, tensors: Mapping[str, Tensor]) -> TrainedWeights:
     model = build_model(header.model, n_classes=len(header.class_names), input_shape=header.input_shape, seed=0)
-    _check_fit(path, model.state_dict(), tensors, header.model.name)
-    model.load_state_dict(tensors)
+    StoredWeights(Path(path), tensors).load_into(model, header.model.name)
     return TrainedWeights(model.eval().requires_grad_(False).to(memory_format=torch.channels_last), header)
-
-
-def _check_fit(path: Path | str, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], name: str) -> None:
-    wrong = [
-        f"{key} is {list(given[key].shape)} instead of {list(wanted[key].shape)}"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key].shape
-    ]
-    wrong += [f"{key} is missing" for key in wanted if key not in given]
-    wrong += [f"{key} is unknown to it" for key in given if key not in wanted]
-    wrong += [f"{key} holds what is no finite number" for key, value in given.items() if not value.isfinite().all()]
-    if wrong:
-        more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise ConfigurationError(f"{path}: the weights do not fit {name!r}: {'; '.join(wrong[:_SHOWN])}{more}.")

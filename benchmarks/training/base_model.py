@@ -38,7 +38,7 @@ class TrainingError(SplitbenchError):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A base model, ready to be split.
+    """A base model, ready to be split; the benchmark trained it, or it is a given model.
 
     Args:
         model: The network in eval mode, frozen, in ``channels_last`` order, on the requested device.
@@ -50,6 +50,7 @@ class TrainedModel:
         reused: Whether it came from the cache.
         peak_memory_bytes: Peak memory of the training.
         computed_on: Where it was trained.
+        source: Where its weights came from if it is a given model: a file, or the name of published weights.
     """
 
     model: nn.Module
@@ -61,6 +62,12 @@ class TrainedModel:
     reused: bool
     peak_memory_bytes: int | None
     computed_on: ComputeEnvironment | None = None
+    source: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it was trained elsewhere."""
+        return self.source is not None
 
 
 def train_base_model(

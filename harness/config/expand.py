@@ -7,21 +7,28 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.data.datasets import check_dataset, with_code
-from benchmarks.models import MODELS, check_model, code_fingerprint
+from benchmarks.models import MODELS, check_given, check_model, code_fingerprint, complete_given
 from benchmarks.scenarios.scenario import Scenario, make_scenario
+from harness.config.cache_folder import cache_folder
 from harness.config.plugins import Plugins
 from harness.config.suite import MAX_CELLS, Filter, ScenarioEntry, SplitterEntry, Suite
+from harness.config.trust import names_of_code
 from harness.suite_cell import SuiteCell
-from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
 from splitters.methods.protocol import SPLITTERS, make_splitter
 from splitters.settings import Settings
 
 
 def plugins_of(suite: Suite) -> Plugins:
-    """Returns the modules that a suite's names may come from."""
-    return Plugins(suite.plugins, str(suite.folder or ""))
+    """Return the modules that a suite's names may come from: its plug-ins, and those of its ``python:`` models."""
+    return plugins_beside(str(suite.folder or ""), suite.plugins, suite.model_dump(mode="json"))
+
+
+def plugins_beside(folder: str, modules: tuple[str, ...], values: object) -> Plugins:
+    """Return plug-ins that may be in a folder, where ``python:`` models that a file's values name are found too."""
+    return Plugins(modules, folder, models=bool(names_of_code(Plugins(), values)))
 
 
 def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
@@ -39,6 +46,7 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     """
     _check_size(suite)
     plugins_of(suite).load()
+    suite = _with_complete_models(suite)
     _check_names(suite)
     # A seed changes neither the settings nor what there is to check.
     first = [(choice[0], _cell(suite, *choice)) for choice in _choices(suite)]
@@ -66,6 +74,34 @@ def _check_size(suite: Suite) -> None:
             f"{suite.source.where()}: its splitters, models, data sets, scenarios and seeds make {n_cells:,} "
             f"combinations; at most {MAX_CELLS:,} are allowed. Name fewer, or make several suites."
         )
+
+
+def forced(items: Iterable[SuiteCell]) -> list[SuiteCell]:
+    """Return cells whose given models are used even if they are implausible; they keep their identity."""
+    return [
+        replace(item, cell=item.cell.model_copy(update={"model": item.cell.model.model_copy(update={"force": True})}))
+        if item.cell.model.is_given
+        else item
+        for item in items
+    ]
+
+
+def _with_complete_models(suite: Suite) -> Suite:
+    """Return a suite whose given models have everything filled in that their weights say."""
+    models = []
+    for index, model in enumerate(suite.models):
+        if model.is_given:
+            where = f"{suite.source.where('models', index)}: models"
+            check_model(model.architecture, where=where)
+            try:
+                model = complete_given(model, cache=cache_folder().absolute(), folder=suite.folder, where=where)
+            except (DataError, ModuleFileError) as error:
+                raise ConfigurationError(f"{where}: {error}") from error
+            check_given(model, where=where)
+        models.append(model)
+    complete = suite.model_copy(update={"models": tuple(models)})
+    complete._source = suite.source
+    return complete
 
 
 def _with_seed(item: SuiteCell, seed: int) -> SuiteCell:
@@ -148,9 +184,9 @@ def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpe
         scenario_version=made.version,
         scenario_code=_code_of(made),
         splitter=_Resolver(suite, model.name, dataset.name).spec(index),
-        model=model,
-        dataset=dataset,
-        training=suite.training,
+        model=model.model_copy(update={"input_shape": None}),
+        dataset=dataset.model_copy(update={"input_shape": model.input_shape}) if model.input_shape else dataset,
+        training=TrainingSpec() if model.is_given else suite.training,
         threads=suite.threads,
         device=suite.device,
     )
@@ -228,7 +264,7 @@ def _completed_model(model: ModelSpec) -> ModelSpec:
         code = code_fingerprint(model)
     except ConfigurationError:
         code = ""  # The check of the cells, which follows, says what is wrong, and where.
-    return ModelSpec(name=model.name, settings=values, code=code)
+    return model.model_copy(update={"settings": values, "code": code})
 
 
 def _filtered(cells: list[SuiteCell], suite: Suite, only: Filter | None) -> list[SuiteCell]:

@@ -18,10 +18,12 @@ class Plugins:
     Args:
         modules: Dotted names.
         folder: The folder of the suite's file, searched besides Python's own path; empty for none.
+        models: Whether ``python:`` models may be in the folder too.
     """
 
     modules: tuple[str, ...] = ()
     folder: str = ""
+    models: bool = False
 
     @property
     def suite_folder(self) -> Path | None:
@@ -34,7 +36,7 @@ class Plugins:
         Raises:
             ConfigurationError: If a module cannot be imported.
         """
-        if self.modules and self.folder and self.folder not in sys.path:
+        if (self.modules or self.models) and self.folder and self.folder not in sys.path:
             sys.path.insert(0, self.folder)
         for name in self.modules:
             try:

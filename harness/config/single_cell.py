@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, ModelSpec
 from harness.config.expand import expand
-from harness.config.suite import Filter, load_suite, make_suite
+from harness.config.suite import Filter, Suite, load_suite, make_suite
 
 
 def single_cell(
-    model: str,
+    model: str | ModelSpec,
     dataset: str,
     *,
     splitter: str | None = None,
@@ -22,7 +22,8 @@ def single_cell(
     """Returns the one cell that a call on the command line means.
 
     Args:
-        model: A base model's name.
+        model: A base model's name; or a given model, complete, whose images count as normalised by ImageNet's
+            statistics if it does not say how they are.
         dataset: A data set's name.
         splitter: A splitter's name or label; None where it plays no part.
         seed: Seeds images, training and split.
@@ -32,16 +33,29 @@ def single_cell(
     Raises:
         ConfigurationError: If a name, a key or a value is unknown or not allowed.
     """
+    name = model if isinstance(model, str) else model.name
+    if isinstance(model, ModelSpec) and model.normalisation is None:
+        model = model.model_copy(update={"normalisation": "imagenet"})
     if suite is not None:
         loaded = load_suite(suite, changes=[*changes, f"seeds=[{seed}]"])
-        wanted = Filter(model=(model,), dataset=(dataset,), splitter=(splitter,) if splitter else ())
+        if isinstance(model, ModelSpec):
+            loaded = _with_model(loaded, model)
+        wanted = Filter(model=(name,), dataset=(dataset,), splitter=(splitter,) if splitter else ())
         return expand(loaded, only=wanted)[0].cell
     values = {
         "name": "single",
-        "models": [model],
+        "models": [model if isinstance(model, str) else model.model_dump(mode="json")],
         "datasets": [dataset],
         "splitters": [splitter or "full"],
         "seeds": [seed],
         "threads": os.cpu_count() or 1,
     }
     return expand(make_suite(values, title="the call", changes=changes))[0].cell
+
+
+def _with_model(suite: Suite, model: ModelSpec) -> Suite:
+    """Return a suite with a given model in place of its model of that name, or beside its models."""
+    others = tuple(entry for entry in suite.models if entry.name != model.name)
+    changed = suite.model_copy(update={"models": (*others, model)})
+    changed._source = suite.source
+    return changed

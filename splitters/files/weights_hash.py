@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 
 def weights_hash(model: nn.Module) -> str:
-    """Return the SHA-256, in hex, over names, types, shapes and bytes of a network's state."""
+    """Return the ``state_hash`` of a network's state."""
+    return state_hash(model.state_dict())
+
+
+def state_hash(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256, in hex, over names, types, shapes and bytes of a state dict."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         hash_tensor(digest, name, tensor)
     return digest.hexdigest()
 

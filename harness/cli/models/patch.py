@@ -9,27 +9,32 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import told_plainly
+from harness.cli.models.given_options import GivenOptions, given_model_options
 from harness.cli.options import data_options, json_option, make_workspace, out_option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from benchmarks.pipeline.workspace import Workspace
     from benchmarks.single_model.patching import Patch
+    from benchmarks.single_model.weights_file import TrainedWeights
 
 
 @click.command()
 @click.option(
     "--weak",
-    type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    metavar="WEIGHTS",
-    help="The weak network, from 'splitbench train', or a safetensors file of its state_dict.",
+    metavar="FILE|NAME",
+    help="The weak network's weights: from 'splitbench train', or your own.",
 )
 @click.option(
     "--weak-model",
-    metavar="NAME",
-    help="The network of the weights, e.g. simcnn or python:PACKAGE.MODULE:FACTORY; a file of ours names its own.",
+    "--model",
+    "weak_model",
+    metavar="M",
+    help="The network of weights of your own, e.g. python:PACKAGE.MODULE:FACTORY.",
 )
+@given_model_options
 @click.option(
     "--module",
     "module_file",
@@ -46,8 +51,9 @@ if TYPE_CHECKING:
 @json_option
 @told_plainly
 def command(
-    weak: Path,
+    weak: str,
     weak_model: str | None,
+    given: GivenOptions,
     module_file: Path,
     target_class: str,
     data: str,
@@ -62,14 +68,14 @@ def command(
     The rule is calibrated on those select images of the weak network's seed that neither the module's network nor its
     splitter has seen: all of them, if one seed was used throughout. The table compares both networks on the test set.
     """  # fmt: skip
-    from benchmarks.single_model.patching import patch_model, weak_network
+    from benchmarks.single_model.patching import patch_model
     from harness.cli.output import show, show_json, write_line
     from splitters.modules.module import Module
     from splitters.reuse.patched import DEFAULT_RULE
 
     workspace = make_workspace(data_root, download)
     patch = patch_model(
-        weak_network(weak, data, workspace, name=weak_model),
+        _weak_network(weak, weak_model, given, data, workspace),
         Module.load(module_file),
         data,
         workspace,
@@ -92,6 +98,20 @@ def command(
             f"{out}: patched for {patch.model.target_class!r} by {patch.model.fusion.kind}, on {patch.images} select "
             "images"
         )
+
+
+def _weak_network(
+    weights: str, name: str | None, given: GivenOptions, data: str, workspace: Workspace
+) -> TrainedWeights:
+    from benchmarks.single_model.weights_file import given_weights, load_weights
+
+    spec = given.model(name, weights, workspace, option="--weak-model")
+    if spec is None:
+        return load_weights(weights, expected=name)
+    trained, warnings = given_weights(spec, data, workspace)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return trained
 
 
 def _table(patch: Patch) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import told_plainly
+from harness.cli.models.given_options import GivenOptions, given_model_options, weights_option
 from harness.cli.options import data_options, json_option, make_workspace, split_names
 
 if TYPE_CHECKING:
@@ -16,13 +17,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", metavar="M", help="A network that is trained first: see 'splitbench ls models'.")
-@click.option(
-    "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A trained network instead, from 'splitbench train'.",
-)
+@click.option("--model", metavar="M", help="A network, trained first unless --weights are given.")
+@weights_option
+@given_model_options
 @click.option("--data", required=True, metavar="D", help="A data set: see 'splitbench ls datasets'.")
 @click.option("--splitter", required=True, metavar="S", help="A splitter: see 'splitbench ls splitters'.")
 @click.option(
@@ -54,7 +51,8 @@ if TYPE_CHECKING:
 @told_plainly
 def command(
     model: str | None,
-    weights: Path | None,
+    weights: str | None,
+    given: GivenOptions,
     data: str,
     splitter: str,
     classes: tuple[str, ...],
@@ -68,24 +66,34 @@ def command(
 ) -> None:
     """Split a network into one module per class, each a file of its own.
 
+    The network is trained first (--model M), or comes with its weights: --weights FILE from 'splitbench train', or
+    --model M --weights FILE for weights of your own. docs/own-network.md says more on these.
+
     A training or a split that was done before with the same settings is not done again.
     """  # fmt: skip
-    from benchmarks.single_model.splitting import split_model
+    from benchmarks.single_model.splitting import split_model, with_settled_normalisation
     from benchmarks.single_model.weights_file import load_weights
     from harness.cli.output import show, show_json
     from harness.config.single_cell import single_cell
     from splitters.errors import ConfigurationError
 
-    if (model is None) == (weights is None):
-        raise ConfigurationError("name either a network to train (--model) or a trained one (--weights).")
-    trained = load_weights(weights) if weights else None
-    name = trained.header.model.name if trained else str(model)
+    if model is None and weights is None:
+        raise ConfigurationError(
+            "name either a network to train (--model) or a trained one (--weights); with both, --model says what "
+            "network the weights are of."
+        )
+    workspace = make_workspace(data_root, download, suite=suite)
+    spec = None if weights is None else given.model(model, weights, workspace)
+    trained = load_weights(weights, expected=model) if weights and spec is None else None
+    name = spec or (trained.header.model.name if trained else str(model))
     seed = seed if seed is not None else trained.header.seed if trained else 0
+    if weights is None:
+        given.refuse_without_weights()
     cell = single_cell(name, data, splitter=splitter, seed=seed, suite=suite, changes=changes)
+    if spec is not None:
+        cell = with_settled_normalisation(cell, spec, workspace)
     wanted = tuple(name for names in classes for name in split_names(names))
-    modules, warnings = split_model(
-        cell, make_workspace(data_root, download, suite=suite), weights=trained, classes=wanted
-    )
+    modules, warnings = split_model(cell, workspace, weights=trained, classes=wanted)
     out.mkdir(parents=True, exist_ok=True)
     files = [out / module_file_name(module.info.class_index, module.info.class_name) for module in modules]
     for module, file in zip(modules, files, strict=True):

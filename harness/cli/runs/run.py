@@ -53,7 +53,11 @@ if TYPE_CHECKING:
     help="Number of cells to run at once. [default: as many as fit]",
 )
 @click.option("--timeout", metavar="TIME", help="Time limit per cell, e.g. 30m.")
-@click.option("--force", is_flag=True, help="Run even if the cluster's machines differ in versions.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Run even if the cluster's machines differ in versions, or a given model is hardly better than chance.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
 @json_option
 @told_plainly
@@ -84,7 +88,7 @@ def command(
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.cell_display import make_display
     from harness.cli.runs.left_cells import left_text
-    from harness.config.expand import plugins_of
+    from harness.config.expand import forced, plugins_of
     from harness.config.trust import names_of_code, trust
     from harness.execution.attempt import Surroundings
     from harness.execution.run_plan import run_plan
@@ -94,6 +98,7 @@ def command(
     from harness.views.plan import plan_object, plan_view
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout, shard)
+    cells = forced(cells) if force else cells
     location = results or default_results(loaded)
     store = open_store(location)
     contents = store.read(quarantine=not dry_run)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
 from benchmarks.scenarios.scenario import SCENARIOS
-from harness.config.expand import expand
+from harness.config.expand import expand, plugins_beside
 from harness.config.plugins import Plugins
 from harness.config.suite import Duration, Names, ScenarioEntry, Seeds, SplitterEntry, Suite
 from harness.config.trust import Consent, consent_of
@@ -173,7 +173,7 @@ class Sweep(Settings):
     @cached_property
     def plugin_modules(self) -> Plugins:
         """The modules that register what the sweep names."""
-        return Plugins(self.plugins, self._folder)
+        return plugins_beside(self._folder, self.plugins, self.model_dump(mode="json"))
 
     @cached_property
     def consent(self) -> Consent:

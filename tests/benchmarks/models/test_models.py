@@ -137,7 +137,7 @@ def test_images_that_are_too_small_are_refused_without_building_anything(
 
 @pytest.mark.parametrize("name", ["simcn", "simcnn:x", "torchvision", "torchvision:", "python", "onnx:x"])
 def test_an_unknown_model_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown model .*Known: incecnn, python:PACKAGE.MODULE:FACTORY"):
+    with pytest.raises(UnknownNameError, match=r"unknown model .*Known: hf:OWNER/REPO, incecnn, python:PACKAGE"):
         check_model(ModelSpec(name=name))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,11 +51,17 @@ def test_a_wrong_call_writes_nothing(call: Call, at_work: Path, arguments: tuple
 
 
 def test_weights_that_do_not_fit_their_network_are_refused(at_work: Path, tmp_path: Path) -> None:
-    from benchmarks.single_model.weights_file import FORMAT, FORMAT_VERSION, WeightsHeader
+    from benchmarks.models.weights_reading import WEIGHTS_FORMAT, WEIGHTS_FORMAT_VERSION
+    from benchmarks.single_model.weights_file import WeightsHeader
 
-    header, tensors = read_tensor_file(at_work / "weights", WeightsHeader, form=FORMAT, newest=FORMAT_VERSION)
+    header, tensors = read_tensor_file(
+        at_work / "weights", WeightsHeader, form=WEIGHTS_FORMAT, newest=WEIGHTS_FORMAT_VERSION
+    )
     name = next(iter(tensors))
     tensors["extra"], tensors[name] = torch.ones(1), torch.ones(7)
     write_tensor_file(tmp_path / "wrong", header, tensors)
-    with pytest.raises(ConfigurationError, match=r"do not fit 'rescnn': .* is \[7\] instead of .* extra is unknown"):
+    message = r"do not fit 'rescnn': 1 unknown to it, 1 of another shape.\n.*\n +extra \[1\]\n  .* +" + re.escape(
+        f"{name} [7]"
+    )
+    with pytest.raises(ConfigurationError, match=message):
         load_weights(tmp_path / "wrong")

@@ -1,11 +1,17 @@
-"""torchvision's classification networks, untrained."""
+"""torchvision's classification networks, untrained or with the weights that torchvision publishes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmarks.models.architecture import MODELS, Architecture
+from benchmarks.models.published_weights import PublishedWeights, UrlSource
+from benchmarks.models.weights_reading import StoredWeights
 from splitters.errors import ConfigurationError, UnknownNameError
 
 # Without these, the two warn about their initialisation, and give tuples in train mode.
@@ -13,6 +19,13 @@ _DEFAULTS: dict[str, dict[str, object]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
+# What torchvision sets where it loads the weights that it publishes, which come from other libraries.
+_PUBLISHED: dict[str, dict[str, object]] = {
+    "googlenet": {"transform_input": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "init_weights": False},
+}
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_IMAGENET_CLASSES = 1000
 _RESERVED = frozenset({"weights", "num_classes"})
 
 
@@ -46,6 +59,38 @@ class TorchvisionZoo(Architecture):
     ) -> nn.Module:
         """Returns torchvision's network with its own initialisation."""
         return _make(member, settings, n_classes=n_classes)
+
+    def published(self, member: str, name: str, cache: Path, *, download: bool) -> PublishedWeights | None:
+        """Return torchvision's weights of that name."""
+        import torchvision.models
+
+        known = torchvision.models.get_model_weights(member)
+        if name not in known.__members__:
+            return None
+        weights = known[name]
+        transform = weights.transforms()
+        (size,) = set(transform.crop_size)
+        return PublishedWeights(
+            name=str(weights),
+            source=UrlSource(weights.url),
+            input_shape=(3, size, size),
+            mean=tuple(transform.mean),
+            std=tuple(transform.std),
+            class_names=_distinct(weights.meta["categories"]),
+            n_logits=len(weights.meta["categories"]),
+        )
+
+    def build_published(self, member: str, settings: dict[str, object], weights: StoredWeights) -> nn.Module:
+        """Return torchvision's network with weights that it publishes."""
+        model = _make(member, {**settings, **_PUBLISHED.get(member, {})}, n_classes=_IMAGENET_CLASSES)
+        tensors = {key: value for key, value in weights.tensors.items() if not key.startswith(_AUXILIARY)}
+        replace(weights, tensors=tensors).load_into(model, f"torchvision:{member}")
+        return model
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return class names that differ: ImageNet has two cranes and two maillots, which get their number."""
+    return tuple(f"{name} {index}" if names.index(name) < index else name for index, name in enumerate(names))
 
 
 def _make(member: str, settings: dict[str, object], *, n_classes: int) -> nn.Module:

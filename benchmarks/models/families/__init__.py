@@ -1,0 +1,1 @@
+"""Families of networks, named FAMILY:MEMBER: torchvision, timm, the Hugging Face hub, and Python code."""

@@ -1,0 +1,259 @@
+"""Weights files of any origin: safetensors and torch files, read without running code that they hold."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+from torch import Tensor, nn
+
+from benchmarks.cells import ModelSpec
+from splitters.errors import ConfigurationError, ModuleFileError
+from splitters.files.safetensors_file import FileHeader, read_format, read_plain_tensors, read_tensor_file
+
+WEIGHTS_FORMAT = "splitbench.weights"
+WEIGHTS_FORMAT_VERSION = 2
+"""The format of the files of ``splitbench train``. Readers take this version and older ones, and refuse newer ones."""
+
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")
+_PREFIXES = ("_orig_mod.", "module.", "model.", "net.")
+_SHOWN = 4
+_COLUMN = 48
+
+# What checkpoints of ordinary training scripts hold beside tensors; none of it runs code.
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.int64)),
+    np.float64(0).__reduce__()[0],
+]
+
+
+class DeclaredNetwork(FileHeader):
+    """What a file of ``splitbench train`` says about its network.
+
+    Args:
+        model: Its architecture and settings.
+        class_names: Its classes, in the order of its logits.
+        input_shape: The channels, height and width of its images.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: ModelSpec
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """The content of a weights file.
+
+    Args:
+        path: The file.
+        tensors: The state by name, on the CPU.
+        header: What the file says about its network, if Splitbench wrote it.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    header: DeclaredNetwork | None = None
+
+    def load_into(self, model: nn.Module, name: str) -> tuple[str, ...]:
+        """Copy the weights into a network.
+
+        Prefixes that wrappers put before all names (``module.``, ``model.``, ``net.``, ``_orig_mod.``) are stripped
+        where the network does not have them itself, and batch counts of batch norms may be absent.
+
+        Args:
+            model: The network.
+            name: Its name, for messages.
+
+        Returns:
+            What was done to make the weights fit, one sentence each.
+
+        Raises:
+            ConfigurationError: If the weights do not fit the network, or are not finite.
+        """
+        wanted = model.state_dict()
+        given, prefix = _without_prefix(self.tensors, wanted)
+        given = {**{key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}, **given}
+        _check_fit(self.path, name, wanted, given)
+        model.load_state_dict(given)
+        return (f"{self.path}: stripped {prefix!r} from the names of all weights.",) if prefix else ()
+
+    def differing_logits(self, model: nn.Module, n_logits: int) -> int | None:
+        """Return the number of logits that the weights have, if that is all that keeps them from fitting a network.
+
+        Args:
+            model: The network.
+            n_logits: The number of its logits.
+        """
+        wanted = model.state_dict()
+        given, _ = _without_prefix(self.tensors, wanted)
+        if any(key not in wanted for key in given):
+            return None
+        pairs = [(wanted[key].shape, value.shape) for key, value in given.items() if value.shape != wanted[key].shape]
+        alike = all(
+            len(ours) == len(theirs) and ours[1:] == theirs[1:] and ours[0] == n_logits for ours, theirs in pairs
+        )
+        counts = {theirs[0] for _, theirs in pairs} if alike else set()
+        return counts.pop() if len(counts) == 1 else None
+
+
+def read_weights(path: Path | str) -> StoredWeights:
+    """Read a safetensors file, or a torch file that holds a state dict.
+
+    The state may be the whole file, or its entry ``state_dict``, ``model_state_dict`` or ``model``.
+
+    Raises:
+        ModuleFileError: If the file is absent, damaged, no weights file, or holds more than tensors and plain values.
+    """
+    path = Path(path)
+    if _is_torch_file(path):
+        return StoredWeights(path, _read_torch(path))
+    tensors = read_plain_tensors(path)
+    if tensors is not None:
+        return StoredWeights(path, tensors)
+    if read_format(path) != WEIGHTS_FORMAT:
+        raise ModuleFileError(
+            f"{path}: holds a {read_format(path)!r}, not a {WEIGHTS_FORMAT!r} or plain weights; name the weights of a "
+            "whole network."
+        )
+    header, tensors = read_tensor_file(path, DeclaredNetwork, form=WEIGHTS_FORMAT, newest=WEIGHTS_FORMAT_VERSION)
+    return StoredWeights(path, tensors, header)
+
+
+def _is_torch_file(path: Path) -> bool:
+    """Return whether a file is of ``torch.save``; refuse what people have in place of weights."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except FileNotFoundError:
+        raise ModuleFileError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise ModuleFileError(f"{path}: the file cannot be read ({error}).") from error
+    if start.startswith(b"version https://git-lfs"):
+        raise ModuleFileError(
+            f"{path}: a Git LFS pointer, not the weights themselves; fetch them with 'git lfs pull' in its repository."
+        )
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise ModuleFileError(f"{path}: a web page, not weights; the download went wrong, so fetch the file again.")
+    return start.startswith((b"PK\x03\x04", b"\x80"))
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    _refuse_programs(path)
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModuleFileError(_pickled(path, str(error))) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModuleFileError(f"{path}: a torch file, but damaged or cut short ({_first_sentence(error)}).") from error
+    return _state_of(path, content)
+
+
+def _refuse_programs(path: Path) -> None:
+    """Refuse TorchScript and exported programs, which are zip files like those of ``torch.save``."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if not any(name.endswith("data.pkl") for name in names) or any("/code/" in name for name in names):
+        raise ModuleFileError(
+            f"{path}: holds a whole program (TorchScript, torch.export) or no torch data at all, not weights. Load it "
+            "in Python and save its weights: torch.save(model.state_dict(), 'weights.pth')."
+        )
+
+
+def _pickled(path: Path, message: str) -> str:
+    found = re.search(r"(?:GLOBAL|class|import) ([\w.]+)", message)
+    what = f"an object of {found[1]}" if found else "objects"
+    return (
+        f"{path}: holds {what}, not just tensors: loading it would run code that the file names. If this is a whole "
+        "pickled model that you trust, load it once where its code is, with torch.load(path, weights_only=False), and "
+        "save its weights alone: torch.save(model.state_dict(), 'weights.pth')."
+    )
+
+
+def _state_of(path: Path, content: object) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise ModuleFileError(
+            f"{path}: holds a {type(content).__name__}, not a state dict; write one with "
+            "torch.save(model.state_dict(), 'weights.pth')."
+        )
+    for key in _STATE_KEYS:
+        inner = content.get(key)
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
+            return _tensors(path, inner, f"entry {key!r}, ")
+    if not any(isinstance(value, Tensor) for value in content.values()):
+        raise ModuleFileError(
+            f"{path}: no state dict in it: looked for tensors, and for {', '.join(map(repr, _STATE_KEYS))}; it holds "
+            f"{', '.join(repr(str(key)) for key in list(content)[:8]) or 'nothing'}. Save the state dict alone: "
+            "torch.save(model.state_dict(), 'weights.pth')."
+        )
+    return _tensors(path, content, "")
+
+
+def _tensors(path: Path, state: Mapping[object, object], where: str) -> dict[str, Tensor]:
+    tensors = {}
+    for key, value in state.items():
+        if not isinstance(value, Tensor) or value.is_quantized or value.layout is not torch.strided:
+            kind = type(value).__name__ if not isinstance(value, Tensor) else "quantised or sparse tensor"
+            raise ModuleFileError(f"{path}: {where}{key!r} is a {kind}, not a plain tensor; leave it out of the file.")
+        tensors[str(key)] = value.detach()
+    return tensors
+
+
+def _without_prefix(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    state, stripped = dict(given), ""
+    while prefix := _common_prefix(state):
+        if any(key.startswith(prefix) for key in wanted):
+            break
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+        stripped += prefix
+    return state, stripped
+
+
+def _common_prefix(state: Mapping[str, Tensor]) -> str:
+    return next((prefix for prefix in _PREFIXES if state and all(key.startswith(prefix) for key in state)), "")
+
+
+def _check_fit(path: Path, name: str, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    missing = [key for key in wanted if key not in given]
+    unknown = [key for key in given if key not in wanted]
+    reshaped = [key for key in wanted if key in given and given[key].shape != wanted[key].shape]
+    if missing or unknown or reshaped:
+        counts = {"missing": missing, "unknown to it": unknown, "of another shape": reshaped}
+        said = ", ".join(f"{len(keys)} {what}" for what, keys in counts.items() if keys)
+        pairs = [("the network has", "the file has")]
+        pairs += zip_longest(_shown(wanted, missing), _shown(given, unknown), fillvalue="")
+        pairs += zip(_shown(wanted, reshaped), _shown(given, reshaped), strict=True)
+        lines = [f"  {left:<{_COLUMN}}  {right}".rstrip() for left, right in pairs]
+        raise ConfigurationError("\n".join([f"{path}: the weights do not fit {name!r}: {said}.", *lines]))
+    broken = [key for key, value in given.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise ConfigurationError(f"{path}: {broken[0]} holds what is no finite number; the weights are broken.")
+
+
+def _shown(state: Mapping[str, Tensor], keys: Sequence[str]) -> list[str]:
+    """Return the first names with their shapes, and how many more there are."""
+    more = [f"... and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
+    return [*(f"{key} {list(state[key].shape)}" for key in keys[:_SHOWN]), *more]
+
+
+def _first_sentence(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]

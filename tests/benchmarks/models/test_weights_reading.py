@@ -1,0 +1,134 @@
+"""Weights files of any origin."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from benchmarks.models.weights_reading import read_weights, state_hash
+from splitters.errors import ConfigurationError, ModuleFileError
+
+
+def net(n_classes: int = 3) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, n_classes))
+
+
+def prefixed(prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}{key}": value for key, value in net().state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        net().state_dict(),
+        {"state_dict": prefixed("model."), "epoch": 3},
+        {"model_state_dict": prefixed("module."), "optimizer": {"state": {}}},
+        {"model": prefixed("_orig_mod.module."), "args": argparse.Namespace(lr=0.1), "best": np.float64(0.9)},
+        {key: value for key, value in prefixed("net.").items() if "num_batches" not in key},
+        {key: nn.Parameter(value) for key, value in net().state_dict().items() if value.is_floating_point()},
+    ],
+)
+def test_a_state_is_found_wherever_checkpoints_keep_it(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "weights.pth")
+    model = nn.Sequential(*(type(net())(*net())))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    read_weights(tmp_path / "weights.pth").load_into(model, "net")
+    assert state_hash(model.state_dict()) == state_hash(net().state_dict())
+
+
+def test_a_stripped_prefix_is_said_and_one_that_the_network_has_is_kept(tmp_path: Path) -> None:
+    save_file(prefixed("model."), tmp_path / "a.safetensors")
+    stored = read_weights(tmp_path / "a.safetensors")
+    assert stored.load_into(net(), "net") == (
+        f"{tmp_path}/a.safetensors: stripped 'model.' from the names of all weights.",
+    )
+    wrapped = nn.ModuleDict({"model": net()})
+    assert stored.load_into(wrapped, "wrapped") == ()
+
+
+def test_one_state_has_one_hash_in_both_kinds_of_file(tmp_path: Path) -> None:
+    torch.save({"state_dict": net().state_dict()}, tmp_path / "a.pth")
+    save_file(net().state_dict(), tmp_path / "a.safetensors")
+    hashes = {state_hash(read_weights(tmp_path / name).tensors) for name in ("a.pth", "a.safetensors")}
+    assert hashes == {state_hash(net().state_dict())}
+
+
+def test_what_does_not_fit_stands_side_by_side(tmp_path: Path) -> None:
+    state = net(5).state_dict()
+    torch.save({**{key: value for key, value in state.items() if key != "0.bias"}, "stem.bias": state["0.bias"]},
+               tmp_path / "a.pth")  # fmt: skip
+    with pytest.raises(ConfigurationError) as caught:
+        read_weights(tmp_path / "a.pth").load_into(net(), "mine")
+    lines = str(caught.value).splitlines()
+    assert lines[0].endswith("the weights do not fit 'mine': 1 missing, 1 unknown to it, 2 of another shape.")
+    assert [line.split(maxsplit=0)[0].split("  ")[0] for line in lines[2:]] == [
+        "0.bias [2]", "3.weight [3, 8]", "3.bias [3]",
+    ]  # fmt: skip
+    assert [re.split(r"\s{2,}", line.strip())[1] for line in lines[2:]] == [
+        "stem.bias [2]",
+        "3.weight [5, 8]",
+        "3.bias [5]",
+    ]
+
+
+def test_a_number_of_logits_is_told_from_weights_that_fit_otherwise(tmp_path: Path) -> None:
+    torch.save(net(5).state_dict(), tmp_path / "a.pth")
+    stored = read_weights(tmp_path / "a.pth")
+    assert stored.differing_logits(net(3), 3) == 5
+    assert stored.differing_logits(net(5), 5) is None
+    assert stored.differing_logits(nn.Sequential(nn.Conv2d(3, 2, 3)), 2) is None
+
+
+class Foreign(nn.Module):
+    """A module that a file may name."""
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: _write_text(path, "version https://git-lfs.github.com/spec/v1\n"), "a Git LFS pointer.*lfs pull"),
+        (lambda path: _write_text(path, "<!DOCTYPE html><html>not found"), "a web page, not weights"),
+        (lambda path: _write_text(path, "just some text that is no file of weights"), "no safetensors file"),
+        (lambda path: torch.save(Foreign(), path), r"holds an object of .*Foreign.*torch.save\(model.state_dict\(\)"),
+        (lambda path: torch.save([1], path), "holds a list, not a state dict"),
+        (lambda path: torch.save({"epoch": 1, "optim": {}}, path), "no state dict in it.*it holds 'epoch', 'optim'"),
+        (lambda path: torch.save({"a": torch.zeros(1), "lr": 0.1}, path), "'lr' is a float, not a plain tensor"),
+        (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(50)), "damaged or cut short"),
+        (lambda path: None, "there is no such file"),
+    ],
+)  # fmt: skip
+def test_what_is_no_weights_file_is_refused(tmp_path: Path, write: Callable[[Path], None], message: str) -> None:
+    write(tmp_path / "w.pth")
+    with pytest.raises(ModuleFileError, match=message):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_a_whole_program_is_refused(tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("w/data.pkl", b"")
+        archive.writestr("w/code/__torch__.py", "")
+    with pytest.raises(ModuleFileError, match="holds a whole program"):
+        read_weights(tmp_path / "w.pt")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    torch.save({**net().state_dict(), "0.bias": torch.tensor([1.0, float("nan")])}, tmp_path / "w.pth")
+    with pytest.raises(ConfigurationError, match=r"0.bias holds what is no finite number"):
+        read_weights(tmp_path / "w.pth").load_into(net(), "net")
