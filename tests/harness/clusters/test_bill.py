@@ -118,7 +118,7 @@ def test_plan_says_what_the_cluster_lacks(
     del values["available_node_types"]["gpu_worker"]["resources"]
     file.write_text(yaml.safe_dump(values))
     text = " ".join(call("plan", suite, *options, "--seeds", "3").stdout.split())
-    assert "no estimate, for the file does not say how many CPUs and GPUs a gpu_worker has" in text
+    assert "no estimate: the file does not say how many CPUs and GPUs a gpu_worker has" in text
     assert json.loads(call("plan", suite, *options, "--seeds", "3", "--json").stdout)["bill"]["hours"] is None
     del values["available_node_types"]["gpu_worker"], values["metadata"]["splitbench"]["price_per_hour"]
     file.write_text(yaml.safe_dump(values))

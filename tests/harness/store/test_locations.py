@@ -113,7 +113,7 @@ def test_names_come_from_the_path_of_a_location_alone(location: str, last: str, 
 
 
 def test_an_unknown_scheme_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="nope://x: no such place for results"):
+    with pytest.raises(ConfigurationError, match="nope://x: no such location for results"):
         ResultStore("nope://x")
 
 

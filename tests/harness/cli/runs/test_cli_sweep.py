@@ -342,7 +342,7 @@ def test_a_row_whose_model_is_code_of_others_is_not_run_again_unasked() -> None:
 def test_cells_that_are_not_there_or_meant_twice_are_not_run(call: Call, swept: Path) -> None:
     missing = call("rerun", "ffffffffffff", "--results", swept)
     assert missing.exit_code == 2
-    assert "has an id that begins with 'ffffffffffff'" in missing.stderr
+    assert "no cell's id begins with 'ffffffffffff'" in missing.stderr
     many = call("rerun", "", "--results", swept)
     assert many.exit_code == 2
     assert "type more of it" in many.stderr
