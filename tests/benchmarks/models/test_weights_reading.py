@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from benchmarks.models.weights_reading import read_weights, state_hash
+from benchmarks.models.weights_reading import read_weights
 from splitters.errors import ConfigurationError, ModuleFileError
+from splitters.files.weights_hash import state_hash
 
 
 def net(n_classes: int = 3) -> nn.Sequential:
