@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
+from splitters.canonical.layers import in_channels_last
+from splitters.canonical.model_copy import first_line, unwrapped
 from splitters.canonical.rewriter import canonical_graph
 from splitters.errors import GraphError
 from splitters.graph.channel_ids import along, varying_axes
@@ -93,12 +95,16 @@ class ChannelGraph:
             raise GraphError(f"the example must be [batch, channel, height, width], not {list(example.shape)}.")
         example = example.detach()
         example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
+        model = unwrapped(model)
         network, values, sources = canonical_graph(model, example)
         _check_output(model, network, example)
-        network.to(memory_format=torch.channels_last)
+        in_channels_last(network)
         propagation = Propagation(network, values, sources)
         if not any(producer.is_convolution for producer in propagation.producers.values()):
-            raise GraphError("the model has no convolution (torch.nn.Conv2d, F.conv2d); there is nothing to split.")
+            raise GraphError(
+                "the model has no convolution (torch.nn.Conv1d, Conv2d, ConvTranspose2d, or a function of theirs with "
+                "stored weights); there is nothing to split."
+            )
         return _assemble(propagation, tuple(example.shape[1:]))  # type: ignore[arg-type]
 
     def explain(self) -> str:
@@ -131,13 +137,11 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
     with torch.no_grad():
         logits = network(example)
         if logits.shape != expected.shape or not float((logits - expected).abs().max()) <= allowed:
-            raise GraphError(
-                "the traced graph does not compute what the model computes; its forward hides side effects."
-            )
+            raise GraphError(f"the traced graph does not compute what the model computes; {_likely_cause(model)}")
         try:
             alone = [fx.Interpreter(network).run(image[None]) for image in example]
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise GraphError(f"the model does not take an image alone: {error}") from error
+        except Exception as error:
+            raise GraphError(f"the model does not take an image alone: {first_line(error)}") from error
     if any(one.shape != logits[:1].shape for one in alone):
         raise GraphError(
             f"for one image the model returns {list(alone[0].shape)}, not {list(logits[:1].shape)}: it mixes the "
@@ -145,6 +149,14 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
         )
     if not float((torch.cat(alone) - logits).abs().max()) <= allowed:
         raise GraphError("the model mixes the images of a batch; each image's logits must depend on that image alone.")
+
+
+def _likely_cause(model: nn.Module) -> str:
+    """Return why a model computes something else than its forward says."""
+    hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
+    if hooked:
+        return f"the hooks of {', '.join(repr(name) for name in hooked)} change its values. Do that in its forward."
+    return "its forward hides side effects, or draws random numbers."
 
 
 def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> ChannelGraph:
@@ -180,7 +192,7 @@ def _per_image(propagation: Propagation) -> frozenset[fx.Node]:
     nodes: set[fx.Node] = set()
     for node in propagation.network.graph.nodes:
         value = propagation.values.get(node)
-        tensors = isinstance(value, Tensor) or (isinstance(value, tuple) and isinstance(value[0], Tensor))
+        tensors = any(isinstance(part, Tensor) for part in (value if isinstance(value, tuple) else (value,)))
         if tensors and (node.op == "placeholder" or nodes.intersection(node.all_input_nodes)):
             nodes.add(node)
     return frozenset(nodes)
@@ -210,7 +222,7 @@ def _channels_of_nodes(
         parts = (stored,) if isinstance(stored, Tensor) else tuple(stored)
         held: list[NodeChannels | None] = []
         for ids in parts:
-            if ids.dim() == 0:
+            if not isinstance(ids, Tensor) or ids.dim() == 0:
                 held.append(None)
                 continue
             raw_axes = varying_axes(ids)

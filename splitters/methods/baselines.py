@@ -66,7 +66,7 @@ class _Baseline(Splitter[SettingsT]):
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
         """Split the task's base model; see ``Splitter.split``."""
-        graph = graph or task.trace()
+        graph = task.checked(graph)
         masks, warnings = self._masks(task, graph)
         facts = {"kernel_retention": masks.retention}
         progress(Progress("split", 1, 1, facts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,8 +12,10 @@ import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
+from splitters.canonical.model_copy import copy_of_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError
+from splitters.files.network_description import check_storable
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.layer_sensitivity import LayerSensitivity
 from splitters.modules.scores import Scores
@@ -152,9 +153,25 @@ class SplitTask:
         return self.train.n_classes
 
     def trace(self) -> ChannelGraph:
-        """Return the base model's channel graph, on the task's device."""
-        model = copy.deepcopy(self.model).to(self.device)
-        return ChannelGraph.trace(model, self.select.normalisation(self.select.images[:2]).to(self.device))
+        """Return the base model's channel graph, on the task's device.
+
+        Raises:
+            GraphError: If the model cannot be traced, or its modules could not be written to files.
+        """
+        model = copy_of_model(self.model).to(self.device)
+        graph = ChannelGraph.trace(model, self.select.normalisation(self.select.images[:2]).to(self.device))
+        return self.checked(graph)
+
+    def checked(self, graph: ChannelGraph | None) -> ChannelGraph:
+        """Return the graph that a caller gave, or a new one if None; its modules can be written to files.
+
+        Raises:
+            GraphError: If they cannot, or if the model cannot be traced.
+        """
+        if graph is None:
+            return self.trace()
+        check_storable(graph)
+        return graph
 
     def on_device(self) -> SplitTask:
         """Return the same task with its images on the task's device."""
@@ -256,6 +273,7 @@ class Splitter(ABC, Generic[SettingsT]):
                 uninterrupted one.
 
         Raises:
+            GraphError: If the model cannot be traced, or its modules could not be written to files.
             SplitFailedError: If no usable modules were found.
         """
 

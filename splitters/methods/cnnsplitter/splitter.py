@@ -83,7 +83,7 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
             SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
         """
         stage_limits(self.settings, task.n_classes)
-        graph = graph or task.trace()
+        graph = task.checked(graph)
         check_droppable(graph)
         check_layers(self.settings, graph.layout)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())

@@ -53,7 +53,7 @@ class GradSplitter(Splitter[GradSplitterSettings]):
         checkpoint: Checkpoint | None = None,
     ) -> SplitResult:
         """Split the task's base model; see ``Splitter.split``."""
-        graph = graph or task.trace()
+        graph = task.checked(graph)
         search = _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint())
         search.run()
         return search.result()
