@@ -107,4 +107,7 @@ def plain_layer(module: nn.Module) -> Convolution | nn.Linear:
 
 def in_channels_last(network: _Network) -> _Network:
     """Return the network itself, with all tensors of four axes in ``channels_last`` memory order."""
-    return network._apply(lambda tensor: tensor.to(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor)
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:  # of five axes there may be tensors as well, for which the order is another
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return network

@@ -203,18 +203,9 @@ class _Rewriter(CallRules):
         """Add a transposed convolution; a wanted output size becomes the padding that leads to it."""
         layer = plain_layer(module)
         if output_size is not None:
-            sizes = [int(self._real(size)) for size in (self._real(output_size))]
-            layer.output_padding = tuple(  # type: ignore[assignment]
-                module._output_padding(
-                    self.values[x],
-                    sizes,
-                    module.stride,
-                    module.padding,
-                    module.kernel_size,
-                    2,
-                    module.dilation,  # type: ignore[arg-type]
-                )
-            )
+            geometry: list[Any] = [module.stride, module.padding, module.kernel_size, 2, module.dilation]
+            wanted = [int(size) for size in self._real(output_size)]
+            layer.output_padding = tuple(module._output_padding(self.values[x], wanted, *geometry))
         return self._layer(layer, x, name)
 
     def _prelu(self, module: nn.PReLU, x: fx.Node, name: str) -> fx.Node:

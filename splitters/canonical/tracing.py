@@ -54,7 +54,7 @@ class _ExampleTracer(fx.Tracer):
     """Records a graph, and runs as much of it on examples as Python needs numbers from."""
 
     def __init__(self, example: Tensor) -> None:
-        super().__init__(autowrap_modules=())
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]
         self._runs = [_Run(example), _Run(torch.cat([example, example[:1]]))]
         self._is_running = False
         self._layers: list[tuple[str, nn.Module]] = []
@@ -94,7 +94,7 @@ class _ExampleTracer(fx.Tracer):
         return bool(self.number(obj, "branches"))
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
-        return (obj[index] for index in range(self.length(obj)))
+        return (obj[index] for index in range(self.length(obj)))  # type: ignore[index]
 
     # Numbers
 
@@ -236,13 +236,16 @@ class _Numbers(fx.Proxy):
         return float(self._number("computes"))
 
     def __ceil__(self) -> int:
-        return math.ceil(self._number("computes"))
+        number: float = self._number("computes")
+        return math.ceil(number)
 
     def __floor__(self) -> int:
-        return math.floor(self._number("computes"))
+        number: float = self._number("computes")
+        return math.floor(number)
 
     def __trunc__(self) -> int:
-        return math.trunc(self._number("computes"))
+        number: float = self._number("computes")
+        return math.trunc(number)
 
     def __round__(self, digits: int | None = None) -> Any:
         return round(self._number("computes"), digits)

@@ -205,16 +205,15 @@ def _build_layer(layer: LayerDescription, name: str, tensors: Mapping[str, Tenso
     if layer.kind == "prelu":
         return ChannelPReLU(_tensor(tensors, f"{name}.slope"))
     weight, bias = _tensor(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
-    cls, axes = _CONVOLUTIONS.get(layer.kind, (nn.Linear, 2))
+    cls, axes = _CONVOLUTIONS.get(layer.kind, (None, 2))
     if weight.dim() != axes:
         raise ModuleFileError(f"the layer {name!r} has weights of shape {list(weight.shape)}; {axes} axes are needed.")
-    if layer.kind == "linear":
+    if cls is None:
         return linear_of(weight, bias)
-    geometry: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    geometry: dict[str, Any] = layer.model_dump(include={"stride", "padding", "dilation", "padding_mode"})
     if layer.kind == "conv_transpose2d":
         geometry["output_padding"] = layer.output_padding
-    inputs, outputs = (weight.shape[axis] for axis in ((0, 1) if layer.kind == "conv_transpose2d" else (1, 0)))
-    like = cls(inputs, outputs, tuple(weight.shape[2:]), **geometry, padding_mode=layer.padding_mode, device="meta")
+    like = cls(1, 1, tuple(weight.shape[2:]), **geometry, device="meta")  # type: ignore[arg-type]
     return convolution_of(weight, bias, like=like, groups=layer.groups)
 
 

@@ -80,7 +80,7 @@ class Propagation:
     def operation_name(self, node: fx.Node) -> str:
         """Return the name of a node's operation, for messages."""
         if node.op == "call_module":
-            return self.network.get_submodule(str(node.target))._get_name()
+            return str(self.network.get_submodule(str(node.target))._get_name())
         if node.op == "call_function":
             known = operation_of(node.target)
             return known.name if known else str(getattr(node.target, "__name__", node.target))
@@ -224,12 +224,13 @@ class Propagation:
             self._tie(node, result, self.ids[node.all_input_nodes[-1]])
 
     def _index_select(self, node: fx.Node) -> None:
-        x, dim, index = node.args
+        arguments: tuple[Any, ...] = node.args
+        x, dim, index = arguments
         ids = self.ids[x]
-        if dim % ids.dim() in varying_axes(ids):  # type: ignore[operator]
+        if dim % ids.dim() in varying_axes(ids):
             self._mix(node, reason="picks channels by their position")
         else:
-            self.ids[node] = ids.index_select(dim, self.values[index])  # type: ignore[index]
+            self.ids[node] = ids.index_select(dim, self.values[index])
 
     def _picks_channels(self, node: fx.Node) -> bool:
         """Return whether an index selects some channels of a tensor other than by a plain slice."""
