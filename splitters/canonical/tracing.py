@@ -46,7 +46,9 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
     try:
         return tracer.trace(model)
     except Exception as error:
-        cause = str(error) if isinstance(error, GraphError) else first_line(error)
+        # torch's functions answer a number that was refused with an error of their own.
+        refusal = error if isinstance(error, GraphError) else tracer.refusal
+        cause = str(refusal) if refusal else first_line(error)
         raise GraphError(f"{type(model).__name__} cannot be traced by torch.fx: {tracer.where()}{cause}") from error
 
 
@@ -56,6 +58,7 @@ class _ExampleTracer(fx.Tracer):
     def __init__(self, example: Tensor) -> None:
         super().__init__(autowrap_modules=())  # type: ignore[arg-type]
         self._runs = [_Run(example), _Run(torch.cat([example, example[:1]]))]
+        self.refusal: GraphError | None = None  # why Python could not have a number
         self._is_running = False
         self._layers: list[tuple[str, nn.Module]] = []
 
@@ -113,16 +116,18 @@ class _ExampleTracer(fx.Tracer):
         """
         first, second = self._values(proxy.node)
         if self._reads_pixels(proxy.node):
-            raise GraphError(
+            self.refusal = GraphError(
                 f"its forward {action} on values of tensors (node {proxy.node.name!r}), which differ between images; "
                 "use torch.where, or move such code out of the model."
             )
-        if first != second:
-            raise GraphError(
+        elif first != second:
+            self.refusal = GraphError(
                 f"its forward {action} on the number of images (node {proxy.node.name!r}); each image must be computed "
                 "alike, in a batch of any size."
             )
-        return first
+        else:
+            return first
+        raise self.refusal
 
     def constant(self, proxy: fx.Proxy) -> Any:
         """Return a value that is the same for all images: a device, a data type, a number of axes."""

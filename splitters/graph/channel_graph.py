@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -97,9 +98,12 @@ class ChannelGraph:
         example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
         model = unwrapped(model)
         network, values, sources = canonical_graph(model, example)
-        _check_output(model, network, example)
+        alone = _check_output(model, network, example)
         in_channels_last(network)
         propagation = Propagation(network, values, sources)
+        for node, value in values.items():
+            if isinstance(value, Tensor) and _lost_batch_axis(value, alone.get(node)):
+                propagation.freeze(node, propagation.ids[node], "the images of a batch do not lie along the first axis")
         if not any(producer.is_convolution for producer in propagation.producers.values()):
             raise GraphError(
                 "the model has no convolution (torch.nn.Conv1d, Conv2d, ConvTranspose2d, or a function of theirs with "
@@ -122,7 +126,13 @@ class ChannelGraph:
         return parts[0] if parts else None
 
 
-def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> None:
+def _lost_batch_axis(value: Tensor, alone: Any) -> bool:
+    """Return whether a node's value for two images is longer than for one along another axis than the first."""
+    return isinstance(alone, Tensor) and value.shape[1:] != alone.shape[1:]
+
+
+def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> dict[fx.Node, Any]:
+    """Check that a network computes the model's logits, for each image alone; return its nodes' values for one."""
     was_training = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
@@ -139,7 +149,8 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
         if logits.shape != expected.shape or not float((logits - expected).abs().max()) <= allowed:
             raise GraphError(f"the traced graph does not compute what the model computes; {_likely_cause(model)}")
         try:
-            alone = [fx.Interpreter(network).run(image[None]) for image in example]
+            interpreters = [fx.Interpreter(network, garbage_collect_values=False) for _ in example]
+            alone = [runner.run(image[None]) for runner, image in zip(interpreters, example, strict=True)]
         except Exception as error:
             raise GraphError(f"the model does not take an image alone: {first_line(error)}") from error
     if any(one.shape != logits[:1].shape for one in alone):
@@ -149,6 +160,7 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
         )
     if not float((torch.cat(alone) - logits).abs().max()) <= allowed:
         raise GraphError("the model mixes the images of a batch; each image's logits must depend on that image alone.")
+    return interpreters[0].env
 
 
 def _likely_cause(model: nn.Module) -> str:

@@ -139,6 +139,7 @@ def _wrong_sizes(x: Tensor) -> Tensor:
         (_loud, "its forward computes on values of tensors (node 'max_1')"),
         (_full, "its forward branches on the number of images (node 'eq')"),
         (_first_image, "its forward loops over the images of a batch"),
+        (lambda x: x + torch.zeros(x.size(0), 1, 1, 1), "its forward computes on the number of images (node 'size')"),
         (lambda x: x + sum(range(x.size(0))), "its forward computes on the number of images (node 'size')"),
     ],
 )
