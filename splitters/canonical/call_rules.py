@@ -239,39 +239,24 @@ class CallRules(CanonicalBuilder):
         return self._emit("flip", (args[0], tuple(_dims(args[1:], kwargs))))
 
     def _rewrite_pixel_shuffle(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        """Move blocks of channels into height and width: ``C * r * r, H, W`` becomes ``C, H * r, W * r``."""
         given = _given(args, kwargs, "input", "upscale_factor")
-        x, factor = given["input"], given["upscale_factor"]
-        if self.values[x].dim() != 4:
-            return None
-        batch, _, height, width = self._sizes_of(x)
-        x = self._emit("reshape", (x, (batch, -1, factor, factor, height, width)))
-        x = self._emit("permute", (x, (0, 1, 4, 2, 5, 3)))
-        tall, wide = (self._emit("mul", (side, factor)) for side in (height, width))
-        return self._emit("reshape", (x, (batch, -1, tall, wide)))
+        return self._of_images("pixel_shuffle", given["input"], given["upscale_factor"])
 
     def _rewrite_pixel_unshuffle(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         given = _given(args, kwargs, "input", "downscale_factor")
-        x, factor = given["input"], given["downscale_factor"]
-        if self.values[x].dim() != 4:
-            return None
-        batch, channels, height, width = self._sizes_of(x)
-        short, narrow = (self._emit("floordiv", (side, factor)) for side in (height, width))
-        x = self._emit("reshape", (x, (batch, channels, short, factor, narrow, factor)))
-        x = self._emit("permute", (x, (0, 1, 3, 5, 2, 4)))
-        return self._emit("reshape", (x, (batch, -1, short, narrow)))
+        return self._of_images("pixel_unshuffle", given["input"], given["downscale_factor"])
+
+    def _of_images(self, name: str, x: fx.Node, factor: int) -> fx.Node | None:
+        return self._emit(name, (x, factor)) if self.values[x].dim() == 4 else None
 
     def _rewrite_channel_shuffle(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         given = _given(args, kwargs, "input", "groups")
         x, groups = given["input"], given["groups"]
         if self.values[x].dim() != 4:
             return None
-        batch, _, height, width = self._sizes_of(x)
+        batch, height, width = (self._emit("size", (x, axis)) for axis in (0, 2, 3))
         x = self._emit("transpose", (self._emit("reshape", (x, (batch, groups, -1, height, width))), 1, 2))
         return self._emit("reshape", (x, (batch, -1, height, width)))
-
-    def _sizes_of(self, x: fx.Node) -> list[fx.Node]:
-        return [self._emit("size", (x, axis)) for axis in range(self.values[x].dim())]
 
     # Element by element
 

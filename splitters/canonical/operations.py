@@ -129,6 +129,7 @@ OPERATIONS: dict[str, Operation] = {
         squeeze=torch.squeeze, unsqueeze=torch.unsqueeze, cat=torch.cat, split=torch.split, narrow=torch.narrow,
         expand=Tensor.expand, expand_as=Tensor.expand_as,
         getitem=operator.getitem, flip=torch.flip, index_select=torch.index_select,
+        pixel_shuffle=F.pixel_shuffle, pixel_unshuffle=F.pixel_unshuffle,
     ),
     **_table(
         ChannelRule.REDUCE,

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from splitters.canonical.call_rules import CallRules
 from splitters.canonical.layers import plain_kind, plain_layer
-from splitters.canonical.model_copy import copy_of_model, first_line
+from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
 from splitters.canonical.torch_layers import (
     ALIASES_OF_INPUT,
@@ -63,10 +63,10 @@ _OPERATORS = frozenset({
 def canonical_graph(
     model: nn.Module, example: Float[Tensor, "batch channel height width"]
 ) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
-    """Rewrite ``model``, in eval mode, into a canonical graph.
+    """Rewrite a model into a canonical graph.
 
     Args:
-        model: The network; it is not changed.
+        model: A ``copy_of_model``, which may get further attributes.
         example: At least two images.
 
     Returns:
@@ -76,11 +76,10 @@ def canonical_graph(
     Raises:
         GraphError: If the model cannot be traced.
     """
-    frozen = copy_of_model(model)
     with torch.no_grad():
-        _check_runs(frozen, example)
-        rewriter = _Rewriter(frozen, example)
-        for node in trace_model(frozen, example).nodes:
+        _check_runs(model, example)
+        rewriter = _Rewriter(model, example)
+        for node in trace_model(model, example).nodes:
             rewriter.add(node)
     return rewriter.finish()
 

@@ -228,6 +228,11 @@ class _Numbers(fx.Proxy):
         attribute = _TensorAttribute(self, name)
         return self.tracer.constant(attribute) if name in _CONSTANTS else attribute
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise GraphError(
+            f"its forward assigns to a part of the tensor {self.node.name!r}; use torch.where, torch.cat or F.pad."
+        )
+
     def __len__(self) -> int:
         return self.tracer.length(self)
 

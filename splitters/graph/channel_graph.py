@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
 from splitters.canonical.layers import in_channels_last
-from splitters.canonical.model_copy import first_line, unwrapped
+from splitters.canonical.model_copy import copy_of_model, first_line
 from splitters.canonical.rewriter import canonical_graph
 from splitters.errors import GraphError
 from splitters.graph.channel_ids import along, varying_axes
@@ -96,9 +96,9 @@ class ChannelGraph:
             raise GraphError(f"the example must be [batch, channel, height, width], not {list(example.shape)}.")
         example = example.detach()
         example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
-        model = unwrapped(model)
-        network, values, sources = canonical_graph(model, example)
-        alone = _check_output(model, network, example)
+        frozen = copy_of_model(model)
+        network, values, sources = canonical_graph(frozen, example)
+        alone = _check_output(frozen, network, example)
         in_channels_last(network)
         propagation = Propagation(network, values, sources)
         for node, value in values.items():
@@ -133,13 +133,8 @@ def _lost_batch_axis(value: Tensor, alone: Any) -> bool:
 
 def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> dict[fx.Node, Any]:
     """Check that a network computes the model's logits, for each image alone; return its nodes' values for one."""
-    was_training = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad():
-            expected = model.eval()(example)
-    finally:
-        for module, mode in was_training.items():
-            module.training = mode
+    with torch.no_grad():
+        expected = model(example)
     if not isinstance(expected, Tensor) or expected.dim() != 2 or len(expected) != len(example):
         shape = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
         raise GraphError(f"the model must return [batch, class] logits; for {len(example)} images it returns {shape}.")

@@ -201,8 +201,13 @@ class Propagation:
 
     def _shape(self, node: fx.Node) -> None:
         name = self.operation_name(node)
-        if name == "index_select":
-            self._index_select(node)
+        special = {
+            "index_select": self._index_select,
+            "pixel_shuffle": self._pixel_shuffle,
+            "pixel_unshuffle": self._pixel_unshuffle,
+        }.get(name)
+        if special is not None:
+            special(node)
             return
         if name == "getitem" and self._picks_channels(node):
             self._mix(node, reason="picks channels by their position")
@@ -218,10 +223,22 @@ class Propagation:
         self.ids[node] = result
         if name in ("reshape", "expand"):
             self._check_sizes(node, result)
-            if len(varying_axes(result)) > 1:
-                self.ids[node] = self._representatives(result)  # what was tied varies along one axis only
         elif name == "expand_as":
             self._tie(node, result, self.ids[node.all_input_nodes[-1]])
+
+    def _pixel_shuffle(self, node: fx.Node) -> None:
+        """Follow blocks of channels into height and width; each lives or dies whole."""
+        arguments: tuple[Any, ...] = node.args
+        x, factor = arguments
+        blocks = self._only_along(node, x, 1).view(-1, factor * factor)
+        self._tie(node, blocks, blocks[:, :1])
+        self.ids[node] = spread(blocks[:, 0], self.values[node].shape, 1)
+
+    def _pixel_unshuffle(self, node: fx.Node) -> None:
+        arguments: tuple[Any, ...] = node.args
+        x, factor = arguments
+        inputs = self._only_along(node, x, 1)
+        self.ids[node] = spread(inputs.repeat_interleave(factor * factor), self.values[node].shape, 1)
 
     def _index_select(self, node: fx.Node) -> None:
         arguments: tuple[Any, ...] = node.args
@@ -280,10 +297,6 @@ class Propagation:
         else:
             for side in (counted, ids):
                 self.freeze(node, side, "takes its size from channels of another tensor")
-
-    def _representatives(self, ids: Tensor) -> Tensor:
-        """Return the ids with tied ones made equal."""
-        return torch.cat([self.channels.roots(), torch.tensor([FIXED])])[ids]
 
     def _root(self, identifier: int) -> int:
         return FIXED if identifier == FIXED else self.channels.find(identifier)

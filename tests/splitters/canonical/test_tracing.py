@@ -124,12 +124,10 @@ def _full(x: Tensor) -> Tensor:
     return x if x.size(0) == 2 else x * 2
 
 
-def _missing(x: Tensor) -> Tensor:
-    return x.no_such_method()
-
-
-def _wrong_sizes(x: Tensor) -> Tensor:
-    return x.view(x.size(0), 7, -1) if x.size(1) == 8 else x
+def _assigning(x: Tensor) -> Tensor:
+    x = x.relu()
+    x[:, :, 0] = 0
+    return x
 
 
 @pytest.mark.parametrize(
@@ -138,6 +136,7 @@ def _wrong_sizes(x: Tensor) -> Tensor:
         (_positive, "its forward branches on values of tensors (node 'gt')"),
         (_loud, "its forward computes on values of tensors (node 'max_1')"),
         (_full, "its forward branches on the number of images (node 'eq')"),
+        (_assigning, "its forward assigns to a part of the tensor 'relu'; use torch.where, torch.cat or F.pad."),
         (_first_image, "its forward loops over the images of a batch"),
         (lambda x: x + torch.zeros(x.size(0), 1, 1, 1), "its forward computes on the number of images (node 'size')"),
         (lambda x: x + sum(range(x.size(0))), "its forward computes on the number of images (node 'size')"),
