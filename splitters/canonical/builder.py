@@ -20,6 +20,7 @@ class CanonicalBuilder:
         self.constants: dict[str, fx.Node] = {}
         self.values: dict[fx.Node, Any] = {}
         self.sources: dict[fx.Node, str] = {}
+        self.layer_path = ""  # the layer of the model whose forward is being rewritten
 
     def _emit(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> fx.Node:
         return self._call(OPERATIONS[name].function, args, kwargs or {})
@@ -40,8 +41,13 @@ class CanonicalBuilder:
     def _call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> fx.Node:
         new = self.graph.call_function(function, args, dict(kwargs))
         real_args, real_kwargs = self._real((args, dict(kwargs)))
-        self.values[new] = function(*real_args, **real_kwargs)
-        return new
+        return self._record(new, function(*real_args, **real_kwargs))
+
+    def _record(self, node: fx.Node, value: Any) -> fx.Node:
+        """Keep a new node's value, and the layer of the model that it belongs to."""
+        self.values[node] = value
+        node.meta["layer"] = self.layer_path
+        return node
 
     def _real(self, args: Any) -> Any:
         return fx.map_arg(args, lambda node: self.values[node])
@@ -53,17 +59,13 @@ class CanonicalBuilder:
             new = self.graph.create_node("get_attr", "pending", name=name.replace(".", "_"))
             new.target = new.name
             self.root.register_buffer(new.name, value.detach().clone())
-            self.values[new] = value
-            self.constants[name] = new
+            self.constants[name] = self._record(new, value)
         return self.constants[name]
 
     def _layer(self, module: nn.Module, x: fx.Node, source: str) -> fx.Node:
-        """Add a copied layer without its hooks; each call in the graph gets a layer of its own."""
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
+        """Add a layer; each call in the graph gets a layer of its own."""
         node = self.graph.create_node("call_module", "pending", (x,), name=source.replace(".", "_") or "layer")
         node.target = node.name
         self.root.add_module(node.name, module)
-        self.values[node] = module(self.values[x])
         self.sources[node] = source
-        return node
+        return self._record(node, module(self.values[x]))

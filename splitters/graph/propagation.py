@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from splitters.canonical.layers import CONVOLUTIONS, Convolution
+from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU, ChannelRule, operation_of
+from splitters.errors import GraphError
 from splitters.graph.channel_ids import FIXED, ChannelIds, along, spread, varying_axes
 
 _NOTHING = torch.empty(0, dtype=torch.int64)
@@ -64,7 +67,11 @@ class Propagation:
         self.consumers: dict[fx.Node, Tensor] = {}
         self._taints: dict[fx.Node, Taint] = {}
         for node in network.graph.nodes:
-            self._visit(node)
+            try:
+                self._visit(node)
+            except Exception as error:
+                where = f"node {node.name!r} ({self.operation_name(node)}) of layer {node.meta.get('layer', '')!r}"
+                raise GraphError(f"{where}: its channels cannot be followed: {first_line(error)}") from error
 
     def freeze(self, node: fx.Node, ids: Tensor, reason: str) -> None:
         """Freeze ids at a node."""
@@ -73,7 +80,7 @@ class Propagation:
     def operation_name(self, node: fx.Node) -> str:
         """Return the name of a node's operation, for messages."""
         if node.op == "call_module":
-            return type(self.network.get_submodule(str(node.target))).__name__
+            return str(self.network.get_submodule(str(node.target))._get_name())
         if node.op == "call_function":
             known = operation_of(node.target)
             return known.name if known else str(getattr(node.target, "__name__", node.target))
@@ -113,7 +120,7 @@ class Propagation:
 
     def _visit_module(self, node: fx.Node) -> None:
         module = self.network.get_submodule(str(node.target))
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, CONVOLUTIONS):
             self._convolution(node, module)
         elif isinstance(module, nn.Linear):
             self._linear(node)
@@ -123,7 +130,7 @@ class Propagation:
         else:
             self._mix(node)
 
-    def _convolution(self, node: fx.Node, conv: nn.Conv2d) -> None:
+    def _convolution(self, node: fx.Node, conv: Convolution) -> None:
         inputs = self._only_along(node, node.all_input_nodes[0], 1)
         outputs = self._produce(node, inputs, conv.out_channels, is_convolution=True)
         if conv.groups == 1:
@@ -176,7 +183,8 @@ class Propagation:
         self._freeze_taints(node)
         x, value = node.all_input_nodes[0], self.values[node]
         source = self.values[x]
-        same_axes = isinstance(value, Tensor) and value.dim() == source.dim() == 4
+        dims = {"1d": (3,), "2d": (4,)}.get(self.operation_name(node)[-2:], (3, 4))
+        same_axes = isinstance(value, Tensor) and value.dim() == source.dim() and value.dim() in dims
         if not same_axes or value.shape[:2] != source.shape[:2] or self._pads_channels(node):
             self._mix(node, reason="changes the number of channels, or does not take [batch, channel, height, width]")
             return
@@ -185,10 +193,22 @@ class Propagation:
     def _pads_channels(self, node: fx.Node) -> bool:
         """Return whether a padding moves channels, which their number alone does not show."""
         amounts = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad")
-        return self.operation_name(node) == "pad" and isinstance(amounts, (tuple, list)) and any(amounts[4:])
+        return (
+            self.operation_name(node) == "pad"
+            and isinstance(amounts, (tuple, list))
+            and any(amounts[2 * self.values[node].dim() - 4 :])
+        )
 
     def _shape(self, node: fx.Node) -> None:
         name = self.operation_name(node)
+        special = {
+            "index_select": self._index_select,
+            "pixel_shuffle": self._pixel_shuffle,
+            "pixel_unshuffle": self._pixel_unshuffle,
+        }.get(name)
+        if special is not None:
+            special(node)
+            return
         if name == "getitem" and self._picks_channels(node):
             self._mix(node, reason="picks channels by their position")
             return
@@ -205,6 +225,29 @@ class Propagation:
             self._check_sizes(node, result)
         elif name == "expand_as":
             self._tie(node, result, self.ids[node.all_input_nodes[-1]])
+
+    def _pixel_shuffle(self, node: fx.Node) -> None:
+        """Follow blocks of channels into height and width; each lives or dies whole."""
+        arguments: tuple[Any, ...] = node.args
+        x, factor = arguments
+        blocks = self._only_along(node, x, 1).view(-1, factor * factor)
+        self._tie(node, blocks, blocks[:, :1])
+        self.ids[node] = spread(blocks[:, 0], self.values[node].shape, 1)
+
+    def _pixel_unshuffle(self, node: fx.Node) -> None:
+        arguments: tuple[Any, ...] = node.args
+        x, factor = arguments
+        inputs = self._only_along(node, x, 1)
+        self.ids[node] = spread(inputs.repeat_interleave(factor * factor), self.values[node].shape, 1)
+
+    def _index_select(self, node: fx.Node) -> None:
+        arguments: tuple[Any, ...] = node.args
+        x, dim, index = arguments
+        ids = self.ids[x]
+        if dim % ids.dim() in varying_axes(ids):
+            self._mix(node, reason="picks channels by their position")
+        else:
+            self.ids[node] = ids.index_select(dim, self.values[index])
 
     def _picks_channels(self, node: fx.Node) -> bool:
         """Return whether an index selects some channels of a tensor other than by a plain slice."""
@@ -350,16 +393,27 @@ class Propagation:
                 self.freeze(node, self._taints[source].ids, "computes with the number of channels")
 
     def _tensors_of(self, node: fx.Node) -> tuple[Tensor, ...]:
-        ids = self.ids.get(node, ())
-        return (ids,) if isinstance(ids, Tensor) else tuple(part for part in ids if isinstance(part, Tensor))
+        return tuple(_tensors_in(self.ids.get(node)))
 
     def _set_fixed(self, node: fx.Node) -> None:
-        value = self.values[node]
-        if isinstance(value, Tensor):
-            self.ids[node] = self._fixed(value.shape)
-        elif isinstance(value, (tuple, list)):
-            self.ids[node] = tuple(self._fixed(part.shape) for part in value if isinstance(part, Tensor))
+        ids = self._fixed_like(self.values[node])
+        if any(True for _ in _tensors_in(ids)):
+            self.ids[node] = ids
+
+    def _fixed_like(self, value: Any) -> Any:
+        """Return ids at the place of each tensor in a nested value, None at the place of anything else."""
+        if isinstance(value, (tuple, list)):
+            return tuple(map(self._fixed_like, value))
+        return self._fixed(value.shape) if isinstance(value, Tensor) else None
 
     @staticmethod
     def _fixed(shape: tuple[int, ...] | torch.Size) -> Tensor:
         return torch.tensor(FIXED).expand(shape)
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _tensors_in(part)

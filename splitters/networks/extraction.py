@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, fx, nn
 
+from splitters.canonical.layers import CONVOLUTIONS, convolution_of, in_channels_last, linear_of
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU
 from splitters.errors import MaskError
 from splitters.graph.channel_graph import ChannelGraph
@@ -40,7 +41,7 @@ def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.G
         renamed[node] = new_graph.node_copy(node, lambda source: renamed[source])
         renamed[node].args = fx.map_arg(slicer.arguments(node), lambda source: renamed[source])
     network = fx.GraphModule(root, new_graph, class_name="ExtractedNetwork")
-    return network.to(memory_format=torch.channels_last).eval()
+    return in_channels_last(network).eval()
 
 
 class LayerSlicer:
@@ -87,7 +88,7 @@ class LayerSlicer:
     def module(self, node: fx.Node) -> nn.Module:
         """Return a node's layer with the kept channels; the original layer if it loses none."""
         module = self.graph.network.get_submodule(str(node.target))
-        if not isinstance(module, (nn.Conv2d, nn.Linear, ChannelAffine, ChannelPReLU)):
+        if not isinstance(module, (*CONVOLUTIONS, nn.Linear, ChannelAffine, ChannelPReLU)):
             return module
         inputs, outputs = self._positions(node.all_input_nodes[0]), self._positions(node)
         if inputs is None and outputs is None:
@@ -99,53 +100,14 @@ class LayerSlicer:
         bias = None if module.bias is None else _take(module.bias, outputs, 0)
         if isinstance(module, nn.Linear):
             return linear_of(_take(_take(module.weight, outputs, 0), inputs, 1), bias)
-        weight = _take(module.weight, outputs, 0)
+        transposed = isinstance(module, nn.ConvTranspose2d)
         if module.groups == 1:
-            return convolution_of(_take(weight, inputs, 1), bias, like=module, groups=1)
-        return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // module.out_channels)
-
-
-class _GivenLinear(nn.Linear):
-    """A linear layer without the slow initialisation of weights, which are assigned."""
-
-    def reset_parameters(self) -> None:
-        pass
-
-
-class _GivenConv2d(nn.Conv2d):
-    """A convolution without the slow initialisation of weights, which are assigned."""
-
-    def reset_parameters(self) -> None:
-        pass
-
-
-def linear_of(weight: Float[Tensor, "output input"], bias: Float[Tensor, " output"] | None) -> nn.Linear:
-    """Return a linear layer with these tensors as frozen parameters, which are shared, not copied."""
-    layer = _GivenLinear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    _adopt(layer, weight, bias)
-    return layer
-
-
-def convolution_of(
-    weight: Float[Tensor, "output input height width"],
-    bias: Float[Tensor, " output"] | None,
-    *,
-    like: nn.Conv2d,
-    groups: int,
-) -> nn.Conv2d:
-    """Return a convolution with these tensors as frozen parameters, and the geometry of another one."""
-    layer = _GivenConv2d(
-        weight.shape[1] * groups, weight.shape[0], like.kernel_size, like.stride, like.padding, like.dilation,  # type: ignore[arg-type]
-        groups, bias is not None, like.padding_mode, device="meta",
-    )  # fmt: skip
-    _adopt(layer, weight, bias)
-    return layer
-
-
-def _adopt(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias, requires_grad=False)
+            input_axis, output_axis = (0, 1) if transposed else (1, 0)
+            weight = _take(_take(module.weight, outputs, output_axis), inputs, input_axis)
+            return convolution_of(weight, bias, like=module, groups=1)
+        # Groups are kept or dropped whole, so that the axis along which they lie shrinks alone.
+        weight = _take(module.weight, inputs if transposed else outputs, 0)
+        return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // len(module.weight))
 
 
 def _take(tensor: Tensor, positions: Tensor | None, axis: int) -> Tensor:

@@ -120,6 +120,12 @@ def _activations() -> list[Case]:
         "exp, log, sqrt, abs": lambda net, x: torch.sqrt(torch.log(torch.exp(x).abs() + 1) + 1),
         "powers": lambda net, x: x**2 + x.pow(exponent=3) + torch.pow(x, 2) + 1.5 ** (-x),
         "quotient": lambda net, x: x / (x * x + 1).div(other=2),
+        "where": lambda net, x: torch.where(x > 0, x, 0.1 * x).where(x < 1, 1.0),
+        "masked fill": lambda net, x: x.masked_fill((x > 1) | ~(x >= -1), 0.5),
+        "a condition as zeros and ones": lambda net, x: x * (x > 0).float() + (x <= 0).type_as(x),
+        "max and min of two": lambda net, x: torch.max(x, -x) - x.min(0.5 * x),
+        "square, sign, rounding": lambda net, x: torch.square(x) * x.sign() + x.floor() + x.ceil() + torch.round(x),
+        "conversions to what it is": lambda net, x: x.float().to(x.device).to(dtype=x.dtype).type_as(x).cpu().data,
         "maximum": lambda net, x: torch.maximum(x, -x) - torch.minimum(x, x.neg()),
         "F.prelu, one slope": lambda net, x: F.prelu(x, net.slope),
         "F.prelu, a slope per channel": lambda net, x: F.prelu(x, weight=net.slopes),
@@ -147,10 +153,82 @@ def _pools() -> list[Case]:
         "F.pad with infinity": lambda net, x: F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-float("inf")), 3),
         "F.dropout": lambda net, x: F.dropout(x, 0.5, net.training),
         "spatial stride": lambda net, x: x[:, :, ::2, 1:],
+        "F.max_pool1d of rows": lambda net, x: F.max_pool1d(x.flatten(2), 2).unflatten(2, (8, 4)),
+        "flip": lambda net, x: x.flip(-1).flip([2, 3]),
+        "flip of channels too": lambda net, x: torch.flip(x, dims=(1, 2)),
+        "index_select of rows": lambda net, x: x.index_select(2, net.rows),
+        "F.instance_norm": lambda net, x: F.instance_norm(x, weight=net.scale, bias=net.shift),
         "a row, kept as an axis": lambda net, x: x[..., 0, None, :],
     }
+    tensors = {
+        "index_select of rows": {"rows": torch.tensor([3, 0, 0])},
+        "F.instance_norm": {"scale": torch.linspace(0.5, 1.5, 8), "shift": torch.linspace(1, -1, 8)},
+    }
     return [_between(str(module), lambda net, x: net.pool(x), pool=module) for module in modules] + [
-        _between(name, show) for name, show in functions.items()
+        _between(name, show, **tensors.get(name, {})) for name, show in functions.items()
+    ]
+
+
+def _reductions() -> list[Case]:
+    functions: dict[str, Forward] = {
+        "max along an axis": lambda net, x: x.max(3, keepdim=True)[0] + torch.max(x, dim=3, keepdim=True).values,
+        "max, unpacked": lambda net, x: _first(*x.max(2))[:, :, None],
+        "min along an axis": lambda net, x: x.min(-1).values.unsqueeze(-1),
+        "std and var": lambda net, x: x.std((2, 3), keepdim=True) + torch.var(x, dim=3, unbiased=False)[..., None],
+        "std by correction": lambda net, x: torch.std(x, (2, 3), correction=0, keepdim=True),
+        "var_mean": lambda net, x: sum(torch.var_mean(x, (2, 3), keepdim=True)),
+        "norm": lambda net, x: x.norm(dim=(2, 3), keepdim=True) + torch.norm(x, 1, (2, 3))[..., None, None],
+        "logsumexp and prod": lambda net, x: x.logsumexp((2, 3), keepdim=True) + x.prod(3, keepdim=True),
+        "statistics of flattened pixels": lambda net, x: x.flatten(2).max(2)[0].view(x.size(0), -1, 1, 1),
+    }  # fmt: skip
+    return [_between(name, show) for name, show in functions.items()]
+
+
+def _first(values: Tensor, indices: Tensor) -> Tensor:
+    return values
+
+
+def _transposed() -> list[Case]:
+    def up(outputs: int, **settings: object) -> nn.ConvTranspose2d:
+        return nn.ConvTranspose2d(8, outputs, 3, stride=2, padding=1, **settings)
+
+    one = {"conv": 8, "last": 6, "other": 5}
+    tied = {"conv": 8, "last": 6, "other": 8}
+    both = frozenset({frozenset({"conv", "other"})})
+    enlarge: Forward = lambda net, x: net.other(x)  # noqa: E731
+    return [
+        Case("transposed convolution", lambda: Between(enlarge, 5, other=up(5, output_padding=1)), one),
+        Case("transposed convolution without bias", lambda: Between(enlarge, 5, other=up(5, bias=False)), one),
+        Case("transposed convolution and norm",
+             lambda: Between(lambda net, x: net.norm(net.other(x)), 5, other=up(5), norm=nn.BatchNorm2d(5)), one),
+        Case("transposed convolution to a size",
+             lambda: Between(lambda net, x: net.other(F.max_pool2d(x, 2), output_size=x.size()), 5, other=up(5)), one),
+        Case("depthwise transposed convolution", lambda: Between(enlarge, other=up(8, groups=8)), tied, both, 8 + 6),
+        Case("depthwise transposed convolution with a multiplier",
+             lambda: Between(enlarge, 16, other=up(16, groups=8)), tied | {"other": 16}, both, 8 + 6),
+        Case("transposed convolution in two groups", lambda: Between(enlarge, 4, other=up(4, groups=2)),
+             tied | {"other": 4}, both, 2 + 6),
+        Case("convolution of one axis",
+             lambda: Between(lambda net, x: net.other(x.flatten(2)).unsqueeze(2), 5, other=nn.Conv1d(8, 5, 3)), one),
+        Case("depthwise convolution of one axis, and a norm",
+             lambda: Between(lambda net, x: net.norm(net.other(x.flatten(2))).unsqueeze(2),
+                             other=nn.Conv1d(8, 8, 3, groups=8), norm=nn.BatchNorm1d(8)), tied, both, 8 + 6),
+    ]  # fmt: skip
+
+
+def _rearrangements() -> list[Case]:
+    def fours(name: str, show: Forward, reads: int, channels: int, **layers: nn.Module) -> Case:
+        return Case(name, lambda: Between(show, reads, **layers), channels=channels + 6)
+
+    return [
+        fours("pixel shuffle", lambda net, x: net.up(x), 2, 2, up=nn.PixelShuffle(2)),
+        fours("F.pixel_shuffle and back", lambda net, x: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2), 8, 2),
+        fours("pixel unshuffle", lambda net, x: net.down(x), 32, 8, down=nn.PixelUnshuffle(2)),
+        fours("channel shuffle", lambda net, x: net.shuffle(x), 8, 4, shuffle=nn.ChannelShuffle(2)),
+        fours("Unflatten", lambda net, x: net.part(x.flatten(2)), 8, 8, part=nn.Unflatten(2, (4, 16))),
+        fours("stack along a new axis", lambda net, x: torch.stack([x, x.relu()], dim=-1).sum(-1), 8, 8),
+        fours("stack before the channels", lambda net, x: torch.stack([x, -x], dim=1).amax(1), 8, 8),
+        fours("gated linear unit", lambda net, x: net.gate(x), 4, 4, gate=nn.GLU(1)),
     ]
 
 
@@ -288,6 +366,11 @@ def _norms() -> list[Case]:
     scales = {"weight": torch.linspace(0.5, 1.5, 8), "shift": torch.linspace(1, -1, 8)}
     return [
         _between("norm after convolution", lambda net, x: net.norm(x), norm=nn.BatchNorm2d(8)),
+        _between("norm of several processes", lambda net, x: net.norm(x), norm=nn.SyncBatchNorm(8)),
+        _between("instance norm", lambda net, x: net.norm(x), norm=nn.InstanceNorm2d(8)),
+        _between("instance norm with weights", lambda net, x: net.norm(x), norm=nn.InstanceNorm2d(8, affine=True)),
+        _between("instance norm with statistics", lambda net, x: net.norm(x),
+                 norm=nn.InstanceNorm2d(8, affine=True, track_running_stats=True)),
         _between("norm without weights", lambda net, x: net.norm(x), norm=nn.BatchNorm2d(8, affine=False)),
         _between("norm after activation", lambda net, x: net.norm(F.relu(x)), norm=nn.BatchNorm2d(8)),
         _between("norm whose input is read elsewhere", lambda net, x: net.norm(x) + x, norm=nn.BatchNorm2d(8)),
@@ -311,9 +394,17 @@ def _frozen_cases() -> list[Case]:
         _frozen("group norm", lambda net, x: net.norm(x), "mixes channels", norm=nn.GroupNorm(2, 8)),
         _frozen("softmax over channels", lambda net, x: torch.softmax(x, 1), "mixes channels"),
         _frozen("F.softmax over channels", lambda net, x: F.softmax(x, dim=1), "mixes channels"),
-        _frozen("unknown function", lambda net, x: torch.flip(x, (1,)), "unknown operation"),
-        _frozen("unknown method", lambda net, x: x.roll(1, 1), "unknown operation"),
-        _frozen("unknown module", lambda net, x: net.up(x), "unknown operation", reads=2, up=nn.PixelShuffle(2)),
+        _frozen("unknown function", lambda net, x: torch.frac(x), "unknown operation"),
+        _frozen("unknown method", lambda net, x: x.trunc(), "unknown operation"),
+        _frozen("unknown module", lambda net, x: net.act(x), "unknown operation", act=nn.RReLU()),
+        _frozen("channels by a tensor of numbers", lambda net, x: x.index_select(1, net.order), by_position,
+                order=torch.arange(8).flip(0)),
+        _frozen("the largest channel's number", lambda net, x: x * x.argmax(1, keepdim=True), "mixes channels"),
+        _frozen("rolled channels", lambda net, x: x.roll(1, 1), "mixes channels"),
+        _frozen("max over channels", lambda net, x: x.max(1, keepdim=True)[0], "sums over the channels", reads=1),
+        _frozen("images that move to another axis",
+                lambda net, x: net.mix(x.flatten(2).permute(2, 0, 1)).permute(1, 2, 0).unsqueeze(-1),
+                "do not lie along the first axis", mix=nn.Linear(8, 8)),
         _frozen("sum over channels", lambda net, x: x.sum(1, keepdim=True), "sums over the channels", reads=1),
         _frozen("a constant per channel", lambda net, x: x + net.constant, "no kernel's", constant=torch.ones(8, 1, 1)),
         _frozen("a channel by number", lambda net, x: x[:, 5].unsqueeze(1), by_position, reads=1),
@@ -329,4 +420,14 @@ def _frozen_cases() -> list[Case]:
     ]  # fmt: skip
 
 
-BETWEEN = [*_activations(), *_pools(), *_shapes(), *_ties(), *_norms(), *_frozen_cases()]
+BETWEEN = [
+    *_activations(),
+    *_pools(),
+    *_reductions(),
+    *_transposed(),
+    *_rearrangements(),
+    *_shapes(),
+    *_ties(),
+    *_norms(),
+    *_frozen_cases(),
+]
