@@ -103,7 +103,7 @@ class CallRules(CanonicalBuilder):
             weight.shape[1] * groups, weight.shape[0], (height, width), given.get("stride", 1),
             given.get("padding", 0), given.get("dilation", 1), groups, bias is not None, device="meta",
         )  # fmt: skip
-        return self._layer(_with_weights(conv, weight, bias), given["input"], str(given["weight"].target))
+        return self._layer(_with_weights(conv, weight, bias), given["input"], self._weight_source(given["weight"]))
 
     def _rewrite_linear(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         given = {**dict(zip(("input", "weight", "bias"), args, strict=False)), **kwargs}
@@ -111,7 +111,16 @@ class CallRules(CanonicalBuilder):
         if weight is None or (bias is None and given.get("bias") is not None):
             return None
         linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-        return self._layer(_with_weights(linear, weight, bias), given["input"], str(given["weight"].target))
+        return self._layer(_with_weights(linear, weight, bias), given["input"], self._weight_source(given["weight"]))
+
+    def _rewrite_matmul(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Turn the product of a tensor and a stored matrix into a linear layer."""
+        x, matrix = (*args, kwargs.get("other"))[:2]
+        stored = self._stored(matrix)
+        if stored is None or stored.dim() != 2 or self._stored(x) is not None:
+            return None
+        linear = nn.Linear(stored.shape[0], stored.shape[1], bias=False, device="meta")
+        return self._layer(_with_weights(linear, stored.T, None), x, self._weight_source(matrix))
 
     def _rewrite_batch_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
@@ -124,7 +133,30 @@ class CallRules(CanonicalBuilder):
         scale = scale if weight is None else scale * weight.double()
         shift = -mean.double() * scale + (0 if bias is None else bias.double())
         affine = ChannelAffine(scale.to(mean), shift.to(mean))
-        return self._layer(affine, given["input"], str(given["running_mean"].target))
+        return self._layer(affine, given["input"], self.sources[given["running_mean"]])
+
+    def _rewrite_group_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Turn the weights into a per-channel layer behind the norm; one group of all channels stays as it is."""
+        given = {**dict(zip(("input", "num_groups", "weight", "bias", "eps"), args, strict=False)), **kwargs}
+        x, groups = given["input"], self._real(given["num_groups"])
+        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
+        learned = [part for part in (given.get("weight"), given.get("bias")) if part is not None]
+        if groups == 1 or not all(self._stored(part) is not None for part in learned):
+            return None
+        norm = self._emit("group_norm", (x, groups), {"eps": given.get("eps", 1e-5)})
+        if not learned:
+            return norm
+        like = self.values[x].new_zeros(self.values[x].shape[1])
+        scale = like + 1 if weight is None else weight.clone()
+        return self._layer(ChannelAffine(scale, like if bias is None else bias.clone()), norm, self.sources[learned[0]])
+
+    def _rewrite_pad(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Give a padding of channels by a constant its arguments by position and its amounts as numbers."""
+        given = {**dict(zip(("input", "pad", "mode", "value"), args, strict=False)), **kwargs}
+        amounts = self._real(given["pad"])
+        if len(amounts) <= 4 or not any(amounts[4:]) or given.get("mode", "constant") != "constant":
+            return None
+        return self._emit("pad", (given["input"], tuple(amounts), "constant", self._real(given.get("value"))))
 
     def _rewrite_prelu(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         weight = args[1] if len(args) > 1 else kwargs["weight"]
@@ -133,7 +165,7 @@ class CallRules(CanonicalBuilder):
             return None
         if slope.numel() == 1:
             return self._emit("leaky_relu", (args[0], float(slope)))
-        return self._layer(ChannelPReLU(slope.clone()), args[0], str(weight.target))
+        return self._layer(ChannelPReLU(slope.clone()), args[0], self.sources[weight])
 
     def _stored(self, node: Any) -> Tensor | None:
         value = self.values[node] if isinstance(node, fx.Node) and node.op == "get_attr" else None

@@ -30,6 +30,8 @@ class ChannelRule(Enum):
     """Values move unchanged: the operation is applied to the channel ids themselves."""
     REDUCE = auto()
     """Reduction over axes: channels pass if their axis is not among them."""
+    GROUPS = auto()
+    """Channels mix within equal parts of all channels: those of a part are tied."""
     MIX = auto()
     """All channels mix: they freeze."""
     NUMBER = auto()
@@ -110,6 +112,7 @@ OPERATIONS: dict[str, Operation] = {
         tanh=torch.tanh, exp=torch.exp, log=torch.log, sqrt=torch.sqrt, rsqrt=torch.rsqrt, abs=torch.abs,
         clamp=torch.clamp, neg=operator.neg, add=operator.add, sub=operator.sub, mul=operator.mul,
         div=operator.truediv, pow=operator.pow, maximum=torch.maximum, minimum=torch.minimum,
+        zeros_like=torch.zeros_like, ones_like=torch.ones_like,
     ),
     **_table(
         ChannelRule.SPATIAL,
@@ -124,9 +127,10 @@ OPERATIONS: dict[str, Operation] = {
         getitem=operator.getitem,
     ),
     **_table(ChannelRule.REDUCE, mean=torch.mean, sum=torch.sum, amax=torch.amax, amin=torch.amin),
+    **_table(ChannelRule.GROUPS, group_norm=F.group_norm),
     **_table(
         ChannelRule.MIX,
-        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm, group_norm=F.group_norm,
+        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm,
         normalize=F.normalize, local_response_norm=F.local_response_norm, matmul=torch.matmul,
     ),
     **_table(ChannelRule.NUMBER, size=size, floordiv=operator.floordiv, mod=operator.mod),

@@ -7,6 +7,7 @@ leaves the model unchanged.
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import operator
 import types
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from splitters.canonical.call_rules import CallRules
+from splitters.canonical.constants import fold
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
 from splitters.canonical.torch_layers import (
     ALIASES_OF_INPUT,
@@ -73,6 +75,7 @@ def canonical_graph(
     with torch.no_grad():
         _check_runs(frozen, example)
         rewriter = _Rewriter(frozen, example)
+        rewriter.module_calls = frozenset(str(node.target) for node in traced.nodes if node.op == "call_module")
         for node in traced.nodes:
             rewriter.add(node)
     return rewriter.finish()
@@ -149,6 +152,9 @@ class _Rewriter(CallRules):
         name = str(node.target)
         module = self.model.get_submodule(name)
         kind = type(module)
+        if not _reads_images((args, kwargs)):
+            return fold(lambda args, kwargs: module(*args, **kwargs), args, kwargs, default_name=name)
+        args, kwargs = self._store_all((args, dict(kwargs)))
         x = args[0] if args else None
         if len(args) != 1 or kwargs or not isinstance(x, fx.Node):
             return self._opaque_module(module, args, kwargs, name)
@@ -162,11 +168,14 @@ class _Rewriter(CallRules):
             return self._prelu(module, x, name)
         if kind in MODULE_CALLS:
             function, call_args, call_kwargs = MODULE_CALLS[kind](module)
-            fixed = {key: self._constant(f"{name}.{key}", value) if isinstance(value, Tensor) else value
+            fixed = {key: self._store(self._constant(f"{name}.{key}", value)) if isinstance(value, Tensor) else value
                      for key, value in call_kwargs.items()}  # fmt: skip
-            new = self._emit_operation(
-                function, (x, *call_args), fixed, reads_alone=len(node.all_input_nodes[0].users) == 1
-            )
+            special = getattr(self, f"_rewrite_{function}", None)
+            new = special((x, *call_args), fixed) if special is not None else None
+            if new is None:
+                new = self._emit_operation(
+                    function, (x, *call_args), fixed, reads_alone=len(node.all_input_nodes[0].users) == 1
+                )
             self._rebind_in_place(node, bool(getattr(module, "inplace", False)), new)
             return new
         return self._opaque_module(module, args, kwargs, name)
@@ -213,8 +222,9 @@ class _Rewriter(CallRules):
     def _function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         raw = _raw_name(node)
         name = raw.removesuffix("_") if not raw.startswith("__") else raw
-        if not any(isinstance(part, fx.Node) for part in _flat((args, kwargs))):
-            return _evaluate(node, args, kwargs)
+        if not _reads_images((args, kwargs)):
+            return fold(functools.partial(_evaluate, node), args, kwargs, default_name=name)
+        args, kwargs = self._store_all((args, dict(kwargs)))
         if node.op == "call_function" and not _is_of_torch(node.target):
             return self._opaque_function(node, args, kwargs)
         given = args, kwargs
@@ -280,6 +290,11 @@ def _flat(value: Any) -> list[Any]:
     if isinstance(value, slice):
         return [value.start, value.stop, value.step]
     return [value]
+
+
+def _reads_images(args: Any) -> bool:
+    """Return whether any argument depends on the images."""
+    return any(isinstance(part, fx.Node) for part in _flat(args))
 
 
 def _raw_name(node: fx.Node) -> str:
