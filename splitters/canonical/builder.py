@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
-from splitters.canonical.constants import Constant
+from splitters.canonical.constants import Constant, ConstantNodes
 from splitters.canonical.operations import OPERATIONS
 from splitters.errors import GraphError
 
@@ -23,6 +23,7 @@ class CanonicalBuilder:
         self.constants: dict[str, Constant] = {}
         self.values: dict[fx.Node, Any] = {}
         self.sources: dict[fx.Node, str] = {}
+        self.constant_nodes = ConstantNodes(self.values)
         self.module_calls: frozenset[str] = frozenset()
         self._weights: dict[str, list[Tensor]] = {}
 
@@ -65,6 +66,15 @@ class CanonicalBuilder:
         self.values[node] = self.root.get_buffer(node.name)
         self.sources[node] = constant.name
         return node
+
+    def _folded(self, new: fx.Node) -> Any:
+        """Return the constant that a node holds, if no image reaches it; else the node."""
+        value = self.values.get(new) if isinstance(new, fx.Node) else None
+        if not isinstance(value, Tensor) or new not in self.constant_nodes:
+            return new
+        stored = [source for source in new.all_input_nodes if source.op == "get_attr"]
+        largest = max(stored, key=lambda source: self.values[source].numel(), default=new)
+        return Constant(self.sources.get(largest, new.name), value)
 
     def _store_all(self, args: Any) -> Any:
         """Replace the constants among arguments by nodes that hold them."""

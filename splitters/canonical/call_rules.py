@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from splitters.canonical.builder import CanonicalBuilder
+from splitters.canonical.constants import Constant
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU
 
 
@@ -98,7 +100,7 @@ class CallRules(CanonicalBuilder):
         if weight is None or (bias is None and given.get("bias") is not None):
             return None
         height, width = weight.shape[2:]
-        groups = given.get("groups", 1)
+        groups = self._real(given.get("groups", 1))
         conv = nn.Conv2d(
             weight.shape[1] * groups, weight.shape[0], (height, width), given.get("stride", 1),
             given.get("padding", 0), given.get("dilation", 1), groups, bias is not None, device="meta",
@@ -149,6 +151,49 @@ class CallRules(CanonicalBuilder):
         like = self.values[x].new_zeros(self.values[x].shape[1])
         scale = like + 1 if weight is None else weight.clone()
         return self._layer(ChannelAffine(scale, like if bias is None else bias.clone()), norm, self.sources[learned[0]])
+
+    def _rewrite_add(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._scaled_sum("add", *args, **kwargs)
+
+    def _rewrite_sub(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._scaled_sum("sub", *args, **kwargs)
+
+    def _scaled_sum(self, name: str, input: Any, other: Any, *, alpha: Any = None, out: Any = None) -> fx.Node | None:
+        if alpha is None or out is not None:
+            return None
+        return self._emit(name, (input, self._product(other, alpha)))
+
+    def _product(self, one: Any, other: Any) -> fx.Node:
+        product: fx.Node = self._store_all(self._folded(self._emit("mul", (one, other))))
+        return product
+
+    def _rewrite_addcmul(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = {**dict(zip(("input", "tensor1", "tensor2"), args, strict=False)), **kwargs}
+        product = self._product(given["tensor1"], given["tensor2"])
+        if given.get("value", 1) != 1:
+            product = self._product(product, given["value"])
+        return self._emit("add", (given["input"], product))
+
+    def _rewrite_zeros(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(torch.zeros, _dims(args, kwargs), kwargs)
+
+    def _rewrite_ones(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(torch.ones, _dims(args, kwargs), kwargs)
+
+    def _rewrite_new_zeros(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(self.values[args[0]].new_zeros, _dims(args[1:], kwargs), kwargs)
+
+    def _rewrite_new_ones(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(self.values[args[0]].new_ones, _dims(args[1:], kwargs), kwargs)
+
+    def _filled(self, fill: Callable[..., Tensor], sizes: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Make one value for every image, channel and place a value per channel that is expanded."""
+        if not isinstance(sizes, tuple) or len(sizes) < 2 or not isinstance(sizes[0], fx.Node):
+            return None
+        _, channels, *places = self._real(sizes)
+        settings = {key: value for key, value in self._real(kwargs).items() if key not in ("size", "out")}
+        vector = self._store(Constant(fill.__name__, fill((1, channels, *[1] * len(places)), **settings)))
+        return self._emit("expand", (vector, (sizes[0], channels, *places)))
 
     def _rewrite_pad(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         """Give a padding of channels by a constant its arguments by position and its amounts as numbers."""

@@ -240,7 +240,7 @@ class _Rewriter(CallRules):
         if new is None:
             new = self._opaque_function(node, *given)
         self._rebind_in_place(node, in_place, new)
-        return new
+        return self._folded(new) if not in_place else new
 
     def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         if name not in OPERATIONS or "out" in kwargs or "dtype" in kwargs:

@@ -182,12 +182,18 @@ class Propagation:
             ids = self.ids[constant] = spread(self.channels.new(ids.shape[axis]), ids.shape, axis)
         return ids
 
-    def _give_vector_ids(self, source: Any) -> None:
-        """Give a stored tensor that has one axis, beside axes of size 1, ids along it."""
-        ids = self.ids[source]
-        long = {axis for axis, size in enumerate(ids.shape) if size > 1}
-        if source.op == "get_attr" and len(long) == 1:
-            self._constant_ids(source, long, ids.dim())
+    def _expand_constant(self, node: fx.Node) -> None:
+        """Give a stored tensor ids along the axis that is expanded to channels, or along its only one."""
+        constant, dims = node.all_input_nodes[0], self.values[node].dim()
+        if constant.op != "get_attr":
+            return
+        if self.operation_name(node) == "expand_as":
+            axes = set(varying_axes(self.ids[node.all_input_nodes[-1]]))
+        else:
+            axes = {axis for axis, counted in enumerate(self._counted(node.args[1])) if counted.numel()}
+        shape = self.values[constant].shape
+        only = {axis + dims - len(shape) for axis, size in enumerate(shape) if size > 1}
+        self._constant_ids(constant, axes or (only if len(only) == 1 else set()), dims)
 
     def _groups(self, node: fx.Node) -> None:
         x, groups = node.all_input_nodes[0], int(node.args[1])  # type: ignore[arg-type]
@@ -233,8 +239,8 @@ class Propagation:
         if name == "getitem" and self._picks_channels(node):
             self._mix(node, reason="picks channels by their position")
             return
-        if name == "reshape" and any(counted.numel() for counted in self._counted(node.args[1])):
-            self._give_vector_ids(node.args[0])
+        if name in ("expand", "expand_as"):
+            self._expand_constant(node)
         function: Callable[..., Any] = node.target  # type: ignore[assignment]
         args, kwargs = fx.map_arg(
             (node.args, dict(node.kwargs)), lambda source: self.ids.get(source, self.values.get(source))

@@ -310,7 +310,7 @@ def _frozen_cases() -> list[Case]:
         _frozen("layer norm", lambda net, x: F.layer_norm(x, (8, 8, 8)), "mixes channels"),
         _frozen("group norm over all channels", lambda net, x: net.norm(x), "its only group holds all",
                 norm=nn.GroupNorm(1, 8)),
-        _frozen("functional group norm over all channels", lambda net, x: F.group_norm(x, 1), "its only group holds all"),
+        _frozen("group norm of one group", lambda net, x: F.group_norm(x, 1), "its only group holds all"),
         _frozen("softmax over channels", lambda net, x: torch.softmax(x, 1), "mixes channels"),
         _frozen("F.softmax over channels", lambda net, x: F.softmax(x, dim=1), "mixes channels"),
         _frozen("unknown function", lambda net, x: torch.flip(x, (1,)), "unknown operation"),
@@ -363,6 +363,12 @@ def _constants() -> list[Case]:
         "layer scale": lambda net, x: x + x.relu() * net.scale.view(1, -1, 1, 1),
         "layer scale with channels last": lambda net, x: (x.permute(0, 2, 3, 1) * net.scale).permute(0, 3, 1, 2),
         "a scale whose view reads the channel count": lambda net, x: x * net.scale.view(1, x.size(1), 1, 1),
+        "a scale expanded as channels": lambda net, x: x * net.scale.view(1, -1, 1, 1).expand_as(x),
+        "a scale expanded to sizes": lambda net, x: x * net.scale[:, None, None].expand(x.size()),
+        "a scale repeated for each place": lambda net, x: x * net.scale[:, None, None].repeat(1, x.size(2), x.size(3)),
+        "addcmul": lambda net, x: torch.addcmul(net.shift[:, None, None], x, net.scale[:, None, None], value=0.3),
+        "sum with a factor": lambda net, x: torch.add(x, net.shift[:, None, None], alpha=2).sub(x**2, alpha=0.3),
+        "a grid of places": lambda net, x: x * torch.arange(x.size(2)).view(-1, 1),
         "a scale in place": lambda net, x: x.mul_(net.scale[:, None, None]) + x,
         "scale and shift of computed values": lambda net, x: (
             x * net.scale.exp()[:, None, None] - (net.shift**2).reshape(1, 8, 1, 1)
@@ -396,6 +402,10 @@ def _constants() -> list[Case]:
         Case("a standardised weight used twice", lambda: Between(
             lambda net, x: standardised(net, F.relu(standardised(net, x))), **weights),
             standard, frozenset({frozenset({"conv", "weight"})}), 14),
+        Case("a blur by a repeated kernel", lambda: Between(lambda net, x: F.conv2d(
+            x, net.blur.expand(x.shape[1], -1, -1, -1), padding=1, groups=x.shape[1]),
+            blur=nn.Parameter(torch.linspace(-1, 1, 9).view(1, 1, 3, 3))),
+            {"conv": 8, "last": 6, "blur": 8}, frozenset({frozenset({"conv", "blur"})}), 14),
         Case("two layers whose weights are parts of one tensor", lambda: Between(two_kernels_of_one_weight, **weights),
              {"conv": 8, "last": 6, "weight": 3, "weight_1": 5}),
         Case("a constant per channel of an image", lambda: Between(
@@ -452,6 +462,10 @@ def _parameter_free_shortcuts() -> list[Case]:
              lambda x: F.pad(x[..., :3, :2], (1, 1, 0, 1, 3, 5), value=0.7), 16),
         case("shortcut joined with zeros like it", lambda x: torch.cat([x, torch.zeros_like(x)], 1), 8),
         case("shortcut joined with itself times zero", lambda x: torch.cat([x.mul(0), x], 1), 8),
+        case("shortcut joined with zeros", lambda x: torch.cat([x, torch.zeros((x.size(0), 8, 4, 4))], 1), 16),
+        case("shortcut between new zeros", lambda x: torch.cat([
+            x.new_zeros(x.size(0), 8 - x.size(1) // 2, x.size(2), x.size(3)), x, x.new_zeros((x.size(0), 4, 4, 4)),
+        ], 1), 16),
         case("shortcut cut and padded", lambda x: F.pad(x, (0, 0, 0, 0, -2, 10)), 18),
         Case("shortcut that loses channels", lambda: Between(
             lambda net, x: net.other(x) + F.pad(x, (0, 0, 0, 0, -1, -2)), 5, other=conv(8, 5)),
