@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
 
+from splitters.canonical.constants import Constant, ConstantNodes
 from splitters.canonical.operations import OPERATIONS
 from splitters.errors import GraphError
 
@@ -17,9 +20,12 @@ class CanonicalBuilder:
     def __init__(self) -> None:
         self.root = nn.Module()
         self.graph = fx.Graph()
-        self.constants: dict[str, fx.Node] = {}
+        self.constants: dict[str, Constant] = {}
         self.values: dict[fx.Node, Any] = {}
         self.sources: dict[fx.Node, str] = {}
+        self.constant_nodes = ConstantNodes(self.values)
+        self.module_calls: frozenset[str] = frozenset()
+        self._weights: dict[str, list[Tensor]] = {}
         self.layer_path = ""  # the layer of the model whose forward is being rewritten
 
     def _emit(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> fx.Node:
@@ -52,15 +58,44 @@ class CanonicalBuilder:
     def _real(self, args: Any) -> Any:
         return fx.map_arg(args, lambda node: self.values[node])
 
-    def _constant(self, name: str, value: Any) -> fx.Node:
+    def _constant(self, name: str, value: Any) -> Constant:
+        """Return a parameter or buffer of the model as a constant."""
         if not isinstance(value, Tensor):
             raise GraphError(f"the model reads the attribute {name!r}, a {type(value).__name__}, in its forward.")
-        if name not in self.constants:
-            new = self.graph.create_node("get_attr", "pending", name=name.replace(".", "_"))
-            new.target = new.name
-            self.root.register_buffer(new.name, value.detach().clone())
-            self.constants[name] = self._record(new, value)
-        return self.constants[name]
+        return self.constants.setdefault(name, Constant(name, value.detach().clone()))
+
+    def _store(self, constant: Constant) -> fx.Node:
+        """Add a node that holds a constant; each use has a node of its own, which loses channels by itself."""
+        node = self.graph.create_node("get_attr", "pending", name=constant.name.replace(".", "_"))
+        node.target = node.name
+        self.root.register_buffer(node.name, constant.value.clone())
+        self.sources[node] = constant.name
+        return self._record(node, self.root.get_buffer(node.name))
+
+    def _folded(self, new: fx.Node) -> Any:
+        """Return the constant that a node holds, if no image reaches it; else the node."""
+        value = self.values.get(new) if isinstance(new, fx.Node) else None
+        if not isinstance(value, Tensor) or new not in self.constant_nodes:
+            return new
+        stored = [source for source in new.all_input_nodes if source.op == "get_attr"]
+        largest = max(stored, key=lambda source: self.values[source].numel(), default=new)
+        return Constant(self.sources.get(largest, new.name), value)
+
+    def _store_all(self, args: Any) -> Any:
+        """Replace the constants among arguments by nodes that hold them."""
+        return map_aggregate(args, lambda part: self._store(part) if isinstance(part, Constant) else part)
+
+    def _weight_source(self, weight: fx.Node) -> str:
+        """Return the name of the layer that a stored weight makes: the same name for equal weights only."""
+        name = self.sources[weight]
+        owner = name.removesuffix(".weight")
+        name = name if owner in self.module_calls else owner
+        known = self._weights.setdefault(name, [])
+        value = self.values[weight]
+        number = next((number for number, other in enumerate(known) if torch.equal(other, value)), len(known))
+        if number == len(known):
+            known.append(value)
+        return f"{name}_{number}" if number else name
 
     def _layer(self, module: nn.Module, x: fx.Node, source: str) -> fx.Node:
         """Add a layer; each call in the graph gets a layer of its own."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from splitters.canonical.builder import CanonicalBuilder
+from splitters.canonical.constants import Constant
 from splitters.canonical.layers import Convolution, convolution_of, linear_of
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU
 
@@ -124,21 +126,28 @@ class CallRules(CanonicalBuilder):
         weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
         if weight is None or (bias is None and given.get("bias") is not None):
             return None
-        groups = given.get("groups", 1)
+        groups = self._real(given.get("groups", 1))
         # The geometry alone: the numbers of channels follow from the weights.
         geometry = {name: value for name, value in given.items() if name not in ("input", "weight", "bias", "groups")}
         like = kind(1, 1, tuple(weight.shape[2:]), **geometry, device="meta")  # type: ignore[arg-type]
         layer = convolution_of(weight.detach().clone(), _copied(bias), like=like, groups=groups)
-        return self._layer(layer, given["input"], str(given["weight"].target))
+        return self._layer(layer, given["input"], self._weight_source(given["weight"]))
 
     def _rewrite_linear(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         given = _given(args, kwargs, "input", "weight", "bias")
         weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
         if weight is None or (bias is None and given.get("bias") is not None):
             return None
-        return self._layer(
-            linear_of(weight.detach().clone(), _copied(bias)), given["input"], str(given["weight"].target)
-        )
+        layer = linear_of(weight.detach().clone(), _copied(bias))
+        return self._layer(layer, given["input"], self._weight_source(given["weight"]))
+
+    def _rewrite_matmul(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Turn the product of a tensor and a stored matrix into a linear layer."""
+        x, matrix = (*args, kwargs.get("other"))[:2]
+        stored = self._stored(matrix)
+        if stored is None or stored.dim() != 2 or self._stored(x) is not None:
+            return None
+        return self._layer(linear_of(stored.T.clone(), None), x, self._weight_source(matrix))
 
     def _rewrite_batch_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
@@ -151,7 +160,74 @@ class CallRules(CanonicalBuilder):
         scale = scale if weight is None else scale * weight.double()
         shift = -mean.double() * scale + (0 if bias is None else bias.double())
         affine = ChannelAffine(scale.to(mean), shift.to(mean))
-        return self._layer(affine, given["input"], str(given["running_mean"].target))
+        return self._layer(affine, given["input"], self.sources[given["running_mean"]])
+
+    def _rewrite_group_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        """Turn the weights into a per-channel layer behind the norm; one group of all channels stays as it is."""
+        given = _given(args, kwargs, "input", "num_groups", "weight", "bias", "eps")
+        x, groups, eps = given["input"], self._real(given["num_groups"]), given.get("eps", 1e-5)
+        weight, bias = self._stored(given.get("weight")), self._stored(given.get("bias"))
+        learned = [part for part in (given.get("weight"), given.get("bias")) if part is not None]
+        if groups == 1 or not all(self._stored(part) is not None for part in learned):
+            weights = {"weight": given.get("weight"), "bias": given.get("bias")}
+            return self._emit("group_norm", (x, groups), {**weights, "eps": eps})
+        norm = self._emit("group_norm", (x, groups), {"eps": eps})
+        if not learned:
+            return norm
+        like = self.values[x].new_zeros(self.values[x].shape[1])
+        scale = like + 1 if weight is None else weight.clone()
+        return self._layer(ChannelAffine(scale, like if bias is None else bias.clone()), norm, self.sources[learned[0]])
+
+    def _rewrite_add(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._scaled_sum("add", *args, **kwargs)
+
+    def _rewrite_sub(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._scaled_sum("sub", *args, **kwargs)
+
+    def _scaled_sum(self, name: str, input: Any, other: Any, *, alpha: Any = None, out: Any = None) -> fx.Node | None:
+        if alpha is None or out is not None:
+            return None
+        return self._emit(name, (input, self._product(other, alpha)))
+
+    def _product(self, one: Any, other: Any) -> fx.Node:
+        product: fx.Node = self._store_all(self._folded(self._emit("mul", (one, other))))
+        return product
+
+    def _rewrite_addcmul(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = _given(args, kwargs, "input", "tensor1", "tensor2")
+        product = self._product(given["tensor1"], given["tensor2"])
+        if given.get("value", 1) != 1:
+            product = self._product(product, given["value"])
+        return self._emit("add", (given["input"], product))
+
+    def _rewrite_zeros(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(torch.zeros, _dims(args, kwargs), kwargs)
+
+    def _rewrite_ones(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(torch.ones, _dims(args, kwargs), kwargs)
+
+    def _rewrite_new_zeros(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(self.values[args[0]].new_zeros, _dims(args[1:], kwargs), kwargs)
+
+    def _rewrite_new_ones(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(self.values[args[0]].new_ones, _dims(args[1:], kwargs), kwargs)
+
+    def _filled(self, fill: Callable[..., Tensor], sizes: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Make one value for every image, channel and place a value per channel that is expanded."""
+        if not isinstance(sizes, tuple) or len(sizes) < 2 or not isinstance(sizes[0], fx.Node):
+            return None
+        _, channels, *places = self._real(sizes)
+        settings = {key: value for key, value in self._real(kwargs).items() if key not in ("size", "out")}
+        vector = self._store(Constant(fill.__name__, fill((1, channels, *[1] * len(places)), **settings)))
+        return self._emit("expand", (vector, (sizes[0], channels, *places)))
+
+    def _rewrite_pad(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Give a padding of channels by a constant its arguments by position and its amounts as numbers."""
+        given = _given(args, kwargs, "input", "pad", "mode", "value")
+        amounts = self._real(given["pad"])
+        if len(amounts) <= 4 or not any(amounts[4:]) or given.get("mode", "constant") != "constant":
+            return None
+        return self._emit("pad", (given["input"], tuple(amounts), "constant", self._real(given.get("value"))))
 
     def _rewrite_prelu(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         weight = args[1] if len(args) > 1 else kwargs["weight"]
@@ -160,7 +236,7 @@ class CallRules(CanonicalBuilder):
             return None
         if slope.numel() == 1:
             return self._emit("leaky_relu", (args[0], float(slope)))
-        return self._layer(ChannelPReLU(slope.clone()), args[0], str(weight.target))
+        return self._layer(ChannelPReLU(slope.clone()), args[0], self.sources[weight])
 
     # Reductions
 
@@ -291,7 +367,9 @@ class CallRules(CanonicalBuilder):
         weight, bias = (self._stored(given.get(name)) for name in ("weight", "bias"))
         if any(part is None and given.get(name) is not None for name, part in (("weight", weight), ("bias", bias))):
             return None
-        return self._instance_norm(given["input"], weight, bias, given.get("eps", 1e-5), str(given.get("weight")))
+        learned = [part for part in (given.get("weight"), given.get("bias")) if part is not None]
+        name = self.sources[learned[0]] if learned else ""
+        return self._instance_norm(given["input"], weight, bias, given.get("eps", 1e-5), name)
 
     def _instance_norm(self, x: fx.Node, weight: Tensor | None, bias: Tensor | None, eps: float, name: str) -> fx.Node:
         new = self._emit("instance_norm", (x,), {"eps": eps})

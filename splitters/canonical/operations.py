@@ -30,6 +30,8 @@ class ChannelRule(Enum):
     """Values move unchanged: the operation is applied to the channel ids themselves."""
     REDUCE = auto()
     """Reduction over axes: channels pass if their axis is not among them."""
+    GROUPS = auto()
+    """Channels mix within equal parts of all channels: those of a part are tied."""
     MIX = auto()
     """All channels mix: they freeze."""
     NUMBER = auto()
@@ -115,6 +117,7 @@ OPERATIONS: dict[str, Operation] = {
         where=torch.where, gt=operator.gt, ge=operator.ge, lt=operator.lt, le=operator.le, eq=operator.eq,
         ne=operator.ne, bitwise_and=operator.and_, bitwise_or=operator.or_, bitwise_not=operator.invert,
         logical_and=torch.logical_and, logical_or=torch.logical_or, logical_not=torch.logical_not,
+        zeros_like=torch.zeros_like, ones_like=torch.ones_like,
     ),
     **_table(
         ChannelRule.SPATIAL,
@@ -136,9 +139,10 @@ OPERATIONS: dict[str, Operation] = {
         mean=torch.mean, sum=torch.sum, amax=torch.amax, amin=torch.amin, std=torch.std, var=torch.var,
         prod=torch.prod, logsumexp=torch.logsumexp, vector_norm=torch.linalg.vector_norm,
     ),
+    **_table(ChannelRule.GROUPS, group_norm=F.group_norm),
     **_table(
         ChannelRule.MIX,
-        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm, group_norm=F.group_norm,
+        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm,
         normalize=F.normalize, local_response_norm=F.local_response_norm, matmul=torch.matmul,
         einsum=torch.einsum, scaled_dot_product_attention=F.scaled_dot_product_attention, argmax=torch.argmax,
         argmin=torch.argmin, cumsum=torch.cumsum, roll=torch.roll,

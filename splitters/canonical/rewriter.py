@@ -7,6 +7,7 @@ leaves the model unchanged.
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import operator
 import types
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from splitters.canonical.call_rules import CallRules
+from splitters.canonical.constants import fold
 from splitters.canonical.layers import plain_kind, plain_layer
 from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
@@ -79,7 +81,9 @@ def canonical_graph(
     with torch.no_grad():
         _check_runs(model, example)
         rewriter = _Rewriter(model, example)
-        for node in trace_model(model, example).nodes:
+        nodes = trace_model(model, example).nodes
+        rewriter.module_calls = frozenset(str(node.target) for node in nodes if node.op == "call_module")
+        for node in nodes:
             rewriter.add(node)
     return rewriter.finish()
 
@@ -161,6 +165,10 @@ class _Rewriter(CallRules):
         name = str(node.target)
         module = self.model.get_submodule(name)
         kind = type(module)
+        if not _reads_images((args, kwargs)):
+            return fold(lambda args, kwargs: module(*args, **kwargs), args, kwargs, default_name=name)
+        args, kwargs = self._store_all((args, kwargs))
+        kwargs = dict(kwargs)
         x = args[0] if args else kwargs.pop("input", None)
         if isinstance(module, nn.ConvTranspose2d) and plain_kind(module) and isinstance(x, fx.Node):
             return self._transposed_convolution(module, x, kwargs.get("output_size", (*args[1:], None)[0]), name)
@@ -180,7 +188,7 @@ class _Rewriter(CallRules):
             return self._prelu(module, x, name)
         if kind in MODULE_CALLS:
             function, call_args, call_kwargs = MODULE_CALLS[kind](module)
-            fixed = {key: self._constant(f"{name}.{key}", value) if isinstance(value, Tensor) else value
+            fixed = {key: self._store(self._constant(f"{name}.{key}", value)) if isinstance(value, Tensor) else value
                      for key, value in call_kwargs.items()}  # fmt: skip
             rule = getattr(self, f"_rewrite_{function}", None)
             new = rule((x, *call_args), fixed) if rule is not None else None
@@ -244,8 +252,11 @@ class _Rewriter(CallRules):
     def _function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         raw = _raw_name(node)
         name = raw.removesuffix("_") if not raw.startswith("__") else raw
-        if not any(isinstance(part, fx.Node) for part in _flat((args, kwargs))):
-            return _evaluate(node, args, kwargs)
+        if not _reads_images((args, kwargs)):
+            if name == "getattr" and isinstance(args[0], tuple):
+                return self._rewrite_getattr(args, kwargs)
+            return fold(functools.partial(_evaluate, node), args, kwargs, default_name=name)
+        args, kwargs = self._store_all((args, kwargs))
         if node.op == "call_function" and not _is_of_torch(node.target):
             return self._opaque_function(node, args, kwargs)
         given = args, kwargs
@@ -256,7 +267,7 @@ class _Rewriter(CallRules):
         if name in _UNCHANGED or (name in _DROPOUTS and _check_inactive(node, args, kwargs)):
             return args[0]
         if name in _CONVERSIONS:
-            return self._conversion(node, args, kwargs)
+            return self._folded(self._conversion(node, args, kwargs))
         special = getattr(self, f"_rewrite_{name}", None)
         new: Any = special(args, kwargs) if special is not None else None
         if new is None:
@@ -264,7 +275,7 @@ class _Rewriter(CallRules):
         if new is None:
             new = self._opaque_function(node, *given)
         self._rebind_in_place(node, in_place, new)
-        return new
+        return self._folded(new) if not in_place else new
 
     def _conversion(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         """Return the input where a conversion does not change it; a condition may become zeros and ones."""
@@ -313,6 +324,11 @@ def _flat(value: Any) -> list[Any]:
     if isinstance(value, slice):
         return [value.start, value.stop, value.step]
     return [value]
+
+
+def _reads_images(args: Any) -> bool:
+    """Return whether any argument depends on the images."""
+    return any(isinstance(part, fx.Node) for part in _flat(args))
 
 
 def _raw_name(node: fx.Node) -> str:

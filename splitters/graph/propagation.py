@@ -113,6 +113,8 @@ class Propagation:
                 self._shape(node)
             case ChannelRule.REDUCE:
                 self._reduce(node)
+            case ChannelRule.GROUPS:
+                self._groups(node)
             case _:
                 self._mix(node)
 
@@ -169,7 +171,7 @@ class Propagation:
                 for axis in varying_axes(self.ids[operand])}  # fmt: skip
         kept: list[Tensor] = []
         for operand in operands:
-            ids = self.ids[operand]
+            ids = self._constant_ids(operand, axes, len(shape)) if operand.op == "get_attr" else self.ids[operand]
             aligned = [1] * (len(shape) - ids.dim()) + list(ids.shape)
             if any(aligned[axis] == 1 and shape[axis] > 1 for axis in axes):
                 self.freeze(node, ids, "is broadcast over the channels of another tensor")
@@ -179,8 +181,57 @@ class Propagation:
             self._tie(node, kept[0], other)
         self.ids[node] = kept[0] if kept else self._fixed(shape)
 
+    def _constant_ids(self, constant: fx.Node, axes: set[int], dims: int) -> Tensor:
+        """Give a stored tensor ids along the axis of the channels that it meets: it is dropped with them."""
+        ids: Tensor = self.ids[constant]
+        axis = next(iter(axes), dims) - (dims - ids.dim())
+        if len(axes) == 1 and 0 <= axis < ids.dim() and ids.shape[axis] > 1 and not varying_axes(ids):
+            ids = self.ids[constant] = spread(self.channels.new(ids.shape[axis]), ids.shape, axis)
+        return ids
+
+    def _expand_constant(self, node: fx.Node) -> None:
+        """Give a stored tensor ids along the axis that is expanded to channels, or along its only one."""
+        constant, dims = node.all_input_nodes[0], self.values[node].dim()
+        if constant.op != "get_attr":
+            return
+        if self.operation_name(node) == "expand_as":
+            axes = set(varying_axes(self.ids[node.all_input_nodes[-1]]))
+        else:
+            axes = {axis for axis, counted in enumerate(self._counted(node.args[1])) if counted.numel()}
+        shape = self.values[constant].shape
+        only = {axis + dims - len(shape) for axis, size in enumerate(shape) if size > 1}
+        self._constant_ids(constant, axes or (only if len(only) == 1 else set()), dims)
+
+    def _groups(self, node: fx.Node) -> None:
+        x, groups = node.all_input_nodes[0], int(node.args[1])  # type: ignore[arg-type]
+        if groups == 1:
+            self._mix(node, reason="mixes channels: its only group holds all of them")
+            return
+        if len(node.all_input_nodes) > 1:
+            self._mix(node, reason="its weights depend on the images")
+            return
+        self._freeze_taints(node)
+        inputs = self._only_along(node, x, 1)
+        self._tie(node, inputs.view(groups, -1), inputs.view(groups, -1)[:, :1])
+        self.ids[node] = spread(inputs, self.values[node].shape, 1)
+
+    def _pad_channels(self, node: fx.Node) -> bool:
+        """Give ids to channels that a padding by a constant adds; return whether this is such a padding."""
+        arguments: tuple[Any, ...] = (*node.args, None, None)
+        _, amounts, mode = arguments[:3]
+        if mode != "constant" or self.values[node].dim() != 4 or any(amounts[6:]):
+            return False
+        before, after = (int(amount) for amount in amounts[4:6])
+        inputs = self._only_along(node, node.all_input_nodes[0], 1)
+        kept = inputs[max(0, -before) : len(inputs) - max(0, -after)]
+        padded = [self.channels.new(max(0, before)), kept, self.channels.new(max(0, after))]
+        self.ids[node] = spread(torch.cat(padded), self.values[node].shape, 1)
+        return True
+
     def _spatial(self, node: fx.Node) -> None:
         self._freeze_taints(node)
+        if self._pads_channels(node) and self._pad_channels(node):
+            return
         x, value = node.all_input_nodes[0], self.values[node]
         source = self.values[x]
         dims = {"1d": (3,), "2d": (4,)}.get(self.operation_name(node)[-2:], (3, 4))
@@ -212,6 +263,8 @@ class Propagation:
         if name == "getitem" and self._picks_channels(node):
             self._mix(node, reason="picks channels by their position")
             return
+        if name in ("expand", "expand_as"):
+            self._expand_constant(node)
         function: Callable[..., Any] = node.target  # type: ignore[assignment]
         args, kwargs = fx.map_arg(
             (node.args, dict(node.kwargs)), lambda source: self.ids.get(source, self.values.get(source))
@@ -271,14 +324,12 @@ class Propagation:
             if axis not in varying:
                 self.freeze(node, counted, "the number of channels is the size of an axis that holds other values")
         following = [axis for axis in varying if counts[axis].numel()]
-        free = following or [axis for axis in varying if isinstance(sizes[axis], int) and sizes[axis] == -1]
-        if varying and not free:
-            literals = ", ".join(str(self._value(sizes[axis])) for axis in varying)
-            reason = f"the channel count is written as a literal ({literals}); use -1 or a size of the tensor"
-            self.freeze(node, ids, reason)
-            return
+        inferred = [axis for axis in varying if isinstance(sizes[axis], int) and sizes[axis] == -1]
+        # A literal size follows the channels, because extraction replaces it; the longest axis drops in small steps.
+        literal = sorted(varying, key=lambda axis: -ids.shape[axis])
+        free = next(iter((*following, *inferred, *literal)), None)
         for axis in varying:
-            if axis != free[0]:
+            if axis != free:
                 self._tie(node, ids.narrow(axis, 0, 1), ids)
         for axis in following[1:]:
             self.freeze(node, counts[axis], "the number of channels is the size of several axes")
