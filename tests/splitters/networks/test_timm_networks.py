@@ -1,4 +1,4 @@
-"""Fifty of timm's small convolutional networks: split, saved, loaded, with equal logits."""
+"""Fifty of timm's small convolutional networks: split, saved, loaded, with equal logits; one has nothing to split."""
 
 from pathlib import Path
 
@@ -27,6 +27,9 @@ _NETWORKS = (
     "semnasnet_075", "skresnet18", "starnet_s050", "tf_efficientnet_b0", "tf_mobilenetv3_small_075",
 )  # fmt: skip
 
+_FROZEN = {"convnextv2_atto": "sums over the channels"}
+"""Networks that lose no kernel, and why: layer norms and a mean over the hidden channels mix every layer's."""
+
 
 def _task(name: str) -> SplitTask:
     with torch.random.fork_rng(devices=[]):
@@ -42,7 +45,14 @@ def test_the_list_has_fifty_networks() -> None:
     assert len(set(_NETWORKS)) == 50
 
 
-@pytest.mark.parametrize("name", _NETWORKS)
+@pytest.mark.parametrize("name", _FROZEN)
+def test_a_network_whose_channels_all_mix_keeps_every_kernel_and_the_reason_is_given(name: str) -> None:
+    graph = _task(name).trace()
+    assert graph.layout.n_channels == 0
+    assert _FROZEN[name] in graph.explain()
+
+
+@pytest.mark.parametrize("name", [name for name in _NETWORKS if name not in _FROZEN])
 def test_modules_are_exact_and_survive_a_file(name: str, tmp_path: Path) -> None:
     task, batch = _task(name), images(2, 3, 64, 64)
     graph = task.trace()
