@@ -394,6 +394,14 @@ def _frozen_cases() -> list[Case]:
         _frozen("group norm over all channels", lambda net, x: net.norm(x), "its only group holds all",
                 norm=nn.GroupNorm(1, 8)),
         _frozen("group norm of one group", lambda net, x: F.group_norm(x, 1), "its only group holds all"),
+        _frozen("group norm of one group, by names", lambda net, x: F.group_norm(x, num_groups=1, weight=net.scale),
+                "its only group holds all", scale=torch.linspace(0.5, 1.5, 8)),
+        _frozen("group norm with weights from the images",
+                lambda net, x: F.group_norm(x, num_groups=4, weight=net.scale * x.size(0) / x.size(0)),
+                "its weights depend on the images", scale=torch.linspace(0.5, 1.5, 8)),
+        _frozen("padded channels of sequences",
+                lambda net, x: F.pad(x.flatten(2), (0, 0, 2, 2), "constant").unflatten(2, (8, 8)),
+                "changes the number of channels", reads=12),
         _frozen("softmax over channels", lambda net, x: torch.softmax(x, 1), "mixes channels"),
         _frozen("F.softmax over channels", lambda net, x: F.softmax(x, dim=1), "mixes channels"),
         _frozen("unknown function", lambda net, x: torch.frac(x), "unknown operation"),
@@ -475,6 +483,10 @@ def _constants() -> list[Case]:
         "a constant read by positions alone": lambda net, x: x * net.map[:, :1],
         "part of a constant": lambda net, x: torch.cat([x[:, :3] * net.scale[:3, None, None], x[:, 3:]], 1),
         "a constant overwritten": overwritten,
+        "a constant converted as the images": lambda net, x: (
+            x * net.scale.to(x)[:, None, None] + net.shift.type_as(x)[:, None, None]
+        ),
+        "instance norm with computed weights": lambda net, x: F.instance_norm(x, weight=net.scale * 2, bias=net.shift),
     }
     return [
         *[_between(name, show, scale=scale, shift=shift, map=map_) for name, show in per_channel.items()],
@@ -488,6 +500,8 @@ def _constants() -> list[Case]:
         _between("frozen batch norm", lambda net, x: net.norm(x), norm=torchvision.ops.FrozenBatchNorm2d(8)),
         _between("frozen batch norm after activation", lambda net, x: net.norm(F.relu(x)),
                  norm=torchvision.ops.FrozenBatchNorm2d(8)),
+        Case("a weight over its largest values", lambda: Between(lambda net, x: F.conv2d(
+            x, net.weight / net.weight.abs().max(1, keepdim=True).values, padding=1), **weights), standard),
         Case("weight standardisation", lambda: Between(standardised, **weights), standard),
         Case("weight standardisation by a batch norm", lambda: Between(standardised_by_a_norm, **weights), standard),
         Case("a standardised weight used twice", lambda: Between(
