@@ -30,6 +30,8 @@ class ChannelRule(Enum):
     """Values move unchanged: the operation is applied to the channel ids themselves."""
     REDUCE = auto()
     """Reduction over axes: channels pass if their axis is not among them."""
+    GROUPS = auto()
+    """Channels mix within equal parts of all channels: those of a part are tied."""
     MIX = auto()
     """All channels mix: they freeze."""
     NUMBER = auto()
@@ -110,24 +112,40 @@ OPERATIONS: dict[str, Operation] = {
         tanh=torch.tanh, exp=torch.exp, log=torch.log, sqrt=torch.sqrt, rsqrt=torch.rsqrt, abs=torch.abs,
         clamp=torch.clamp, neg=operator.neg, add=operator.add, sub=operator.sub, mul=operator.mul,
         div=operator.truediv, pow=operator.pow, maximum=torch.maximum, minimum=torch.minimum,
+        square=torch.square, reciprocal=torch.reciprocal, sign=torch.sign, log1p=torch.log1p, expm1=torch.expm1,
+        erf=torch.erf, sin=torch.sin, cos=torch.cos, floor=torch.floor, ceil=torch.ceil, round=torch.round,
+        where=torch.where, gt=operator.gt, ge=operator.ge, lt=operator.lt, le=operator.le, eq=operator.eq,
+        ne=operator.ne, bitwise_and=operator.and_, bitwise_or=operator.or_, bitwise_not=operator.invert,
+        logical_and=torch.logical_and, logical_or=torch.logical_or, logical_not=torch.logical_not,
+        zeros_like=torch.zeros_like, ones_like=torch.ones_like,
     ),
     **_table(
         ChannelRule.SPATIAL,
         max_pool2d=F.max_pool2d, avg_pool2d=F.avg_pool2d, adaptive_avg_pool2d=F.adaptive_avg_pool2d,
         adaptive_max_pool2d=F.adaptive_max_pool2d, lp_pool2d=F.lp_pool2d, interpolate=F.interpolate, pad=F.pad,
+        max_pool1d=F.max_pool1d, avg_pool1d=F.avg_pool1d, adaptive_avg_pool1d=F.adaptive_avg_pool1d,
+        adaptive_max_pool1d=F.adaptive_max_pool1d, instance_norm=F.instance_norm,
     ),
     **_table(
         ChannelRule.SHAPE,
         flatten=torch.flatten, reshape=torch.reshape, transpose=torch.transpose, permute=torch.permute,
         squeeze=torch.squeeze, unsqueeze=torch.unsqueeze, cat=torch.cat, split=torch.split, narrow=torch.narrow,
         expand=Tensor.expand, expand_as=Tensor.expand_as,
-        getitem=operator.getitem,
+        getitem=operator.getitem, flip=torch.flip, index_select=torch.index_select,
+        pixel_shuffle=F.pixel_shuffle, pixel_unshuffle=F.pixel_unshuffle,
     ),
-    **_table(ChannelRule.REDUCE, mean=torch.mean, sum=torch.sum, amax=torch.amax, amin=torch.amin),
+    **_table(
+        ChannelRule.REDUCE,
+        mean=torch.mean, sum=torch.sum, amax=torch.amax, amin=torch.amin, std=torch.std, var=torch.var,
+        prod=torch.prod, logsumexp=torch.logsumexp, vector_norm=torch.linalg.vector_norm,
+    ),
+    **_table(ChannelRule.GROUPS, group_norm=F.group_norm),
     **_table(
         ChannelRule.MIX,
-        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm, group_norm=F.group_norm,
+        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm,
         normalize=F.normalize, local_response_norm=F.local_response_norm, matmul=torch.matmul,
+        einsum=torch.einsum, scaled_dot_product_attention=F.scaled_dot_product_attention, argmax=torch.argmax,
+        argmin=torch.argmin, cumsum=torch.cumsum, roll=torch.roll,
     ),
     **_table(ChannelRule.NUMBER, size=size, floordiv=operator.floordiv, mod=operator.mod),
 }  # fmt: skip
@@ -139,7 +157,3 @@ _BY_FUNCTION: dict[Callable[..., Any], Operation] = {entry.function: entry for e
 def operation_of(function: object) -> Operation | None:
     """Return the operation of a function, or None."""
     return _BY_FUNCTION.get(function) if callable(function) else None
-
-
-PARAMETRIC_MODULES: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear, ChannelAffine, ChannelPReLU)
-"""The modules of a canonical graph."""

@@ -7,6 +7,7 @@ leaves the model unchanged.
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import operator
 import types
@@ -17,42 +18,57 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from splitters.canonical.call_rules import CallRules
+from splitters.canonical.constants import fold
+from splitters.canonical.layers import plain_kind, plain_layer
+from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
 from splitters.canonical.torch_layers import (
     ALIASES_OF_INPUT,
     BATCH_NORMS,
+    INSTANCE_NORMS,
     MODULE_CALLS,
     affine_of_batch_norm,
     fold_affine,
 )
+from splitters.canonical.tracing import attribute_at, trace_model
 from splitters.errors import GraphError
 
 _FUNCTION_NAMES: dict[str, str] = {
-    "conv2d": "conv2d", "linear": "linear", "batch_norm": "batch_norm", "chunk": "chunk", "getattr": "getattr",
     "truediv": "div", "true_divide": "div", "divide": "div", "multiply": "mul", "subtract": "sub", "concat": "cat",
     "concatenate": "cat", "view": "reshape", "swapaxes": "transpose", "absolute": "abs", "clip": "clamp",
     "negative": "neg", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "floor_divide": "floordiv",
+    "and": "bitwise_and", "or": "bitwise_or", "invert": "bitwise_not", "greater": "gt", "greater_equal": "ge",
+    "less": "lt", "less_equal": "le", "not_equal": "ne", "bmm": "matmul", "nelement": "numel",
+    "native_channel_shuffle": "channel_shuffle",
 }  # fmt: skip
 """Aliases of operations, as functions and as methods."""
 
-_UNCHANGED = frozenset({"contiguous", "clone", "detach", "dropout", "dropout2d", "alpha_dropout", "feature_dropout",
-                        "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
-"""Calls that return their input in eval mode."""
+_UNCHANGED = frozenset({"contiguous", "clone", "detach"})
+"""Calls that return their input."""
 
+_CONVERSIONS = frozenset({"to", "type", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda"})
+"""Calls that return their input where it already has the type and the device that are asked for."""
+
+_DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
+                       "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
+"""Calls that return their input unless they are told that the model is in training."""
 
 _IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv"})
 
-_OPERATORS = frozenset({operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg})
+_OPERATORS = frozenset({
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg, operator.gt, operator.ge,
+    operator.lt, operator.le, operator.eq, operator.ne, operator.and_, operator.or_, operator.invert,
+})  # fmt: skip
 """Functions that take no argument by name."""
 
 
 def canonical_graph(
     model: nn.Module, example: Float[Tensor, "batch channel height width"]
 ) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
-    """Rewrite ``model``, in eval mode, into a canonical graph.
+    """Rewrite a model into a canonical graph.
 
     Args:
-        model: The network; it is not changed.
+        model: A ``copy_of_model``, which may get further attributes.
         example: At least two images.
 
     Returns:
@@ -62,18 +78,12 @@ def canonical_graph(
     Raises:
         GraphError: If the model cannot be traced.
     """
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
-    try:
-        traced = fx.Tracer().trace(frozen)
-    except Exception as error:
-        raise GraphError(
-            f"{type(model).__name__} cannot be traced by torch.fx: {error}. Its forward must not branch on values of "
-            "tensors; move such code out of the model, or mark it with torch.fx.wrap."
-        ) from error
     with torch.no_grad():
-        _check_runs(frozen, example)
-        rewriter = _Rewriter(frozen, example)
-        for node in traced.nodes:
+        _check_runs(model, example)
+        rewriter = _Rewriter(model, example)
+        nodes = trace_model(model, example).nodes
+        rewriter.module_calls = frozenset(str(node.target) for node in nodes if node.op == "call_module")
+        for node in nodes:
             rewriter.add(node)
     return rewriter.finish()
 
@@ -81,8 +91,10 @@ def canonical_graph(
 def _check_runs(model: nn.Module, example: Tensor) -> None:
     try:
         model(example)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise GraphError(f"the model does not take images of shape {list(example.shape)}: {error}") from error
+    except Exception as error:
+        raise GraphError(
+            f"the model does not take images of shape {list(example.shape)}: {first_line(error)}"
+        ) from error
 
 
 class _Rewriter(CallRules):
@@ -108,11 +120,26 @@ class _Rewriter(CallRules):
         )
 
     def add(self, node: fx.Node) -> None:
+        """Add a node of the traced graph.
+
+        Raises:
+            GraphError: If it cannot be added, with the node, its layer and the cause in one line.
+        """
+        stack = node.meta.get("nn_module_stack")
+        self.layer_path, kind = list(stack.values())[-1] if stack else ("", type(self.model))
+        try:
+            self._add(node)
+        except Exception as error:
+            layer = f"layer {self.layer_path!r} ({kind.__name__})" if self.layer_path else kind.__name__
+            cause = str(error) if isinstance(error, GraphError) else first_line(error)
+            raise GraphError(f"node {node.name!r} ({_raw_name(node)}) of {layer}: {cause}") from error
+
+    def _add(self, node: fx.Node) -> None:
         args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda old: self.renamed[old])
         kwargs = dict(kwargs)
         match node.op:
             case "placeholder":
-                self.renamed[node] = self._placeholder(node)
+                self.renamed[node] = self._record(self.graph.placeholder("images"), self.example)
             case "output":
                 if not isinstance(args[0], fx.Node):
                     raise GraphError(
@@ -120,7 +147,7 @@ class _Rewriter(CallRules):
                     )
                 self.graph.output(args[0])
             case "get_attr":
-                self.renamed[node] = self._constant(str(node.target), _attribute(self.model, str(node.target)))
+                self.renamed[node] = self._constant(str(node.target), attribute_at(self.model, str(node.target)))
             case "call_module":
                 self.renamed[node] = self._module(node, args, kwargs)
             case _:
@@ -132,41 +159,42 @@ class _Rewriter(CallRules):
         shared = [source for source in node.all_input_nodes if self.renamed[source] is self.renamed.get(node)]
         return self.memory[shared[0]] if shared and _raw_name(node) != "clone" else node
 
-    def _placeholder(self, node: fx.Node) -> Any:
-        if self.values:
-            if not node.args:
-                raise GraphError(
-                    f"the model's forward needs a second argument, {node.target!r}; it must need only images."
-                )
-            return node.args[0]
-        new = self.graph.placeholder("images")
-        self.values[new] = self.example
-        return new
-
     # Modules
 
     def _module(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         name = str(node.target)
         module = self.model.get_submodule(name)
         kind = type(module)
-        x = args[0] if args else None
-        if len(args) != 1 or kwargs or not isinstance(x, fx.Node):
+        if not _reads_images((args, kwargs)):
+            return fold(lambda args, kwargs: module(*args, **kwargs), args, kwargs, default_name=name)
+        args, kwargs = self._store_all((args, kwargs))
+        kwargs = dict(kwargs)
+        x = args[0] if args else kwargs.pop("input", None)
+        if isinstance(module, nn.ConvTranspose2d) and plain_kind(module) and isinstance(x, fx.Node):
+            return self._transposed_convolution(module, x, kwargs.get("output_size", (*args[1:], None)[0]), name)
+        if len(args) > 1 or kwargs or not isinstance(x, fx.Node):
             return self._opaque_module(module, args, kwargs, name)
         if kind in ALIASES_OF_INPUT:
             return x
-        if kind in (nn.Conv2d, nn.Linear):
-            return self._layer(copy.deepcopy(module), x, name)
+        if plain_kind(module) is not None:
+            return self._layer(plain_layer(module), x, name)
         if isinstance(module, BATCH_NORMS) and module.running_mean is not None:
             return self._batch_norm(node, x, affine_of_batch_norm(module), name)
+        if isinstance(module, INSTANCE_NORMS) and self.values[x].dim() == (4 if kind is nn.InstanceNorm2d else 3):
+            if module.running_mean is not None:
+                return self._layer(self._affine(x, affine_of_batch_norm(module)), x, name)
+            return self._instance_norm(x, module.weight, module.bias, module.eps, name)
         if isinstance(module, nn.PReLU):
             return self._prelu(module, x, name)
         if kind in MODULE_CALLS:
             function, call_args, call_kwargs = MODULE_CALLS[kind](module)
-            fixed = {key: self._constant(f"{name}.{key}", value) if isinstance(value, Tensor) else value
+            fixed = {key: self._store(self._constant(f"{name}.{key}", value)) if isinstance(value, Tensor) else value
                      for key, value in call_kwargs.items()}  # fmt: skip
-            new = self._emit_operation(
-                function, (x, *call_args), fixed, reads_alone=len(node.all_input_nodes[0].users) == 1
-            )
+            rule = getattr(self, f"_rewrite_{function}", None)
+            new = rule((x, *call_args), fixed) if rule is not None else None
+            if new is None:
+                reads_alone = len(node.all_input_nodes[0].users) == 1
+                new = self._emit_operation(function, (x, *call_args), fixed, reads_alone=reads_alone)
             self._rebind_in_place(node, bool(getattr(module, "inplace", False)), new)
             return new
         return self._opaque_module(module, args, kwargs, name)
@@ -176,8 +204,16 @@ class _Rewriter(CallRules):
         node.target = node.name
         self.root.add_module(node.name, copy.deepcopy(module))
         real_args, real_kwargs = self._real((args, kwargs))
-        self.values[node] = module(*real_args, **real_kwargs)
-        return node
+        return self._record(node, module(*real_args, **real_kwargs))
+
+    def _transposed_convolution(self, module: nn.ConvTranspose2d, x: fx.Node, output_size: Any, name: str) -> fx.Node:
+        """Add a transposed convolution; a wanted output size becomes the padding that leads to it."""
+        layer = plain_layer(module)
+        if output_size is not None:
+            geometry: list[Any] = [module.stride, module.padding, module.kernel_size, 2, module.dilation]
+            wanted = [int(size) for size in self._real(output_size)]
+            layer.output_padding = tuple(module._output_padding(self.values[x], wanted, *geometry))
+        return self._layer(layer, x, name)
 
     def _prelu(self, module: nn.PReLU, x: fx.Node, name: str) -> fx.Node:
         if module.num_parameters == 1:
@@ -187,13 +223,16 @@ class _Rewriter(CallRules):
     def _batch_norm(self, node: fx.Node, x: fx.Node, affine: tuple[Tensor, Tensor], name: str) -> fx.Node:
         """Fold the affine map into the preceding layer if nothing else reads that layer."""
         before = getattr(self.root, str(x.target)) if x.op == "call_module" else None
-        axis_fits = isinstance(before, nn.Conv2d) or self.values[x].dim() == 2
-        if isinstance(before, (nn.Conv2d, nn.Linear)) and axis_fits and self._reads_alone(node, x):
+        axis_fits = isinstance(before, (nn.Conv1d, nn.Conv2d)) or self.values[x].dim() == 2
+        if isinstance(before, (nn.Conv1d, nn.Conv2d, nn.Linear)) and axis_fits and self._reads_alone(node, x):
             fold_affine(before, *affine)
             self.values[x] = before(self._real(x.args[0]))
             return x
+        return self._layer(self._affine(x, affine), x, name)
+
+    def _affine(self, x: fx.Node, affine: tuple[Tensor, Tensor]) -> ChannelAffine:
         scale, shift = (part.to(self.values[x]) for part in affine)
-        return self._layer(ChannelAffine(scale, shift), x, name)
+        return ChannelAffine(scale, shift)
 
     def _reads_alone(self, reader: fx.Node, x: fx.Node) -> bool:
         """Return whether no other node of the model reads the value of ``x``."""
@@ -213,24 +252,41 @@ class _Rewriter(CallRules):
     def _function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         raw = _raw_name(node)
         name = raw.removesuffix("_") if not raw.startswith("__") else raw
-        if not any(isinstance(part, fx.Node) for part in _flat((args, kwargs))):
-            return _evaluate(node, args, kwargs)
+        if not _reads_images((args, kwargs)):
+            if name == "getattr" and isinstance(args[0], tuple):
+                return self._rewrite_getattr(args, kwargs)
+            return fold(functools.partial(_evaluate, node), args, kwargs, default_name=name)
+        args, kwargs = self._store_all((args, kwargs))
         if node.op == "call_function" and not _is_of_torch(node.target):
             return self._opaque_function(node, args, kwargs)
         given = args, kwargs
         args, kwargs = _input_first(node, args, kwargs)
-        in_place = bool(kwargs.pop("inplace", False)) or raw.endswith("_") or name in _IN_PLACE_OPERATORS
+        is_method_in_place = raw.endswith("_") and node.target not in _OPERATORS
+        in_place = bool(kwargs.pop("inplace", False)) or is_method_in_place or name in _IN_PLACE_OPERATORS
         name = _FUNCTION_NAMES.get(name, name)
-        if name in _UNCHANGED and not _is_training(name, args, kwargs):
+        if name in _UNCHANGED or (name in _DROPOUTS and _check_inactive(node, args, kwargs)):
             return args[0]
+        if name in _CONVERSIONS:
+            return self._folded(self._conversion(node, args, kwargs))
         special = getattr(self, f"_rewrite_{name}", None)
-        new: fx.Node | None = special(args, kwargs) if special is not None else None
+        new: Any = special(args, kwargs) if special is not None else None
         if new is None:
             new = self._known(name, node, args, kwargs)
         if new is None:
             new = self._opaque_function(node, *given)
         self._rebind_in_place(node, in_place, new)
-        return new
+        return self._folded(new) if not in_place else new
+
+    def _conversion(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        """Return the input where a conversion does not change it; a condition may become zeros and ones."""
+        real_args, real_kwargs = self._real((args, kwargs))
+        before, after = real_args[0], _evaluate(node, real_args, real_kwargs)
+        if isinstance(before, Tensor) and isinstance(after, Tensor) and before.device == after.device:
+            if before.dtype == after.dtype:
+                return args[0]  # type: ignore[no-any-return]
+            if before.dtype == torch.bool and after.dtype == torch.get_default_dtype():
+                return self._emit("where", (args[0], 1.0, 0.0))
+        return self._opaque_function(node, args, kwargs)
 
     def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         if name not in OPERATIONS or "out" in kwargs or "dtype" in kwargs:
@@ -246,12 +302,7 @@ class _Rewriter(CallRules):
     def _opaque_function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         new = self.graph.create_node(node.op, node.target, args, kwargs)
         real_args, real_kwargs = self._real((args, kwargs))
-        if node.op == "call_method":
-            receiver, *rest = real_args
-            self.values[new] = getattr(receiver, str(node.target))(*rest, **real_kwargs)
-        else:
-            self.values[new] = node.target(*real_args, **real_kwargs)  # type: ignore[operator]
-        return new
+        return self._record(new, _evaluate(node, real_args, real_kwargs))
 
 
 def _make_relus_in_place(graph: fx.Graph, root: nn.Module) -> None:
@@ -265,13 +316,6 @@ def _make_relus_in_place(graph: fx.Graph, root: nn.Module) -> None:
             node.kwargs = {"inplace": True}
 
 
-def _attribute(root: nn.Module, path: str) -> Any:
-    value: Any = root
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
-
-
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [part for item in value.values() for part in _flat(item)]
@@ -280,6 +324,11 @@ def _flat(value: Any) -> list[Any]:
     if isinstance(value, slice):
         return [value.start, value.stop, value.step]
     return [value]
+
+
+def _reads_images(args: Any) -> bool:
+    """Return whether any argument depends on the images."""
+    return any(isinstance(part, fx.Node) for part in _flat(args))
 
 
 def _raw_name(node: fx.Node) -> str:
@@ -312,8 +361,19 @@ def _evaluate(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
     return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
-def _is_training(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
-    if name in ("contiguous", "clone", "detach"):
-        return False
-    position = 3 if name in ("stochastic_depth",) else 2
-    return bool(kwargs.get("training", args[position] if len(args) > position else True))
+def _check_inactive(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Return True for a dropout that returns its input in eval mode, and refuse any other.
+
+    Raises:
+        GraphError: If it drops values in eval mode as well.
+    """
+    signature = inspect.signature(node.target) if isinstance(node.target, types.FunctionType) else None
+    names = list(signature.parameters) if signature else ["input", "p", "train"]
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()} if signature else {}
+    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    if given.get("training", given.get("train")) and given.get("p", given.get("drop_prob")) != 0:
+        raise GraphError(
+            f"{_raw_name(node)} drops values in eval mode as well, because its argument 'training' is True; pass "
+            "training=self.training, or use torch.nn.Dropout."
+        )
+    return True

@@ -13,7 +13,9 @@ ALIASES_OF_INPUT: frozenset[type[nn.Module]] = frozenset({
 })  # fmt: skip
 """Modules that return their input in eval mode."""
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d)
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 """An operation's name, its arguments after the input, and its keyword arguments."""
@@ -40,6 +42,10 @@ def _max_pool(module: Any) -> Call:
     if module.return_indices:
         named["return_indices"] = True
     return "max_pool2d", (module.kernel_size, module.stride, module.padding), named
+
+
+def _max_pool1d(module: Any) -> Call:
+    return "max_pool1d", *_max_pool(module)[1:]
 
 
 def _interpolate(module: Any) -> Call:
@@ -77,6 +83,12 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.Threshold: _call("threshold", "threshold", "value"),
     nn.Sigmoid: _call("sigmoid"),
     nn.Tanh: _call("tanh"),
+    nn.Softmax2d: lambda module: ("softmax", (), {"dim": -3}),
+    nn.GLU: _call("glu", "dim"),
+    nn.MaxPool1d: _max_pool1d,
+    nn.AvgPool1d: _pool("avg_pool1d", "ceil_mode", "count_include_pad"),
+    nn.AdaptiveAvgPool1d: _call("adaptive_avg_pool1d", "output_size"),
+    nn.AdaptiveMaxPool1d: _call("adaptive_max_pool1d", "output_size"),
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _pool("avg_pool2d", "ceil_mode", "count_include_pad", "divisor_override"),
     nn.LPPool2d: _call("lp_pool2d", "norm_type", "kernel_size", "stride", "ceil_mode"),
@@ -91,6 +103,10 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.ReplicationPad2d: _pad("replicate"),
     nn.CircularPad2d: _pad("circular"),
     nn.Flatten: _call("flatten", "start_dim", "end_dim"),
+    nn.Unflatten: _call("unflatten", "dim", "unflattened_size"),
+    nn.PixelShuffle: _call("pixel_shuffle", "upscale_factor"),
+    nn.PixelUnshuffle: _call("pixel_unshuffle", "downscale_factor"),
+    nn.ChannelShuffle: _call("channel_shuffle", "groups"),
     nn.Softmax: _call("softmax", dim="dim"),
     nn.LogSoftmax: _call("log_softmax", dim="dim"),
     nn.LayerNorm: _call("layer_norm", "normalized_shape", weight="weight", bias="bias", eps="eps"),
@@ -101,8 +117,8 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
 
 
 def affine_of_batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return the scale and shift, in float64, that a batch norm applies in eval mode."""
-    assert isinstance(norm, BATCH_NORMS)
+    """Return the scale and shift, in float64, that a norm with running statistics applies in eval mode."""
+    assert isinstance(norm, (*BATCH_NORMS, *INSTANCE_NORMS))
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = torch.rsqrt(norm.running_var.double() + norm.eps)
@@ -114,7 +130,7 @@ def affine_of_batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor]:
     return scale, shift
 
 
-def fold_affine(layer: nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> None:
+def fold_affine(layer: nn.Conv1d | nn.Conv2d | nn.Linear, scale: Tensor, shift: Tensor) -> None:
     """Change a layer so that its output is scaled and shifted per output channel; computed in float64."""
     weight = layer.weight
     bias = torch.zeros_like(shift) if layer.bias is None else layer.bias.double() * scale

@@ -9,24 +9,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, fx, nn
 
+from splitters.canonical.layers import CONVOLUTIONS, Convolution, convolution_of, in_channels_last, linear_of
+from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU, operation_of
-from splitters.errors import ModuleFileError
-from splitters.networks.extraction import convolution_of, linear_of
+from splitters.errors import GraphError, ModuleFileError
+from splitters.graph.channel_graph import ChannelGraph
 from splitters.settings import Settings
 
 
 class LayerDescription(Settings):
     """The geometry of one layer; its tensors are stored as ``NODE.weight``, ``NODE.bias`` and so on."""
 
-    kind: Literal["conv2d", "linear", "affine", "prelu"]
-    stride: tuple[int, int] = (1, 1)
-    padding: str | tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    kind: Literal["conv1d", "conv2d", "conv_transpose2d", "linear", "affine", "prelu"]
+    stride: tuple[int] | tuple[int, int] = (1, 1)
+    padding: str | tuple[int] | tuple[int, int] = (0, 0)
+    dilation: tuple[int] | tuple[int, int] = (1, 1)
     groups: int = Field(default=1, ge=1)
     padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros"
+    output_padding: tuple[int, int] = (0, 0)
+
+    @model_serializer(mode="wrap")
+    def _omit_output_padding(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit what only transposed convolutions have, so that older versions can read all other layers."""
+        transposed = self.kind == "conv_transpose2d"
+        return {key: value for key, value in serialise(self).items() if transposed or key != "output_padding"}
+
+
+_CONVOLUTIONS: dict[str, tuple[type[Convolution], int]] = {
+    "conv1d": (nn.Conv1d, 3), "conv2d": (nn.Conv2d, 4), "conv_transpose2d": (nn.ConvTranspose2d, 4),
+}  # fmt: skip
+"""The types of convolutions, and how many axes their weights have."""
 
 
 class NodeDescription(Settings):
@@ -44,7 +59,7 @@ def describe_network(network: fx.GraphModule) -> tuple[list[NodeDescription], di
     """Return a canonical network as nodes and tensors.
 
     Raises:
-        ModuleFileError: If a node uses an operation that module files do not know.
+        ModuleFileError: If a node uses an operation or a layer that module files do not know.
     """
     nodes: list[NodeDescription] = []
     tensors: dict[str, Tensor] = {}
@@ -72,6 +87,42 @@ def describe_network(network: fx.GraphModule) -> tuple[list[NodeDescription], di
                     NodeDescription(name=node.name, kind="call", operation=operation.name, args=args, kwargs=kwargs)
                 )
     return nodes, tensors
+
+
+def check_storable(graph: ChannelGraph) -> None:
+    """Check that modules of a network can be written to files, before any time is spent on finding them.
+
+    Raises:
+        GraphError: If not, with the layer, its operation, and what to use instead.
+    """
+    try:
+        check_rebuilds(graph.network, graph.input_shape)
+    except ModuleFileError as error:
+        raise GraphError(f"no file could hold this network: {error}") from error
+
+
+@torch.no_grad()
+def check_rebuilds(network: fx.GraphModule, input_shape: tuple[int, int, int]) -> None:
+    """Check that a network rebuilt from its description, as files are loaded, computes the same logits.
+
+    Args:
+        network: A canonical network.
+        input_shape: Image channels, height and width.
+
+    Raises:
+        ModuleFileError: If it does not, or if no file can hold the network.
+    """
+    nodes, tensors = describe_network(network)
+    like = next(iter([*network.parameters(), *network.buffers()]), torch.empty(0))
+    image = torch.linspace(-1, 1, math.prod(input_shape), device=like.device, dtype=like.dtype).view(1, *input_shape)
+    expected = network(image)
+    try:
+        stored = [NodeDescription.model_validate_json(node.model_dump_json()) for node in nodes]
+        logits = build_network(stored, tensors)(image)
+    except Exception as error:
+        raise ModuleFileError(f"it cannot be rebuilt from its description: {first_line(error)}") from error
+    if not torch.allclose(expected, logits, rtol=1e-4, atol=1e-5, equal_nan=True):
+        raise ModuleFileError("rebuilt from its description, it computes other logits.")
 
 
 def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor]) -> fx.GraphModule:
@@ -113,7 +164,7 @@ def build_network(nodes: Sequence[NodeDescription], tensors: Mapping[str, Tensor
                 new = graph.call_function(operation.function, args, kwargs)
         built[name] = new
     network = fx.GraphModule(root, graph, class_name="ExtractedNetwork")
-    return network.to(memory_format=torch.channels_last).eval()
+    return in_channels_last(network).eval()
 
 
 def _check_order(nodes: Sequence[NodeDescription]) -> None:
@@ -129,14 +180,15 @@ def _check_order(nodes: Sequence[NodeDescription]) -> None:
 
 
 def _describe_layer(layer: nn.Module, node: fx.Node) -> LayerDescription:
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, CONVOLUTIONS):
         return LayerDescription(
-            kind="conv2d",
+            kind=next(kind for kind, (cls, _) in _CONVOLUTIONS.items() if isinstance(layer, cls)),
             stride=layer.stride,
             padding=layer.padding,
             dilation=layer.dilation,
             groups=layer.groups,
             padding_mode=layer.padding_mode,
+            output_padding=layer.output_padding if isinstance(layer, nn.ConvTranspose2d) else (0, 0),
         )
     if isinstance(layer, nn.Linear):
         return LayerDescription(kind="linear")
@@ -144,7 +196,7 @@ def _describe_layer(layer: nn.Module, node: fx.Node) -> LayerDescription:
         return LayerDescription(kind="affine")
     if isinstance(layer, ChannelPReLU):
         return LayerDescription(kind="prelu")
-    raise ModuleFileError(_unknown(node, type(layer).__name__))
+    raise ModuleFileError(_unknown(node, layer._get_name()))
 
 
 def _build_layer(layer: LayerDescription, name: str, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -153,16 +205,15 @@ def _build_layer(layer: LayerDescription, name: str, tensors: Mapping[str, Tenso
     if layer.kind == "prelu":
         return ChannelPReLU(_tensor(tensors, f"{name}.slope"))
     weight, bias = _tensor(tensors, f"{name}.weight"), tensors.get(f"{name}.bias")
-    axes = 2 if layer.kind == "linear" else 4
+    cls, axes = _CONVOLUTIONS.get(layer.kind, (None, 2))
     if weight.dim() != axes:
         raise ModuleFileError(f"the layer {name!r} has weights of shape {list(weight.shape)}; {axes} axes are needed.")
-    if layer.kind == "linear":
+    if cls is None:
         return linear_of(weight, bias)
-    height, width = weight.shape[2:]
-    like = nn.Conv2d(
-        weight.shape[1] * layer.groups, weight.shape[0], (height, width), layer.stride, layer.padding,
-        layer.dilation, layer.groups, padding_mode=layer.padding_mode, device="meta",
-    )  # fmt: skip
+    geometry: dict[str, Any] = layer.model_dump(include={"stride", "padding", "dilation", "padding_mode"})
+    if layer.kind == "conv_transpose2d":
+        geometry["output_padding"] = layer.output_padding
+    like = cls(1, 1, tuple(weight.shape[2:]), **geometry, device="meta")  # type: ignore[arg-type]
     return convolution_of(weight, bias, like=like, groups=layer.groups)
 
 
@@ -207,7 +258,9 @@ def _keyword(name: str) -> str:
 
 
 def _unknown(node: fx.Node, operation: str) -> str:
+    path = node.meta.get("layer", "")
+    layer = f" in layer {path!r}" if path else ""
     return (
-        f"the network calls {operation!r} (node {node.name!r}), which module files do not know; "
-        f"they know {', '.join(sorted(OPERATIONS))}."
+        f"the network calls {operation!r} (node {node.name!r}{layer}), which module files do not know; "
+        f"write it with operations that they know: {', '.join(sorted(OPERATIONS))}."
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
+from splitters.canonical.layers import in_channels_last
+from splitters.canonical.model_copy import copy_of_model, first_line
 from splitters.canonical.rewriter import canonical_graph
 from splitters.errors import GraphError
 from splitters.graph.channel_ids import along, varying_axes
@@ -93,12 +96,19 @@ class ChannelGraph:
             raise GraphError(f"the example must be [batch, channel, height, width], not {list(example.shape)}.")
         example = example.detach()
         example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
-        network, values, sources = canonical_graph(model, example)
-        _check_output(model, network, example)
-        network.to(memory_format=torch.channels_last)
+        frozen = copy_of_model(model)
+        network, values, sources = canonical_graph(frozen, example)
+        alone = _check_output(frozen, network, example)
+        in_channels_last(network)
         propagation = Propagation(network, values, sources)
+        for node, value in values.items():
+            if isinstance(value, Tensor) and _lost_batch_axis(value, alone.get(node)):
+                propagation.freeze(node, propagation.ids[node], "the images of a batch do not lie along the first axis")
         if not any(producer.is_convolution for producer in propagation.producers.values()):
-            raise GraphError("the model has no convolution (torch.nn.Conv2d, F.conv2d); there is nothing to split.")
+            raise GraphError(
+                "the model has no convolution (torch.nn.Conv1d, Conv2d, ConvTranspose2d, or a function of theirs with "
+                "stored weights); there is nothing to split."
+            )
         return _assemble(propagation, tuple(example.shape[1:]))  # type: ignore[arg-type]
 
     def explain(self) -> str:
@@ -116,14 +126,15 @@ class ChannelGraph:
         return parts[0] if parts else None
 
 
-def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> None:
-    was_training = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad():
-            expected = model.eval()(example)
-    finally:
-        for module, mode in was_training.items():
-            module.training = mode
+def _lost_batch_axis(value: Tensor, alone: Any) -> bool:
+    """Return whether a node's value for two images is longer than for one along another axis than the first."""
+    return isinstance(alone, Tensor) and value.shape[1:] != alone.shape[1:]
+
+
+def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> dict[fx.Node, Any]:
+    """Check that a network computes the model's logits, for each image alone; return its nodes' values for one."""
+    with torch.no_grad():
+        expected = model(example)
     if not isinstance(expected, Tensor) or expected.dim() != 2 or len(expected) != len(example):
         shape = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
         raise GraphError(f"the model must return [batch, class] logits; for {len(example)} images it returns {shape}.")
@@ -131,13 +142,12 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
     with torch.no_grad():
         logits = network(example)
         if logits.shape != expected.shape or not float((logits - expected).abs().max()) <= allowed:
-            raise GraphError(
-                "the traced graph does not compute what the model computes; its forward hides side effects."
-            )
+            raise GraphError(f"the traced graph does not compute what the model computes; {_likely_cause(model)}")
         try:
-            alone = [fx.Interpreter(network).run(image[None]) for image in example]
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise GraphError(f"the model does not take an image alone: {error}") from error
+            interpreters = [fx.Interpreter(network, garbage_collect_values=False) for _ in example]
+            alone = [runner.run(image[None]) for runner, image in zip(interpreters, example, strict=True)]
+        except Exception as error:
+            raise GraphError(f"the model does not take an image alone: {first_line(error)}") from error
     if any(one.shape != logits[:1].shape for one in alone):
         raise GraphError(
             f"for one image the model returns {list(alone[0].shape)}, not {list(logits[:1].shape)}: it mixes the "
@@ -145,6 +155,15 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
         )
     if not float((torch.cat(alone) - logits).abs().max()) <= allowed:
         raise GraphError("the model mixes the images of a batch; each image's logits must depend on that image alone.")
+    return interpreters[0].env
+
+
+def _likely_cause(model: nn.Module) -> str:
+    """Return why a model computes something else than its forward says."""
+    hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
+    if hooked:
+        return f"the hooks of {', '.join(repr(name) for name in hooked)} change its values. Do that in its forward."
+    return "its forward hides side effects, or draws random numbers."
 
 
 def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> ChannelGraph:
@@ -180,7 +199,7 @@ def _per_image(propagation: Propagation) -> frozenset[fx.Node]:
     nodes: set[fx.Node] = set()
     for node in propagation.network.graph.nodes:
         value = propagation.values.get(node)
-        tensors = isinstance(value, Tensor) or (isinstance(value, tuple) and isinstance(value[0], Tensor))
+        tensors = any(isinstance(part, Tensor) for part in (value if isinstance(value, tuple) else (value,)))
         if tensors and (node.op == "placeholder" or nodes.intersection(node.all_input_nodes)):
             nodes.add(node)
     return frozenset(nodes)
@@ -210,7 +229,7 @@ def _channels_of_nodes(
         parts = (stored,) if isinstance(stored, Tensor) else tuple(stored)
         held: list[NodeChannels | None] = []
         for ids in parts:
-            if ids.dim() == 0:
+            if not isinstance(ids, Tensor) or ids.dim() == 0:
                 held.append(None)
                 continue
             raw_axes = varying_axes(ids)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from splitters.canonical.layers import CONVOLUTIONS, Convolution
+from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU, ChannelRule, operation_of
+from splitters.errors import GraphError
 from splitters.graph.channel_ids import FIXED, ChannelIds, along, spread, varying_axes
 
 _NOTHING = torch.empty(0, dtype=torch.int64)
@@ -64,7 +67,11 @@ class Propagation:
         self.consumers: dict[fx.Node, Tensor] = {}
         self._taints: dict[fx.Node, Taint] = {}
         for node in network.graph.nodes:
-            self._visit(node)
+            try:
+                self._visit(node)
+            except Exception as error:
+                where = f"node {node.name!r} ({self.operation_name(node)}) of layer {node.meta.get('layer', '')!r}"
+                raise GraphError(f"{where}: its channels cannot be followed: {first_line(error)}") from error
 
     def freeze(self, node: fx.Node, ids: Tensor, reason: str) -> None:
         """Freeze ids at a node."""
@@ -73,7 +80,7 @@ class Propagation:
     def operation_name(self, node: fx.Node) -> str:
         """Return the name of a node's operation, for messages."""
         if node.op == "call_module":
-            return type(self.network.get_submodule(str(node.target))).__name__
+            return str(self.network.get_submodule(str(node.target))._get_name())
         if node.op == "call_function":
             known = operation_of(node.target)
             return known.name if known else str(getattr(node.target, "__name__", node.target))
@@ -106,6 +113,8 @@ class Propagation:
                 self._shape(node)
             case ChannelRule.REDUCE:
                 self._reduce(node)
+            case ChannelRule.GROUPS:
+                self._groups(node)
             case _:
                 self._mix(node)
 
@@ -113,7 +122,7 @@ class Propagation:
 
     def _visit_module(self, node: fx.Node) -> None:
         module = self.network.get_submodule(str(node.target))
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, CONVOLUTIONS):
             self._convolution(node, module)
         elif isinstance(module, nn.Linear):
             self._linear(node)
@@ -123,7 +132,7 @@ class Propagation:
         else:
             self._mix(node)
 
-    def _convolution(self, node: fx.Node, conv: nn.Conv2d) -> None:
+    def _convolution(self, node: fx.Node, conv: Convolution) -> None:
         inputs = self._only_along(node, node.all_input_nodes[0], 1)
         outputs = self._produce(node, inputs, conv.out_channels, is_convolution=True)
         if conv.groups == 1:
@@ -162,7 +171,7 @@ class Propagation:
                 for axis in varying_axes(self.ids[operand])}  # fmt: skip
         kept: list[Tensor] = []
         for operand in operands:
-            ids = self.ids[operand]
+            ids = self._constant_ids(operand, axes, len(shape)) if operand.op == "get_attr" else self.ids[operand]
             aligned = [1] * (len(shape) - ids.dim()) + list(ids.shape)
             if any(aligned[axis] == 1 and shape[axis] > 1 for axis in axes):
                 self.freeze(node, ids, "is broadcast over the channels of another tensor")
@@ -172,11 +181,61 @@ class Propagation:
             self._tie(node, kept[0], other)
         self.ids[node] = kept[0] if kept else self._fixed(shape)
 
+    def _constant_ids(self, constant: fx.Node, axes: set[int], dims: int) -> Tensor:
+        """Give a stored tensor ids along the axis of the channels that it meets: it is dropped with them."""
+        ids: Tensor = self.ids[constant]
+        axis = next(iter(axes), dims) - (dims - ids.dim())
+        if len(axes) == 1 and 0 <= axis < ids.dim() and ids.shape[axis] > 1 and not varying_axes(ids):
+            ids = self.ids[constant] = spread(self.channels.new(ids.shape[axis]), ids.shape, axis)
+        return ids
+
+    def _expand_constant(self, node: fx.Node) -> None:
+        """Give a stored tensor ids along the axis that is expanded to channels, or along its only one."""
+        constant, dims = node.all_input_nodes[0], self.values[node].dim()
+        if constant.op != "get_attr":
+            return
+        if self.operation_name(node) == "expand_as":
+            axes = set(varying_axes(self.ids[node.all_input_nodes[-1]]))
+        else:
+            axes = {axis for axis, counted in enumerate(self._counted(node.args[1])) if counted.numel()}
+        shape = self.values[constant].shape
+        only = {axis + dims - len(shape) for axis, size in enumerate(shape) if size > 1}
+        self._constant_ids(constant, axes or (only if len(only) == 1 else set()), dims)
+
+    def _groups(self, node: fx.Node) -> None:
+        x, groups = node.all_input_nodes[0], int(node.args[1])  # type: ignore[arg-type]
+        if groups == 1:
+            self._mix(node, reason="mixes channels: its only group holds all of them")
+            return
+        if len(node.all_input_nodes) > 1:
+            self._mix(node, reason="its weights depend on the images")
+            return
+        self._freeze_taints(node)
+        inputs = self._only_along(node, x, 1)
+        self._tie(node, inputs.view(groups, -1), inputs.view(groups, -1)[:, :1])
+        self.ids[node] = spread(inputs, self.values[node].shape, 1)
+
+    def _pad_channels(self, node: fx.Node) -> bool:
+        """Give ids to channels that a padding by a constant adds; return whether this is such a padding."""
+        arguments: tuple[Any, ...] = (*node.args, None, None)
+        _, amounts, mode = arguments[:3]
+        if mode != "constant" or self.values[node].dim() != 4 or any(amounts[6:]):
+            return False
+        before, after = (int(amount) for amount in amounts[4:6])
+        inputs = self._only_along(node, node.all_input_nodes[0], 1)
+        kept = inputs[max(0, -before) : len(inputs) - max(0, -after)]
+        padded = [self.channels.new(max(0, before)), kept, self.channels.new(max(0, after))]
+        self.ids[node] = spread(torch.cat(padded), self.values[node].shape, 1)
+        return True
+
     def _spatial(self, node: fx.Node) -> None:
         self._freeze_taints(node)
+        if self._pads_channels(node) and self._pad_channels(node):
+            return
         x, value = node.all_input_nodes[0], self.values[node]
         source = self.values[x]
-        same_axes = isinstance(value, Tensor) and value.dim() == source.dim() == 4
+        dims = {"1d": (3,), "2d": (4,)}.get(self.operation_name(node)[-2:], (3, 4))
+        same_axes = isinstance(value, Tensor) and value.dim() == source.dim() and value.dim() in dims
         if not same_axes or value.shape[:2] != source.shape[:2] or self._pads_channels(node):
             self._mix(node, reason="changes the number of channels, or does not take [batch, channel, height, width]")
             return
@@ -185,13 +244,27 @@ class Propagation:
     def _pads_channels(self, node: fx.Node) -> bool:
         """Return whether a padding moves channels, which their number alone does not show."""
         amounts = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad")
-        return self.operation_name(node) == "pad" and isinstance(amounts, (tuple, list)) and any(amounts[4:])
+        return (
+            self.operation_name(node) == "pad"
+            and isinstance(amounts, (tuple, list))
+            and any(amounts[2 * self.values[node].dim() - 4 :])
+        )
 
     def _shape(self, node: fx.Node) -> None:
         name = self.operation_name(node)
+        special = {
+            "index_select": self._index_select,
+            "pixel_shuffle": self._pixel_shuffle,
+            "pixel_unshuffle": self._pixel_unshuffle,
+        }.get(name)
+        if special is not None:
+            special(node)
+            return
         if name == "getitem" and self._picks_channels(node):
             self._mix(node, reason="picks channels by their position")
             return
+        if name in ("expand", "expand_as"):
+            self._expand_constant(node)
         function: Callable[..., Any] = node.target  # type: ignore[assignment]
         args, kwargs = fx.map_arg(
             (node.args, dict(node.kwargs)), lambda source: self.ids.get(source, self.values.get(source))
@@ -205,6 +278,29 @@ class Propagation:
             self._check_sizes(node, result)
         elif name == "expand_as":
             self._tie(node, result, self.ids[node.all_input_nodes[-1]])
+
+    def _pixel_shuffle(self, node: fx.Node) -> None:
+        """Follow blocks of channels into height and width; each lives or dies whole."""
+        arguments: tuple[Any, ...] = node.args
+        x, factor = arguments
+        blocks = self._only_along(node, x, 1).view(-1, factor * factor)
+        self._tie(node, blocks, blocks[:, :1])
+        self.ids[node] = spread(blocks[:, 0], self.values[node].shape, 1)
+
+    def _pixel_unshuffle(self, node: fx.Node) -> None:
+        arguments: tuple[Any, ...] = node.args
+        x, factor = arguments
+        inputs = self._only_along(node, x, 1)
+        self.ids[node] = spread(inputs.repeat_interleave(factor * factor), self.values[node].shape, 1)
+
+    def _index_select(self, node: fx.Node) -> None:
+        arguments: tuple[Any, ...] = node.args
+        x, dim, index = arguments
+        ids = self.ids[x]
+        if dim % ids.dim() in varying_axes(ids):
+            self._mix(node, reason="picks channels by their position")
+        else:
+            self.ids[node] = ids.index_select(dim, self.values[index])
 
     def _picks_channels(self, node: fx.Node) -> bool:
         """Return whether an index selects some channels of a tensor other than by a plain slice."""
@@ -228,14 +324,12 @@ class Propagation:
             if axis not in varying:
                 self.freeze(node, counted, "the number of channels is the size of an axis that holds other values")
         following = [axis for axis in varying if counts[axis].numel()]
-        free = following or [axis for axis in varying if isinstance(sizes[axis], int) and sizes[axis] == -1]
-        if varying and not free:
-            literals = ", ".join(str(self._value(sizes[axis])) for axis in varying)
-            reason = f"the channel count is written as a literal ({literals}); use -1 or a size of the tensor"
-            self.freeze(node, ids, reason)
-            return
+        inferred = [axis for axis in varying if isinstance(sizes[axis], int) and sizes[axis] == -1]
+        # A literal size follows the channels, because extraction replaces it; the longest axis drops in small steps.
+        literal = sorted(varying, key=lambda axis: -ids.shape[axis])
+        free = next(iter((*following, *inferred, *literal)), None)
         for axis in varying:
-            if axis != free[0]:
+            if axis != free:
                 self._tie(node, ids.narrow(axis, 0, 1), ids)
         for axis in following[1:]:
             self.freeze(node, counts[axis], "the number of channels is the size of several axes")
@@ -350,16 +444,27 @@ class Propagation:
                 self.freeze(node, self._taints[source].ids, "computes with the number of channels")
 
     def _tensors_of(self, node: fx.Node) -> tuple[Tensor, ...]:
-        ids = self.ids.get(node, ())
-        return (ids,) if isinstance(ids, Tensor) else tuple(part for part in ids if isinstance(part, Tensor))
+        return tuple(_tensors_in(self.ids.get(node)))
 
     def _set_fixed(self, node: fx.Node) -> None:
-        value = self.values[node]
-        if isinstance(value, Tensor):
-            self.ids[node] = self._fixed(value.shape)
-        elif isinstance(value, (tuple, list)):
-            self.ids[node] = tuple(self._fixed(part.shape) for part in value if isinstance(part, Tensor))
+        ids = self._fixed_like(self.values[node])
+        if any(True for _ in _tensors_in(ids)):
+            self.ids[node] = ids
+
+    def _fixed_like(self, value: Any) -> Any:
+        """Return ids at the place of each tensor in a nested value, None at the place of anything else."""
+        if isinstance(value, (tuple, list)):
+            return tuple(map(self._fixed_like, value))
+        return self._fixed(value.shape) if isinstance(value, Tensor) else None
 
     @staticmethod
     def _fixed(shape: tuple[int, ...] | torch.Size) -> Tensor:
         return torch.tensor(FIXED).expand(shape)
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _tensors_in(part)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, fx, nn
 
+from splitters.canonical.layers import CONVOLUTIONS
 from splitters.data import ImageSet
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
@@ -143,10 +144,10 @@ def _layers_behind(graph: ChannelGraph, source: fx.Node) -> Int64[Tensor, " chan
         seen.add(node)
         layer = graph.network.get_submodule(str(node.target)) if node.op == "call_module" else None
         made = graph.channels_at(node)
-        if isinstance(layer, nn.Conv2d) and made is not None:
+        if isinstance(layer, CONVOLUTIONS) and made is not None:
             counts[made.channels[made.channels != ALWAYS_KEPT].unique()] += 1
         # A grouped convolution's channels are tied to its inputs; any other layer produces new ones.
-        if not isinstance(layer, nn.Conv2d | nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups > 1):
+        if not isinstance(layer, (*CONVOLUTIONS, nn.Linear)) or (isinstance(layer, CONVOLUTIONS) and layer.groups > 1):
             pending.extend(node.all_input_nodes)
     return counts if held is None else counts * torch.isin(torch.arange(len(counts)), held.channels)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 import inspect
 from abc import ABC, abstractmethod
@@ -14,8 +13,10 @@ import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
+from splitters.canonical.model_copy import copy_of_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError
+from splitters.files.network_description import check_storable
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.layer_sensitivity import LayerSensitivity
 from splitters.modules.scores import Scores
@@ -161,19 +162,19 @@ class SplitTask:
 
         Raises:
             ConfigurationError: If the model has more or fewer logits than there are classes.
-            GraphError: If the model cannot be traced.
+            GraphError: If the model cannot be traced, or its modules could not be written to files.
         """
-        model = copy.deepcopy(self.model).to(self.device)
+        model = copy_of_model(self.model).to(self.device)
         graph = ChannelGraph.trace(model, self.select.normalisation(self.select.images[:2]).to(self.device))
         return self.usable_graph(graph)
 
     @torch.no_grad()
     def usable_graph(self, graph: ChannelGraph | None) -> ChannelGraph:
-        """Return a channel graph of the base model, traced if None, with one logit per class.
+        """Return a channel graph of the base model, traced if None, with one logit per class and storable modules.
 
         Raises:
             ConfigurationError: If it has more or fewer logits.
-            GraphError: If the model cannot be traced.
+            GraphError: If the model cannot be traced, or its modules could not be written to files.
         """
         if graph is None:
             return self.trace()
@@ -184,6 +185,7 @@ class SplitTask:
                 f"the model has {n_logits} logits, but the images have {self.n_classes} classes "
                 f"({', '.join(self.select.class_names)}); class_names must name each logit, in order."
             )
+        check_storable(graph)
         return graph
 
     def on_device(self) -> SplitTask:
@@ -286,6 +288,7 @@ class Splitter(ABC, Generic[SettingsT]):
                 uninterrupted one.
 
         Raises:
+            GraphError: If the model cannot be traced, or its modules could not be written to files.
             SplitFailedError: If no usable modules were found.
         """
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, fx, nn
 
-from splitters.canonical.operations import ChannelAffine, ChannelPReLU
+from splitters.canonical.layers import CONVOLUTIONS, convolution_of, in_channels_last, linear_of
+from splitters.canonical.operations import ChannelAffine, ChannelPReLU, operation_of
 from splitters.errors import MaskError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ALWAYS_KEPT
@@ -30,17 +32,17 @@ def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.G
         raise MaskError(f"this network has {graph.layout.n_channels} maskable channels, not {list(bits.shape)}.")
     slicer = LayerSlicer(graph, bits.bool().cpu())
     root = nn.Module()
-    for name, buffer in graph.network.named_buffers(recurse=False):
-        root.register_buffer(name, buffer)
     new_graph = fx.Graph()
     renamed: dict[fx.Node, fx.Node] = {}
     for node in graph.network.graph.nodes:
         if node.op == "call_module":
             root.add_module(str(node.target), slicer.module(node))
+        elif node.op == "get_attr":
+            root.register_buffer(str(node.target), slicer.constant(node))
         renamed[node] = new_graph.node_copy(node, lambda source: renamed[source])
         renamed[node].args = fx.map_arg(slicer.arguments(node), lambda source: renamed[source])
     network = fx.GraphModule(root, new_graph, class_name="ExtractedNetwork")
-    return network.to(memory_format=torch.channels_last).eval()
+    return in_channels_last(network).eval()
 
 
 class LayerSlicer:
@@ -57,20 +59,51 @@ class LayerSlicer:
 
     def arguments(self, node: fx.Node) -> tuple[Any, ...]:
         """Return a node's arguments, with channel positions and sizes adjusted to the kept channels."""
-        name = getattr(node.target, "__name__", "")
-        if node.op != "call_function" or name not in ("split", "narrow"):
-            return node.args
-        arguments: tuple[Any, ...] = node.args
-        source, second, third = arguments[:3]
-        held = self.graph.channels_at(source)
-        dim = third if name == "split" else second
-        if held is None or held.axis != dim:
-            return arguments
-        kept = self._kept(held.channels).long()
-        if name == "split":
-            return (source, tuple(int(part.sum()) for part in kept.split(list(second))), dim)
-        start, length = third, arguments[3]
-        return (source, dim, int(kept[:start].sum()), int(kept[start : start + length].sum()))
+        operation = operation_of(node.target) if node.op == "call_function" else None
+        adjust = getattr(self, f"_arguments_of_{operation.name}", None) if operation else None
+        return node.args if adjust is None else adjust(node, *node.args)
+
+    def _arguments_of_split(self, node: fx.Node, x: fx.Node, sizes: Sequence[int], dim: int) -> tuple[Any, ...]:
+        kept = self._kept_along(x, dim)
+        return (x, sizes if kept is None else tuple(int(part.sum()) for part in kept.split(list(sizes))), dim)
+
+    def _arguments_of_narrow(self, node: fx.Node, x: fx.Node, dim: int, start: int, length: int) -> tuple[Any, ...]:
+        kept = self._kept_along(x, dim)
+        if kept is None:
+            return x, dim, start, length
+        return x, dim, int(kept[:start].sum()), int(kept[start : start + length].sum())
+
+    def _arguments_of_group_norm(self, node: fx.Node, x: fx.Node, groups: int, *rest: Any) -> tuple[Any, ...]:
+        kept = self._kept_along(x, 1)
+        return (x, groups if kept is None else int(kept.view(groups, -1)[:, 0].sum()), *rest)
+
+    def _arguments_of_pad(self, node: fx.Node, x: fx.Node, amounts: Sequence[int], *rest: Any) -> tuple[Any, ...]:
+        if not any(amounts[4:6]):
+            return x, amounts, *rest
+        before, after = amounts[4:6]
+        kept, kept_before = self._kept_along(node, 1), self._kept_along(x, 1)
+        if kept is not None:
+            before = int(kept[:before].sum()) if before > 0 else before
+            after = int(kept[len(kept) - after :].sum()) if after > 0 else after
+        if kept_before is not None:
+            before = -int(kept_before[:-before].sum()) if before < 0 else before
+            after = -int(kept_before[after:].sum()) if after < 0 else after
+        return x, (*amounts[:4], before, after, *amounts[6:]), *rest
+
+    def _arguments_of_reshape(self, node: fx.Node, x: fx.Node, sizes: Any) -> tuple[Any, ...]:
+        """Replace a channel count that is written as a literal."""
+        held = self.graph.channels_at(node)
+        size = None if held is None or not isinstance(sizes, tuple) else sizes[held.axis]
+        if held is None or not isinstance(size, int) or size == -1:
+            return x, sizes
+        return x, (*sizes[: held.axis], int(self._kept(held.channels).sum()), *sizes[held.axis + 1 :])
+
+    _arguments_of_expand = _arguments_of_reshape
+
+    def _kept_along(self, node: fx.Node, axis: int) -> Tensor | None:
+        """Return which positions along an axis are kept, or None if it is not the axis of maskable channels."""
+        held = self.graph.channels_at(node)
+        return self._kept(held.channels) if held is not None and held.axis == axis else None
 
     def _kept(self, channels: Tensor) -> Tensor:
         assert ALWAYS_KEPT == -1, "channels that are always kept read the last entry"
@@ -84,10 +117,16 @@ class LayerSlicer:
         kept = self._kept(held.channels)
         return None if bool(kept.all()) else kept.nonzero().squeeze(1)
 
+    def constant(self, node: fx.Node) -> Tensor:
+        """Return a stored tensor with the kept channels; the original tensor if it loses none."""
+        tensor = self.graph.network.get_buffer(str(node.target))
+        held, positions = self.graph.channels_at(node), self._positions(node)
+        return tensor if held is None else _take(tensor, positions, held.axis)
+
     def module(self, node: fx.Node) -> nn.Module:
         """Return a node's layer with the kept channels; the original layer if it loses none."""
         module = self.graph.network.get_submodule(str(node.target))
-        if not isinstance(module, (nn.Conv2d, nn.Linear, ChannelAffine, ChannelPReLU)):
+        if not isinstance(module, (*CONVOLUTIONS, nn.Linear, ChannelAffine, ChannelPReLU)):
             return module
         inputs, outputs = self._positions(node.all_input_nodes[0]), self._positions(node)
         if inputs is None and outputs is None:
@@ -99,53 +138,14 @@ class LayerSlicer:
         bias = None if module.bias is None else _take(module.bias, outputs, 0)
         if isinstance(module, nn.Linear):
             return linear_of(_take(_take(module.weight, outputs, 0), inputs, 1), bias)
-        weight = _take(module.weight, outputs, 0)
+        transposed = isinstance(module, nn.ConvTranspose2d)
         if module.groups == 1:
-            return convolution_of(_take(weight, inputs, 1), bias, like=module, groups=1)
-        return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // module.out_channels)
-
-
-class _GivenLinear(nn.Linear):
-    """A linear layer without the slow initialisation of weights, which are assigned."""
-
-    def reset_parameters(self) -> None:
-        pass
-
-
-class _GivenConv2d(nn.Conv2d):
-    """A convolution without the slow initialisation of weights, which are assigned."""
-
-    def reset_parameters(self) -> None:
-        pass
-
-
-def linear_of(weight: Float[Tensor, "output input"], bias: Float[Tensor, " output"] | None) -> nn.Linear:
-    """Return a linear layer with these tensors as frozen parameters, which are shared, not copied."""
-    layer = _GivenLinear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-    _adopt(layer, weight, bias)
-    return layer
-
-
-def convolution_of(
-    weight: Float[Tensor, "output input height width"],
-    bias: Float[Tensor, " output"] | None,
-    *,
-    like: nn.Conv2d,
-    groups: int,
-) -> nn.Conv2d:
-    """Return a convolution with these tensors as frozen parameters, and the geometry of another one."""
-    layer = _GivenConv2d(
-        weight.shape[1] * groups, weight.shape[0], like.kernel_size, like.stride, like.padding, like.dilation,  # type: ignore[arg-type]
-        groups, bias is not None, like.padding_mode, device="meta",
-    )  # fmt: skip
-    _adopt(layer, weight, bias)
-    return layer
-
-
-def _adopt(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> None:
-    layer.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias, requires_grad=False)
+            input_axis, output_axis = (0, 1) if transposed else (1, 0)
+            weight = _take(_take(module.weight, outputs, output_axis), inputs, input_axis)
+            return convolution_of(weight, bias, like=module, groups=1)
+        # Groups are kept or dropped whole, so that the axis along which they lie shrinks alone.
+        weight = _take(module.weight, inputs if transposed else outputs, 0)
+        return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // len(module.weight))
 
 
 def _take(tensor: Tensor, positions: Tensor | None, axis: int) -> Tensor:

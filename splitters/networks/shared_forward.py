@@ -182,13 +182,14 @@ class _Walk:
             case "placeholder":
                 return self.batch
             case "get_attr":
-                return self.graph.network.get_buffer(str(node.target))
-            case "call_module":
-                (source,) = node.all_input_nodes
-                return slicer.module(node)(values[source])
+                return slicer.constant(node)
         function: Any = node.target
         args: tuple[Any, ...] = fx.map_arg(slicer.arguments(node), values.__getitem__)
         kwargs: dict[str, Any] = fx.map_arg(dict(node.kwargs), values.__getitem__)
+        if node.op == "call_module":
+            return slicer.module(node)(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], function)(*args[1:], **kwargs)
         if function is F.max_pool2d and _is_halving(*args, **kwargs):
             return _halve(args[0])
         return function(*args, **kwargs)

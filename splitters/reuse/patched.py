@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
+from splitters.canonical.model_copy import copy_of_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, ModuleFileError
-from splitters.files.network_description import describe_network
+from splitters.files.network_description import check_rebuilds, check_storable, describe_network
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.input_adapter import InputAdapter, InputForm
 from splitters.modules.module import Module, NormalisationInfo
@@ -89,6 +88,7 @@ class PatchedModel(ReusedModel):
             )
         module, module_tensors = self.module.describe()
         weak, weak_tensors = describe_network(self.weak)
+        check_rebuilds(self.weak, self.input_form.shape)
         normalisation = self.input_form.normalisation
         description = ModelDescription(
             kind="patched",
@@ -124,7 +124,7 @@ def patch(
         ConfigurationError: If the module is of another class, the weak model has other classes than the images, or
             the images cannot be adapted to the module.
         DataError: If the images do not determine the rule.
-        GraphError: If the weak model cannot be traced.
+        GraphError: If the weak model cannot be traced, or no file could hold it.
     """
     _target_index(module, images, target)
     form = InputForm(images.input_shape, images.normalisation)
@@ -189,9 +189,14 @@ def _target_index(module: Module, images: ImageSet, target: str | None) -> int:
 
 
 def canonical_network(weak: nn.Module, images: ImageSet) -> fx.GraphModule:
-    """Return a copy of a network in the form that patched models hold, on the CPU."""
-    model = copy.deepcopy(weak).cpu().eval()
-    return ChannelGraph.trace(model, images.normalisation(images.images[:2].cpu())).network
+    """Return a copy of a network in the form that patched models hold, on the CPU.
+
+    Raises:
+        GraphError: If it cannot be traced, or no file could hold it.
+    """
+    graph = ChannelGraph.trace(copy_of_model(weak).cpu(), images.normalisation(images.images[:2].cpu()))
+    check_storable(graph)
+    return graph.network
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ TOLERANCE = 1e-5
 
 
 def shaken(model: nn.Module, *, seed: int = 0) -> nn.Module:
-    """Give every batch norm random statistics, and every bias and slope a random value."""
+    """Give every batch norm random statistics, and every bias, slope and what starts at zero a random value."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
@@ -26,6 +26,9 @@ def shaken(model: nn.Module, *, seed: int = 0) -> nn.Module:
                 module.bias.normal_(0, 0.3, generator=generator)
             if isinstance(module, nn.PReLU):
                 module.weight.uniform_(-0.5, 0.9, generator=generator)
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.3, generator=generator)
     return model
 
 

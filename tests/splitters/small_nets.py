@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 
 Forward = Callable[..., Tensor]
@@ -28,6 +29,8 @@ class Between(nn.Module):
         for name, layer in layers.items():
             if isinstance(layer, nn.Module):
                 self.add_module(name, layer)
+            elif isinstance(layer, nn.Parameter):
+                self.register_parameter(name, layer)
             else:
                 self.register_buffer(name, layer)
 
@@ -120,6 +123,12 @@ def _activations() -> list[Case]:
         "exp, log, sqrt, abs": lambda net, x: torch.sqrt(torch.log(torch.exp(x).abs() + 1) + 1),
         "powers": lambda net, x: x**2 + x.pow(exponent=3) + torch.pow(x, 2) + 1.5 ** (-x),
         "quotient": lambda net, x: x / (x * x + 1).div(other=2),
+        "where": lambda net, x: torch.where(x > 0, x, 0.1 * x).where(x < 1, 1.0),
+        "masked fill": lambda net, x: x.masked_fill((x > 1) | ~(x >= -1), 0.5),
+        "a condition as zeros and ones": lambda net, x: x * (x > 0).float() + (x <= 0).type_as(x),
+        "max and min of two": lambda net, x: torch.max(x, -x) - x.min(0.5 * x),
+        "square, sign, rounding": lambda net, x: torch.square(x) * x.sign() + x.floor() + x.ceil() + torch.round(x),
+        "conversions to what it is": lambda net, x: x.float().to(x.device).to(dtype=x.dtype).type_as(x).cpu().data,
         "maximum": lambda net, x: torch.maximum(x, -x) - torch.minimum(x, x.neg()),
         "F.prelu, one slope": lambda net, x: F.prelu(x, net.slope),
         "F.prelu, a slope per channel": lambda net, x: F.prelu(x, weight=net.slopes),
@@ -147,10 +156,82 @@ def _pools() -> list[Case]:
         "F.pad with infinity": lambda net, x: F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-float("inf")), 3),
         "F.dropout": lambda net, x: F.dropout(x, 0.5, net.training),
         "spatial stride": lambda net, x: x[:, :, ::2, 1:],
+        "F.max_pool1d of rows": lambda net, x: F.max_pool1d(x.flatten(2), 2).unflatten(2, (8, 4)),
+        "flip": lambda net, x: x.flip(-1).flip([2, 3]),
+        "flip of channels too": lambda net, x: torch.flip(x, dims=(1, 2)),
+        "index_select of rows": lambda net, x: x.index_select(2, net.rows),
+        "F.instance_norm": lambda net, x: F.instance_norm(x, weight=net.scale, bias=net.shift),
         "a row, kept as an axis": lambda net, x: x[..., 0, None, :],
     }
+    tensors = {
+        "index_select of rows": {"rows": torch.tensor([3, 0, 0])},
+        "F.instance_norm": {"scale": torch.linspace(0.5, 1.5, 8), "shift": torch.linspace(1, -1, 8)},
+    }
     return [_between(str(module), lambda net, x: net.pool(x), pool=module) for module in modules] + [
-        _between(name, show) for name, show in functions.items()
+        _between(name, show, **tensors.get(name, {})) for name, show in functions.items()
+    ]
+
+
+def _reductions() -> list[Case]:
+    functions: dict[str, Forward] = {
+        "max along an axis": lambda net, x: x.max(3, keepdim=True)[0] + torch.max(x, dim=3, keepdim=True).values,
+        "max, unpacked": lambda net, x: _first(*x.max(2))[:, :, None],
+        "min along an axis": lambda net, x: x.min(-1).values.unsqueeze(-1),
+        "std and var": lambda net, x: x.std((2, 3), keepdim=True) + torch.var(x, dim=3, unbiased=False)[..., None],
+        "std by correction": lambda net, x: torch.std(x, (2, 3), correction=0, keepdim=True),
+        "var_mean": lambda net, x: sum(torch.var_mean(x, (2, 3), keepdim=True)),
+        "norm": lambda net, x: x.norm(dim=(2, 3), keepdim=True) + torch.norm(x, 1, (2, 3))[..., None, None],
+        "logsumexp and prod": lambda net, x: x.logsumexp((2, 3), keepdim=True) + x.prod(3, keepdim=True),
+        "statistics of flattened pixels": lambda net, x: x.flatten(2).max(2)[0].view(x.size(0), -1, 1, 1),
+    }  # fmt: skip
+    return [_between(name, show) for name, show in functions.items()]
+
+
+def _first(values: Tensor, indices: Tensor) -> Tensor:
+    return values
+
+
+def _transposed() -> list[Case]:
+    def up(outputs: int, **settings: object) -> nn.ConvTranspose2d:
+        return nn.ConvTranspose2d(8, outputs, 3, stride=2, padding=1, **settings)
+
+    one = {"conv": 8, "last": 6, "other": 5}
+    tied = {"conv": 8, "last": 6, "other": 8}
+    both = frozenset({frozenset({"conv", "other"})})
+    enlarge: Forward = lambda net, x: net.other(x)  # noqa: E731
+    return [
+        Case("transposed convolution", lambda: Between(enlarge, 5, other=up(5, output_padding=1)), one),
+        Case("transposed convolution without bias", lambda: Between(enlarge, 5, other=up(5, bias=False)), one),
+        Case("transposed convolution and norm",
+             lambda: Between(lambda net, x: net.norm(net.other(x)), 5, other=up(5), norm=nn.BatchNorm2d(5)), one),
+        Case("transposed convolution to a size",
+             lambda: Between(lambda net, x: net.other(F.max_pool2d(x, 2), output_size=x.size()), 5, other=up(5)), one),
+        Case("depthwise transposed convolution", lambda: Between(enlarge, other=up(8, groups=8)), tied, both, 8 + 6),
+        Case("depthwise transposed convolution with a multiplier",
+             lambda: Between(enlarge, 16, other=up(16, groups=8)), tied | {"other": 16}, both, 8 + 6),
+        Case("transposed convolution in two groups", lambda: Between(enlarge, 4, other=up(4, groups=2)),
+             tied | {"other": 4}, both, 2 + 6),
+        Case("convolution of one axis",
+             lambda: Between(lambda net, x: net.other(x.flatten(2)).unsqueeze(2), 5, other=nn.Conv1d(8, 5, 3)), one),
+        Case("depthwise convolution of one axis, and a norm",
+             lambda: Between(lambda net, x: net.norm(net.other(x.flatten(2))).unsqueeze(2),
+                             other=nn.Conv1d(8, 8, 3, groups=8), norm=nn.BatchNorm1d(8)), tied, both, 8 + 6),
+    ]  # fmt: skip
+
+
+def _rearrangements() -> list[Case]:
+    def fours(name: str, show: Forward, reads: int, channels: int, **layers: nn.Module) -> Case:
+        return Case(name, lambda: Between(show, reads, **layers), channels=channels + 6)
+
+    return [
+        fours("pixel shuffle", lambda net, x: net.up(x), 2, 2, up=nn.PixelShuffle(2)),
+        fours("F.pixel_shuffle and back", lambda net, x: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2), 8, 2),
+        fours("pixel unshuffle", lambda net, x: net.down(x), 32, 8, down=nn.PixelUnshuffle(2)),
+        fours("channel shuffle", lambda net, x: net.shuffle(x), 8, 4, shuffle=nn.ChannelShuffle(2)),
+        fours("Unflatten", lambda net, x: net.part(x.flatten(2)), 8, 8, part=nn.Unflatten(2, (4, 16))),
+        fours("stack along a new axis", lambda net, x: torch.stack([x, x.relu()], dim=-1).sum(-1), 8, 8),
+        fours("stack before the channels", lambda net, x: torch.stack([x, -x], dim=1).amax(1), 8, 8),
+        fours("gated linear unit", lambda net, x: net.gate(x), 4, 4, gate=nn.GLU(1)),
     ]
 
 
@@ -288,6 +369,11 @@ def _norms() -> list[Case]:
     scales = {"weight": torch.linspace(0.5, 1.5, 8), "shift": torch.linspace(1, -1, 8)}
     return [
         _between("norm after convolution", lambda net, x: net.norm(x), norm=nn.BatchNorm2d(8)),
+        _between("norm of several processes", lambda net, x: net.norm(x), norm=nn.SyncBatchNorm(8)),
+        _between("instance norm", lambda net, x: net.norm(x), norm=nn.InstanceNorm2d(8)),
+        _between("instance norm with weights", lambda net, x: net.norm(x), norm=nn.InstanceNorm2d(8, affine=True)),
+        _between("instance norm with statistics", lambda net, x: net.norm(x),
+                 norm=nn.InstanceNorm2d(8, affine=True, track_running_stats=True)),
         _between("norm without weights", lambda net, x: net.norm(x), norm=nn.BatchNorm2d(8, affine=False)),
         _between("norm after activation", lambda net, x: net.norm(F.relu(x)), norm=nn.BatchNorm2d(8)),
         _between("norm whose input is read elsewhere", lambda net, x: net.norm(x) + x, norm=nn.BatchNorm2d(8)),
@@ -301,32 +387,216 @@ def _norms() -> list[Case]:
 
 
 def _frozen_cases() -> list[Case]:
-    literal = "written as a literal"
     counted = "computes with the number of channels"
     by_position = "picks channels by their position"
     return [
-        _frozen("literal channel count", lambda net, x: x.view(-1, 8, 64).mean(-1)[..., None, None], f"{literal} (8)"),
-        _frozen("a literal in expand", lambda net, x: x.mean((2, 3), True).expand(-1, 8, 4, 4), f"{literal} (8)"),
         _frozen("layer norm", lambda net, x: F.layer_norm(x, (8, 8, 8)), "mixes channels"),
-        _frozen("group norm", lambda net, x: net.norm(x), "mixes channels", norm=nn.GroupNorm(2, 8)),
+        _frozen("group norm over all channels", lambda net, x: net.norm(x), "its only group holds all",
+                norm=nn.GroupNorm(1, 8)),
+        _frozen("group norm of one group", lambda net, x: F.group_norm(x, 1), "its only group holds all"),
+        _frozen("group norm of one group, by names", lambda net, x: F.group_norm(x, num_groups=1, weight=net.scale),
+                "its only group holds all", scale=torch.linspace(0.5, 1.5, 8)),
+        _frozen("group norm with weights from the images",
+                lambda net, x: F.group_norm(x, num_groups=4, weight=net.scale * x.size(0) / x.size(0)),
+                "its weights depend on the images", scale=torch.linspace(0.5, 1.5, 8)),
+        _frozen("padded channels of sequences",
+                lambda net, x: F.pad(x.flatten(2), (0, 0, 2, 2), "constant").unflatten(2, (8, 8)),
+                "changes the number of channels", reads=12),
         _frozen("softmax over channels", lambda net, x: torch.softmax(x, 1), "mixes channels"),
         _frozen("F.softmax over channels", lambda net, x: F.softmax(x, dim=1), "mixes channels"),
-        _frozen("unknown function", lambda net, x: torch.flip(x, (1,)), "unknown operation"),
-        _frozen("unknown method", lambda net, x: x.roll(1, 1), "unknown operation"),
-        _frozen("unknown module", lambda net, x: net.up(x), "unknown operation", reads=2, up=nn.PixelShuffle(2)),
+        _frozen("unknown function", lambda net, x: torch.frac(x), "unknown operation"),
+        _frozen("unknown method", lambda net, x: x.trunc(), "unknown operation"),
+        _frozen("unknown module", lambda net, x: net.act(x), "unknown operation", act=nn.RReLU()),
+        _frozen("channels by a tensor of numbers", lambda net, x: x.index_select(1, net.order), by_position,
+                order=torch.arange(8).flip(0)),
+        _frozen("the largest channel's number", lambda net, x: x * x.argmax(1, keepdim=True), "mixes channels"),
+        _frozen("rolled channels", lambda net, x: x.roll(1, 1), "mixes channels"),
+        _frozen("max over channels", lambda net, x: x.max(1, keepdim=True)[0], "sums over the channels", reads=1),
+        _frozen("images that move to another axis",
+                lambda net, x: net.mix(x.flatten(2).permute(2, 0, 1)).permute(1, 2, 0).unsqueeze(-1),
+                "do not lie along the first axis", mix=nn.Linear(8, 8)),
         _frozen("sum over channels", lambda net, x: x.sum(1, keepdim=True), "sums over the channels", reads=1),
-        _frozen("a constant per channel", lambda net, x: x + net.constant, "no kernel's", constant=torch.ones(8, 1, 1)),
         _frozen("a channel by number", lambda net, x: x[:, 5].unsqueeze(1), by_position, reads=1),
         _frozen("every second channel", lambda net, x: x[:, ::2], by_position, reads=4),
         _frozen("a list of channels", lambda net, x: x[:, [1, 0, 3, 2, 5, 4, 7, 6]], by_position),
         _frozen("a root of the channel count", lambda net, x: x * x.size(1) ** -0.5, counted),
         _frozen("a difference of the channel count", lambda net, x: x.view(x.size(0), x.size(1) - 4, -1, 8, 8)
                 .flatten(1, 2), counted),
-        _frozen("padded channels", lambda net, x: F.pad(x, (0, 0, 0, 0, 1, -1)), "changes the number of channels"),
+        _frozen("channels padded by their mirror image", lambda net, x: F.pad(x.flatten(2), (0, 0, 2, 2), "reflect")
+                .view(-1, 12, 8, 8), "changes the number of channels", reads=12),
         _frozen("spatial attention by a mean over channels", lambda net, x: x * torch.sigmoid(x.mean(1, keepdim=True)),
                 "sums over the channels"),
         _frozen("rounded quotient", lambda net, x: torch.div(x, 0.1, rounding_mode="floor"), "unknown operation"),
     ]  # fmt: skip
 
 
-BETWEEN = [*_activations(), *_pools(), *_shapes(), *_ties(), *_norms(), *_frozen_cases()]
+def _constants() -> list[Case]:
+    """What no image reaches, and tensors with a value per channel."""
+
+    def standardised(net: Between, x: Tensor) -> Tensor:
+        centred = net.weight - net.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(x, net.gain * centred / net.weight.std((1, 2, 3), keepdim=True), net.shift, padding=1)
+
+    def standardised_by_a_norm(net: Between, x: Tensor) -> Tensor:
+        flat = net.weight.reshape(1, 8, -1)
+        return F.conv2d(x, F.batch_norm(flat, None, None, net.gain.view(-1), training=True).reshape_as(net.weight))
+
+    def two_kernels_of_one_weight(net: Between, x: Tensor) -> Tensor:
+        return torch.cat([F.conv2d(x, net.weight[:3], padding=1), F.conv2d(x, net.weight[3:], padding=1)], 1)
+
+    def overwritten(net: Between, x: Tensor) -> Tensor:
+        scale = net.scale + 1
+        first = x * scale.view(-1, 1, 1)
+        return first - x * scale.mul_(2).view(-1, 1, 1)
+
+    values = torch.linspace(-0.7, 1.3, 8)
+    scale, shift = nn.Parameter(values), nn.Parameter(values.flip(0) + 0.1)
+    weights = {
+        "weight": nn.Parameter(torch.randn(8, 8, 3, 3, generator=torch.Generator().manual_seed(0))),
+        "gain": nn.Parameter(values.view(8, 1, 1, 1) + 1),
+        "shift": nn.Parameter(values),
+    }
+    map_ = nn.Parameter(torch.linspace(-1, 1, 512).view(1, 8, 8, 8))
+    standard = {"conv": 8, "last": 6, "weight": 8}
+    per_channel: dict[str, Forward] = {
+        "layer scale": lambda net, x: x + x.relu() * net.scale.view(1, -1, 1, 1),
+        "layer scale with channels last": lambda net, x: (x.permute(0, 2, 3, 1) * net.scale).permute(0, 3, 1, 2),
+        "a scale whose view reads the channel count": lambda net, x: x * net.scale.view(1, x.size(1), 1, 1),
+        "a scale expanded as channels": lambda net, x: x * net.scale.view(1, -1, 1, 1).expand_as(x),
+        "a scale expanded to sizes": lambda net, x: x * net.scale[:, None, None].expand(x.size()),
+        "a scale repeated for each place": lambda net, x: x * net.scale[:, None, None].repeat(1, x.size(2), x.size(3)),
+        "addcmul": lambda net, x: torch.addcmul(net.shift[:, None, None], x, net.scale[:, None, None], value=0.3),
+        "sum with a factor": lambda net, x: torch.add(x, net.shift[:, None, None], alpha=2).sub(x**2, alpha=0.3),
+        "a grid of places": lambda net, x: x * torch.arange(x.size(2)).view(-1, 1),
+        "a scale in place": lambda net, x: x.mul_(net.scale[:, None, None]) + x,
+        "scale and shift of computed values": lambda net, x: (
+            x * net.scale.exp()[:, None, None] - (net.shift**2).reshape(1, 8, 1, 1)
+        ),
+        "a constant divided by channels": lambda net, x: net.shift.view(-1, 1, 1) / (x.abs() + 1),
+        "powers by channel": lambda net, x: (x.abs() + 1) ** net.scale.view(-1, 1, 1),
+        "the maximum with a constant": lambda net, x: torch.maximum(x, net.scale.view(1, 8, 1, 1)),
+        "a PReLU written out": lambda net, x: F.relu(x) - net.scale.view(1, -1, 1, 1) * F.relu(-x),
+        "a PReLU with a computed slope": lambda net, x: F.prelu(x, net.scale.sigmoid()),
+        "a scale of flattened maps": lambda net, x: (x.flatten(1) * net.map.flatten()).view(x.size(0), -1, 8, 8),
+        "a map of values": lambda net, x: x * net.map + net.map[0],
+        "a scale of pooled channels": lambda net, x: x * (x.mean((2, 3)) * net.scale).sigmoid()[..., None, None],
+        "a constant read by positions alone": lambda net, x: x * net.map[:, :1],
+        "part of a constant": lambda net, x: torch.cat([x[:, :3] * net.scale[:3, None, None], x[:, 3:]], 1),
+        "a constant overwritten": overwritten,
+        "a constant converted as the images": lambda net, x: (
+            x * net.scale.to(x)[:, None, None] + net.shift.type_as(x)[:, None, None]
+        ),
+        "instance norm with computed weights": lambda net, x: F.instance_norm(x, weight=net.scale * 2, bias=net.shift),
+    }
+    return [
+        *[_between(name, show, scale=scale, shift=shift, map=map_) for name, show in per_channel.items()],
+        _between("one constant for two tensors", lambda net, x: torch.cat(
+            [x * net.scale[:, None, None], torch.cat([x[:, 4:], x[:, :4]], 1) * net.scale[:, None, None]], 1),
+            16, scale=scale),
+        _between("a product with a matrix", lambda net, x: (x.permute(0, 2, 3, 1) @ net.matrix).permute(0, 3, 1, 2),
+                 10, matrix=nn.Parameter(torch.linspace(-1, 1, 80).sin().view(8, 10))),
+        _between("buffers per channel", lambda net, x: x * net.scale + net.shift,
+                 scale=values.view(8, 1, 1), shift=values.view(1, 8, 1, 1)),
+        _between("frozen batch norm", lambda net, x: net.norm(x), norm=torchvision.ops.FrozenBatchNorm2d(8)),
+        _between("frozen batch norm after activation", lambda net, x: net.norm(F.relu(x)),
+                 norm=torchvision.ops.FrozenBatchNorm2d(8)),
+        Case("a weight over its largest values", lambda: Between(lambda net, x: F.conv2d(
+            x, net.weight / net.weight.abs().max(1, keepdim=True).values, padding=1), **weights), standard),
+        Case("weight standardisation", lambda: Between(standardised, **weights), standard),
+        Case("weight standardisation by a batch norm", lambda: Between(standardised_by_a_norm, **weights), standard),
+        Case("a standardised weight used twice", lambda: Between(
+            lambda net, x: standardised(net, F.relu(standardised(net, x))), **weights),
+            standard, frozenset({frozenset({"conv", "weight"})}), 14),
+        Case("a blur by a repeated kernel", lambda: Between(lambda net, x: F.conv2d(
+            x, net.blur.expand(x.shape[1], -1, -1, -1), padding=1, groups=x.shape[1]),
+            blur=nn.Parameter(torch.linspace(-1, 1, 9).view(1, 1, 3, 3))),
+            {"conv": 8, "last": 6, "blur": 8}, frozenset({frozenset({"conv", "blur"})}), 14),
+        Case("two layers whose weights are parts of one tensor", lambda: Between(two_kernels_of_one_weight, **weights),
+             {"conv": 8, "last": 6, "weight": 3, "weight_1": 5}),
+        Case("a constant per channel of an image", lambda: Between(
+            lambda net, x: x + F.interpolate(net.other(x), size=(8, 8)) * net.scale.view(1, -1, 1, 1),
+            other=conv(8, 8), scale=scale), {"conv": 8, "last": 6, "other": 8},
+            frozenset({frozenset({"conv", "other"})}), 14),
+    ]  # fmt: skip
+
+
+def _group_norms() -> list[Case]:
+    def norm(name: str, layer: nn.Module, units: int) -> Case:
+        return Case(name, lambda: Between(lambda net, x: F.relu(net.norm(x)), norm=layer), channels=units + 6)
+
+    values = torch.linspace(0.5, 1.5, 8)
+    joined = lambda net, x: net.norm(torch.cat([x, net.other(x)], 1))  # noqa: E731
+    return [
+        norm("group norm of two groups", nn.GroupNorm(2, 8), 2),
+        norm("group norm of four groups without weights", nn.GroupNorm(4, 8, affine=False), 4),
+        norm("group norm of single channels", nn.GroupNorm(8, 8, eps=0.1), 8),
+        Case("functional group norm",
+             lambda: Between(lambda net, x: F.group_norm(x, 4, net.scale, eps=0.3), scale=nn.Parameter(values)),
+             channels=4 + 6),
+        Case("group norm with a computed weight", lambda: Between(
+            lambda net, x: F.group_norm(x, num_groups=4, weight=net.scale + 1, bias=net.scale),
+            scale=nn.Parameter(values)), channels=4 + 6),
+        Case("group norm of vectors", lambda: Between(
+            lambda net, x: x * net.norm(x.mean((2, 3))).sigmoid()[..., None, None], norm=nn.GroupNorm(4, 8)),
+            channels=4 + 6),
+        Case("group norm over two convolutions", lambda: Between(
+            joined, 12, norm=nn.GroupNorm(2, 12), other=conv(8, 4)),
+            {"conv": 8, "last": 6, "other": 4}, frozenset({frozenset({"conv", "other"})}), 2 + 6),
+        Case("group norm over convolution and image", lambda: Whole(
+            lambda net, x: net.fc(net.last(net.norm(torch.cat([net.conv(x), x], 1))).mean((2, 3))),
+            conv=conv(3, 9), norm=nn.GroupNorm(3, 12), last=conv(12, 6), fc=nn.Linear(6, 4)),
+            {"conv": 8, "last": 6}, channels=2 + 6, frozen=("no kernel's",)),
+    ]  # fmt: skip
+
+
+def _parameter_free_shortcuts() -> list[Case]:
+    def strided(pad: Callable[[Tensor], Tensor]) -> Forward:
+        return lambda net, x: F.relu(net.wide(x) + pad(x[:, :, ::2, ::2]))
+
+    def case(name: str, pad: Callable[[Tensor], Tensor], channels: int, ties: bool = True) -> Case:
+        return Case(
+            name, lambda: Between(strided(pad), 16, wide=conv(8, 16, stride=2)), {"conv": 8, "last": 6, "wide": 16},
+            frozenset({frozenset({"conv", "wide"})}) if ties else frozenset(), channels + 6,
+        )  # fmt: skip
+
+    return [
+        case("padded shortcut", lambda x: F.pad(x, (0, 0, 0, 0, 4, 4), "constant", 0), 16),
+        case("shortcut padded behind, by default", lambda x: F.pad(x, (0, 0, 0, 0, 0, 8)), 16),
+        case("shortcut padded up to a number", lambda x: F.pad(x, (0, 0, 0, 0, 0, 16 - x.size(1))), 16),
+        case("shortcut padded by a constant, in space too",
+             lambda x: F.pad(x[..., :3, :2], (1, 1, 0, 1, 3, 5), value=0.7), 16),
+        case("shortcut joined with zeros like it", lambda x: torch.cat([x, torch.zeros_like(x)], 1), 8),
+        case("shortcut joined with itself times zero", lambda x: torch.cat([x.mul(0), x], 1), 8),
+        case("shortcut joined with zeros", lambda x: torch.cat([x, torch.zeros((x.size(0), 8, 4, 4))], 1), 16),
+        case("shortcut between new zeros", lambda x: torch.cat([
+            x.new_zeros(x.size(0), 8 - x.size(1) // 2, x.size(2), x.size(3)), x, x.new_zeros((x.size(0), 4, 4, 4)),
+        ], 1), 16),
+        case("shortcut cut and padded", lambda x: F.pad(x, (0, 0, 0, 0, -2, 10)), 18),
+        Case("shortcut that loses channels", lambda: Between(
+            lambda net, x: net.other(x) + F.pad(x, (0, 0, 0, 0, -1, -2)), 5, other=conv(8, 5)),
+            {"conv": 8, "last": 6, "other": 5}, frozenset({frozenset({"conv", "other"})}), 8 + 6),
+        Case("padded image", lambda: Whole(
+            lambda net, x: net.fc(net.last(net.conv(x) + F.pad(x, (0, 0, 0, 0, 2, 3))).mean((2, 3))),
+            conv=conv(3, 8), last=conv(8, 6), fc=nn.Linear(6, 4)), {"conv": 5, "last": 6}, frozen=("no kernel's",)),
+        _between("channels padded and read", lambda net, x: F.pad(x, (0, 0, 0, 0, 1, -1), value=0.3)),
+    ]  # fmt: skip
+
+
+def _literal_views() -> list[Case]:
+    shuffled = lambda net, x: x.view(-1, 2, 4, 8, 8).transpose(1, 2).reshape(-1, 8, 8, 8)  # noqa: E731
+    return [
+        _between("literal channel count", lambda net, x: x.view(-1, 8, 64).mean(-1)[..., None, None]),
+        _between("literal size of all maps", lambda net, x: x.view(-1, 512).relu().reshape(x.size(0), 8, 8, 8)),
+        _between("a literal in expand", lambda net, x: x.mean((2, 3), True).expand(-1, 8, 4, 4)),
+        _between("literals beside an inferred size", lambda net, x: x.reshape(x.size(0), 8, -1).view(-1, 8, 8, 8)),
+        _between("unflatten by literals", lambda net, x: x.flatten(1).unflatten(1, (8, 8, 8))),
+        Case("channel shuffle by literals", lambda: Between(shuffled), channels=4 + 6),
+        _tied("literal sizes of two tensors", lambda net, x: (x.view(-1, 8, 64) + net.other(x).view(-1, 8, 64))
+              .view(-1, 8, 8, 8), conv(8, 8)),
+    ]  # fmt: skip
+
+
+BETWEEN = [
+    *_activations(), *_pools(), *_reductions(), *_transposed(), *_rearrangements(), *_shapes(), *_ties(), *_norms(),
+    *_constants(), *_group_norms(), *_parameter_free_shortcuts(), *_literal_views(), *_frozen_cases(),
+]  # fmt: skip

@@ -178,6 +178,6 @@ def test_floats_are_not_normalised_twice() -> None:
 
 
 def test_class_names_are_kept_in_composed_form() -> None:
-    images = ImageSet(torch.from_numpy(_BYTES), torch.tensor([0, 1]), ("cafe\u0301", "tea"))
+    images = ImageSet(torch.from_numpy(_BYTES), torch.tensor([0, 1]), ("cafe\u0301", "tea"), IMAGENET)
     assert images.class_names == ("caf\u00e9", "tea")
     assert images.of_classes(("tea", "cafe\u0301")).class_names == ("tea", "caf\u00e9")

@@ -5,6 +5,8 @@ import weakref
 import pytest
 import torch
 import torchvision
+from exactness import shaken
+from small_nets import BETWEEN
 from torch import nn
 
 from benchmarks.cells import ModelSpec
@@ -62,6 +64,17 @@ def test_shared_logits_equal_those_of_each_candidate_alone(name):
     classes = torch.arange(8) % n_classes
     forward = SharedForward(graph, batch_size=3, memory_bytes=1 << 30)
     found = forward.class_logits(bits, classes, images)
+    expected = plain_scores(graph, bits, classes.tolist(), images)
+    assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("case", BETWEEN, ids=lambda case: case.name)
+def test_shared_logits_of_small_nets_equal_those_of_each_candidate_alone(case):
+    images = images_of(8, 3)
+    graph = ChannelGraph.trace(shaken(case.make()), images.normalisation(images.images[:2]).contiguous())
+    bits = masks_with_common_beginnings(graph, 6, seed=3)
+    classes = torch.arange(6) % 4
+    found = SharedForward(graph, batch_size=3, memory_bytes=1 << 30).class_logits(bits, classes, images)
     expected = plain_scores(graph, bits, classes.tolist(), images)
     assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
 

@@ -16,7 +16,7 @@ from small_nets import Between
 from torch import Tensor, nn
 
 from splitters.data import IMAGENET, ImageSet, Normalisation
-from splitters.errors import ConfigurationError, DataError, ModuleFileError
+from splitters.errors import ConfigurationError, DataError, GraphError, ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
@@ -160,12 +160,22 @@ def test_loading_needs_no_code_of_either_base_model(tmp_path: Path) -> None:
     assert run.stdout.count("'") == 4
 
 
+def _unknown_operation() -> nn.Module:
+    return shaken(Between(lambda net, x: torch.frac(x)), seed=3)
+
+
+def test_a_weak_model_that_no_file_could_hold_is_refused_at_once() -> None:
+    with pytest.raises(GraphError, match="no file could hold this network: the network calls 'frac'"):
+        patch(_unknown_operation(), modules()[1], image_set())
+
+
 def test_a_failed_save_leaves_an_existing_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_text("precious")
-    unknown = shaken(Between(lambda net, x: torch.flip(x, (1,))), seed=3)
-    with pytest.raises(ModuleFileError, match="calls 'flip'"):
-        patch(unknown, modules()[1], image_set()).save(path)
+    patched = patch(network(seed=3), modules()[1], image_set())
+    patched.weak = ChannelGraph.trace(_unknown_operation(), images(1, 3, 8, 8)).network
+    with pytest.raises(ModuleFileError, match="calls 'frac'"):
+        patched.save(path)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
 

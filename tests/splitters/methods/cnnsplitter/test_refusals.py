@@ -26,7 +26,7 @@ def layout_with(convolutions):
 @pytest.mark.parametrize("splitter", ["cnnsplitter", "importance"])
 def test_a_net_without_a_kernel_to_drop_is_refused_and_the_reason_is_quoted(splitter):
     net = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+        nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
     )
     task = dataclasses.replace(tiny_task(), model=net)
     with pytest.raises(SplitFailedError, match="no kernel can be dropped") as refusal:

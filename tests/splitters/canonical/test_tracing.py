@@ -1,0 +1,203 @@
+"""Control flow while a model is traced: sizes are numbers, pixels and the number of images are not."""
+
+import math
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from exactness import assert_exact, images, maskable
+from small_nets import Between, Whole, conv
+from torch import Tensor, nn
+
+from splitters.errors import GraphError
+from splitters.graph.channel_graph import ChannelGraph
+
+_BATCH = images(2, 3, 8, 8)
+
+
+def _checked(net: Between, x: Tensor) -> Tensor:
+    assert x.shape[1] == 8, "eight channels"
+    assert x.dim() == 4
+    assert x.dim() in (3, 4)
+    assert len(x.shape) == x.ndim == 4
+    assert x.shape[0] > 0
+    assert x.shape[2:] == x.size()[-2:]
+    assert 8 in x.shape
+    if x.shape[-1] > 16:
+        raise ValueError("too large")
+    return x
+
+
+def _same_padding(net: Between, x: Tensor) -> Tensor:
+    height, width = x.size()[-2:]
+    tall = max((math.ceil(height / 2) - 1) * 2 + 3 - height, 0)
+    wide = max((-(width // -2) - 1) * 2 + 3 - width, 0)
+    if tall > 0 or wide > 0:
+        x = F.pad(x, [wide // 2, wide - wide // 2, tall // 2, tall - tall // 2])
+    return F.max_pool2d(x, 3, 2)
+
+
+def _constants(net: Between, x: Tensor) -> Tensor:
+    row = torch.arange(x.shape[3], device=x.device, dtype=x.dtype)
+    return x + row if x.is_floating_point() and x.device.type == "cpu" and not x.requires_grad else x
+
+
+def _loops(net: Between, x: Tensor) -> Tensor:
+    for axis in range(2, x.ndim):
+        x = x.flip(axis)
+    for size in x.shape[2:]:
+        x = x * size
+    for _ in range(x.size(2) // 4):
+        x = x.relu()
+    total = 0
+    for part in x.chunk(2, 3):
+        total = total + part
+    return total
+
+
+def _rounding(net: Between, x: Tensor) -> Tensor:
+    half = int(x.size(2) / 2) + round(x.size(3) * 0.1) + math.floor(x.size(3) / 16)
+    return x[:, :, :half] * float(x.size(3)) ** 0.5
+
+
+def _weight_decides(net: Between, x: Tensor) -> Tensor:
+    return x * 2 if net.conv.weight.shape[0] == 8 and net.conv.bias.ndim == 1 else x
+
+
+@pytest.mark.parametrize(
+    "show", [_checked, _same_padding, _constants, _loops, _rounding, _weight_decides], ids=lambda show: show.__name__
+)
+def test_control_flow_over_sizes_is_followed(show: Callable[..., Tensor]) -> None:
+    assert maskable(assert_exact(Between(show), _BATCH)) == {"conv": 8, "last": 6}
+
+
+def test_the_other_branch_is_taken_for_other_images() -> None:
+    net = Between(lambda net, x: x * 2 if x.shape[-1] > 8 else x)
+    for size in (8, 9):
+        assert_exact(net, images(2, 3, size, size))
+
+
+def test_a_channel_count_that_python_computed_with_stays_as_it_was() -> None:
+    graph = assert_exact(Between(lambda net, x: x / math.sqrt(x.shape[1])), _BATCH)
+    assert maskable(graph) == {"conv": 8, "last": 6}
+
+
+class _Defaults(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv(3, 8)
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, scaled: bool = True) -> Tensor:
+        x = self.conv(x if mask is None else x * mask)
+        return self.fc((x * 2 if scaled else x).mean((2, 3)))
+
+
+def test_further_arguments_take_their_defaults() -> None:
+    assert maskable(assert_exact(_Defaults(), _BATCH)) == {"conv": 8}
+
+
+class _Inner(nn.Module):
+    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.run = run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)
+
+
+def _first_image(x: Tensor) -> Tensor:
+    return torch.stack([image.relu() for image in x])
+
+
+def _positive(x: Tensor) -> Tensor:
+    return x if x.sum().item() > 0 else -x
+
+
+def _loud(x: Tensor) -> Tensor:
+    return x if float(x.abs().max()) > 1 else x * 2
+
+
+def _full(x: Tensor) -> Tensor:
+    return x if x.size(0) == 2 else x * 2
+
+
+def _assigning(x: Tensor) -> Tensor:
+    x = x.relu()
+    x[:, :, 0] = 0
+    return x
+
+
+@pytest.mark.parametrize(
+    ("run", "cause"),
+    [
+        (_positive, "its forward branches on values of tensors (node 'gt')"),
+        (_loud, "its forward computes on values of tensors (node 'max_1')"),
+        (_full, "its forward branches on the number of images (node 'eq')"),
+        (_assigning, "its forward assigns to a part of the tensor 'relu'; use torch.where, torch.cat or F.pad."),
+        (_first_image, "its forward loops over the images of a batch"),
+        (lambda x: x + torch.zeros(x.size(0), 1, 1, 1), "its forward computes on the number of images (node 'size')"),
+        (lambda x: x + sum(range(x.size(0))), "its forward computes on the number of images (node 'size')"),
+    ],
+)
+def test_what_images_decide_is_refused_with_the_layer_and_the_cause(
+    run: Callable[[Tensor], Tensor], cause: str
+) -> None:
+    net = Between(lambda net, x: net.inner(x), inner=nn.Sequential(nn.ReLU(), _Inner(run)))
+    with pytest.raises(GraphError) as error:
+        ChannelGraph.trace(net, _BATCH)
+    assert f"cannot be traced by torch.fx: in layer 'inner.1' (_Inner): {cause}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_dropout_that_never_ends_has_a_message_of_its_own() -> None:
+    net = Between(lambda net, x: net.inner(x), inner=_Inner(lambda x: F.dropout(x, 0.5)))
+    with pytest.raises(
+        GraphError, match=re.escape("(dropout) of layer 'inner' (_Inner): dropout drops values in eval")
+    ):
+        ChannelGraph.trace(net, _BATCH)
+    assert_exact(Between(lambda net, x: F.dropout(x, 0.0) + F.alpha_dropout(x, 0.5)), _BATCH)
+
+
+class _Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv(3, 8)
+        self.lstm = nn.LSTM(8, 5, batch_first=True)
+        self.fc = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, (hidden, _) = self.lstm(self.conv(x).mean(2).transpose(1, 2))
+        return self.fc(hidden[-1])
+
+
+def test_nested_results_keep_their_places() -> None:
+    graph = ChannelGraph.trace(_Recurrent(), _BATCH)
+    assert maskable(graph) == {"conv": 0}
+    assert "lstm (LSTM): an unknown operation; always kept: 8 of conv" in graph.explain()
+
+
+def test_attention_whose_second_result_is_none_is_followed() -> None:
+    net = Between(
+        lambda net, x: net.mix(*[x.flatten(2).transpose(1, 2)] * 3, need_weights=False)[0].transpose(1, 2).unsqueeze(2),
+        mix=nn.MultiheadAttention(8, 2, batch_first=True),
+    )
+    assert maskable(ChannelGraph.trace(net, _BATCH)) == {"conv": 0, "last": 6}
+
+
+def test_a_convolution_over_three_axes_freezes_what_it_reads() -> None:
+    net = Between(lambda net, x: net.other(x.unsqueeze(2)).squeeze(2), other=nn.Conv3d(8, 8, 1))
+    assert maskable(assert_exact(net, _BATCH)) == {"conv": 0, "last": 6}
+
+
+def test_a_model_that_fails_on_images_says_so_in_one_line() -> None:
+    def fail(net: Whole, x: Tensor) -> Tensor:
+        raise KeyError("first line\nsecond line")
+
+    with pytest.raises(GraphError) as error:
+        ChannelGraph.trace(Whole(fail), _BATCH)
+    assert (
+        str(error.value) == "the model does not take images of shape [2, 3, 8, 8]: KeyError: 'first line\\nsecond line'"
+    )
