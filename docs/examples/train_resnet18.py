@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.transforms.v2 import functional
 
-MEAN, STD, EPOCHS, BATCH = 0.5, 0.5, 8, 32
+MEAN, STD, EPOCHS, BATCH = 0.5, 0.5, 6, 32
 
 
 def training_images() -> tuple[torch.Tensor, torch.Tensor]:
