@@ -15,7 +15,7 @@ _ROOMS = {
     "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
     "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
-    "evaluate": "models",
+    "evaluate": "models", "export": "models", "card": "models",
     "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",
 }  # fmt: skip
 """Every verb, in the order of the help, and the room of its file."""
