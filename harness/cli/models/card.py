@@ -1,0 +1,34 @@
+"""``splitbench card``: a model card in Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.errors import told_plainly
+from harness.cli.options import json_option
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it to this file.")
+@json_option
+@told_plainly
+def command(file: Path, out: Path | None, as_json: bool) -> None:
+    """Write a Markdown model card from what FILE says: a module, a composed or patched model, or a trained network."""
+    from benchmarks.single_model.weights_file import FORMAT, load_weights
+    from harness.cli.output import show_json, write
+    from harness.views.model_card import model_card
+    from splitters.files.atomic_write import write_atomically
+    from splitters.files.safetensors_file import read_format
+    from splitters.reuse.model_file import load_model
+
+    model = load_weights(file) if read_format(file) == FORMAT else load_model(file)
+    card = model_card(model, file_name=file.name, file_bytes=file.stat().st_size)
+    if out is not None:
+        write_atomically(out, f"{card}\n".encode())
+    if as_json:
+        show_json({"file": str(file), "out": out and str(out), "card": card})
+    elif out is None:
+        write(card)
