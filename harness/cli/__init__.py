@@ -74,7 +74,8 @@ def _print_version(context: click.Context, option: click.Parameter, wanted: bool
 def main() -> None:
     """Cut trained CNNs into modules, one per class, and compare the methods that do it.
 
-    Begin with 'splitbench run quick'. To work with a single model: train, split, module, compose, patch, evaluate.
+    Begin with 'splitbench run quick'. To work with a single model: train, split, module, compose,
+    patch, evaluate, export, card.
 
     Exit codes: 0 all well; 1 some cells failed, and their rows say why, or the work
     on a model failed; 2 the call or a file is wrong; 130 interrupted.

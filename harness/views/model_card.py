@@ -6,14 +6,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from torch import nn
+
 from benchmarks.single_model.weights_file import TrainedWeights
 from harness.text import printable
 from splitters.modules.module import Module
 from splitters.networks.cost import Cost, network_cost
+from splitters.reuse.composed import ComposedModel
 from splitters.reuse.patched import PatchedModel
-from splitters.reuse.reused_model import ReusedModel
 
-AnyModel = Module | ReusedModel | TrainedWeights
+AnyModel = Module | ComposedModel | PatchedModel | TrainedWeights
 
 _HASH_LENGTH = 12
 _UNKNOWN = "unknown"
@@ -40,7 +42,7 @@ def model_card(model: AnyModel, *, file_name: str, file_bytes: int) -> str:
     return "\n".join(lines)
 
 
-def _modules_of(model: Module | ReusedModel) -> list[Module]:
+def _modules_of(model: nn.Module) -> list[Module]:
     return [part for part in model.modules() if isinstance(part, Module)]
 
 
@@ -52,7 +54,7 @@ def _front_matter(modules: Sequence[Module]) -> list[str]:
     return ["---", "library_name: splitbench", "pipeline_tag: image-classification", *licence, "---", ""]
 
 
-def _licence_text(model: Module | ReusedModel) -> str:
+def _licence_text(model: nn.Module) -> str:
     licences = "; ".join(sorted({module.info.licence or _UNKNOWN for module in _modules_of(model)}))
     return _escaped(
         f"of the module: {licences}; of the patched network: {_UNKNOWN}"
