@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from harness.execution.ray.backend import RayBackend
     from harness.execution.run_plan import run_plan
     from harness.planning.plan import make_plan
-    from harness.ranking.leaderboard import make_leaderboard
     from harness.store import ResultStore
+    from harness.views.leaderboards.notebook import make_leaderboard
 
 __all__ = [
     "InlineBackend",
@@ -66,7 +66,7 @@ _HOMES = {
     "harness.execution.ray.backend": ("RayBackend",),
     "harness.config.expand": ("expand",),
     "harness.config.cache_folder": ("cache_folder",),
-    "harness.ranking.leaderboard": ("make_leaderboard",),
+    "harness.views.leaderboards.notebook": ("make_leaderboard",),
     "harness.planning.plan": ("make_plan",),
     "harness.execution.run_plan": ("run_plan",),
     "harness.store": ("ResultStore",),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.pipeline.split_model import SplitModel
 from splitters.modules.module import Module
@@ -89,13 +89,16 @@ def _head_parameters(module: Module) -> int:
 
 @torch.no_grad()
 def latencies(
-    networks: Sequence[nn.Module], image: Float[Tensor, "1 channel height width"], *, repeats: int = _REPEATS
+    networks: Sequence[Callable[[Tensor], object]],
+    image: Float[Tensor, "1 channel height width"],
+    *,
+    repeats: int = _REPEATS,
 ) -> list[float]:
     """Return each network's median time for one image, in seconds. The networks take turns.
 
     Args:
-        networks: Networks in eval mode, on the image's device.
-        image: One normalised image.
+        networks: Networks in eval mode, on the image's device, or functions that run one.
+        image: One image in the form that all of them take.
         repeats: Measured passes of each network, after two warm-up passes.
     """
     seconds: list[list[float]] = [[] for _ in networks]

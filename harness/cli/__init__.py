@@ -15,7 +15,7 @@ _ROOMS = {
     "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
     "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
-    "evaluate": "models", "inspect": "models", "card": "models",
+    "evaluate": "models", "inspect": "models", "export": "models", "card": "models",
     "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",
 }  # fmt: skip
 """Every verb, in the order of the help, and the room of its file."""
@@ -75,7 +75,7 @@ def main() -> None:
     """Cut trained CNNs into modules, one per class, and compare the methods that do it.
 
     Begin with 'splitbench run quick'. To work with a single model: inspect, train, split, module, compose,
-    patch, evaluate.
+    patch, evaluate, export, card.
 
     Exit codes: 0 all well; 1 some cells failed, and their rows say why, or the work
     on a model failed; 2 the call or a file is wrong; 130 interrupted.

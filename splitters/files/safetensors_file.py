@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +13,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from splitters.errors import ModuleFileError
+from splitters.files.atomic_write import write_atomically
 from splitters.files.damage import check_header_size, describe_damage
 from splitters.settings import Settings
 
@@ -37,7 +36,7 @@ HeaderT = TypeVar("HeaderT", bound=FileHeader)
 
 
 def write_tensor_file(path: Path | str, header: FileHeader, tensors: Mapping[str, Tensor]) -> None:
-    """Write a temporary file beside ``path``, sync it to disk and rename it into place.
+    """Write a file, all or nothing.
 
     Args:
         path: The file, which is replaced if it exists; missing folders are created.
@@ -47,20 +46,9 @@ def write_tensor_file(path: Path | str, header: FileHeader, tensors: Mapping[str
     Raises:
         OSError: If the file cannot be written; an existing file is left as it was.
     """
-    path = Path(path)
     # safetensors stores neither strides nor two names for the same memory.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    data = to_safetensors(plain, metadata={_HEADER: header.model_dump_json()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(Path(path), to_safetensors(plain, metadata={_HEADER: header.model_dump_json()}))
 
 
 def read_format(path: Path | str) -> str:

@@ -11,11 +11,15 @@ from torch import nn
 from splitters.data import ImageSet, Normalisation
 from splitters.files.weights_hash import weights_hash
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.html_table import html_paragraph, html_table
 from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, SplitTask, make_splitter
 from splitters.modules.module import Module, extract_modules
 from splitters.networks.inference import accuracy, network_logits
 
 _LOGGER = logging.getLogger(__name__)
+
+_CLASSES_SHOWN = 20
+"""Rows of the table that notebooks show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,26 @@ class ModelSplit(SplitResult):
             base_model_hash=self.base_model_hash,
             splitter=self.method,
         )
+
+    def _repr_html_(self) -> str:
+        """Return a summary for notebooks: what was split, and how many kernels each module keeps."""
+        total = self.masks.layout.n_kernels
+        kernels = self.masks.kernels.tolist()
+        kept = list(zip(self.class_names, kernels, strict=True))
+        rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in kept[:_CLASSES_SHOWN]]
+        if len(kept) > _CLASSES_SHOWN:
+            rows.append((f"{len(kept) - _CLASSES_SHOWN} more", "", ""))
+        union = int(self.masks.union.kernels[0])
+        rows += [
+            ("mean", f"{sum(kernels) / len(kernels):,.0f}", f"{self.masks.retention:.1%}"),
+            ("union", f"{union:,}", f"{self.masks.union_retention:.1%}"),
+        ]
+        summary = (
+            f"{self.method}: {len(kept)} modules of {self.base_model}, whose accuracy on select is "
+            f"{self.base_accuracy:.1%} and which has {total:,} kernels"
+        )
+        table = html_table(("class", "kernels kept", "share"), rows)
+        return html_paragraph(summary) + table + "".join(html_paragraph(f"Warning: {text}") for text in self.warnings)
 
 
 def split(

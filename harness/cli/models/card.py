@@ -1,4 +1,4 @@
-"""``splitbench card``: a model card of a file."""
+"""``splitbench card``: a model card in Markdown."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ from pathlib import Path
 import click
 
 from harness.cli.errors import told_plainly
+from harness.cli.options import json_option
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it to this file.")
+@json_option
 @told_plainly
-def command(file: Path) -> None:
-    """Write a Markdown model card of FILE: a module, a composed or patched model, or a trained network.
+def command(file: Path, out: Path | None, as_json: bool) -> None:
+    """Write a Markdown model card from what FILE says: a module, a composed or patched model, or a trained network."""
+    from benchmarks.models.weights_reading import WEIGHTS_FORMAT
+    from benchmarks.single_model.weights_file import load_weights
+    from harness.cli.output import show_json, write
+    from harness.views.model_card import model_card
+    from splitters.files.atomic_write import write_atomically
+    from splitters.files.safetensors_file import read_format
+    from splitters.reuse.model_file import load_model
 
-    It says what the file says: classes, images, sizes, metrics, origin, licence, and how to load it.
-    """
-    from benchmarks.single_model.card import model_card
-    from harness.cli.output import write_line
-
-    write_line(model_card(file).rstrip())
+    model = load_weights(file) if read_format(file) == WEIGHTS_FORMAT else load_model(file)
+    card = model_card(model, file_name=file.name, file_bytes=file.stat().st_size)
+    if out is not None:
+        write_atomically(out, f"{card}\n".encode())
+    if as_json:
+        show_json({"file": str(file), "out": out and str(out), "card": card})
+    elif out is None:
+        write(card)

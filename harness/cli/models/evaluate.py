@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import told_plainly
-from harness.cli.models.given_options import GivenOptions, given_model_options, weights_option
+from harness.cli.given_options import GivenOptions, given_model_options, weights_option
 from harness.cli.options import data_options, json_option, make_workspace
 
 if TYPE_CHECKING:

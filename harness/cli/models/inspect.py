@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import EXIT_FAILED, told_plainly
-from harness.cli.models.given_options import GivenOptions, find_models_here, given_model_options, weights_option
+from harness.cli.given_options import GivenOptions, find_models_here, given_model_options, weights_option
 from harness.cli.options import json_option, make_workspace
 
 if TYPE_CHECKING:

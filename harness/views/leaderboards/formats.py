@@ -93,7 +93,7 @@ def _shown(section: Section) -> list[Column]:
     return [column for column in section.board.columns if column.unit != "time"]
 
 
-def _lines(board: Leaderboard, section: Section) -> list[list[str]]:
+def section_lines(board: Leaderboard, section: Section) -> list[list[str]]:
     """Return the cells of a section's lines: its entries, then published figures."""
     lines = [[rank_text(entry), entry.label, *_rest(section, entry)] for entry in section.entries]
     return lines + [[REFERENCE, label, *_rest(section, entry)] for label, entry in reference_entries(board, section)]
@@ -104,7 +104,8 @@ def _rest(section: Section, entry: Entry) -> list[str]:
     return [*variant_texts(section, entry), seeds_text(entry), *measures]
 
 
-def _headings(section: Section) -> list[str]:
+def section_headings(section: Section) -> list[str]:
+    """Return the headings of ``section_lines``, with units and the better direction."""
     headings = ["rank", "splitter", *(key.replace("_", " ") for key in section.variants), "seeds"]
     for column in _shown(section):
         unit = {"%": " %", "points": ", points"}.get(column.unit, "")
@@ -116,11 +117,11 @@ def to_markdown(board: Leaderboard) -> str:
     """Return a table per section, and a list of the cells that are not ``ok``."""
     lines: list[str] = []
     for section in board.sections:
-        headings = _headings(section)
+        headings = section_headings(section)
         lines += [f"### {section.title}", "", _markdown_line(headings)]
         n_names = 1 + len(section.variants)
         lines.append(_markdown_line(["---:", *[":---"] * n_names, *["---:"] * (len(headings) - 1 - n_names)]))
-        lines += [_markdown_line(cells) for cells in _lines(board, section)]
+        lines += [_markdown_line(cells) for cells in section_lines(board, section)]
         lines.append("")
     for note in table_notes(board):
         lines += [note.replace("*", r"\*"), ""]
@@ -150,7 +151,7 @@ def to_latex(board: Leaderboard) -> str:
     """Return a ``booktabs`` table per section; failures follow as comments."""
     lines = ["% needs \\usepackage{booktabs}"]
     for section in board.sections:
-        headings = _headings(section)
+        headings = section_headings(section)
         n_names = 1 + len(section.variants)
         form = "r" + "l" * n_names + "r" * (len(headings) - 1 - n_names)
         lines += [
@@ -160,7 +161,7 @@ def to_latex(board: Leaderboard) -> str:
             r"\toprule",
         ]
         lines += [_latex_line(headings), r"\midrule"]
-        lines += [_latex_line(cells) for cells in _lines(board, section)]
+        lines += [_latex_line(cells) for cells in section_lines(board, section)]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     lines += [rf"\par {{\footnotesize {_latex(note)}\par}}" for note in table_notes(board)]
     if board.published:

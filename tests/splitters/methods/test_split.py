@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import splitters
-from splitters import ImageSet, Normalisation, SplitTask, compose, extract_modules, make_splitter, split
+from splitters import ImageSet, KernelMasks, Normalisation, SplitTask, compose, extract_modules, make_splitter, split
 from splitters.errors import ConfigurationError, DataError, SplitbenchError
 from splitters.files.weights_hash import weights_hash
 from splitters.methods.protocol import SPLITTERS, Progress, Splitter, list_splitters
@@ -108,3 +108,30 @@ def test_unknown_settings_of_split_are_named() -> None:
     task = tiny_task()
     with pytest.raises(SplitbenchError, match="Did you mean 'retention'"):
         split(task.model, task.train, task.select, "random", retentions=0.5)
+
+
+def test_a_notebook_shows_how_many_kernels_each_module_keeps() -> None:
+    task = tiny_task()
+    result = split(task.model, task.train, task.select, "random", **_HALF)
+    html = result._repr_html_()
+    total = result.masks.layout.n_kernels
+    for name, count in zip(result.class_names, result.masks.kernels.tolist(), strict=True):
+        right = '<td style="text-align: right">'
+        row = f'<td style="text-align: left">{name}</td>{right}{count}</td>{right}{count / total:.1%}</td>'
+        assert row in html
+    assert f"{result.masks.union_retention:.1%}" in html
+    assert html.startswith(f"<p>random: 3 modules of {type(task.model).__name__}, ")
+    assert "Warning" not in html
+
+
+def test_names_are_text_in_a_notebook_and_many_classes_are_cut_short() -> None:
+    task = tiny_task()
+    result = split(task.model, task.train, task.select, "full")
+    names = tuple(f"<i>{index}" for index in range(25))
+    masks = KernelMasks.full(result.masks.layout, 25)
+    html = replace(result, masks=masks, class_names=names, warnings=("a <b>",))._repr_html_()
+    assert "<i>" not in html
+    assert "&lt;i&gt;19<" in html
+    assert "&lt;i&gt;20<" not in html
+    assert ">5 more<" in html
+    assert html.endswith("<p>Warning: a &lt;b&gt;</p>")

@@ -1,0 +1,29 @@
+"""Writing a file all or nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a temporary file beside ``path``, sync it to disk and rename it into place.
+
+    Args:
+        path: The file, which is replaced if it exists; missing folders are created.
+        data: Its content.
+
+    Raises:
+        OSError: If the file cannot be written; an existing file is left as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
