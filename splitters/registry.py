@@ -36,7 +36,7 @@ class Registry(Generic[T]):
         self._unrivalled: set[str] = set()
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Returns a decorator that registers its object under ``name``.
+        """Return a decorator that registers its object under ``name``.
 
         Raises:
             ConfigurationError: If the name is taken by something else.
@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str, *, where: str = "") -> T:
-        """Returns the entry called ``name``.
+        """Return the entry called ``name``.
 
         Args:
             name: The entry's name.
@@ -76,7 +76,7 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def code_fingerprint(self, name: str) -> str:
-        """Returns a hash of the code behind an entry, as far as it is not this package's own; empty for built-ins.
+        """Return a hash of the code behind an entry, as far as it is not this package's own; empty for built-ins.
 
         Raises:
             UnknownNameError: If there is no such entry.
@@ -85,11 +85,11 @@ class Registry(Generic[T]):
         return code_fingerprint(filter(None, modules))
 
     def __iter__(self) -> Iterator[str]:
-        """Yields the known names, sorted."""
+        """Yield the known names, sorted."""
         yield from sorted({*self._entries, *self._homes, *self._offered})
 
     def __contains__(self, name: object) -> bool:
-        """Says whether ``name`` is known."""
+        """Return whether ``name`` is known."""
         return name in self._entries or name in self._homes or name in self._offered
 
     @cached_property

@@ -30,11 +30,11 @@ class Origin(Protocol):
     """The file that values come from."""
 
     def where(self, *path: str | int) -> str:
-        """Returns the file and the line of an entry."""
+        """Return the file and the line of an entry."""
         ...
 
     def spelling(self, *path: str | int) -> str | None:
-        """Returns how the file spells a number, boolean or null, if it is known."""
+        """Return how the file spells a number, boolean or null, if it is known."""
         ...
 
 
@@ -63,7 +63,7 @@ class Settings(BaseModel):
     def parse(
         cls, values: Mapping[str, Any], *, where: str, origin: Origin | None = None, at: tuple[str | int, ...] = ()
     ) -> Self:
-        """Builds settings from plain values, as a file or a command line gives them.
+        """Build settings from plain values, as a file or a command line gives them.
 
         Args:
             values: The values by key.
@@ -115,7 +115,7 @@ _LISTS = (list, tuple, Sequence)
 
 
 def _check_booleans(value: object, annotation: Any) -> None:
-    """Checks that ``value`` has no boolean where ``annotation`` wants numbers, which pydantic would take for 0 or 1.
+    """Check that ``value`` has no boolean where ``annotation`` wants numbers, which pydantic would take for 0 or 1.
 
     Raises:
         ValueError: If it has one.
@@ -141,7 +141,7 @@ def _check_booleans(value: object, annotation: Any) -> None:
 
 
 def _alternatives(*annotations: Any) -> set[Any]:
-    """Returns the types that annotations allow, those inside unions and ``Annotated`` included."""
+    """Return the types that annotations allow, those inside unions and ``Annotated`` included."""
     found: set[Any] = set()
     for annotation in annotations:
         if get_origin(annotation) in (Union, UnionType):
@@ -163,11 +163,11 @@ class Length(Settings):
     unit: Literal["steps", "epochs"]
 
     def steps(self, *, samples: int, batch_size: int) -> int:
-        """Returns the length in optimiser steps; the last batch of an epoch may be smaller."""
+        """Return the length in optimiser steps; the last batch of an epoch may be smaller."""
         return self.count * -(-samples // batch_size) if self.unit == "epochs" else self.count
 
     def __str__(self) -> str:
-        """Returns the form in which the length is written in files."""
+        """Return the form in which the length is written in files."""
         return f"{self.count} {self.unit}"
 
 
@@ -209,7 +209,7 @@ def _quoted(value: bool | int | float | None, spelling: str | None) -> str:
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Returns the keys of the settings model that ``path`` leads to from ``model``."""
+    """Return the keys of the settings model that ``path`` leads to from ``model``."""
     current = model
     for part in path:
         field = current.model_fields.get(str(part))

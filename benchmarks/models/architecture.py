@@ -26,7 +26,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
-        """Checks a member's name and settings.
+        """Check a member's name and settings.
 
         Args:
             member: What stands behind the colon; empty for an architecture that is no family.
@@ -38,7 +38,7 @@ class Architecture(ABC):
         """
 
     def smallest_side(self, settings: dict[str, object]) -> int:
-        """Returns how many pixels high and wide images must be, as far as that is known without building the network.
+        """Return how many pixels high and wide images must be, as far as that is known without building the network.
 
         Args:
             settings: The settings as plain values, checked already.
@@ -49,7 +49,7 @@ class Architecture(ABC):
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:
-        """Returns a new network whose output is ``[batch, n_classes]`` raw logits.
+        """Return a new network whose output is ``[batch, n_classes]`` raw logits.
 
         Its weights may be drawn from torch's global generator, which the caller has seeded.
 
@@ -86,7 +86,7 @@ MODELS: Registry[Architecture] = Registry("model", entry_point_group="splitbench
 
 
 def check_model(spec: ModelSpec, *, where: str = "", input_shape: tuple[int, int, int] | None = None) -> None:
-    """Checks a model's name and settings, without building it where that can be avoided.
+    """Check a model's name and settings, without building it where that can be avoided.
 
     Args:
         spec: The name and the settings.
@@ -109,7 +109,7 @@ def check_model(spec: ModelSpec, *, where: str = "", input_shape: tuple[int, int
 
 
 def build_model(spec: ModelSpec, *, n_classes: int, input_shape: tuple[int, int, int], seed: int) -> nn.Module:
-    """Returns a new network on the CPU, in train mode, initialised from ``seed``.
+    """Return a new network on the CPU, in train mode, initialised from ``seed``.
 
     The caller's global generators are left as they were. The network is tried on one black image.
 
@@ -136,7 +136,7 @@ def build_model(spec: ModelSpec, *, n_classes: int, input_shape: tuple[int, int,
 
 
 def code_fingerprint(spec: ModelSpec) -> str:
-    """Returns a hash of a model's code where that is not a published package's; empty otherwise."""
+    """Return a hash of a model's code where that is not a published package's; empty otherwise."""
     key = _key(spec.name)
     own = MODELS.get(key).code_fingerprint(spec.name.partition(":")[2])
     return own or MODELS.code_fingerprint(key)

@@ -16,7 +16,7 @@ from splitters.networks.inference import Tick, accuracy, network_logits, no_tick
 def predict_logits(
     model: nn.Module, images: ImageSet, batch_size: int = 256, *, tick: Tick = no_tick
 ) -> Float[Tensor, "sample n_classes"]:
-    """Returns the logits of all images, in order, on the model's device.
+    """Return the logits of all images, in order, on the model's device.
 
     Args:
         model: A network; it is run in eval mode and given back in the mode that it had.
@@ -29,7 +29,7 @@ def predict_logits(
 
 
 def evaluate_accuracy(model: nn.Module, images: ImageSet, batch_size: int = 256, *, tick: Tick = no_tick) -> float:
-    """Returns the share of images whose highest logit is their label's, in [0, 1]; see ``predict_logits``."""
+    """Return the share of images whose highest logit is their label's, in [0, 1]; see ``predict_logits``."""
     answers = predict_logits(model, images, batch_size, tick=tick).argmax(dim=1)
     return accuracy(answers, images.labels.to(answers.device))
 
@@ -40,7 +40,7 @@ def _device_of(model: nn.Module) -> torch.device:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts a network in eval mode for the block, and every part of it back in its own mode after it."""
+    """Put a network in eval mode for the block, and every part of it back in its own mode after it."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -35,7 +35,7 @@ class Stages:
 
     @contextmanager
     def measured(self, name: str) -> Iterator[list[int]]:
-        """Measures a block as one stage.
+        """Measure a block as one stage.
 
         Yields:
             A list for the peaks in bytes of work inside the block that measured itself, and so began the block's own
@@ -50,7 +50,7 @@ class Stages:
         self.records.append(StageRecord(name=name, seconds=seconds, peak_memory_bytes=peak))
 
     def images(self, cell: Cell, workspace: Workspace) -> PreparedImages:
-        """Returns a cell's images, as the stage ``data``; see ``prepare_images``."""
+        """Return a cell's images, as the stage ``data``; see ``prepare_images``."""
         with self.measured("data"):
             images = prepare_images(cell, workspace)
         if images.reused:
@@ -59,7 +59,7 @@ class Stages:
         return images
 
     def add(self, name: str, *works: Work) -> None:
-        """Adds work that was measured where it was done, as one stage; see ``merge_stages``."""
+        """Add work that was measured where it was done, as one stage; see ``merge_stages``."""
         self.records.append(merge_stages([_stage_of(name, work) for work in works]))
 
 
@@ -80,7 +80,7 @@ class Work(Protocol):
 
 
 def merge_stages(records: Sequence[StageRecord]) -> StageRecord:
-    """Returns stages of one name as one: the sum of all times, the memory of the hungriest, all that made any of it."""
+    """Return stages of one name as one: the sum of all times, the memory of the hungriest, all that made any of it."""
     peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
 
     def joined(values: Iterable[str | None]) -> str | None:

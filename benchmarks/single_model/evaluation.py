@@ -56,17 +56,17 @@ class Evaluation:
     classes: tuple[ClassScore, ...]
 
     def of(self, name: str) -> ClassScore:
-        """Returns the entry of one class."""
+        """Return the entry of one class."""
         return next(score for score in self.classes if score.name == name)
 
     def accuracy_without(self, name: str) -> float:
-        """Returns the share of right answers among the images of the other classes."""
+        """Return the share of right answers among the images of the other classes."""
         others = [score for score in self.classes if score.name != name]
         return sum(score.recall * score.images for score in others) / max(1, sum(score.images for score in others))
 
 
 def evaluate_model(model: ReusedModel | TrainedWeights, dataset: str, workspace: Workspace) -> Evaluation:
-    """Scores a composed or patched model, or a trained network, on a data set's test images of its classes.
+    """Score a composed or patched model, or a trained network, on a data set's test images of its classes.
 
     Raises:
         DataError: If the data set lacks one of its classes.
@@ -90,13 +90,13 @@ def evaluate_model(model: ReusedModel | TrainedWeights, dataset: str, workspace:
 
 
 def evaluate_network(model: nn.Module, test: ImageSet, *, left_out: int) -> Evaluation:
-    """Scores a network on test images; ``left_out`` is how many of other classes there were."""
+    """Score a network on test images; ``left_out`` is how many of other classes there were."""
     return _evaluation(predict_logits(model, test).argmax(1), test, left_out=left_out)
 
 
 @torch.no_grad()
 def evaluate_reused(model: ReusedModel, test: ImageSet, *, left_out: int) -> Evaluation:
-    """Scores a composed or patched model on test images; ``left_out`` is how many of other classes there were."""
+    """Score a composed or patched model on test images; ``left_out`` is how many of other classes there were."""
     answers = torch.cat([model.predict(batch, normalised=True) for batch in test.batches(_BATCH)])
     return _evaluation(answers, test, left_out=left_out)
 

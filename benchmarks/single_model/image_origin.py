@@ -38,18 +38,18 @@ class ImageOrigin(Settings):
     @model_validator(mode="before")
     @classmethod
     def _read_earlier(cls, values: Any) -> Any:
-        """Reads what files of earlier versions say; images that those chose from the test set are unknown here."""
+        """Read what files of earlier versions say; images that those chose from the test set are unknown here."""
         if not isinstance(values, Mapping) or values.get("protocol") != "splitbench":
             return values
         return {key: value for key, value in values.items() if key != "protocol"}
 
     @classmethod
     def of(cls, cell: Cell, dataset_hash: str) -> ImageOrigin:
-        """Returns where the images of a cell come from."""
+        """Return where the images of a cell come from."""
         return cls(dataset=cell.dataset, seed=cell.seed, dataset_hash=dataset_hash)
 
     def train_images(self, input_shape: tuple[int, int, int], workspace: Workspace, *, dataset: str) -> ImageSet | None:
-        """Returns the images that the network was trained on; None where they cannot be had again.
+        """Return the images that the network was trained on; None where they cannot be had again.
 
         What a file says is not trusted: it makes nobody read a place that is not named otherwise, fetch anything, or
         decode images to another size.
@@ -77,12 +77,12 @@ class ImageOrigin(Settings):
 
 
 def origin_fields(origin: ImageOrigin | None) -> dict[str, Any]:
-    """Returns an origin in the form in which module files hold it; empty where nobody knows it."""
+    """Return an origin in the form in which module files hold it; empty where nobody knows it."""
     return {} if origin is None else origin.model_dump(mode="json")
 
 
 def unseen(images: ImageSet, seen: Sequence[ImageSet]) -> ImageSet:
-    """Returns those images that are in none of some other sets, byte for byte.
+    """Return those images that are in none of some other sets, byte for byte.
 
     Args:
         images: The images.

@@ -41,7 +41,7 @@ class Patch:
 def patch_model(
     weak: TrainedWeights, module: Module, dataset: str, workspace: Workspace, *, target: str, rule: str
 ) -> Patch:
-    """Patches a trained network with a module, calibrated on select, and scores both on test.
+    """Patch a trained network with a module, calibrated on select, and scores both on test.
 
     Select images that one of the two was made with, as far as their files say it, take no part.
 
@@ -83,7 +83,7 @@ def patch_model(
 def _train_images(
     told: Mapping[str, Any], input_shape: tuple[int, int, int], workspace: Workspace, dataset: str
 ) -> ImageSet | None:
-    """Returns the images that a file tells of; None where it tells of none that can be had again."""
+    """Return the images that a file tells of; None where it tells of none that can be had again."""
     try:
         origin = ImageOrigin.model_validate(told)
     except ValidationError:

@@ -23,7 +23,7 @@ from splitters.networks.inference import class_report, composed_answers, module_
 
 
 def train_model(cell: Cell, workspace: Workspace) -> Prepared:
-    """Returns a cell's images and its trained base model, trained now or found in the cache.
+    """Return a cell's images and its trained base model, trained now or found in the cache.
 
     Raises:
         DataError: If the data is absent or damaged.
@@ -36,7 +36,7 @@ def train_model(cell: Cell, workspace: Workspace) -> Prepared:
 def split_model(
     cell: Cell, workspace: Workspace, *, weights: TrainedWeights | None = None, classes: Sequence[str] = ()
 ) -> tuple[list[Module], tuple[str, ...]]:
-    """Returns the modules of a cell's base model, each with its F1 on select among its metrics, and what to know.
+    """Return the modules of a cell's base model, each with its F1 on select among its metrics, and what to know.
 
     Args:
         cell: Names the splitter, the data set and, without weights, the base model.
@@ -90,7 +90,7 @@ def with_settled_normalisation(cell: Cell, spec: ModelSpec, workspace: Workspace
 
 
 def _given(cell: Cell, workspace: Workspace, weights: TrainedWeights) -> Prepared:
-    """Returns a trained network from a file in the place of a base model of the cell's own."""
+    """Return a trained network from a file in the place of a base model of the cell's own."""
     header = weights.header
     images = prepare_images(cell, workspace)
     if images.roles.train.class_names != header.class_names:
@@ -112,7 +112,7 @@ def _given(cell: Cell, workspace: Workspace, weights: TrainedWeights) -> Prepare
 
 
 def _origins(cell: Cell, prepared: Prepared, weights: TrainedWeights | None) -> tuple[dict[str, Any], ...]:
-    """Returns which images a module was made with: those of its base model, and those that the splitter saw."""
+    """Return which images a module was made with: those of its base model, and those that the splitter saw."""
     own = ImageOrigin.of(cell, prepared.dataset_hash)
     if cell.model.is_given:
         return origin_fields(None), origin_fields(own.model_copy(update={"part": "split_train"}))

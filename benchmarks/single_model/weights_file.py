@@ -47,7 +47,7 @@ class WeightsHeader(FileHeader):
     @field_validator("trained_on", mode="before")
     @classmethod
     def _unknown_if_unreadable(cls, told: object) -> object:
-        """Takes images of a kind that this version does not know for unknown ones."""
+        """Take images of a kind that this version does not know for unknown ones."""
         try:
             return None if told is None else ImageOrigin.model_validate(told)
         except ValidationError:
@@ -84,7 +84,7 @@ def save_weights(
     select_accuracy: float,
     trained_on: ImageOrigin | None = None,
 ) -> None:
-    """Writes a trained network's weights, all or nothing.
+    """Write a trained network's weights, all or nothing.
 
     Args:
         path: Where to.
@@ -101,7 +101,7 @@ def save_weights(
 
 
 def load_weights(path: Path | str, *, expected: str | None = None) -> TrainedWeights:
-    """Reads what ``save_weights`` wrote.
+    """Read what ``save_weights`` wrote.
 
     Args:
         path: The file.

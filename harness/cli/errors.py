@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
+def report_errors(function: Callable[P, R]) -> Callable[P, R]:
     """Wrap a command so that expected errors are shown as messages.
 
     A wrong call, file or data set exits with ``EXIT_WRONG``, failed work or a failed disk with ``EXIT_FAILED``. SIGTERM

@@ -32,7 +32,7 @@ def plugins_beside(folder: str, modules: tuple[str, ...], values: object) -> Plu
 
 
 def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
-    """Returns a suite's cells, each once.
+    """Return a suite's cells, each once.
 
     Seeds come outermost, so that early rows cover the whole suite once; then splitters, so that neighbours train
     different base models.
@@ -128,7 +128,7 @@ def _check_names(suite: Suite) -> None:
 
 
 def _check_scenarios(suite: Suite) -> None:
-    """Refuses a scenario that is to measure what the suite does not have."""
+    """Refuse a scenario that is to measure what the suite does not have."""
     known = {
         "splitters": {name for entry in suite.splitters for name in _names_of(entry)},
         "models": {model.name for model in suite.models},
@@ -147,7 +147,7 @@ def _names_of(entry: SplitterEntry) -> tuple[str, ...]:
 
 
 def _check_overrides(suite: Suite, splitter: SplitterEntry, where: str) -> None:
-    """Refuses an override for a model or data set that the suite does not have: it would change nothing.
+    """Refuse an override for a model or data set that the suite does not have: it would change nothing.
 
     Where the command line puts others in their place (``--set models=[rescnn]``), that is no slip of the pen.
     """
@@ -163,7 +163,7 @@ def _check_overrides(suite: Suite, splitter: SplitterEntry, where: str) -> None:
 
 
 def _choices(suite: Suite) -> Iterator[tuple[ScenarioEntry, int, DatasetSpec, ModelSpec]]:
-    """Yields what cells are made of, but for the seed."""
+    """Yield what cells are made of, but for the seed."""
     models = [_completed_model(model) for model in suite.models]
     datasets = [with_code(dataset) for dataset in suite.datasets]
     for scenario, index, dataset, model in product(suite.scenario, range(len(suite.splitters)), datasets, models):
@@ -224,7 +224,7 @@ class _Resolver:
 
 
 def _check_reference(like: object, *, where: str) -> None:
-    """Checks another splitter that is written out, whose own settings would be refused without saying where it is."""
+    """Check another splitter that is written out, whose own settings would be refused without saying where it is."""
     if isinstance(like, Mapping) and isinstance(like.get("name"), str):
         settings = like.get("settings") or {}
         if isinstance(settings, Mapping):
@@ -232,7 +232,7 @@ def _check_reference(like: object, *, where: str) -> None:
 
 
 def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "") -> SplitterSpec:
-    """Returns a splitter with all its settings, defaults included, so that a cell's identity covers them.
+    """Return a splitter with all its settings, defaults included, so that a cell's identity covers them.
 
     Raises:
         ConfigurationError: If the name or a setting is unknown, or a value is not allowed.
@@ -255,7 +255,7 @@ def _code_of(scenario: Scenario) -> str:
 
 
 def _completed_model(model: ModelSpec) -> ModelSpec:
-    """Returns a model with all its settings where its architecture declares them, and the hash of the user's code."""
+    """Return a model with all its settings where its architecture declares them, and the hash of the user's code."""
     settings_model = getattr(MODELS.get(model.name), "settings_model", None) if model.name in MODELS else None
     values = model.settings
     if isinstance(settings_model, type) and issubclass(settings_model, Settings):
@@ -314,7 +314,7 @@ def _matches_any(offered: object, wanted: Iterable[object]) -> bool:
 
 
 def _check_filter(condition: Filter, cells: list[SuiteCell], where: str) -> None:
-    """Refuses a filter's value that no cell has, which is a slip of the pen."""
+    """Refuse a filter's value that no cell has, which is a slip of the pen."""
     for key, wanted in _conditions(condition):
         known = {str(value) for item in cells for value in _offered(item)[key]}
         for value in wanted:

@@ -19,7 +19,7 @@ def single_cell(
     suite: str | None = None,
     changes: Sequence[str] = (),
 ) -> Cell:
-    """Returns the one cell that a call on the command line means.
+    """Return the one cell that a call on the command line means.
 
     Args:
         model: A base model's name; or a given model, complete, whose images count as normalised by ImageNet's

@@ -195,12 +195,12 @@ class Suite(Settings):
 
 
 def suite_names() -> list[str]:
-    """Returns the names of the suites that come with the package."""
+    """Return the names of the suites that come with the package."""
     return [name for name in _packaged_names() if not is_sweep(read_packaged(name))]
 
 
 def sweep_names() -> list[str]:
-    """Returns the names of the sweeps that come with the package."""
+    """Return the names of the sweeps that come with the package."""
     return [name for name in _packaged_names() if is_sweep(read_packaged(name))]
 
 
@@ -215,12 +215,12 @@ def _packaged_names() -> list[str]:
 
 
 def read_packaged(name: str) -> str:
-    """Returns the text of a suite or sweep that comes with the package."""
+    """Return the text of a suite or sweep that comes with the package."""
     return (resources.files("benchmarks") / "suites" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suite:
-    """Reads a suite.
+    """Read a suite.
 
     Args:
         name_or_path: A name in ``suite_names()``, or a YAML file.
@@ -242,7 +242,7 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
 
 
 def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] = ()) -> Suite:
-    """Returns a suite from plain values, checked as one from a file is.
+    """Return a suite from plain values, checked as one from a file is.
 
     Args:
         values: What a file would hold.
@@ -258,7 +258,7 @@ def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] 
 
 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:
-    """Returns a suite's text, its title for messages, and its path if it is a file of the user's."""
+    """Return a suite's text, its title for messages, and its path if it is a file of the user's."""
     path = Path(name_or_path)
     if isinstance(name_or_path, str) and name_or_path in suite_names():
         return read_packaged(name_or_path), f"{name_or_path}.yaml", ""
@@ -286,7 +286,7 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
 
 
 def _with_list(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Returns the values with a single entry in the place of a list made a list."""
+    """Return the values with a single entry in the place of a list made a list."""
     single = isinstance(values.get(key), str | Mapping)
     return {**values, key: [values[key]]} if single else dict(values)
 
@@ -302,7 +302,7 @@ _LISTS: dict[str, type[Settings]] = {
 
 
 def parse_entries(key: str, values: object, model: type[Settings], source: Source) -> list[Settings]:
-    """Returns the entries of a list of a file, each parsed where it stands.
+    """Return the entries of a list of a file, each parsed where it stands.
 
     Args:
         key: The list's key.
@@ -334,7 +334,7 @@ def _parse_entry(key: str, index: int, value: object, model: type[Settings], sou
 
 
 def parse_only(conditions: Iterable[str]) -> Filter:
-    """Reads ``KEY=VALUE`` conditions: values of one key are alternatives, different keys must all hold.
+    """Read ``KEY=VALUE`` conditions: values of one key are alternatives, different keys must all hold.
 
     Raises:
         ConfigurationError: If a key is unknown or a condition has no ``=``.

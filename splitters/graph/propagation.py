@@ -407,7 +407,7 @@ class Propagation:
             self._freeze_taints(node)
 
     def _counted(self, sizes: Any) -> tuple[Tensor, ...]:
-        """Returns, for each of several sizes, the ids whose number it depends on."""
+        """Return, for each of several sizes, the ids whose number it depends on."""
         if isinstance(sizes, (tuple, list)):
             return tuple(part for size in sizes for part in self._counted(size))
         if isinstance(sizes, fx.Node) and sizes in self._taints:

@@ -25,7 +25,7 @@ class PythonFactory(Architecture):
     description = "a function or class of your own that returns a torch.nn.Module; settings: its keyword arguments"
 
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
-        """Imports the factory and checks its signature."""
+        """Import the factory and checks its signature."""
         takes, takes_any = _parameters(_load(member, where), where)
         for key in settings:
             if key in _OFFERED:
@@ -39,14 +39,14 @@ class PythonFactory(Architecture):
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:
-        """Calls the factory."""
+        """Call the factory."""
         factory = _load(member, f"model 'python:{member}'")
         takes, takes_any = _parameters(factory, f"model 'python:{member}'")
         offered = {"n_classes": n_classes, "input_shape": input_shape}
         return factory(**{key: value for key, value in offered.items() if key in takes or takes_any}, **settings)
 
     def code_fingerprint(self, member: str) -> str:
-        """Returns the hash of the source that defines the factory; empty where there is none."""
+        """Return the hash of the source that defines the factory; empty where there is none."""
         factory = inspect.unwrap(_load(member, f"model 'python:{member}'"))
         return code_fingerprint({member.partition(":")[0], factory.__module__})
 
@@ -73,7 +73,7 @@ def _load(member: str, where: str) -> Callable[..., nn.Module]:
 
 
 def _parameters(factory: Callable[..., nn.Module], where: str) -> tuple[dict[str, bool], bool]:
-    """Returns the keyword parameters, each with whether it must be given, and whether any others are taken."""
+    """Return the keyword parameters, each with whether it must be given, and whether any others are taken."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError) as error:

@@ -37,7 +37,7 @@ class TorchvisionZoo(Architecture):
     )
 
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
-        """Checks the name; where there are settings, tries them without memory for weights."""
+        """Check the name; where there are settings, tries them without memory for weights."""
         import torchvision.models
 
         names = torchvision.models.list_models(module=torchvision.models)
@@ -57,7 +57,7 @@ class TorchvisionZoo(Architecture):
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:
-        """Returns torchvision's network with its own initialisation."""
+        """Return torchvision's network with its own initialisation."""
         return _make(member, settings, n_classes=n_classes)
 
     def published(self, member: str, name: str, cache: Path, *, download: bool) -> PublishedWeights | None:

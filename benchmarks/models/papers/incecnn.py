@@ -41,7 +41,7 @@ class InceptionBlock(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch kernels height width"]:
-        """Returns the branches' outputs side by side."""
+        """Return the branches' outputs side by side."""
         return torch.cat([branch(images) for branch in self.branches], dim=1)
 
 
@@ -73,7 +73,7 @@ class InceCNN(nn.Module):
         initialise(self)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch n_classes"]:
-        """Returns the logits."""
+        """Return the logits."""
         pooled = torch.flatten(self.pool(self.features(images)), 1)
         logits: Tensor = self.classifier(self.dropout(pooled))
         return logits

@@ -35,33 +35,33 @@ class NamedNet(Architecture):
     settings_model: type[NetSettings]
 
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
-        """Checks the settings."""
+        """Check the settings."""
         self.settings_model.parse(settings, where=where)
 
     def smallest_side(self, settings: dict[str, object]) -> int:
-        """Returns the size of which a pixel is left after all poolings."""
+        """Return the size of which a pixel is left after all poolings."""
         side: int = 2 ** self.poolings(self.settings_model.parse(settings, where="settings"))
         return side
 
     @abstractmethod
     def poolings(self, settings: NetSettings) -> int:
-        """Returns how often the network halves its images."""
+        """Return how often the network halves its images."""
 
 
 def scaled(channels: int, width: float) -> int:
-    """Returns ``width`` times as many channels, rounded, at least one."""
+    """Return ``width`` times as many channels, rounded, at least one."""
     return max(1, round(channels * width))
 
 
 def conv_block(inputs: int, kernels: int, *, kernel_size: int = 3, norm: Norm = "batch") -> nn.Sequential:
-    """Returns a convolution that keeps the image's size, its norm, and ReLU."""
+    """Return a convolution that keeps the image's size, its norm, and ReLU."""
     conv = nn.Conv2d(inputs, kernels, kernel_size, padding=kernel_size // 2, bias=norm == "none")
     norms = [nn.BatchNorm2d(kernels)] if norm == "batch" else []
     return nn.Sequential(conv, *norms, nn.ReLU(inplace=True))
 
 
 def pooled_size(name: str, input_shape: tuple[int, int, int], *, poolings: int) -> int:
-    """Returns how many pixels are left of an image after so many 2x2 poolings.
+    """Return how many pixels are left of an image after so many 2x2 poolings.
 
     Raises:
         ConfigurationError: If none are.
@@ -77,7 +77,7 @@ def pooled_size(name: str, input_shape: tuple[int, int, int], *, poolings: int) 
 
 
 def initialise(model: nn.Module) -> None:
-    """Draws the convolutions' weights from torch's global generator: Kaiming normal over the fan-out, biases zero.
+    """Draw the convolutions' weights from torch's global generator: Kaiming normal over the fan-out, biases zero.
 
     So does torchvision's VGG. Linear layers keep torch's own initialisation: in three one-cycle epochs of SimCNN at
     width 1/4 on 8,000 images of CIFAR-10 it led to a loss of 1.8, Kaiming normal for them too to 2.1 or worse.

@@ -46,7 +46,7 @@ class ResCNN(nn.Module):
         initialise(self)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch n_classes"]:
-        """Returns the logits."""
+        """Return the logits."""
         outputs: list[Tensor] = []
         current = images
         for index, block in enumerate(self.blocks):

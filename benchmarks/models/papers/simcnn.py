@@ -57,7 +57,7 @@ class SimCNN(nn.Module):
         initialise(self)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch n_classes"]:
-        """Returns the logits."""
+        """Return the logits."""
         logits: Tensor = self.classifier(torch.flatten(self.features(images), 1))
         return logits
 

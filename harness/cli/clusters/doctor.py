@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.errors import EXIT_FAILED, told_plainly
+from harness.cli.errors import EXIT_FAILED, report_errors
 from harness.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option("--results", metavar="URI", help="Folder or pyarrow.fs URI of rows to write to and read back.")
 @json_option
-@told_plainly
+@report_errors
 def command(address: str | None, results: str | None, as_json: bool) -> None:
     """Check the installation, or all machines of a cluster: what is missing, what differs, how to fix it.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option, open_store
 
 
@@ -26,7 +26,7 @@ from harness.cli.options import json_option, open_store
     help="The cluster's file, if RESULTS is a folder on its head node rather than a URI.",
 )
 @json_option
-@told_plainly
+@report_errors
 def command(results: str, target: Path | None, cluster: Path | None, as_json: bool) -> None:
     """Copy rows, and what sweeps keep beside them, to this machine; files that are already here are left alone."""
     from harness.cli.output import show, show_json

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import EXIT_FAILED, told_plainly
+from harness.cli.errors import EXIT_FAILED, report_errors
 from harness.cli.options import names_sweep, read_cells, refuse_for_sweeps, suite_options
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--download", is_flag=True, help="Download missing data, on the cluster.")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
 @click.option("--no-follow", is_flag=True, help="Do not show the job's log; the job runs anyway.")
-@told_plainly
+@report_errors
 def command(
     suite: str,
     changes: tuple[str, ...],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option
 
 
@@ -14,7 +14,7 @@ from harness.cli.options import json_option
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it to this file.")
 @json_option
-@told_plainly
+@report_errors
 def command(file: Path, out: Path | None, as_json: bool) -> None:
     """Write a Markdown model card from what FILE says: a module, a composed or patched model, or a trained network."""
     from benchmarks.models.weights_reading import WEIGHTS_FORMAT

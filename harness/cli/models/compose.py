@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option, out_option
 
 
@@ -14,7 +14,7 @@ from harness.cli.options import json_option, out_option
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @out_option
 @json_option
-@told_plainly
+@report_errors
 def command(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Compose the modules in FILE... into one classifier of their classes.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.given_options import GivenOptions, given_model_options, weights_option
 from harness.cli.options import data_options, json_option, make_workspace
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--data", required=True, metavar="D", help="A data set with the classifier's classes.")
 @data_options
 @json_option
-@told_plainly
+@report_errors
 def command(
     file: Path | None,
     model: str | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import data_options, json_option, make_workspace, out_option
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--data", metavar="D", help="Compare scores on this data set's test images. [default: random images]")
 @data_options
 @json_option
-@told_plainly
+@report_errors
 def command(
     file: Path, target: ExportFormat, out: Path, data: str | None, data_root: Path | None, download: bool, as_json: bool
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import EXIT_FAILED, told_plainly
+from harness.cli.errors import EXIT_FAILED, report_errors
 from harness.cli.given_options import GivenOptions, find_models_here, given_model_options, weights_option
 from harness.cli.options import json_option, make_workspace
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--download", is_flag=True, help="Fetch published weights that are not there.")
 @json_option
-@told_plainly
+@report_errors
 def command(
     model: str, weights: str | None, given: GivenOptions, classes: int | None, download: bool, as_json: bool
 ) -> None:

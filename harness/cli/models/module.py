@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option
 
 
@@ -18,7 +18,7 @@ def command() -> None:
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-@told_plainly
+@report_errors
 def info(file: Path, as_json: bool) -> None:
     """Show what is known of the module in FILE: its class, where it comes from, what it keeps and costs."""
     from rich.table import Table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.given_options import GivenOptions, given_model_options
 from harness.cli.options import data_options, json_option, make_workspace, out_option
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @out_option
 @data_options
 @json_option
-@told_plainly
+@report_errors
 def command(
     weak: str,
     weak_model: str | None,

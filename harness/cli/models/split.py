@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.given_options import GivenOptions, given_model_options, weights_option
 from harness.cli.options import data_options, json_option, make_workspace, split_names
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 )
 @data_options
 @json_option
-@told_plainly
+@report_errors
 def command(
     model: str | None,
     weights: str | None,
@@ -105,7 +105,7 @@ def command(
 
 
 def module_file_name(class_index: int, class_name: str) -> str:
-    """Returns the name of a module's file; whatever the class is called, it is the name of a file and no path."""
+    """Return the name of a module's file; whatever the class is called, it is the name of a file and no path."""
     safe = re.sub(r"[^\w.-]+", "_", class_name)[:80]
     return f"{class_index:02d}-{safe}.safetensors"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import data_options, json_option, make_workspace, out_option
 
 
@@ -25,7 +25,7 @@ from harness.cli.options import data_options, json_option, make_workspace, out_o
 @out_option
 @data_options
 @json_option
-@told_plainly
+@report_errors
 def command(
     model: str,
     data: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option, open_store
 
 
@@ -15,7 +15,7 @@ from harness.cli.options import json_option, open_store
 @click.option("--scenario", metavar="S", help="Compare in this scenario only.")
 @click.option("--sort", metavar="MEASURE", help="Measure to compare. [default: the scenario's own]")
 @json_option
-@told_plainly
+@report_errors
 def command(first: str, second: str, results: str, scenario: str | None, sort: str | None, as_json: bool) -> None:
     """Compare two splitters, FIRST and SECOND, on the seeds that both have in RESULTS, and say which is better.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import consent_options, json_option, open_store
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--study", metavar="ID", help="Which study, if there are several. [default: the latest]")
 @json_option
 @consent_options
-@told_plainly
+@report_errors
 def command(results: str, out: str, study: str | None, consent: Consent, as_json: bool) -> None:
     """Write the trials of the sweep in RESULTS as an Optuna journal, which optuna-dashboard opens."""
     from pathlib import Path

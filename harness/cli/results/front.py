@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import consent_options, json_option, open_store
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--study", metavar="ID", help="Which study, if there are several. [default: the latest]")
 @json_option
 @consent_options
-@told_plainly
+@report_errors
 def command(results: str, study: str | None, consent: Consent, as_json: bool) -> None:
     """Show the Pareto front of the sweep in RESULTS, the best per splitter, hypervolume and importances."""
     from harness.cli.output import show, show_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option, open_store
 
 _FORMATS = ("rich", "json", "md", "csv", "latex")
@@ -16,7 +16,7 @@ _FORMATS = ("rich", "json", "md", "csv", "latex")
 @click.option("--sort", metavar="MEASURE", help="Measure to rank by. [default: the scenario's own, e.g. accuracy_loss]")
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="rich", show_default=True, help="Output format.")
 @json_option
-@told_plainly
+@report_errors
 def command(results: str, scenario: str | None, sort: str | None, form: str, as_json: bool) -> None:
     """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _KINDS = ("splitters", "models", "datasets", "scenarios", "suites", "sweeps")
 @click.command()
 @click.argument("kind", type=click.Choice(_KINDS))
 @json_option
-@told_plainly
+@report_errors
 def command(kind: str, as_json: bool) -> None:
     """List splitters, models, datasets, scenarios, suites or sweeps, with their settings and defaults."""
     from harness.cli.output import show, show_json

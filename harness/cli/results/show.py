@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("cell_id")
 @click.option("--results", metavar="URI", help="Folder or URI of its rows. [default: every folder in ./results]")
 @json_option
-@told_plainly
+@report_errors
 def command(cell_id: str, results: str | None, as_json: bool) -> None:
     """Show a cell's rows. CELL_ID is its id or an unambiguous prefix of it."""
     from harness.cli.output import show, show_json

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import (
     changed_data,
     data_options,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     help="A cluster file, as for 'ray up': adds GPU hours and cost.",
 )
 @json_option
-@told_plainly
+@report_errors
 def command(
     suite: str,
     changes: tuple[str, ...],

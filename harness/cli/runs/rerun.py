@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.errors import EXIT_FAILED, told_plainly
+from harness.cli.errors import EXIT_FAILED, report_errors
 from harness.cli.options import consent_options, data_options, json_option, open_store
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @data_options
 @json_option
 @consent_options
-@told_plainly
+@report_errors
 def command(
     cell_ids: tuple[str, ...],
     results: str | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
+from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, report_errors
 from harness.cli.options import (
     changed_data,
     data_options,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan, run nothing.")
 @json_option
-@told_plainly
+@report_errors
 def command(
     suite: str,
     changes: tuple[str, ...],

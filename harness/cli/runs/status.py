@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.cli.options import json_option, open_store
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _EARLIER_RUNS = 5
 @click.command()
 @click.argument("results", metavar="RESULTS")
 @json_option
-@told_plainly
+@report_errors
 def command(results: str, as_json: bool) -> None:
     """Show the state of all runs on a results folder or URI, from any machine that can read it."""
     from datetime import datetime, timezone

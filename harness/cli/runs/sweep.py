@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, told_plainly
+from harness.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, report_errors
 from harness.cli.options import (
     changed_data,
     data_options,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Run even if the cluster's machines differ in versions.")
 @click.option("--dry-run", is_flag=True, help="Show finished trials and what would be run, run nothing.")
 @json_option
-@told_plainly
+@report_errors
 def command(
     sweep: str,
     trials: int | None,

@@ -183,7 +183,7 @@ class Merger:
         return counts.long()
 
     def _add_wins(self, counts: Tensor, winner: _Pool, loser: _Pool, modules: Tensor) -> None:
-        """Adds, for each pair, the images of the winner's classes on which the right module beats all others."""
+        """Add, for each pair, the images of the winner's classes on which the right module beats all others."""
         for column, class_index in enumerate(winner.classes):
             images = self._images[class_index]
             own = modules[class_index][:, images]
@@ -251,7 +251,7 @@ def _is_right(keys: Float32[Tensor, "composition sample"]) -> Float32[Tensor, "c
 
 
 def _cross_units(units: Tensor, a: _Pool, b: _Pool) -> Float64[Tensor, "a b"]:
-    """Returns, for each pair, the sum of the distances between members of one side and of the other."""
+    """Return, for each pair, the sum of the distances between members of one side and of the other."""
     n_classes, n_candidates = units.shape[:2]
     rows = units.new_zeros(len(a.members), n_classes, n_candidates)
     for column, class_index in enumerate(a.classes):

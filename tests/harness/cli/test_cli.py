@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from benchmarks.training.base_model import TrainingError
-from harness.cli.errors import told_plainly
+from harness.cli.errors import report_errors
 from harness.config.cache_folder import cache_folder
 from splitters.errors import ConfigurationError, DataError, ModuleFileError, SplitFailedError, UnknownNameError
 
@@ -65,7 +65,7 @@ def test_what_was_typed_is_shown_and_not_obeyed(call: Call, arguments: list[str]
 def test_errors_that_are_meant_become_one_message_and_others_keep_their_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    @told_plainly
+    @report_errors
     def fail(error: BaseException) -> None:
         raise error
 
@@ -99,7 +99,7 @@ def test_the_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sigterm_ends_a_command_in_order_and_leaves_the_signal_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
     before, left = signal.getsignal(signal.SIGTERM), []
 
-    @told_plainly
+    @report_errors
     def work() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
