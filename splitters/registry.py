@@ -76,7 +76,7 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def code_fingerprint(self, name: str) -> str:
-        """Return a hash of the code behind an entry, as far as it is not this package's own; empty for built-ins.
+        """Return a hash of the code behind an entry, without this package's own; empty for built-ins.
 
         Raises:
             UnknownNameError: If there is no such entry.

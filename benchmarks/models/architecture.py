@@ -38,7 +38,7 @@ class Architecture(ABC):
         """
 
     def smallest_side(self, settings: dict[str, object]) -> int:
-        """Return how many pixels high and wide images must be, as far as that is known without building the network.
+        """Return the minimum height and width of images, if that is known without building the network.
 
         Args:
             settings: The settings as plain values, checked already.

@@ -19,7 +19,7 @@ from benchmarks.rows.row import StageRecord
 from benchmarks.training.base_model import TrainedModel, train_base_model
 
 STAGES = frozenset({"start", "data", "train", "load", "weights", "download"})
-"""What a cell may report before its base model is there."""
+"""Stages that a cell may report before its base model is ready."""
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Stages:
         """Measure a block as one stage.
 
         Yields:
-            A list for the peaks in bytes of work inside the block that measured itself, and so began the block's own
-            measurement anew.
+            A list for the peaks, in bytes, of work inside the block that measured itself and thereby reset the
+            measurement of the block.
         """
         inner: list[int] = []
         reset_peak_memory(self.device)
@@ -59,12 +59,12 @@ class Stages:
         return images
 
     def add(self, name: str, *works: Work) -> None:
-        """Add work that was measured where it was done, as one stage; see ``merge_stages``."""
+        """Add work that measured itself, as one stage; see ``merge_stages``."""
         self.records.append(merge_stages([_stage_of(name, work) for work in works]))
 
 
 class Work(Protocol):
-    """Work that may have been done earlier, by somebody else; see ``Artifact``."""
+    """Work that may be reused from the cache; see ``Artifact``."""
 
     @property
     def seconds(self) -> float: ...  # noqa: D102
@@ -80,7 +80,7 @@ class Work(Protocol):
 
 
 def merge_stages(records: Sequence[StageRecord]) -> StageRecord:
-    """Return stages of one name as one: the sum of all times, the memory of the hungriest, all that made any of it."""
+    """Merge stages of one name: the sum of their times, the largest peak, and every environment that took part."""
     peaks = [record.peak_memory_bytes for record in records if record.peak_memory_bytes is not None]
 
     def joined(values: Iterable[str | None]) -> str | None:
@@ -141,8 +141,8 @@ class PreparedImages:
         split_roles: Those that a splitter sees.
         dataset_hash: SHA-256 of the decoded data set.
         flips: Whether a mirrored image keeps its label.
-        seconds: Wall time that decoding the data set took when it was done.
-        reused: Whether that was done earlier.
+        seconds: Wall time of decoding the data set, whenever that was.
+        reused: Whether it was decoded earlier.
         computed_on: Where it was computed.
     """
 
@@ -169,9 +169,9 @@ def images_for(spec: DatasetSpec, seed: int, workspace: Workspace) -> PreparedIm
     """Load images and split them into roles.
 
     Args:
-        spec: The data set, and which of its images take part.
+        spec: The data set, and which of its images are used.
         seed: Seeds the split.
-        workspace: Where to work.
+        workspace: The resources to use.
 
     Raises:
         DataError: If the data is absent or damaged.

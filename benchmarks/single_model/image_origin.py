@@ -1,4 +1,4 @@
-"""Which images a network has seen in its training: enough to deal them out again, and to keep them out of a choice."""
+"""The images that a network was trained on, recorded so that they can be loaded again and kept out of a choice."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class ImageOrigin(Settings):
     """Where a network's images come from.
 
     Args:
-        dataset: The data set, and which of its images take part.
-        seed: Deals them out to their roles.
-        dataset_hash: SHA-256 of the decoded data set; images of one that has changed are dealt out otherwise.
-        part: All of its ``train`` images, or those that a splitter sees of them.
+        dataset: The data set, and which of its images are used.
+        seed: Seeds their roles.
+        dataset_hash: SHA-256 of the decoded data set; other images would get other roles.
+        part: All of its ``train`` images, or those of them that a splitter sees.
     """
 
     dataset: DatasetSpec
@@ -38,7 +38,7 @@ class ImageOrigin(Settings):
     @model_validator(mode="before")
     @classmethod
     def _read_earlier(cls, values: Any) -> Any:
-        """Read what files of earlier versions say; images that those chose from the test set are unknown here."""
+        """Read the fields of earlier versions; images that those chose from the test set are unknown here."""
         if not isinstance(values, Mapping) or values.get("protocol") != "splitbench":
             return values
         return {key: value for key, value in values.items() if key != "protocol"}
@@ -49,15 +49,15 @@ class ImageOrigin(Settings):
         return cls(dataset=cell.dataset, seed=cell.seed, dataset_hash=dataset_hash)
 
     def train_images(self, input_shape: tuple[int, int, int], workspace: Workspace, *, dataset: str) -> ImageSet | None:
-        """Return the images that the network was trained on; None where they cannot be had again.
+        """Return the images that the network was trained on; None if they cannot be loaded.
 
-        What a file says is not trusted: it makes nobody read a place that is not named otherwise, fetch anything, or
+        The file is not trusted: it cannot make this read a location that the user did not name, download anything, or
         decode images to another size.
 
         Args:
-            input_shape: The form to bring them to; roles do not depend on it.
+            input_shape: The shape to convert them to; roles do not depend on it.
             workspace: Where to look for the data set.
-            dataset: The data set that the user has named.
+            dataset: The data set that the user named.
         """
         own = self.dataset.input_shape
         if (self.dataset.name != dataset and ":" in self.dataset.name) or own[1:] != input_shape[1:]:
@@ -71,22 +71,22 @@ class ImageOrigin(Settings):
                 spec = self.dataset.model_copy(update={"input_shape": input_shape})
                 images = images_for(spec, self.seed, workspace)
         except (SplitbenchError, OSError):
-            # The data set lies elsewhere, or is none that this installation knows.
+            # The data set is elsewhere, or unknown to this installation.
             return None
         return images.roles.train if self.part == "train" else images.split_roles.train
 
 
 def origin_fields(origin: ImageOrigin | None) -> dict[str, Any]:
-    """Return an origin in the form in which module files hold it; empty where nobody knows it."""
+    """Return an origin as module files store it; empty if it is unknown."""
     return {} if origin is None else origin.model_dump(mode="json")
 
 
 def unseen(images: ImageSet, seen: Sequence[ImageSet]) -> ImageSet:
-    """Return those images that are in none of some other sets, byte for byte.
+    """Return the images that are in none of some other sets, compared byte for byte.
 
     Args:
         images: The images.
-        seen: Sets of the same form.
+        seen: Sets of the same shape.
 
     Raises:
         DataError: If a class has no such image.

@@ -27,8 +27,8 @@ class Patch:
         model: The patched model.
         before: The weak model alone.
         after: The patched model.
-        images: How many images the patch was calibrated on.
-        unknown: Of which of the two, the weak network and the module, nobody can tell all images that they have seen.
+        images: Number of images that the patch was calibrated on.
+        unknown: Which of the weak network and the module have training images that cannot be determined.
     """
 
     model: PatchedModel
@@ -41,15 +41,15 @@ class Patch:
 def patch_model(
     weak: TrainedWeights, module: Module, dataset: str, workspace: Workspace, *, target: str, rule: str
 ) -> Patch:
-    """Patch a trained network with a module, calibrated on select, and scores both on test.
+    """Patch a trained network with a module, calibrated on select, and score both on test.
 
-    Select images that one of the two was made with, as far as their files say it, take no part.
+    Select images that the weak network or the module was trained on are left out, according to their files.
 
     Args:
         weak: The weak model.
         module: The module.
-        dataset: The data set's name; images of classes that the weak model does not know take no part.
-        workspace: Where to work.
+        dataset: The data set's name; images of classes that the weak model does not know are left out.
+        workspace: The resources to use.
         target: The name of the class to be patched.
         rule: The fusion rule.
 
@@ -60,15 +60,15 @@ def patch_model(
     header = weak.header
     roles = images_for(DatasetSpec(name=dataset, input_shape=header.input_shape), header.seed, workspace).roles
     select, test = (weak.images_of(images.of_classes(header.class_names)) for images in (roles.select, roles.test))
-    told: dict[str, Sequence[Mapping[str, Any]]] = {
+    origins: dict[str, Sequence[Mapping[str, Any]]] = {
         "the weak network": [origin_fields(header.trained_on)],
         "the module": module.info.trained_on or [{}],
     }
-    found = {
+    seen = {
         name: [_train_images(entry, select.input_shape, workspace, dataset) for entry in entries]
-        for name, entries in told.items()
+        for name, entries in origins.items()
     }
-    select = unseen(select, [images for sets in found.values() for images in sets if images is not None])
+    select = unseen(select, [images for sets in seen.values() for images in sets if images is not None])
     patched = patch(weak.model, module, select, target=target, rule=rule)
     left_out = len(roles.test) - len(test)
     return Patch(
@@ -76,16 +76,16 @@ def patch_model(
         evaluate_network(weak.model, test, left_out=left_out),
         evaluate_reused(patched, test, left_out=left_out),
         images=len(select),
-        unknown=tuple(name for name, sets in found.items() if any(images is None for images in sets)),
+        unknown=tuple(name for name, sets in seen.items() if any(images is None for images in sets)),
     )
 
 
 def _train_images(
-    told: Mapping[str, Any], input_shape: tuple[int, int, int], workspace: Workspace, dataset: str
+    origin_values: Mapping[str, Any], input_shape: tuple[int, int, int], workspace: Workspace, dataset: str
 ) -> ImageSet | None:
-    """Return the images that a file tells of; None where it tells of none that can be had again."""
+    """Return the training images that a file records; None if it records none, or they cannot be loaded."""
     try:
-        origin = ImageOrigin.model_validate(told)
+        origin = ImageOrigin.model_validate(origin_values)
     except ValidationError:
         return None
     return origin.train_images(input_shape, workspace, dataset=dataset)

@@ -46,10 +46,10 @@ class WeightsHeader(FileHeader):
 
     @field_validator("trained_on", mode="before")
     @classmethod
-    def _unknown_if_unreadable(cls, told: object) -> object:
-        """Take images of a kind that this version does not know for unknown ones."""
+    def _unknown_if_unreadable(cls, values: object) -> object:
+        """Treat images of a kind that this version does not know as unknown."""
         try:
-            return None if told is None else ImageOrigin.model_validate(told)
+            return None if values is None else ImageOrigin.model_validate(values)
         except ValidationError:
             return None
 

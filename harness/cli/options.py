@@ -220,18 +220,6 @@ def require_data(datasets: Sequence[DatasetSpec], location: Location) -> None:
         raise DataError(f"nothing was run: {sets} that the cells need cannot be found (see above).")
 
 
-def names_sweep(name: str) -> bool:
-    """Return whether a packaged name or a file is a sweep rather than a suite."""
-    from harness.config.suite import suite_names, sweep_names
-    from harness.config.yaml_source import read_yaml
-
-    path = Path(name)
-    if name in (*suite_names(), *sweep_names()) or not path.is_file():
-        return name in sweep_names()
-    values, _ = read_yaml(path.read_text(encoding="utf-8", errors="replace"), name=name)
-    return isinstance(values, dict) and "objectives" in values
-
-
 def refuse_for_sweeps(options: Mapping[str, object]) -> None:
     """Check that no option for suites only is given.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -196,22 +197,33 @@ class Suite(Settings):
 
 def suite_names() -> list[str]:
     """Return the names of the suites that come with the package."""
-    return [name for name in _packaged_names() if not is_sweep(read_packaged(name))]
+    return [name for name, is_sweep_file in _packaged().items() if not is_sweep_file]
 
 
 def sweep_names() -> list[str]:
     """Return the names of the sweeps that come with the package."""
-    return [name for name in _packaged_names() if is_sweep(read_packaged(name))]
+    return [name for name, is_sweep_file in _packaged().items() if is_sweep_file]
 
 
-def is_sweep(text: str) -> bool:
-    """Return whether a YAML file is a sweep: it has objectives, which no suite has."""
-    return re.search(r"^objectives\s*:", text, re.MULTILINE) is not None
+def is_sweep(values: object) -> bool:
+    """Return whether the values of a YAML file are a sweep's: they have objectives, which no suite has."""
+    return isinstance(values, Mapping) and "objectives" in values
 
 
-def _packaged_names() -> list[str]:
+def names_sweep(name_or_path: str) -> bool:
+    """Return whether the name of a packaged file, or a path, is that of a sweep rather than a suite."""
+    if name_or_path in _packaged() or not Path(name_or_path).is_file():
+        return name_or_path in sweep_names()
+    text = Path(name_or_path).read_text(encoding="utf-8", errors="replace")
+    return is_sweep(read_yaml(text, name=name_or_path)[0])
+
+
+@cache
+def _packaged() -> Mapping[str, bool]:
+    """Return the names of the packaged files, each with whether it is a sweep."""
     folder = resources.files("benchmarks").joinpath("suites")
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    names = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return {name: is_sweep(read_yaml(read_packaged(name), name=name)[0]) for name in names}
 
 
 def read_packaged(name: str) -> str:
@@ -232,7 +244,7 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
     """
     text, title, path = _open(name_or_path)
     values, source = read_yaml(text, name=title)
-    if isinstance(values, dict) and "objectives" in values:
+    if is_sweep(values):
         raise ConfigurationError(f"{title} has objectives, so it is a sweep; type 'splitbench sweep {name_or_path}'.")
     if not isinstance(values, dict):
         raise ConfigurationError(f"{title}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}.")

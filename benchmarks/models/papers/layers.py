@@ -61,7 +61,7 @@ def conv_block(inputs: int, kernels: int, *, kernel_size: int = 3, norm: Norm = 
 
 
 def pooled_size(name: str, input_shape: tuple[int, int, int], *, poolings: int) -> int:
-    """Return how many pixels are left of an image after so many 2x2 poolings.
+    """Return the size of an image after a number of 2x2 poolings.
 
     Raises:
         ConfigurationError: If none are.

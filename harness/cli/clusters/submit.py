@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import EXIT_FAILED, report_errors
-from harness.cli.options import names_sweep, read_cells, refuse_for_sweeps, suite_options
+from harness.cli.options import read_cells, refuse_for_sweeps, suite_options
 
 if TYPE_CHECKING:
     from harness.clusters.cluster_file import ClusterFile
@@ -110,7 +110,7 @@ class _Work:
 def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: int | None) -> _Work:
     """Read and check the suite or sweep, before anything is sent."""
     from harness.config.expand import plugins_of
-    from harness.config.suite import suite_names, sweep_names
+    from harness.config.suite import names_sweep, suite_names, sweep_names
     from harness.config.trust import names_of_code, trust
     from harness.sweep import load_sweep
 

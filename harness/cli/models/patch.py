@@ -90,8 +90,8 @@ def command(
             err=True,
         )
     if as_json:
-        told = {"before": asdict(patch.before), "after": asdict(patch.after), "select_images": patch.images}
-        show_json({"file": str(out), **told, "unknown_training": list(patch.unknown)})
+        figures = {"before": asdict(patch.before), "after": asdict(patch.after), "select_images": patch.images}
+        show_json({"file": str(out), **figures, "unknown_training": list(patch.unknown)})
     else:
         show(_table(patch))
         write_line(

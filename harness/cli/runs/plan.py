@@ -15,7 +15,6 @@ from harness.cli.options import (
     default_results,
     json_option,
     make_location,
-    names_sweep,
     open_store,
     read_cells,
     refuse_for_sweeps,
@@ -60,6 +59,7 @@ def command(
     from harness.clusters.bill_view import bill_line, bill_object
     from harness.clusters.cluster_file import read_cluster_file
     from harness.config.expand import plugins_of
+    from harness.config.suite import names_sweep
     from harness.planning.missing_data import datasets_of
     from harness.planning.plan import make_plan
     from harness.views.failures import unreadable_view

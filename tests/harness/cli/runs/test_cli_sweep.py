@@ -22,9 +22,9 @@ from PIL import Image
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.rows.row import Metrics, State
-from harness.cli.options import names_sweep
 from harness.cli.runs import sweep as cli_sweep
 from harness.cli.runs.sweep import _exit_code
+from harness.config.suite import names_sweep
 from harness.config.trust import Consent, names_of_code, trust
 from harness.execution.attempt import Outcome, Surroundings, make_row
 from harness.execution.rerun import require_trusted_models
