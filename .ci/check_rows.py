@@ -16,7 +16,7 @@ from harness.config.expand import expand
 from harness.config.suite import load_suite
 from splitters.reuse.patched import DEFAULT_RULE
 
-MOST_SECONDS = 420
+MOST_SECONDS = 600
 
 
 def main() -> int:
