@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,35 +170,11 @@ def _order(package: Package) -> Iterator[str]:
 
 
 def _cycles(package: Package) -> Iterator[str]:
-    """Yield each group of modules that import one another, directly or not, when they are loaded."""
-    for group in _strongly_connected(package.loads):
-        if len(group) > 1:
-            yield f"{package.name}: {', '.join(sorted(group))} import one another"
-
-
-def _strongly_connected(graph: dict[str, set[str]]) -> Iterator[list[str]]:
-    """Yield the strongly connected components of a graph (Tarjan's algorithm)."""
-    index: dict[str, int] = {}
-    lowest: dict[str, int] = {}
-    stack: list[str] = []
-
-    def visit(node: str) -> Iterator[list[str]]:
-        index[node] = lowest[node] = len(index)
-        stack.append(node)
-        for target in sorted(graph[node]):
-            if target not in index:
-                yield from visit(target)
-                lowest[node] = min(lowest[node], lowest[target])
-            elif target in stack:
-                lowest[node] = min(lowest[node], index[target])
-        if lowest[node] == index[node]:
-            start = stack.index(node)
-            yield stack[start:]
-            del stack[start:]
-
-    for node in sorted(graph):
-        if node not in index:
-            yield from visit(node)
+    """Yield modules that import one another, directly or not, when they are loaded; one cycle at a time."""
+    try:
+        TopologicalSorter(package.loads).prepare()
+    except CycleError as error:
+        yield f"{package.name}: {', '.join(sorted(set(error.args[1])))} import one another"
 
 
 def _sizes(package: Package) -> Iterator[str]:

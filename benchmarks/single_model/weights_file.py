@@ -33,7 +33,7 @@ class WeightsHeader(FileHeader):
         dataset: The data set that it was trained on.
         seed: The seed that dealt out that data set's images: other images are new to the network.
         select_accuracy: Its accuracy on select.
-        trained_on: Where the images come from that it was trained on; None if nobody knows.
+        trained_on: The images it was trained on; None if unknown.
     """
 
     model: ModelSpec

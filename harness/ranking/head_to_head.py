@@ -95,5 +95,5 @@ def verdict(pairs: list[HeadToHead], first: str, second: str) -> str:
     if losses:
         parts.append(f"{second} is better in {losses}")
     if open_pairs:
-        parts.append(f"{open_pairs} cannot be told apart")
+        parts.append(f"{open_pairs} {'is' if open_pairs == 1 else 'are'} inconclusive")
     return f"Of {len(pairs)} comparison{'s' if len(pairs) > 1 else ''}, {', '.join(parts)} (p < {SIGNIFICANCE:g})."

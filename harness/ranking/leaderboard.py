@@ -80,7 +80,7 @@ class Leaderboard:
 
     @property
     def has_unranked_entries(self) -> bool:
-        """Whether some entries were measured too rarely to be told apart."""
+        """Whether some entries have too few measurements for a rank."""
         return any(
             section.sort in entry.estimates and entry.rank is None
             for section in self.sections

@@ -23,7 +23,7 @@ def ranked(entries: Sequence[Entry], measure: str, *, higher_is_better: bool) ->
     t-test against the leader over seeds (or target classes, or tasks), corrected after Holm for the number of entries
     behind the leader; that one leads the next rank, which is one more than the number of entries before it.
 
-    With fewer than ``MIN_PAIRS`` pairs, nothing can be told apart: entries are ordered by their means, without ranks.
+    With fewer than ``MIN_PAIRS`` pairs there is no test: entries are ordered by their means, without ranks.
 
     Args:
         entries: The entries.

@@ -1,8 +1,8 @@
 """A run declares the cells that it means to run, where other runs look before they start.
 
 A run writes its record, reads the records of other runs once, and leaves the cells of earlier runs to them. It then
-marks the list of its cells as final, and renews its record until it ends. It never reads the others again, and nobody
-waits for anybody: results are immutable, so at worst a cell is computed twice.
+marks the list of its cells as final, and renews its record until it ends. It never reads other records again and never
+waits for another run: results are immutable, so at worst a cell is computed twice.
 
 A run is earlier if its list was final already, or else by ``RunRecord.order``. Since each run writes before it reads,
 at least one of two runs sees the other. A run that leaves a cell to another one has seen that the other keeps it, so

@@ -26,7 +26,7 @@ LIMIT_SECONDS = 5.0
 """Each step on 10,000 cells must stay below this, but for ``READ_FILES``."""
 
 READ_FILES = "read all rows from their files"
-"""What nobody who runs suites waits for: runs leave a copy of all rows, on their way and at their end."""
+"""Reading without any copy of rows, which runs normally leave behind; users do not wait for this."""
 
 ResultT = TypeVar("ResultT")
 

@@ -51,7 +51,7 @@ _CONVERSIONS = frozenset({"to", "type", "type_as", "float", "double", "half", "b
 
 _DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
                        "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
-"""Calls that return their input unless they are told that the model is in training."""
+"""Calls that return their input unless their ``training`` argument is true."""
 
 _IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv"})
 

@@ -67,7 +67,7 @@ class ModuleInfo(Settings):
         metrics: Measurements, e.g. ``select_f1``.
         licence: The licence of the base model's weights, if known.
         trained_on: The images that the base model and the module were made with, one entry for each as their makers
-            described them; an empty entry where nobody knows.
+            described them; an empty entry if unknown.
     """
 
     class_index: int = Field(ge=0)

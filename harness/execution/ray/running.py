@@ -147,7 +147,7 @@ def machines_up() -> dict[str, bool]:
 
 
 def _outcome_of(error: exceptions.RayError) -> Outcome:
-    """Return the outcome of a cell without a row; faults of the machine are told apart from its own errors."""
+    """Return the outcome of a cell that left no row, distinguishing machine faults from its own errors."""
     if isinstance(error, exceptions.RayTaskError):
         kind = type(error.cause).__name__
         return Outcome(State.FAILED, reason=_first_line(error.cause), kind=kind, traceback=str(error))

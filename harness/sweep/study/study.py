@@ -1,4 +1,4 @@
-"""The study of a sweep, in ask-and-tell style: it is asked for trials until there are enough, and told how they ended.
+"""The study of a sweep, with Optuna's ask-and-tell interface.
 
 One Optuna study per splitter, in memory and rebuilt from the trials at every start: samplers that model several
 parameters jointly see only the parameters that all trials share, and splitters share none.

@@ -1,6 +1,6 @@
 """The Tune side of the study: a searcher that suggests its trials, and a stopper that ends them all.
 
-Tune writes its own state to a folder that nobody reads, since a sweep resumes from rows; so nothing here is pickled.
+Tune's own state is never read back, since a sweep resumes from rows; so nothing here needs to be pickled.
 """
 
 from __future__ import annotations

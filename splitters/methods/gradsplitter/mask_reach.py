@@ -5,7 +5,7 @@ from __future__ import annotations
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
 
 _AMPLE = 3
-"""The advised mask learning rate moves a mask this many times as far as it must go."""
+"""Safety factor of the suggested mask learning rate: it moves a mask this many times the distance to zero."""
 
 
 def mask_reach(settings: GradSplitterSettings, *, samples: int) -> float:
