@@ -11,14 +11,11 @@ import pytest
 import splitters
 
 FLOOR = Path(splitters.__file__).parent
-ROOMS = ("data", "canonical", "graph", "networks", "files", "modules", "methods", "reuse")
+ROOMS = ("data", "canonical", "graph", "networks", "files", "modules", "methods", "reuse", "testing")
 """From the lowest to the highest."""
 
 SHARED = {"__init__", "errors", "registry", "settings", "source_code", "tensor_names"}
 """The files at the floor's top that rooms import."""
-
-NOT_IMPORTED = {"testing"}
-"""Files at the top that are for others: contract tests."""
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -33,7 +30,7 @@ def imported(file: Path) -> Iterator[str]:
 def test_the_rooms_are_these_and_the_top_holds_only_what_every_room_needs() -> None:
     folders = {path.name for path in FLOOR.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(ROOMS)
-    assert {path.stem for path in FLOOR.glob("*.py")} <= SHARED | NOT_IMPORTED
+    assert {path.stem for path in FLOOR.glob("*.py")} <= SHARED
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -1,5 +1,6 @@
 """Built-in splitters pass the contract tests, which catch a splitter that breaks them."""
 
+import re
 from typing import ClassVar
 
 import pytest
@@ -59,21 +60,45 @@ class _Careless(Splitter[Settings]):
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "wrong"),
     [
-        "test_base_model_is_left_as_it_was",
-        "test_same_seed_gives_the_same_result_whatever_the_global_generators_hold",
-        "test_global_generators_are_left_as_they_were",
-        "test_progress_is_reported",
-        "test_an_exception_from_progress_gets_out",
-        "test_facts_and_history_are_finite",
+        ("test_base_model_is_left_as_it_was", "the split changed first.weight of the base model"),
+        (
+            "test_same_seed_gives_the_same_result_whatever_the_global_generators_hold",
+            "two splits of one task differ: draw random numbers from torch.Generator().manual_seed(task.seed). "
+            "First difference: the masks differ",
+        ),
+        ("test_global_generators_are_left_as_they_were", "the split used or seeded torch's global generator"),
+        ("test_progress_is_reported", "'progress' is never called"),
+        ("test_an_exception_from_progress_gets_out", "an exception that 'progress' raised did not leave 'split'"),
+        ("test_facts_and_history_are_finite", "the facts hold {'loss': nan}"),
     ],
 )
-def test_the_contract_test_notices(broken: str) -> None:
+def test_the_contract_test_says_what_is_wrong_and_why_it_matters(broken: str, wrong: str) -> None:
     case = SplitterTestCase()
     case.make = lambda: _Careless(Settings())
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=re.escape(wrong)) as caught:
         getattr(case, broken)()
+    assert "Why it matters: " in str(caught.value)
+
+
+class _ByModelNames(Splitter[Settings]):
+    """Looks layers up in the graph's network by the names that they have in the model."""
+
+    Settings = Settings
+
+    def split(self, task: SplitTask, *, graph=None, progress=None, checkpoint=None) -> SplitResult:
+        graph = task.usable_graph(graph)
+        for layer in graph.layout.layers:
+            graph.network.get_submodule(layer.name)
+        return SplitResult(KernelMasks.full(graph.layout, task.n_classes), LogitScores())
+
+
+def test_the_contract_test_notices_a_splitter_that_knows_no_nested_layers() -> None:
+    case = SplitterTestCase()
+    case.make = lambda: _ByModelNames(Settings())
+    with pytest.raises(AttributeError):
+        case.test_no_module_loses_a_layer()
 
 
 def test_tiny_task_is_learnt() -> None:
