@@ -78,7 +78,12 @@ class SplitterSpec(IdentityFields):
 
 
 class ChannelStatistics(Settings):
-    """A normalisation: ``(byte / 255 - mean) / std`` per image channel."""
+    """A normalisation: ``(byte / 255 - mean) / std`` per image channel.
+
+    Args:
+        mean: One number per channel.
+        std: One number per channel.
+    """
 
     mean: tuple[float, ...] = Field(min_length=1)
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
@@ -98,13 +103,13 @@ def _read_normalisation(value: object) -> object:
 
 
 class ModelSpec(IdentityFields):
-    """A network: a name of ``benchmarks.models`` and its settings (``width``, ``norm``, ...), and its weights if given.
+    """A network: a name and its settings (``width``, ``norm``, ...), and its weights if given.
 
     Without ``weights`` the benchmark trains it. With them it is a given model, which nothing here trains; the fields
     after ``weights`` describe how it was made.
 
     Args:
-        name: A name in ``benchmarks.models``.
+        name: The name of a network.
         settings: Its settings.
         code: Fingerprint of its code if it is not built in; set when a suite is expanded to cells.
         weights: A file of weights, relative to the suite's file; or published weights: ``DEFAULT`` or their name.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from benchmarks.cells import Cell
@@ -55,6 +55,10 @@ class SplitModel:
         """
         logits = module_logits(self.graph, self.split.result.masks, images.to(self.device), tick=tick)
         return torch.stack([module.score(logits[index]) for index, module in enumerate(self.modules)]).cpu()
+
+    def answers(self, images: ImageSet, *, tick: Tick = no_tick) -> Int64[Tensor, " sample"]:
+        """Return the answers of all modules, composed, on the CPU; see ``scores``."""
+        return self.composed.answers(self.scores(images, tick=tick).T)
 
     @torch.no_grad()
     def module_scores(self, class_index: int, images: ImageSet) -> Float[Tensor, " sample"]:

@@ -8,22 +8,17 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, ClassVar
 
-from jaxtyping import Int64
 from torch import Tensor
 
 from benchmarks.boards import SELECTION, Board
-from benchmarks.cells import Cell
-from benchmarks.data.datasets import check_dataset
-from benchmarks.models import check_model
 from benchmarks.models.inference import evaluate_accuracy
-from benchmarks.pipeline.finished_split import split_record_fields
-from benchmarks.pipeline.preparation import Stages, prepare
-from benchmarks.pipeline.split_model import SplitModel, split_base_model
+from benchmarks.pipeline.split_model import SplitModel
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.rows.row import LayerRecord, Metrics, ModuleRecord
-from benchmarks.scenarios.scenario import SCENARIOS, Scenario
+from benchmarks.rows.row import LayerRecord, ModuleRecord
+from benchmarks.scenarios.scenario import SCENARIOS
+from benchmarks.scenarios.split_scenario import SplitScenario
 from splitters.data import ImageSet
-from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
+from splitters.methods.protocol import Progress, ProgressCallback
 from splitters.networks.cost import Cost, base_cost, network_cost
 from splitters.networks.extraction import extract_network
 from splitters.networks.inference import ClassReport, Tick, accuracy, class_report
@@ -31,44 +26,28 @@ from splitters.networks.masks import KernelMasks
 
 
 @SCENARIOS.register("modularization")
-class Modularization(Scenario):
+class Modularization(SplitScenario):
     """Splits a base model, composes all its modules, and compares the two on the test set."""
 
     selection: ClassVar[str | None] = "selection"
 
-    def check(self, cell: Cell) -> None:
-        """Check the cell's names and settings; see ``Scenario.check``."""
-        make_splitter(cell.splitter.name, cell.splitter.settings)
-        check_model(cell.model, input_shape=cell.dataset.input_shape)
-        check_dataset(cell.dataset.name)
-
-    def prepare(self, cell: Cell, workspace: Workspace) -> None:
-        """Decode the images and train the base model; see ``Scenario.prepare``."""
-        prepare(cell, workspace, Stages(workspace.device))
-
-    def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
-        """Run the cell; see ``Scenario.measure``."""
-        stages = Stages(workspace.device)
-        prepared = prepare(cell, workspace, stages)
-        model = split_base_model(cell, prepared, workspace, name=cell.model.name)
-        stages.add("split", model.split)
-        with stages.measured("evaluate"):
-            tick = _ticks(workspace.progress)
-            select = prepared.split_roles.select
-            answers = _answers(model, select, tick)
-            measured = {
-                **_select_accuracies(model, select, answers, tick),
-                **self._test_accuracies(model, tick),
-                **_kernels(model.split.result.masks),
-                **_costs_and_modules(model, class_report(answers, select.labels, select.n_classes)),
-            }
-        return Metrics(**{**split_record_fields(prepared, model.split), **measured}, stages=stages.records)
+    def evaluate(self, model: SplitModel, workspace: Workspace) -> dict[str, Any]:
+        """Measure accuracies, kernels and costs; see ``SplitScenario.evaluate``."""
+        tick = _ticks(workspace.progress)
+        select = model.prepared.split_roles.select
+        answers = model.answers(select, tick=tick)
+        return {
+            **_select_accuracies(model, select, answers, tick),
+            **self._test_accuracies(model, tick),
+            **_kernels(model.split.result.masks),
+            **_costs_and_modules(model, class_report(answers, select.labels, select.n_classes)),
+        }
 
     def _test_accuracies(self, model: SplitModel, tick: Tick) -> dict[str, float]:
         """Read the test set, once."""
         test = model.prepared.roles.test
         base = evaluate_accuracy(model.prepared.base.model, test, tick=tick)
-        composed = accuracy(_answers(model, test, tick), test.labels.cpu())
+        composed = accuracy(model.answers(test, tick=tick), test.labels.cpu())
         return {"base_accuracy": base, "composed_accuracy": composed, "accuracy_loss": base - composed}
 
 
@@ -96,11 +75,6 @@ def _select_accuracies(model: SplitModel, select: ImageSet, answers: Tensor, tic
     }
 
 
-def _answers(model: SplitModel, images: ImageSet, tick: Tick) -> Int64[Tensor, " sample"]:
-    """Return the answers of all modules, composed, on the CPU."""
-    return model.composed.answers(model.scores(images, tick=tick).T)
-
-
 def _ticks(progress: ProgressCallback) -> Tick:
     """Return a tick that reports the number of batches, so that a cell can be stopped between any two of them."""
     batches = count(1)
@@ -111,9 +85,6 @@ def _kernels(masks: KernelMasks) -> dict[str, Any]:
     union = masks.union.kernels_per_layer[0].tolist()
     kept = masks.kernels_per_layer.T.tolist()
     return {
-        "kernels_total": masks.layout.n_kernels,
-        "kernel_retention": masks.retention,
-        "kernel_retention_union": masks.union_retention,
         "jaccard_distance": masks.mean_jaccard_distance,
         "layers": [
             LayerRecord(name=layer.name, kernels=layer.kernels, kept=kept[index], union_kept=union[index])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
-from splitters.canonical.layers import in_channels_last
+from splitters.canonical.layers import CONVOLUTIONS, in_channels_last
 from splitters.canonical.model_copy import copy_of_model, first_line
 from splitters.canonical.rewriter import canonical_graph
 from splitters.errors import GraphError
@@ -69,6 +70,7 @@ class ChannelGraph:
         per_image: The nodes whose value has a batch axis; the others hold constants and sizes.
         input_shape: Image channels, height and width.
         frozen: Kernels that are always kept, and why.
+        targets: The name of each convolution in ``network``, by its name in the layout.
     """
 
     network: fx.GraphModule
@@ -78,6 +80,7 @@ class ChannelGraph:
     per_image: frozenset[fx.Node]
     input_shape: tuple[int, int, int]
     frozen: tuple[FrozenKernels, ...]
+    targets: Mapping[str, str]
 
     @classmethod
     def trace(cls, model: nn.Module, example: Float[Tensor, "batch channel height width"]) -> ChannelGraph:
@@ -119,6 +122,13 @@ class ChannelGraph:
             f"as {self.layout.n_channels} channels in {len(self.layout.groups)} groups."
         )
         return "\n".join([head, *map(str, self.frozen)])
+
+    def convolution(self, layer: Layer) -> nn.Module:
+        """Return a convolution of ``network``, with its batch norm folded in.
+
+        Layers of the layout have the model's names (``features.0``), those of the network do not (``features_0``).
+        """
+        return self.network.get_submodule(self.targets[layer.name])
 
     def channels_at(self, node: fx.Node) -> NodeChannels | None:
         """Return the maskable channels of a node's tensor, or None if it holds none."""
@@ -192,7 +202,15 @@ def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> Ch
         per_image=_per_image(propagation),
         input_shape=input_shape,
         frozen=_explanations(propagation, layers, index),
+        targets=_targets(propagation),
     )
+
+
+def _targets(propagation: Propagation) -> dict[str, str]:
+    network = propagation.network
+    calls = [node for node in network.graph.nodes if node.op == "call_module"]
+    convolutions = [node for node in calls if isinstance(network.get_submodule(str(node.target)), CONVOLUTIONS)]
+    return {propagation.sources[node]: str(node.target) for node in convolutions}
 
 
 def _per_image(propagation: Propagation) -> frozenset[fx.Node]:

@@ -32,7 +32,8 @@ class DigitsSource(Source):
         pixels = np.rint(images.reshape(-1, 8, 8) * (255 / _BRIGHTEST)).astype(np.uint8)
         is_test = _every_fifth_of_each_class(labels)
         names = tuple(str(digit) for digit in range(10))
-        train, test = (_part(name, pixels, labels, rows) for name, rows in (("train", ~is_test), ("test", is_test)))
+        train = Part.of_arrays("train", pixels[~is_test], labels[~is_test])
+        test = Part.of_arrays("test", pixels[is_test], labels[is_test])
         return Contents(names, train, test, "digits")
 
 
@@ -41,8 +42,3 @@ def _every_fifth_of_each_class(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     for label in np.unique(labels):
         chosen[np.flatnonzero(labels == label)[_TEST_EVERY - 1 :: _TEST_EVERY]] = True
     return chosen
-
-
-def _part(name: str, pixels: NDArray[np.uint8], labels: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Part:
-    rows = np.flatnonzero(chosen)
-    return Part(name, labels[rows].astype(np.int64), lambda: iter(pixels[rows]), lambda i: f"digits, image {rows[i]}")

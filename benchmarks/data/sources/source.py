@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,17 @@ class Part:
     labels: NDArray[np.int64]
     images: Callable[[], Iterator[EncodedImage]]
     locate: Callable[[int], str]
+
+    @classmethod
+    def of_arrays(cls, name: str, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> Part:
+        """Return a part whose images are in memory.
+
+        Args:
+            name: ``train`` or ``test``.
+            images: ``[image, height, width]`` or ``[image, height, width, channel]``.
+            labels: The class index of each image.
+        """
+        return cls(name, labels.astype(np.int64), lambda: iter(images), lambda index: f"{name} image {index}")
 
 
 @dataclass(frozen=True)

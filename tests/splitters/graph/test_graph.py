@@ -40,6 +40,18 @@ def test_convolutions_of_every_geometry(settings: dict[str, object], norm: bool)
     assert maskable(graph) == {"0": 5, "2": 7}
 
 
+def test_a_convolution_is_found_by_its_name_in_the_model() -> None:
+    block = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 4, 1))
+    model = shaken(nn.Sequential(block, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    graph = ChannelGraph.trace(model, _BATCH)
+    first, second = (graph.convolution(layer) for layer in graph.layout.layers)
+    norm = block[1]
+    folded = block[0].weight * (norm.weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None, None]
+    assert [layer.name for layer in graph.layout.layers] == ["0.0", "0.3"]
+    assert torch.allclose(first.weight, folded, atol=1e-6)
+    assert torch.equal(second.weight, block[3].weight)
+
+
 def test_functional_layers_are_layers() -> None:
     def run(net: Whole, x: Tensor) -> Tensor:
         x = F.conv2d(x, net.first, stride=2, padding=1)
