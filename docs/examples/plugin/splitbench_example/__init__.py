@@ -1,0 +1,1 @@
+"""A splitter, a scenario and a data set for Splitbench."""
