@@ -20,17 +20,17 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A floor imports floors before it; a room imports rooms before it, and its floor's top files.
 FLOORS = ("splitters", "benchmarks", "harness")
 ROOMS: dict[str, tuple[str, ...]] = {
-    "splitters": ("data", "canonical", "graph", "networks", "files", "modules", "methods", "reuse"),
+    "splitters": ("data", "canonical", "graph", "networks", "files", "modules", "methods", "reuse", "testing"),
     "benchmarks": (
         "rows", "cache", "data", "models", "training", "pipeline", "boards", "scenarios", "single_model", "speed",
     ),
     "harness": (
-        "config", "store", "machines", "runs", "planning", "execution", "ranking", "views", "sweep", "clusters", "cli",
-        "speed",
+        "config", "store", "machines", "runs", "planning", "execution", "ranking", "views", "sweep", "reference",
+        "clusters", "cli", "speed",
     ),
 }  # fmt: skip
-SURFACES = ("__init__.py", "__main__.py", "testing.py")
-"""Files at a floor's top that may import its rooms: public names, the command, the contract tests of plug-ins."""
+SURFACES = ("__init__.py", "__main__.py")
+"""Files at a floor's top that may import its rooms: public names, and the command."""
 
 MAX_TOP_FILES = 7
 ROOM_FILES = range(3, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails
 from typing_extensions import Self
 
 from splitters.errors import ConfigurationError, nearest_name
@@ -60,6 +63,39 @@ class Settings(BaseModel):
         return value
 
     @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        """Return what the docstrings of the class and its bases say about each setting."""
+        texts: dict[str, str] = {}
+        for model in reversed(cls.__mro__):
+            if not issubclass(model, Settings):
+                continue
+            _, _, arguments = (inspect.getdoc(model) or "").partition("Args:\n")
+            name = ""
+            for line in arguments.splitlines():
+                head, colon, rest = line.strip().partition(":")
+                if line.startswith("    ") and not line.startswith("     ") and colon and head.isidentifier():
+                    name, texts[head] = head, rest.strip()
+                elif name and line.strip():
+                    texts[name] = f"{texts[name]} {line.strip()}"
+        own = {name: field.description for name, field in cls.model_fields.items() if field.description}
+        return {name: text for name, text in {**texts, **own}.items() if name in cls.model_fields}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON schema, with the docstrings' texts on the class and its settings."""
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        if "properties" in schema:
+            schema["description"] = (inspect.getdoc(cls) or "").partition("\n")[0]
+            texts, defaults = cls.descriptions(), cls.model_construct().model_dump(mode="json", warnings=False)
+            for name, field in schema["properties"].items():
+                if name in texts:
+                    field["description"] = texts[name]
+                if "default" in field:
+                    field["default"] = defaults.get(name, field["default"])
+        return reference
+
+    @classmethod
     def parse(
         cls, values: Mapping[str, Any], *, where: str, origin: Origin | None = None, at: tuple[str | int, ...] = ()
     ) -> Self:
@@ -97,6 +133,19 @@ class PresetSettings(Settings):
     presets: ClassVar[Mapping[str, Mapping[str, object]]]
 
     preset: str | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the JSON schema, with the names of the presets."""
+        reference = super().__get_pydantic_json_schema__(core_schema, handler)
+        schema = handler.resolve_ref_schema(reference)
+        if "preset" in schema.get("properties", {}):
+            schema["properties"]["preset"] = {
+                "anyOf": [{"enum": sorted(cls.presets)}, {"type": "null"}],
+                "default": None,
+                "description": "Name of a set of values that replace the defaults; given values override them",
+            }
+        return reference
 
     @model_validator(mode="before")
     @classmethod
@@ -180,7 +229,11 @@ def _read_length(value: object) -> object:
     return {"count": int(match[1]), "unit": f"{match[2]}s"}
 
 
-PhaseLength = Annotated[Length, BeforeValidator(_read_length), PlainSerializer(str, return_type=str)]
+_LengthText = Annotated[str, Field(pattern=r"^\s*\d+\s*(step|epoch)s?\s*$", examples=["75 steps", "5 epochs"])]
+
+PhaseLength = Annotated[
+    Length, BeforeValidator(_read_length, json_schema_input_type=_LengthText), PlainSerializer(str, return_type=str)
+]
 """A ``Length`` that is read from, and written as, ``"75 steps"`` or ``"5 epochs"``."""
 
 

@@ -33,7 +33,9 @@ def _read_duration(value: object) -> object:
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
-Duration = Annotated[float, BeforeValidator(_read_duration), Field(gt=0)]
+_DurationText = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*[smhd]?\s*$", examples=["30m"])]
+
+Duration = Annotated[float, BeforeValidator(_read_duration, json_schema_input_type=float | _DurationText), Field(gt=0)]
 """Seconds, read from a number or from ``30m``."""
 
 
@@ -55,9 +57,11 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+_Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
 Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, lt=2**63)], ...],
-    BeforeValidator(_read_seeds),
+    tuple[_Seed, ...],
+    BeforeValidator(_read_seeds, json_schema_input_type=Annotated[int, Field(ge=1)] | list[_Seed]),
     AfterValidator(_distinct),
     Field(min_length=1),
 ]
@@ -68,18 +72,26 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 """Names as a list, or a single one."""
 
 
 class Filter(Settings):
-    """Which cells are meant: those that match every key that is given, by any of its values."""
+    """Which cells are meant: those that match every key that is given, by any of its values.
+
+    Args:
+        scenario: Names of scenarios.
+        splitter: Names or labels of splitters.
+        model: Names of models.
+        dataset: Names of data sets.
+        seed: Seeds.
+    """
 
     scenario: Names = ()
     splitter: Names = ()
     model: Names = ()
     dataset: Names = ()
-    seed: Annotated[tuple[int, ...], BeforeValidator(_as_list)] = ()
+    seed: Annotated[tuple[int, ...], BeforeValidator(_as_list, json_schema_input_type=int | list[int])] = ()
 
 
 class Override(Settings):
@@ -100,7 +112,7 @@ class SplitterEntry(Settings):
     """A splitter of a suite.
 
     Args:
-        name: A name of ``splitters``.
+        name: The name of a splitter.
         label: What it is called on leaderboards; tells two configurations of one splitter apart.
         settings: Its settings. ``like: LABEL`` stands for the name and settings of another splitter of the suite.
         overrides: Settings for some models or data sets; of two that fit, the later one wins.
@@ -116,7 +128,7 @@ class ScenarioEntry(Settings):
     """A scenario of a suite, on all of the suite's cells or on some.
 
     Args:
-        name: A name of ``benchmarks.scenarios``.
+        name: The name of a scenario.
         settings: Its settings.
         splitters: Names or labels of the splitters that it measures; all if none is given.
         models: Names of the models.
@@ -139,7 +151,10 @@ def _as_entries(value: object) -> object:
     return [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
-Scenarios = Annotated[tuple[ScenarioEntry, ...], BeforeValidator(_as_entries)]
+Scenarios = Annotated[
+    tuple[ScenarioEntry, ...],
+    BeforeValidator(_as_entries, json_schema_input_type=str | ScenarioEntry | list[str | ScenarioEntry]),
+]
 """Scenarios as a list, or a single one, each a name or a name with settings."""
 
 
@@ -150,17 +165,17 @@ class Suite(Settings):
         name: The suite's name; its rows carry it.
         description: One line for people.
         plugins: Modules to import first, looked for beside the file too: they register splitters and the like.
-        scenario: Names of ``benchmarks.scenarios``, or ``ScenarioEntry``.
-        seeds: A list, or a count.
+        scenario: A scenario or several; each is a name, or a name with settings and the cells that it measures.
+        seeds: A list, or a count: 3 means 0, 1 and 2.
         threads: CPU threads of each cell.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: Where cells run; ``auto`` takes a GPU if there is one.
         gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
         timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
         models: Names, or names with settings.
-        datasets: Names, or names with what ``DatasetSpec`` knows. Relative folders are looked for in ``--data-root``,
-            beside the file, and in the current folder.
+        datasets: Names, or names with the shape and the images that are used. Relative folders are looked for in
+            ``--data-root``, beside the file, and in the current folder.
         training: How base models are trained.
-        splitters: Names, or ``SplitterEntry``.
+        splitters: Names, or names with settings.
         only: If given, cells that match none of these are left out.
         exclude: Cells that match one of these are left out.
     """

@@ -298,6 +298,10 @@ class SplitterReference(Settings):
 
     Missing settings take their defaults, and ``version`` and ``code`` (``Registry.code_fingerprint``) are set to the
     splitter's, so that the reference determines the result.
+
+    Args:
+        name: The name of the splitter.
+        settings: Its settings; in a suite, they may come from the label of another entry.
     """
 
     name: str

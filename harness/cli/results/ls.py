@@ -13,7 +13,7 @@ from harness.cli.options import json_option
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from harness.cli.results.choices import Choice, Setting
+    from harness.reference.choices import Choice, Setting
 
 _KINDS = ("splitters", "models", "datasets", "scenarios", "suites", "sweeps")
 
@@ -25,7 +25,7 @@ _KINDS = ("splitters", "models", "datasets", "scenarios", "suites", "sweeps")
 def command(kind: str, as_json: bool) -> None:
     """List splitters, models, datasets, scenarios, suites or sweeps, with their settings and defaults."""
     from harness.cli.output import show, show_json
-    from harness.cli.results.choices import CHOICES
+    from harness.reference.choices import CHOICES
 
     choices = CHOICES[kind]()
     if as_json:

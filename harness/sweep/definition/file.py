@@ -23,13 +23,13 @@ from splitters.settings import Settings
 
 
 class SearchedSplitter(Settings):
-    """A splitter of a sweep.
+    """A splitter of a sweep; every searched setting is a range or a list of choices.
 
     Args:
-        name: A name of ``splitters``.
+        name: The name of a splitter.
         label: Its name on screen; distinguishes two spaces of one splitter.
         settings: The fixed settings, and the defaults of the searched ones.
-        space: The searched settings; see ``Parameter``.
+        space: The searched settings, each a range or a list of choices; see docs/sweeps.md, "Space".
     """
 
     name: str
@@ -64,7 +64,12 @@ class SamplerSpec(Settings):
 
 
 class Limit(Settings):
-    """A limit in seconds of wall time, of device time (seconds x share of the GPU), or both."""
+    """A limit of wall time, of device time, or of both.
+
+    Args:
+        wall: Seconds, or a text such as ``30m``.
+        device: The same, counted as seconds times the share of the GPU.
+    """
 
     wall: Duration | None = None
     device: Duration | None = None
@@ -82,6 +87,9 @@ def _as_race(value: object) -> object:
     return ({} if value else None) if isinstance(value, bool) else value
 
 
+_Limit = Annotated[Limit, BeforeValidator(_as_limit, json_schema_input_type=Duration | Limit)]
+
+
 class Budget(Settings):
     """Time limits.
 
@@ -90,12 +98,12 @@ class Budget(Settings):
         sweep: Limit of one call (``wall``) and of the whole study (``device``); the next call continues.
     """
 
-    trial: Annotated[Limit, BeforeValidator(_as_limit)] = Limit()
-    sweep: Annotated[Limit, BeforeValidator(_as_limit)] = Limit()
+    trial: _Limit = Limit()
+    sweep: _Limit = Limit()
 
 
 class Race(Settings):
-    """Ends a configuration that a complete one beats; see ``harness.sweep.tune.schedulers``.
+    """Ends a configuration that a complete one beats; see docs/sweeps.md, "Race".
 
     Args:
         after: Seeds that every configuration gets.
@@ -118,8 +126,8 @@ class EarlyStopping(Settings):
     """Asynchronous successive halving (ASHA) on one metric of running trials.
 
     Args:
-        metric: A name of ``CURVE_METRICS``: ``accuracy`` on select, ``kernel_retention``, or ``hypervolume``, which is
-            (1 - retention) * accuracy. Required where there are several objectives.
+        metric: ``accuracy`` on select, ``kernel_retention``, or ``hypervolume``, which is (1 - retention) * accuracy.
+            Required where there are several objectives.
         grace: Steps (rounds, generations) that every trial gets.
         reduction: One in ``reduction`` trials at a rung continues; rungs are that factor apart.
     """
@@ -130,9 +138,23 @@ class EarlyStopping(Settings):
 
 
 class Sweep(Settings):
-    """A search over the settings of splitters.
+    """A search over the settings of splitters; ``docs/sweeps.md`` explains how it works.
 
-    ``docs/sweeps.md`` explains the keys; those that a suite has too mean the same as in ``Suite``.
+    Keys that are not described here mean the same as in ``Suite``.
+
+    Args:
+        scenario: What is measured; it needs a form that leaves test unread.
+        splitters: The splitters and their spaces.
+        objectives: Numeric columns of rows, each ``min`` or ``max``.
+        constraints: ``COLUMN <= NUMBER`` or ``COLUMN >= NUMBER``.
+        reference: The corner from which hypervolume is measured, per objective. Default: 1 for fractions to make
+            small, 0 for those to make large, else the worst value.
+        sampler: The name of a sampler, or a sampler with its settings.
+        trials: How many configurations the study has in the end, over all splitters.
+        concurrency: Trials at once at most. Default: as many as fit on what is free.
+        budget: Time limits of a trial, of a call and of the study.
+        race: Whether configurations that are clearly beaten end before all seeds have run: true, or how it judges.
+        early_stopping: Whether trials that do badly while they run are stopped, and by which number. Default: no.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -150,11 +172,13 @@ class Sweep(Settings):
     objectives: dict[str, str] = Field(min_length=1)
     constraints: tuple[str, ...] = ()
     reference: dict[str, float] = Field(default_factory=dict)
-    sampler: Annotated[SamplerSpec, BeforeValidator(_as_named)] = SamplerSpec()
+    sampler: Annotated[SamplerSpec, BeforeValidator(_as_named, json_schema_input_type=SamplerName | SamplerSpec)] = (
+        SamplerSpec()
+    )
     trials: int = Field(default=50, ge=1)
     concurrency: int | None = Field(default=None, ge=1)
     budget: Budget = Budget()
-    race: Annotated[Race | None, BeforeValidator(_as_race)] = None
+    race: Annotated[Race | None, BeforeValidator(_as_race, json_schema_input_type=bool | Race | None)] = None
     early_stopping: EarlyStopping | None = None
 
     _source: Source = PrivateAttr(default=Source("sweep"))

@@ -1,4 +1,4 @@
-"""What ``splitbench ls`` lists: splitters, models, data sets, scenarios, suites and sweeps, with their settings."""
+"""What files may name: splitters, models, data sets, scenarios, suites and sweeps, with their settings."""
 
 from __future__ import annotations
 
@@ -109,14 +109,14 @@ def _summary(cls: type) -> str:
 
 def _settings(model: type[Settings]) -> tuple[Setting, ...]:
     defaults = model.model_construct().model_dump(mode="json", warnings=False)
-    documented = _argument_texts(model)
+    documented = model.descriptions()
     types = model.model_json_schema(mode="serialization").get("properties", {})
     return tuple(
         Setting(
             name,
             _type_text(types.get(name, {})),
             defaults.get(name, None if field.is_required() else field.default),
-            (field.description or documented.get(name, "")).replace("``", ""),
+            documented.get(name, "").replace("``", ""),
         )
         for name, field in model.model_fields.items()
     )
@@ -128,20 +128,3 @@ def _type_text(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     return str(schema.get("type", "mapping"))
-
-
-def _argument_texts(model: type[Settings]) -> dict[str, str]:
-    """Return the description of each setting from the docstrings of a settings model and its bases."""
-    texts: dict[str, str] = {}
-    for cls in reversed(model.__mro__):
-        if not (issubclass(cls, Settings)):
-            continue
-        _, _, arguments = (inspect.getdoc(cls) or "").partition("Args:\n")
-        name = ""
-        for line in arguments.splitlines():
-            head, colon, rest = line.strip().partition(":")
-            if line.startswith("    ") and not line.startswith("     ") and colon and head.isidentifier():
-                name, texts[head] = head, rest.strip()
-            elif name and line.strip():
-                texts[name] = f"{texts[name]} {line.strip()}"
-    return texts
