@@ -1,6 +1,7 @@
 # make bench   from a fresh clone to a leaderboard          make test   all tests but those of several machines
 # make check   lint, types, and the tests of what changed   make lint   style, floors and rooms
 # make hooks   run the checks at every commit               make types  static types
+# make docs    the documentation as a site, build/docs
 # Each sets up the environment it needs, and again only when pyproject.toml changes. VENV=DIR picks another folder.
 
 VENV ?= .venv
@@ -10,7 +11,7 @@ RESULTS ?= results/quick
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bench test check lint types hooks clean
+.PHONY: help bench test check lint types docs hooks clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -32,6 +33,9 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs
+	PYTHONPATH=. $(BIN)/mkdocs build --strict --quiet --config-file .ci/docs/mkdocs.yml --site-dir $(CURDIR)/build/docs
+
 hooks: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install
 
@@ -48,6 +52,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

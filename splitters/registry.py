@@ -69,11 +69,16 @@ class Registry(Generic[T]):
         if name not in self._entries:
             self._load(name)
         if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self, where=where)
+            raise self.unknown(name, where=where)
         if name not in self._unrivalled:
             self._refuse_rivals(name)
             self._unrivalled.add(name)
         return self._entries[name]
+
+    def unknown(self, name: str, *, where: str = "") -> UnknownNameError:
+        """Return the error that there is no entry called ``name``; see ``get``."""
+        own = f"A {self.kind} of your own: install its package, or name its module under 'plugins' in the suite."
+        return UnknownNameError(self.kind, name, self, where=where, more=own if self._group and where else "")
 
     def code_fingerprint(self, name: str) -> str:
         """Return a hash of the code behind an entry, without this package's own; empty for built-ins.

@@ -55,6 +55,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
+    explained_in: ClassVar[str] = "docs/suites.md"
+    """The page that explains the keys to people, for messages."""
+
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_boolean_for_number(cls, value: object, info: ValidationInfo) -> object:
@@ -237,13 +240,14 @@ PhaseLength = Annotated[
 """A ``Length`` that is read from, and written as, ``"75 steps"`` or ``"5 epochs"``."""
 
 
-def _describe(model: type[BaseModel], error: ErrorDetails, where: str, spelling: str | None = None) -> str:
+def _describe(model: type[Settings], error: ErrorDetails, where: str, spelling: str | None = None) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         keys = _known_keys(model, error["loc"][:-1])
         near = nearest_name(str(error["loc"][-1]), keys)
         hint = f" Did you mean {near!r}?" if near else ""
-        return f"{where}: unknown key {path!r}.{hint} Known: {', '.join(sorted(keys)) or 'none'}."
+        known = ", ".join(sorted(keys)) or "none"
+        return f"{where}: unknown key {path!r}.{hint} Known: {known}. See {model.explained_in}."
     if error["type"] == "missing":
         return f"{where}: the key {path!r} is missing."
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float | None):

@@ -14,7 +14,7 @@ from benchmarks.models.inference import evaluating
 from benchmarks.models.published_weights import PublishedWeights
 from benchmarks.models.weights_reading import StoredWeights
 from benchmarks.seeding import seeded
-from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.errors import ConfigurationError
 from splitters.registry import Registry
 
 
@@ -158,7 +158,7 @@ def _key(name: str, *, where: str = "") -> str:
     for key in MODELS:
         if colon and member and key.startswith(f"{family}:"):
             return key
-    raise UnknownNameError("model", name, MODELS, where=where)
+    raise MODELS.unknown(name, where=where)
 
 
 def count_logits(model: nn.Module, name: str, input_shape: tuple[int, int, int]) -> int:

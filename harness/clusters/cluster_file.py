@@ -34,6 +34,8 @@ class ClusterNotes(Settings):
         dashboard_port: Port of the head's dashboard, which takes jobs.
     """
 
+    explained_in = "docs/clusters/README.md"
+
     results: str | None = None
     currency: str = "USD"
     price_per_hour: dict[str, float] = Field(default_factory=dict)

@@ -299,7 +299,7 @@ def _open(name_or_path: str | Path) -> tuple[str, str, str]:
 def _parse(values: Mapping[str, Any], source: Source) -> Suite:
     for key in values:
         if key not in Suite.model_fields:
-            raise UnknownNameError("key", str(key), Suite.model_fields, where=source.where(str(key)))
+            raise unknown_key(str(key), Suite, source)
     values = _with_list(values, "scenario")
     parsed = dict(values)
     for key, model in _LISTS.items():
@@ -310,6 +310,12 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
     suite = Suite.parse(parsed, where="", origin=source)
     suite._source = source
     return suite
+
+
+def unknown_key(key: str, file: type[Settings], source: Source) -> UnknownNameError:
+    """Return the error that a file has a key that its model does not have."""
+    more = f"See {file.explained_in}."
+    return UnknownNameError("key", key, file.model_fields, where=source.where(key), more=more)
 
 
 def _with_list(values: Mapping[str, Any], key: str) -> dict[str, Any]:

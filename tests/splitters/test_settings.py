@@ -63,14 +63,16 @@ def test_lengths_count_steps() -> None:
 
 def test_an_unknown_key_gets_the_nearest_and_the_list() -> None:
     assert _refusal({"rate": 1, "phrase": "1 step"}) == (
-        "file.yaml: unknown key 'phrase'. Did you mean 'phase'? Known: inner, maybe, phase, rate."
+        "file.yaml: unknown key 'phrase'. Did you mean 'phase'? Known: inner, maybe, phase, rate. See docs/suites.md."
     )
 
 
 def test_an_unknown_key_of_an_inner_model_gets_that_models_keys() -> None:
     for key in ("inner", "maybe"):
         message = _refusal({"rate": 1, key: {"dept": 2}})
-        assert message == f"file.yaml: unknown key '{key}.dept'. Did you mean 'depth'? Known: depth."
+        assert (
+            message == f"file.yaml: unknown key '{key}.dept'. Did you mean 'depth'? Known: depth. See docs/suites.md."
+        )
 
 
 def test_missing_and_wrong_values_are_named() -> None:

@@ -85,7 +85,7 @@ def _key(name: str, *, where: str = "") -> str:
     kind, colon, folder = name.partition(":")
     key = f"{kind}:{_PLACEHOLDER}" if colon and folder.strip() else name
     if key not in DATASETS or (key == name and colon):
-        raise UnknownNameError("data set", name, DATASETS, where=where)
+        raise DATASETS.unknown(name, where=where)
     return key
 
 

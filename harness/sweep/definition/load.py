@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
 from harness.config.overrides import apply_changes
-from harness.config.suite import parse_entries, read_packaged, sweep_names
+from harness.config.suite import parse_entries, read_packaged, sweep_names, unknown_key
 from harness.config.yaml_source import Source, read_text, read_yaml
 from harness.sweep.definition.file import (
     CURVE_METRICS,
@@ -56,7 +56,7 @@ def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None 
     """
     for key in values:
         if key not in Sweep.model_fields:
-            raise UnknownNameError("key", str(key), Sweep.model_fields, where=source.where(str(key)))
+            raise unknown_key(str(key), Sweep, source)
     parsed = dict(values)
     for key, model in _LISTS.items():
         if key in values:
