@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "plugin"
+GUIDE = ROOT / "docs" / "own-splitter.md"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,28 @@ def test_its_splitter_its_scenario_and_its_data_set_make_rows_on_a_board(install
     assert full["accuracy_loss"] == 0
     assert contrast["kernel_retention"] == pytest.approx(0.6, abs=0.05)
     assert contrast["composed_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("name", ["contrast", "noise", "stripes"])
+def test_the_guide_shows_its_code(name: str) -> None:
+    """The guide leaves out docstrings, annotations and settings, and nothing else."""
+    whole = ast.parse((EXAMPLE / "splitbench_example" / f"{name}.py").read_text(encoding="utf-8"))
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    parts = {_essence(part) for part in whole.body}
+    shown = [[_essence(part) for part in ast.parse(block).body] for block in blocks]
+    assert [block for block in shown if parts.issuperset(block)], name
+
+
+def _essence(part: ast.stmt) -> str:
+    """Return a definition's code without docstrings and the annotations of functions."""
+    for node in ast.walk(part):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.unparse(part)
 
 
 def test_its_own_tests_pass(installed: Path, tmp_path: Path) -> None:
