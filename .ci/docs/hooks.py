@@ -50,6 +50,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def link(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
+        if not (ROOT / target).is_file():
+            return match[0]
         return posixpath.relpath(_uri(target), posixpath.dirname(page.file.src_uri) or ".")
 
     return markdown if source.startswith("api/") else _LINK.sub(link, markdown)
