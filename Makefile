@@ -34,7 +34,7 @@ types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-docs
-	PYTHONPATH=. $(BIN)/mkdocs build --strict --quiet --config-file .ci/docs/mkdocs.yml --site-dir $(CURDIR)/build/docs
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict --quiet --config-file .ci/docs/mkdocs.yml --site-dir $(CURDIR)/build/docs
 
 hooks: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install

@@ -26,6 +26,8 @@ ADDED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "SECURIT
 
 NOTEBOOKS = {"docs/tutorial.ipynb": "tutorial.md"}
 
+_STYLE = ".md-typeset td:first-child code { white-space: nowrap; }\n"
+
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
 
 
@@ -34,6 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {uri: (ROOT / source).read_text(encoding="utf-8") for source, uri in ADDED.items()}
     pages |= {uri: _notebook(ROOT / source) for source, uri in NOTEBOOKS.items()}
     pages |= {f"api/{floor}.md": _reference(floor) for floor in FLOORS}
+    pages["site.css"] = _STYLE
     for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
     for file in list(files.documentation_pages()):
