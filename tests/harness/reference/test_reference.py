@@ -11,10 +11,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness.config.suite import read_packaged, suite_names, sweep_names
+from harness.config.expand import expand
+from harness.config.suite import make_suite, read_packaged, suite_names, sweep_names
 from harness.config.yaml_source import read_yaml
 from harness.reference.page import _INTRODUCTION
 from harness.reference.schema import file_schema
+from splitters.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = sorted((ROOT / "docs" / "examples").rglob("suite.yaml"))
@@ -104,3 +106,11 @@ def test_the_schema_explains_keys_in_an_editor() -> None:
     assert schema["properties"]["timeout"]["description"].startswith("How long a cell may take")
     assert settings["warmup"]["default"] == "5 epochs"
     assert settings["preset"]["anyOf"][0] == {"enum": ["fast", "paper", "small"]}
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 3}, {"training": {"epoch": 3}}, {"splitters": [{"name": "gradsplitter", "settings": {"a": 3}}]}]
+)
+def test_who_writes_an_unknown_key_is_sent_to_the_page(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"unknown key '.*See docs/suites\.md\.$"):
+        expand(make_suite({**_SUITE, **change}, title="mine.yaml"))
