@@ -39,6 +39,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert list(broken_links(page)) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_is_run_by_the_checks_or_says_why_not(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"(<!-- not run: .+ -->\n+)?```(?:sh|bash|console)\n", text)
+    pages = re.findall(r"[\w./-]+\.md", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert all(blocks) or str(page.relative_to(ROOT)) in pages
+
+
 def test_every_page_is_in_the_site() -> None:
     site = (ROOT / ".ci" / "docs" / "mkdocs.yml").read_text(encoding="utf-8")
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
