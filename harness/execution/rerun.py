@@ -99,9 +99,10 @@ def plugins_of_row(row: Row, consent: Consent | None = None) -> Plugins:
             f"{where}: its code ({', '.join([*modules, *models])}) is in several folders on this machine: "
             f"{', '.join(folders)}. Say which with --plugins DIR."
         )
-    plugins = consent.admit(Plugins(modules, folders[0] if folders else ""), {}, where=where)
-    folder = plugins.folder if modules else consent.folder or plugins.folder
-    return replace(plugins, folder=folder, models=bool(models))
+    folder = folders[0] if folders else ""
+    if not modules:
+        return Plugins(folder=consent.folder or folder, models=True) if models else Plugins()
+    return replace(consent.admit(Plugins(modules, folder), {}, where=where), models=bool(models))
 
 
 def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
