@@ -35,11 +35,19 @@ class AnalysisCache:
     def get_or_compute(self, name: str, key: Mapping[str, object], make: Callable[[], CheckpointState]) -> Finding:
         """Return an analysis, computing it if it is absent or damaged; see ``SplitTask.recall``."""
         path = self.root / _STAGE / f"{content_hash({**self.task, 'finding': name, 'key': dict(key)})}.safetensors"
+        cached = _read(path)
+        if cached is not None:
+            return cached
         with file_lock(path.with_suffix(".lock"), progress=self.progress, stage=_STAGE):
-            cached = read_tensor_file(path)
+            cached = _read(path)
             if cached is not None:
-                return Finding(cached.state, float(cached.facts["seconds"]))
+                return cached
             started = time.perf_counter()
             state = make()
             write_tensor_file(path, TensorFile(state, {"seconds": time.perf_counter() - started}))
         return Finding(state, 0.0)
+
+
+def _read(path: Path) -> Finding | None:
+    content = read_tensor_file(path)
+    return None if content is None else Finding(content.state, float(content.facts["seconds"]))

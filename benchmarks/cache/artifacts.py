@@ -42,8 +42,9 @@ class Artifact:
 class ArtifactCache:
     """A folder of artefacts, each named after the hash of what determines it.
 
-    Any number of processes may use it: the first one that needs an artefact computes it, the others wait. Interrupted
-    work leaves a checkpoint, from which the next process resumes. Machines without a common folder exchange artefacts
+    Any number of processes may use it: the first one that needs an artefact computes it, the others wait, unless it is
+    suspended. If two compute the same one after all, the first that is finished counts for both. Interrupted work
+    leaves a checkpoint, from which the next process resumes. Machines without a common folder exchange artefacts
     and checkpoints through a shared cache; it is the dispatcher that keeps two of them from computing the same artefact
     at the same time.
 
@@ -87,13 +88,7 @@ class ArtifactCache:
             return artifact
         with file_lock(path.with_suffix(".lock"), progress=progress, stage=kind):
             artifact = _read(path) or self._from_shared_cache(path)
-            if artifact is not None:
-                return artifact
-            self._make(path, key, make, device)
-            artifact = _read(path)
-        if artifact is None:
-            raise OSError(f"{path} was written but cannot be read back; is the disk full?")
-        return replace(artifact, reused=False)
+            return artifact or self._make(path, key, make, device)
 
     def _path(self, kind: str, key: Mapping[str, Any]) -> Path:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", kind):
@@ -109,7 +104,7 @@ class ArtifactCache:
 
     def _make(
         self, path: Path, key: Mapping[str, Any], make: Callable[[Checkpoint], CheckpointState], device: str
-    ) -> None:
+    ) -> Artifact:
         checkpoint_path = path.with_suffix(".checkpoint.safetensors")
         name = self._name(checkpoint_path)
         checkpoint = FileCheckpoint(
@@ -125,10 +120,18 @@ class ArtifactCache:
             raise
         facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
         facts |= ComputeEnvironment.current(device).to_facts()
-        write_tensor_file(path, TensorFile(state, facts))
-        if self.shared_cache is not None:
-            self.shared_cache.publish(path, self._name(path))
+        # Another process has finished it if this one was suspended meanwhile; all cells shall see the same artefact.
+        artifact = _read(path)
+        if artifact is None:
+            write_tensor_file(path, TensorFile(state, facts))
+            artifact = _read(path)
+            if artifact is None:
+                raise OSError(f"{path} was written but cannot be read back; is the disk full?")
+            artifact = replace(artifact, reused=False)
+            if self.shared_cache is not None:
+                self.shared_cache.publish(path, self._name(path))
         checkpoint.remove()
+        return artifact
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.cache.shared_cache import SharedCache
-from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, write_tensor_file
+from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, temporary_beside, write_tensor_file
 from splitters.methods.protocol import CheckpointState
 
 CHECKPOINT_SECONDS = 30.0
@@ -46,7 +46,8 @@ def _version(tensor: Tensor) -> int:
 class FileCheckpoint:
     """A ``splitters.Checkpoint`` in one safetensors file.
 
-    A damaged file counts as absent. Only one process at a time may use the file.
+    A damaged file counts as absent. Every write replaces the whole file, so that two processes at the same work, of
+    which one was suspended, leave the state of one or the other.
 
     Not every saved state is written, since states can take hundreds of megabytes. The latest one is kept in memory,
     without a copy, until ``flush``, which skips it if its tensors were changed in place in the meantime.
@@ -121,8 +122,11 @@ class FileCheckpoint:
             self._shared_cache.remove(self._name)
 
     def _fetch_published(self) -> TensorFile | None:
-        fetched = self.path.with_name(f"{self.path.name}.other")
-        if self._shared_cache is None or not self._shared_cache.fetch(self._name, fetched):
+        if self._shared_cache is None:
+            return None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fetched = temporary_beside(self.path)
+        if not self._shared_cache.fetch(self._name, fetched):
             return None
         content = read_tensor_file(fetched)
         fetched.unlink(missing_ok=True)

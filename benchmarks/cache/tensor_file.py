@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import re
+import secrets
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -37,22 +42,24 @@ class TensorFile:
 def write_tensor_file(path: Path, content: TensorFile) -> None:
     """Write ``content`` to a temporary file, flush it to the disk, and rename it to ``path``.
 
-    The caller ensures that nothing else writes ``path`` at the same time.
+    Of several processes that write ``path`` at the same time, the last one wins.
 
     Raises:
         OSError: If it cannot be written; an earlier file is left unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {"format": _FORMAT, "values": content.state.values, "facts": content.facts}
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = temporary_beside(path)
     try:
         save_file(_storable(content.state.tensors), temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+        flush_to_disk(temporary)
+        os.replace(temporary, path)
     except SafetensorError as error:
         # The library reports the system's error as text only.
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error), str(temporary)) from error
-    flush_to_disk(temporary)
-    os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     flush_to_disk(path.parent)
 
 
@@ -71,6 +78,17 @@ def read_tensor_file(path: Path) -> TensorFile | None:
     return TensorFile(CheckpointState(tensors, header["values"]), header["facts"])
 
 
+def temporary_beside(path: Path) -> Path:
+    """Return a name beside ``path`` that nobody else uses; remove what killed processes of this machine left there."""
+    node = platform.node()
+    ours = re.compile(rf"{re.escape(path.name)}\.(\d+)@{re.escape(node)}\.[0-9a-f]{{8}}\.tmp")
+    for entry in path.parent.iterdir():
+        match = ours.fullmatch(entry.name)
+        if match and not psutil.pid_exists(int(match[1])):
+            _remove(entry)
+    return path.with_name(f"{path.name}.{os.getpid()}@{node}.{secrets.token_hex(4)}.tmp")
+
+
 def flush_to_disk(path: Path) -> None:
     """Flush a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -83,3 +101,12 @@ def flush_to_disk(path: Path) -> None:
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return contiguous copies, since a file stores neither strides nor shared memory."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, as far as that is possible."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

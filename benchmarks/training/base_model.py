@@ -24,8 +24,10 @@ from benchmarks.training.dropout import switch_off_dropout
 from benchmarks.training.learning_rate import learning_rate
 from splitters.data import ImageSet
 from splitters.errors import SplitbenchError
+from splitters.files.network_description import check_storable
 from splitters.files.weights_hash import hash_tensor
 from splitters.files.weights_hash import weights_hash as weights_hash
+from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
 from splitters.tensor_names import strip_prefix, with_prefix
 
@@ -105,6 +107,7 @@ def train_base_model(
 
     Raises:
         ConfigurationError: If the network cannot be built for these images.
+        GraphError: If the network cannot be split, or no file could hold its modules; it is not trained then.
         TrainingError: If the loss becomes infinite or NaN.
     """
     resolved = training if training.flip is not None else training.model_copy(update={"flip": flips})
@@ -132,6 +135,7 @@ def train_base_model(
     model = model.to(device).to(memory_format=torch.channels_last)
 
     def make(checkpoint: Checkpoint) -> CheckpointState:
+        check_storable(ChannelGraph.trace(model, train.normalisation(train.images[:2]).to(device)))
         run = _TrainingRun(model, resolved, train.to(device), select.to(device), seed, progress)
         return run.finish(checkpoint, dataset_hash=dataset_hash)
 

@@ -18,6 +18,7 @@ from splitters.errors import ConfigurationError
 _FOLDER = "trusted-code"
 _FACTORY = "python:"
 """Prefix of the names of models that are the user's code."""
+_MODEL = "model "
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,14 @@ def names_of_code(plugins: Plugins, values: object) -> tuple[str, ...]:
         values: Mappings, lists and plain values; any text in them may be the name of a model.
     """
     modules = [f"plugin {name}" + (f" in {plugins.folder}" if plugins.folder else "") for name in plugins.modules]
-    return (*modules, *sorted({f"model {text}" for text in _texts(values) if text.startswith(_FACTORY)}))
+    return (*modules, *sorted({f"{_MODEL}{text}" for text in _texts(values) if text.startswith(_FACTORY)}))
+
+
+def trust_named(plugins: Plugins, values: object) -> None:
+    """Remember the code that a user's own file names, and the folder of models that are beside that file."""
+    code = names_of_code(plugins, values)
+    here = [name for name in code if name.startswith(_MODEL) and plugins.folder and _is_in(_top(name), plugins.folder)]
+    trust([*code, *(f"{name} in {plugins.folder}" for name in here)])
 
 
 def trust(code: Iterable[str]) -> None:
@@ -86,19 +94,31 @@ def trust(code: Iterable[str]) -> None:
             (folder / _key(name)).write_text(name, encoding="utf-8")
 
 
-def places_of(modules: Sequence[str]) -> list[str]:
-    """Return the folders from which all these plugins were used on this machine and where they still are.
+def places_of(modules: Sequence[str], values: object = None) -> list[str]:
+    """Return the folders from which all this code was used on this machine and where it still is.
 
-    If they are in none of them, because they are installed, any folder that they were used from serves.
+    If plugins are in none of them, because they are installed, any folder that they were used from serves.
+
+    Args:
+        modules: Names of plugins.
+        values: Other values, among which there may be models; see ``names_of_code``.
     """
-    used = [_folders_noted(f"plugin {name}") for name in modules]
+    models = [name for name in names_of_code(Plugins(), values) if _folders_noted(name)]
+    used = [*(_folders_noted(f"plugin {name}") for name in modules), *map(_folders_noted, models)]
     common = sorted(set.intersection(*used)) if used else []
-    return [folder for folder in common if folder and all(_is_in(name, folder) for name in modules)] or common[:1]
+    needed = [*modules, *map(_top, models)]
+    there = [folder for folder in common if folder and all(_is_in(name, folder) for name in needed)]
+    return there or (common[:1] if modules else [])
 
 
-def _folders_noted(plugin: str) -> set[str]:
+def _folders_noted(code: str) -> set[str]:
     notes = [path.read_text(encoding="utf-8") for path in (cache_folder() / _FOLDER).glob("*")]
-    return {folder for name, _, folder in (note.partition(" in ") for note in notes) if name == plugin}
+    return {folder for name, found, folder in (note.partition(" in ") for note in notes) if name == code and found}
+
+
+def _top(model: str) -> str:
+    """Return the top-level module of ``model python:PACKAGE.MODULE:FACTORY``."""
+    return model.removeprefix(_MODEL + _FACTORY).partition(":")[0].partition(".")[0]
 
 
 def _require(code: Iterable[str], where: str) -> None:

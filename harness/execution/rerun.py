@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.cells import Cell
@@ -14,7 +14,7 @@ from benchmarks.rows.row import Metrics, Row, State
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
 from harness.config.plugins import Plugins
-from harness.config.trust import Consent, places_of
+from harness.config.trust import Consent, names_of_code, places_of
 from harness.execution.attempt import Surroundings, run_attempt
 from harness.machines.devices import device_here
 from harness.store import ResultStore, find_cell, read_stores
@@ -85,21 +85,24 @@ def find_row(prefix: str, results: str | None) -> tuple[str, Row]:
 
 
 def plugins_of_row(row: Row, consent: Consent | None = None) -> Plugins:
-    """Return the plugins that a row's cell needs, with their folder on this machine.
+    """Return the plugins that a row's cell needs, with the folder on this machine of these and of models beside them.
 
     Raises:
         ConfigurationError: If they are not trusted here, see ``harness.config.trust``, or are in several folders.
     """
-    if not row.plugins:
-        return Plugins()
-    consent, where = consent or Consent(), f"cell {row.cell_id[:ID_LENGTH]}"
-    folders = places_of(row.plugins)
+    consent, where, config = consent or Consent(), f"cell {row.cell_id[:ID_LENGTH]}", json.loads(row.config)
+    modules = tuple(row.plugins or ())
+    folders = places_of(modules, config)
+    models = [name.removeprefix("model ") for name in names_of_code(Plugins(), config)]
     if len(folders) > 1 and consent.folder is None:
         raise ConfigurationError(
-            f"{where}: its plugins ({', '.join(row.plugins)}) lie in several folders on this machine: "
+            f"{where}: its code ({', '.join([*modules, *models])}) is in several folders on this machine: "
             f"{', '.join(folders)}. Say which with --plugins DIR."
         )
-    return consent.admit(Plugins(tuple(row.plugins), folders[0] if folders else ""), {}, where=where)
+    folder = folders[0] if folders else ""
+    if not modules:
+        return Plugins(folder=consent.folder or folder, models=True) if models else Plugins()
+    return replace(consent.admit(Plugins(modules, folder), {}, where=where), models=bool(models))
 
 
 def require_trusted_models(row: Row, consent: Consent | None = None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from splitters.data.normalisation import typed
@@ -27,9 +29,26 @@ Pictures: TypeAlias = Picture | Sequence[Picture]
 MAX_PIXELS = 50_000_000
 """Larger files are refused: a few kilobytes can decode to any size."""
 
-# Formats that Pillow decodes by itself; others may start programs (EPS) or fetch files.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats of image files: those that Pillow decodes by itself; others start programs (EPS) or fetch files."""
+
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
+"""What Pillow raises for damaged files."""
+
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_WHITE_16_BIT = 65535
+_TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How an image is turned upright, by the value of its EXIF orientation."""
+_EXIF_KEYS = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+"""Where Pillow keeps what an orientation is read from."""
 
 
 def to_batch(pictures: Pictures, shape: tuple[int, int, int]) -> UInt8[Tensor, "image channel height width"]:
@@ -70,13 +89,34 @@ def to_pixels(picture: Picture, shape: tuple[int, int, int]) -> UInt8[Tensor, "c
     else:
         device = torch.device("cpu")
         picture = open_picture(picture)
+    if shape[0] not in (1, 3):
+        raise DataError(f"only pixels of {list(shape)} are taken: pictures have 1 or 3 channels, not {shape[0]}.")
+    pixels = torch.from_numpy(np.array(fitted(picture, shape)))
+    return (pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()).to(device)
+
+
+def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
+    """Return an upright picture with a network's channels (1 or 3), height and width; see ``to_batch``."""
     channels, height, width = shape
-    if channels not in (1, 3):
-        raise DataError(f"only pixels of {list(shape)} are taken: pictures have 1 or 3 channels, not {channels}.")
     picture = _convert(picture, _MODES[channels])
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-    return _pixels_of(picture).to(device)
+    return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Return a picture turned as its EXIF orientation says, with its pixels loaded; a second call changes nothing."""
+    # The pixels come first: some formats keep their EXIF data behind them, and TIFF images turn themselves.
+    picture.load()
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except DAMAGE:
+        return picture  # Damaged EXIF data says nothing about the pixels.
+    transposition = _TURNED.get(orientation) if isinstance(orientation, int) else None
+    if transposition is None:
+        return picture
+    turned = picture.transpose(transposition)
+    for key in _EXIF_KEYS:
+        turned.info.pop(key, None)
+    return turned
 
 
 def open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
@@ -86,18 +126,18 @@ def open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
         DataError: If there is no such file, or it cannot be decoded.
     """
     if isinstance(source, Image.Image):
-        return ImageOps.exif_transpose(source)
+        return upright(source)
     if not isinstance(source, (str, os.PathLike)):
         raise DataError(f"{_EXPECTED}, not a {type(source).__name__}.")
     path = Path(source)
     if not path.is_file():
         raise DataError(f"{path} is {'a folder; list its files' if path.is_dir() else 'no file'}.")
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with Image.open(path, formats=IMAGE_FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise DataError(f"{path}: {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are decoded.")
-            return ImageOps.exif_transpose(picture)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, SyntaxError, ValueError) as error:
+            return upright(picture)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *DAMAGE) as error:
         raise DataError(f"{path}: the image cannot be decoded ({error}).") from error
 
 
@@ -143,19 +183,21 @@ def _from_pixels(pixels: UInt8[Tensor, "channel height width"]) -> Image.Image:
 
 
 def _convert(picture: Image.Image, mode: str) -> Image.Image:
-    if picture.mode == mode:
-        return picture
     if picture.mode == "F":
         raise DataError("the image has floating-point pixels, whose range is unknown; give 8 or 16 bits per channel.")
     if picture.mode.startswith("I"):
-        # convert() would clip 16-bit grey, not scale it.
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
-    elif picture.has_transparency_data:
+        return _from_16_bit(picture).convert(mode)
+    if picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert(mode)
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture).convert("RGB")
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _pixels_of(picture: Image.Image) -> UInt8[Tensor, "channel height width"]:
-    pixels = torch.from_numpy(np.array(picture))
-    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1).contiguous()
+def _from_16_bit(picture: Image.Image) -> Image.Image:
+    """Return 16-bit grey as 8-bit grey; Pillow's own conversion would clip instead of scale."""
+    pixels = np.asarray(picture).clip(0, _WHITE_16_BIT)
+    transparent = picture.info.get("transparency")
+    if isinstance(transparent, int):
+        pixels = np.where(pixels == transparent, _WHITE_16_BIT, pixels)
+    return Image.fromarray((pixels // 257).astype(np.uint8))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitters.data.normalisation import typed
 from splitters.data.pictures import Pictures, to_batch
@@ -17,6 +17,9 @@ from splitters.modules.input_adapter import InputForm
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
+
+_BATCH = 256
+"""Images per forward pass of a prediction."""
 
 
 def model_input(
@@ -43,6 +46,30 @@ def model_input(
             f"not {typed(batch)}; uint8 images of any size are taken without normalised=True."
         )
     return batch
+
+
+@torch.no_grad()
+def run_on_images(
+    network: nn.Module, images: Pictures, form: InputForm, *, normalised: bool
+) -> Float[Tensor, "image ..."]:
+    """Return a network's output for images of any kind, computed on the network's device, on the images' device.
+
+    Args:
+        network: Takes normalised images.
+        images: See ``model_input``.
+        form: The network's input.
+        normalised: See ``model_input``.
+
+    Raises:
+        DataError: If the images are of another kind, or do not fit.
+    """
+    batch = model_input(images, form, normalised=normalised)
+    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    outputs = []
+    for part in batch.split(_BATCH):
+        part = part.to(device)
+        outputs.append(network(part.float() if normalised else form.normalisation(part)))
+    return torch.cat(outputs).to(batch.device)
 
 
 def loader_transform(form: InputForm) -> Transform:

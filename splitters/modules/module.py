@@ -14,12 +14,14 @@ from torch import Tensor, fx, nn
 from typing_extensions import Self
 
 from splitters.data import Normalisation
+from splitters.data.pictures import Pictures
 from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
 from splitters.files.network_description import NodeDescription, build_network, describe_network
 from splitters.files.safetensors_file import FileHeader, read_tensor_file, write_tensor_file
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.input_adapter import InputForm
-from splitters.modules.model_input import loader_transform
+from splitters.modules.model_input import loader_transform, run_on_images
 from splitters.modules.scores import ModuleScore, Scores, describe_module_score, rebuild_module_score
 from splitters.networks.cost import Cost, network_cost
 from splitters.networks.extraction import extract_network
@@ -135,6 +137,21 @@ class Module(nn.Module):
         scores: Tensor = self.score(self.network(images))
         return scores
 
+    def predict_scores(self, images: Pictures, *, normalised: bool = False) -> Float[Tensor, " image"]:
+        """Return the score of each image; higher means the module's class.
+
+        Images may lie anywhere; they run on the module's device, and the scores lie on the images' device.
+
+        Args:
+            images: Files, PIL images, uint8 arrays or tensors: one, a list, or a batch, of any size. They are turned
+                upright, resized to the module's input, made grey or coloured as it needs, and normalised.
+            normalised: The images are floats that are the module's input already, e.g. from ``transform``.
+
+        Raises:
+            DataError: If the images are of another kind or cannot be read.
+        """
+        return run_on_images(self, images, self.input_form, normalised=normalised)
+
     @property
     def normalisation(self) -> Normalisation:
         """How bytes become the module's input."""
@@ -158,6 +175,27 @@ class Module(nn.Module):
     def cost(self) -> Cost:
         """Return the cost of one image, the head included."""
         return network_cost(self, self.info.input_shape)
+
+    @property
+    def n_kernels(self) -> int:
+        """The number of kernels that the module keeps."""
+        return sum(map(len, self.info.kept.values()))
+
+    def _repr_html_(self) -> str:
+        """Return a summary for notebooks: which class, where the module comes from, what it costs."""
+        info, cost = self.info, self.cost()
+        summary = (
+            f"Module of {info.class_name!r}, one of {len(info.class_names)} classes of {info.base_model or 'a network'}"
+        ) + (f", found by {info.splitter}" if info.splitter else "")
+        rows = [
+            ("images", "x".join(map(str, info.input_shape))),
+            ("score", self.score.kind),
+            ("kernels", f"{self.n_kernels:,}"),
+            ("FLOPs per image", f"{cost.flops:,}"),
+            ("parameters", f"{cost.parameters:,}"),
+            *((name, f"{value:.4g}") for name, value in info.metrics.items()),
+        ]
+        return html_paragraph(summary) + html_table(("", ""), rows)
 
     def save(self, path: Path | str) -> None:
         """Write the module as one safetensors file; the network is stored as data, never as code.

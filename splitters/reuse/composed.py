@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
+from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.input_adapter import InputAdapter
 from splitters.modules.module import Module, NormalisationInfo
 from splitters.modules.scores import evidence
@@ -22,6 +23,7 @@ from splitters.settings import normalise_class_name
 from splitters.tensor_names import with_prefix
 
 _NAMES_SHOWN = 5
+_MODULES_SHOWN = 20
 
 
 class ComposedModel(ReusedModel):
@@ -94,7 +96,7 @@ class ComposedModel(ReusedModel):
     @property
     def n_kernels(self) -> int:
         """The number of kernels over all modules."""
-        return sum(len(kept) for part in self.modules_in_order for kept in part.info.kept.values())
+        return sum(part.n_kernels for part in self.modules_in_order)
 
     @property
     def n_kernels_union(self) -> int:
@@ -114,6 +116,27 @@ class ComposedModel(ReusedModel):
         for part in self.modules_in_order:
             total = total + part.cost()
         return total
+
+    def _repr_html_(self) -> str:
+        """Return a summary for notebooks: what each module keeps and costs."""
+        parts, costs = self.modules_in_order, [part.cost() for part in self.modules_in_order]
+        rows = [
+            (
+                part.info.class_name,
+                f"{part.n_kernels:,}",
+                f"{cost.flops:,}",
+                f"{cost.parameters:,}",
+                part.info.base_model,
+            )
+            for part, cost in zip(parts, costs, strict=True)
+        ]
+        if len(rows) > _MODULES_SHOWN:
+            rows[_MODULES_SHOWN:] = [(f"{len(parts) - _MODULES_SHOWN} more", "", "", "", "")]
+        total = sum(costs, Cost(0, 0))
+        rows.append(("sum", f"{self.n_kernels:,}", f"{total.flops:,}", f"{total.parameters:,}", ""))
+        size = "x".join(map(str, self.input_form.shape))
+        table = html_table(("module", "kernels", "FLOPs per image", "parameters", "base model"), rows)
+        return html_paragraph(f"Composed model of {len(parts)} modules, for images of {size}") + table
 
     def describe(self) -> tuple[ModelDescription, dict[str, Tensor]]:
         """Return the model as JSON and tensors by name; see ``ReusedModel.describe``."""

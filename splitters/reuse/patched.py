@@ -11,6 +11,7 @@ from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.files.network_description import check_rebuilds, check_storable, describe_network
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.input_adapter import InputAdapter, InputForm
 from splitters.modules.module import Module, NormalisationInfo
 from splitters.networks.cost import Cost, network_cost
@@ -77,6 +78,21 @@ class PatchedModel(ReusedModel):
     def cost(self) -> Cost:
         """Return the cost of the weak model and the module."""
         return network_cost(self.weak, self.input_form.shape) + self.module.cost()
+
+    def _repr_html_(self) -> str:
+        """Return a summary for notebooks: which class is patched, how, and at what cost."""
+        total, module, info = self.cost(), self.module.cost(), self.module.info
+        parts = [
+            ("weak model", total.flops - module.flops, total.parameters - module.parameters),
+            (f"module of {info.class_name!r}", module.flops, module.parameters),
+            ("sum", total.flops, total.parameters),
+        ]
+        rows = [(name, f"{flops:,}", f"{parameters:,}") for name, flops, parameters in parts]
+        summary = (
+            f"Patched model of {len(self.class_names)} classes: a module of {info.base_model or 'another network'} "
+            f"corrects {self.target_class!r}, by the rule {self.fusion.kind}"
+        )
+        return html_paragraph(summary) + html_table(("part", "FLOPs per image", "parameters"), rows)
 
     def describe(self) -> tuple[ModelDescription, dict[str, Tensor]]:
         """Return the model as JSON and tensors by name; see ``ReusedModel.describe``."""

@@ -13,15 +13,12 @@ from torch import Tensor, nn
 from splitters.data.pictures import Pictures
 from splitters.files.safetensors_file import write_tensor_file
 from splitters.modules.input_adapter import InputForm
-from splitters.modules.model_input import loader_transform, model_input
+from splitters.modules.model_input import loader_transform, run_on_images
 from splitters.networks.inference import composed_answers
 from splitters.reuse.model_format import FORMAT, FORMAT_VERSION, UNCALIBRATED_VERSION, ModelDescription, ModelHeader
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
-
-_BATCH = 256
-"""Images per forward pass of a prediction."""
 
 
 class ReusedModel(nn.Module):
@@ -51,7 +48,7 @@ class ReusedModel(nn.Module):
             DataError: If the images are of another kind or cannot be read.
             SplitFailedError: If a score is NaN.
         """
-        return self.answers(self._scores(images, normalised=normalised))
+        return self.answers(run_on_images(self, images, self.input_form, normalised=normalised))
 
     def predict_names(self, images: Pictures, *, normalised: bool = False) -> list[str]:
         """Return the class name of each image; see ``predict``."""
@@ -63,7 +60,7 @@ class ReusedModel(nn.Module):
         Scores that are logits or log-probabilities go through softmax; scores that are probabilities each (heads, some
         fusion rules) are divided by their sum. They are as well calibrated as the scores are.
         """
-        scores = self._scores(images, normalised=normalised)
+        scores = run_on_images(self, images, self.input_form, normalised=normalised)
         if not self.scores_are_probabilities:
             return scores.softmax(1)
         positive = scores.clamp(min=torch.finfo(scores.dtype).tiny)
@@ -78,16 +75,6 @@ class ReusedModel(nn.Module):
     def transform(self) -> Transform:
         """The torchvision transform from a PIL image to the model's input, for a data loader of one's own."""
         return loader_transform(self.input_form)
-
-    @torch.no_grad()
-    def _scores(self, images: Pictures, *, normalised: bool) -> Float[Tensor, "image class"]:
-        batch = model_input(images, self.input_form, normalised=normalised)
-        device = next((tensor.device for tensor in self.state_dict().values()), torch.device("cpu"))
-        scores = []
-        for part in batch.split(_BATCH):
-            part = part.to(device)
-            scores.append(self(part.float() if normalised else self.input_form.normalisation(part)))
-        return torch.cat(scores).to(batch.device)
 
     @staticmethod
     def answers(scores: Float[Tensor, "batch class"]) -> Int64[Tensor, " batch"]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cache.file_locks import file_lock
 from benchmarks.cache.numeric_environment import ComputeEnvironment
-from benchmarks.cache.tensor_file import flush_to_disk
+from benchmarks.cache.tensor_file import flush_to_disk, temporary_beside
 from benchmarks.cells import content_hash
 from benchmarks.data.datasets.decoding import decode_image
 from benchmarks.data.sources.source import Contents, EncodedImage, Part, Source
@@ -147,17 +147,23 @@ def _open_part(folder: Path, name: str, count: int, input_shape: tuple[int, int,
 
 
 def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], progress: ProgressCallback) -> None:
-    began = time.perf_counter()
     _check_labels(contents)
-    temporary = target.with_name(target.name + ".tmp")
-    for leftover in (temporary, target):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary = temporary_beside(target)
+    try:
+        _write(contents, temporary, input_shape, progress)
+        _move_into_place(temporary, target, input_shape)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(contents: Contents, folder: Path, input_shape: tuple[int, int, int], progress: ProgressCallback) -> None:
+    began = time.perf_counter()
+    folder.mkdir()
     digest = hashlib.sha256(json.dumps([list(contents.class_names), list(input_shape)]).encode())
     total = len(contents.train.labels) + len(contents.test.labels)
     done = 0
     for part in (contents.train, contents.test):
-        for data in _write_part(part, temporary, input_shape):
+        for data in _write_part(part, folder, input_shape):
             digest.update(data)
             done += len(data) // int(np.prod(input_shape))
             progress(Progress(_STAGE, done, total))
@@ -170,10 +176,21 @@ def _build(contents: Contents, target: Path, input_shape: tuple[int, int, int], 
         "seconds": time.perf_counter() - began,
         **ComputeEnvironment.current("cpu").to_facts(),
     }
-    (temporary / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-    for path in temporary.iterdir():
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    for path in folder.iterdir():
         flush_to_disk(path)
-    os.replace(temporary, target)
+
+
+def _move_into_place(folder: Path, target: Path, input_shape: tuple[int, int, int]) -> None:
+    """Rename a complete folder, unless another process has written the same images meanwhile."""
+    if _open(target, input_shape) is not None:
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        os.replace(folder, target)
+    except OSError:
+        if _open(target, input_shape) is None:
+            raise
     flush_to_disk(target.parent)
 
 

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
-from benchmarks.data.sources.source import IMAGE_FORMATS, EncodedImage
+from benchmarks.data.sources.source import EncodedImage
+from splitters.data.pictures import DAMAGE, IMAGE_FORMATS, MAX_PIXELS, fitted, upright
 from splitters.errors import DataError
-
-MAX_PIXELS = 50_000_000
-"""Larger images are refused: a file of some kilobytes can unfold to any size."""
-
-_MODES = {1: "L", 3: "RGB"}
-_WHITE_16_BIT = 65535
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How an image is turned upright, by the value of its EXIF orientation."""
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 
 
 def decode_image(image: EncodedImage, *, input_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -45,18 +27,13 @@ def decode_image(image: EncodedImage, *, input_shape: tuple[int, int, int]) -> N
     Raises:
         DataError: If it cannot be decoded.
     """
-    channels, height, width = input_shape
     try:
-        picture = _turn_upright(_open(image))
-        picture = _convert(picture, _MODES[channels])
-        if picture.size != (width, height):
-            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        pixels = np.asarray(picture)
+        pixels = np.asarray(fitted(upright(_open(image)), input_shape))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"the image is too large ({error}); at most {MAX_PIXELS} pixels are decoded.") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"the image cannot be decoded ({error}).") from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _open(image: EncodedImage) -> Image.Image:
@@ -68,35 +45,3 @@ def _open(image: EncodedImage) -> Image.Image:
             f"the image is too large ({picture.width} x {picture.height}); at most {MAX_PIXELS} pixels are decoded."
         )
     return picture
-
-
-def _turn_upright(picture: Image.Image) -> Image.Image:
-    # The pixels come first: some formats keep their EXIF data behind them, and TIFF images turn themselves.
-    picture.load()
-    try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-    except _DAMAGE:
-        return picture  # Damaged EXIF data says nothing about the pixels.
-    transposition = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return picture if transposition is None else picture.transpose(transposition)
-
-
-def _convert(picture: Image.Image, mode: str) -> Image.Image:
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, whose range is unknown")
-    if picture.mode.startswith("I"):
-        return _from_16_bit(picture).convert(mode)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture).convert("RGB")
-    return picture if picture.mode == mode else picture.convert(mode)
-
-
-def _from_16_bit(picture: Image.Image) -> Image.Image:
-    """Return 16-bit grey as 8-bit grey; Pillow's own conversion would clip instead of scale."""
-    pixels = np.asarray(picture).clip(0, _WHITE_16_BIT)
-    transparent = picture.info.get("transparency")
-    if isinstance(transparent, int):
-        pixels = np.where(pixels == transparent, _WHITE_16_BIT, pixels)
-    return Image.fromarray((pixels // 257).astype(np.uint8))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cache.tensor_file import temporary_beside
 from benchmarks.cells import content_hash
 from benchmarks.data.sources.source import Listing, Source
 
@@ -78,7 +79,7 @@ class FileStamps:
     def _write(self) -> None:
         entries = [{"fingerprint": fingerprint, "files": files} for fingerprint, files in self.versions]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        temporary = temporary_beside(self.path)
         temporary.write_text(json.dumps({"data_root": self.data_root, "contents": entries}), encoding="utf-8")
         os.replace(temporary, self.path)
 

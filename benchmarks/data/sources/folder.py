@@ -13,7 +13,6 @@ from PIL import Image
 
 from benchmarks.data.sources.named_folder import NamedFolder
 from benchmarks.data.sources.source import (
-    IMAGE_FORMATS,
     Contents,
     Listing,
     Location,
@@ -23,6 +22,7 @@ from benchmarks.data.sources.source import (
     list_files,
 )
 from benchmarks.data.sources.splits import PARTS, choose_split, is_split_name
+from splitters.data.pictures import IMAGE_FORMATS
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
 

@@ -12,12 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""Formats of image files: those that Pillow decodes by itself; others start programs (EPS) or fetch files."""
-
 EncodedImage: TypeAlias = "bytes | NDArray[np.uint8]"
 """An image file's bytes, or pixels as ``[height, width]`` or ``[height, width, channel]``."""
-
 
 Listing: TypeAlias = "dict[str, tuple[int, int]]"
 """Files by name, each with its size in bytes and the time of its last change in nanoseconds."""

@@ -126,7 +126,9 @@ class TorchvisionSource(Source):
 
     def _download(self) -> None:
         lock = self._location.cache / "downloads" / f"{self._name}.lock"
-        with file_lock(lock, progress=ignore_progress, stage="download"), self._errors_explained("fetched"):
+        # torchvision writes files under their final names, where two writers would damage them: wait without limit.
+        waiting = file_lock(lock, progress=ignore_progress, stage="download", silent_after=None)
+        with waiting, self._errors_explained("fetched"):
             for is_train in (True, False):
                 self._open(is_train=is_train, download=True)
 

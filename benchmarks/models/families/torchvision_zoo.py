@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.models.architecture import MODELS, Architecture
+from benchmarks.models.families.small_images import SMALL_IMAGE_SETTINGS, fit_to_small_images
 from benchmarks.models.published_weights import PublishedWeights, UrlSource
 from benchmarks.models.weights_reading import StoredWeights
 from splitters.errors import ConfigurationError, UnknownNameError
@@ -30,10 +31,11 @@ _RESERVED = frozenset({"weights", "num_classes"})
 
 
 class TorchvisionZoo(Architecture):
-    """``torchvision:NAME``; its settings are keyword arguments of torchvision's own function."""
+    """``torchvision:NAME``; settings are keyword arguments of torchvision's function, and those for small images."""
 
     description = (
-        "any classification network of torchvision, e.g. torchvision:resnet18; settings: its keyword arguments"
+        "any classification network of torchvision, e.g. torchvision:resnet18; settings: its keyword arguments, and "
+        "stem_stride (VGG: pooled_size) for small images"
     )
 
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
@@ -51,6 +53,8 @@ class TorchvisionZoo(Architecture):
         try:
             with torch.device("meta"):
                 _make(member, settings, n_classes=2)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error}") from error
         except (TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             raise ConfigurationError(f"{where}: torchvision refuses the settings {settings}: {error}") from error
 
@@ -96,8 +100,11 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
 def _make(member: str, settings: dict[str, object], *, n_classes: int) -> nn.Module:
     import torchvision.models
 
-    arguments = {**_DEFAULTS.get(member, {}), **settings}
+    small = {key: value for key, value in settings.items() if key in SMALL_IMAGE_SETTINGS}
+    arguments = {key: value for key, value in settings.items() if key not in small}
+    arguments = {**_DEFAULTS.get(member, {}), **arguments}
     model: nn.Module = torchvision.models.get_model(member, weights=None, num_classes=n_classes, **arguments)
+    fit_to_small_images(model, small)
     return model
 
 

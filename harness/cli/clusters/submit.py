@@ -111,17 +111,17 @@ def _read(suite: str, changes: tuple[str, ...], only: tuple[str, ...], seeds: in
     """Read and check the suite or sweep, before anything is sent."""
     from harness.config.expand import plugins_of
     from harness.config.suite import names_sweep, suite_names, sweep_names
-    from harness.config.trust import names_of_code, trust
+    from harness.config.trust import trust_named
     from harness.sweep import load_sweep
 
     is_packaged = suite in (*suite_names(), *sweep_names())
     path = Path(suite) if not is_packaged and Path(suite).is_file() else None
     if names_sweep(suite):
         sweep = load_sweep(suite, changes=changes)
-        trust(names_of_code(sweep.plugin_modules, sweep.model_dump(mode="json")))
+        trust_named(sweep.plugin_modules, sweep.model_dump(mode="json"))
         return _Work("sweep", sweep.name, path, sweep.plugins)
     loaded, _ = read_cells(suite, changes, only, seeds)
-    trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
+    trust_named(plugins_of(loaded), loaded.model_dump(mode="json"))
     return _Work("run", loaded.name, path, loaded.plugins)
 
 

@@ -89,7 +89,7 @@ def command(
     from harness.cli.runs.cell_display import make_display
     from harness.cli.runs.left_cells import left_text
     from harness.config.expand import forced, plugins_of
-    from harness.config.trust import names_of_code, trust
+    from harness.config.trust import trust_named
     from harness.execution.attempt import Surroundings
     from harness.execution.run_plan import run_plan
     from harness.planning.memory_needs import memory_needs
@@ -111,7 +111,7 @@ def command(
         report_missing_data(needed, location_of_data)
         show_json(plan_object(plan, loaded.name)) if as_json else show(plan_view(plan))
         return
-    trust(names_of_code(plugins_of(loaded), loaded.model_dump(mode="json")))
+    trust_named(plugins_of(loaded), loaded.model_dump(mode="json"))
     require_data(needed, location_of_data)
     surroundings = Surroundings(
         suite=loaded.name,

@@ -65,7 +65,7 @@ def command(
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
     from harness.cli.runs.sweep_display import SweepDisplay
-    from harness.config.trust import names_of_code, trust
+    from harness.config.trust import trust_named
     from harness.execution.attempt import Surroundings
     from harness.machines.node_facts import versions
     from harness.runs.shard import Shard
@@ -84,7 +84,7 @@ def command(
     if dry_run:
         show_json(sweep_plan_object(plan, location)) if as_json else show(sweep_plan_view(plan))
         return
-    trust(names_of_code(loaded.plugin_modules, loaded.model_dump(mode="json")))
+    trust_named(loaded.plugin_modules, loaded.model_dump(mode="json"))
     if plan.n_to_run:
         require_data(loaded.datasets, location_of_data)
     console = progress_console()

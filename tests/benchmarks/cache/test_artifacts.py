@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from benchmarks.cache import checkpoints
+from benchmarks.cache import artifacts, checkpoints
 from benchmarks.cache.artifacts import Artifact, ArtifactCache
 from benchmarks.cache.checkpoints import FileCheckpoint
+from benchmarks.cache.tensor_file import TensorFile, read_tensor_file, temporary_beside, write_tensor_file
 from benchmarks.peak_memory import peak_memory_bytes
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress
@@ -175,6 +178,51 @@ def test_a_second_process_waits_and_a_stop_request_ends_the_wait(tmp_path: Path)
     assert make.calls == 0
     assert artifact.reused
     assert artifact.state.tensors["from"].tolist() == [7]
+
+
+def test_when_two_compute_the_same_artefact_all_get_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "file_lock", lambda *_args, **_options: nullcontext())
+    cache = ArtifactCache(tmp_path)
+
+    def make(value: int) -> CheckpointState:
+        return CheckpointState({"made by": torch.tensor([value])}, {})
+
+    def woken(checkpoint: Checkpoint) -> CheckpointState:
+        checkpoint.save(make(1))
+        first = cache.get_or_make("weights", _KEY, lambda _checkpoint: make(2))
+        assert not first.reused
+        checkpoint.save(make(1))
+        return make(1)
+
+    late = cache.get_or_make("weights", _KEY, woken)
+    assert late.reused
+    assert late.state.tensors["made by"].tolist() == [2]
+    assert len(list(tmp_path.glob("weights/*"))) == 1
+
+
+def test_writers_of_one_file_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    contents = [TensorFile(CheckpointState({"a": torch.full((50_000,), i)}, {"i": i}), {}) for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda content: write_tensor_file(path, content), contents * 5))
+    written = read_tensor_file(path)
+    assert written is not None
+    assert written.state.tensors["a"].unique().tolist() == [written.state.values["i"]]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_killed_writers_are_removed_by_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    own = temporary_beside(path)
+    killed = [own.with_name(own.name.replace(f".{os.getpid()}@", f".{2**31 - number}@")) for number in (1, 2)]
+    killed[0].mkdir()
+    elsewhere = own.with_name(f"a.safetensors.{2**31 - 1}@elsewhere.00000000.tmp")
+    for file in (own, killed[0] / "images.bin", killed[1], elsewhere):
+        file.write_bytes(b"half")
+    assert temporary_beside(path) != own
+    assert sorted(tmp_path.iterdir()) == sorted([own, elsewhere])
 
 
 def test_a_checkpoint_is_replaced_completely(tmp_path: Path) -> None:

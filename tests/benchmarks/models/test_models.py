@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models import MODELS, build_model, check_model, code_fingerprint
+from benchmarks.models.families.torchvision_zoo import _make
 from splitters.errors import ConfigurationError, UnknownNameError
 
 
@@ -159,6 +160,53 @@ def test_a_misspelt_torchvision_network_gets_the_nearest() -> None:
 def test_settings_that_torchvision_refuses_are_named(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match=f"torchvision refuses the settings .*{next(iter(settings))}"):
         check_model(ModelSpec(name="torchvision:resnet18", settings=settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "small"),
+    [("resnet18", 1, 4), ("densenet121", 1, 4), ("shufflenet_v2_x0_5", 1, 4), ("mobilenet_v2", 1, 2),
+     ("mobilenet_v3_small", 1, 2), ("efficientnet_b0", 1, 2)],
+)  # fmt: skip
+def test_a_stem_without_stride_keeps_small_images_large(name: str, published: int, small: int) -> None:
+    for settings, side in (({}, published), ({"stem_stride": 1}, small)):
+        sides: list[int] = []
+
+        def note_side(_norm: nn.Module, _inputs: object, output: torch.Tensor, sides: list[int] = sides) -> None:
+            sides.append(output.shape[-1])
+
+        with torch.device("meta"):
+            model = _make(name, settings, n_classes=3).eval()
+            for norm in model.modules():
+                if isinstance(norm, nn.BatchNorm2d):
+                    norm.register_forward_hook(
+                        lambda _norm, _inputs, output, sides=sides: sides.append(output.shape[-1])
+                    )
+            assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+        assert sides[-1] == side
+
+
+def test_a_vgg_for_small_images_has_a_small_classifier() -> None:
+    with torch.device("meta"):
+        model = _make("vgg11_bn", {"pooled_size": 1}, n_classes=3)
+        assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+    assert model.get_submodule("classifier.0").in_features == 512
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("resnet18", {"stem_stride": 3}, r"stem_stride must be one of \[1, 2, 4\], not 3; 4 is as published"),
+        ("mobilenet_v2", {"stem_stride": 4}, r"stem_stride must be one of \[1, 2\], not 4; 2 is as published"),
+        ("squeezenet1_1", {"stem_stride": 1}, "'stem_stride' is a setting of DenseNet, .*not of this network"),
+        ("vgg11_bn", {"pooled_size": 8}, "pooled_size must be 1 to 7, not 8"),
+        ("resnet18", {"pooled_size": 1}, "'pooled_size' is a setting of VGG only"),
+    ],
+)
+def test_settings_for_small_images_that_a_network_lacks_are_refused(
+    name: str, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"here: model 'torchvision:{name}': {message}"):
+        check_model(ModelSpec(name=f"torchvision:{name}", settings=settings), where="here")
 
 
 @pytest.mark.parametrize("key", ["weights", "num_classes"])

@@ -17,6 +17,7 @@ from benchmarks.training.augmentation import augment
 from benchmarks.training.base_model import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
 from benchmarks.training.learning_rate import learning_rate
 from splitters.data import IMAGENET, ImageSet
+from splitters.errors import GraphError
 from splitters.methods.protocol import Progress, ignore_progress
 
 _SPEC = ModelSpec(name="incecnn", settings={"width": 0.05})
@@ -178,6 +179,38 @@ def test_a_diverging_training_names_the_setting_to_change(tmp_path: Path) -> Non
     recipe = TrainingSpec(recipe="paper", epochs=3, batch_size=16, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch \d; lower training.learning_rate"):
         _train(tmp_path, recipe=recipe, spec=ModelSpec(name="incecnn", settings={"width": 0.05, "norm": "none"}))
+
+
+_UNSPLITTABLE = """
+import torch
+from torch import nn
+class Frac(nn.Module):
+    def forward(self, images):
+        return torch.frac(images)
+def no_file(n_classes):
+    return nn.Sequential(Frac(), nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, n_classes))
+def no_convolution(n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, n_classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("no_file", "no file could hold this network: the network calls 'frac'"),
+        ("no_convolution", "the model has no convolution"),
+    ],
+)
+def test_what_cannot_be_split_and_stored_is_not_trained(
+    factory: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unsplittable_nets.py").write_text(_UNSPLITTABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    reports: list[Progress] = []
+    with pytest.raises(GraphError, match=message):
+        _train(tmp_path, spec=ModelSpec(name=f"python:unsplittable_nets:{factory}"), progress=reports.append)
+    assert not reports
+    assert not list(tmp_path.glob("weights/*.safetensors"))
 
 
 def test_a_last_batch_of_one_image_is_dropped(tmp_path: Path) -> None:

@@ -165,3 +165,31 @@ def test_modules_on_several_devices_are_named() -> None:
     message = "the modules lie on several devices: 'a', 'c', 'd' on cpu; 'b' on meta. Move them"
     with pytest.raises(ConfigurationError, match=message):
         compose(modules)
+
+
+def test_a_module_scores_images_of_any_kind_as_in_its_composed_model(tmp_path: Path) -> None:
+    model, photo = _composed(), _photo(8, 16)
+    photo.save(tmp_path / "photo.png")
+    expected = torch.stack([part.predict_scores([photo]) for part in model.modules_in_order], dim=1)
+    assert torch.equal(expected, _by_hand(model, photo.resize((8, 8), Image.Resampling.BILINEAR)))
+    module = model.modules_in_order[2]
+    for kind in (tmp_path / "photo.png", np.array(photo), torch.from_numpy(np.array(photo)).permute(2, 0, 1)):
+        assert torch.equal(module.predict_scores(kind), expected[:, 2])
+    normalised = module.transform(photo.resize((8, 8)))
+    assert module.predict_scores(normalised, normalised=True).shape == (1,)
+
+
+def test_a_notebook_shows_what_modules_and_models_hold_and_cost() -> None:
+    model = _composed()
+    right = '</td><td style="text-align: right">'
+    module = model.modules_in_order[0]
+    assert module._repr_html_().startswith("<p>Module of &#x27;a&#x27;, one of 4 classes of a network</p><table>")
+    assert f"kernels{right}{module.n_kernels}</td>" in module._repr_html_()
+    composed = model._repr_html_()
+    assert composed.startswith("<p>Composed model of 4 modules, for images of 3x8x8</p><table>")
+    assert f"sum{right}{model.n_kernels}{right}{model.cost().flops:,}{right}{model.cost().parameters:,}" in composed
+    pixels = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
+    images = ImageSet(pixels, torch.arange(40) % 4, _NAMES, _NORMALISATION)
+    patched = patch(Between(lambda net, x: x.relu()).eval(), module, images)
+    assert "corrects &#x27;a&#x27;, by the rule logistic</p>" in patched._repr_html_()
+    assert f"sum{right}{patched.cost().flops:,}" in patched._repr_html_()

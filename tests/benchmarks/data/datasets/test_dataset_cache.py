@@ -3,12 +3,15 @@
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.data.datasets import decoded
 from benchmarks.data.datasets.decoded import Decoded, decode_once
 from benchmarks.data.datasets.loading import load_dataset
 from benchmarks.data.sources.source import Contents, EncodedImage, Part, Source
@@ -102,8 +105,25 @@ def test_a_stopped_decoding_leaves_nothing_in_use(tmp_path: Path) -> None:
     source = _Counting()
     with pytest.raises(KeyboardInterrupt):
         decode_once(source, input_shape=(1, 4, 4), folder=tmp_path, progress=stop)
-    assert not list(tmp_path.glob("*/facts.json"))
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
     assert len(_decode(source, tmp_path).train.labels) == 6
+
+
+def test_when_two_decode_the_same_both_get_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded, "file_lock", lambda *_args, **_options: nullcontext())
+    source = _Counting()
+    others: list[Decoded] = []
+    calls = count()
+
+    def overtaken(progress: Progress) -> None:
+        if next(calls) == 0:
+            others.append(_decode(source, tmp_path))
+
+    late = decode_once(source, input_shape=(1, 4, 4), folder=tmp_path, progress=overtaken)
+    assert source.reads == 2
+    assert late.seconds == others[0].seconds
+    assert np.array_equal(late.train.images, others[0].train.images)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_two_who_need_the_same_decode_it_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from benchmarks.data.datasets.decoding import decode_image
+from splitters.data.pictures import open_picture, to_pixels
 from splitters.errors import DataError
 
 
@@ -117,6 +118,27 @@ def test_images_are_turned_upright_as_their_exif_orientation_says(kind: str, ori
     image = Image.fromarray(_STORED[orientation].copy())
     data = _encode(image.convert("RGB") if kind == "WEBP" else image, kind, exif=exif, **options)
     assert decode_image(data, input_shape=(1, 2, 3)).tolist() == [_UPRIGHT.tolist()]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("orientation", [None, 2, 6])
+@pytest.mark.parametrize(
+    ("mode", "transparency"), [("L", 0), ("RGB", (0, 0, 0)), ("P", 0), ("LA", None), ("RGBA", None), ("I;16", 0)]
+)
+def test_a_prediction_sees_the_pixels_that_a_training_sees(
+    mode: str, transparency: object, orientation: int | None, channels: int
+) -> None:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ExifTags.Base.Orientation] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4), dtype=np.uint8)
+    pixels[0] = 0
+    colour = Image.fromarray(pixels)
+    image = Image.fromarray(pixels[..., 0] * np.uint16(256)) if mode == "I;16" else colour.convert(mode)
+    data = _encode(image, exif=exif, **({} if transparency is None else {"transparency": transparency}))
+    decoded = decode_image(data, input_shape=(channels, 6, 6))
+    opened = open_picture(Image.open(io.BytesIO(data)))
+    assert to_pixels(opened, (channels, 6, 6)).tolist() == decoded.tolist()
 
 
 def test_a_camera_photo_is_turned_before_it_is_stretched() -> None:

@@ -16,7 +16,8 @@ from conftest import HERE, ROOT, toy_cell, toy_row
 from benchmarks.rows.row import Row, State
 from benchmarks.scenarios.current_code import with_current_code
 from harness.config.plugins import Plugins
-from harness.config.trust import names_of_code, trust
+from harness.config.trust import Consent, names_of_code, trust, trust_named
+from harness.execution.rerun import plugins_of_row
 from harness.store import ResultStore
 
 Call = Callable[..., Result]
@@ -142,9 +143,27 @@ def test_of_two_folders_with_a_plugin_one_has_to_be_named(call: Call, results: P
     (cell_id,) = stored(results, toy_row(age=60).model_copy(update={"plugins": ["toy_plugin"]}))
     refused = call("rerun", cell_id, "--results", results)
     assert refused.exit_code == 2
-    assert f"lie in several folders on this machine: {folders[0]}, {folders[1]}. Say which with --plugins" in (
+    assert f"is in several folders on this machine: {folders[0]}, {folders[1]}. Say which with --plugins" in (
         refused.stderr
     )
     assert call("rerun", cell_id, "--results", results, "--plugins", folders[0]).exit_code == 0
     (folders[1] / "toy_plugin.py").unlink()
     assert call("rerun", cell_id, "--results", results).exit_code == 0
+
+
+def test_a_model_beside_its_suite_is_found_again(call: Call, results: Path, tmp_path: Path) -> None:
+    source = tmp_path / "net_of_rerun.py"
+    source.write_text("from splitters.testing import TinyNet as net")
+    model = {"name": "python:net_of_rerun:net"}
+    cell = type(toy_cell()).model_validate({**toy_cell().model_dump(mode="json"), "model": model})
+    (cell_id,) = stored(results, toy_row(cell=cell).model_copy(update={"plugins": []}))
+    trust_named(Plugins(folder=str(tmp_path), models=True), {"models": [model]})
+    (row,) = rows_in(results)
+    assert plugins_of_row(row) == Plugins(folder=str(tmp_path), models=True)
+    result = call("rerun", cell_id, "--results", results)
+    assert result.exit_code == 0, result.stderr
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    source.rename(moved / source.name)
+    assert plugins_of_row(row) == Plugins(models=True)
+    assert plugins_of_row(row, Consent(folder=str(moved))) == Plugins(folder=str(moved), models=True)
