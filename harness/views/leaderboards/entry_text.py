@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.boards import Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
+from harness.ranking.ranks import TEST
 from harness.views.quantities import duration_text, points_text
 
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -18,6 +19,8 @@ INCOMPLETE_MARK = "*"
 WARNING_MARK = "!"
 
 WARNING_NOTE = f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' has them."
+
+RANK_NOTE = f"A rank is shared unless a {TEST}, separates it from its best."
 
 UNRANKED_NOTE = "Too few seeds, classes or tasks to tell entries apart: no ranks."
 
@@ -70,8 +73,9 @@ def rank_text(entry: Entry) -> str:
 
 
 def table_notes(board: Leaderboard) -> list[str]:
-    """Return the explanations of the marks that a leaderboard's tables use."""
-    notes = []
+    """Return the test that separates ranks, if there are any, and the explanations of the marks in the tables."""
+    ranked = any(entry.rank is not None for section in board.sections for entry in section.entries)
+    notes = [RANK_NOTE] if ranked else []
     if board.has_unranked_entries:
         notes.append(UNRANKED_NOTE)
     if board.has_incomplete_entries:
