@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import json_option, open_store
+from harness.cli.options import at_option, json_option, open_store
 
 
 @click.command()
@@ -17,10 +17,17 @@ from harness.cli.options import json_option, open_store
     "--format", "form", type=click.Choice(("rich", "json", "md", "csv", "latex")), default="rich", show_default=True,
     help="Output format.",
 )  # fmt: skip
+@at_option
 @json_option
 @report_errors
 def command(
-    splitters: tuple[str, ...], results: str, scenario: str | None, sort: str | None, form: str, as_json: bool
+    splitters: tuple[str, ...],
+    results: str,
+    scenario: str | None,
+    sort: str | None,
+    form: str,
+    at: str | None,
+    as_json: bool,
 ) -> None:
     """Compare splitters by the rows in RESULTS, on the seeds that they share, and say which is better.
 
@@ -28,9 +35,11 @@ def command(
     or more, or all if none is named, are compared over all cells (base model and data set): mean ranks with Friedman's
     test and Nemenyi's critical difference, interquartile means, and how often each is better than each.
 
-    A splitter is named by its label on the leaderboard, or by its name.
+    A splitter is named by its label on the leaderboard, or by its name. --at compares at equal budgets, as in
+    'splitbench leaderboard'.
     """
     from harness.cli.output import show, show_json, write
+    from harness.ranking.budgets.budget import Budget
     from harness.ranking.head_to_head import compare
     from harness.ranking.leaderboard import make_leaderboard
     from harness.ranking.over_cells.overview import overviews
@@ -43,9 +52,10 @@ def command(
             f"compare: {splitters[0]!r} alone has nothing to be compared with; name another splitter before RESULTS, "
             "or none to compare all."
         )
+    budget = None if at is None else Budget.parse(at)
     store = open_store(results)
     store.require()
-    board = make_leaderboard(store.read().latest(), scenario=scenario, sort=sort)
+    board = make_leaderboard(store.read().latest(), scenario=scenario, sort=sort, budget=budget)
     overall = overviews(board, splitters)
     if len(splitters) == 2:
         document = comparison_document(compare(board, *splitters), overall, *splitters)

@@ -6,6 +6,7 @@ from benchmarks.boards import Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.ranking.ranks import TEST
+from harness.ranking.statistics import Estimate
 from harness.views.quantities import duration_text, points_text
 
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -25,7 +26,7 @@ RANK_NOTE = f"A rank is shared unless a {TEST}, separates it from its best."
 UNRANKED_NOTE = "Too few seeds, classes or tasks to tell entries apart: no ranks."
 
 INCOMPLETE_NOTE = (
-    f"{INCOMPLETE_MARK} lacks seeds that other entries have: ranked after the complete entries, "
+    f"{INCOMPLETE_MARK} has no value on seeds on which other entries have one: ranked after the complete entries, "
     "on the seeds that all such entries share."
 )
 
@@ -82,7 +83,7 @@ def table_notes(board: Leaderboard) -> list[str]:
         notes.append(INCOMPLETE_NOTE)
     if board.has_warnings:
         notes.append(WARNING_NOTE)
-    return notes
+    return notes + list(dict.fromkeys(section.board.note for section in board.sections if section.board.note))
 
 
 def measure_text(entry: Entry, column: Column) -> str:
@@ -90,6 +91,12 @@ def measure_text(entry: Entry, column: Column) -> str:
     estimate = entry.estimates.get(column.measure)
     if estimate is None:
         return "–"
+    n_seeds = len(entry.seeds_with(column.measure))
+    count = f" {n_seeds}/{entry.n_seeds}" if column.counts_seeds and n_seeds < entry.n_seeds else ""
+    return _in_unit(estimate, column) + count
+
+
+def _in_unit(estimate: Estimate, column: Column) -> str:
     if column.unit == "time":
         return duration_text(estimate.mean)
     if column.unit == "points":

@@ -67,12 +67,18 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         **{key: entry.variant.get(key) for key in section.board.variants},
         **{measure: entry.mean(measure) for measure in section.board.measures},
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
+        **{f"{measure}_n_seeds": len(entry.seeds_with(measure)) for measure in _partial(section)},
         "label": entry.label,
         "section": section.title,
         "seeds": list(entry.seeds),
         "missing_seeds": list(entry.missing_seeds),
         "cell_ids": list(entry.cell_ids),
     }
+
+
+def _partial(section: Section) -> list[str]:
+    """Return the measures that some seeds of an entry may lack."""
+    return [column.measure for column in section.board.columns if column.counts_seeds]
 
 
 def to_json(board: Leaderboard) -> str:

@@ -67,7 +67,7 @@ def _methods_table(found: Overview, names: list[str]) -> TextTable:
             "method",
             *(["mean rank"] if several_cells else []),
             f"IQM, {unit}" if unit else "IQM",
-            "failed",
+            "not reached" if section.board.absent_is_failure else "failed",
             *(["group"] if groups else []),
         ],
         "l" + "r" * several_cells + "rr" + "l" * bool(groups),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from conftest import toy_row
+from recorded_rows import recorded_row
 
 from benchmarks.rows.row import State
 from harness.store import ResultStore
@@ -109,3 +110,16 @@ def test_one_splitter_alone_is_refused(call: Call, results: Path) -> None:
     result = call("compare", "toy", results)
     assert result.exit_code == 2
     assert "'toy' alone has nothing to be compared with" in result.stderr
+
+
+def test_two_splitters_are_compared_at_an_equal_budget(call: Call, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    for seed in range(3):
+        store.write(recorded_row([(0.8, 0.0, 1.0), (0.4, 0.04 + seed / 100, 3.0)], seed=seed))
+        store.write(recorded_row([(0.5, 0.1, 2.0)], splitter="other", seed=seed))
+    values = json.loads(call("compare", "toy", "other", tmp_path / "r", "--at", "retention=60%", "--json").stdout)
+    (comparison,) = values["comparisons"]
+    assert comparison["measure"] == "loss_at_retention_0.6"
+    assert comparison["first"] == pytest.approx([0.02, 0.025, 0.03])
+    assert comparison["second"] == pytest.approx([0.1] * 3)
+    assert values["verdict"] == "Of 1 comparison, toy is better in 1 (p < 0.05)."
