@@ -134,7 +134,7 @@ class Overview:
         """The test of pairs: paired t over the seeds of a single cell, Wilcoxon over the means of several cells.
 
         Seeds of one cell are repetitions of one experiment. They tell how sure a difference in that cell is, but are no
-        sample of cells (Demsar, 2006, sections 3.1.1 and 3.1.3), so means of cells are what is tested over cells.
+        sample of cells (Demsar, 2006, section 3), so means of cells are what is tested over cells.
         """
         if len(self.cells) == 1:
             enough = len(self.cells[0].subjects) >= MIN_PAIRS
