@@ -23,6 +23,7 @@ class Entry:
         estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
         samples: The measurements behind the estimates, by seed.
         failed_seeds: Seeds that failed and did not succeed in any cell, sorted.
+        interrupted_seeds: Those of them that someone interrupted, which says nothing about the splitter.
         cell_ids: The cells that it stands for.
         n_warnings: Number of its cells whose rows have warnings.
         rank: Its rank in its section; None if no seed succeeded, or if too few did to tell entries apart.
@@ -35,6 +36,7 @@ class Entry:
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     samples: Mapping[int, Sequence[Sample]] = field(default_factory=dict, repr=False)
     failed_seeds: tuple[int, ...] = ()
+    interrupted_seeds: tuple[int, ...] = ()
     n_warnings: int = 0
     cell_ids: tuple[str, ...] = ()
     rank: int | None = None
@@ -97,9 +99,8 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
         splitter=rows[0].splitter,
         label=label,
         samples={row.seed: () for row in succeeded},
-        failed_seeds=tuple(
-            sorted({row.seed for row in rows if not row.state.is_final} - {row.seed for row in succeeded})
-        ),
+        failed_seeds=_seeds_left(succeeded, [row for row in rows if not row.state.is_final]),
+        interrupted_seeds=_seeds_left(succeeded, [row for row in rows if row.state is State.INTERRUPTED]),
         n_warnings=sum(bool(row.warnings) for row in succeeded),
         cell_ids=tuple(row.cell_id for row in rows),
     )
@@ -114,6 +115,11 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
             estimates={measure: estimate for measure, estimate in estimates.items() if estimate is not None},
             samples=dict(by_seed),
         )
+
+
+def _seeds_left(succeeded: Iterable[Row], others: Iterable[Row]) -> tuple[int, ...]:
+    """Return the seeds of rows that did not succeed in others, sorted."""
+    return tuple(sorted({row.seed for row in others} - {row.seed for row in succeeded}))
 
 
 def _comparable_samples(row: Row, board: Board) -> Iterator[Sample]:

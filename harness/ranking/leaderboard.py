@@ -133,8 +133,8 @@ def make_leaderboard(
     boards = {name: board_of(name) for name in {row.scenario for row in rows}}
     if budget is not None:
         boards = {name: budget.board() for name, board in boards.items() if board.record is Metrics}
-        rows = [row for row in rows if row.scenario in boards]
-        if not any(recorded_states(row) for row in rows):
+        given, rows = rows, [row for row in rows if row.scenario in boards]
+        if given and not any(recorded_states(row) for row in rows):
             raise ConfigurationError(
                 "--at: no row has states with kernels and loss on select; those of the scenarios 'modularization' and "
                 "'selection' have them."

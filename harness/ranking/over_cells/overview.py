@@ -230,4 +230,4 @@ def _cell_values(section: Section, entries: Sequence[Entry]) -> CellValues:
 def _run_seeds(entry: Entry, section: Section) -> frozenset[int]:
     """Return the seeds on which an entry has a value, or counts as failed."""
     measured = frozenset(entry.seeds) if section.board.absent_is_failure else entry.seeds_with(section.sort)
-    return measured | frozenset(entry.failed_seeds)
+    return measured | frozenset(entry.failed_seeds) - frozenset(entry.interrupted_seeds)

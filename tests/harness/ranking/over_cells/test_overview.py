@@ -67,6 +67,15 @@ def test_only_seeds_that_all_methods_were_run_on_count() -> None:
     assert found.cells[0].values.tolist() == [[0.1, 0.2], [0.3, 0.4]]
 
 
+def test_an_interrupted_seed_is_no_failure_of_the_method() -> None:
+    rows = cell_rows("simcnn", {"a": [0.1, 0.2], "b": [0.2, None]})
+    stopped = [
+        row.model_copy(update={"state": State.INTERRUPTED}) if row.state is State.FAILED else row for row in rows
+    ]
+    found = only(stopped)
+    assert (found.cells[0].subjects, found.n_failed(0), found.n_failed(1)) == (("0",), 0, 0)
+
+
 def test_a_method_that_was_not_run_in_some_cell_is_left_out_and_named() -> None:
     rows = [*cell_rows("simcnn", {"a": [0.1], "b": [0.2], "c": [0.3]}), *cell_rows("rescnn", {"a": [0.1], "b": [0.2]})]
     found = only(rows)
