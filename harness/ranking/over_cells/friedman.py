@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MIN_METHODS = 3
 """Friedman's test needs three methods; two are compared by a paired test."""
 
+_DIGITS = 12
+"""Values that are equal to so many digits after the point differ by rounding alone, and tie."""
+
 MIN_CELLS = 2
 """Ranks in a single cell have no variance to compare with."""
 
@@ -54,7 +57,7 @@ def cell_ranks(
     from scipy import stats  # here, because importing it takes half a second
 
     costs = np.where(np.isnan(values), np.inf, -values if higher_is_better else values)
-    return np.asarray(stats.rankdata(costs, axis=1), dtype=np.float64)
+    return np.asarray(stats.rankdata(costs.round(_DIGITS), axis=1), dtype=np.float64)
 
 
 def friedman_test(ranks: Float[NDArray[np.float64], "cell method"]) -> FriedmanTest | None:

@@ -17,6 +17,10 @@ def test_failures_rank_behind_every_value_and_ties_share_the_mean_of_their_ranks
     assert cell_ranks(values, higher_is_better=True).tolist() == [[1, 2.5, 4, 2.5], [3.5, 1, 3.5, 2]]
 
 
+def test_values_that_differ_by_rounding_tie() -> None:
+    assert cell_ranks(np.array([[0.1 + 0.2, 0.3]]), higher_is_better=False).tolist() == [[1.5, 1.5]]
+
+
 @pytest.mark.parametrize("digits", [8, 1], ids=["distinct", "with ties"])
 @pytest.mark.parametrize(("n_cells", "n_methods"), [(2, 3), (5, 4), (12, 6)])
 def test_the_test_is_scipys(n_cells: int, n_methods: int, digits: int) -> None:
