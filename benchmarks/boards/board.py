@@ -24,12 +24,14 @@ class Column:
         heading: Its heading.
         unit: The unit that numbers are formatted in.
         drop_priority: On a narrow terminal, the columns with the lowest numbers are left out first; None stays.
+        counts_seeds: Whether to say how many seeds have the measure, where not all do.
     """
 
     measure: str
     heading: str
     unit: Unit
     drop_priority: int | None = None
+    counts_seeds: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Board:
         samples: Returns a row's measurements; an entry's mean and interval are over the subjects of all its rows.
         variants: The keys of ``Sample.variant``.
         subjects: The kind of subjects, for the legend.
+        absent_is_failure: Whether a sample without a value failed, as opposed to not having been measured.
+        note: What readers of its tables must know.
     """
 
     record: type[BaseModel]
@@ -69,6 +73,8 @@ class Board:
     samples: Callable[[Row], list[Sample]]
     variants: tuple[str, ...] = ()
     subjects: Subjects = "seeds"
+    absent_is_failure: bool = False
+    note: str = ""
 
     def better(self, measure: str) -> str | None:
         """Return ``higher`` or ``lower``, or None where neither is better."""
