@@ -60,6 +60,8 @@ class Board:
         samples: Returns a row's measurements; an entry's mean and interval are over the subjects of all its rows.
         variants: The keys of ``Sample.variant``.
         subjects: The kind of subjects, for the legend.
+        absent_is_failure: Whether a sample without a value failed, as opposed to not having been measured.
+        note: What readers of its tables must know.
     """
 
     record: type[BaseModel]
@@ -69,6 +71,8 @@ class Board:
     samples: Callable[[Row], list[Sample]]
     variants: tuple[str, ...] = ()
     subjects: Subjects = "seeds"
+    absent_is_failure: bool = False
+    note: str = ""
 
     def better(self, measure: str) -> str | None:
         """Return ``higher`` or ``lower``, or None where neither is better."""

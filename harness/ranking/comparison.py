@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.ranking.statistics import Estimate, paired_t_p_value
+from harness.ranking.statistics import Estimate, difference, paired_t_p_value, wilcoxon_p_value
 
 SIGNIFICANCE = 0.05
 """Corrected p-value below which two splitters differ."""
 
 MIN_PAIRS = 3
 """With fewer pairs a t-test has one degree of freedom or none, and separates nothing that a reader would believe."""
+
+MIN_SIGNED_RANKS = 6
+"""With fewer pairs Wilcoxon's test cannot reach p < 0.05, whatever the differences."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,13 @@ class Comparison:
         return min(1.0, 2 * min(one_sided, 1 - one_sided))
 
     @property
+    def wilcoxon_p_value(self) -> float | None:
+        """The p-value of Wilcoxon's signed-rank test; None with fewer than ``MIN_SIGNED_RANKS`` pairs."""
+        if self.n_pairs < MIN_SIGNED_RANKS:
+            return None
+        return wilcoxon_p_value([difference(a, b) for a, b in zip(self.first, self.second, strict=True)])
+
+    @property
     def first_is_better(self) -> bool:
         """Whether the first one's mean is the better one."""
         return (self.difference.mean > 0) == self.higher_is_better
@@ -60,12 +70,13 @@ class Comparison:
     def probability_of_superiority(self) -> float:
         """The share of pairs in which the first one is better, ties counted half.
 
-        Source: Vargha and Delaney, *A Critique and Improvement of the CL Common Language Effect Size Statistics*, 2000;
-        here over pairs.
+        Source: the probability of improvement of Agarwal et al., *Deep Reinforcement Learning at the Edge of the
+        Statistical Precipice*, NeurIPS 2021, section 4.3. They compare all runs of both methods; runs of one seed share
+        their base model and images, so here each is compared with its own pair.
         """
         sign = 1 if self.higher_is_better else -1
-        signs = [sign * (a - b) for a, b in zip(self.first, self.second, strict=True)]
-        return sum(1.0 if value > 0 else 0.5 if value == 0 else 0.0 for value in signs) / len(signs)
+        gains = [sign * difference(a, b) for a, b in zip(self.first, self.second, strict=True)]
+        return sum(1.0 if gain > 0 else 0.5 if gain == 0 else 0.0 for gain in gains) / len(gains)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -80,3 +91,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - position) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def holm_where_tested(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return p-values after ``holm``; None, where nothing was tested, stays and does not count."""
+    adjusted = iter(holm([p_value for p_value in p_values if p_value is not None]))
+    return [None if p_value is None else next(adjusted) for p_value in p_values]

@@ -22,7 +22,7 @@ class Entry:
         variant: What distinguishes it from the configuration's other entries, e.g. the fusion rule.
         estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
         samples: The measurements behind the estimates, by seed.
-        n_failed: Seeds that failed and did not succeed in any cell.
+        failed_seeds: Seeds that failed and did not succeed in any cell, sorted.
         cell_ids: The cells that it stands for.
         n_warnings: Number of its cells whose rows have warnings.
         rank: Its rank in its section; None if no seed succeeded, or if too few did to tell entries apart.
@@ -34,7 +34,7 @@ class Entry:
     variant: Mapping[str, str] = field(default_factory=dict)
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     samples: Mapping[int, Sequence[Sample]] = field(default_factory=dict, repr=False)
-    n_failed: int = 0
+    failed_seeds: tuple[int, ...] = ()
     n_warnings: int = 0
     cell_ids: tuple[str, ...] = ()
     rank: int | None = None
@@ -49,6 +49,11 @@ class Entry:
     def n_seeds(self) -> int:
         """The number of seeds that succeeded."""
         return len(self.samples)
+
+    @property
+    def n_failed(self) -> int:
+        """The number of seeds that failed."""
+        return len(self.failed_seeds)
 
     def mean(self, measure: str) -> float | None:
         """Return a measure's mean, or None if no seed has it."""
@@ -92,7 +97,9 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
         splitter=rows[0].splitter,
         label=label,
         samples={row.seed: () for row in succeeded},
-        n_failed=len({row.seed for row in rows if not row.state.is_final} - {row.seed for row in succeeded}),
+        failed_seeds=tuple(
+            sorted({row.seed for row in rows if not row.state.is_final} - {row.seed for row in succeeded})
+        ),
         n_warnings=sum(bool(row.warnings) for row in succeeded),
         cell_ids=tuple(row.cell_id for row in rows),
     )

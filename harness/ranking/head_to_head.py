@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from harness.ranking.comparison import SIGNIFICANCE, Comparison, holm
+from harness.ranking.comparison import SIGNIFICANCE, Comparison, holm_where_tested
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from splitters.errors import UnknownNameError
@@ -22,6 +22,7 @@ class HeadToHead:
         subjects: The seeds, target classes or tasks that both were measured on.
         comparison: Their values of the section's measure, in the order of the subjects.
         p_value: Of the paired t-test, adjusted for the number of sections; None with too few subjects.
+        wilcoxon_p_value: The same of Wilcoxon's signed-rank test, which needs no normal distribution.
     """
 
     section: Section
@@ -30,6 +31,7 @@ class HeadToHead:
     subjects: tuple[str, ...]
     comparison: Comparison
     p_value: float | None = None
+    wilcoxon_p_value: float | None = None
 
     @property
     def is_significant(self) -> bool:
@@ -55,10 +57,12 @@ def compare(board: Leaderboard, first: str, second: str) -> list[HeadToHead]:
         if name not in labels:
             raise UnknownNameError("splitter in these results", name, labels, where="compare")
     found = [pair for section in board.sections for pair in _in_section(section, first, second)]
-    testable = [pair for pair in found if pair.comparison.p_value is not None]
-    adjusted = holm([pair.comparison.p_value or 0.0 for pair in testable])
-    p_values = {id(pair): p for pair, p in zip(testable, adjusted, strict=True)}
-    return [replace(pair, p_value=p_values.get(id(pair))) for pair in found]
+    t_tests = holm_where_tested([pair.comparison.p_value for pair in found])
+    signed_ranks = holm_where_tested([pair.comparison.wilcoxon_p_value for pair in found])
+    return [
+        replace(pair, p_value=p_value, wilcoxon_p_value=wilcoxon)
+        for pair, p_value, wilcoxon in zip(found, t_tests, signed_ranks, strict=True)
+    ]
 
 
 def _in_section(section: Section, first: str, second: str) -> Iterator[HeadToHead]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.ranking.comparison import Comparison, holm
+from harness.ranking.comparison import Comparison, holm, holm_where_tested
 from harness.ranking.statistics import Estimate
 
 
@@ -42,6 +42,20 @@ def test_holms_adjustment_on_a_worked_example() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_what_was_not_tested_does_not_count_for_the_correction() -> None:
+    assert holm_where_tested([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, *[pytest.approx(0.06)] * 2]
+
+
+def test_wilcoxons_test_is_scipys_from_six_pairs_on() -> None:
+    first, second = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (0.2, 0.25, 0.28, 0.6, 0.9, 0.61)
+    assert Comparison(first, second, True).wilcoxon_p_value == pytest.approx(stats.wilcoxon(first, second).pvalue)
+    assert Comparison(first[:5], second[:5], True).wilcoxon_p_value is None
+
+
+def test_a_pair_that_differs_by_rounding_is_a_tie() -> None:
+    assert Comparison((0.1 + 0.2,), (0.3,), higher_is_better=True).probability_of_superiority == 0.5
 
 
 def test_intervals_of_95_percent_hold_the_mean_in_95_of_100_simulations() -> None:

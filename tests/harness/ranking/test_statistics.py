@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from harness.ranking.statistics import Estimate, paired_t_p_value, t_quantile
+from harness.ranking.statistics import Estimate, paired_t_p_value, t_quantile, wilcoxon_p_value
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 49, 100])
@@ -71,3 +71,13 @@ def test_without_variance_the_sign_decides_and_ties_decide_nothing(
 def test_the_paired_test_needs_two_pairs(first: list[float], second: list[float]) -> None:
     with pytest.raises(ValueError, match=r"two pairs|shorter"):
         paired_t_p_value(first, second)
+
+
+def test_an_infinite_difference_has_the_highest_signed_rank() -> None:
+    # Ranks 1 to 6, all of one sign but the infinite one: W = 6, and 28 of the 64 signs have a sum of at most that.
+    assert wilcoxon_p_value([0.1, 0.2, 0.3, 0.4, 0.5, -math.inf]) == pytest.approx(28 / 64)
+    assert wilcoxon_p_value([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == pytest.approx(2 / 64)
+
+
+def test_without_any_difference_wilcoxons_test_finds_none() -> None:
+    assert wilcoxon_p_value([0.0] * 6) == 1.0
