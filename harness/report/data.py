@@ -58,10 +58,23 @@ class ReportData:
         self.methods = Methods(method_of(row) for row in self.rows)
         self._by_id = {row.cell_id: row for row in self.rows}
 
-    @property
+    @cached_property
     def sections(self) -> Sequence[Section]:
-        """The leaderboard's tables."""
-        return self.board.sections
+        """The leaderboard's tables, those on splitting itself before those on the use of modules."""
+        return sorted(self.board.sections, key=lambda section: section.scenario != "modularization")
+
+    def method_named(self, label: str) -> str:
+        """Return the method of a leaderboard's label, which may have settings behind the name."""
+        return self._methods_by_label.get(label, label)
+
+    @cached_property
+    def _methods_by_label(self) -> Mapping[str, str]:
+        return {
+            entry.label: method_of(self._by_id[entry.cell_ids[0]])
+            for section in self.sections
+            for entry in section.entries
+            if entry.cell_ids
+        }
 
     def rows_of(self, entry: Entry) -> list[Row]:
         """Return the rows of an entry's cells that succeeded."""

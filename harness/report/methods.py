@@ -74,7 +74,7 @@ class Methods:
         """Return the colour channel of charts whose field ``method`` has these values."""
         shown = self._ordered(names)
         scale = {"domain": shown, "range": [self.colour(name) for name in shown]}
-        return {"field": "method", "type": "nominal", "scale": scale, "title": None}
+        return {"field": "method", "type": "nominal", "scale": scale, "title": None, "legend": method_legend(shown)}
 
     def shapes(self, names: Iterable[str]) -> dict[str, Any]:
         """Return the shape channel; beyond eight methods, a colour returns with another shape."""
@@ -91,7 +91,14 @@ class Methods:
 
 
 def _channel(names: list[str], values: list[Any]) -> dict[str, Any]:
-    return {"field": "method", "type": "nominal", "scale": {"domain": names, "range": values}, "title": None}
+    scale = {"domain": names, "range": values}
+    return {"field": "method", "type": "nominal", "scale": scale, "title": None, "legend": method_legend(names)}
+
+
+def method_legend(names: Iterable[str]) -> dict[str, Any]:
+    """Return a legend of these names that breaks into lines where the chart is narrow."""
+    width = 7 * max(map(len, names), default=1) + 34
+    return {"columns": {"expr": f"max(1, floor(width / {width}))"}, "symbolOpacity": 1}
 
 
 def _second(index: int, n: int) -> int:

@@ -20,6 +20,7 @@ from harness.report.charts.chart import Chart
 from harness.report.charts.costs import cost_charts
 from harness.report.charts.curves import learning_charts, sensitivity_charts
 from harness.report.charts.modules import overlap_charts, retention_charts
+from harness.report.charts.overall import overall_charts
 from harness.report.charts.pareto import pareto_charts
 from harness.report.charts.reuse import composition_charts, patch_charts
 from harness.report.charts.sweeps import sweep_charts
@@ -85,7 +86,13 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
         "searches",
         "How the searches went",
         "What splitters reported while they searched, on select images; a split that several scenarios use counts once.",
-        (learning_charts, sensitivity_charts),
+        (learning_charts,),
+    ),
+    (
+        "sensitivity",
+        "Sensitivity of layers",
+        "How composed accuracy falls when a single layer loses kernels, from splitters that measure it.",
+        (sensitivity_charts,),
     ),
     (
         "patches",
@@ -115,12 +122,19 @@ def topics(data: ReportData, sweeps: Sequence[SweepResults]) -> list[Topic]:
     charts = [chart for number, results in enumerate(sweeps) for chart in sweep_charts(data, number, results)]
     lead = "Trials are chosen on select images; only what was chosen is scored on test."
     found.insert(-1, Topic("sweeps", "Sweeps", lead, charts[:MAX_CHARTS]))
+    over_all = "Each base model and data set counts as one observation, so that no easy one outweighs the others."
+    found.insert(
+        0, Topic("overall", "Over all base models and data sets", over_all, list(overall_charts(data))[:MAX_CHARTS])
+    )
     return [topic for topic in found if topic.charts]
 
 
 def _section_topic(data: ReportData, name: str, title: str, lead: str, makers: Iterable[SectionCharts]) -> Topic:
     charts = [
-        chart for number, section in enumerate(data.sections) for make in makers for chart in make(data, number, section)
+        chart
+        for number, section in enumerate(data.sections)
+        for make in makers
+        for chart in make(data, number, section)
     ]
     notes = [f"{len(charts) - MAX_CHARTS} more charts are left out."] if len(charts) > MAX_CHARTS else []
     return Topic(name, title, lead, charts[:MAX_CHARTS], notes=notes)

@@ -115,7 +115,9 @@ def _leaderboard(data: ReportData, section: Section) -> Table:
         unit = {"time": "", "count": "", "ratio": "×"}.get(column.unit, column.unit)
         headings.append(Heading(f"{column.heading} {arrow}".strip(), unit, True, column.measure.replace("_", " ")))
         if column.measure == section.sort:
-            headings.append(Heading("95 % interval", title=f"{section.sort.replace('_', ' ')}, mean and 95 % t-interval"))
+            headings.append(
+                Heading("95 % interval", title=f"{section.sort.replace('_', ' ')}, mean and 95 % t-interval")
+            )
     entries = section.entries[:MAX_ENTRIES]
     span = _span(section, entries)
     lines = [[*_names(data, section, entry), *_measures(data, section, entry, span)] for entry in entries]
@@ -180,9 +182,8 @@ def _interval(data: ReportData, section: Section, entry: Entry, span: tuple[floa
 
 
 def _colour(data: ReportData, entry: Entry) -> str:
-    known = [name for name in (entry.label, entry.splitter) if name in data.methods.names]
-    labelled = [method_of(row) for row in data.rows_of(entry)[:1]] or known
-    return data.methods.colour(labelled[0]) if labelled else "var(--mark)"
+    method = data.method_named(entry.label)
+    return data.methods.colour(method) if method in data.methods.names else "var(--mark)"
 
 
 def failure_table(data: ReportData) -> Table | None:
@@ -248,7 +249,9 @@ def source_table(data: ReportData) -> Table:
         for row in data.rows
         if row.state is State.OK and (row.dataset_hash or row.base_model_hash)
     )
-    headings = [Heading(name) for name in ("data set", "images, SHA-256", "base model", "weights from", "weights, SHA-256")]
+    headings = [
+        Heading(name) for name in ("data set", "images, SHA-256", "base model", "weights from", "weights, SHA-256")
+    ]
     headings += [Heading("seed", is_number=True), Heading("cells", is_number=True)]
     lines = [
         [

@@ -10,7 +10,9 @@ from benchmarks.boards import Column
 from benchmarks.rows.row import State
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
+from harness.ranking.over_cells.overview import overviews
 from harness.ranking.ranks import TEST
+from harness.report.charts.overall import overview_title
 from harness.report.data import ReportData
 from harness.suite_cell import row_title
 from harness.text import printable
@@ -57,8 +59,9 @@ def overview(data: ReportData) -> list[str]:
 
 
 def verdicts(data: ReportData) -> list[Verdict]:
-    """Return the verdict on each table of the leaderboard."""
-    return [Verdict(printable(section.title), tuple(_sentences(section))) for section in data.sections]
+    """Return the verdict on each scenario with several cells, and on each table of the leaderboard."""
+    sections = [Verdict(printable(section.title), tuple(_sentences(section))) for section in data.sections]
+    return [*_over_all(data), *sections]
 
 
 def caveats(data: ReportData) -> list[str]:
@@ -73,8 +76,33 @@ def caveats(data: ReportData) -> list[str]:
     if few:
         lines.append(f"Too few seeds, classes or tasks for a test: {_names(few, '; ')}.")
     if data.contents.damaged:
-        lines.append(f"{_count(len(data.contents.damaged), 'file')} could not be read and {_have(data.contents.damaged)} no part.")
+        lines.append(
+            f"{_count(len(data.contents.damaged), 'file')} could not be read and {_have(data.contents.damaged)} no part."
+        )
     return lines
+
+
+def _over_all(data: ReportData) -> Iterable[Verdict]:
+    """Yield the verdict on all cells of each scenario that has several."""
+    for overview in overviews(data.board):
+        if len(overview.cells) < 2 or len(overview.methods) < 2:
+            continue
+        ranks = [f"{overview.methods[method]} {overview.mean_ranks[method]:.2f}" for method in overview.order]
+        sentences = [f"Mean ranks over {len(overview.cells)} cells: {_names(ranks)}."]
+        test = overview.friedman
+        if test is None:
+            sentences.append("There are too few methods or seeds for a test over cells.")
+        elif not test.is_significant:
+            sentences.append(f"The ranks do not tell the methods apart (Friedman p = {test.p_value:.2g}).")
+        else:
+            groups = [
+                _names([overview.methods[method] for method in group]) for group in overview.cliques if len(group) > 1
+            ]
+            together = f"; not told apart: {' | '.join(groups)}" if groups else ""
+            sentences.append(
+                f"They differ (Friedman p = {test.p_value:.2g}); two do from {test.critical_difference:.2f} ranks on{together}."
+            )
+        yield Verdict(printable(f"{overview_title(overview)}, all cells"), tuple(sentences))
 
 
 def _sentences(section: Section) -> Iterable[str]:
@@ -89,22 +117,50 @@ def _sentences(section: Section) -> Iterable[str]:
     if best.rank is None:
         if len(entries) > 1:
             yield f"There are too few {section.board.subjects} for a test, so this order may be chance."
-        return
-    equals = [entry for entry in entries[1:] if entry.rank == best.rank]
-    worse = [entry for entry in entries[1:] if entry.rank is not None and entry.rank > best.rank and not entry.missing_seeds]
-    if equals:
-        yield f"The test does not separate it from {_names([_with_value(section, entry, column) for entry in equals])}."
-    if worse:
-        yield f"It is better than {_names([_with_value(section, entry, column) for entry in worse])} ({TEST})."
+    else:
+        equals = [entry for entry in entries[1:] if entry.rank == best.rank]
+        worse = [entry for entry in entries[1:] if (entry.rank or 0) > best.rank and not entry.missing_seeds]
+        if equals:
+            yield f"The test does not separate it from {_listed(section, equals, column)}."
+        if worse:
+            yield f"It is better than {_listed(section, worse, column)} ({TEST})."
+    smallest = _undominated(section, entries)
+    if len(smallest) > 1:
+        yield f"By their means, none is beaten in both {measure} and cost: {_names([_name(section, e) for e in smallest])}."
+
+
+def _listed(section: Section, entries: Sequence[Entry], column: Column) -> str:
+    """Return entries with their values; several variants of one splitter in few words."""
+    by_label: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_label.setdefault(entry.label, []).append(entry)
+    texts = []
+    for label, variants in by_label.items():
+        if len(variants) == 1:
+            texts.append(f"{_name(section, variants[0])} ({_value(variants[0], column)}{_costs(variants[0])})")
+        else:
+            means = [measure_text(entry, column).partition(" ±")[0] for entry in variants]
+            texts.append(f"{len(variants)} variants of {printable(label)} ({means[0]} to {means[-1]})")
+    return _names(texts)
+
+
+def _undominated(section: Section, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that no other one beats in both the measure and its cost, by their means, the best first."""
+    cost = next((name for name in _COSTS if all(name in entry.estimates for entry in entries)), None)
+    if cost is None:
+        return []
+    found, least = [], float("inf")
+    for entry in entries:  # the best measure first
+        value = entry.estimates[cost].mean
+        if value < least:
+            found.append(entry)
+            least = value
+    return found
 
 
 def _name(section: Section, entry: Entry) -> str:
     variant = ", ".join(f"{key.replace('_', ' ')} {entry.variant[key]}" for key in section.variants)
     return printable(f"{entry.label} ({variant})" if variant else entry.label)
-
-
-def _with_value(section: Section, entry: Entry, column: Column) -> str:
-    return f"{_name(section, entry)} ({_value(entry, column)}{_costs(entry)})"
 
 
 def _value(entry: Entry, column: Column) -> str:

@@ -126,7 +126,7 @@ function showCells(from, to) {
     button.type = "button";
     button.setAttribute("aria-label", `Copy the command for cell ${line[0]}`);
     button.addEventListener("click", async () => { button.textContent = (await copy(rerun(line[0]))) ? "Copied" : "Select it"; });
-    command.append(make("code", rerun(line[0])), button);
+    command.append(button, make("code", rerun(line[0])));
     row.append(command);
     return row;
   }));

@@ -71,4 +71,8 @@ def lines_by_method(methods: Methods, names: Sequence[str]) -> Spec:
 
 def sampled_note(shown: int, total: int, what: str) -> str:
     """Return a sentence for captions of charts that leave some items out; empty if none is left out."""
-    return f" {shown:,} of {total:,} {what} are drawn, evenly spaced; fronts and means are of all." if shown < total else ""
+    return (
+        f" {shown:,} of {total:,} {what} are drawn, evenly spaced; fronts and means are of all."
+        if shown < total
+        else ""
+    )

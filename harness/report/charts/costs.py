@@ -11,6 +11,7 @@ from benchmarks.rows.row import StageRecord
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, tooltip
 from harness.report.data import ReportData
+from harness.report.methods import method_legend
 
 _SHADES = ["#2f2a63", "#5a2f6b", "#96486a", "#c4695f", "#dd9350", "#eec26a", "#f3e3ae"]
 """Stages in their order; not the colours of methods."""
@@ -45,7 +46,7 @@ def cost_charts(data: ReportData, number: int, section: Section) -> Iterator[Cha
     names = [name for name in data.methods.names if any(bar["method"] == name for bar in bars)]
     y = {"field": "method", "type": "nominal", "sort": names, "title": None}
     colour = {
-        "field": "stage", "type": "nominal", "sort": list(order), "title": None,
+        "field": "stage", "type": "nominal", "sort": list(order), "title": None, "legend": method_legend(order),
         "scale": {"domain": list(order), "range": [_SHADES[at % len(_SHADES)] for at in range(len(order))]},
     }  # fmt: skip
     details = tooltip(
@@ -62,7 +63,7 @@ def cost_charts(data: ReportData, number: int, section: Section) -> Iterator[Cha
     height = _BAR * len(names) + 10
     yield Chart(
         f"seconds-{number}",
-        section.title,
+        f"{section.title}: time",
         "Mean wall time of each stage; work that was reused from another cell counts with the time it took there.",
         seconds,
         height,
@@ -77,4 +78,4 @@ def cost_charts(data: ReportData, number: int, section: Section) -> Iterator[Cha
             },
         }  # fmt: skip
         caption = "The highest peak of each stage: of the GPU where there was one, else of the process."
-        yield Chart(f"memory-{number}", section.title, caption, memory, height)
+        yield Chart(f"memory-{number}", f"{section.title}: memory", caption, memory, height)

@@ -11,6 +11,7 @@ from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData, spread
+from harness.report.methods import method_legend
 from harness.suite_cell import ID_LENGTH
 
 MAX_CURVES = 8
@@ -34,7 +35,7 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
         name: [row for row in rows if row.cell_id in data.first_of_split]
         for name, rows in data.by_method(section).items()
     }
-    for figure, against, title, axis in _FIGURES:
+    for figure, against, unit, axis in _FIGURES:
         curves, shown, total = [], 0, 0
         for method, rows in by_method.items():
             steps_of = [steps for row in rows if len(steps := _steps(row, figure, against)) > 1]
@@ -47,7 +48,7 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
         names = [curve["method"] for curve in curves]
         encoding = {
             "x": quantity("x", axis, **({"axis": {"tickMinStep": 1}} if against == "step" else {})),
-            "y": quantity("y", title),
+            "y": quantity("y", unit),
             "color": data.methods.colours(names),
         }
         means = list(_means(curves, against))
@@ -57,7 +58,7 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
                 "mark": {"type": "line", "strokeWidth": 1, "point": {"size": 14}},
                 "encoding": {
                     **encoding, "detail": {"field": "curve"}, "opacity": faded_unless_shown(0.45 if means else 0.8),
-                    "tooltip": tooltip(method="method", seed="seed", x=axis, y=title, cell="cell"),
+                    "tooltip": tooltip(method="method", seed="seed", x=axis, y=unit, cell="cell"),
                 },
                 "params": [legend_toggle()],
             }
@@ -75,7 +76,9 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
         caption = "One thin line per split" + ("; the thick line is their mean at each step." if means else ".")
         if shown < total:
             caption += f" {shown} of {total} splits are drawn."
-        yield Chart(f"learning-{number}-{figure}-{against}", section.title, caption, {"layer": layers}, height=240)
+        subject = "accuracy" if figure == "accuracy" else "kernels"
+        title = f"{section.title}: {subject} by {'step' if against == 'step' else 'time'}"
+        yield Chart(f"learning-{number}-{figure}-{against}", title, caption, {"layer": layers}, height=240)
 
 
 def _steps(row: Row, name: str, against: str) -> list[dict[str, Any]]:
@@ -127,7 +130,7 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
                 "y": quantity("y", "composed accuracy on select, %"),
                 "color": {
                     "field": "layer", "type": "ordinal", "sort": layers, "scale": {"range": _DEPTHS}, "title": None,
-                    "legend": {"columns": 4, "symbolType": "stroke", "labelLimit": 150},
+                    "legend": {**method_legend(layers), "symbolType": "stroke"},
                 },
                 "strokeDash": {
                     "field": "sensitive", "type": "nominal", "title": None, "legend": None,

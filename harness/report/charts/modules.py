@@ -29,7 +29,9 @@ def retention_charts(data: ReportData, number: int, section: Section) -> Iterato
             {
                 "layer": layer,
                 "class": name,
-                "kept": round(100 * fmean(row.layers[at].kept[column] for row in alike) / alike[0].layers[at].kernels, 1),
+                "kept": round(
+                    100 * fmean(row.layers[at].kept[column] for row in alike) / alike[0].layers[at].kernels, 1
+                ),
                 "kernels": alike[0].layers[at].kernels,
             }
             for at, layer in enumerate(layers)
@@ -53,7 +55,7 @@ def retention_charts(data: ReportData, number: int, section: Section) -> Iterato
 def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield a matrix per method of how far each two of its modules overlap; none for rows that do not record it."""
     for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
-        alike = [row for row in _alike(rows) if getattr(row,"shared_kernels",[])]
+        alike = [row for row in _alike(rows) if getattr(row, "shared_kernels", [])]
         if not alike or len(alike[0].modules) < 2:
             continue
         names = [module.class_name for module in alike[0].modules]
@@ -61,9 +63,7 @@ def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[
         mean = [[fmean(matrix[i][j] for matrix in matrices) for j in range(len(names))] for i in range(len(names))]
         order = dendrogram_order(mean)
         ordered = [names[at] for at in order]
-        cells = [
-            {"one": names[i], "other": names[j], "distance": round(mean[i][j], 3)} for i in order for j in order
-        ]
+        cells = [{"one": names[i], "other": names[j], "distance": round(mean[i][j], 3)} for i in order for j in order]
         spec = {
             "data": dataset(cells),
             "mark": {"type": "rect"},
@@ -86,7 +86,7 @@ def jaccard_distances(row: Row) -> list[list[float]]:
     """Return the Jaccard distance of each two modules of a row, from their sizes and their shared kernels."""
     sizes = [module.kernels for module in row.modules]
     distances = [[0.0] * len(sizes) for _ in sizes]
-    for i, shared in enumerate(getattr(row,"shared_kernels",[])):
+    for i, shared in enumerate(getattr(row, "shared_kernels", [])):
         for j, both in enumerate(shared, start=i + 1):
             union = sizes[i] + sizes[j] - both
             distances[i][j] = distances[j][i] = 1 - both / union if union else 0.0

@@ -35,12 +35,22 @@ _COSTS = ("kernel_retention", "flops_retention_sum", "flops_retention", "param_r
 
 _MAX_COSTS = 2
 
+_MIN_POINTS = 3
+
 _TITLES = {
     "kernel_retention": "kernels kept, %",
     "flops_retention_sum": "FLOPs of all modules, % of the base model",
     "flops_retention": "FLOPs of a module, % of the base model",
     "param_retention_sum": "parameters of all modules, % of the base model",
     "latency_ratio": "latency, multiples of the base model's",
+}
+
+_SUBJECTS = {
+    "kernel_retention": "kernels",
+    "flops_retention_sum": "FLOPs",
+    "flops_retention": "FLOPs",
+    "param_retention_sum": "parameters",
+    "latency_ratio": "latency",
 }
 
 _SYMLOG_FROM = 20.0
@@ -51,7 +61,7 @@ def pareto_charts(data: ReportData, number: int, section: Section) -> Iterator[C
     """Yield a section's charts, one per measure of cost; none for scenarios that measure none."""
     measured = [item for item in data.measurements(section) if section.sort in item.values]
     known = {measure for item in measured for measure in item.values}
-    for cost in [name for name in _COSTS if name in known][:_MAX_COSTS]:
+    for cost in [name for name in _COSTS if name in known][: _MAX_COSTS if len(measured) >= _MIN_POINTS else 0]:
         yield _chart(data, number, section, cost, [item for item in measured if cost in item.values])
 
 
@@ -59,17 +69,18 @@ def _chart(data: ReportData, number: int, section: Section, cost: str, measured:
     higher_is_better = section.board.better(section.sort) == "higher"
     points = [_point(data, item, cost, section) for item in measured]
     names = [point["method"] for point in points]
-    y = quantity("y", measure_title(section.board, section.sort), scale=_scale([point["y"] for point in points]))
+    paths = _paths(measured) if cost == "kernel_retention" and section.sort.endswith("accuracy_loss") else []
+    y_scale = _scale([point["y"] for point in (*points, *paths)])
+    y = quantity("y", measure_title(section.board, section.sort), scale=y_scale)
     if y["scale"].get("type") == "symlog":
         y["axis"] = {"values": [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100]}
     x = quantity("x", _TITLES[cost])
-    colour = {**data.methods.colours(names), "legend": {"symbolStrokeWidth": 2}}
+    colour = data.methods.colours(names)
     shown = spread(points, MAX_POINTS)
     details = tooltip(
         method="method", setting="settings", variant="variant", seed="seed", x=_TITLES[cost], y=y["title"], cell="cell"
     )
     layers: list[Spec] = []
-    paths = _paths(measured) if cost == "kernel_retention" and section.sort.endswith("accuracy_loss") else []
     if paths:
         layers.append(
             {
@@ -101,12 +112,14 @@ def _chart(data: ReportData, number: int, section: Section, cost: str, measured:
     ]  # fmt: skip
     corner = "upper" if higher_is_better else "lower"
     caption = (
-        f"Each point is a cell; the line is its method's Pareto front; the {corner} left corner is best. "
+        f"Each point is a cell; the line is its method’s Pareto front; the {corner} left corner is best. "
         + ("Faint lines are the states that a search recorded, measured on select images. " if paths else "")
         + ("The vertical axis is logarithmic away from zero." if "axis" in y else "")
         + sampled_note(len(shown), len(points), "cells")
     )
-    return Chart(f"pareto-{number}-{cost}", section.title, caption.strip(), {"layer": layers}, height=320)
+    return Chart(
+        f"pareto-{number}-{cost}", f"{section.title}: {_SUBJECTS[cost]}", caption.strip(), {"layer": layers}, height=320
+    )
 
 
 def measure_title(board: Board, measure: str) -> str:
@@ -141,7 +154,7 @@ def _point(data: ReportData, item: Measurement, cost: str, section: Section) -> 
 def _scale(values: Sequence[float]) -> Spec:
     sizes = [abs(value) for value in values]
     if sizes and max(sizes) > _SYMLOG_FROM and median(sizes) < max(sizes) / 4:
-        return {"type": "symlog", "constant": 1}
+        return {"type": "symlog", "constant": 1, "domain": [min(0.0, *values), 1.3 * max(values)], "nice": False}
     return {"zero": False, "nice": True}
 
 

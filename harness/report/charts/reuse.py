@@ -11,6 +11,7 @@ from benchmarks.rows.row import PatchRecord
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData
+from harness.report.methods import method_legend
 
 _COMPOSED = "composed_accuracy"
 _BASELINE_SHAPES = ("stroke", "triangle-up", "diamond", "cross", "triangle-down")
@@ -115,7 +116,7 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
         bars.append(
             {
                 "line": line,
-                "method": _method(data, entry.splitter, entry.label),
+                "method": data.method_named(entry.label),
                 "value": round(100 * composed.mean, 2),
                 "low": round(100 * (composed.mean - (width or 0)), 2),
                 "high": round(100 * (composed.mean + (width or 0)), 2),
@@ -131,7 +132,8 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     lines = [bar["line"] for bar in bars]
     y = {"field": "line", "type": "nominal", "sort": lines, "title": None, "axis": {"labelLimit": 220}}
     x = quantity("value", "accuracy on test, %")
-    grey = {"field": "baseline", "type": "nominal", "title": "baselines"}
+    kinds = list(dict.fromkeys(point["baseline"] for point in points))
+    grey = {"field": "baseline", "type": "nominal", "title": "baselines", "legend": method_legend(kinds)}
     spec: Spec = {
         "layer": [
             {
@@ -165,10 +167,6 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     }  # fmt: skip
     caption = f"Filled: composed models, with 95 % intervals over {section.board.subjects}; hollow: their baselines."
     yield Chart(f"composed-{number}", section.title, caption, spec, _LINE_HEIGHT * len(entries) + 20)
-
-
-def _method(data: ReportData, splitter: str, label: str) -> str:
-    return label if label in data.methods.names else splitter
 
 
 def _words(measure: str) -> str:

@@ -67,7 +67,9 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
     names = [point["method"] for point in points]
     x, y = quantity("x", _title(second)), quantity("y", _title(first))
     colour = data.methods.colours(names)
-    details = tooltip(method="method", trial="trial", setting="settings", x=_title(second), y=_title(first), cell="cell")
+    details = tooltip(
+        method="method", trial="trial", setting="settings", x=_title(second), y=_title(first), cell="cell"
+    )
     line = sorted((point for point in points if point["front"] == "yes"), key=lambda point: point["x"])
     spec: Spec = {
         "layer": [
@@ -96,7 +98,11 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
     caption = (
         "Complete trials, on select images; large: the front, by which trials are chosen. "
         + ("Hollow: the chosen ones on test. " if on_test else "")
-        + ("" if len(trials) == len(results.trials.complete) else f"{len(trials)} of {len(results.trials.complete)} trials.")
+        + (
+            ""
+            if len(trials) == len(results.trials.complete)
+            else f"{len(trials)} of {len(results.trials.complete)} trials."
+        )
     )
     return Chart(f"front-{number}", f"{results.sweep.name}: front", caption.strip(), spec, 320)
 
@@ -126,7 +132,12 @@ def _history(number: int, results: SweepResults) -> Chart:
 
 def _importances(data: ReportData, number: int, results: SweepResults) -> Iterator[Chart]:
     bars = [
-        {"method": label, "setting": f"{label} · {name}", "objective": goal.replace("_", " "), "share": round(100 * share, 1)}
+        {
+            "method": label,
+            "setting": f"{label} · {name}",
+            "objective": goal.replace("_", " "),
+            "share": round(100 * share, 1),
+        }
         for label, goals in results.importances().items()
         for goal, shares in goals.items()
         for name, share in shares.items()
@@ -147,7 +158,9 @@ def _importances(data: ReportData, number: int, results: SweepResults) -> Iterat
             "tooltip": tooltip(setting="setting", objective="objective", share="share of the variance, %"),
         },
     }  # fmt: skip
-    caption = "How much of each objective's variance a setting explains over all trials (fANOVA); few trials say little."
+    caption = (
+        "How much of each objective's variance a setting explains over all trials (fANOVA); few trials say little."
+    )
     yield Chart(f"importances-{number}", f"{results.sweep.name}: what matters", caption, spec, 18 * len(settings) + 30)
 
 
