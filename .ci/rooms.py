@@ -25,8 +25,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "rows", "cache", "data", "models", "training", "pipeline", "boards", "scenarios", "single_model", "speed",
     ),
     "harness": (
-        "config", "store", "machines", "runs", "planning", "execution", "ranking", "views", "sweep", "clusters", "cli",
-        "speed",
+        "config", "store", "machines", "runs", "planning", "execution", "ranking", "views", "sweep", "clusters",
+        "report", "cli", "speed",
     ),
 }  # fmt: skip
 SURFACES = ("__init__.py", "__main__.py", "testing.py")

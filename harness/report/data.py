@@ -144,7 +144,7 @@ class ReportData:
 
     @cached_property
     def first_of_split(self) -> Collection[str]:
-        """The cells of which each has a split of its own: scenarios that reuse a split repeat what its splitter reported."""
+        """One cell per split: scenarios that reuse a split repeat what its splitter reported."""
         found: dict[str, str] = {}
         for row in sorted(self.rows, key=lambda row: row.scenario != "modularization"):
             config = parse_config(row.config)

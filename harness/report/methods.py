@@ -74,7 +74,7 @@ class Methods:
         """Return the colour channel of charts whose field ``method`` has these values."""
         shown = self._ordered(names)
         scale = {"domain": shown, "range": [self.colour(name) for name in shown]}
-        return {"field": "method", "type": "nominal", "scale": scale, "title": None, "legend": method_legend(shown)}
+        return {"field": "method", "type": "nominal", "scale": scale, "title": None, "legend": wrapped_legend(shown)}
 
     def shapes(self, names: Iterable[str]) -> dict[str, Any]:
         """Return the shape channel; beyond eight methods, a colour returns with another shape."""
@@ -92,13 +92,22 @@ class Methods:
 
 def _channel(names: list[str], values: list[Any]) -> dict[str, Any]:
     scale = {"domain": names, "range": values}
-    return {"field": "method", "type": "nominal", "scale": scale, "title": None, "legend": method_legend(names)}
+    return {"field": "method", "type": "nominal", "scale": scale, "title": None, "legend": wrapped_legend(names)}
 
 
-def method_legend(names: Iterable[str]) -> dict[str, Any]:
-    """Return a legend of these names that breaks into lines where the chart is narrow."""
-    width = 7 * max(map(len, names), default=1) + 34
-    return {"columns": {"expr": f"max(1, floor(width / {width}))"}, "symbolOpacity": 1}
+def wrapped_legend(names: Iterable[str]) -> dict[str, Any]:
+    """Return a legend of these names. Its ``columns`` is the width of one name; ``with_legends`` makes it a number."""
+    return {"columns": 7 * max(map(len, names), default=1) + 30, "symbolOpacity": 1}
+
+
+def with_legends(value: Any, width: float) -> Any:
+    """Return a specification whose legends have as many columns as the width has room for."""
+    if isinstance(value, Mapping):
+        fitted = {name: with_legends(inner, width) for name, inner in value.items()}
+        if "columns" in fitted:
+            fitted["columns"] = max(1, int(width // fitted["columns"]))
+        return fitted
+    return [with_legends(inner, width) for inner in value] if isinstance(value, list) else value
 
 
 def _second(index: int, n: int) -> int:

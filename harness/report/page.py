@@ -72,8 +72,8 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
     (
         "pareto",
         "Accuracy against cost",
-        "A method is worth its cost where no other one is both smaller and more accurate. Point at a mark for its cell, "
-        "and click it to copy the command that runs it again; click a name in the legend to single it out.",
+        "A method is worth its cost where no other one is both smaller and more accurate. Point at a mark for its "
+        "cell, and click it to copy the command that runs it again; click a name in the legend to single it out.",
         (pareto_charts,),
     ),
     (
@@ -85,7 +85,7 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
     (
         "searches",
         "How the searches went",
-        "What splitters reported while they searched, on select images; a split that several scenarios use counts once.",
+        "What splitters reported while they searched, on select images; splits that scenarios share count once.",
         (learning_charts,),
     ),
     (

@@ -76,9 +76,8 @@ def caveats(data: ReportData) -> list[str]:
     if few:
         lines.append(f"Too few seeds, classes or tasks for a test: {_names(few, '; ')}.")
     if data.contents.damaged:
-        lines.append(
-            f"{_count(len(data.contents.damaged), 'file')} could not be read and {_have(data.contents.damaged)} no part."
-        )
+        damaged = data.contents.damaged
+        lines.append(f"{_count(len(damaged), 'file')} could not be read and {_have(damaged)} no part.")
     return lines
 
 
@@ -99,9 +98,8 @@ def _over_all(data: ReportData) -> Iterable[Verdict]:
                 _names([overview.methods[method] for method in group]) for group in overview.cliques if len(group) > 1
             ]
             together = f"; not told apart: {' | '.join(groups)}" if groups else ""
-            sentences.append(
-                f"They differ (Friedman p = {test.p_value:.2g}); two do from {test.critical_difference:.2f} ranks on{together}."
-            )
+            apart = f"two do from {test.critical_difference:.2f} ranks on{together}"
+            sentences.append(f"They differ (Friedman p = {test.p_value:.2g}); {apart}.")
         yield Verdict(printable(f"{overview_title(overview)}, all cells"), tuple(sentences))
 
 
@@ -126,7 +124,8 @@ def _sentences(section: Section) -> Iterable[str]:
             yield f"It is better than {_listed(section, worse, column)} ({TEST})."
     smallest = _undominated(section, entries)
     if len(smallest) > 1:
-        yield f"By their means, none is beaten in both {measure} and cost: {_names([_name(section, e) for e in smallest])}."
+        names = _names([_name(section, entry) for entry in smallest])
+        yield f"By their means, none is beaten in both {measure} and cost: {names}."
 
 
 def _listed(section: Section, entries: Sequence[Entry], column: Column) -> str:

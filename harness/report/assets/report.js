@@ -55,7 +55,9 @@ const specs = read("charts-data");
 async function draw(element) {
   try {
     const options = { renderer: "svg", actions: false, tooltip: onTooltip };
-    const { view } = await window.vegaEmbed(element, specs[element.dataset.chart], options);
+    const fitted = (key, value) => key === "columns" ? Math.max(1, Math.floor((element.clientWidth - 80) / value)) : value;
+    const spec = JSON.parse(JSON.stringify(specs[element.dataset.chart]), fitted);
+    const { view } = await window.vegaEmbed(element, spec, options);
     view.addEventListener("click", async (event, item) => {
       const id = item?.datum?.cell;
       if (!id) return;

@@ -11,9 +11,9 @@ from benchmarks.rows.row import StageRecord
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, tooltip
 from harness.report.data import ReportData
-from harness.report.methods import method_legend
+from harness.report.methods import wrapped_legend
 
-_SHADES = ["#2f2a63", "#5a2f6b", "#96486a", "#c4695f", "#dd9350", "#eec26a", "#f3e3ae"]
+_SHADES = ["#4f8ae0", "#8273d6", "#b065b8", "#d4627a", "#dd7f45", "#d99a26"]
 """Stages in their order; not the colours of methods."""
 
 _BAR = 24
@@ -46,7 +46,7 @@ def cost_charts(data: ReportData, number: int, section: Section) -> Iterator[Cha
     names = [name for name in data.methods.names if any(bar["method"] == name for bar in bars)]
     y = {"field": "method", "type": "nominal", "sort": names, "title": None}
     colour = {
-        "field": "stage", "type": "nominal", "sort": list(order), "title": None, "legend": method_legend(order),
+        "field": "stage", "type": "nominal", "sort": list(order), "title": None, "legend": wrapped_legend(order),
         "scale": {"domain": list(order), "range": [_SHADES[at % len(_SHADES)] for at in range(len(order))]},
     }  # fmt: skip
     details = tooltip(
@@ -71,7 +71,7 @@ def cost_charts(data: ReportData, number: int, section: Section) -> Iterator[Cha
     if any(bar["memory"] for bar in bars):
         memory: Spec = {
             "data": dataset([bar for bar in bars if bar["memory"]]),
-            "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1, "stroke": "var(--mark)", "strokeWidth": 0.6},
+            "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
             "encoding": {
                 "y": y, "color": colour, "tooltip": details,
                 "x": {"field": "memory", "type": "quantitative", "title": "peak memory, MiB", "scale": {"zero": True}},

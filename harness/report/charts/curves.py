@@ -11,7 +11,7 @@ from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData, spread
-from harness.report.methods import method_legend
+from harness.report.methods import wrapped_legend
 from harness.suite_cell import ID_LENGTH
 
 MAX_CURVES = 8
@@ -25,8 +25,8 @@ _FIGURES = (
 )
 """Figure, what it is drawn against, and the titles of both."""
 
-_DEPTHS = ["#f0b13c", "#d97f3a", "#b9554d", "#8a3a5f", "#5a2f6b", "#2f2a63"]
-"""From the first layer to the last."""
+_DEPTHS = ["#d99a26", "#dd7f45", "#d4627a", "#b065b8", "#8273d6", "#4f8ae0"]
+"""From the first layer to the last; each is seen on white and on black."""
 
 
 def learning_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
@@ -130,7 +130,7 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
                 "y": quantity("y", "composed accuracy on select, %"),
                 "color": {
                     "field": "layer", "type": "ordinal", "sort": layers, "scale": {"range": _DEPTHS}, "title": None,
-                    "legend": {**method_legend(layers), "symbolType": "stroke"},
+                    "legend": {**wrapped_legend(layers), "symbolType": "stroke"},
                 },
                 "strokeDash": {
                     "field": "sensitive", "type": "nominal", "title": None, "legend": None,
@@ -141,8 +141,9 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
             },
         }  # fmt: skip
         caption = (
-            f"Accuracy with one layer cut and all others whole, mean over {len(alike)} splits; solid: the splitter "
-            "takes the layer for sensitive, dotted: not, dashed: in some splits. First layers are light."
+            f"Accuracy with one layer cut and all others whole, mean over {len(alike)} splits; layers from yellow "
+            "(first) to blue (last). Solid: the splitter takes the layer for sensitive; dashed: in some splits; dotted: "
+            "in none."
         )
         yield Chart(f"sensitivity-{number}-{index}", f"{method} · {section.title}", caption, spec, height=260)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.ranking.over_cells.overview import Overview, overviews
 from harness.report.charts.chart import Chart, Spec, dataset, quantity, tooltip
-from harness.report.charts.pareto import measure_scale, measure_title
+from harness.report.charts.pareto import measure_scale, measure_title, value_axis
 from harness.report.data import ReportData
 
 _LINE_HEIGHT = 26
@@ -100,6 +100,7 @@ def _means(data: ReportData, number: int, overview: Overview) -> Chart:
             )
     names = [point["method"] for point in points]
     title = measure_title(board, measure)
+    axis = value_axis([end for point in points for end in (point["low"], point["high"])])
     y = {"field": "line", "type": "nominal", "sort": [point["line"] for point in points], "title": None}
     colour = {**data.methods.colours(names), "legend": None}
     spec: Spec = {
@@ -108,12 +109,12 @@ def _means(data: ReportData, number: int, overview: Overview) -> Chart:
         "layer": [
             {
                 "mark": {"type": "rule", "strokeWidth": 2, "tooltip": None},
-                "encoding": {"x": quantity("low", title), "x2": {"field": "high"}},
+                "encoding": {"x": quantity("low", title, **axis), "x2": {"field": "high"}},
             },
             {
                 "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
                 "encoding": {
-                    "x": quantity("mean", title),
+                    "x": quantity("mean", title, **axis),
                     "shape": {**data.methods.shapes(names), "legend": None},
                     "tooltip": tooltip(line="method", mean=title, low="from", high="to"),
                 },
@@ -122,6 +123,6 @@ def _means(data: ReportData, number: int, overview: Overview) -> Chart:
     }
     caption = (
         "Interquartile mean over all seeds and cells with its stratified bootstrap interval of 95 %; a method that "
-        "failed somewhere has none."
+        "failed somewhere has none, and few seeds give no interval."
     )
     return Chart(f"iqm-{number}", f"{overview_title(overview)}: means", caption, spec, _LINE_HEIGHT * len(points) + 10)

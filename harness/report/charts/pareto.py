@@ -70,10 +70,8 @@ def _chart(data: ReportData, number: int, section: Section, cost: str, measured:
     points = [_point(data, item, cost, section) for item in measured]
     names = [point["method"] for point in points]
     paths = _paths(measured) if cost == "kernel_retention" and section.sort.endswith("accuracy_loss") else []
-    y_scale = _scale([point["y"] for point in (*points, *paths)])
-    y = quantity("y", measure_title(section.board, section.sort), scale=y_scale)
-    if y["scale"].get("type") == "symlog":
-        y["axis"] = {"values": [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100]}
+    y_scale = value_axis([point["y"] for point in (*points, *paths)])
+    y = quantity("y", measure_title(section.board, section.sort), **y_scale)
     x = quantity("x", _TITLES[cost])
     colour = data.methods.colours(names)
     shown = spread(points, MAX_POINTS)
@@ -151,11 +149,16 @@ def _point(data: ReportData, item: Measurement, cost: str, section: Section) -> 
     }
 
 
-def _scale(values: Sequence[float]) -> Spec:
+def value_axis(values: Sequence[float]) -> Spec:
+    """Return the scale of an axis, and its ticks: logarithmic around zero where a few values dwarf the others."""
     sizes = [abs(value) for value in values]
-    if sizes and max(sizes) > _SYMLOG_FROM and median(sizes) < max(sizes) / 4:
-        return {"type": "symlog", "constant": 1, "domain": [min(0.0, *values), 1.3 * max(values)], "nice": False}
-    return {"zero": False, "nice": True}
+    if not sizes or max(sizes) <= _SYMLOG_FROM or median(sizes) >= max(sizes) / 4:
+        return {"scale": {"zero": False, "nice": True}}
+    domain = [min(0.0, 1.3 * min(values)), max(0.0, 1.3 * max(values))]
+    return {
+        "scale": {"type": "symlog", "constant": 1, "domain": domain, "nice": False},
+        "axis": {"values": [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100]},
+    }
 
 
 def _fronts(points: Iterable[dict[str, Any]], higher_is_better: bool) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from benchmarks.rows.row import PatchRecord
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData
-from harness.report.methods import method_legend
+from harness.report.methods import wrapped_legend
 
 _COMPOSED = "composed_accuracy"
 _BASELINE_SHAPES = ("stroke", "triangle-up", "diamond", "cross", "triangle-down")
@@ -66,8 +66,8 @@ def patch_charts(data: ReportData, number: int, section: Section) -> Iterator[Ch
             ],
         }  # fmt: skip
         caption = (
-            f"Weak models, {kind.replace('_', ' ')}: from the bar (before) to the point (after), means over seeds, with "
-            f"the fusion rule that is best on select images ({'; '.join(rules)}). The leaderboard has all rules."
+            "From the bar (the weak model) to the point (patched), means over seeds, with the fusion rule that is best "
+            f"on select images ({'; '.join(rules)}). The leaderboard has all rules."
         )
         n_lines = len({point["class"] for point in points}) * len(records_of)
         title = f"{section.title} · {kind.replace('_', ' ')}"
@@ -133,7 +133,7 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     y = {"field": "line", "type": "nominal", "sort": lines, "title": None, "axis": {"labelLimit": 220}}
     x = quantity("value", "accuracy on test, %")
     kinds = list(dict.fromkeys(point["baseline"] for point in points))
-    grey = {"field": "baseline", "type": "nominal", "title": "baselines", "legend": method_legend(kinds)}
+    grey = {"field": "baseline", "type": "nominal", "title": None, "legend": wrapped_legend(kinds)}
     spec: Spec = {
         "layer": [
             {
@@ -158,7 +158,7 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
                 "data": dataset(bars),
                 "mark": {"type": "circle", "size": 90, "opacity": 1},
                 "encoding": {
-                    "y": y, "x": x, "color": {**data.methods.colours(names), "title": "composed"},
+                    "y": y, "x": x, "color": {**data.methods.colours(names), "legend": None},
                     "tooltip": tooltip(line="composed", value="accuracy, %", interval="95 % interval", n="seeds"),
                 },
             },

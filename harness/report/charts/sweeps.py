@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData, spread
+from harness.report.methods import wrapped_legend
 from harness.suite_cell import ID_LENGTH
 from harness.sweep.definition.objectives import Objective, column_facts
 from harness.sweep.study.results import SweepResults
@@ -19,7 +20,9 @@ MAX_TRIALS = 1000
 _MAX_LINES = 250
 """Lines of one chart of parallel coordinates."""
 
-_GOOD_TO_BAD = ["#1f2a5c", "#3f8190", "#c9c587"]
+_SHAPES = ("circle", "triangle-up", "square", "diamond")
+
+_GOOD_TO_BAD = ["#4f8ae0", "#b065b8", "#d99a26"]
 
 
 def sweep_charts(data: ReportData, number: int, results: SweepResults) -> Iterator[Chart]:
@@ -151,10 +154,16 @@ def _importances(data: ReportData, number: int, results: SweepResults) -> Iterat
         "data": dataset(bars),
         "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
         "encoding": {
-            "y": {"field": "setting", "type": "nominal", "sort": settings, "title": None, "axis": {"labelLimit": 220, "grid": True}},
+            "y": {
+                "field": "setting", "type": "nominal", "sort": settings, "title": None,
+                "axis": {"labelLimit": 220, "grid": True},
+            },
             "x": quantity("share", "share of the variance, %", scale={"domain": [0, 100]}),
             "color": {**data.methods.colours(names), "legend": None},
-            "shape": {"field": "objective", "sort": goals, "title": None, "scale": {"domain": goals, "range": ["circle", "triangle-up", "square", "diamond"][: len(goals)]}},
+            "shape": {
+                "field": "objective", "sort": goals, "title": None, "legend": wrapped_legend(goals),
+                "scale": {"domain": goals, "range": [_SHAPES[at % len(_SHAPES)] for at in range(len(goals))]},
+            },
             "tooltip": tooltip(setting="setting", objective="objective", share="share of the variance, %"),
         },
     }  # fmt: skip
@@ -171,8 +180,14 @@ def _parallel(name: str, label: str, trials: Sequence[Trial], goals: Sequence[Ob
         "data": dataset(lines),
         "mark": {"type": "line", "strokeWidth": 1.4, "opacity": 0.75, "point": {"size": 20, "opacity": 0.9}},
         "encoding": {
-            "x": {"field": "axis", "type": "nominal", "sort": axes, "title": None, "axis": {"labelAngle": -20, "grid": True, "labelLimit": 140}},
-            "y": {"field": "place", "type": "quantitative", "title": "lowest to highest value", "axis": {"labels": False, "ticks": False}},
+            "x": {
+                "field": "axis", "type": "nominal", "sort": axes, "title": None,
+                "axis": {"labelAngle": -20, "grid": True, "labelLimit": 140},
+            },
+            "y": {
+                "field": "place", "type": "quantitative", "title": "lowest to highest value",
+                "axis": {"labels": False, "ticks": False},
+            },
             "detail": {"field": "trial"},
             "order": {"field": "at"},
             "color": {

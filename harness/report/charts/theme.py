@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.report.charts.chart import Chart, Spec
-from harness.report.methods import LIGHT, with_colours
+from harness.report.methods import LIGHT, with_colours, with_legends
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
@@ -45,7 +45,7 @@ def figure_spec(chart: Chart) -> Spec:
         "background": "white",
         "config": config,
     }
-    found: Spec = json.loads(with_colours(json.dumps(spec), LIGHT))
+    found: Spec = with_legends(json.loads(with_colours(json.dumps(spec), LIGHT)), 1.5 * FIGURE_WIDTH)
     return found
 
 
@@ -77,8 +77,8 @@ def _config(*, size: int, font: str) -> Spec:
         },
         "axisNominal": {"grid": False},
         "legend": {
-            **text, **sizes, "orient": "top", "direction": "horizontal", "labelLimit": 15 * size, "symbolSize": 7 * size,
-            "columnPadding": size, "offset": 4,
+            **text, **sizes, "orient": "top", "direction": "horizontal", "labelLimit": 15 * size,
+            "symbolSize": 7 * size, "columnPadding": size, "offset": 4,
         },
         "line": {"strokeCap": "round", "strokeJoin": "round"},
         "point": {"strokeWidth": size / 10},

@@ -156,29 +156,30 @@ def to_latex(board: Leaderboard) -> str:
         form = "r" + "l" * n_names + "r" * (len(headings) - 1 - n_names)
         lines += [
             r"\begin{table}",
-            f"\\caption{{{_latex(section.title)}}}",
+            f"\\caption{{{latex_text(section.title)}}}",
             f"\\begin{{tabular}}{{{form}}}",
             r"\toprule",
         ]
         lines += [_latex_line(headings), r"\midrule"]
         lines += [_latex_line(cells) for cells in section_lines(board, section)]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    lines += [rf"\par {{\footnotesize {_latex(note)}\par}}" for note in table_notes(board)]
+    lines += [rf"\par {{\footnotesize {latex_text(note)}\par}}" for note in table_notes(board)]
     if board.published:
         notes = [PUBLISHED_TITLE, *published_notes(board)]
-        lines += [r"{\footnotesize", *(rf"\noindent {_latex(note)}\par" for note in notes), "}"]
+        lines += [r"{\footnotesize", *(rf"\noindent {latex_text(note)}\par" for note in notes), "}"]
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)
 
 
-def _latex(text: str) -> str:
+def latex_text(text: str) -> str:
+    """Return a text as LaTeX shows it, with nothing in it read as a command."""
     escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
     # A star would be read as part of the command before it.
     return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
 
 
 def _latex_line(cells: list[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
+    return " & ".join(map(latex_text, cells)) + r" \\"
 
 
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {
