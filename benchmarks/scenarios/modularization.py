@@ -115,6 +115,7 @@ def _kernels(masks: KernelMasks) -> dict[str, Any]:
         "kernel_retention": masks.retention,
         "kernel_retention_union": masks.union_retention,
         "jaccard_distance": masks.mean_jaccard_distance,
+        "shared_kernels": [shared[index + 1 :] for index, shared in enumerate(masks.shared_kernels.tolist())],
         "layers": [
             LayerRecord(name=layer.name, kernels=layer.kernels, kept=kept[index], union_kept=union[index])
             for index, layer in enumerate(masks.layout.layers)

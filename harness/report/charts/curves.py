@@ -142,8 +142,8 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
         }  # fmt: skip
         caption = (
             f"Accuracy with one layer cut and all others whole, mean over {len(alike)} splits; layers from yellow "
-            "(first) to blue (last). Solid: the splitter takes the layer for sensitive; dashed: in some splits; dotted: "
-            "in none."
+            "(first) to blue (last). Solid: the splitter takes the layer for sensitive; dashed: in some splits; "
+            "dotted: in none."
         )
         yield Chart(f"sensitivity-{number}-{index}", f"{method} · {section.title}", caption, spec, height=260)
 

@@ -55,7 +55,7 @@ def retention_charts(data: ReportData, number: int, section: Section) -> Iterato
 def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield a matrix per method of how far each two of its modules overlap; none for rows that do not record it."""
     for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
-        alike = [row for row in _alike(rows) if getattr(row, "shared_kernels", [])]
+        alike = [row for row in _alike(rows) if row.shared_kernels]
         if not alike or len(alike[0].modules) < 2:
             continue
         names = [module.class_name for module in alike[0].modules]
@@ -86,7 +86,7 @@ def jaccard_distances(row: Row) -> list[list[float]]:
     """Return the Jaccard distance of each two modules of a row, from their sizes and their shared kernels."""
     sizes = [module.kernels for module in row.modules]
     distances = [[0.0] * len(sizes) for _ in sizes]
-    for i, shared in enumerate(getattr(row, "shared_kernels", [])):
+    for i, shared in enumerate(row.shared_kernels):
         for j, both in enumerate(shared, start=i + 1):
             union = sizes[i] + sizes[j] - both
             distances[i][j] = distances[j][i] = 1 - both / union if union else 0.0
