@@ -152,13 +152,13 @@ def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] 
     failures = [table for table in (failure_table(data), warning_table(data)) if table is not None]
     template = _environment().get_template("page.html.j2")
     return template.render(
-        title=printable(", ".join(suites[:3]) or "no rows"),
-        results=printable(data.results),
+        title=", ".join(suites[:3]) or "no rows",
+        results=data.results,
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         overview=overview(data),
         verdicts=verdicts(data),
         caveats=[*caveats(data), *notes],
-        methods=[(printable(name), data.methods.colour(name)) for name in data.methods.names],
+        methods=[(name, data.methods.colour(name)) for name in data.methods.names],
         leaderboards=leaderboard_tables(data),
         topics=parts,
         failures=failures,
@@ -175,10 +175,14 @@ def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] 
 
 
 def _environment() -> jinja2.Environment:
-    """Return the templates' environment, which escapes every text."""
-    loader = jinja2.FunctionLoader(_asset)
+    """Return the templates' environment, which escapes every text, and what cannot be seen in it."""
     return jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

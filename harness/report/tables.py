@@ -122,18 +122,18 @@ def _leaderboard(data: ReportData, section: Section) -> Table:
     span = _span(section, entries)
     lines = [[*_names(data, section, entry), *_measures(data, section, entry, span)] for entry in entries]
     for label, entry in reference_entries(data.board, section):
-        first = [Cell(REFERENCE, key=1e9, is_number=True), Cell(printable(label))]
+        first = [Cell(REFERENCE, key=1e9, is_number=True), Cell(label)]
         rest = [*map(Cell, variant_texts(section, entry)), Cell("–", is_number=True)]
         lines.append([*first, *rest, *_measures(data, section, entry, span)])
     left_out = len(section.entries) - len(entries)
     note = f"{left_out:,} more entries: splitbench leaderboard {data.results}" if left_out else ""
-    return Table(printable(section.title), headings, lines, note)
+    return Table(section.title, headings, lines, note)
 
 
 def _names(data: ReportData, section: Section, entry: Entry) -> list[Cell]:
     rank = Cell(rank_text(entry), key=1e6 if entry.rank is None else entry.rank, is_number=True)
-    name = Cell(printable(entry.label), colour=_colour(data, entry))
-    variants = [Cell(printable(text)) for text in variant_texts(section, entry)]
+    name = Cell(entry.label, colour=_colour(data, entry))
+    variants = [Cell(text) for text in variant_texts(section, entry)]
     return [rank, name, *variants, Cell(seeds_text(entry), key=entry.n_seeds, is_number=True)]
 
 
@@ -195,13 +195,13 @@ def failure_table(data: ReportData) -> Table | None:
         [
             Cell(row.state.value.replace("_", " ")),
             Cell(row_title(row)),
-            Cell(printable(": ".join(dict.fromkeys(part for part in (row.failure_kind, row.reason) if part)))),
+            Cell(": ".join(dict.fromkeys(part for part in (row.failure_kind, row.reason) if part))),
             Cell(f"splitbench show {row.cell_id[:ID_LENGTH]} {data.results_option}", is_code=True),
         ]
         for row in failures[:MAX_REASONS]
     ]
     kinds = Counter(row.failure_kind or row.state.value for row in failures)
-    note = ", ".join(f"{printable(kind)}: {count:,}" for kind, count in kinds.most_common(8))
+    note = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(8))
     if len(failures) > MAX_REASONS:
         note += f". The first {MAX_REASONS} are listed."
     headings = [Heading("state"), Heading("cell"), Heading("reason"), Heading("everything about it")]
@@ -219,7 +219,7 @@ def warning_table(data: ReportData) -> Table | None:
     lines = [
         [
             Cell(f"{len(rows):,}", key=len(rows), is_number=True),
-            Cell(printable(text)),
+            Cell(text),
             Cell("; ".join(row_title(row) for row in rows[:2]) + (" …" if len(rows) > 2 else "")),
             Cell(f"splitbench show {rows[0].cell_id[:ID_LENGTH]} {data.results_option}", is_code=True),
         ]
@@ -236,7 +236,7 @@ def provenance_table(data: ReportData) -> Table:
     kinds = Counter(tuple(str(getattr(row, name) or "–") for name in (*names, "threads")) for row in data.rows)
     headings = [Heading("cells", is_number=True), *(Heading(name.replace("_", " ")) for name in (*names, "threads"))]
     lines = [
-        [Cell(f"{count:,}", count, is_number=True), *(Cell(printable(_short(value))) for value in values)]
+        [Cell(f"{count:,}", count, is_number=True), *(Cell(_short(value)) for value in values)]
         for values, count in kinds.most_common(MAX_REASONS)
     ]
     return Table("Software and machines", headings, lines)
@@ -255,7 +255,7 @@ def source_table(data: ReportData) -> Table:
     headings += [Heading("seed", is_number=True), Heading("cells", is_number=True)]
     lines = [
         [
-            Cell(printable(dataset)), Cell(images[:12], is_code=True), Cell(printable(model)), Cell(base),
+            Cell(dataset), Cell(images[:12], is_code=True), Cell(model), Cell(base),
             Cell(weights[:12], is_code=True), Cell(str(seed), seed, is_number=True),
             Cell(f"{count:,}", count, is_number=True),
         ]

@@ -15,7 +15,6 @@ from harness.ranking.ranks import TEST
 from harness.report.charts.overall import overview_title
 from harness.report.data import ReportData
 from harness.suite_cell import row_title
-from harness.text import printable
 from harness.views.leaderboards.entry_text import measure_text
 from harness.views.quantities import duration_text
 
@@ -60,7 +59,7 @@ def overview(data: ReportData) -> list[str]:
 
 def verdicts(data: ReportData) -> list[Verdict]:
     """Return the verdict on each scenario with several cells, and on each table of the leaderboard."""
-    sections = [Verdict(printable(section.title), tuple(_sentences(section))) for section in data.sections]
+    sections = [Verdict(section.title, tuple(_sentences(section))) for section in data.sections]
     return [*_over_all(data), *sections]
 
 
@@ -72,7 +71,7 @@ def caveats(data: ReportData) -> list[str]:
         lines.append(f"{_count(len(failed), 'cell')} did not succeed and {_have(failed)} no part in any mean: {shown}.")
     if warned := [row for row in data.rows if row.warnings]:
         lines.append(f"{_count(len(warned), 'cell')} succeeded with warnings, listed under “Failures and warnings”.")
-    few = [printable(section.title) for section in data.sections if _is_unranked(section)]
+    few = [section.title for section in data.sections if _is_unranked(section)]
     if few:
         lines.append(f"Too few seeds, classes or tasks for a test: {_names(few, '; ')}.")
     if data.contents.damaged:
@@ -100,7 +99,7 @@ def _over_all(data: ReportData) -> Iterable[Verdict]:
             together = f"; not told apart: {' | '.join(groups)}" if groups else ""
             apart = f"two do from {test.critical_difference:.2f} ranks on{together}"
             sentences.append(f"They differ (Friedman p = {test.p_value:.2g}); {apart}.")
-        yield Verdict(printable(f"{overview_title(overview)}, all cells"), tuple(sentences))
+        yield Verdict(f"{overview_title(overview)}, all cells", tuple(sentences))
 
 
 def _sentences(section: Section) -> Iterable[str]:
@@ -139,7 +138,7 @@ def _listed(section: Section, entries: Sequence[Entry], column: Column) -> str:
             texts.append(f"{_name(section, variants[0])} ({_value(variants[0], column)}{_costs(variants[0])})")
         else:
             means = [measure_text(entry, column).partition(" ±")[0] for entry in variants]
-            texts.append(f"{len(variants)} variants of {printable(label)} ({means[0]} to {means[-1]})")
+            texts.append(f"{len(variants)} variants of {label} ({means[0]} to {means[-1]})")
     return _names(texts)
 
 
@@ -159,7 +158,7 @@ def _undominated(section: Section, entries: Sequence[Entry]) -> list[Entry]:
 
 def _name(section: Section, entry: Entry) -> str:
     variant = ", ".join(f"{key.replace('_', ' ')} {entry.variant[key]}" for key in section.variants)
-    return printable(f"{entry.label} ({variant})" if variant else entry.label)
+    return f"{entry.label} ({variant})" if variant else entry.label
 
 
 def _value(entry: Entry, column: Column) -> str:
@@ -188,6 +187,6 @@ def _have(items: Sequence[object]) -> str:
 
 
 def _names(names: Sequence[str], separator: str = ", ") -> str:
-    shown = [printable(name) for name in names[:_MAX_NAMES]]
+    shown = list(names[:_MAX_NAMES])
     rest = len(names) - len(shown)
     return separator.join([*shown, f"{rest:,} more"] if rest else shown)

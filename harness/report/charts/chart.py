@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.methods import Methods
-from harness.text import printable
 
 FADED = 0.12
 """Opacity of what a reader has turned off in a legend."""
@@ -35,13 +34,8 @@ class Chart:
 
 
 def dataset(values: Iterable[Mapping[str, Any]]) -> Spec:
-    """Return data for a specification, with texts made safe to show."""
-    return {
-        "values": [
-            {name: printable(value) if isinstance(value, str) else value for name, value in record.items()}
-            for record in values
-        ]
-    }
+    """Return data for a specification."""
+    return {"values": [dict(record) for record in values]}
 
 
 def quantity(field: str, title: str, **more: Any) -> Spec:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.report.charts.chart import Chart, Spec
 from harness.report.methods import LIGHT, with_colours, with_legends
+from harness.text import printable
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
@@ -23,7 +24,7 @@ def screen_spec(chart: Chart) -> Spec:
     config = _config(size=12, font="system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif")
     return {
         "$schema": _SCHEMA,
-        **chart.spec,
+        **_shown(chart.spec),
         "width": "container",
         **({"height": chart.height} if chart.height else {}),
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -38,7 +39,7 @@ def figure_spec(chart: Chart) -> Spec:
     height = round(FIGURE_WIDTH * _FIGURE_HEIGHT) if (chart.height or 0) >= 240 else round(0.6 * (chart.height or 200))
     spec = {
         "$schema": _SCHEMA,
-        **_smaller(chart.spec),
+        **_smaller(_shown(chart.spec)),
         "width": FIGURE_WIDTH,
         "height": height,
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -47,6 +48,15 @@ def figure_spec(chart: Chart) -> Spec:
     }
     found: Spec = with_legends(json.loads(with_colours(json.dumps(spec), LIGHT)), 1.5 * FIGURE_WIDTH)
     return found
+
+
+def _shown(value: Any) -> Any:
+    """Return a specification in which every text is safe to show; names that an order lists stay those of the data."""
+    if isinstance(value, Mapping):
+        return {name: _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner) for inner in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def _smaller(spec: Mapping[str, Any]) -> Spec:

@@ -86,7 +86,7 @@ def example_rows() -> list[Row]:
                 update={"compositions": [filled(CompositionRecord, reach="intra", networks="simcnn")]}
             ),
         ]
-    failed = toy_row(state=State.FAILED, kind="SplitFailedError", cell=_cell("modularization", 0.3, 7), label="toy")
+    failed = toy_row(state=State.FAILED, kind="SplitFailedError", cell=_cell("modularization", METHODS["toy"], 7), label="toy")
     return [*rows, failed.model_copy(update={"reason": "no <em>weights</em>"})]
 
 

@@ -127,7 +127,7 @@ def test_cells_are_found_and_sorted(visit: _Visit) -> None:
 
 def test_pointing_at_a_mark_shows_its_cell_and_a_click_copies_the_command(visit: _Visit) -> None:
     chart = visit.page.locator("[data-chart='pareto-0-kernel_retention']")
-    mark = chart.locator(".mark-symbol.role-mark path").first
+    mark = chart.locator(".mark-symbol.role-mark path").last
     mark.scroll_into_view_if_needed()
     mark.hover()
     tip = visit.page.locator("#tip").inner_text()
