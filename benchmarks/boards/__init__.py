@@ -1,6 +1,6 @@
 """The columns and measures of each scenario's leaderboard."""
 
-from benchmarks.boards.board import Board, Column, Sample, Subjects
+from benchmarks.boards.board import Board, Column, Sample, Subjects, Unit
 from benchmarks.boards.composition import COMPOSITION
 from benchmarks.boards.modularization import MODULARIZATION, SELECTION
 from benchmarks.boards.new_task import NEW_TASK
@@ -18,4 +18,5 @@ __all__ = [
     "Column",
     "Sample",
     "Subjects",
+    "Unit",
 ]

@@ -24,12 +24,14 @@ class Column:
         heading: Its heading.
         unit: The unit that numbers are formatted in.
         drop_priority: On a narrow terminal, the columns with the lowest numbers are left out first; None stays.
+        counts_seeds: Whether to say how many seeds have the measure, where not all do.
     """
 
     measure: str
     heading: str
     unit: Unit
     drop_priority: int | None = None
+    counts_seeds: bool = False
 
 
 @dataclass(frozen=True)

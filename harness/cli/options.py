@@ -25,6 +25,12 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
 
+at_option: Decorator = click.option(
+    "--at",
+    metavar="BUDGET",
+    help="Compare at an equal budget: retention=40%, loss=1% or seconds=30; at several: loss=0%,1%,2%.",
+)
+
 results_option: Decorator = click.option(
     "--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SUITE]"
 )

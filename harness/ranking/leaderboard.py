@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from benchmarks.boards import MODULARIZATION, Board
 from benchmarks.rows.published import PublishedFigure, figures_for
-from benchmarks.rows.row import Row, State
+from benchmarks.rows.row import Metrics, Row, State
 from benchmarks.scenarios.scenario import SCENARIOS
+from harness.ranking.budgets.budget import Budget
+from harness.ranking.budgets.recorded_states import recorded_states
 from harness.ranking.configuration import Configuration, configurations, distinct_names, grouped
 from harness.ranking.entry import Entry, make_entries
 from harness.ranking.ranks import ranked
 from harness.ranking.statistics import Estimate
-from splitters.errors import UnknownNameError
+from splitters.errors import ConfigurationError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ class Leaderboard:
         return list({ref.figure.text: ref.figure for section in self.sections for ref in section.references}.values())
 
 
-def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort: str | None = None) -> Leaderboard:
+def make_leaderboard(
+    latest: Iterable[Row], *, scenario: str | None = None, sort: str | None = None, budget: Budget | None = None
+) -> Leaderboard:
     """Rank splitters.
 
     Rows that differ in more than the seed are never averaged: an entry is a splitter with one configuration, a section
@@ -114,9 +118,11 @@ def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort
         latest: The attempt that counts of each cell.
         scenario: Show this scenario only.
         sort: The measure to rank by, in scenarios that have it; by default each scenario's own.
+        budget: Compare at this budget, by the states that were recorded, in the scenarios that measure splits.
 
     Raises:
         UnknownNameError: If there is no such scenario or measure.
+        ConfigurationError: If a budget is given, and no row has states.
     """
     rows = sorted(latest, key=lambda row: (row.scenario, row.dataset, row.model, row.splitter, row.seed))
     if scenario is not None:
@@ -125,10 +131,20 @@ def make_leaderboard(latest: Iterable[Row], *, scenario: str | None = None, sort
             raise UnknownNameError("scenario in these results", scenario, known, where="--scenario")
         rows = [row for row in rows if row.scenario == scenario]
     boards = {name: board_of(name) for name in {row.scenario for row in rows}}
+    if budget is not None:
+        boards = {name: budget.board() for name, board in boards.items() if board.record is Metrics}
+        rows = [row for row in rows if row.scenario in boards]
+        if not any(recorded_states(row) for row in rows):
+            raise ConfigurationError(
+                "--at: no row has states with kernels and loss on select; those of the scenarios 'modularization' and "
+                "'selection' have them."
+            )
     _check_sort(sort, boards.values())
     by_cell = configurations(rows)
     groups = grouped(rows, lambda row: by_cell[row.cell_id].section_key)
     titles = _section_titles([(members[0], by_cell[members[0].cell_id]) for members in groups.values()])
+    if budget is not None:
+        titles = [f"{title} · {budget.title}" for title in titles]
     sections = [
         _section(members, by_cell, title, boards[members[0].scenario], sort)
         for members, title in zip(groups.values(), titles, strict=True)
@@ -169,7 +185,8 @@ def _section(
     ]
     measure = sort if sort in board.sortable() else board.sort
     first = rows[0]
-    figures = figures_for(first.scenario, dataset=first.dataset, model=first.model)
+    is_own = board is board_of(first.scenario)
+    figures = figures_for(first.scenario, dataset=first.dataset, model=first.model) if is_own else []
     return Section(
         scenario=first.scenario,
         board=board,

@@ -1,7 +1,10 @@
-"""How numbers are written for people: points and durations."""
+"""How numbers are written for people: points, durations, and the measures of boards."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from benchmarks.boards import Board
 from harness.ranking.statistics import Estimate
 
 
@@ -19,3 +22,33 @@ def duration_text(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the values of a measure are written.
+
+    Args:
+        unit: The unit; empty if it has none.
+        scale: What values are multiplied with.
+        digits: Digits after the point.
+    """
+
+    unit: str
+    scale: float
+    digits: int
+
+    def text(self, value: float) -> str:
+        """Return a value without its unit."""
+        return f"{round(self.scale * value, self.digits) + 0:.{self.digits}f}"
+
+
+def format_of(board: Board, measure: str) -> NumberFormat:
+    """Return how a measure of a board is written, also if it has no column."""
+    unit = next((column.unit for column in board.columns if column.measure == measure), None)
+    extra = board.record.model_fields[measure].json_schema_extra
+    if unit is None and isinstance(extra, dict) and extra.get("unit") == "fraction":
+        unit = "%"
+    if unit in ("points", "%"):
+        return NumberFormat(unit, 100, 2)
+    return NumberFormat("s", 1, 1) if unit == "time" else NumberFormat("", 1, 3)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from harness.ranking.comparison import MIN_PAIRS, MIN_SIGNED_RANKS, Comparison, holm_where_tested
+from harness.ranking.comparison import MIN_PAIRS, MIN_SIGNED_RANKS, SIGNIFICANCE, Comparison, holm_where_tested
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.ranking.over_cells.bootstrap import Interval, bootstrap_iqm
@@ -59,6 +59,11 @@ class Pair:
     second: int
     probability: float
     p_value: float | None = None
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the test separates the two."""
+        return self.p_value is not None and self.p_value < SIGNIFICANCE
 
 
 @dataclass(frozen=True, eq=False)

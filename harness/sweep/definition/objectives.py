@@ -1,4 +1,4 @@
-"""What a sweep optimises: columns of rows to minimise or maximise, constraints on them, and how points compare."""
+"""What a sweep optimises: columns of rows to minimise or maximise, and constraints on them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from harness.ranking.statistics import Estimate
 from splitters.errors import ConfigurationError, UnknownNameError
 
 Direction = Literal["min", "max"]
-
-Point = tuple[float, ...]
-"""One cost per objective; lower is better in each."""
 
 
 def numeric_columns() -> list[str]:
@@ -148,35 +145,3 @@ def estimates(rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, Esti
     """Return mean and interval over seeds, of the mean within each seed, of columns by name; none that a row lacks."""
     found = {name: seed_means(rows, column) for name, column in columns.items()}
     return {name: Estimate.of([means[seed] for seed in sorted(means)]) for name, means in found.items() if means}
-
-
-def dominates(one: Point, other: Point) -> bool:
-    """Return whether a point is at least as good in every coordinate and better in one."""
-    return all(a <= b for a, b in zip(one, other, strict=True)) and one != other
-
-
-def front_indices(points: Sequence[Point]) -> list[int]:
-    """Return the indices of the points that no other point dominates; equal points are all kept."""
-    return [i for i, point in enumerate(points) if not any(dominates(other, point) for other in points)]
-
-
-def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Return the volume that the points dominate, bounded by a reference point.
-
-    Exact, by slicing along the last coordinate: fast enough for the tens of points and few objectives of a sweep.
-
-    Args:
-        points: Costs; points that are not below the reference in every coordinate contribute nothing.
-        reference: The worst corner that counts.
-    """
-    inside = [point for point in points if all(a < b for a, b in zip(point, reference, strict=True))]
-    if not inside:
-        return 0.0
-    if len(reference) == 1:
-        return reference[0] - min(point[0] for point in inside)
-    heights = sorted({point[-1] for point in inside})
-    volume = 0.0
-    for low, high in zip(heights, [*heights[1:], reference[-1]], strict=True):
-        layer = [point[:-1] for point in inside if point[-1] <= low]
-        volume += (high - low) * hypervolume(layer, reference[:-1])
-    return volume

@@ -10,10 +10,11 @@ from functools import cached_property
 
 from benchmarks.rows.row import Row, State
 from harness.config.trust import Consent
+from harness.ranking.budgets.fronts import Point, hypervolume
 from harness.ranking.statistics import Estimate
 from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
-from harness.sweep.definition.objectives import Point, estimates, hypervolume
+from harness.sweep.definition.objectives import estimates
 from harness.sweep.study.record import began_at, find_study, read_studies
 from harness.sweep.study.trials import Configurations, Trial, Trials, read_trials
 

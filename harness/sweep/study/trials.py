@@ -12,10 +12,11 @@ from functools import cached_property
 from benchmarks.cells import SplitterSpec, content_hash
 from benchmarks.rows.row import Row, State
 from harness.planning.plan import RETRIED_KINDS
+from harness.ranking.budgets.fronts import Point, front_indices
 from harness.ranking.statistics import Estimate
 from harness.suite_cell import SuiteCell
 from harness.sweep.definition.file import Sweep
-from harness.sweep.definition.objectives import Constraint, Objective, Point, estimates, front_indices, seed_means
+from harness.sweep.definition.objectives import Constraint, Objective, estimates, seed_means
 from harness.sweep.definition.space import Space, Values
 
 STOPPED_EARLY = "stopped_early"

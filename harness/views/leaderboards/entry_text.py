@@ -5,6 +5,8 @@ from __future__ import annotations
 from benchmarks.boards import Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
+from harness.ranking.ranks import TEST
+from harness.ranking.statistics import Estimate
 from harness.views.quantities import duration_text, points_text
 
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -19,10 +21,12 @@ WARNING_MARK = "!"
 
 WARNING_NOTE = f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' has them."
 
+RANK_NOTE = f"A rank is shared unless a {TEST}, separates it from its best."
+
 UNRANKED_NOTE = "Too few seeds, classes or tasks to tell entries apart: no ranks."
 
 INCOMPLETE_NOTE = (
-    f"{INCOMPLETE_MARK} lacks seeds that other entries have: ranked after the complete entries, "
+    f"{INCOMPLETE_MARK} has no value on seeds on which other entries have one: ranked after the complete entries, "
     "on the seeds that all such entries share."
 )
 
@@ -70,15 +74,16 @@ def rank_text(entry: Entry) -> str:
 
 
 def table_notes(board: Leaderboard) -> list[str]:
-    """Return the explanations of the marks that a leaderboard's tables use."""
-    notes = []
+    """Return the test that separates ranks, if there are any, and the explanations of the marks in the tables."""
+    ranked = any(entry.rank is not None for section in board.sections for entry in section.entries)
+    notes = [RANK_NOTE] if ranked else []
     if board.has_unranked_entries:
         notes.append(UNRANKED_NOTE)
     if board.has_incomplete_entries:
         notes.append(INCOMPLETE_NOTE)
     if board.has_warnings:
         notes.append(WARNING_NOTE)
-    return notes
+    return notes + list(dict.fromkeys(section.board.note for section in board.sections if section.board.note))
 
 
 def measure_text(entry: Entry, column: Column) -> str:
@@ -86,6 +91,12 @@ def measure_text(entry: Entry, column: Column) -> str:
     estimate = entry.estimates.get(column.measure)
     if estimate is None:
         return "–"
+    n_seeds = len(entry.seeds_with(column.measure))
+    count = f" {n_seeds}/{entry.n_seeds}" if column.counts_seeds and n_seeds < entry.n_seeds else ""
+    return _in_unit(estimate, column) + count
+
+
+def _in_unit(estimate: Estimate, column: Column) -> str:
     if column.unit == "time":
         return duration_text(estimate.mean)
     if column.unit == "points":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +22,16 @@ from harness.views.leaderboards.entry_text import (
     seeds_text,
     table_notes,
     variant_texts,
+)
+from harness.views.leaderboards.tables import (
+    LATEX_PREAMBLE,
+    TextTable,
+    csv_text,
+    latex_lines,
+    latex_note,
+    latex_text,
+    markdown_lines,
+    markdown_note,
 )
 
 
@@ -59,6 +67,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         **{key: entry.variant.get(key) for key in section.board.variants},
         **{measure: entry.mean(measure) for measure in section.board.measures},
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
+        **{f"{measure}_n_seeds": len(entry.seeds_with(measure)) for measure in _partial(section)},
         "label": entry.label,
         "section": section.title,
         "seeds": list(entry.seeds),
@@ -67,25 +76,19 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
     }
 
 
+def _partial(section: Section) -> list[str]:
+    """Return the measures that some seeds of an entry may lack."""
+    return [column.measure for column in section.board.columns if column.counts_seeds]
+
+
 def to_json(board: Leaderboard) -> str:
     """Return a JSON list of ``leaderboard_objects``."""
     return json.dumps(leaderboard_objects(board), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def to_csv(board: Leaderboard) -> str:
-    """Return a heading and a line per entry; lists are joined by spaces; empty if there are no entries."""
-    objects = leaderboard_objects(board)
-    text = io.StringIO()
-    if objects:
-        names = list(dict.fromkeys(name for entry in objects for name in entry if name != "cell_ids"))
-        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _csv_cell(value) for name, value in entry.items()} for entry in objects)
-    return text.getvalue().rstrip("\n")
-
-
-def _csv_cell(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+    """Return a heading and a line per entry, without the cells' ids."""
+    return csv_text(leaderboard_objects(board), without=frozenset({"cell_ids"}))
 
 
 def _shown(section: Section) -> list[Column]:
@@ -113,18 +116,18 @@ def section_headings(section: Section) -> list[str]:
     return headings
 
 
+def _section_table(board: Leaderboard, section: Section) -> TextTable:
+    headings = section_headings(section)
+    n_names = 1 + len(section.variants)
+    alignment = "r" + "l" * n_names + "r" * (len(headings) - 1 - n_names)
+    return TextTable(section.title, headings, alignment, section_lines(board, section))
+
+
 def to_markdown(board: Leaderboard) -> str:
     """Return a table per section, and a list of the cells that are not ``ok``."""
-    lines: list[str] = []
-    for section in board.sections:
-        headings = section_headings(section)
-        lines += [f"### {section.title}", "", _markdown_line(headings)]
-        n_names = 1 + len(section.variants)
-        lines.append(_markdown_line(["---:", *[":---"] * n_names, *["---:"] * (len(headings) - 1 - n_names)]))
-        lines += [_markdown_line(cells) for cells in section_lines(board, section)]
-        lines.append("")
+    lines = [line for section in board.sections for line in markdown_lines(_section_table(board, section))]
     for note in table_notes(board):
-        lines += [note.replace("*", r"\*"), ""]
+        lines += [markdown_note(note), ""]
     if board.published:
         lines += [PUBLISHED_TITLE, "", *(f"- {note}" for note in published_notes(board)), ""]
     if board.failures:
@@ -135,51 +138,17 @@ def to_markdown(board: Leaderboard) -> str:
     return "\n".join(lines).strip()
 
 
-def _markdown_line(cells: list[str]) -> str:
-    escaped = [printable(cell).replace("|", r"\|").replace("<", "&lt;") for cell in cells]
-    return f"| {' | '.join(escaped)} |"
-
-
-_LATEX_SPECIAL = {**{character: f"\\{character}" for character in "&%$#_{}"}, "\\": r"\textbackslash{}"}
-_LATEX_SPECIAL |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-# After a line's end, \\\\, a bracket would be read as the distance to the next line, and a star as part of the command.
-_LATEX_SPECIAL |= {"[": "{[}", "]": "{]}"}
-_LATEX_SPECIAL |= {"±": r"$\pm$", "·": r"$\cdot$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
-
-
 def to_latex(board: Leaderboard) -> str:
     """Return a ``booktabs`` table per section; failures follow as comments."""
-    lines = ["% needs \\usepackage{booktabs}"]
+    lines = [LATEX_PREAMBLE]
     for section in board.sections:
-        headings = section_headings(section)
-        n_names = 1 + len(section.variants)
-        form = "r" + "l" * n_names + "r" * (len(headings) - 1 - n_names)
-        lines += [
-            r"\begin{table}",
-            f"\\caption{{{latex_text(section.title)}}}",
-            f"\\begin{{tabular}}{{{form}}}",
-            r"\toprule",
-        ]
-        lines += [_latex_line(headings), r"\midrule"]
-        lines += [_latex_line(cells) for cells in section_lines(board, section)]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    lines += [rf"\par {{\footnotesize {latex_text(note)}\par}}" for note in table_notes(board)]
+        lines += latex_lines(_section_table(board, section))
+    lines += map(latex_note, table_notes(board))
     if board.published:
         notes = [PUBLISHED_TITLE, *published_notes(board)]
         lines += [r"{\footnotesize", *(rf"\noindent {latex_text(note)}\par" for note in notes), "}"]
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)
-
-
-def latex_text(text: str) -> str:
-    """Return a text as LaTeX shows it, with nothing in it read as a command."""
-    escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
-    # A star would be read as part of the command before it.
-    return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
-
-
-def _latex_line(cells: list[str]) -> str:
-    return " & ".join(map(latex_text, cells)) + r" \\"
 
 
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {

@@ -12,7 +12,6 @@ from rich.text import Text
 from benchmarks.boards import Board, Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
-from harness.ranking.ranks import TEST
 from harness.store import StoreContents
 from harness.text import printable
 from harness.views.failures import failures_view, unreadable_view
@@ -130,6 +129,6 @@ def _legend(board: Leaderboard) -> str:
     sorts = {section.sort for section in board.sections}
     lines = [
         f"Means over {' or '.join(subjects)}; ↑ ↓ say which direction is better; ± is half a 95 % t-interval.",
-        f"Ordered by {' or '.join(sorted(sorts))}; a rank is shared unless a {TEST}, separates it from its best.",
+        f"Ordered by {' or '.join(sorted(sorts))}.",
     ]
     return "\n".join([*lines, *table_notes(board)])

@@ -169,8 +169,8 @@ def test_entries_that_lack_seeds_are_marked_for_people_in_every_form() -> None:
     assert "| – | other | 1/2* |" in markdown
     assert "-- & other & 1/2* &" in latex
     for form in (text, markdown, latex):
-        assert "lacks seeds that other entries have" in " ".join(form.split())
-    assert "lacks seeds" not in plain(leaderboard_view(make_leaderboard([toy_row()])))
+        assert "has no value on seeds on which other entries have one" in " ".join(form.split())
+    assert "has no value on seeds" not in plain(leaderboard_view(make_leaderboard([toy_row()])))
 
 
 def test_programs_see_which_seeds_each_entry_has_and_lacks() -> None:

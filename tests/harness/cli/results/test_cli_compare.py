@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from conftest import toy_row
+from recorded_rows import recorded_row
 
+from benchmarks.rows.row import State
 from harness.store import ResultStore
 
 Call = Callable[..., Result]
@@ -52,3 +54,72 @@ def test_an_unknown_splitter_is_refused_with_the_nearest_name(call: Call, result
     result = call("compare", "toi", "other", results)
     assert result.exit_code == 2
     assert "unknown splitter in these results 'toi'. Did you mean 'toy'" in result.stderr
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """Three methods on two seeds of a cell; the third one failed on one of them."""
+    store = ResultStore(tmp_path / "three")
+    for seed, loss in enumerate([0.01, 0.02]):
+        store.write(toy_row(seed=seed, loss=loss, label="ours"))
+        store.write(toy_row(splitter="other", seed=seed, loss=loss + 0.1, folder="a", label="theirs"))
+        state = State.FAILED if seed else State.OK
+        store.write(toy_row(splitter="other", seed=seed, loss=0.0, state=state, folder="b", label="broken"))
+    return tmp_path / "three"
+
+
+def test_without_names_all_methods_are_compared_over_cells(call: Call, three: Path) -> None:
+    output = " ".join(call("compare", three).stdout.split())
+    assert "1 ours 1.50 0 2 theirs 11.50 0 3 broken – 1" in output
+    assert "1 ours – 100 50 2 theirs 0 – 50 3 broken 50 50 –" in output
+    assert "Cells: digits · simcnn (2 seeds)." in output
+
+
+def test_named_methods_alone_are_compared_over_cells(call: Call, three: Path) -> None:
+    values = json.loads(call("compare", "ours", "theirs", "other", three, "--json").stdout)
+    assert [method["method"] for method in values[0]["methods"]] == ["ours", "theirs", "broken"]
+    (overview,) = json.loads(call("compare", three, "--json").stdout)
+    assert [(pair["first"], pair["probability_first_is_better"]) for pair in overview["pairs"]] == [
+        ("ours", 1.0), ("ours", 0.5), ("theirs", 0.5),
+    ]  # fmt: skip
+
+
+def test_every_format_has_the_tables(call: Call, three: Path, results: Path) -> None:
+    assert "| 1 ours | 1.50 | 0 |" in call("compare", three, "--format", "md").stdout
+    assert r"1 ours & 1.50 & 0 \\" in call("compare", three, "--format", "latex").stdout
+    lines = call("compare", three, "--format", "csv").stdout.splitlines()
+    assert lines[1] == "toy,accuracy_loss,ours,1.0,0.015,,,0"
+    record = call("compare", "toy", "other", results, "--format", "csv").stdout.splitlines()[1]
+    assert record.startswith("digits · simcnn,toy,,accuracy_loss,False,toy other,0 1 2,0.02,0.121")
+
+
+def test_a_measure_without_a_column_can_be_compared(call: Call, results: Path) -> None:
+    output = call("compare", "toy", "other", results, "--sort", "composed_accuracy").stdout
+    assert "mean of pairs 88.00 77.90" in " ".join(output.split())
+    lone = ResultStore(results)
+    for seed in range(3):
+        row = toy_row(seed=seed, age=-1).model_copy(update={"kernel_retention_union": 0.5})
+        lone.write(row)
+        other = toy_row(splitter="other", seed=seed, age=-1).model_copy(update={"kernel_retention_union": 0.6})
+        lone.write(other)
+    output = call("compare", "toy", "other", results, "--sort", "kernel_retention_union").stdout
+    assert "mean of pairs 50.00 60.00 -10.00" in " ".join(output.split())
+
+
+def test_one_splitter_alone_is_refused(call: Call, results: Path) -> None:
+    result = call("compare", "toy", results)
+    assert result.exit_code == 2
+    assert "'toy' alone has nothing to be compared with" in result.stderr
+
+
+def test_two_splitters_are_compared_at_an_equal_budget(call: Call, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    for seed in range(3):
+        store.write(recorded_row([(0.8, 0.0, 1.0), (0.4, 0.04 + seed / 100, 3.0)], seed=seed))
+        store.write(recorded_row([(0.5, 0.1, 2.0)], splitter="other", seed=seed))
+    values = json.loads(call("compare", "toy", "other", tmp_path / "r", "--at", "retention=60%", "--json").stdout)
+    (comparison,) = values["comparisons"]
+    assert comparison["measure"] == "loss_at_retention_0.6"
+    assert comparison["first"] == pytest.approx([0.02, 0.025, 0.03])
+    assert comparison["second"] == pytest.approx([0.1] * 3)
+    assert values["verdict"] == "Of 1 comparison, toy is better in 1 (p < 0.05)."

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sweep.definition.objectives import dominates, front_indices, hypervolume
+from harness.ranking.budgets.fronts import dominates, front_indices, hypervolume
 from harness.sweep.tune.schedulers import beats
 
 UNIT = st.integers(min_value=0, max_value=10).map(lambda value: value / 10)

@@ -1,0 +1,162 @@
+"""Tables of text, and documents made of them: for the terminal, Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.text import printable
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table whose cells are texts.
+
+    Args:
+        title: What stands above it.
+        headings: The headings of its columns.
+        alignment: ``l`` or ``r`` for each column.
+        lines: Its lines, a text per column.
+        bold: Indices of lines that the terminal emphasises.
+    """
+
+    title: str
+    headings: Sequence[str]
+    alignment: str
+    lines: Sequence[Sequence[str]]
+    bold: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Document:
+    """Tables and notes, in every output format.
+
+    Args:
+        blocks: Tables, and notes as text, in their order.
+        values: Everything as plain values, for JSON.
+        records: An object per line of CSV.
+    """
+
+    blocks: Sequence[TextTable | str]
+    values: Any
+    records: Sequence[Mapping[str, Any]]
+
+    def view(self) -> RenderableType:
+        """Return it for the terminal."""
+        parts: list[RenderableType] = []
+        for block, before in zip(self.blocks, [None, *self.blocks], strict=False):
+            if isinstance(block, str):
+                parts.append(Text(block))
+            else:
+                gap = [Text()] if isinstance(before, str) else []
+                parts += [*gap, Text(block.title, style="bold"), _rich_table(block)]
+        return Group(*parts)
+
+    def text(self, form: str) -> str:
+        """Return it as ``json``, ``md``, ``csv`` or ``latex``."""
+        return {"json": self._json, "md": self._markdown, "csv": self._csv, "latex": self._latex}[form]()
+
+    def _json(self) -> str:
+        return json.dumps(self.values, indent=2, ensure_ascii=False, allow_nan=False)
+
+    def _csv(self) -> str:
+        return csv_text(self.records)
+
+    def _markdown(self) -> str:
+        blocks = [markdown_lines(b) if isinstance(b, TextTable) else [markdown_note(b), ""] for b in self.blocks]
+        return "\n".join(line for lines in blocks for line in lines).strip()
+
+    def _latex(self) -> str:
+        blocks = [latex_lines(b) if isinstance(b, TextTable) else [latex_note(b)] for b in self.blocks]
+        return "\n".join([LATEX_PREAMBLE, *(line for lines in blocks for line in lines)])
+
+
+def _rich_table(table: TextTable) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for heading, side in zip(table.headings, table.alignment, strict=True):
+        shown.add_column(printable(heading), justify="right" if side == "r" else "left", overflow="fold")
+    for index, line in enumerate(table.lines):
+        shown.add_row(*map(printable, line), style="bold" if index in table.bold else None)
+    return shown
+
+
+def markdown_lines(table: TextTable) -> list[str]:
+    """Return the lines of a table in Markdown, its title as a heading."""
+    rule = ["---:" if side == "r" else ":---" for side in table.alignment]
+    return [f"### {table.title}", "", *map(_markdown_line, [table.headings, rule, *table.lines]), ""]
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    escaped = [printable(cell).replace("|", r"\|").replace("<", "&lt;") for cell in cells]
+    return f"| {' | '.join(escaped)} |"
+
+
+LATEX_PREAMBLE = r"% needs \usepackage{booktabs}"
+
+_LATEX_SPECIAL = {**{character: f"\\{character}" for character in "&%$#_{}"}, "\\": r"\textbackslash{}"}
+_LATEX_SPECIAL |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+# After a line's end, \\\\, a bracket would be read as the distance to the next line, and a star as part of the command.
+_LATEX_SPECIAL |= {"[": "{[}", "]": "{]}"}
+_LATEX_SPECIAL |= {"±": r"$\pm$", "·": r"$\cdot$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+_LATEX_SPECIAL |= {"χ": r"$\chi$", "²": "$^2$", "≤": r"$\le$", "<": "$<$"}
+
+
+def latex_lines(table: TextTable) -> list[str]:
+    """Return the lines of a ``booktabs`` table, its title as a caption."""
+    return [
+        r"\begin{table}",
+        f"\\caption{{{latex_text(table.title)}}}",
+        f"\\begin{{tabular}}{{{table.alignment}}}",
+        r"\toprule",
+        _latex_line(table.headings),
+        r"\midrule",
+        *map(_latex_line, table.lines),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+
+
+def latex_text(text: str) -> str:
+    """Return a text with everything that LaTeX would interpret escaped."""
+    escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
+    # A star would be read as part of the command before it.
+    return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(map(latex_text, cells)) + r" \\"
+
+
+def markdown_note(text: str) -> str:
+    """Return a note in Markdown."""
+    return printable(text).replace("*", r"\*")
+
+
+def latex_note(text: str) -> str:
+    """Return a note below tables."""
+    return rf"\par {{\footnotesize {latex_text(text)}\par}}"
+
+
+def csv_text(objects: Sequence[Mapping[str, Any]], *, without: frozenset[str] = frozenset()) -> str:
+    """Return a heading and a line per object; lists are joined by spaces; empty if there are no objects."""
+    text = io.StringIO()
+    if objects:
+        names = list(dict.fromkeys(name for values in objects for name in values if name not in without))
+        writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _csv_cell(value) for name, value in values.items()} for values in objects)
+    return text.getvalue().rstrip("\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from conftest import toy_row
+from recorded_rows import recorded_row
+
+from harness.ranking.budgets.recorded_states import (
+    RecordedState,
+    anytime,
+    covered,
+    front_of,
+    loss_at,
+    recorded_states,
+    retention_at,
+    states_by,
+)
+
+STATES = [
+    RecordedState(0.8, 0.01, 10.0),
+    RecordedState(0.5, 0.03, 20.0),
+    RecordedState(0.6, 0.05, 30.0),
+    RecordedState(0.4, 0.09, 40.0),
+]
+
+
+def test_states_are_read_from_a_rows_figures_and_its_result_comes_last() -> None:
+    states = recorded_states(recorded_row([(0.8, 0.01, 10.0), (0.5, 0.03, 20.0)], result=(0.8, 0.02)))
+    assert [(state.retention, pytest.approx(state.loss), state.seconds) for state in states] == [
+        (0.8, 0.01, 10.0), (0.5, 0.03, 20.0), (0.8, 0.02, 20.0),
+    ]  # fmt: skip
+
+
+def test_a_baseline_has_its_result_alone() -> None:
+    assert recorded_states(recorded_row([], result=(0.3, 0.2))) == [RecordedState(0.3, 0.2, 0.5)]
+
+
+def test_a_row_without_losses_on_select_has_no_states() -> None:
+    assert recorded_states(toy_row()) == []
+
+
+def test_the_front_leaves_out_what_another_state_dominates() -> None:
+    assert front_of([*STATES, STATES[0]]) == [STATES[3], STATES[1], STATES[0]]
+
+
+def test_loss_and_retention_are_read_off_the_front() -> None:
+    loss, retention = loss_at(STATES, 0.65), retention_at(STATES, 0.02)
+    assert loss is not None
+    assert retention is not None
+    assert (loss.value, retention.value) == (pytest.approx(0.02), pytest.approx(0.65))
+    assert loss.is_interpolated
+    assert retention.is_interpolated
+
+
+def test_the_hypervolume_is_what_the_states_dominate() -> None:
+    assert covered(STATES[:2]) == pytest.approx(0.2 * 0.99 + 0.3 * 0.97)
+    assert covered([RecordedState(1.0, 0.0, None)]) == 0.0
+
+
+def test_only_states_that_were_reached_in_time_count() -> None:
+    assert states_by([*STATES, RecordedState(0.1, 0.0, None)], 25.0) == STATES[:2]
+
+
+def test_the_anytime_curve_rises_where_a_state_adds_something() -> None:
+    curve = anytime(reversed(STATES))
+    assert [seconds for seconds, _ in curve] == [10.0, 20.0, 40.0]
+    assert [volume for _, volume in curve] == [pytest.approx(covered(STATES[:n])) for n in (1, 2, 4)]
