@@ -8,9 +8,10 @@ from pathlib import Path
 import vl_convert
 
 from harness.report.charts.chart import Chart, Spec
-from harness.report.charts.theme import FIGURE_WIDTH, figure_spec
 from harness.report.data import ReportData
-from harness.views.leaderboards.formats import latex_text, to_latex
+from harness.report.theme import FIGURE_WIDTH, figure_spec
+from harness.views.leaderboards.formats import to_latex
+from harness.views.leaderboards.tables import latex_text
 
 _DPI = 300
 

@@ -97,7 +97,7 @@ def _channel(names: list[str], values: list[Any]) -> dict[str, Any]:
 
 def wrapped_legend(names: Iterable[str]) -> dict[str, Any]:
     """Return a legend of these names. Its ``columns`` is the width of one name; ``with_legends`` makes it a number."""
-    return {"columns": 7 * max(map(len, names), default=1) + 30, "symbolOpacity": 1}
+    return {"columns": 6 * max(map(len, names), default=1) + 28, "symbolOpacity": 1}
 
 
 def with_legends(value: Any, width: float) -> Any:

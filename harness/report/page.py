@@ -16,6 +16,7 @@ import vl_convert
 
 from harness.config.cache_folder import cache_folder
 from harness.ranking.leaderboard import Section
+from harness.report.charts.budgets import budget_charts
 from harness.report.charts.chart import Chart
 from harness.report.charts.costs import cost_charts
 from harness.report.charts.curves import learning_charts, sensitivity_charts
@@ -24,11 +25,11 @@ from harness.report.charts.overall import overall_charts
 from harness.report.charts.pareto import pareto_charts
 from harness.report.charts.reuse import composition_charts, patch_charts
 from harness.report.charts.sweeps import sweep_charts
-from harness.report.charts.theme import screen_spec
 from harness.report.data import ReportData
 from harness.report.methods import DARK, LIGHT
 from harness.report.tables import (
     Table,
+    budget_tables,
     cell_index,
     failure_table,
     leaderboard_tables,
@@ -36,6 +37,7 @@ from harness.report.tables import (
     source_table,
     warning_table,
 )
+from harness.report.theme import screen_spec
 from harness.report.verdict import caveats, overview, verdicts
 from harness.store import Storage
 from harness.sweep.study.results import SweepResults
@@ -75,6 +77,13 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
         "A method is worth its cost where no other one is both smaller and more accurate. Point at a mark for its "
         "cell, and click it to copy the command that runs it again; click a name in the legend to single it out.",
         (pareto_charts,),
+    ),
+    (
+        "budgets",
+        "At equal budgets",
+        "Single results mix two costs. Splitters record states on their way; read off these, methods are compared at the "
+        "same share of kernels, and after the same time.",
+        (budget_charts,),
     ),
     (
         "modules",
@@ -137,7 +146,8 @@ def _section_topic(data: ReportData, name: str, title: str, lead: str, makers: I
         for chart in make(data, number, section)
     ]
     notes = [f"{len(charts) - MAX_CHARTS} more charts are left out."] if len(charts) > MAX_CHARTS else []
-    return Topic(name, title, lead, charts[:MAX_CHARTS], notes=notes)
+    tables = budget_tables(data) if name == "budgets" and charts else ()
+    return Topic(name, title, lead, charts[:MAX_CHARTS], tables, notes)
 
 
 def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] = ()) -> str:

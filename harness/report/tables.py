@@ -9,8 +9,9 @@ from typing import Any
 
 from benchmarks.boards import Column
 from benchmarks.rows.row import Provenance, Row, State
+from harness.ranking.budgets.budget import Budget
 from harness.ranking.entry import Entry
-from harness.ranking.leaderboard import Section
+from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
 from harness.report.charts.pareto import measure_scale
 from harness.report.data import ReportData, method_of
 from harness.suite_cell import ID_LENGTH, row_title
@@ -24,9 +25,13 @@ from harness.views.leaderboards.entry_text import (
     seeds_text,
     variant_texts,
 )
+from splitters.errors import ConfigurationError
 
 MAX_ENTRIES = 200
 """Lines of one leaderboard."""
+
+BUDGET = "retention=30%,50%,70%"
+"""The shares of kernels of the table at equal retention."""
 
 MAX_REASONS = 200
 """Failures, and warnings, that are listed."""
@@ -87,8 +92,7 @@ class Table:
         title: Its caption.
         headings: Its columns.
         lines: Its lines.
-        note: What is left out; may be empty.
-        is_leaderboard: Whether it can be filtered with the other leaderboards.
+        note: How to read it, and what is left out; may be empty.
     """
 
     title: str
@@ -99,11 +103,25 @@ class Table:
 
 def leaderboard_tables(data: ReportData) -> list[Table]:
     """Return a table per section: every column of the scenario's board, with intervals."""
-    return [_leaderboard(data, section) for section in data.sections]
+    return [_leaderboard(data, data.board, section) for section in data.sections]
 
 
-def _leaderboard(data: ReportData, section: Section) -> Table:
-    columns = section.board.columns
+def budget_tables(data: ReportData) -> list[Table]:
+    """Return a table per section of splitters at equal retention; none where no row has recorded states."""
+    try:
+        board = make_leaderboard(data.rows, budget=Budget.parse(BUDGET))
+    except ConfigurationError:
+        return []
+    return [_leaderboard(data, board, section) for section in board.sections]
+
+
+def _columns(section: Section) -> list[Column]:
+    """Return a section's columns, the one that ranks first."""
+    return sorted(section.board.columns, key=lambda column: column.measure != section.sort)
+
+
+def _leaderboard(data: ReportData, board: Leaderboard, section: Section) -> Table:
+    columns = _columns(section)
     headings = [
         Heading("rank", is_number=True),
         Heading("splitter"),
@@ -121,13 +139,14 @@ def _leaderboard(data: ReportData, section: Section) -> Table:
     entries = section.entries[:MAX_ENTRIES]
     span = _span(section, entries)
     lines = [[*_names(data, section, entry), *_measures(data, section, entry, span)] for entry in entries]
-    for label, entry in reference_entries(data.board, section):
+    for label, entry in reference_entries(board, section):
         first = [Cell(REFERENCE, key=1e9, is_number=True), Cell(label)]
         rest = [*map(Cell, variant_texts(section, entry)), Cell("–", is_number=True)]
         lines.append([*first, *rest, *_measures(data, section, entry, span)])
     left_out = len(section.entries) - len(entries)
-    note = f"{left_out:,} more entries: splitbench leaderboard {data.results}" if left_out else ""
-    return Table(section.title, headings, lines, note)
+    notes = [section.board.note] if section.board.note else []
+    notes += [f"{left_out:,} more entries: splitbench leaderboard {data.results}"] if left_out else []
+    return Table(section.title, headings, lines, " ".join(notes))
 
 
 def _names(data: ReportData, section: Section, entry: Entry) -> list[Cell]:
@@ -138,7 +157,7 @@ def _names(data: ReportData, section: Section, entry: Entry) -> list[Cell]:
 
 
 def _measures(data: ReportData, section: Section, entry: Entry, span: tuple[float, float] | None) -> Iterator[Cell]:
-    for column in section.board.columns:
+    for column in _columns(section):
         yield _measure(section, entry, column)
         if column.measure == section.sort:
             yield _interval(data, section, entry, span)

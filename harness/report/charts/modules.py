@@ -18,10 +18,10 @@ _MAX_HEIGHT = 420
 
 
 def retention_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
-    """Yield a heat map per method of what its modules keep of each layer."""
+    """Yield a heat map per method of what its modules keep of each layer; none where they keep everything."""
     for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
         alike = _alike(rows)
-        if not alike or not alike[0].layers:
+        if not alike or all(kept == layer.kernels for row in alike for layer in row.layers for kept in layer.kept):
             continue
         layers = [layer.name for layer in alike[0].layers]
         classes = [module.class_name for module in alike[0].modules]

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.boards import Board
-from benchmarks.rows.row import Row
+from harness.ranking.budgets.recorded_states import recorded_states
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import (
     Chart,
@@ -176,21 +176,15 @@ def _fronts(points: Iterable[dict[str, Any]], higher_is_better: bool) -> Iterato
 
 
 def _paths(measured: Sequence[Measurement]) -> list[dict[str, Any]]:
-    rows = spread([item.row for item in measured if _base(item.row) is not None], MAX_PATHS)
-    points = []
-    for row in rows:
-        base = _base(row) or 0.0
-        steps: defaultdict[int, dict[str, float]] = defaultdict(dict)
-        for figure in row.figures:
-            if figure.step is not None:
-                steps[figure.step][figure.name] = figure.value
-        for step, values in sorted(steps.items()):
-            if "accuracy" in values and "kernel_retention" in values:
-                x, y = round(100 * values["kernel_retention"], 3), round(100 * (base - values["accuracy"]), 3)
-                points.append({"method": method_of(row), "path": row.cell_id[:ID_LENGTH], "step": step, "x": x, "y": y})
-    return points
-
-
-def _base(row: Row) -> float | None:
-    """Return the base model's accuracy on select, where a row of a search has it."""
-    return row.select_base_accuracy if any(figure.step is not None for figure in row.figures) else None
+    searched = [item.row for item in measured if len(recorded_states(item.row)) > 1]
+    return [
+        {
+            "method": method_of(row),
+            "path": row.cell_id[:ID_LENGTH],
+            "step": step,
+            "x": round(100 * state.retention, 3),
+            "y": round(100 * state.loss, 3),
+        }
+        for row in spread(searched, MAX_PATHS)
+        for step, state in enumerate(recorded_states(row))
+    ]

@@ -52,6 +52,7 @@ def searched_row(label: str, loss: float, seed: int) -> Row:
     return row.model_copy(
         update={
             "select_base_accuracy": 0.92,
+            "select_accuracy_loss": loss,
             "flops_retention_sum": 1.5,
             "layers": [LayerRecord(name=f"conv{n}", kernels=8, kept=[2 + n, 4, 8], union_kept=8) for n in range(2)],
             "modules": [
@@ -86,7 +87,9 @@ def example_rows() -> list[Row]:
                 update={"compositions": [filled(CompositionRecord, reach="intra", networks="simcnn")]}
             ),
         ]
-    failed = toy_row(state=State.FAILED, kind="SplitFailedError", cell=_cell("modularization", METHODS["toy"], 7), label="toy")
+    failed = toy_row(
+        state=State.FAILED, kind="SplitFailedError", cell=_cell("modularization", METHODS["toy"], 7), label="toy"
+    )
     return [*rows, failed.model_copy(update={"reason": "no <em>weights</em>"})]
 
 

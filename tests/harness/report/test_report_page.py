@@ -67,6 +67,7 @@ def test_it_has_every_part_in_order(html: str) -> None:
         "What was run, and the verdict",
         "Leaderboards",
         "Accuracy against cost",
+        "At equal budgets",
         "What modules keep",
         "How the searches went",
         "Sensitivity of layers",
