@@ -32,6 +32,7 @@ from harness.report.tables import (
     budget_tables,
     cell_index,
     failure_table,
+    leaderboard_notes,
     leaderboard_tables,
     provenance_table,
     source_table,
@@ -81,8 +82,8 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
     (
         "budgets",
         "At equal budgets",
-        "Single results mix two costs. Splitters record states on their way; read off these, methods are compared at the "
-        "same share of kernels, and after the same time.",
+        "Single results mix two costs. Splitters record states on their way; read off these, methods are compared at "
+        "the same share of kernels, and after the same time.",
         (budget_charts,),
     ),
     (
@@ -170,6 +171,7 @@ def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] 
         caveats=[*caveats(data), *notes],
         methods=[(name, data.methods.colour(name)) for name in data.methods.names],
         leaderboards=leaderboard_tables(data),
+        leaderboard_notes=leaderboard_notes(data),
         topics=parts,
         failures=failures,
         sources=[provenance_table(data), source_table(data)],

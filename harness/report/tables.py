@@ -18,11 +18,14 @@ from harness.suite_cell import ID_LENGTH, row_title
 from harness.text import printable
 from harness.views.leaderboards.entry_text import (
     ARROWS,
+    PUBLISHED_TITLE,
     REFERENCE,
     measure_text,
+    published_notes,
     rank_text,
     reference_entries,
     seeds_text,
+    table_notes,
     variant_texts,
 )
 from splitters.errors import ConfigurationError
@@ -104,6 +107,12 @@ class Table:
 def leaderboard_tables(data: ReportData) -> list[Table]:
     """Return a table per section: every column of the scenario's board, with intervals."""
     return [_leaderboard(data, data.board, section) for section in data.sections]
+
+
+def leaderboard_notes(data: ReportData) -> list[str]:
+    """Return what the tables' marks mean, and the sources of published figures."""
+    published = [PUBLISHED_TITLE, *published_notes(data.board)] if data.board.published else []
+    return [*table_notes(data.board), *published]
 
 
 def budget_tables(data: ReportData) -> list[Table]:

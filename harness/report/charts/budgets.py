@@ -38,8 +38,8 @@ def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[C
         axis = value_axis([point["y"] for point in losses])
         caption = (
             "The lowest loss on select images with at most this share of the kernels, read off each split’s recorded "
-            "states (between two of them interpolated) and averaged; bands are 95 % t-intervals. A line begins where all "
-            "of a method’s splits have got so far; nothing is extrapolated."
+            "states (between two of them interpolated) and averaged; bands are 95 % t-intervals. A line begins where "
+            "all of a method’s splits have got so far; nothing is extrapolated."
         )
         x = "kernels that may be kept, %"
         spec = _curves(data, losses, x, "loss on select, points", axis=axis)
@@ -47,8 +47,8 @@ def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[C
     volumes = list(_volumes(searches))
     if volumes:
         caption = (
-            "Share of all pairs of kernels and loss that a split’s states dominate, from the moment that it reached them; "
-            "mean over splits. Higher and earlier is better."
+            "Share of all pairs of kernels and loss that a split’s states dominate, from the moment that it reached "
+            "them; mean over splits. Higher and earlier is better."
         )
         spec = _curves(data, volumes, "seconds since the start", "hypervolume, %", interpolate="step-after", axis={})
         yield Chart(f"anytime-{number}", f"{section.title}: over time", caption, spec, 280)
@@ -99,7 +99,7 @@ def _curves(
     line: Spec = {
         "data": dataset(points),
         "params": [legend_toggle()],
-        "mark": {"type": "line", "strokeWidth": 2, "interpolate": interpolate, "point": {"size": 10}},
+        "mark": {"type": "line", "strokeWidth": 2, "interpolate": interpolate, "point": {"size": 5}},
         "encoding": {
             "x": across, "y": quantity("y", y, **axis), "color": colour, "strokeDash": data.methods.dashes(names),
             "opacity": faded_unless_shown(1),

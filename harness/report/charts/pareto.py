@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import median
 from typing import Any
 
 from benchmarks.boards import Board
@@ -151,8 +150,8 @@ def _point(data: ReportData, item: Measurement, cost: str, section: Section) -> 
 
 def value_axis(values: Sequence[float]) -> Spec:
     """Return the scale of an axis, and its ticks: logarithmic around zero where a few values dwarf the others."""
-    sizes = [abs(value) for value in values]
-    if not sizes or max(sizes) <= _SYMLOG_FROM or median(sizes) >= max(sizes) / 4:
+    sizes = sorted(abs(value) for value in values)
+    if not sizes or sizes[-1] <= _SYMLOG_FROM or sizes[len(sizes) // 4] >= sizes[-1] / 4:
         return {"scale": {"zero": False, "nice": True}}
     domain = [min(0.0, 1.3 * min(values)), max(0.0, 1.3 * max(values))]
     return {
