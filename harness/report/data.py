@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import textwrap
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from benchmarks.cells import parse_config
 from benchmarks.rows.row import Row, State
@@ -19,8 +20,13 @@ from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
 from harness.report.methods import Methods
 from harness.store import ResultStore, StoreContents
 from harness.suite_cell import ID_LENGTH
+from splitters.errors import UnknownNameError
+from splitters.methods.protocol import SPLITTERS
 
 ItemT = TypeVar("ItemT")
+
+_MAX_SETTINGS = 160
+"""Characters of settings in one line."""
 
 MAX_DETAILED = 12
 """Cells per method and table whose layers, modules and stages are read; means over more look alike."""
@@ -122,25 +128,27 @@ class ReportData:
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """By cell, the splitter's settings in which the report's cells of one method differ, as text."""
-        by_config = {row.cell_id: _splitter_key(row) for row in self.rows}
-        flat = {}
+        """By cell, its splitter's settings in one line.
+
+        Where the report's cells of one method differ in their settings, these; else those that are not the defaults.
+        """
+        keys = {row.cell_id: _splitter_key(row) for row in self.rows}
+        settings: dict[str, Mapping[str, Any]] = {}
+        by_method: defaultdict[str, dict[str, Row]] = defaultdict(dict)
         for row in self.rows:
-            flat.setdefault(by_config[row.cell_id], Configuration.of(row).splitter)
-        by_method: defaultdict[str, set[str]] = defaultdict(set)
-        for row in self.rows:
-            by_method[method_of(row)].add(by_config[row.cell_id])
+            key = keys[row.cell_id]
+            if key not in settings:
+                settings[key] = Configuration.of(row).splitter
+            by_method[method_of(row)].setdefault(key, row)
         texts = {}
-        for keys in by_method.values():
-            configurations = [flat[key] for key in keys]
-            names = sorted({name for settings in configurations for name in settings})
-            differing = [
-                name for name in names if len({json.dumps(settings.get(name)) for settings in configurations}) > 1
-            ]
-            for key in keys:
-                shown = [f"{name}={_brief(flat[key][name])}" for name in differing if name in flat[key]]
-                texts[key] = ", ".join(shown) or "the suite's"
-        return {cell_id: texts[key] for cell_id, key in by_config.items()}
+        for alike in by_method.values():
+            names = sorted({name for key in alike for name in settings[key]} - {"name", "version", "code"})
+            differing = [name for name in names if len({json.dumps(settings[key].get(name)) for key in alike}) > 1]
+            for key, row in alike.items():
+                shown = differing or _names_unlike_defaults(row.splitter, settings[key], names)
+                given = [f"{name}={_brief(settings[key][name])}" for name in shown if name in settings[key]]
+                texts[key] = textwrap.shorten(", ".join(given), _MAX_SETTINGS, placeholder=" …") or "defaults"
+        return {cell_id: texts[key] for cell_id, key in keys.items()}
 
     @cached_property
     def first_of_split(self) -> Collection[str]:
@@ -178,6 +186,16 @@ def spread(items: Sequence[ItemT], at_most: int) -> list[ItemT]:
 
 def _splitter_key(row: Row) -> str:
     return json.dumps([method_of(row), parse_config(row.config).get("splitter")], sort_keys=True)
+
+
+def _names_unlike_defaults(splitter: str, settings: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the names of settings that are not the splitter's defaults; all if it is not installed here."""
+    try:
+        model = SPLITTERS.get(splitter).Settings
+    except UnknownNameError:
+        return list(names)
+    defaults = model.model_construct().model_dump(mode="json", warnings=False)
+    return [name for name in names if name in defaults and settings.get(name) != defaults[name]]
 
 
 def _brief(value: object) -> str:
