@@ -47,6 +47,27 @@ class Measurement:
     values: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """What two cells have in common if it is equal.
+
+    Args:
+        splitter: The splitter with its settings.
+        split: Everything that determines the split.
+    """
+
+    splitter: str
+    split: str
+
+    @classmethod
+    def of(cls, row: Row) -> _Keys:
+        config = parse_config(row.config)
+        split = {name: value for name, value in config.items() if name not in ("scenario", "scenario_settings")}
+        return cls(
+            json.dumps([method_of(row), config.get("splitter")], sort_keys=True), json.dumps(split, sort_keys=True)
+        )
+
+
 class ReportData:
     """The rows of a results folder, as charts and tables need them.
 
@@ -132,11 +153,10 @@ class ReportData:
 
         Where the report's cells of one method differ in their settings, these; else those that are not the defaults.
         """
-        keys = {row.cell_id: _splitter_key(row) for row in self.rows}
         settings: dict[str, Mapping[str, Any]] = {}
         by_method: defaultdict[str, dict[str, Row]] = defaultdict(dict)
         for row in self.rows:
-            key = keys[row.cell_id]
+            key = self._keys[row.cell_id].splitter
             if key not in settings:
                 settings[key] = Configuration.of(row).splitter
             by_method[method_of(row)].setdefault(key, row)
@@ -148,18 +168,19 @@ class ReportData:
                 shown = differing or _names_unlike_defaults(row.splitter, settings[key], names)
                 given = [f"{name}={_brief(settings[key][name])}" for name in shown if name in settings[key]]
                 texts[key] = textwrap.shorten(", ".join(given), _MAX_SETTINGS, placeholder=" …") or "defaults"
-        return {cell_id: texts[key] for cell_id, key in keys.items()}
+        return {cell_id: texts[keys.splitter] for cell_id, keys in self._keys.items()}
 
     @cached_property
     def first_of_split(self) -> Collection[str]:
         """One cell per split: scenarios that reuse a split repeat what its splitter reported."""
         found: dict[str, str] = {}
         for row in sorted(self.rows, key=lambda row: row.scenario != "modularization"):
-            config = parse_config(row.config)
-            for name in ("scenario", "scenario_settings"):
-                config.pop(name, None)
-            found.setdefault(json.dumps(config, sort_keys=True), row.cell_id)
+            found.setdefault(self._keys[row.cell_id].split, row.cell_id)
         return frozenset(found.values())
+
+    @cached_property
+    def _keys(self) -> Mapping[str, _Keys]:
+        return {row.cell_id: _Keys.of(row) for row in self.rows}
 
     def rerun(self, cell_id: str) -> str:
         """Return the command that runs a cell again."""
@@ -182,10 +203,6 @@ def spread(items: Sequence[ItemT], at_most: int) -> list[ItemT]:
         return list(items)
     step = (len(items) - 1) / (at_most - 1)
     return [items[round(index * step)] for index in range(at_most)]
-
-
-def _splitter_key(row: Row) -> str:
-    return json.dumps([method_of(row), parse_config(row.config).get("splitter")], sort_keys=True)
 
 
 def _names_unlike_defaults(splitter: str, settings: Mapping[str, Any], names: Sequence[str]) -> list[str]:

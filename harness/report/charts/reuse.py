@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.rows.row import PatchRecord
+from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData
@@ -30,48 +31,53 @@ def patch_charts(data: ReportData, number: int, section: Section) -> Iterator[Ch
         for kind, records in patches.items():
             by_kind[kind][method] = records
     for index, (kind, records_of) in enumerate(by_kind.items()):
-        points, rules = [], []
-        for method, records in records_of.items():
-            fusion = best_fusion(records)
-            rules.append(f"{method}: {fusion}")
-            points += list(_patch_points(method, [record for record in records if record.fusion == fusion]))
-        y: Spec = {"field": "class", "type": "nominal", "sort": None, "title": None}
-        offset = {"field": "method", "sort": data.methods.names}
-        colour = data.methods.colours(records_of)
-        spec: Spec = {
-            "data": dataset(points),
-            "encoding": {"y": y, "yOffset": offset, "color": colour, "opacity": faded_unless_shown(1)},
-            "layer": [
-                {
-                    "mark": {"type": "rule", "strokeWidth": 2},
-                    "encoding": {"x": quantity("before", "F1 of the target class, %"), "x2": {"field": "after"}},
-                },
-                {
-                    "params": [legend_toggle()],
-                    "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
-                    "encoding": {
-                        "x": quantity("after", "F1 of the target class, %"),
-                        "shape": data.methods.shapes(records_of),
-                        "tooltip": tooltip(
-                            method="method", fusion="rule", before="F1 before, %", after="F1 after, %",
-                            others="other classes' accuracy, points", right="answers corrected", wrong="answers spoilt",
-                            **{"class": "target class"},
-                        ),
-                    },
-                },
-                {
-                    "mark": {"type": "tick", "thickness": 2, "size": 9, "tooltip": None},
-                    "encoding": {"x": quantity("before", "F1 of the target class, %")},
-                },
-            ],
-        }  # fmt: skip
+        fusions = {method: best_fusion(records) for method, records in records_of.items()}
+        points = [
+            point
+            for method, records in records_of.items()
+            for point in _patch_points(method, [record for record in records if record.fusion == fusions[method]])
+        ]
+        rules = "; ".join(f"{method}: {fusion}" for method, fusion in fusions.items())
         caption = (
             "From the bar (the weak model) to the point (patched), means over seeds, with the fusion rule that is best "
-            f"on select images ({'; '.join(rules)}). The leaderboard has all rules."
+            f"on select images ({rules}). The leaderboard has all rules."
         )
         n_lines = len({point["class"] for point in points}) * len(records_of)
         title = f"{section.title} · {kind.replace('_', ' ')}"
-        yield Chart(f"patches-{number}-{index}", title, caption, spec, 14 * n_lines + 20)
+        yield Chart(f"patches-{number}-{index}", title, caption, _patch_spec(data, points), 14 * n_lines + 20)
+
+
+def _patch_spec(data: ReportData, points: Sequence[dict[str, Any]]) -> Spec:
+    names = [point["method"] for point in points]
+    before, after = (quantity(field, "F1 of the target class, %") for field in ("before", "after"))
+    return {
+        "data": dataset(points),
+        "encoding": {
+            "y": {"field": "class", "type": "nominal", "sort": None, "title": None},
+            "yOffset": {"field": "method", "sort": data.methods.names},
+            "color": data.methods.colours(names),
+            "opacity": faded_unless_shown(1),
+        },
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {"x": before, "x2": {"field": "after"}},
+            },
+            {
+                "params": [legend_toggle()],
+                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+                "encoding": {
+                    "x": after, "shape": data.methods.shapes(names),
+                    "tooltip": tooltip(
+                        method="method", fusion="rule", before="F1 before, %", after="F1 after, %",
+                        others="other classes' accuracy, points", right="answers corrected", wrong="answers spoilt",
+                        **{"class": "target class"},
+                    ),
+                },
+            },
+            {"mark": {"type": "tick", "thickness": 2, "size": 9, "tooltip": None}, "encoding": {"x": before}},
+        ],
+    }  # fmt: skip
 
 
 def best_fusion(records: Sequence[PatchRecord]) -> str:
@@ -105,60 +111,42 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     """Yield composed accuracy beside that of the scenario's baselines, per method and variant."""
     baselines = [name for name in section.board.measures if name.endswith("_accuracy") and name != _COMPOSED]
     entries = [entry for entry in section.entries if _COMPOSED in entry.estimates]
-    if _COMPOSED not in section.board.measures or not baselines or baselines == ["base_accuracy"] or not entries:
+    if not entries or baselines in ([], ["base_accuracy"]):
         return
-    points, bars = [], []
-    for entry in entries:
-        variant = ", ".join(f"{key.replace('_', ' ')} {entry.variant[key]}" for key in section.variants)
-        line = f"{entry.label} · {variant}" if variant else entry.label
-        composed = entry.estimates[_COMPOSED]
-        width = composed.half_width
-        bars.append(
-            {
-                "line": line,
-                "method": data.method_named(entry.label),
-                "value": round(100 * composed.mean, 2),
-                "low": round(100 * (composed.mean - (width or 0)), 2),
-                "high": round(100 * (composed.mean + (width or 0)), 2),
-                "interval": "–" if width is None else f"±{100 * width:.2f}",
-                "n": entry.n_seeds,
-            }
-        )
-        for name in baselines:
-            if name in entry.estimates:
-                value = round(100 * entry.estimates[name].mean, 2)
-                points.append({"line": line, "baseline": _words(name), "value": value})
-    names = [bar["method"] for bar in bars]
+    bars = [_composed(data, section, entry) for entry in entries]
+    points = [
+        {"line": _line(section, entry), "baseline": _words(name), "value": round(100 * entry.estimates[name].mean, 2)}
+        for entry in entries
+        for name in baselines
+        if name in entry.estimates
+    ]
+    title = "accuracy on test, %"
     lines = [bar["line"] for bar in bars]
     y = {"field": "line", "type": "nominal", "sort": lines, "title": None, "axis": {"labelLimit": 220}}
-    x = quantity("value", "accuracy on test, %")
+    colour = {**data.methods.colours(bar["method"] for bar in bars), "legend": None}
     kinds = list(dict.fromkeys(point["baseline"] for point in points))
-    grey = {"field": "baseline", "type": "nominal", "title": None, "legend": wrapped_legend(kinds)}
+    shape = {"field": "baseline", "type": "nominal", "sort": None, "title": None, "legend": wrapped_legend(kinds)}
     spec: Spec = {
         "layer": [
             {
                 "data": dataset(points),
                 "mark": {"type": "point", "filled": False, "size": 70, "strokeWidth": 1.6},
                 "encoding": {
-                    "y": y, "x": x,
-                    "shape": {**grey, "scale": {"range": list(_BASELINE_SHAPES)}, "sort": None},
-                    "color": {"value": "var(--mark)"},
+                    "y": y, "x": quantity("value", title), "color": {"value": "var(--mark)"},
+                    "shape": {**shape, "scale": {"range": list(_BASELINE_SHAPES)}},
                     "tooltip": tooltip(baseline="baseline", line="beside", value="accuracy, %"),
                 },
             },
             {
                 "data": dataset(bars),
                 "mark": {"type": "rule", "strokeWidth": 2.5, "opacity": 0.5},
-                "encoding": {
-                    "y": y, "x": quantity("low", "accuracy on test, %"), "x2": {"field": "high"},
-                    "color": {**data.methods.colours(names), "legend": None},
-                },
+                "encoding": {"y": y, "x": quantity("low", title), "x2": {"field": "high"}, "color": colour},
             },
             {
                 "data": dataset(bars),
                 "mark": {"type": "circle", "size": 90, "opacity": 1},
                 "encoding": {
-                    "y": y, "x": x, "color": {**data.methods.colours(names), "legend": None},
+                    "y": y, "x": quantity("value", title), "color": colour,
                     "tooltip": tooltip(line="composed", value="accuracy, %", interval="95 % interval", n="seeds"),
                 },
             },
@@ -167,6 +155,25 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     }  # fmt: skip
     caption = f"Filled: composed models, with 95 % intervals over {section.board.subjects}; hollow: their baselines."
     yield Chart(f"composed-{number}", section.title, caption, spec, _LINE_HEIGHT * len(entries) + 20)
+
+
+def _composed(data: ReportData, section: Section, entry: Entry) -> dict[str, Any]:
+    composed = entry.estimates[_COMPOSED]
+    width = composed.half_width or 0.0
+    return {
+        "line": _line(section, entry),
+        "method": data.method_named(entry.label),
+        "value": round(100 * composed.mean, 2),
+        "low": round(100 * (composed.mean - width), 2),
+        "high": round(100 * (composed.mean + width), 2),
+        "interval": "–" if composed.half_width is None else f"±{100 * width:.2f}",
+        "n": entry.n_seeds,
+    }
+
+
+def _line(section: Section, entry: Entry) -> str:
+    variant = ", ".join(f"{key.replace('_', ' ')} {entry.variant[key]}" for key in section.variants)
+    return f"{entry.label} · {variant}" if variant else entry.label
 
 
 def _words(measure: str) -> str:
