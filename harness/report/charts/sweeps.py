@@ -73,31 +73,34 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
     details = tooltip(
         method="method", trial="trial", setting="settings", x=_title(second), y=_title(first), cell="cell"
     )
-    line = sorted((point for point in points if point["front"] == "yes"), key=lambda point: point["x"])
+    line = [point for point in points if point["front"] == "yes"]
+    steps: Spec = {
+        "data": dataset(line),
+        "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "tooltip": None},
+        "encoding": {"x": x, "y": y, "order": {"field": "x"}, "color": {"value": "var(--mark)"}},
+    }
     spec: Spec = {
         "layer": [
-            {
-                "data": dataset(line),
-                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1.5, "tooltip": None},
-                "encoding": {"x": x, "y": y, "order": {"field": "x"}, "color": {"value": "var(--mark)"}},
-            },
+            *([steps] if line else []),
             {
                 "data": dataset(points),
                 "params": [legend_toggle()],
                 "mark": {"type": "point", "filled": True, "cursor": "pointer"},
                 "encoding": {
                     "x": x, "y": y, "color": colour, "shape": data.methods.shapes(names), "tooltip": details,
-                    "size": {"field": "front", "scale": {"domain": ["yes", "no"], "range": [90, 35]}, "legend": None},
+                    "size": {
+                        "field": "front", "type": "ordinal", "scale": {"domain": ["no", "yes"], "range": [35, 90]},
+                        "legend": None,
+                    },
                     "opacity": faded_unless_shown(0.85),
                 },
             },
-            {
-                "data": dataset(on_test),
-                "mark": {"type": "point", "filled": False, "size": 130, "strokeWidth": 1.5, "cursor": "pointer"},
-                "encoding": {"x": x, "y": y, "color": colour, "tooltip": details},
-            },
         ]
     }  # fmt: skip
+    if on_test:
+        rings = {"type": "point", "filled": False, "size": 130, "strokeWidth": 1.5, "cursor": "pointer"}
+        encoding = {"x": x, "y": y, "color": colour, "tooltip": details}
+        spec["layer"].append({"data": dataset(on_test), "mark": rings, "encoding": encoding})
     caption = (
         "Complete trials, on select images; large: the front, by which trials are chosen. "
         + ("Hollow: the chosen ones on test. " if on_test else "")
@@ -117,7 +120,12 @@ def _history(number: int, results: SweepResults) -> Chart:
     ]
     spec: Spec = {
         "data": dataset(spread(steps, MAX_TRIALS)),
-        "mark": {"type": "line", "interpolate": "step-after", "point": {"size": 22}, "color": "var(--mark)"},
+        "mark": {
+            "type": "line",
+            "interpolate": "step-after",
+            "point": {"size": 22, "color": "var(--mark)"},
+            "color": "var(--mark)",
+        },
         "encoding": {
             "x": quantity("n", "complete trials", axis={"tickMinStep": 1}),
             "y": quantity("volume", "hypervolume"),

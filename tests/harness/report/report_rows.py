@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from conftest import patch_record, toy_cell, toy_row
+from trial_rows import rows_of
 
 from benchmarks.cells import Cell
 from benchmarks.rows.row import (
@@ -20,6 +21,9 @@ from benchmarks.rows.row import (
     State,
 )
 from harness.store import ResultStore
+from harness.sweep.definition.file import Sweep
+from harness.sweep.study.results import SweepResults
+from harness.sweep.study.trials import Configurations, read_trials
 
 METHODS = {"toy": 0.01, "<b>bold</b>": 0.05, "a [/x] \"&' {{ 1 }}": 0.2}
 """Labels, with their losses."""
@@ -99,6 +103,14 @@ def example_store(folder: Path) -> ResultStore:
     for row in example_rows():
         store.write(row)
     return store
+
+
+def bowl_results(sweep: Sweep) -> SweepResults:
+    """Return the results of a sweep over bowls, six trials of it."""
+    points = [(0.1, 0.1), (0.3, 0.1), (0.5, 0.1), (0.7, 0.4), (0.9, 0.2), (0.2, 0.45)]
+    rows = [row for at, (x, y) in enumerate(points) for row in rows_of(sweep, x=x, y=y, at=10.0 * at)]
+    configurations = Configurations(sweep)
+    return SweepResults("s", sweep, configurations, read_trials(sweep, configurations, rows), rows)
 
 
 def _cell(scenario: str, loss: float, seed: int) -> Cell:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from report_rows import METHODS, example_store
+from report_rows import METHODS, bowl_results, example_store
 
 from harness.report.data import ReportData
 from harness.report.page import make_page, topics
+from harness.store import ResultStore
+from harness.sweep.definition.file import Sweep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -81,6 +83,21 @@ def test_it_opens_without_a_request_or_an_error_and_fits(
     charts = visit.page.locator("[data-chart]")
     assert charts.count() > 15
     assert visit.page.locator("[data-chart] svg").count() == charts.count()
+    visit.page.close()
+
+
+def test_sweeps_are_drawn_without_a_complaint(
+    browser: Browser, make_bowls: Callable[..., Sweep], tmp_path: Path
+) -> None:
+    results, store = bowl_results(make_bowls(trials=6)), ResultStore(tmp_path / "rows")
+    for row in results.rows:
+        store.write(row)
+    data = ReportData(store, store.read())
+    page = tmp_path / "report.html"
+    page.write_text(make_page(data, [topic for topic in topics(data, [results]) if topic.name == "sweeps"]), "utf-8")
+    visit = _Visit(browser, page.as_uri())
+    assert visit.messages == []
+    assert visit.page.locator("#sweeps [data-chart] svg").count() == 4
     visit.page.close()
 
 

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from report_rows import METHODS, example_store, searched_row
-from trial_rows import rows_of
+from report_rows import METHODS, bowl_results, example_store, searched_row
 
-from benchmarks.rows.row import FigureRecord
+from benchmarks.rows.row import FigureRecord, Row
 from harness.report.charts.budgets import budget_charts
 from harness.report.charts.chart import Chart
 from harness.report.charts.sweeps import sweep_charts
@@ -15,8 +14,6 @@ from harness.report.data import ReportData
 from harness.report.page import make_page
 from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
-from harness.sweep.study.results import SweepResults
-from harness.sweep.study.trials import Configurations, read_trials
 
 
 def values(chart: Chart, layer: int | None = None) -> list[dict[str, object]]:
@@ -25,7 +22,7 @@ def values(chart: Chart, layer: int | None = None) -> list[dict[str, object]]:
     return found
 
 
-def data_of(folder: Path, rows: list[object]) -> ReportData:
+def data_of(folder: Path, rows: Iterable[Row]) -> ReportData:
     store = ResultStore(folder)
     for row in rows:
         store.write(row)
@@ -55,16 +52,10 @@ def test_loss_at_equal_retention_begins_where_every_split_has_got_so_far(tmp_pat
 def test_a_sweep_has_its_front_history_importances_and_settings(
     make_bowls: Callable[..., Sweep], tmp_path: Path
 ) -> None:
-    sweep = make_bowls(trials=6)
-    points = [(0.1, 0.1), (0.3, 0.1), (0.5, 0.1), (0.7, 0.4), (0.9, 0.2), (0.2, 0.45)]
-    rows = [row for at, (x, y) in enumerate(points) for row in rows_of(sweep, x=x, y=y, at=10.0 * at)]
-    configurations = Configurations(sweep)
-    results = SweepResults("s", sweep, configurations, read_trials(sweep, configurations, rows), rows)
-    front, history, importances, parallel = sweep_charts(data_of(tmp_path, rows), 0, results)
+    results = bowl_results(make_bowls(trials=6))
+    front, history, importances, parallel = sweep_charts(data_of(tmp_path, results.rows), 0, results)
     assert len(values(front, 1)) == 6
-    assert [point["trial"] for point in values(front, 0)] == [
-        trial.number for trial in sorted(results.front, key=lambda trial: (trial.point or ())[::-1])
-    ]
+    assert {point["trial"] for point in values(front, 0)} == {trial.number for trial in results.front}
     assert [step["volume"] for step in values(history)] == [round(volume, 5) for _, _, volume in results.over_time]
     assert {bar["setting"] for bar in values(importances)} == {"bowl · x", "bowl · y"}
     lowest = next(point for point in values(parallel) if point["axis"] == "x" and point["value"] == "0.1")
