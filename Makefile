@@ -1,4 +1,4 @@
-# make bench   from a fresh clone to a leaderboard          make test   all tests but those of several machines
+# make bench   from a fresh clone to a report               make test   all tests but those of several machines
 # make check   lint, types, and the tests of what changed   make lint   style, floors and rooms
 # make hooks   run the checks at every commit               make types  static types
 # make docs    the documentation as a site, build/docs
@@ -17,7 +17,8 @@ help:
 	@sed -n 's/^# //p' Makefile
 
 bench: $(VENV)/.installed
-	$(BIN)/splitbench run quick --results $(RESULTS)
+	$(BIN)/splitbench run quick --results $(RESULTS); status=$$?; \
+	  [ $$status -gt 1 ] || $(BIN)/splitbench report $(RESULTS) --out $(RESULTS)/report.html || exit; exit $$status
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m 'not cluster' -n 2 --dist loadfile

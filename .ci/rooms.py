@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "harness": (
         "config", "store", "machines", "runs", "planning", "execution", "ranking", "views", "sweep", "reference",
-        "clusters", "cli", "speed",
+        "clusters", "report", "cli", "speed",
     ),
 }  # fmt: skip
 SURFACES = ("__init__.py", "__main__.py")

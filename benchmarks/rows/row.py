@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 5
+ROW_FORMAT = 6
 """The version of the row schema. Readers accept older versions and refuse newer ones."""
 
 OBSOLETE_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
@@ -262,6 +262,10 @@ class Metrics(Record):
     base_source: str | None = _fact("Where a given base model's weights came from: a file, or published weights' name")
     layers: list[LayerRecord] = Field(default_factory=list, description="Kernel counts per convolution")
     modules: list[ModuleRecord] = Field(default_factory=list, description="One record per module")
+    shared_kernels: list[list[int]] = Field(
+        default_factory=list,
+        description="Kernels that two modules both keep: for each of `modules`, one number per later module",
+    )
     sensitivity: list[SensitivityRecord] = Field(
         default_factory=list, description="One record per layer, from splitters that measure sensitivity"
     )

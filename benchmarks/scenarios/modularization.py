@@ -86,6 +86,7 @@ def _kernels(masks: KernelMasks) -> dict[str, Any]:
     kept = masks.kernels_per_layer.T.tolist()
     return {
         "jaccard_distance": masks.mean_jaccard_distance,
+        "shared_kernels": [shared[index + 1 :] for index, shared in enumerate(masks.shared_kernels.tolist())],
         "layers": [
             LayerRecord(name=layer.name, kernels=layer.kernels, kept=kept[index], union_kept=union[index])
             for index, layer in enumerate(masks.layout.layers)

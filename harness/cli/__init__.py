@@ -15,6 +15,7 @@ _ROOMS = {
     "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
     "schema": "results",
     "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
+    "report": "results",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
     "evaluate": "models", "inspect": "models", "export": "models", "card": "models",
     "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",

@@ -104,6 +104,12 @@ class KernelMasks:
         """The retention of the union of the modules: a kernel counts once if any module keeps it."""
         return self.union.retention
 
+    @property
+    def shared_kernels(self) -> Int64[Tensor, "module module"]:
+        """The number of kernels that each two modules both keep."""
+        bits = self.kernel_bits.to(torch.float32)  # counts below 2**24 are exact
+        return (bits @ bits.T).long()
+
     @cached_property
     def jaccard_distances(self) -> Float[Tensor, "module module"]:
         """Pairwise Jaccard distances of the kept-kernel sets: 1 - |intersection| / |union|."""

@@ -17,9 +17,10 @@ from harness.views.cells.sensitivity import sensitivity_view
 from harness.views.quantities import duration_text
 
 _TABLES = (
-    "layers", "modules", "patches", "compositions", "new_tasks", "sub_tasks", "sensitivity", "figures",
+    "layers", "modules", "shared_kernels", "patches", "compositions", "new_tasks", "sub_tasks", "sensitivity",
+    "figures",
 )  # fmt: skip
-"""Columns that hold lists of records, shown as tables."""
+"""Columns that hold lists, shown as tables or in the report alone."""
 
 
 def row_view(attempts: Iterable[Row]) -> RenderableType:

@@ -68,6 +68,13 @@ def test_counts_are_consistent(measured: Metrics) -> None:
         assert module.kernels == sum(layer.kept[index] for layer in measured.layers)
     kept = sum(module.kernels for module in measured.modules)
     assert measured.kernel_retention == pytest.approx(kept / len(measured.modules) / measured.kernels_total)
+    sizes = [module.kernels for module in measured.modules]
+    distances = [
+        1 - both / (sizes[one] + sizes[other] - both)
+        for one, shared in enumerate(measured.shared_kernels)
+        for other, both in enumerate(shared, start=one + 1)
+    ]
+    assert measured.jaccard_distance == pytest.approx(sum(distances) / 45)
     union = sum(layer.union_kept for layer in measured.layers)
     assert measured.kernel_retention_union == pytest.approx(union / measured.kernels_total)
     assert measured.kernel_retention < 1

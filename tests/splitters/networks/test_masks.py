@@ -56,6 +56,7 @@ def test_jaccard_distances_are_those_of_plain_sets(bits: torch.Tensor) -> None:
     masks, sets = KernelMasks(LAYOUT, bits), kept_sets(bits)
     expected = [[1 - len(one & other) / len(one | other) for other in sets] for one in sets]
     assert masks.jaccard_distances.tolist() == [pytest.approx(row) for row in expected]
+    assert masks.shared_kernels.tolist() == [[len(one & other) for other in sets] for one in sets]
     pairs = [expected[i][j] for i, j in itertools.combinations(range(len(sets)), 2)]
     assert masks.mean_jaccard_distance == pytest.approx(sum(pairs) / len(pairs) if pairs else 0)
 

@@ -1,0 +1,128 @@
+"""What modules keep: their share of each layer, and how far they overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from benchmarks.rows.row import Row
+from harness.ranking.leaderboard import Section
+from harness.report.charts.chart import Chart, dataset, tooltip
+from harness.report.data import ReportData
+
+_SHADES = ["#f2e8c4", "#c9c587", "#7fa886", "#3f8190", "#2a5484", "#1f2a5c"]
+"""From little to much, in even steps of lightness."""
+
+_CELL_HEIGHT = 15
+_MAX_HEIGHT = 420
+
+
+def retention_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
+    """Yield a heat map per method of what its modules keep of each layer; none where they keep everything."""
+    for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
+        alike = _alike(rows)
+        if not alike or all(kept == layer.kernels for row in alike for layer in row.layers for kept in layer.kept):
+            continue
+        layers = [layer.name for layer in alike[0].layers]
+        classes = [module.class_name for module in alike[0].modules]
+        cells = [
+            {
+                "layer": layer,
+                "class": name,
+                "kept": round(
+                    100 * fmean(row.layers[at].kept[column] for row in alike) / alike[0].layers[at].kernels, 1
+                ),
+                "kernels": alike[0].layers[at].kernels,
+            }
+            for at, layer in enumerate(layers)
+            for column, name in enumerate(classes)
+        ]
+        spec = {
+            "data": dataset(cells),
+            "mark": {"type": "rect"},
+            "encoding": {
+                "x": _classes("class", classes),
+                "y": {"field": "layer", "type": "nominal", "sort": None, "title": None},
+                "color": _shades("kept", "kept, %", [0, 100]),
+                "tooltip": tooltip(layer="layer", **{"class": "class"}, kept="kernels kept, %", kernels="of kernels"),
+            },
+        }
+        height = min(_MAX_HEIGHT, max(120, _CELL_HEIGHT * len(layers)))
+        caption = f"Kernels kept per layer (from the input downwards) and module, mean over {_cells(alike)}."
+        yield Chart(f"retention-{number}-{index}", f"{method} · {section.title}", caption, spec, height)
+
+
+def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
+    """Yield a matrix per method of how far each two of its modules overlap; none for rows that do not record it."""
+    for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
+        alike = [row for row in _alike(rows) if row.shared_kernels]
+        if not alike or len(alike[0].modules) < 2:
+            continue
+        names = [module.class_name for module in alike[0].modules]
+        matrices = [jaccard_distances(row) for row in alike]
+        mean = [[fmean(matrix[i][j] for matrix in matrices) for j in range(len(names))] for i in range(len(names))]
+        order = dendrogram_order(mean)
+        ordered = [names[at] for at in order]
+        cells = [{"one": names[i], "other": names[j], "distance": round(mean[i][j], 3)} for i in order for j in order]
+        spec = {
+            "data": dataset(cells),
+            "mark": {"type": "rect"},
+            "encoding": {
+                "x": _classes("one", ordered),
+                "y": {"field": "other", "type": "nominal", "sort": ordered, "title": None},
+                "color": _shades("distance", "Jaccard distance", [0, max(0.1, *(max(line) for line in mean))]),
+                "tooltip": tooltip(one="module", other="and module", distance="Jaccard distance"),
+            },
+        }
+        caption = (
+            "Jaccard distance between the kernels that two modules keep (0: the same kernels), mean over "
+            f"{_cells(alike)}; alike modules are neighbours (average linkage, optimal leaf order)."
+        )
+        height = min(_MAX_HEIGHT, max(160, _CELL_HEIGHT * len(names)))
+        yield Chart(f"overlap-{number}-{index}", f"{method} · {section.title}", caption, spec, height)
+
+
+def jaccard_distances(row: Row) -> list[list[float]]:
+    """Return the Jaccard distance of each two modules of a row, from their sizes and their shared kernels."""
+    sizes = [module.kernels for module in row.modules]
+    distances = [[0.0] * len(sizes) for _ in sizes]
+    for i, shared in enumerate(row.shared_kernels):
+        for j, both in enumerate(shared, start=i + 1):
+            union = sizes[i] + sizes[j] - both
+            distances[i][j] = distances[j][i] = 1 - both / union if union else 0.0
+    return distances
+
+
+def dendrogram_order(distances: Sequence[Sequence[float]]) -> list[int]:
+    """Return the order of a dendrogram's leaves: average linkage, neighbours as close as it allows."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    tree = linkage(squareform(distances, checks=False), method="average", optimal_ordering=True)
+    return [int(leaf) for leaf in leaves_list(tree)]
+
+
+def _alike(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows whose layers and classes are those of the first one that has any."""
+    known = [row for row in rows if row.layers and row.modules]
+    return [row for row in known if _form(row) == _form(known[0])]
+
+
+def _form(row: Row) -> object:
+    return [(layer.name, layer.kernels) for layer in row.layers], [module.class_name for module in row.modules]
+
+
+def _cells(rows: Sequence[Row]) -> str:
+    return "1 cell" if len(rows) == 1 else f"{len(rows)} cells"
+
+
+def _classes(field: str, names: Sequence[str]) -> dict[str, object]:
+    angle = 0 if max(map(len, names)) <= 2 else -45
+    axis = {"labelAngle": angle, "labelLimit": 90, "labelOverlap": True}
+    return {"field": field, "type": "nominal", "sort": list(names), "title": None, "axis": axis}
+
+
+def _shades(field: str, title: str, domain: Sequence[float]) -> dict[str, object]:
+    legend = {"title": title, "gradientThickness": 8, "gradientLength": 140, "titleOrient": "left"}
+    scale = {"domain": domain, "range": _SHADES}
+    return {"field": field, "type": "quantitative", "scale": scale, "legend": legend}

@@ -1,0 +1,189 @@
+"""What accuracy costs: every cell as a point, each method's front, and the states that its search recorded."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.boards import Board
+from harness.ranking.budgets.recorded_states import recorded_states
+from harness.ranking.leaderboard import Section
+from harness.report.charts.chart import (
+    Chart,
+    Spec,
+    dataset,
+    faded_unless_shown,
+    legend_toggle,
+    quantity,
+    sampled_note,
+    tooltip,
+)
+from harness.report.data import Measurement, ReportData, method_of, spread
+from harness.suite_cell import ID_LENGTH
+
+MAX_POINTS = 1500
+"""Points of one chart; all of them still count in fronts."""
+
+MAX_PATHS = 30
+"""Searches of one chart whose recorded states are drawn."""
+
+_COSTS = ("kernel_retention", "flops_retention_sum", "flops_retention", "param_retention_sum", "latency_ratio")
+"""Measures of what a composed model costs, the most telling first."""
+
+_MAX_COSTS = 2
+
+_MIN_POINTS = 3
+
+_TITLES = {
+    "kernel_retention": "kernels kept, %",
+    "flops_retention_sum": "FLOPs of all modules, % of the base model",
+    "flops_retention": "FLOPs of a module, % of the base model",
+    "param_retention_sum": "parameters of all modules, % of the base model",
+    "latency_ratio": "latency, multiples of the base model's",
+}
+
+_SUBJECTS = {
+    "kernel_retention": "kernels",
+    "flops_retention_sum": "FLOPs",
+    "flops_retention": "FLOPs",
+    "param_retention_sum": "parameters",
+    "latency_ratio": "latency",
+}
+
+_SYMLOG_FROM = 20.0
+"""Where the worst value is above this many points, and most are far below, the axis is logarithmic around zero."""
+
+
+def pareto_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
+    """Yield a section's charts, one per measure of cost; none for scenarios that measure none."""
+    measured = [item for item in data.measurements(section) if section.sort in item.values]
+    known = {measure for item in measured for measure in item.values}
+    for cost in [name for name in _COSTS if name in known][: _MAX_COSTS if len(measured) >= _MIN_POINTS else 0]:
+        yield _chart(data, number, section, cost, [item for item in measured if cost in item.values])
+
+
+def _chart(data: ReportData, number: int, section: Section, cost: str, measured: Sequence[Measurement]) -> Chart:
+    higher_is_better = section.board.better(section.sort) == "higher"
+    points = [_point(data, item, cost, section) for item in measured]
+    names = [point["method"] for point in points]
+    paths = _paths(measured) if cost == "kernel_retention" and section.sort.endswith("accuracy_loss") else []
+    y_scale = value_axis([point["y"] for point in (*points, *paths)])
+    y = quantity("y", measure_title(section.board, section.sort), **y_scale)
+    x = quantity("x", _TITLES[cost])
+    colour = data.methods.colours(names)
+    shown = spread(points, MAX_POINTS)
+    details = tooltip(
+        method="method", setting="settings", variant="variant", seed="seed", x=_TITLES[cost], y=y["title"], cell="cell"
+    )
+    layers: list[Spec] = []
+    if paths:
+        layers.append(
+            {
+                "data": dataset(paths),
+                "mark": {"type": "line", "strokeWidth": 1, "interpolate": "linear", "tooltip": None},
+                "encoding": {
+                    "x": x, "y": y, "color": colour, "detail": {"field": "path"}, "order": {"field": "step"},
+                    "opacity": faded_unless_shown(0.35),
+                },
+            }
+        )  # fmt: skip
+    layers += [
+        {
+            "data": dataset(_fronts(points, higher_is_better)),
+            "mark": {"type": "line", "strokeWidth": 2, "interpolate": "step-after", "tooltip": None},
+            "encoding": {
+                "x": x, "y": y, "color": colour, "order": {"field": "x"}, "opacity": faded_unless_shown(0.9),
+            },
+        },
+        {
+            "data": dataset(shown),
+            "params": [legend_toggle()],
+            "mark": {"type": "point", "filled": True, "size": 60 if len(shown) < 200 else 25, "cursor": "pointer"},
+            "encoding": {
+                "x": x, "y": y, "color": colour, "shape": data.methods.shapes(names), "tooltip": details,
+                "opacity": faded_unless_shown(0.85 if len(shown) < 200 else 0.5),
+            },
+        },
+    ]  # fmt: skip
+    corner = "upper" if higher_is_better else "lower"
+    caption = (
+        f"Each point is a cell; the line is its method’s Pareto front; the {corner} left corner is best. "
+        + ("Faint lines are the states that a search recorded, measured on select images. " if paths else "")
+        + ("The vertical axis is logarithmic away from zero." if "axis" in y else "")
+        + sampled_note(len(shown), len(points), "cells")
+    )
+    return Chart(
+        f"pareto-{number}-{cost}", f"{section.title}: {_SUBJECTS[cost]}", caption.strip(), {"layer": layers}, height=320
+    )
+
+
+def measure_title(board: Board, measure: str) -> str:
+    """Return a measure's axis title."""
+    units = {column.measure: column.unit for column in board.columns}
+    unit = units.get(measure)
+    suffix = {"%": ", %", "points": ", points"}.get(unit or "", "")
+    return f"{measure.replace('_', ' ')}{suffix}"
+
+
+def measure_scale(board: Board, measure: str) -> float:
+    """Return by what a measure is multiplied for axes: 100 for fractions."""
+    units = {column.measure: column.unit for column in board.columns}
+    is_fraction = units.get(measure) in ("%", "points") or measure.endswith(("_accuracy", "_retention", "_loss"))
+    return 100.0 if is_fraction else 1.0
+
+
+def _point(data: ReportData, item: Measurement, cost: str, section: Section) -> dict[str, Any]:
+    x_scale = 1.0 if cost == "latency_ratio" else 100.0
+    variant = ", ".join(f"{key.replace('_', ' ')} {item.entry.variant[key]}" for key in section.variants)
+    return {
+        "x": round(x_scale * item.values[cost], 3),
+        "y": round(measure_scale(section.board, section.sort) * item.values[section.sort], 3),
+        "method": method_of(item.row),
+        "setting": data.settings[item.row.cell_id],
+        **({"variant": variant} if variant else {}),
+        "seed": item.row.seed,
+        "cell": item.row.cell_id[:ID_LENGTH],
+    }
+
+
+def value_axis(values: Sequence[float]) -> Spec:
+    """Return the scale of an axis, and its ticks: logarithmic around zero where a few values dwarf the others."""
+    sizes = sorted(abs(value) for value in values)
+    if not sizes or sizes[-1] <= _SYMLOG_FROM or sizes[len(sizes) // 4] >= sizes[-1] / 4:
+        return {"scale": {"zero": False, "nice": True}}
+    domain = [min(0.0, 1.3 * min(values)), max(0.0, 1.3 * max(values))]
+    return {
+        "scale": {"type": "symlog", "constant": 1, "domain": domain, "nice": False},
+        "axis": {"values": [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100]},
+    }
+
+
+def _fronts(points: Iterable[dict[str, Any]], higher_is_better: bool) -> Iterator[dict[str, Any]]:
+    """Yield the points of each method that no other of its points beats in both measures."""
+    by_method: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    sign = -1 if higher_is_better else 1
+    for point in points:
+        by_method[point["method"]].append((point["x"], sign * point["y"]))
+    for method, costs in by_method.items():
+        best = math.inf
+        for x, y in sorted(costs):
+            if y < best:
+                best = y
+                yield {"method": method, "x": x, "y": sign * y}
+
+
+def _paths(measured: Sequence[Measurement]) -> list[dict[str, Any]]:
+    searched = [item.row for item in measured if len(recorded_states(item.row)) > 1]
+    return [
+        {
+            "method": method_of(row),
+            "path": row.cell_id[:ID_LENGTH],
+            "step": step,
+            "x": round(100 * state.retention, 3),
+            "y": round(100 * state.loss, 3),
+        }
+        for row in spread(searched, MAX_PATHS)
+        for step, state in enumerate(recorded_states(row))
+    ]

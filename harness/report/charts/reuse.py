@@ -1,0 +1,180 @@
+"""Modules in use: weak models before and after their patches, and composed models beside their baselines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Any
+
+from benchmarks.rows.row import PatchRecord
+from harness.ranking.entry import Entry
+from harness.ranking.leaderboard import Section
+from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
+from harness.report.data import ReportData
+from harness.report.methods import wrapped_legend
+
+_COMPOSED = "composed_accuracy"
+_BASELINE_SHAPES = ("stroke", "triangle-up", "diamond", "cross", "triangle-down")
+
+_LINE_HEIGHT = 30
+
+
+def patch_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
+    """Yield the F1 of each target class before and after its patch, one chart per kind of weak model."""
+    by_kind: defaultdict[str, dict[str, list[PatchRecord]]] = defaultdict(dict)
+    for method, rows in data.by_method(section).items():
+        patches: defaultdict[str, list[PatchRecord]] = defaultdict(list)
+        for row in rows:
+            for patch in row.patches:
+                patches[patch.weak_kind].append(patch)
+        for kind, records in patches.items():
+            by_kind[kind][method] = records
+    for index, (kind, records_of) in enumerate(by_kind.items()):
+        fusions = {method: best_fusion(records) for method, records in records_of.items()}
+        points = [
+            point
+            for method, records in records_of.items()
+            for point in _patch_points(method, [record for record in records if record.fusion == fusions[method]])
+        ]
+        rules = "; ".join(f"{method}: {fusion}" for method, fusion in fusions.items())
+        caption = (
+            "From the bar (the weak model) to the point (patched), means over seeds, with the fusion rule that is best "
+            f"on select images ({rules}). The leaderboard has all rules."
+        )
+        n_lines = len({point["class"] for point in points}) * len(records_of)
+        title = f"{section.title} · {kind.replace('_', ' ')}"
+        yield Chart(f"patches-{number}-{index}", title, caption, _patch_spec(data, points), 14 * n_lines + 20)
+
+
+def _patch_spec(data: ReportData, points: Sequence[dict[str, Any]]) -> Spec:
+    names = [point["method"] for point in points]
+    before, after = (quantity(field, "F1 of the target class, %") for field in ("before", "after"))
+    return {
+        "data": dataset(points),
+        "encoding": {
+            "y": {"field": "class", "type": "nominal", "sort": None, "title": None},
+            "yOffset": {"field": "method", "sort": data.methods.names},
+            "color": data.methods.colours(names),
+            "opacity": faded_unless_shown(1),
+        },
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {"x": before, "x2": {"field": "after"}},
+            },
+            {
+                "params": [legend_toggle()],
+                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+                "encoding": {
+                    "x": after, "shape": data.methods.shapes(names),
+                    "tooltip": tooltip(
+                        method="method", fusion="rule", before="F1 before, %", after="F1 after, %",
+                        others="other classes' accuracy, points", right="answers corrected", wrong="answers spoilt",
+                        **{"class": "target class"},
+                    ),
+                },
+            },
+            {"mark": {"type": "tick", "thickness": 2, "size": 9, "tooltip": None}, "encoding": {"x": before}},
+        ],
+    }  # fmt: skip
+
+
+def best_fusion(records: Sequence[PatchRecord]) -> str:
+    """Return the fusion rule with the best mean F1 of the target class on select."""
+    scores: defaultdict[str, list[float]] = defaultdict(list)
+    for record in records:
+        scores[record.fusion].append(record.select_tc_f1_after)
+    return max(scores, key=lambda fusion: fmean(scores[fusion]))
+
+
+def _patch_points(method: str, records: Sequence[PatchRecord]) -> Iterator[dict[str, Any]]:
+    by_class: defaultdict[str, list[PatchRecord]] = defaultdict(list)
+    for record in records:
+        by_class[record.target_class].append(record)
+    for name, patches in sorted(by_class.items()):
+        yield {
+            "method": method,
+            "class": name,
+            "fusion": patches[0].fusion,
+            "before": round(100 * fmean(patch.tc_f1_before for patch in patches), 2),
+            "after": round(100 * fmean(patch.tc_f1_after for patch in patches), 2),
+            "others": round(
+                100 * fmean(patch.non_tc_accuracy_after - patch.non_tc_accuracy_before for patch in patches), 2
+            ),
+            "right": round(fmean(patch.turned_right for patch in patches), 1),
+            "wrong": round(fmean(patch.turned_wrong for patch in patches), 1),
+        }
+
+
+def composition_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
+    """Yield composed accuracy beside that of the scenario's baselines, per method and variant."""
+    baselines = [name for name in section.board.measures if name.endswith("_accuracy") and name != _COMPOSED]
+    entries = [entry for entry in section.entries if _COMPOSED in entry.estimates]
+    if not entries or baselines in ([], ["base_accuracy"]):
+        return
+    bars = [_composed(data, section, entry) for entry in entries]
+    points = [
+        {"line": _line(section, entry), "baseline": _words(name), "value": round(100 * entry.estimates[name].mean, 2)}
+        for entry in entries
+        for name in baselines
+        if name in entry.estimates
+    ]
+    title = "accuracy on test, %"
+    lines = [bar["line"] for bar in bars]
+    y = {"field": "line", "type": "nominal", "sort": lines, "title": None, "axis": {"labelLimit": 220}}
+    colour = {**data.methods.colours(bar["method"] for bar in bars), "legend": None}
+    kinds = list(dict.fromkeys(point["baseline"] for point in points))
+    shape = {"field": "baseline", "type": "nominal", "sort": None, "title": None, "legend": wrapped_legend(kinds)}
+    spec: Spec = {
+        "layer": [
+            {
+                "data": dataset(points),
+                "mark": {"type": "point", "filled": False, "size": 70, "strokeWidth": 1.6},
+                "encoding": {
+                    "y": y, "x": quantity("value", title), "color": {"value": "var(--mark)"},
+                    "shape": {**shape, "scale": {"range": list(_BASELINE_SHAPES)}},
+                    "tooltip": tooltip(baseline="baseline", line="beside", value="accuracy, %"),
+                },
+            },
+            {
+                "data": dataset(bars),
+                "mark": {"type": "rule", "strokeWidth": 2.5, "opacity": 0.5},
+                "encoding": {"y": y, "x": quantity("low", title), "x2": {"field": "high"}, "color": colour},
+            },
+            {
+                "data": dataset(bars),
+                "mark": {"type": "circle", "size": 90, "opacity": 1},
+                "encoding": {
+                    "y": y, "x": quantity("value", title), "color": colour,
+                    "tooltip": tooltip(line="composed", value="accuracy, %", interval="95 % interval", n="seeds"),
+                },
+            },
+        ],
+        "resolve": {"scale": {"shape": "independent", "color": "independent"}},
+    }  # fmt: skip
+    caption = f"Filled: composed models, with 95 % intervals over {section.board.subjects}; hollow: their baselines."
+    yield Chart(f"composed-{number}", section.title, caption, spec, _LINE_HEIGHT * len(entries) + 20)
+
+
+def _composed(data: ReportData, section: Section, entry: Entry) -> dict[str, Any]:
+    composed = entry.estimates[_COMPOSED]
+    width = composed.half_width or 0.0
+    return {
+        "line": _line(section, entry),
+        "method": data.method_named(entry.label),
+        "value": round(100 * composed.mean, 2),
+        "low": round(100 * (composed.mean - width), 2),
+        "high": round(100 * (composed.mean + width), 2),
+        "interval": "–" if composed.half_width is None else f"±{100 * width:.2f}",
+        "n": entry.n_seeds,
+    }
+
+
+def _line(section: Section, entry: Entry) -> str:
+    variant = ", ".join(f"{key.replace('_', ' ')} {entry.variant[key]}" for key in section.variants)
+    return f"{entry.label} · {variant}" if variant else entry.label
+
+
+def _words(measure: str) -> str:
+    return measure.removesuffix("_accuracy").replace("_", " ")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from report_rows import METHODS, bowl_results, example_store, searched_row
+
+from benchmarks.rows.row import FigureRecord, Row
+from harness.report.charts.budgets import budget_charts
+from harness.report.charts.chart import Chart
+from harness.report.charts.sweeps import sweep_charts
+from harness.report.data import ReportData
+from harness.report.page import make_page
+from harness.store import ResultStore
+from harness.sweep.definition.file import Sweep
+
+
+def values(chart: Chart, layer: int | None = None) -> list[dict[str, object]]:
+    spec = chart.spec if layer is None else chart.spec["layer"][layer]
+    found: list[dict[str, object]] = spec["data"]["values"]
+    return found
+
+
+def data_of(folder: Path, rows: Iterable[Row]) -> ReportData:
+    store = ResultStore(folder)
+    for row in rows:
+        store.write(row)
+    return ReportData(store, store.read())
+
+
+def test_loss_at_equal_retention_begins_where_every_split_has_got_so_far(tmp_path: Path) -> None:
+    rows = []
+    for seed, fewest in enumerate((0.4, 0.6)):
+        states = ((1, 1.0, 0.92), (2, fewest, 0.82))
+        figures = [
+            FigureRecord(step=step, name=name, value=value)
+            for step, kept, accuracy in states
+            for name, value in (("kernel_retention", kept), ("accuracy", accuracy))
+        ]
+        result = {"kernel_retention": fewest, "select_accuracy_loss": 0.1, "figures": figures}
+        rows.append(searched_row("toy", 0.1, seed).model_copy(update=result))
+    data = data_of(tmp_path, rows)
+    chart = next(budget_charts(data, 0, data.sections[0]))
+    losses = {point["x"]: point["y"] for point in values(chart, 0)}
+    assert min(losses) == 60
+    # One split is on its line from (40 %, 10 points) to (100 %, 0), the other on that from (60 %, 10 points).
+    assert losses[60] == pytest.approx((10 * 40 / 60 + 10) / 2, abs=1e-3)
+    assert losses[100] == 0
+
+
+def test_a_sweep_has_its_front_history_importances_and_settings(
+    make_bowls: Callable[..., Sweep], tmp_path: Path
+) -> None:
+    results = bowl_results(make_bowls(trials=6))
+    front, history, importances, parallel = sweep_charts(data_of(tmp_path, results.rows), 0, results)
+    assert len(values(front, 1)) == 6
+    assert {point["trial"] for point in values(front, 0)} == {trial.number for trial in results.front}
+    assert [step["volume"] for step in values(history)] == [round(volume, 5) for _, _, volume in results.over_time]
+    assert {bar["setting"] for bar in values(importances)} == {"bowl · x", "bowl · y"}
+    lowest = next(point for point in values(parallel) if point["axis"] == "x" and point["value"] == "0.1")
+    assert (lowest["place"], lowest["trial"]) == (0.0, 0)
+
+
+def test_a_hundred_thousand_cells_make_less_than_fifteen_megabytes(tmp_path: Path) -> None:
+    many = [searched_row(label, loss, seed) for label, loss in METHODS.items() for seed in range(40)]
+    sizes = {}
+    for n in (60, 120):
+        data = data_of(tmp_path / str(n), many[:n])
+        sizes[n] = len(make_page(data, []))
+    per_cell = (sizes[120] - sizes[60]) / 60
+    assert sizes[120] + 100_000 * per_cell < 10_000_000
+
+
+def test_a_label_is_the_same_method_everywhere(tmp_path: Path) -> None:
+    data_store = example_store(tmp_path)
+    data = ReportData(data_store, data_store.read())
+    labels = {data.method_named(entry.label) for section in data.sections for entry in section.entries}
+    assert labels == set(METHODS)

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_rows import CLASSES, METHODS, example_rows, example_store, searched_row
+
+from benchmarks.rows.row import Row
+from harness.report.charts.modules import dendrogram_order, jaccard_distances
+from harness.report.charts.pareto import pareto_charts
+from harness.report.charts.reuse import best_fusion
+from harness.report.data import ReportData
+from harness.report.page import make_page, topics
+from harness.report.verdict import caveats, overview, verdicts
+from harness.store import ResultStore
+from harness.suite_cell import ID_LENGTH
+
+
+class _Page(HTMLParser):
+    """The elements of a page, the text outside of scripts and styles, and the data in scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.headings: list[str] = []
+        self.text = ""
+        self.data: dict[str, str] = {}
+        self.sources: list[str] = []
+        self._inside: list[tuple[str, str]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.sources += [value or "" for name, value in attributes if name == "src"]
+        self._inside.append((tag, dict(attributes).get("id") or ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._inside and self._inside.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        tag, name = self._inside[-1] if self._inside else ("", "")
+        if tag == "h2":
+            self.headings.append(data)
+        if tag == "script" and name:
+            self.data[name] = self.data.get(name, "") + data
+        elif tag not in ("script", "style"):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    store = example_store(tmp_path_factory.mktemp("rows") / "a 'result'")
+    return ReportData(store, store.read())
+
+
+@pytest.fixture(scope="module")
+def html(data: ReportData) -> str:
+    return make_page(data, topics(data, []), notes=["a <note>"])
+
+
+def test_it_has_every_part_in_order(html: str) -> None:
+    assert _Page(html).headings == [
+        "What was run, and the verdict",
+        "Leaderboards",
+        "Accuracy against cost",
+        "At equal budgets",
+        "What modules keep",
+        "How the searches went",
+        "Sensitivity of layers",
+        "Patches",
+        "Composed models",
+        "Time and memory",
+        "Failures and warnings",
+        "Provenance",
+        "Cells, and how to run each again",
+    ]
+
+
+def test_names_are_shown_as_they_are_and_never_become_elements(html: str) -> None:
+    page = _Page(html)
+    assert not {"b", "i", "em", "u"} & set(page.tags)
+    assert page.tags["script"] == 4
+    for text in (*METHODS, "no <em>weights</em>", "the <u>base</u> model is weak", "a <note>"):
+        assert text in page.text
+    specs = json.loads(page.data["charts-data"])
+    classes = {value["class"] for value in specs["retention-0-0"]["data"]["values"]}
+    assert classes == {CLASSES[0], CLASSES[1], r"dog\u202e"}
+    assert "\u202e" not in html
+
+
+def test_the_page_names_no_other_file(html: str) -> None:
+    page = _Page(html)
+    assert not {"link", "img", "iframe", "object", "base"} & set(page.tags)
+    assert page.sources == []
+    assert "default-src 'none'" in html
+
+
+def test_every_cell_has_a_command(html: str, data: ReportData) -> None:
+    index = json.loads(_Page(html).data["cells-data"])
+    assert {line[0] for line in index["lines"]} == {row.cell_id[:ID_LENGTH] for row in example_rows()}
+    quoted = data.results.replace("'", "'\"'\"'")
+    assert index["options"] == f"--results '{quoted}'"
+    failed = next(line for line in index["lines"] if index["texts"][line[7]] == "failed")
+    assert (index["texts"][failed[2]], failed[6]) == ("toy", 7)
+
+
+def test_the_verdict_names_the_best_and_what_the_test_separates_from_it(data: ReportData) -> None:
+    found = {verdict.title: verdict.sentences for verdict in verdicts(data)}
+    first, *others = found["modularization · digits · simcnn"]
+    assert first.startswith("toy has the lowest mean accuracy loss: 1.10 ±0.25 points at 40.0 % of the kernels")
+    assert others[0].startswith("It is better than <b>bold</b> (5.10 ±0.25 points")
+    assert "so this order may be chance" in found["accuracy_composition · digits · simcnn"][1]
+
+
+def test_it_says_what_was_run_and_what_to_beware_of(data: ReportData) -> None:
+    assert overview(data)[0] == "16 cells of toys: 15 ok, 1 failed."
+    text = " ".join(caveats(data))
+    assert "1 cell did not succeed and has no part in any mean: toy · simcnn · digits · seed 7." in text
+    assert "3 cells succeeded with warnings" in text
+
+
+def test_an_empty_store_has_a_report(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    data = ReportData(store, store.read())
+    assert "There are no rows yet." in make_page(data, topics(data, []))
+
+
+def test_distances_come_from_sizes_and_shared_kernels() -> None:
+    # |A| = 5, |B| = 8, |C| = 16; A and B share 2, A and C 5, B and C 8.
+    assert jaccard_distances(searched_row("toy", 0.1, 0)) == [
+        [0.0, pytest.approx(1 - 2 / 11), pytest.approx(1 - 5 / 16)],
+        [pytest.approx(1 - 2 / 11), 0.0, pytest.approx(1 - 8 / 16)],
+        [pytest.approx(1 - 5 / 16), pytest.approx(1 - 8 / 16), 0.0],
+    ]
+
+
+def test_alike_modules_become_neighbours() -> None:
+    near, far = 0.1, 0.9
+    order = dendrogram_order([[0, far, near, far], [far, 0, far, near], [near, far, 0, far], [far, near, far, 0]])
+    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
+
+
+def test_the_fusion_rule_of_a_chart_is_chosen_on_select(data: ReportData) -> None:
+    patches = data.by_method(next(s for s in data.sections if s.scenario == "patching"))["toy"][0].patches
+    better = [
+        patch.model_copy(update={"select_tc_f1_after": 0.95, "tc_f1_after": 0.1}) if patch.fusion == "platt" else patch
+        for patch in patches
+    ]
+    assert best_fusion(better) == "platt"
+
+
+def _rows_on_a_curve(n: int) -> list[Row]:
+    return [
+        searched_row("toy", 0.1, seed).model_copy(
+            update={"accuracy_loss": (seed + 1) / 1000, "kernel_retention": 1 - seed / (2 * n)}
+        )
+        for seed in range(n)
+    ]
+
+
+def test_large_charts_show_a_sample_with_the_whole_front_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.report.charts.pareto.MAX_POINTS", 4)
+    store = ResultStore(tmp_path)
+    for row in _rows_on_a_curve(12):
+        store.write(row)
+    data = ReportData(store, store.read())
+    chart = next(pareto_charts(data, 0, data.sections[0]))
+    _, front, points = (layer["data"]["values"] for layer in chart.spec["layer"])
+    assert [len(front), len(points)] == [12, 4]
+    assert "4 of 12 cells are drawn" in chart.caption
