@@ -13,7 +13,7 @@ from harness.text import printable
 
 _ROOMS = {
     "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
-    "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
+    "sweep": "runs", "front": "results", "fusion": "results", "rerun": "runs", "export-study": "results",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
     "evaluate": "models", "inspect": "models", "export": "models", "card": "models",
     "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",
