@@ -23,6 +23,7 @@ _MEASURES = (
     "accuracy_gain",
     "turned_right",
     "turned_wrong",
+    "select_tc_f1_gain",
 )
 
 

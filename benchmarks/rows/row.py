@@ -128,7 +128,15 @@ class PatchRecord(Record):
     accuracy_gain: float = _measured("`accuracy_after - accuracy_before`", "higher")
     turned_right: int = _measured("Answers that the patch corrected", "higher")
     turned_wrong: int = _measured("Correct answers that the patch made wrong", "lower")
-    select_tc_f1_after: float = _measured("Patched model's F1 of the target class on select", "higher")
+    select_tc_f1_after: float = _measured(
+        "Patched model's F1 of the target class on select, to which the rule was fitted", "higher"
+    )
+    select_tc_f1_before: float | None = _higher("Weak model's F1 of the target class on select")
+    select_tc_f1_held_out: float | None = _higher(
+        "Patched model's F1 of the target class on select, each fifth by a rule that was fitted to the other four; "
+        "null: too few images"
+    )
+    select_tc_f1_gain: float | None = _higher("`select_tc_f1_held_out - select_tc_f1_before`: to choose a rule by")
 
 
 class ComposedCostRecord(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -31,6 +31,12 @@ from splitters.networks.inference import accuracy, class_report
 from splitters.reuse.composed import ComposedModel, compose
 from splitters.settings import Settings
 
+ChooseBy = Literal["composed", "alone"]
+
+
+def _is_composed(choose_by: object) -> bool:
+    return choose_by == "composed"
+
 
 class AccuracyCompositionSettings(Settings):
     """Settings of the scenario.
@@ -41,12 +47,17 @@ class AccuracyCompositionSettings(Settings):
             SVHN.
         min_images: Images that the smallest class has at least; the papers take 100 on CIFAR-10, 10 on SVHN.
         networks: Further networks. With any, modules are also chosen among the base models of all networks.
+        choose_by: What a class's module is chosen by on select: its F1 in the composed answers of its base model's
+            modules (``composed``), or, as in the papers, its F1 ``alone``, where it claims the images that it scores
+            above 0.5. ``alone`` needs scores that are probabilities.
     """
 
     base_models: int = Field(default=10, ge=2)
     alpha: float = Field(default=1.0, gt=0)
     min_images: int = Field(default=100, ge=1)
     networks: tuple[ModelSpec, ...] = ()
+    # Left out of dumps at its default, so that the identities of earlier results stay what they were.
+    choose_by: ChooseBy = Field(default="composed", exclude_if=_is_composed)
 
     @field_validator("networks")
     @classmethod
@@ -97,7 +108,7 @@ class AccuracyComposition(Scenario):
         n_models = self.settings.base_models * (1 + len(self.settings.networks))
         for model in _split_models(self.settings, cell, workspace, images):
             workspace.progress(Progress("compose", len(candidates), n_models))
-            candidates.append(_Candidate.of(model, images))
+            candidates.append(_Candidate.of(model, images, self.settings.choose_by))
         models = [candidate.model for candidate in candidates]
         stages.add("train", *[model.prepared.base for model in models])
         stages.add("split", *[model.split for model in models])
@@ -172,15 +183,25 @@ class _Candidate:
     select_scores: Float[Tensor, "class sample"]
     select_logits: Float[Tensor, "sample class"]
     test_logits: Float[Tensor, "sample class"]
+    choose_by: ChooseBy
 
     @classmethod
-    def of(cls, model: SplitModel, images: PreparedImages) -> _Candidate:
+    def of(cls, model: SplitModel, images: PreparedImages, choose_by: ChooseBy) -> _Candidate:
+        kinds = {module.score.kind for module in model.modules if not module.score.is_probability}
+        if choose_by == "alone" and kinds:
+            raise ConfigurationError(
+                f"choose_by: modules of {model.name} score by {', '.join(sorted(kinds))}, which is no probability, so "
+                "that alone they claim no image at 0.5. Write 'composed', or take a splitter that trains heads."
+            )
         select, test = images.split_roles.select, images.roles.test
-        return cls(model, select, test, model.scores(select), model.logits(select), model.logits(test))
+        scores = model.scores(select)
+        return cls(model, select, test, scores, model.logits(select), model.logits(test), choose_by)
 
     @property
     def select_f1(self) -> Float[Tensor, " class"]:
-        """How well each module recognises its class among the modules of the same base model."""
+        """How well each module recognises its class, among the modules of the same base model or alone."""
+        if self.choose_by == "alone":
+            return f1_alone(self.select_scores, self.select.labels.cpu())
         return class_report(self._select_answers, self.select.labels, self.select.n_classes).f1
 
     @property
@@ -216,6 +237,14 @@ class _TestScores:
                 self.computed[module] = module.model.module_scores(module.class_index, self.test)
         answers = composed.answers(torch.stack([self.computed[module] for module in modules], dim=1))
         return accuracy(answers, self.test.labels.cpu())
+
+
+def f1_alone(scores: Float[Tensor, "class sample"], labels: Int64[Tensor, " sample"]) -> Float[Tensor, " class"]:
+    """Return the F1 of each module as a classifier of its own, which claims images with a score above 0.5."""
+    is_claimed = scores > 0.5
+    is_of_class = labels == torch.arange(len(scores))[:, None]
+    correct, claimed, present = (mask.sum(1).double() for mask in (is_claimed & is_of_class, is_claimed, is_of_class))
+    return 2 * correct / (claimed + present).clamp(min=1)
 
 
 def _composition(candidates: Sequence[_Candidate], scores: _TestScores, reach: str, networks: str) -> CompositionRecord:

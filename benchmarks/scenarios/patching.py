@@ -33,7 +33,7 @@ from splitters.errors import DataError, UnknownNameError
 from splitters.methods.protocol import Progress, make_splitter
 from splitters.modules.module import Module
 from splitters.networks.inference import accuracy, class_report, network_logits
-from splitters.reuse.fusion import FUSIONS
+from splitters.reuse.fusion import FUSIONS, FusionExamples, cross_fitted_answers
 from splitters.reuse.patched import PatchedModel, canonical_network, fit_patch
 from splitters.settings import ClassName
 
@@ -77,8 +77,9 @@ class PatchingSettings(WeakSettings):
 class Patching(Scenario):
     """Patches a weak model for each target class with that class's module, by each fusion rule, and scores it on test.
 
-    The rules are fitted on select images; test images serve the final scores only. Where a rule cannot be fitted, e.g.
-    because the module scores the same on all images of its class, the weak model counts unpatched, with a warning.
+    The rules are fitted on select images, and compared there by cross-fitting: a choice among them needs no test image.
+    Test images serve the final scores only. Where a rule cannot be fitted, e.g. because the module scores the same on
+    all images of its class, the weak model counts unpatched, with a warning.
     """
 
     Settings = PatchingSettings
@@ -221,13 +222,12 @@ class _CellPatches:
         test = _Outputs.of(weak.test_logits, module, roles.test)
         for rule in self.settings.fusion:
             patched = self._fit(rule, weak, module, roles.select, select)
-            select_report = class_report(select.answers(patched), select.labels, roles.select.n_classes)
             yield PatchRecord(
                 weak_kind=self.settings.weak_kind,
                 target_class=target,
                 fusion=rule,
                 **_compare(test.answers(None), test.answers(patched), test.labels, index, roles.test.n_classes),
-                select_tc_f1_after=float(select_report.f1[index]),
+                **_select_f1(select, patched, index),
             )
 
     def _fit(
@@ -279,10 +279,33 @@ class _Outputs:
         scores = torch.cat([module(batch) for batch in images.to(device).batches(_BATCH)])
         return cls(weak_logits, scores.cpu(), images.labels.cpu())
 
+    def examples(self, module: Module, target: int) -> FusionExamples:
+        """Return the outputs as examples that a fusion rule can be fitted to."""
+        return FusionExamples(self.logits, self.scores, self.labels, target, module.score.is_probability)
+
     @torch.no_grad()
     def answers(self, patched: PatchedModel | None) -> Int64[Tensor, " sample"]:
         """Return the patched model's answers, or the weak model's if there is no patch."""
         return self.logits.argmax(1) if patched is None else patched.answers(patched.fuse(self.logits, self.scores))
+
+
+def _select_f1(select: _Outputs, patched: PatchedModel | None, target: int) -> dict[str, float | None]:
+    """Return the target class's F1 on select: before and after the patch, and by rules fitted to other images."""
+
+    def f1(answers: Tensor) -> float:
+        return float(class_report(answers, select.labels, select.logits.shape[1]).f1[target])
+
+    before, after = f1(select.answers(None)), f1(select.answers(patched))
+    held_out: float | None = before
+    if patched is not None:
+        answers = cross_fitted_answers(patched.fusion.kind, select.examples(patched.module, target))
+        held_out = None if answers is None else f1(answers)
+    return {
+        "select_tc_f1_before": before,
+        "select_tc_f1_after": after,
+        "select_tc_f1_held_out": held_out,
+        "select_tc_f1_gain": None if held_out is None else held_out - before,
+    }
 
 
 def _compare(before: Tensor, after: Tensor, labels: Tensor, target: int, n_classes: int) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from harness.text import printable
 
 _ROOMS = {
     "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
-    "schema": "results",
+    "schema": "results", "report": "results", "fusion": "results",
     "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
-    "report": "results",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
     "evaluate": "models", "inspect": "models", "export": "models", "card": "models",
     "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",

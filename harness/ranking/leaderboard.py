@@ -13,7 +13,7 @@ from harness.ranking.budgets.budget import Budget
 from harness.ranking.budgets.recorded_states import recorded_states
 from harness.ranking.configuration import Configuration, configurations, distinct_names, grouped
 from harness.ranking.entry import Entry, make_entries
-from harness.ranking.ranks import ranked
+from harness.ranking.paired.ranks import ranked
 from harness.ranking.statistics import Estimate
 from splitters.errors import ConfigurationError, UnknownNameError
 
@@ -111,7 +111,7 @@ def make_leaderboard(
     """Rank splitters.
 
     Rows that differ in more than the seed are never averaged: an entry is a splitter with one configuration, a section
-    holds the entries for which everything else that determines a result is the same. ``harness.ranking.ranks.ranked``
+    holds the entries for which everything else that determines a result is the same. ``harness.ranking.paired.ranks.ranked``
     says how the entries of a section are ranked, also where some lack seeds that others have.
 
     Args:

@@ -11,7 +11,7 @@ from benchmarks.rows.row import State
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
 from harness.ranking.over_cells.overview import overviews
-from harness.ranking.ranks import TEST
+from harness.ranking.paired.ranks import TEST
 from harness.report.charts.overall import overview_title
 from harness.report.data import ReportData
 from harness.suite_cell import row_title

@@ -40,9 +40,9 @@ def command(
     """
     from harness.cli.output import show, show_json, write
     from harness.ranking.budgets.budget import Budget
-    from harness.ranking.head_to_head import compare
     from harness.ranking.leaderboard import make_leaderboard
     from harness.ranking.over_cells.overview import overviews
+    from harness.ranking.paired.head_to_head import compare
     from harness.views.leaderboards.comparison import comparison_document
     from harness.views.leaderboards.overview import overview_document
     from splitters.errors import ConfigurationError

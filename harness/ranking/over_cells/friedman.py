@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from harness.ranking.comparison import SIGNIFICANCE
+from harness.ranking.paired.comparison import SIGNIFICANCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

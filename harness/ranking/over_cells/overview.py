@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from harness.ranking.comparison import MIN_PAIRS, MIN_SIGNED_RANKS, SIGNIFICANCE, Comparison, holm_where_tested
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.ranking.over_cells.bootstrap import Interval, bootstrap_iqm
 from harness.ranking.over_cells.friedman import FriedmanTest, cell_ranks, cliques, friedman_test
+from harness.ranking.paired.comparison import MIN_PAIRS, MIN_SIGNED_RANKS, SIGNIFICANCE, Comparison, holm_where_tested
 from harness.ranking.statistics import difference, wilcoxon_p_value
 from splitters.errors import UnknownNameError
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from harness.ranking.comparison import MIN_PAIRS, MIN_SIGNED_RANKS
-from harness.ranking.head_to_head import HeadToHead, verdict
 from harness.ranking.over_cells.overview import Overview
+from harness.ranking.paired.comparison import MIN_PAIRS, MIN_SIGNED_RANKS
+from harness.ranking.paired.head_to_head import HeadToHead, verdict
 from harness.views.leaderboards.overview import overview_object, overview_title, pair_sentence
 from harness.views.leaderboards.tables import Document, TextTable
 from harness.views.quantities import format_of

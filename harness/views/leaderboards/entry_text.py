@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.boards import Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
-from harness.ranking.ranks import TEST
+from harness.ranking.paired.ranks import TEST
 from harness.ranking.statistics import Estimate
 from harness.views.quantities import duration_text, points_text
 

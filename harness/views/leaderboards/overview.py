@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from string import ascii_lowercase
 from typing import Any
 
-from harness.ranking.comparison import MIN_PAIRS, MIN_SIGNED_RANKS, SIGNIFICANCE
 from harness.ranking.over_cells.overview import CellValues, Overview
+from harness.ranking.paired.comparison import MIN_PAIRS, MIN_SIGNED_RANKS, SIGNIFICANCE
 from harness.views.leaderboards.entry_text import ARROWS
 from harness.views.leaderboards.tables import Document, TextTable
 from harness.views.quantities import format_of

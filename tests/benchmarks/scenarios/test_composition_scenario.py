@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from reuse_cells import COSTS, check_costs, measure, poison_the_test_set, reuse_cell
 
+from benchmarks.cells import SplitterSpec
 from benchmarks.rows.row import CompositionRecord, Metrics
-from splitters.errors import DataError
+from benchmarks.scenarios import accuracy_composition
+from benchmarks.scenarios.accuracy_composition import AccuracyCompositionSettings, f1_alone
+from splitters.errors import ConfigurationError, DataError
 
 INTER: dict[str, Any] = {
     "base_models": 2,
@@ -43,6 +47,39 @@ def test_each_class_takes_the_module_with_the_best_f1_on_select(measured: Metric
         best = max(intra, key=lambda record, index=index: record.chosen_select_f1[index])
         assert inter.chosen_select_f1[index] == best.chosen_select_f1[index]
         assert name == best.chosen[index]
+
+
+def test_a_module_alone_claims_the_images_that_it_scores_above_a_half() -> None:
+    scores = torch.tensor([[0.9, 0.6, 0.5, 0.1], [0.8, 0.9, 0.7, 0.4], [0.5, 0.5, 0.5, 0.5]])
+    labels = torch.tensor([0, 1, 0, 1])
+    # Module 0 claims 0 and 1, its images are 0 and 2; module 1 claims 0, 1 and 2, its images are 1 and 3; 2 has none.
+    assert f1_alone(scores, labels).tolist() == [0.5, 0.4, 0.0]
+
+
+def test_modules_chosen_alone_are_those_with_the_best_f1_alone(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[torch.Tensor] = []
+
+    def recording(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        computed.append(f1_alone(scores, labels))
+        return computed[-1]
+
+    monkeypatch.setattr(accuracy_composition, "f1_alone", recording)
+    fast = {"preset": "fast", "rounds": 1, "mask_phase": "2 steps", "head_phase": "2 steps"}
+    cell = reuse_cell("accuracy_composition", **{**INTER, "networks": [], "choose_by": "alone"})
+    cell = cell.model_copy(update={"splitter": SplitterSpec(name="gradsplitter", settings=fast)})
+    (record,) = measure(cell, cache).compositions
+    assert record.chosen_select_f1 == torch.stack(computed[:2]).amax(0).tolist()
+    assert record.chosen == [f"rescnn {index}" for index in torch.stack(computed[:2]).argmax(0).tolist()]
+
+
+def test_modules_with_raw_logits_cannot_be_chosen_alone(cache: Path) -> None:
+    cell = reuse_cell("accuracy_composition", **{**INTER, "networks": [], "choose_by": "alone"})
+    with pytest.raises(ConfigurationError, match=r"choose_by: modules of rescnn 0 score by logit.*Write 'composed'"):
+        measure(cell, cache)
+
+
+def test_the_default_choice_leaves_the_identity_of_earlier_cells() -> None:
+    assert "choose_by" not in AccuracyCompositionSettings().model_dump()
 
 
 def test_baselines_are_consistent(measured: Metrics) -> None:

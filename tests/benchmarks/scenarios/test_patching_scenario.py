@@ -78,6 +78,9 @@ def test_figures_are_consistent(measured: Metrics) -> None:
             assert f1 == pytest.approx(2 * precision * recall / max(1e-12, precision + recall))
             accuracy, others = getattr(patch, f"accuracy_{state}"), getattr(patch, f"non_tc_accuracy_{state}")
             assert min(recall, others) - 1e-9 <= accuracy <= max(recall, others) + 1e-9
+        assert patch.select_tc_f1_held_out is not None
+        assert patch.select_tc_f1_before is not None
+        assert patch.select_tc_f1_gain == patch.select_tc_f1_held_out - patch.select_tc_f1_before
     one, other = (patch for patch in measured.patches if patch.target_class == "3")
     assert one.tc_f1_before == other.tc_f1_before, "the weak model is the same"
 
@@ -106,7 +109,8 @@ def test_where_a_rule_cannot_be_fitted_the_weak_model_is_left_as_it_is_with_a_wa
     monkeypatch.setattr("splitters.modules.module.Module.forward", same)
     metrics = measure(cell(fusion=["min_max"], targets=["8"]), cache)
     (patch,) = metrics.patches
-    assert patch.tc_f1_gain == patch.accuracy_gain == patch.turned_right == patch.turned_wrong == 0
+    gains = (patch.select_tc_f1_gain, patch.tc_f1_gain, patch.accuracy_gain, patch.turned_right, patch.turned_wrong)
+    assert gains == (0, 0, 0, 0, 0)
     assert any("class 8: the module scores 0.5 on all" in warning for warning in metrics.warnings)
 
 
@@ -118,6 +122,7 @@ def test_a_poisoned_test_set_reaches_no_choice(
     assert again.base_model_hash == measured.base_model_hash
     for patch, clean in zip(again.patches, measured.patches, strict=True):
         assert patch.select_tc_f1_after == clean.select_tc_f1_after
+        assert patch.select_tc_f1_gain == clean.select_tc_f1_gain
         assert patch.accuracy_after != clean.accuracy_after
 
 

@@ -82,6 +82,12 @@ def test_history_and_facts_say_what_happened() -> None:
     assert result.masks.retention == result.history[int(result.facts["chosen_round"]) - 1]["kernel_retention"]
 
 
+def test_a_longer_search_begins_with_the_states_of_a_shorter_one() -> None:
+    short, long = _split(rounds=2).history, _split(rounds=3).history
+    untimed = [{**state, "seconds": 0.0} for state in long]
+    assert untimed[:2] == [{**state, "seconds": 0.0} for state in short]
+
+
 def test_progress_reports_rounds_and_what_happens_within() -> None:
     reports: list[Progress] = []
     make_splitter("gradsplitter", _SHORT).split(tiny_task(), progress=reports.append)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from hand_made_layout import LAYOUT
+from hypothesis import given
+from hypothesis import strategies as st
 
 from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.recorded_states import RecordedState, choose
@@ -75,3 +77,18 @@ def test_facts_of_a_state() -> None:
     assert _state(2, 0.5, 7).facts() == {
         "step": 2.0, "seconds": 2.0, "accuracy": 0.5, "kernel_retention": 0.5, "min_f1": 0.5, "loss": 0.5,
     }  # fmt: skip
+
+
+_FIGURES = st.tuples(st.integers(0, 20).map(lambda count: count / 20), st.integers(7, 12))
+
+
+@given(first=st.lists(_FIGURES, min_size=1, max_size=4), more=st.lists(_FIGURES, min_size=1, max_size=4))
+def test_more_rounds_never_choose_a_worse_state(first: list[tuple[float, int]], more: list[tuple[float, int]]) -> None:
+    """With the same states first, a longer search keeps the tolerance and kernels, or comes closer to the tolerance."""
+    states = [*first, *more]
+    (before, met_before), (after, met_after) = _chosen(*first, tolerance=0.1), _chosen(*states, tolerance=0.1)
+    assert met_after >= met_before
+    if met_before:
+        assert states[after - 1][1] <= states[before - 1][1]
+    else:
+        assert states[after - 1][0] >= states[before - 1][0]

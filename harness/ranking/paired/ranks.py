@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from harness.ranking.comparison import SIGNIFICANCE, Comparison, holm
 from harness.ranking.entry import Entry
+from harness.ranking.paired.comparison import SIGNIFICANCE, Comparison, holm
 
 TEST = f"paired t-test, Holm-corrected, p < {SIGNIFICANCE:g}"
 """The test that separates ranks, for legends."""

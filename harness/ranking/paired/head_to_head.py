@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from harness.ranking.comparison import SIGNIFICANCE, Comparison, holm_where_tested
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
+from harness.ranking.paired.comparison import SIGNIFICANCE, Comparison, holm_where_tested
 from splitters.errors import UnknownNameError
 
 

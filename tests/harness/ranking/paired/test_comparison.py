@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.ranking.comparison import Comparison, holm, holm_where_tested
+from harness.ranking.paired.comparison import Comparison, holm, holm_where_tested
 from harness.ranking.statistics import Estimate
 
 

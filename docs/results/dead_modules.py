@@ -1,0 +1,117 @@
+"""The table of dead modules in docs/results.md, from dead-modules.parquet; with a results folder, both from its rows.
+
+splitbench run docs/results/dead-modules.yaml --results results/dead-modules
+python docs/results/dead_modules.py results/dead-modules
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_FOLDER = Path(__file__).parent
+_PAGE = _FOLDER.parent / "results.md"
+_START, _END = "<!-- dead modules: made by docs/results/dead_modules.py -->", "<!-- /dead modules -->"
+_HEADER = """\
+| net | mask steps | rescue | splits | modules lost | lost in the last round | loss | worst | kernels, % | split, s |
+| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+
+Row = dict[str, Any]
+
+
+def read_rows(results: str) -> list[Row]:
+    """Return what the table needs of a results folder's rows."""
+    from harness.store import ResultStore
+
+    contents = ResultStore(results).read()
+    rows = contents.in_full(row.cell_id for row in contents.latest())
+    return [
+        {
+            "label": row.splitter_label,
+            "model": row.model,
+            "seed": row.seed,
+            "accuracy_loss": row.accuracy_loss,
+            "kernel_retention": row.kernel_retention,
+            "split_seconds": row.split_seconds,
+            "select_f1": [module.select_f1 for module in row.modules],
+            **_facts({(figure.step, figure.name): figure.value for figure in row.figures}),
+            "cell_id": row.cell_id,
+            "git_commit": row.git_commit,
+            "torch_version": row.torch_version,
+        }
+        for row in sorted(rows, key=lambda row: (row.splitter_label or "", row.model, row.seed))
+        if row.state.value == "ok"
+    ]
+
+
+def _facts(figures: dict[tuple[int | None, str], float]) -> Row:
+    last = max(step for step, _ in figures if step is not None)
+    return {
+        "rescues": int(figures[None, "rescues"]),
+        "chosen_round": int(figures[None, "chosen_round"]),
+        "last_accuracy": figures[last, "accuracy"],
+        "last_min_f1": figures[last, "min_f1"],
+    }
+
+
+def lost_modules(select_f1: Sequence[float]) -> int:
+    """Return the number of modules whose F1 is under half of the others' median."""
+    return sum(
+        value < median([*select_f1[:index], *select_f1[index + 1 :]]) / 2 for index, value in enumerate(select_f1)
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the table in Markdown; both splits of a pair, with rescue and without, are needed to count."""
+    return "\n".join([_HEADER, *_lines(rows)])
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[str]:
+    by_key = {(row["label"], row["model"], row["seed"]): row for row in rows}
+    for steps, suffix in (("240", ""), ("960", "-960")):
+        for model in ("rescnn", "simcnn"):
+            labels = [f"rescue{suffix}", f"no-rescue{suffix}"]
+            seeds = sorted(s for label, m, s in by_key if label == labels[0] and m == model)
+            paired = [seed for seed in seeds if (labels[1], model, seed) in by_key]
+            for label in labels if paired else ():
+                splits = [by_key[label, model, seed] for seed in paired]
+                yield f"| {model} | {steps} | {'yes' if label == labels[0] else 'no'} | {_figures(splits)} |"
+
+
+def _figures(splits: Sequence[Row]) -> str:
+    losses = [100 * row["accuracy_loss"] for row in splits]
+    n_modules = sum(len(row["select_f1"]) for row in splits)
+    # A round's record has no F1 of each module, only the lowest one; accuracy stands for the others' median.
+    last = sum(row["last_min_f1"] < row["last_accuracy"] / 2 for row in splits)
+    return " | ".join(
+        [
+            str(len(splits)),
+            f"{sum(lost_modules(row['select_f1']) for row in splits)} of {n_modules}",
+            f"{last} of {len(splits)}",
+            f"{fmean(losses):.2f}",
+            f"{max(losses):.2f}",
+            f"{100 * fmean(row['kernel_retention'] for row in splits):.1f}",
+            f"{fmean(row['split_seconds'] for row in splits):.0f}",
+        ]
+    )
+
+
+def main() -> None:
+    """Write the table into the page."""
+    path = _FOLDER / "dead-modules.parquet"
+    if len(sys.argv) > 1:
+        pq.write_table(pa.Table.from_pylist(read_rows(sys.argv[1])), path, compression="zstd")
+    before, _, rest = _PAGE.read_text(encoding="utf-8").partition(_START)
+    _, _, after = rest.partition(_END)
+    made = table(pq.read_table(path).to_pylist())
+    _PAGE.write_text(f"{before}{_START}\n{made}\n{_END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
