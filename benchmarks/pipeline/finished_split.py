@@ -18,7 +18,7 @@ from benchmarks.rows.row import FigureRecord, SensitivityRecord
 from benchmarks.seeding import derive_seed
 from benchmarks.training.base_model import images_hash
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.layer_sensitivity import LayerSensitivity
+from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
 from splitters.methods.protocol import (
     REUSED_SECONDS,
     SPLITTERS,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ChannelLayout
-from splitters.methods.importance import channel_importance
-from splitters.methods.kernel_multiples import KernelMultiples, rounding_warnings
+from splitters.methods.kernel_choice.importance import channel_importance
+from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples, rounding_warnings
 from splitters.methods.protocol import (
     SPLITTERS,
     Checkpoint,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from splitters.methods.importance import Importance
+from splitters.methods.kernel_choice.importance import Importance
 from splitters.methods.protocol import CheckpointState
 from splitters.tensor_names import strip_prefix, with_prefix
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from splitters.data import ImageSet
 from splitters.graph.layout import ChannelLayout
 from splitters.methods.cnnsplitter.genes import group_name
-from splitters.methods.layer_sensitivity import LayerSensitivity
+from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
 from splitters.modules.calibration import Calibration
 from splitters.networks.inference import accuracy, composed_answers
 from splitters.networks.masks import repair

@@ -12,7 +12,7 @@ from splitters.errors import ConfigurationError
 from splitters.graph.layout import ChannelLayout
 from splitters.methods.cnnsplitter.merging import StageLimits, stage_sizes
 from splitters.methods.cnnsplitter.presets import PRESETS
-from splitters.methods.kernel_multiples import KernelMultiples
+from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples
 from splitters.settings import PresetSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]

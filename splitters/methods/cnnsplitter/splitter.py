@@ -35,8 +35,8 @@ from splitters.methods.cnnsplitter.sensitivity_curves import (
     start_shares,
 )
 from splitters.methods.cnnsplitter.settings import CNNSplitterSettings, check_layers, stage_limits
-from splitters.methods.importance import Importance, channel_importance, check_droppable, reading_bytes
-from splitters.methods.kernel_multiples import rounding_warnings
+from splitters.methods.kernel_choice.importance import Importance, channel_importance, check_droppable, reading_bytes
+from splitters.methods.kernel_choice.kernel_multiples import rounding_warnings
 from splitters.methods.protocol import (
     REUSED_SECONDS,
     SPLITTERS,

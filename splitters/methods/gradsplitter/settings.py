@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from splitters.methods.gradsplitter.presets import PRESETS
-from splitters.methods.kernel_multiples import KernelMultiples
+from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples
 from splitters.settings import Length, PhaseLength, PresetSettings
 
 

@@ -17,7 +17,7 @@ from splitters.methods.gradsplitter.mask_reach import reach_warnings
 from splitters.methods.gradsplitter.recorded_states import Health, RecordedState, choose, examine
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.gradsplitter.trainer import Trainer
-from splitters.methods.kernel_multiples import rounding_warnings
+from splitters.methods.kernel_choice.kernel_multiples import rounding_warnings
 from splitters.methods.protocol import (
     SPLITTERS,
     Checkpoint,

@@ -14,7 +14,7 @@ from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
-from splitters.methods.kernel_multiples import round_up
+from splitters.methods.kernel_choice.kernel_multiples import round_up
 from splitters.methods.protocol import SplitTask
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ModuleNetworks, Tick, no_tick
