@@ -21,6 +21,7 @@ class Entry:
         label: Its label or name, and settings where others are called the same; with the variant, it is unique.
         variant: What distinguishes it from the configuration's other entries, e.g. the fusion rule.
         estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
+        score: The kinds of scores that its modules have, several of them if seeds differ; empty if rows do not say.
         samples: The measurements behind the estimates, by seed.
         failed_seeds: Seeds that failed and did not succeed in any cell, sorted.
         interrupted_seeds: Those of them that someone interrupted, which says nothing about the splitter.
@@ -34,6 +35,7 @@ class Entry:
     label: str
     variant: Mapping[str, str] = field(default_factory=dict)
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    score: str = ""
     samples: Mapping[int, Sequence[Sample]] = field(default_factory=dict, repr=False)
     failed_seeds: tuple[int, ...] = ()
     interrupted_seeds: tuple[int, ...] = ()
@@ -41,6 +43,11 @@ class Entry:
     cell_ids: tuple[str, ...] = ()
     rank: int | None = None
     missing_seeds: tuple[int, ...] = ()
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What distinguishes it, by column: its variant, and the kind of its scores if it is known."""
+        return {**self.variant, **({"score": self.score} if self.score else {})}
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -98,6 +105,7 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
     common = Entry(
         splitter=rows[0].splitter,
         label=label,
+        score="/".join(sorted({row.score for row in succeeded if row.score})),
         samples={row.seed: () for row in succeeded},
         failed_seeds=_seeds_left(succeeded, [row for row in rows if not row.state.is_final]),
         interrupted_seeds=_seeds_left(succeeded, [row for row in rows if row.state is State.INTERRUPTED]),

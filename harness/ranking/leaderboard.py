@@ -64,8 +64,9 @@ class Section:
 
     @property
     def variants(self) -> list[str]:
-        """The keys of variants in which the entries differ."""
-        return [key for key in self.board.variants if len({entry.variant.get(key, "") for entry in self.entries}) > 1]
+        """The columns of text in which the entries differ: keys of variants, and ``score``."""
+        columns = (*self.board.variants, "score")
+        return [name for name in columns if len({entry.texts.get(name, "") for entry in self.entries}) > 1]
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def make_leaderboard(
 
     Rows that differ in more than the seed are never averaged: an entry is a splitter with one configuration, a section
     holds the entries for which everything else that determines a result is the same.
-    ``harness.ranking.paired.ranks.ranked`` says how the entries of a section are ranked, also where some lack seeds that others have.
+    ``harness.ranking.paired.ranks.ranked`` says how the entries of a section are ranked, also where some lack seeds that
+    others have.
 
     Args:
         latest: The attempt that counts of each cell.

@@ -69,6 +69,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
         **{f"{measure}_n_seeds": len(entry.seeds_with(measure)) for measure in _partial(section)},
         "label": entry.label,
+        "score": entry.score or None,
         "section": section.title,
         "seeds": list(entry.seeds),
         "missing_seeds": list(entry.missing_seeds),

@@ -13,9 +13,10 @@ from splitters.data import Normalisation
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter import GradSplitter, GradSplitterSettings
-from splitters.methods.gradsplitter import trainer as trainer_module
 from splitters.methods.gradsplitter.trainer import Trainer
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
+from splitters.methods.scoring import head_training
+from splitters.methods.scoring.fitting import ScoreFitter
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks import inference
 from splitters.networks.inference import accuracy, composed_answers, module_logits
@@ -128,7 +129,7 @@ class _Work:
 
 @pytest.mark.parametrize("limit", [1 << 30, 0], ids=["logits kept", "logits recomputed"])
 def test_head_phases_tick_after_every_batch_and_step(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    monkeypatch.setattr(trainer_module, "_LOGITS_BYTES", limit)
+    monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
     trainer = _trainer()
     trainer.masks = torch.randn(trainer.masks.shape, generator=trainer.generator)
     work = _Work(monkeypatch, steps=True)
@@ -182,7 +183,7 @@ def test_head_phases_leave_masks_alone_and_lower_the_loss() -> None:
 def test_cached_logits_train_heads_as_recomputed_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
     for limit in (1 << 30, 0):
-        monkeypatch.setattr(trainer_module, "_LOGITS_BYTES", limit)
+        monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
         trainer = _trainer()
         trainer.head_phase(Length(count=12, unit="steps"), 0.01)
         trained.append(trainer.heads.tensors())
@@ -200,7 +201,7 @@ def test_a_head_phase_cuts_each_network_out_once(monkeypatch: pytest.MonkeyPatch
 
     real = inference.extract_network
     monkeypatch.setattr(inference, "extract_network", extract_network)
-    monkeypatch.setattr(trainer_module, "_LOGITS_BYTES", limit)
+    monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
     trainer = _trainer()
     trainer.masks[1:, 0] = -1.0
     trainer.head_phase(Length(count=5, unit="steps"), 0.01)
@@ -326,3 +327,29 @@ def test_its_version_and_settings_name_it() -> None:
     splitter = make_splitter("gradsplitter", {"rounds": 2})
     assert isinstance(splitter, GradSplitter)
     assert splitter.settings.rounds == 2
+
+
+# Kinds of scores
+
+
+@pytest.mark.parametrize("score", ["logit", "moments"])
+def test_another_kind_of_score_chooses_among_the_same_states(score: str) -> None:
+    task = tiny_task()
+    graph = task.trace()
+    heads, other = _split(task, graph), _split(task, graph, score=score)
+    for name in ("kernel_retention", "loss"):
+        assert [state[name] for state in heads.history] == [state[name] for state in other.history]
+    expected = ScoreFitter(graph, task).fit(score, other.masks)
+    assert type(other.scores) is type(expected)
+    assert all(torch.equal(value, expected.tensors()[name]) for name, value in other.scores.tensors().items())
+    answers = composed_answers(other.scores(module_logits(graph, other.masks, task.select)))
+    reached = accuracy(answers, task.select.labels)
+    assert other.history[int(other.facts["chosen_round"]) - 1]["accuracy"] == reached
+
+
+def test_sparsity_can_count_kernels_as_the_paper_does() -> None:
+    channels, kernels = _trainer(), _trainer(sparsity="kernels")
+    bits = torch.ones(3, 14)
+    bits[0, 0] = bits[1, 13] = 0  # of the first convolution, and of the two that the residual sum ties
+    assert channels._sparsity(bits) == pytest.approx(40 / 42)
+    assert kernels._sparsity(bits) == pytest.approx((3 * 22 - 1 - 2) / (3 * 22))
