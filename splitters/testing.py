@@ -276,6 +276,7 @@ def assert_equal_results(one: SplitResult, other: SplitResult) -> None:
     """Check that two results are equal bit for bit, except for timings."""
     assert one.masks.layout == other.masks.layout
     assert torch.equal(one.masks.bits, other.masks.bits)
+    assert torch.equal(one.masks.gates, other.masks.gates)
     assert type(one.scores) is type(other.scores)
     assert one.scores.describe() == other.scores.describe()
     tensors = other.scores.tensors()

@@ -176,6 +176,8 @@ class _CellSplits:
 def _to_state(result: SplitResult) -> CheckpointState:
     scores, parameters = describe_scores(result.scores)
     tensors = {"bits": result.masks.bits, **with_prefix(parameters, "scores.")}
+    if result.masks.scales is not None:
+        tensors["scales"] = result.masks.scales
     values: dict[str, object] = {
         "scores": scores,
         "met_tolerance": result.met_tolerance,
@@ -192,7 +194,7 @@ def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
     device = next(iter(graph.network.parameters())).device
     parameters = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "scores.").items()}
     return SplitResult(
-        masks=KernelMasks(graph.layout, state.tensors["bits"].bool()),
+        masks=KernelMasks(graph.layout, state.tensors["bits"].bool(), state.tensors.get("scales")),
         scores=rebuild_scores(values["scores"], parameters),
         met_tolerance=bool(values["met_tolerance"]),
         warnings=tuple(values["warnings"]),

@@ -46,6 +46,21 @@ def test_layers_that_lose_no_channel_share_their_weights() -> None:
     assert {p.data_ptr() for p in network.parameters()} == {p.data_ptr() for p in graph.network.parameters()}
 
 
+def test_scales_become_part_of_the_weights_that_consume_the_channels() -> None:
+    graph = _graph()
+    bits = torch.ones(graph.layout.n_channels, dtype=torch.bool)
+    bits[[0, 9]] = False
+    scales = torch.ones(graph.layout.n_channels)
+    scales[[1, 8]] = torch.tensor([3.0, -0.5])  # one tied channel, one of the last layer's
+    network = extract_network(graph, bits, scales)
+    assert torch.equal(network.conv.weight, graph.network.conv.weight[1:])
+    assert torch.equal(network.deep.weight[:2], graph.network.deep.weight[2:4] * 3)
+    assert torch.equal(network.deep.weight[2:], graph.network.deep.weight[4:])
+    assert torch.equal(network.fc.weight[:, 0], graph.network.fc.weight[:, 0] * -0.5)
+    with pytest.raises(MaskError, match="maskable channels"):
+        extract_network(graph, bits, scales[1:])
+
+
 def test_earlier_extractions_do_not_change_later_results() -> None:
     graph, bits = _graph(), random_bits(_graph(), 1, keep=0.5)[0]
     with torch.no_grad():
