@@ -18,7 +18,7 @@ _CHECKED = (
     "methods.gradsplitter.binarise",
     "methods.gradsplitter.recorded_states",
     "methods.gradsplitter.trainer",
-    "methods.importance",
+    "methods.kernel_choice.importance",
     "modules.score_kinds",
     "modules.scores",
     "networks.inference",

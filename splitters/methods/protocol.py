@@ -18,7 +18,7 @@ from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError
 from splitters.files.network_description import check_storable
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.layer_sensitivity import LayerSensitivity
+from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
 from splitters.modules.scores import Scores
 from splitters.networks.masks import KernelMasks
 from splitters.registry import Registry
@@ -333,6 +333,7 @@ SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
         "gradsplitter": "splitters.methods.gradsplitter",
         "importance": "splitters.methods.baselines",
         "random": "splitters.methods.baselines",
+        "taylor": "splitters.methods.baselines",
     },
 )
 """All splitters by name."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splitters.graph.layout import ChannelGroup, ChannelLayout
-from splitters.methods.kernel_multiples import round_up
+from splitters.methods.kernel_choice.kernel_multiples import round_up
 from splitters.networks.masks import repair
 
 

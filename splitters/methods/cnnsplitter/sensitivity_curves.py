@@ -13,7 +13,7 @@ from torch import Tensor
 from splitters.data import ImageSet
 from splitters.graph.layout import ChannelLayout
 from splitters.methods.cnnsplitter.genes import group_name
-from splitters.methods.layer_sensitivity import LayerSensitivity
+from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
 from splitters.modules.calibration import Calibration
 from splitters.networks.inference import accuracy, composed_answers
 from splitters.networks.masks import repair
@@ -30,8 +30,8 @@ class SensitivityCurves:
     Args:
         names: The layers; tied ones are one entry, see ``group_name``.
         shares: The shares at which the curves were measured, rising.
-        accuracy: The curves, on select.
-        base_accuracy: The base model's accuracy on select.
+        accuracy: The curves, on the images of the search.
+        base_accuracy: The base model's accuracy on the same images.
     """
 
     names: tuple[str, ...]

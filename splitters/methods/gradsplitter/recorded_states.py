@@ -10,7 +10,7 @@ from torch import Tensor
 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitTask
-from splitters.modules.score_kinds import HeadScores
+from splitters.modules.scores import Scores
 from splitters.networks.inference import (
     ClassReport,
     Tick,
@@ -25,13 +25,13 @@ from splitters.networks.masks import KernelMasks
 
 @dataclass(frozen=True)
 class RecordedState:
-    """Masks and heads at the end of a round, with their performance on select.
+    """Masks and scores at the end of a round, with their performance on select.
 
     Args:
         round: Counted from 1.
         seconds: Since the split began.
         masks: The modules' masks.
-        heads: The modules' heads.
+        scores: The modules' scores.
         accuracy: Accuracy of the composed model on select.
         f1: F1 of each class in the composed model on select.
         dead: Modules that lost their class.
@@ -41,7 +41,7 @@ class RecordedState:
     round: int
     seconds: float
     masks: KernelMasks
-    heads: HeadScores
+    scores: Scores
     accuracy: float
     f1: Float[Tensor, " class"]
     dead: Bool[Tensor, " module"]
@@ -78,7 +78,7 @@ def examine(
     graph: ChannelGraph,
     task: SplitTask,
     masks: KernelMasks,
-    heads: HeadScores,
+    scores: Scores,
     base: ClassReport,
     *,
     tick: Tick = no_tick,
@@ -88,10 +88,10 @@ def examine(
     A module is dead if its score is the same for all images, or if the composed model never predicts its class
     correctly although the base model does.
     """
-    scores = heads(module_logits(graph, masks, task.select, tick=tick))
-    answers = composed_answers(scores)
+    reached = scores(module_logits(graph, masks, task.select, tick=tick))
+    answers = composed_answers(reached)
     report = class_report(answers, task.select.labels, task.n_classes)
-    constant = (scores.amax(1) - scores.amin(1)).cpu() < 1e-6
+    constant = (reached.amax(1) - reached.amin(1)).cpu() < 1e-6
     lost = (report.f1 == 0) & (base.f1 > 0)
     return Health(accuracy(answers, task.select.labels), report, constant | lost)
 

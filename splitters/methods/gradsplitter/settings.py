@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from splitters.methods.gradsplitter.presets import PRESETS
-from splitters.methods.kernel_multiples import KernelMultiples
+from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples
+from splitters.methods.scoring.kinds import ScoreKind
 from splitters.settings import Length, PhaseLength, PresetSettings
 
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _is_head(value: object) -> bool:
+    return value == "head"
+
+
+def _is_channels(value: object) -> bool:
+    return value == "channels"
 
 
 class GradSplitterSettings(PresetSettings, KernelMultiples):
@@ -25,8 +34,9 @@ class GradSplitterSettings(PresetSettings, KernelMultiples):
     Args:
         preset: A schedule: ``paper`` (hours), ``small`` (minutes on a CPU) or ``fast`` (a first try); it replaces the
             defaults, and given settings override both.
-        alpha: Weight of the mean of all bits in the loss of mask phases. The mean is over the maskable channels of all
-            modules, not over kernels: a channel that ties several convolutions (residual sums) counts once.
+        alpha: Weight of the mean of all bits in the loss of mask phases.
+        sparsity: What that mean is over: the maskable ``channels`` of all modules, where one that ties several
+            convolutions (residual sums) counts once, or their ``kernels``, where it counts once for each of them.
         rounds: Pairs of a mask phase and a head phase.
         warmup: Length of the first head phase, e.g. ``5 epochs`` or ``75 steps``.
         mask_phase: Length of a round's mask phase, which trains masks and heads; at least one step.
@@ -36,6 +46,9 @@ class GradSplitterSettings(PresetSettings, KernelMultiples):
         head_learning_rate: Adam's rate for heads after the first head phase.
         batch_size: Images per step.
         head_width: Hidden units of a head.
+        score: How modules are scored when states are chosen from and in the result: by the ``head`` that was trained
+            with the masks, by the raw ``logit`` of their class, or by that logit with a scale and a shift that give it
+            the base model's mean and standard deviation (``moments``). The search uses heads in any case.
         tolerance: How far a recorded state's accuracy on select may be below the base model's for the state to be
             chosen by its number of kernels; a fraction.
         rescue: Whether a module that has lost its class is restored to its last masks that were alive, with a new head.
@@ -48,6 +61,7 @@ class GradSplitterSettings(PresetSettings, KernelMultiples):
     # Left out of dumps at its default, so that the identities of earlier results stay what they were.
     preset: str | None = Field(default=None, exclude_if=_is_none)
     alpha: float = Field(default=0.1, ge=0)
+    sparsity: Literal["channels", "kernels"] = Field(default="channels", exclude_if=_is_channels)
     rounds: int = Field(default=20, ge=1)
     warmup: PhaseLength = Length(count=5, unit="epochs")
     mask_phase: PhaseLength = Length(count=5, unit="epochs")
@@ -57,6 +71,7 @@ class GradSplitterSettings(PresetSettings, KernelMultiples):
     head_learning_rate: float = Field(default=0.001, gt=0)
     batch_size: int = Field(default=64, ge=1)
     head_width: int = Field(default=10, ge=1)
+    score: ScoreKind = Field(default="head", exclude_if=_is_head)
     tolerance: float = Field(default=0.01, ge=0, le=1)
     rescue: bool = True
     rescue_attempts: int = Field(default=3, ge=1)

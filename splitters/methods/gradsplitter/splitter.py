@@ -17,7 +17,7 @@ from splitters.methods.gradsplitter.mask_reach import reach_warnings
 from splitters.methods.gradsplitter.recorded_states import Health, RecordedState, choose, examine
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.gradsplitter.trainer import Trainer
-from splitters.methods.kernel_multiples import rounding_warnings
+from splitters.methods.kernel_choice.kernel_multiples import rounding_warnings
 from splitters.methods.protocol import (
     SPLITTERS,
     Checkpoint,
@@ -30,12 +30,17 @@ from splitters.methods.protocol import (
     Splitter,
     ignore_progress,
 )
-from splitters.modules.score_kinds import HeadScores
+from splitters.methods.scoring.fitting import ScoreFitter
+from splitters.methods.scoring.kinds import ScoreKind
+from splitters.modules.score_kinds import HeadScores, LogitScores, ScaledLogitScores
+from splitters.modules.scores import Scores
 from splitters.networks.inference import ClassReport, accuracy, class_report, network_logits
 from splitters.networks.masks import KernelMasks
 from splitters.tensor_names import strip_prefix, with_prefix
 
 _LOGGER = logging.getLogger(__name__)
+
+_SCORES: Mapping[ScoreKind, type[Scores]] = {"head": HeadScores, "logit": LogitScores, "moments": ScaledLogitScores}
 
 
 @SPLITTERS.register("gradsplitter")
@@ -97,6 +102,7 @@ class _Search:
         self.task = self.task.on_device()
         generator = torch.Generator().manual_seed(self.task.seed)
         self.trainer = Trainer(self.task, self.graph, self.settings, generator, tick=self._repeat_report)
+        self.fitter = ScoreFitter(self.graph, self.task, tick=self._repeat_report)
         self.last_alive = _LastAlive(self.trainer.masks.clone())
         answers = network_logits(self.graph.network, self.task.select, tick=self._repeat_report).argmax(1)
         self.base_accuracy = accuracy(answers, self.task.select.labels)
@@ -132,7 +138,7 @@ class _Search:
         warnings += [f"the module of class {self.task.select.class_names[module]!r} is dead." for module in lost]
         return SplitResult(
             masks=chosen.masks,
-            scores=chosen.heads.map(torch.Tensor.cpu),
+            scores=_moved(chosen.scores, torch.device("cpu")),
             met_tolerance=met,
             warnings=tuple(warnings),
             history=tuple(state.facts() for state in self.states),
@@ -152,12 +158,15 @@ class _Search:
                 self._repeat_report()
         self.trainer.head_phase(self.settings.head_phase, self.settings.head_learning_rate)
         health = self._revive(self._examine(), round_number=number)
+        scores = self._scores()
+        if scores is not self.trainer.heads:
+            health = self._examine(scores)
         self.states.append(
             RecordedState(
                 round=number,
                 seconds=time.perf_counter() - self.started,
                 masks=self.trainer.kernel_masks(),
-                heads=self.trainer.heads,
+                scores=scores,
                 accuracy=health.accuracy,
                 f1=health.report.f1,
                 dead=health.dead,
@@ -166,9 +175,17 @@ class _Search:
         )
         self._report("split", number)
 
-    def _examine(self) -> Health:
-        masks, heads = self.trainer.kernel_masks(), self.trainer.heads
-        return examine(self.graph, self.task, masks, heads, self.base_report, tick=self._repeat_report)
+    def _examine(self, scores: Scores | None = None) -> Health:
+        """Evaluate the current modules with some scores; by default with the heads that the search trains."""
+        scores = scores or self.trainer.heads
+        masks = self.trainer.kernel_masks()
+        return examine(self.graph, self.task, masks, scores, self.base_report, tick=self._repeat_report)
+
+    def _scores(self) -> Scores:
+        """Return the current modules' scores of the kind that the result has."""
+        if self.settings.score == "head":
+            return self.trainer.heads
+        return self.fitter.fit(self.settings.score, self.trainer.kernel_masks())
 
     def _revive(self, health: Health, *, round_number: int) -> Health:
         """Restore the last masks with which dead modules were alive, and train new heads as in the first head phase."""
@@ -212,8 +229,8 @@ class _Search:
         tensors["states.bits"] = torch.stack([state.masks.bits for state in self.states])
         tensors["states.f1"] = torch.stack([state.f1 for state in self.states])
         tensors["states.dead"] = torch.stack([state.dead for state in self.states])
-        for name in trainer.heads.tensors():
-            tensors[f"states.{name}"] = torch.stack([state.heads.tensors()[name] for state in self.states])
+        for name in self.states[0].scores.tensors():
+            tensors[f"states.{name}"] = torch.stack([state.scores.tensors()[name] for state in self.states])
         values: dict[str, object] = {
             "states": [[s.round, s.seconds, s.accuracy, s.loss] for s in self.states],
             "warnings": list(self.warnings),
@@ -229,14 +246,19 @@ class _Search:
         trainer.generator.set_state(saved.tensors["generator"])
         trainer.heads = HeadScores(**strip_prefix(saved.tensors, "heads.")).map(lambda tensor: tensor.to(device))
         values: Mapping[str, Any] = saved.values
+        states = strip_prefix(saved.tensors, "states.")
+        parameters = {name: states[name] for name in states.keys() - {"bits", "f1", "dead"}}
         for index, (number, seconds, accurate, loss) in enumerate(values["states"]):
-            heads = HeadScores(
-                **{name: saved.tensors[f"states.{name}"][index].to(device) for name in trainer.heads.tensors()}
-            )
-            masks = KernelMasks(self.graph.layout, saved.tensors["states.bits"][index].bool())
-            f1, dead = saved.tensors["states.f1"][index], saved.tensors["states.dead"][index].bool()
-            self.states.append(RecordedState(number, seconds, masks, heads, accurate, f1, dead, loss))
+            tensors = {name: stacked[index].to(device) for name, stacked in parameters.items()}
+            scores = _SCORES[self.settings.score].rebuild({}, tensors)
+            masks = KernelMasks(self.graph.layout, states["bits"][index].bool())
+            f1, dead = states["f1"][index], states["dead"][index].bool()
+            self.states.append(RecordedState(number, seconds, masks, scores, accurate, f1, dead, loss))
         self.warnings = list(values["warnings"])
         self.rescues = int(values["rescues"])
         self.started -= self.states[-1].seconds
         trainer.loss = self.states[-1].loss
+
+
+def _moved(scores: Scores, device: torch.device) -> Scores:
+    return scores.rebuild(scores.describe(), {name: tensor.to(device) for name, tensor in scores.tensors().items()})

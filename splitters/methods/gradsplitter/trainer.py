@@ -14,16 +14,14 @@ from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
-from splitters.methods.kernel_multiples import round_up
+from splitters.methods.kernel_choice.kernel_multiples import round_up
 from splitters.methods.protocol import SplitTask
+from splitters.methods.scoring.head_training import ModuleLogits, shuffled_batches, train_heads
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ModuleNetworks, Tick, no_tick
 from splitters.networks.masked_network import masked_network
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Length
-
-_LOGITS_BYTES = 1 << 30
-"""Head phases cache all modules' logits up to this size; beyond it, they recompute them batch by batch."""
 
 
 class Trainer:
@@ -90,7 +88,7 @@ class Trainer:
             images, labels = self.images.batch(indices)
             bits = binarise(self.layout, masks)
             scores = heads(self._network(images, bits))
-            loss = F.cross_entropy(scores.T, labels) + self.settings.alpha * bits.mean()
+            loss = F.cross_entropy(scores.T, labels) + self.settings.alpha * self._sparsity(bits)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -99,6 +97,13 @@ class Trainer:
             self.heads = heads.map(torch.Tensor.detach)
             yield step
         self._check_finite()
+
+    def _sparsity(self, bits: Float[Tensor, "module channel"]) -> Float[Tensor, ""]:
+        """Return the share of kept channels, or of the kernels that may be dropped."""
+        if self.settings.sparsity == "channels":
+            return bits.mean()
+        kernels = self.layout.kernels_per_channel.to(bits)
+        return (bits @ kernels).mean() / kernels.sum()
 
     def head_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train heads alone, on the logits of the current modules.
@@ -111,43 +116,26 @@ class Trainer:
         batches = list(self._batches(self.steps_of(length)))
         if not batches:
             return
-        heads = self.heads.map(lambda tensor: tensor.clone().requires_grad_())
-        optimiser = torch.optim.Adam(heads.tensors().values(), lr=learning_rate)
-        for indices, logits in self._logits_of(batches):
-            loss = F.cross_entropy(heads(logits).T, self.images.labels[indices])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            if only is not None:
-                # Without momentum, Adam leaves parameters with zero gradients unchanged.
-                for parameter in heads.tensors().values():
-                    if parameter.grad is not None:
-                        parameter.grad[~only] = 0
-            optimiser.step()
-            self.loss = float(loss.detach())
-            self.tick()
-        self.heads = heads.map(torch.Tensor.detach)
+        used, positions = torch.unique(torch.cat(batches), return_inverse=True)
+        networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
+        self.heads, self.loss = train_heads(
+            self.heads,
+            ModuleLogits(networks, self.images.subset(used), tick=self.tick),
+            positions.split([len(batch) for batch in batches]),
+            learning_rate=learning_rate,
+            only=only,
+        )
         self._check_finite()
 
-    def _logits_of(self, batches: list[Tensor]) -> Iterator[tuple[Tensor, Float[Tensor, "module batch class"]]]:
-        """Yield each batch with all modules' logits, which stay the same while only heads are trained."""
-        networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
-        used, positions = torch.unique(torch.cat(batches), return_inverse=True)
-        if used.numel() * self.n_modules**2 * 4 <= _LOGITS_BYTES:
-            logits = networks.logits(self.images.subset(used), tick=self.tick)
-            for indices, columns in zip(batches, positions.split([len(batch) for batch in batches]), strict=True):
-                yield indices, logits[:, columns]
-        else:
-            for indices in batches:
-                yield indices, networks.logits(self.images.subset(indices), tick=self.tick)
-
     def _batches(self, steps: int) -> Iterator[Int64[Tensor, " batch"]]:
-        """Yield ``steps`` shuffled batches of indices, epoch after epoch."""
-        done, device = 0, self.images.images.device
-        while done < steps:
-            order = torch.randperm(len(self.images), generator=self.generator)
-            for indices in order.split(self.settings.batch_size)[: steps - done]:
-                yield indices.to(device)
-                done += 1
+        """Yield shuffled batches of indices, epoch after epoch."""
+        return shuffled_batches(
+            len(self.images),
+            batch_size=self.settings.batch_size,
+            steps=steps,
+            generator=self.generator,
+            device=self.images.images.device,
+        )
 
     def _check_finite(self) -> None:
         if not math.isfinite(self.loss) or not bool(torch.isfinite(self.masks).all()):

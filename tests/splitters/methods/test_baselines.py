@@ -9,7 +9,7 @@ from torch import Tensor
 from splitters.errors import ConfigurationError
 from splitters.graph.layout import ChannelGroup, ChannelLayout, Layer
 from splitters.methods.baselines import keep_highest
-from splitters.methods.importance import channel_importance
+from splitters.methods.kernel_choice.importance import channel_importance
 from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
 from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks

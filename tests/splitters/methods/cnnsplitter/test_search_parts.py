@@ -290,7 +290,7 @@ def test_defaults_match_the_paper():
     assert (found.genes, found.genes_wide, found.wide_from) == (10, 100, 256)
     assert (found.thresholds, found.min_kept, found.max_kept) == ((0.95, 0.95, 0.85, 0.80), 50, 500)
     assert (found.grouping, found.initialization, found.evaluation) == ("importance", "sensitivity", "merging")
-    assert found.calibration == "none"
+    assert found.score == "logit"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from splitters.data import Normalisation
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter import GradSplitter, GradSplitterSettings
-from splitters.methods.gradsplitter import trainer as trainer_module
 from splitters.methods.gradsplitter.trainer import Trainer
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
+from splitters.methods.scoring import head_training
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks import inference
 from splitters.networks.inference import accuracy, composed_answers, module_logits
@@ -122,7 +122,7 @@ class _Work:
 
 @pytest.mark.parametrize("limit", [1 << 30, 0], ids=["logits kept", "logits recomputed"])
 def test_head_phases_tick_after_every_batch_and_step(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    monkeypatch.setattr(trainer_module, "_LOGITS_BYTES", limit)
+    monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
     trainer = _trainer()
     trainer.masks = torch.randn(trainer.masks.shape, generator=trainer.generator)
     work = _Work(monkeypatch, steps=True)
@@ -176,7 +176,7 @@ def test_head_phases_leave_masks_alone_and_lower_the_loss() -> None:
 def test_cached_logits_train_heads_as_recomputed_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
     for limit in (1 << 30, 0):
-        monkeypatch.setattr(trainer_module, "_LOGITS_BYTES", limit)
+        monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
         trainer = _trainer()
         trainer.head_phase(Length(count=12, unit="steps"), 0.01)
         trained.append(trainer.heads.tensors())
@@ -194,7 +194,7 @@ def test_a_head_phase_cuts_each_network_out_once(monkeypatch: pytest.MonkeyPatch
 
     real = inference.extract_network
     monkeypatch.setattr(inference, "extract_network", extract_network)
-    monkeypatch.setattr(trainer_module, "_LOGITS_BYTES", limit)
+    monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
     trainer = _trainer()
     trainer.masks[1:, 0] = -1.0
     trainer.head_phase(Length(count=5, unit="steps"), 0.01)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splitters.graph.layout import ChannelGroup, ChannelLayout, Layer
-from splitters.methods.kernel_multiples import round_up
+from splitters.methods.kernel_choice.kernel_multiples import round_up
 from splitters.methods.protocol import make_splitter
 from splitters.modules.module import extract_modules
 from splitters.networks.inference import accuracy, composed_answers, module_logits

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from splitters.data import ImageSet, Normalisation
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.importance import channel_importance
+from splitters.methods.kernel_choice.importance import channel_importance
 
 _NORMALISATION = Normalisation((0.5,) * 3, (0.25,) * 3)
 

@@ -1,0 +1,1 @@
+"""How a module's kernels are ranked and counted."""
