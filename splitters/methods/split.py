@@ -11,8 +11,8 @@ from torch import nn
 from splitters.data import ImageSet, Normalisation
 from splitters.files.weights_hash import weights_hash
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.html_table import html_paragraph, html_table
 from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, SplitTask, make_splitter
+from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.module import Module, extract_modules
 from splitters.networks.inference import accuracy, network_logits
 

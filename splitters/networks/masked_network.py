@@ -23,8 +23,9 @@ def masked_network(graph: ChannelGraph, *, own_images: bool = False) -> fx.Graph
 
     Returns:
         A module whose forward takes ``images`` (``[batch, channel, height, width]``; with ``own_images``,
-        ``[module * batch, ...]``, one module's after the other's) and ``bits`` (float, ``[module, maskable channel]``: 1
-        keeps, 0 drops, another factor scales) and returns ``[module, batch, class]`` logits. Gradients flow to the bits.
+        ``[module * batch, ...]``, one module's after the other's) and ``bits`` (float, ``[module, maskable channel]``:
+        1 keeps, 0 drops, another factor scales) and returns ``[module, batch, class]`` logits. Gradients flow to the
+        bits.
     """
     builder = _Builder(graph, own_images=own_images)
     for node in graph.network.graph.nodes:

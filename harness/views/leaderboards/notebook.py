@@ -10,7 +10,7 @@ from harness.ranking.leaderboard import Leaderboard
 from harness.text import printable
 from harness.views.leaderboards.entry_text import PUBLISHED_TITLE, published_notes, table_notes
 from harness.views.leaderboards.formats import section_headings, section_lines
-from splitters.methods.html_table import html_paragraph, html_table
+from splitters.modules.html_table import html_paragraph, html_table
 
 
 class NotebookLeaderboard(Leaderboard):
