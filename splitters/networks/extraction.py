@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, fx, nn
 
-from splitters.canonical.layers import CONVOLUTIONS, Convolution, convolution_of, in_channels_last, linear_of
+from splitters.canonical.layers import CONVOLUTIONS, convolution_of, in_channels_last, linear_of
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU, operation_of
 from splitters.errors import MaskError
 from splitters.graph.channel_graph import ChannelGraph
@@ -149,17 +149,22 @@ class LayerSlicer:
             weight = module.weight if scales is None else module.weight * scales
             return linear_of(_take(_take(weight, outputs, 0), inputs, 1), bias)
         transposed = isinstance(module, nn.ConvTranspose2d)
-        scaled = module.weight if scales is None else _scaled_inputs(module, scales)
         if module.groups == 1:
             input_axis, output_axis = (0, 1) if transposed else (1, 0)
-            weight = _take(_take(scaled, outputs, output_axis), inputs, input_axis)
+            weight = module.weight
+            if scales is not None:
+                weight = weight * scales.view(*(-1 if axis == input_axis else 1 for axis in range(weight.dim())))
+            weight = _take(_take(weight, outputs, output_axis), inputs, input_axis)
             return convolution_of(weight, bias, like=module, groups=1)
         # Groups are kept or dropped whole, so that the axis along which they lie shrinks alone.
-        weight = _take(scaled, inputs if transposed else outputs, 0)
+        weight = _take(module.weight, inputs if transposed else outputs, 0)
         return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // len(module.weight))
 
     def _input_scales(self, node: fx.Node) -> Tensor | None:
-        """Return the factor of each channel that a node consumes, or None if it consumes none that is scaled."""
+        """Return the factor of each channel that a node consumes, or None if it consumes none that is scaled.
+
+        Convolutions with groups consume no channels: they pass on those of their inputs.
+        """
         if self._scales is None or node not in self.graph.consumers:
             return None
         held = self.graph.channels_at(node.all_input_nodes[0])
@@ -168,16 +173,6 @@ class LayerSlicer:
         assert ALWAYS_KEPT == -1, "channels that are always kept read the last entry"
         scales = torch.cat([self._scales, self._scales.new_ones(1)])[held.channels]
         return scales.to(next(self.graph.network.parameters()).device)
-
-
-def _scaled_inputs(convolution: Convolution, scales: Float[Tensor, " input"]) -> Tensor:
-    """Return a convolution's weight times a factor for each of its input channels."""
-    spatial = (1,) * (convolution.weight.dim() - 2)
-    if isinstance(convolution, nn.ConvTranspose2d):
-        return convolution.weight * scales.view(-1, 1, *spatial)
-    outputs_per_group = len(convolution.weight) // convolution.groups
-    factors = scales.view(convolution.groups, -1).repeat_interleave(outputs_per_group, dim=0)
-    return convolution.weight * factors.view(*factors.shape, *spatial)
 
 
 def _take(tensor: Tensor, positions: Tensor | None, axis: int) -> Tensor:

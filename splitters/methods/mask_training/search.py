@@ -54,6 +54,9 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
     first_stage = "split"
     """The stage in which ``begin`` works."""
 
+    scores_name = "heads"
+    """What warnings call the scores."""
+
     def __init__(
         self,
         task: SplitTask,
@@ -194,7 +197,9 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             self.train_restored(dead)
             self.rescues += int(dead.sum())
             names = ", ".join(repr(self.task.select.class_names[i]) for i in dead.nonzero().flatten().tolist())
-            self.warnings.append(f"round {round_number}: dead modules were restored with new heads: {names}.")
+            self.warnings.append(
+                f"round {round_number}: dead modules were restored with new {self.scores_name}: {names}."
+            )
             health = self._examine()
         self._last_alive.update(self.trainer, ~health.dead)
         return health

@@ -54,6 +54,8 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
 
 
 class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
+    scores_name = "read-outs"
+
     def new_trainer(self, generator: torch.Generator) -> Trainer:
         return Trainer(self.task, self.graph, self.settings, generator, tick=self.tick)
 

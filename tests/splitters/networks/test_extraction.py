@@ -51,12 +51,15 @@ def test_scales_become_part_of_the_weights_that_consume_the_channels() -> None:
     bits = torch.ones(graph.layout.n_channels, dtype=torch.bool)
     bits[[0, 9]] = False
     scales = torch.ones(graph.layout.n_channels)
-    scales[[1, 8]] = torch.tensor([3.0, -0.5])  # one tied channel, one of the last layer's
-    network = extract_network(graph, bits, scales)
-    assert torch.equal(network.conv.weight, graph.network.conv.weight[1:])
-    assert torch.equal(network.deep.weight[:2], graph.network.deep.weight[2:4] * 3)
-    assert torch.equal(network.deep.weight[2:], graph.network.deep.weight[4:])
-    assert torch.equal(network.fc.weight[:, 0], graph.network.fc.weight[:, 0] * -0.5)
+    scales[[1, 8]] = torch.tensor([3.0, -0.5])  # deep holds channel 1 twice, last channel 8
+    network, before = extract_network(graph, bits, scales), graph.network
+    assert torch.equal(network.conv.weight, before.conv.weight[1:])
+    assert torch.equal(network.deep.weight, before.deep.weight[2:])
+    kept = [0, 2, 3, 4, 5]
+    assert torch.equal(network.last.weight[:, :2], before.last.weight[kept, 2:4] * 3)
+    assert torch.equal(network.last.weight[:, 2:], before.last.weight[kept, 4:])
+    assert torch.equal(network.fc.weight[:, 0], before.fc.weight[:, 0] * -0.5)
+    assert torch.equal(network.fc.weight[:, 1:], before.fc.weight[:, 2:6])
     with pytest.raises(MaskError, match="maskable channels"):
         extract_network(graph, bits, scales[1:])
 
