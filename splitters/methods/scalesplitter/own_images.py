@@ -46,12 +46,12 @@ class OwnImages:
             yield torch.stack(rows).to(self.images.images.device)
 
     def loss(self, scores: Float[Tensor, "module batch"], indices: Int64[Tensor, "module batch"]) -> Float[Tensor, ""]:
-        """Return the binary cross-entropy of each module's scores with its class, weighted, summed over modules."""
+        """Return the binary cross-entropy of each module's scores with its class, weighted, averaged over modules."""
         modules = torch.arange(len(indices), device=indices.device)
         targets = (self.images.labels[indices] == modules[:, None]).to(scores.dtype)
         losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
         own, others = losses.split([self.positives, self.batch_size - self.positives], dim=1)
-        return (self.prior * own.mean(1) + (1 - self.prior) * others.mean(1)).sum()
+        return (self.prior * own.mean(1) + (1 - self.prior) * others.mean(1)).mean()
 
     @cached_property
     def _indices(self) -> list[tuple[Tensor, Tensor]]:

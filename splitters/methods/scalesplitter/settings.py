@@ -19,7 +19,7 @@ class ScaleSplitterSettings(MaskTrainingSettings):
     Args:
         preset: A schedule: ``fast`` (a first try) or ``thorough`` (the fewest kernels); it replaces the defaults, and
             given settings override both.
-        alpha: Weight of the share of kept channels in the loss of mask phases, which is the sum of the modules' binary
+        alpha: Weight of the share of kept channels in the loss of mask phases, which is the mean of the modules' binary
             cross-entropies.
         rounds: Pairs of a mask phase and a tune phase.
         mask_phase: Length of a round's mask phase, which trains masks, scales and read-outs; at least one step.
@@ -38,7 +38,7 @@ class ScaleSplitterSettings(MaskTrainingSettings):
 
     presets: ClassVar = PRESETS
 
-    alpha: float = Field(default=20.0, ge=0)
+    alpha: float = Field(default=2.0, ge=0)
     rounds: int = Field(default=12, ge=1)
     mask_phase: PhaseLength = Length(count=80, unit="steps")
     tune_phase: PhaseLength = Length(count=20, unit="steps")

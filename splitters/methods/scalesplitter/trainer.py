@@ -58,7 +58,7 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
     def loss_of(
         self, gates: Float[Tensor, "module channel"], scores: LinearScores, indices: Int64[Tensor, "module batch"]
     ) -> Float[Tensor, ""]:
-        """Return the sum of the modules' binary cross-entropies."""
+        """Return the mean of the modules' binary cross-entropies."""
         images, _ = self.images.batch(indices.flatten())
         return self._own.loss(scores(self._network(images, gates)), indices)
 
