@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,29 +14,59 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ChannelLayout
 from splitters.methods.kernel_choice.importance import channel_importance
 from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples, rounding_warnings
+from splitters.methods.kernel_choice.taylor import taylor_terms
 from splitters.methods.protocol import (
     SPLITTERS,
     Checkpoint,
     Progress,
     ProgressCallback,
-    SettingsT,
     SplitResult,
     SplitTask,
     Splitter,
     SplitterReference,
     ignore_progress,
 )
-from splitters.modules.score_kinds import LogitScores
+from splitters.methods.scoring.fitting import ScoreFitter
+from splitters.methods.scoring.kinds import DEFAULT_HEAD_STEPS, BaselineScore, HeadSettings
+from splitters.networks.inference import Tick
 from splitters.networks.masks import KernelMasks
-from splitters.settings import Settings
 
 
-class FullSettings(Settings):
-    """Settings of ``full``: none."""
+class BaselineSettings(HeadSettings):
+    """Settings that all baselines have.
+
+    Args:
+        score: How modules are scored: by the raw logit of their class (``logit``), by that logit with a scale and a
+            shift that give it the base model's mean and standard deviation (``moments``), by a trained head
+            (``head``), or by the kind of these with the highest composed accuracy on select (``best``); of equally
+            good kinds, the one named first here.
+    """
+
+    score: BaselineScore = "best"
 
 
-class RandomSettings(KernelMultiples):
-    """Settings of ``random``.
+def _is_logit(value: object) -> bool:
+    return value == "logit"
+
+
+def _is_default_head_steps(value: object) -> bool:
+    return value == DEFAULT_HEAD_STEPS
+
+
+class FullSettings(BaselineSettings):
+    """Settings of ``full``.
+
+    Args:
+        score: By default raw logits, with which all modules together answer exactly as the base model does.
+    """
+
+    # Left out of dumps at their defaults, so that the identities of earlier results stay what they were.
+    score: BaselineScore = Field(default="logit", exclude_if=_is_logit)
+    head_steps: int = Field(default=DEFAULT_HEAD_STEPS, ge=1, exclude_if=_is_default_head_steps)
+
+
+class RankingSettings(BaselineSettings, KernelMultiples):
+    """Settings of baselines that rank kernels, and the only ones of ``random`` and ``taylor``.
 
     Args:
         retention: Share of each channel group that a module keeps; at least one channel.
@@ -47,7 +78,7 @@ class RandomSettings(KernelMultiples):
     like: SplitterReference | None = None
 
 
-class ImportanceSettings(RandomSettings):
+class ImportanceSettings(RankingSettings):
     """Settings of ``importance``.
 
     Args:
@@ -57,7 +88,11 @@ class ImportanceSettings(RandomSettings):
     confidence: float = Field(default=0.9, ge=0, le=1)
 
 
-class _Baseline(Splitter[SettingsT]):
+BaselineSettingsT = TypeVar("BaselineSettingsT", bound=BaselineSettings)
+RankingSettingsT = TypeVar("RankingSettingsT", bound=RankingSettings)
+
+
+class _Baseline(Splitter[BaselineSettingsT]):
     def split(
         self,
         task: SplitTask,
@@ -68,13 +103,27 @@ class _Baseline(Splitter[SettingsT]):
     ) -> SplitResult:
         """Split the task's base model; see ``Splitter.split``."""
         graph = task.usable_graph(graph)
-        masks, warnings = self._masks(task, graph)
+        graph.network.to(task.device)
+        task = task.on_device()
+
+        def tick() -> None:
+            progress(Progress("split", 0, 1))
+
+        masks, warnings = self._masks(task, graph, tick)
         facts = {"kernel_retention": masks.retention}
+        fitter = ScoreFitter(graph, task, self.settings.head_steps, tick)
+        if self.settings.score == "best":
+            best = fitter.fit_best(masks)
+            scores = best.scores
+            facts["accuracy"] = max(best.accuracy.values())
+            facts |= {f"accuracy_{kind}": reached for kind, reached in best.accuracy.items()}
+        else:
+            scores = fitter.fit(self.settings.score, masks)
         progress(Progress("split", 1, 1, facts))
-        return SplitResult(masks, LogitScores(), warnings=warnings, history=({"step": 1.0, **facts},))
+        return SplitResult(masks, scores, warnings=warnings, history=({"step": 1.0, **facts},))
 
     @abstractmethod
-    def _masks(self, task: SplitTask, graph: ChannelGraph) -> tuple[KernelMasks, tuple[str, ...]]:
+    def _masks(self, task: SplitTask, graph: ChannelGraph, tick: Tick) -> tuple[KernelMasks, tuple[str, ...]]:
         """Return the masks and the warnings."""
 
 
@@ -84,47 +133,63 @@ class Full(_Baseline[FullSettings]):
 
     Settings = FullSettings
 
-    def _masks(self, task: SplitTask, graph: ChannelGraph) -> tuple[KernelMasks, tuple[str, ...]]:
+    def _masks(self, task: SplitTask, graph: ChannelGraph, tick: Tick) -> tuple[KernelMasks, tuple[str, ...]]:
         return KernelMasks.full(graph.layout, task.n_classes), ()
 
 
-@SPLITTERS.register("random")
-class Random(_Baseline[RandomSettings]):
-    """Every module keeps random kernels of each layer."""
-
-    Settings = RandomSettings
+class _Ranking(_Baseline[RankingSettingsT]):
+    """Keeps the channels of highest rank of each channel group."""
 
     def references(self) -> tuple[SplitterReference, ...]:
         """Return the splitter whose counts are kept, if there is one."""
         return (self.settings.like,) if self.settings.like else ()
 
-    def _masks(self, task: SplitTask, graph: ChannelGraph) -> tuple[KernelMasks, tuple[str, ...]]:
+    def _masks(self, task: SplitTask, graph: ChannelGraph, tick: Tick) -> tuple[KernelMasks, tuple[str, ...]]:
         counts = kept_counts(self.settings, task, graph.layout)
+        priority, warnings = self._priority(task, graph, tick)
+        rounding = rounding_warnings(graph.layout, self.settings.round_to)
+        return keep_highest(graph.layout, priority, counts), (*rounding, *warnings)
+
+    @abstractmethod
+    def _priority(self, task: SplitTask, graph: ChannelGraph, tick: Tick) -> tuple[Tensor, tuple[str, ...]]:
+        """Return each channel's rank for each class (``[class, channel]``, the highest are kept) and the warnings."""
+
+
+@SPLITTERS.register("random")
+class Random(_Ranking[RankingSettings]):
+    """Every module keeps random kernels of each layer."""
+
+    Settings = RankingSettings
+    version = 2
+
+    def _priority(self, task: SplitTask, graph: ChannelGraph, tick: Tick) -> tuple[Tensor, tuple[str, ...]]:
         generator = torch.Generator().manual_seed(task.seed)
-        priority = torch.rand(task.n_classes, graph.layout.n_channels, generator=generator)
-        return keep_highest(graph.layout, priority, counts), rounding_warnings(graph.layout, self.settings.round_to)
+        return torch.rand(task.n_classes, graph.layout.n_channels, generator=generator), ()
 
 
 @SPLITTERS.register("importance")
-class MostImportant(_Baseline[ImportanceSettings]):
+class MostImportant(_Ranking[ImportanceSettings]):
     """Every module keeps the most important kernels of each layer for its class (CNNSplitter's importance)."""
 
     Settings = ImportanceSettings
-    version = 2
+    version = 3
 
-    def references(self) -> tuple[SplitterReference, ...]:
-        """Return the splitter whose counts are kept, if there is one."""
-        return (self.settings.like,) if self.settings.like else ()
-
-    def _masks(self, task: SplitTask, graph: ChannelGraph) -> tuple[KernelMasks, tuple[str, ...]]:
-        counts = kept_counts(self.settings, task, graph.layout)
-        graph.network.to(task.device)
-        importance = channel_importance(graph, task.on_device().select, confidence=self.settings.confidence)
-        rounding = rounding_warnings(graph.layout, self.settings.round_to)
-        return keep_highest(graph.layout, importance.norms, counts), (*rounding, *importance.warnings)
+    def _priority(self, task: SplitTask, graph: ChannelGraph, tick: Tick) -> tuple[Tensor, tuple[str, ...]]:
+        importance = channel_importance(graph, task.train, confidence=self.settings.confidence)
+        return importance.norms, importance.warnings
 
 
-def kept_counts(settings: RandomSettings, task: SplitTask, layout: ChannelLayout) -> Int64[Tensor, "module group"]:
+@SPLITTERS.register("taylor")
+class Taylor(_Ranking[RankingSettings]):
+    """Every module keeps the kernels of each layer without which its class's log-odds change most, to first order."""
+
+    Settings = RankingSettings
+
+    def _priority(self, task: SplitTask, graph: ChannelGraph, tick: Tick) -> tuple[Tensor, tuple[str, ...]]:
+        return taylor_terms(graph, task.train, tick=tick), ()
+
+
+def kept_counts(settings: RankingSettings, task: SplitTask, layout: ChannelLayout) -> Int64[Tensor, "module group"]:
     """Return the number of channels of each group that each module keeps."""
     sizes = torch.tensor([len(group.channels) for group in layout.groups])
     if settings.like is not None:

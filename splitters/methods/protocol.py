@@ -333,6 +333,7 @@ SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
         "gradsplitter": "splitters.methods.gradsplitter",
         "importance": "splitters.methods.baselines",
         "random": "splitters.methods.baselines",
+        "taylor": "splitters.methods.baselines",
     },
 )
 """All splitters by name."""

@@ -13,7 +13,7 @@ class LayerSensitivity:
         layer: The layer's name, or the names of tied layers.
         kept_shares: Shares of the layer's kernels that every module keeps while all other layers stay whole, in rising
             order; empty where the decision was given and nothing was measured.
-        accuracy: The composed accuracy on select at each share.
+        accuracy: The composed accuracy at each share, on the images that the splitter searches on.
         sensitive: Whether the layer counts as sensitive.
         start_shares: The shares of active genes in the start population.
     """
