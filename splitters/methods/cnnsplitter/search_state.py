@@ -1,20 +1,73 @@
-"""The state of a search between two generations, and its checkpoint."""
+"""What a search runs on and with: its images, its random generators, and its state, with the checkpoint of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from splitters.data import ImageSet
+from splitters.data.stratified import stratified_order
+from splitters.errors import DataError
 from splitters.methods.kernel_choice.importance import Importance
-from splitters.methods.protocol import CheckpointState
+from splitters.methods.protocol import CheckpointState, SplitTask
 from splitters.tensor_names import strip_prefix, with_prefix
 
 _CACHE = "cache."
+
+SearchOn = Literal["train", "select", "both"]
+
+_CHOICE_SHARE = 5
+"""Of train and select joined, one in this many images is set apart for the choice."""
+
+
+@dataclass(frozen=True)
+class SearchImages:
+    """Two disjoint sets of images.
+
+    Args:
+        search: Importance, sensitivity curves and fitness are measured on these.
+        choice: The result is chosen among the generations' best compositions on these.
+    """
+
+    search: ImageSet
+    choice: ImageSet
+
+    @classmethod
+    def of_task(cls, task: SplitTask, search_on: SearchOn, limit: int | None) -> SearchImages:
+        """Choose the images of a search.
+
+        Args:
+            task: The task.
+            search_on: Search on ``train`` and choose on select, the reverse (``select``), or search on four fifths of
+                both, joined, and choose on the other fifth.
+            limit: Maximum number of images to search on.
+
+        Raises:
+            DataError: If a class is without images in one of the sets.
+        """
+        generator = torch.Generator().manual_seed(task.seed)
+        if search_on == "both":
+            joined = _joined(task.train, task.select)
+            order = stratified_order(joined.labels, generator)
+            search, choice = order[len(order) // _CHOICE_SHARE :], order[: len(order) // _CHOICE_SHARE]
+            images = cls(joined.subset(search.sort().values), joined.subset(choice.sort().values))
+            names = ("four fifths of train and select", "a fifth of train and select")
+        elif search_on == "train":
+            images, names = cls(task.train, task.select), ("train", "select")
+        else:
+            images, names = cls(task.select, task.train), ("select", "train")
+        if limit is not None and limit < len(images.search):
+            chosen = stratified_order(images.search.labels, generator)[:limit].sort().values
+            images = replace(images, search=images.search.subset(chosen))
+            names = (f"the {limit} search images of {names[0]}", names[1])
+        _check_classes(images.search, names[0])
+        _check_classes(images.choice, names[1])
+        return images
 
 
 @dataclass(frozen=True)
@@ -125,3 +178,17 @@ def importance_from_checkpoint(saved: CheckpointState) -> Importance:
     """Return the importance with which the search began."""
     warnings: Any = saved.values["importance_warnings"]
     return Importance(saved.tensors["importance"], tuple(warnings))
+
+
+def _joined(one: ImageSet, other: ImageSet) -> ImageSet:
+    return replace(one, images=torch.cat([one.images, other.images]), labels=torch.cat([one.labels, other.labels]))
+
+
+def _check_classes(images: ImageSet, name: str) -> None:
+    counts = torch.bincount(images.labels, minlength=images.n_classes)
+    empty = [images.class_names[index] for index in (counts == 0).nonzero().flatten().tolist()]
+    if empty:
+        raise DataError(
+            f"{name} holds no images of the classes {empty}; importance, fitness and the choice of the result need "
+            "some of every class. Take more images."
+        )

@@ -30,8 +30,8 @@ class SensitivityCurves:
     Args:
         names: The layers; tied ones are one entry, see ``group_name``.
         shares: The shares at which the curves were measured, rising.
-        accuracy: The curves, on select.
-        base_accuracy: The base model's accuracy on select.
+        accuracy: The curves, on the images of the search.
+        base_accuracy: The base model's accuracy on the same images.
     """
 
     names: tuple[str, ...]

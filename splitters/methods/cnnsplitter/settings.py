@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
@@ -12,14 +13,16 @@ from splitters.errors import ConfigurationError
 from splitters.graph.layout import ChannelLayout
 from splitters.methods.cnnsplitter.merging import StageLimits, stage_sizes
 from splitters.methods.cnnsplitter.presets import PRESETS
+from splitters.methods.cnnsplitter.search_state import SearchOn
 from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples
+from splitters.methods.scoring.kinds import HeadSettings, ScoreKind
 from splitters.settings import PresetSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class CNNSplitterSettings(PresetSettings, KernelMultiples):
+class CNNSplitterSettings(PresetSettings, HeadSettings, KernelMultiples):
     """Settings of CNNSplitter.
 
     Args:
@@ -59,8 +62,15 @@ class CNNSplitterSettings(PresetSettings, KernelMultiples):
         min_kept: Minimum number of compositions that a merge keeps.
         max_kept: Maximum number of compositions that a merge keeps.
         max_compositions: Maximum number of compositions that ``exhaustive`` may try.
-        calibration: How a module's logit is made comparable: not at all (``none``), or by a scale and a shift that give
-            it the base model's mean and standard deviation on select (``moments``).
+        score: How modules are scored: by the raw logit of their class (``logit``), by that logit with a scale and a
+            shift that give it the base model's mean and standard deviation (``moments``), or by a head that is trained
+            on the finished modules (``head``). Fitness is computed with ``moments`` where the result has heads: they
+            make scores comparable too, and a head for every candidate would take longer than the search.
+            ``calibration`` is the setting's old name, with ``none`` for ``logit``.
+        search_on: What importance, curves and fitness are measured on: ``train``, ``select``, or four fifths of
+            ``both``. The result is chosen among the best compositions of all generations on images that the search has
+            not seen: select, train, or the other fifth.
+        search_images: Maximum number of images to search on, drawn in proportion to the classes; None for all.
         batch_size: Maximum number of images per forward pass.
         memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
             pass; at least one image runs at a time. As much may be held to rank scores for merging. It leaves out
@@ -98,10 +108,27 @@ class CNNSplitterSettings(PresetSettings, KernelMultiples):
     min_kept: int = Field(default=50, ge=1)
     max_kept: int = Field(default=500, ge=1)
     max_compositions: int = Field(default=100_000, ge=1)
-    calibration: Literal["none", "moments"] = "none"
+    score: ScoreKind = "logit"
+    search_on: SearchOn = "train"
+    search_images: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=512, ge=1)
     memory_mb: int = Field(default=1024, ge=1)
     cache_mb: int = Field(default=256, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, values: object) -> object:
+        """Take ``calibration`` for ``score``, as it was called before other splitters had the setting."""
+        if not isinstance(values, Mapping) or "calibration" not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != "calibration"}
+        old = values["calibration"]
+        if old not in ("none", "moments"):
+            raise ValueError(f"calibration is the old name of score and was 'none' or 'moments', not {old!r}")
+        score = "logit" if old == "none" else old
+        if rest.setdefault("score", score) != score:
+            raise ValueError(f"score is {rest['score']!r}, and its old name calibration is {old!r}; remove calibration")
+        return rest
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from splitters.errors import DataError
+from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.cnnsplitter.candidate_evaluator import Evaluator
 from splitters.methods.cnnsplitter.genes import group_channels
@@ -25,7 +25,7 @@ from splitters.methods.cnnsplitter.genetic import (
     start_population,
 )
 from splitters.methods.cnnsplitter.merging import Compositions, Merger
-from splitters.methods.cnnsplitter.search_state import SearchState, Streams, importance_from_checkpoint
+from splitters.methods.cnnsplitter.search_state import SearchImages, SearchState, Streams, importance_from_checkpoint
 from splitters.methods.cnnsplitter.sensitivity_curves import (
     SensitivityCurves,
     StartShares,
@@ -50,6 +50,7 @@ from splitters.methods.protocol import (
     Splitter,
     ignore_progress,
 )
+from splitters.methods.scoring.fitting import ScoreFitter
 from splitters.modules.calibration import Calibration, MomentsCalibration, NoCalibration
 from splitters.networks.inference import accuracy, network_logits
 from splitters.networks.masks import KernelMasks, jaccard_distances
@@ -63,12 +64,13 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
     """Finds modules by a genetic search over genes, which are groups of kernels of similar importance.
 
     Each class has its own population; a candidate's fitness is that of the best composition that contains it. The
-    result is the composition with the highest fitness of all generations, with the weights alpha and 1 - alpha.
-    Selection within a generation uses the adaptive weight of accuracy, which differs between generations.
+    result is the best of all generations' best compositions, by the fitness with the weights alpha and 1 - alpha, on
+    images that the search has not seen. Selection within a generation uses the adaptive weight of accuracy, which
+    differs between generations.
     """
 
     Settings = CNNSplitterSettings
-    version = 3
+    version = 4
 
     def split(
         self,
@@ -83,7 +85,7 @@ class CNNSplitter(Splitter[CNNSplitterSettings]):
         Raises:
             ConfigurationError: If ``exhaustive`` would try too many compositions, or the sensitive layers or the preset
                 do not fit this network.
-            DataError: If a class has no images in select.
+            DataError: If a class has no images to search on, or none to choose on.
             SplitFailedError: If no kernel can be dropped, or a module's scores are not numbers.
         """
         stage_limits(self.settings, task.n_classes)
@@ -110,12 +112,12 @@ class _Search:
     state: SearchState = field(default_factory=SearchState)
 
     def __post_init__(self) -> None:
-        _check_classes(self.task)
         self.rounding_warnings = rounding_warnings(self.graph.layout, self.settings.round_to)
         for warning in self.rounding_warnings:
             _LOGGER.warning(warning)
         self.started = time.perf_counter()
         settings, self.task = self.settings, self.task.on_device()
+        self.images = SearchImages.of_task(self.task, settings.search_on, settings.search_images)
         self.graph.network.to(self.task.device).to(memory_format=torch.channels_last)
         self.streams = Streams.seeded(self.task.seed, self.task.n_classes)
         self.forward = SharedForward(
@@ -124,7 +126,7 @@ class _Search:
             memory_bytes=settings.memory_mb << 20,
             on_batch=lambda: self.progress(self.reported),
         )
-        self.base_logits = network_logits(self.graph.network, self.task.select, batch_size=self.forward.batch_size())
+        self.base_logits = self._base_logits(self.images.search)
         saved = self.checkpoint.load()
         # Restored, not measured again: sums on a GPU may differ in the last bit, and with them the order of kernels.
         self.importance = self._importance() if saved is None else importance_from_checkpoint(saved)
@@ -139,34 +141,51 @@ class _Search:
             round_to=settings.round_to,
         )
         self.calibration: Calibration = (
-            NoCalibration() if settings.calibration == "none" else MomentsCalibration.of_base_model(self.base_logits)
+            NoCalibration() if settings.score == "logit" else MomentsCalibration.of_base_model(self.base_logits)
+        )
+        self.fitter = ScoreFitter(
+            self.graph,
+            self.task,
+            settings.head_steps,
+            tick=lambda: self.progress(self.reported),
+            batch_size=self.forward.batch_size(),
         )
         self.evaluator = Evaluator(
             self.forward,
             self.genes,
-            self.task.select,
+            self.images.search,
             calibration=self.calibration,
             cache_bytes=settings.cache_mb << 20,
         )
-        self.merger = Merger(self.task.select.labels, self.task.n_classes, memory_bytes=settings.memory_mb << 20)
+        self.merger = Merger(self.images.search.labels, self.task.n_classes, memory_bytes=settings.memory_mb << 20)
         if saved is not None:
             self.state, cache = SearchState.from_checkpoint(saved, self.streams)
             self.evaluator.restore(cache)
             self.forward.peak_bytes = self.state.peak_bytes
             self.started = time.perf_counter() - self.state.seconds
 
+    def _base_logits(self, images: ImageSet) -> Tensor:
+        return network_logits(self.graph.network, images, batch_size=self.forward.batch_size())
+
     def _importance(self) -> Importance:
         batch_size = self.forward.batch_size(extra_bytes=reading_bytes(self.graph))
         confidence = self.settings.confidence
 
         def make() -> CheckpointState:
-            importance = channel_importance(self.graph, self.task.select, confidence=confidence, batch_size=batch_size)
+            importance = channel_importance(
+                self.graph, self.images.search, confidence=confidence, batch_size=batch_size
+            )
             return CheckpointState({"norms": importance.norms}, {"warnings": list(importance.warnings)})
 
-        finding = self.task.finding("importance", {"confidence": confidence, "batch_size": batch_size}, make)
+        key = {"confidence": confidence, "batch_size": batch_size, **self._image_key()}
+        finding = self.task.finding("importance", key, make)
         self._reuse(finding.seconds)
         warnings: Any = finding.state.values["warnings"]
         return Importance(finding.state.tensors["norms"], tuple(warnings))
+
+    def _image_key(self) -> dict[str, object]:
+        """Return the settings that decide which images findings are about."""
+        return {"search_on": self.settings.search_on, "search_images": self.settings.search_images}
 
     def _reuse(self, seconds: float) -> None:
         """Count the time that reused results took when they were computed."""
@@ -188,10 +207,9 @@ class _Search:
     def result(self) -> SplitResult:
         masks = KernelMasks(self.graph.layout, self.state.best)
         chosen = self.state.history[self.state.best_generation - 1]
-        classes = torch.arange(self.task.n_classes)
-        logits = self.forward.class_logits(masks.bits, classes, self.task.select)
+        scores = self.fitter.fit(self.settings.score, masks)
         facts = {
-            "base_accuracy": accuracy(self.base_logits.argmax(1), self.task.select.labels),
+            "base_accuracy": accuracy(self._base_logits(self.task.select).argmax(1), self.task.select.labels),
             "chosen_generation": float(self.state.best_generation),
             "generations": float(self.state.generation),
             "accuracy": chosen["accuracy"],
@@ -201,11 +219,11 @@ class _Search:
         }
         return SplitResult(
             masks=masks,
-            scores=self.calibration.scores(logits),
+            scores=scores,
             warnings=(
                 *self.rounding_warnings,
                 *self.importance.warnings,
-                *self._threshold_warnings(chosen["accuracy"]),
+                *self._threshold_warnings(chosen["search_accuracy"]),
             ),
             history=tuple(self.state.history),
             facts=facts,
@@ -217,8 +235,8 @@ class _Search:
         if reached >= threshold - 1e-9:
             return ()
         return (
-            f"the composed accuracy of the result on select, {reached:.4f}, is below {threshold:g}, the threshold of "
-            "the last merge: it is the best of the compositions that min_kept keeps in any case.",
+            f"the composed accuracy of the result on the search's images, {reached:.4f}, is below {threshold:g}, the "
+            "threshold of the last merge: it is the best of the compositions that min_kept keeps in any case.",
         )
 
     # Before the first generation
@@ -230,7 +248,8 @@ class _Search:
         key = {
             "confidence": settings.confidence,
             "shares": list(settings.curve_shares),
-            "calibration": settings.calibration,
+            "score": "logit" if settings.score == "logit" else "moments",
+            **self._image_key(),
             "batch_size": settings.batch_size,
             "memory_mb": settings.memory_mb,
         }
@@ -245,7 +264,7 @@ class _Search:
             self.forward,
             self.graph.layout,
             self.importance.norms,
-            self.task.select,
+            self.images.search,
             calibration=self.calibration,
             shares=self.settings.curve_shares,
             done=len(self.state.curves),
@@ -272,7 +291,7 @@ class _Search:
             names=curve_names(self.graph.layout),
             shares=self.settings.curve_shares,
             accuracy=torch.tensor(self.state.curves, dtype=torch.float64).view(-1, len(self.settings.curve_shares)),
-            base_accuracy=accuracy(self.base_logits.argmax(1), self.task.select.labels),
+            base_accuracy=accuracy(self.base_logits.argmax(1), self.images.search.labels),
         )
 
     @cached_property
@@ -319,8 +338,10 @@ class _Search:
         plain = composition_fitness(compositions, accuracy_weight=alpha, distance_weight=1 - alpha)
         best = int(plain.argmax())
         masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), compositions.members[best]])
-        if float(plain[best]) > self.state.best_fitness:
-            self.state.best, self.state.best_fitness = masks.bits, float(plain[best])
+        searched, chosen_by = float(compositions.accuracy[best]), self._choice_accuracy(masks)
+        fitness_of_choice = alpha * chosen_by + (1 - alpha) * float(compositions.distance[best])
+        if fitness_of_choice > self.state.best_fitness:
+            self.state.best, self.state.best_fitness = masks.bits, fitness_of_choice
             self.state.best_generation = self.state.generation + 1
         self._breed(
             candidate_fitness(compositions, fitness, self.settings.population), compositions.members[bred].tolist()
@@ -332,10 +353,13 @@ class _Search:
                 "step": float(self.state.generation + 1),
                 "seconds": ended - self.started,
                 "generation_seconds": ended - began,
-                "accuracy": float(compositions.accuracy[best]),
+                "accuracy": searched if self.settings.search_on == "select" else chosen_by,
+                "choice_accuracy": chosen_by,
+                "search_accuracy": searched,
                 "kernel_retention": masks.retention,
                 "jaccard_distance": float(compositions.distance[best]),
-                "fitness": float(plain[best]),
+                "fitness": fitness_of_choice,
+                "search_fitness": float(plain[best]),
                 "compositions": float(len(compositions.members)),
                 "accuracy_weight": weight,
                 "candidates_run": float(self.evaluator.evaluated),
@@ -343,6 +367,13 @@ class _Search:
                 "merging_seconds": merged - evaluated,
             }
         )
+
+    def _choice_accuracy(self, masks: KernelMasks) -> float:
+        """Return the composed accuracy of modules on the images that the search has not seen."""
+        if torch.equal(masks.bits, self.state.best):
+            return self.state.history[self.state.best_generation - 1]["choice_accuracy"]
+        scores = self.fitter.fit("logit" if self.settings.score == "logit" else "moments", masks)
+        return self.fitter.composed_accuracy(scores, masks, self.images.choice)
 
     def _channels(self) -> Tensor:
         """Return what every candidate keeps: ``[class, candidate, channel]``."""
@@ -390,13 +421,3 @@ class _Search:
         self.state.seconds = time.perf_counter() - self.started
         self.state.peak_bytes = self.forward.peak_bytes
         self.checkpoint.save(self.state.to_checkpoint(self.streams, self.importance, self.evaluator.state()))
-
-
-def _check_classes(task: SplitTask) -> None:
-    counts = torch.bincount(task.select.labels, minlength=task.n_classes)
-    empty = [task.select.class_names[index] for index in (counts == 0).nonzero().flatten().tolist()]
-    if empty:
-        raise DataError(
-            f"select holds no images of the classes {empty}; importance and fitness need some of every class. "
-            "Take more images for select."
-        )
