@@ -28,6 +28,7 @@ from splitters.methods.protocol import (
     SplitTask,
     make_splitter,
 )
+from splitters.methods.scoring.kinds import score_name
 from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.masks import KernelMasks
 from splitters.tensor_names import strip_prefix, with_prefix
@@ -74,6 +75,7 @@ def split_record_fields(prepared: Prepared, split: FinishedSplit) -> dict[str, A
     result, roles = split.result, prepared.roles
     return {
         "met_tolerance": result.met_tolerance,
+        "score": score_name(result.scores),
         "sensitivity": [
             SensitivityRecord(
                 layer=layer.layer,

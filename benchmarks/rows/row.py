@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 5
+ROW_FORMAT = 6
 """The version of the row schema. Readers accept older versions and refuse newer ones."""
 
 OBSOLETE_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
@@ -90,7 +90,9 @@ class SensitivityRecord(Record):
 
     layer: str = Field(description="The layer's name, or the names of tied layers")
     kept_shares: list[float] = Field(description="Shares of its kernels that modules kept, with all other layers whole")
-    select_accuracy: list[float] = Field(description="Composed accuracy on select at each of these shares")
+    select_accuracy: list[float] = Field(
+        description="Composed accuracy at each of these shares, on the images that the splitter searches on"
+    )
     sensitive: bool = Field(description="Whether the splitter considers it sensitive")
     start_shares: list[float] = Field(description="Shares of active genes that the search starts with")
 
@@ -244,6 +246,10 @@ class Metrics(Record):
     param_retention_sum: float | None = _lower("Parameters of the composed model / of the base model")
     jaccard_distance: float | None = _fraction("Mean pairwise Jaccard distance of the modules' kept kernels")
     met_tolerance: bool | None = _fact("Whether the choice met the splitter's own criterion")
+    score: str | None = _fact(
+        "How modules are scored: `logit` (the raw logit of their class), `moments` (that logit, scaled and shifted to "
+        "the base model's mean and deviation), `head` (a small trained head), or a plug-in's own kind"
+    )
     split_seconds: float | None = _seconds("Wall time of the split")
     train_images: int | None = _fact("Images in train")
     select_images: int | None = _fact("Images in select")

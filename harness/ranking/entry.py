@@ -21,6 +21,7 @@ class Entry:
         label: Its label or name, and settings where others are called the same; with the variant, it is unique.
         variant: What distinguishes it from the configuration's other entries, e.g. the fusion rule.
         estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
+        score: The kinds of scores that its modules have, several of them if seeds differ; empty if rows do not say.
         samples: The measurements behind the estimates, by seed.
         n_failed: Seeds that failed and did not succeed in any cell.
         cell_ids: The cells that it stands for.
@@ -33,12 +34,18 @@ class Entry:
     label: str
     variant: Mapping[str, str] = field(default_factory=dict)
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    score: str = ""
     samples: Mapping[int, Sequence[Sample]] = field(default_factory=dict, repr=False)
     n_failed: int = 0
     n_warnings: int = 0
     cell_ids: tuple[str, ...] = ()
     rank: int | None = None
     missing_seeds: tuple[int, ...] = ()
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What distinguishes it, by column: its variant, and the kind of its scores if it is known."""
+        return {**self.variant, **({"score": self.score} if self.score else {})}
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -91,6 +98,7 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
     common = Entry(
         splitter=rows[0].splitter,
         label=label,
+        score="/".join(sorted({row.score for row in succeeded if row.score})),
         samples={row.seed: () for row in succeeded},
         n_failed=len({row.seed for row in rows if not row.state.is_final} - {row.seed for row in succeeded}),
         n_warnings=sum(bool(row.warnings) for row in succeeded),

@@ -62,8 +62,9 @@ class Section:
 
     @property
     def variants(self) -> list[str]:
-        """The keys of variants in which the entries differ."""
-        return [key for key in self.board.variants if len({entry.variant.get(key, "") for entry in self.entries}) > 1]
+        """The columns of text in which the entries differ: keys of variants, and ``score``."""
+        columns = (*self.board.variants, "score")
+        return [name for name in columns if len({entry.texts.get(name, "") for entry in self.entries}) > 1]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def _details(row: Row) -> list[RenderableType]:
     if row.figures:
         parts += [Text("\nthe splitter's own figures (accuracies on select)", style="bold"), *_figures_views(row)]
     if row.sensitivity:
-        parts += [Text("sensitivity (composed accuracy on select, %)", style="bold"), sensitivity_view(row)]
+        parts += [Text("sensitivity (composed accuracy, %)", style="bold"), sensitivity_view(row)]
     return parts
 
 

@@ -30,8 +30,8 @@ PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, net
 
 
 def variant_texts(section: Section, entry: Entry) -> list[str]:
-    """Return an entry's variant, a text for each key in which the section's entries differ."""
-    return [entry.variant.get(key, "–") for key in section.variants]
+    """Return an entry's texts in the columns in which the section's entries differ."""
+    return [entry.texts.get(name, "–") for name in section.variants]
 
 
 def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:

@@ -60,6 +60,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         **{measure: entry.mean(measure) for measure in section.board.measures},
         f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
         "label": entry.label,
+        "score": entry.score or None,
         "section": section.title,
         "seeds": list(entry.seeds),
         "missing_seeds": list(entry.missing_seeds),

@@ -87,7 +87,7 @@ class _SectionTable:
         return len("rank") + seeds + sum(column.width for column in columns) + 2 * (len(columns) + 2) + 2
 
     def _variants_width(self) -> int:
-        texts = [[key, *(entry.variant.get(key, "") for entry in self._entries)] for key in self._section.variants]
+        texts = [[key, *(entry.texts.get(key, "") for entry in self._entries)] for key in self._section.variants]
         return sum(max(map(len, column)) + 2 for column in texts)
 
     def _table(self, columns: Sequence[_Column]) -> Table:
