@@ -19,6 +19,8 @@ _CHECKED = (
     "methods.mask_training.recorded_states",
     "methods.gradsplitter.trainer",
     "methods.kernel_choice.importance",
+    "methods.kernel_choice.taylor",
+    "methods.scoring.head_training",
     "modules.score_kinds",
     "modules.scores",
     "networks.inference",

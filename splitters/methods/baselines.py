@@ -181,7 +181,7 @@ class MostImportant(_Ranking[ImportanceSettings]):
 
 @SPLITTERS.register("taylor")
 class Taylor(_Ranking[RankingSettings]):
-    """Every module keeps the kernels of each layer whose loss would change its class's loss most, to first order."""
+    """Every module keeps the kernels of each layer without which its class's log-odds change most, to first order."""
 
     Settings = RankingSettings
 

@@ -1,4 +1,4 @@
-"""Taylor terms: to first order, how much dropping a channel changes a class's own loss.
+"""Taylor terms: to first order, how much a class's own loss changes when a channel is dropped.
 
 Molchanov et al., *Pruning Convolutional Neural Networks for Resource Efficient Inference* (2017, arXiv 1611.06440), and
 *Importance Estimation for Neural Network Pruning* (2019, arXiv 1906.10771), whose gates are the mask bits here.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, fx
 
 from splitters.data import ImageSet
@@ -24,9 +24,13 @@ def taylor_terms(
 ) -> Float[Tensor, "class channel"]:
     """Return, for every class and channel, the mean of ``abs(d loss / d bit)`` over the class's images, at full masks.
 
-    An image's loss is its class's cross-entropy. The derivative by a channel's mask bit is the sum of activation times
-    gradient over the channel's map, wherever layers consume it; it is taken image by image, so that images on which a
-    channel helps and those on which it harms do not cancel out.
+    The loss of class c is ``log((1 - p) / p)`` with its probability p: minus the log-odds, which a module of c should
+    keep high. Cross-entropy, whose gradient is this one times 1 - p, would count the few images on which the model errs
+    and hardly any other.
+
+    The derivative by a channel's mask bit is the sum of activation times gradient over the channel's map, wherever
+    layers consume it. It is taken image by image, so that images on which a channel helps and those on which it harms
+    do not cancel out.
 
     Args:
         graph: The base model.
@@ -45,12 +49,17 @@ def taylor_terms(
         labels = images.labels[number * batch_size : number * batch_size + len(batch)]
         with torch.enable_grad():
             gates = torch.ones(len(batch), graph.layout.n_channels, device=device, requires_grad=True)
-            loss = F.cross_entropy(network(batch, gates), labels, reduction="sum")
-            (gradients,) = torch.autograd.grad(loss, gates)
+            (gradients,) = torch.autograd.grad(_log_odds(network(batch, gates), labels).sum(), gates)
         totals.index_add_(0, labels, gradients.abs().double())
         tick()
     counts = torch.bincount(images.labels, minlength=images.n_classes).clamp(min=1)
     return (totals / counts[:, None]).float().cpu()
+
+
+def _log_odds(logits: Float[Tensor, "batch class"], labels: Int64[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Return log(p / (1 - p)) of each image's class."""
+    own = F.one_hot(labels, logits.shape[1]).bool()
+    return logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(1)
 
 
 def _gated_network(graph: ChannelGraph) -> fx.GraphModule:

@@ -18,7 +18,7 @@ SCORE_KINDS: tuple[ScoreKind, ...] = ("logit", "moments", "head")
 BaselineScore = Literal["logit", "moments", "head", "best"]
 """A kind, or ``best``: the one that does best on select."""
 
-DEFAULT_HEAD_STEPS = 2000
+DEFAULT_HEAD_STEPS = 1000
 
 
 class HeadSettings(Settings):
@@ -26,7 +26,7 @@ class HeadSettings(Settings):
 
     Args:
         head_steps: Steps of Adam that train the heads of ``score: head``, at the papers' rate of 0.01 and batch size of
-            64. The default trains them to convergence.
+            64. On handwritten digits, twice as many gained a point.
     """
 
     head_steps: int = Field(default=DEFAULT_HEAD_STEPS, ge=1)

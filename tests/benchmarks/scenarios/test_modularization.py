@@ -109,6 +109,11 @@ def test_a_baseline_keeps_as_many_kernels_per_layer_as_its_reference(measured: M
     assert random.jaccard_distance != measured.jaccard_distance
 
 
+def test_rows_name_the_kind_of_score(measured: Metrics, cache: Path) -> None:
+    assert measured.score == "head"
+    assert [measure(cell("random", score=kind), cache).score for kind in ("logit", "moments")] == ["logit", "moments"]
+
+
 def test_base_models_and_splits_are_computed_once(measured: Metrics, cache: Path) -> None:
     again = measure(cell(), cache)
     reused = {stage.name: stage.reused for stage in again.stages}

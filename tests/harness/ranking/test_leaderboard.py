@@ -263,6 +263,28 @@ def test_kinds_of_weakness_and_splitters_are_never_averaged() -> None:
     assert section.variants == ["weak_kind"]
 
 
+def scored(kinds: Sequence[str | None], **keys: object) -> list[Row]:
+    """Return a row per seed, whose modules have these kinds of scores."""
+    return [toy_row(seed=seed, **keys).model_copy(update={"score": kind}) for seed, kind in enumerate(kinds)]
+
+
+def test_the_kind_of_score_is_a_column_where_it_differs_and_does_not_tell_entries_apart() -> None:
+    rows = [*scored(["head", "head"]), *scored(["moments", "head"], splitter="other")]
+    (section,) = make_leaderboard(rows).sections
+    assert section.variants == ["score"]
+    assert {(entry.splitter, entry.score, entry.n_seeds) for entry in section.entries} == {
+        ("toy", "head", 2), ("other", "head/moments", 2),
+    }  # fmt: skip
+    alike = [*scored(["head", "head"]), *scored(["head", "head"], splitter="other")]
+    assert make_leaderboard(alike).sections[0].variants == []
+
+
+def test_rows_of_earlier_formats_do_not_say_their_kind_of_score() -> None:
+    (section,) = make_leaderboard(scored([None, None])).sections
+    assert section.variants == []
+    assert section.entries[0].texts == {}
+
+
 def test_scenarios_have_sections_of_their_own_each_with_its_own_measures() -> None:
     board = make_leaderboard([toy_row(), patching_row([patch_record()])])
     assert [(section.title, section.sort) for section in board.sections] == [

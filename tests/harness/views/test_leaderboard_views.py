@@ -54,6 +54,17 @@ def test_a_leaderboard_fits_a_hundred_columns_with_legend_and_failures() -> None
         assert part in text
 
 
+def test_kinds_of_scores_stand_beside_the_names_where_they_differ() -> None:
+    kinds = {"toy": "head", "other": "moments"}
+    board = make_leaderboard([row.model_copy(update={"score": kinds[row.splitter]}) for row in rows()])
+    assert "| rank | splitter | score | seeds |" in to_markdown(board)
+    assert "| 1 | toy | head | 3 |" in to_markdown(board)
+    text = plain(leaderboard_view(board))
+    assert max(map(len, text.splitlines())) <= 100
+    assert "score" in text
+    assert [entry["score"] for entry in leaderboard_objects(board)] == ["head", "moments"]
+
+
 def test_long_names_do_not_push_numbers_out() -> None:
     label = "gradsplitter with an alpha of three tenths and more rounds than the paper"
     text = plain(leaderboard_view(make_leaderboard([toy_row(seed=s, loss=s, label=label) for s in range(2)])))

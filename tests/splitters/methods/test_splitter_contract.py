@@ -18,17 +18,30 @@ class TestFull(SplitterTestCase):
 
 class TestRandom(SplitterTestCase):
     splitter = "random"
-    settings: ClassVar = {"retention": 0.4}
+    settings: ClassVar = {"retention": 0.4, "head_steps": 20}
 
 
 class TestImportance(SplitterTestCase):
     splitter = "importance"
-    settings: ClassVar = {"retention": 0.4}
+    settings: ClassVar = {"retention": 0.4, "head_steps": 20}
+
+
+class TestTaylor(SplitterTestCase):
+    splitter = "taylor"
+    settings: ClassVar = {"retention": 0.4, "head_steps": 20}
+
+
+class TestImportanceWithHeads(SplitterTestCase):
+    splitter = "importance"
+    settings: ClassVar = {"retention": 0.4, "score": "head", "head_steps": 20}
 
 
 class TestRandomLikeImportance(SplitterTestCase):
     splitter = "random"
-    settings: ClassVar = {"like": {"name": "importance", "settings": {"retention": 0.3}}}
+    settings: ClassVar = {
+        "score": "moments",
+        "like": {"name": "importance", "settings": {"retention": 0.3, "head_steps": 20}},
+    }
 
 
 class TestGradSplitter(SplitterTestCase):
@@ -42,6 +55,11 @@ class TestGradSplitter(SplitterTestCase):
         "alpha": 1.0,
         "batch_size": 16,
     }
+
+
+class TestGradSplitterScoredByMoments(SplitterTestCase):
+    splitter = "gradsplitter"
+    settings: ClassVar = {**TestGradSplitter.settings, "rounds": 2, "score": "moments", "sparsity": "kernels"}
 
 
 class TestScaleSplitter(SplitterTestCase):

@@ -29,8 +29,14 @@ class TestWithoutHeuristics(SplitterTestCase):
         "grouping": "none",
         "initialization": "random",
         "evaluation": "exhaustive",
-        "calibration": "moments",
+        "score": "moments",
+        "search_on": "both",
     }
+
+
+class TestHeadsAndASearchOnSomeSelectImages(SplitterTestCase):
+    splitter = "cnnsplitter"
+    settings: ClassVar = {**SMALL, "score": "head", "head_steps": 20, "search_on": "select", "search_images": 20}
 
 
 class TestRandomGenesAndASmallMemory(SplitterTestCase):

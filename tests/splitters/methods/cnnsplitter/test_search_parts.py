@@ -330,11 +330,13 @@ def test_thresholds_are_fitted_to_the_number_of_stages(stages, expected):
 SMALL = {"population": 4, "parents": 2, "elites": 1, "generations": 6, "patience": 2, "genes": 3}
 
 
-def test_a_class_without_images_in_select_is_refused_before_the_search():
+@pytest.mark.parametrize("search_on", ["train", "select"])
+def test_a_class_without_images_in_select_is_refused_before_the_search(search_on):
     task = tiny_task()
     select = task.select.subset((task.select.labels != 1).nonzero().flatten())
+    splitter = make_splitter("cnnsplitter", {**SMALL, "search_on": search_on})
     with pytest.raises(DataError, match="select holds no images of the classes"):
-        make_splitter("cnnsplitter", SMALL).split(dataclasses.replace(task, select=select))
+        splitter.split(dataclasses.replace(task, select=select))
 
 
 def test_a_search_stops_when_it_no_longer_finds_better_modules():
@@ -359,18 +361,19 @@ def test_the_result_is_the_best_by_plain_fitness_though_candidates_breed_by_anot
     settings = {**SMALL, "generations": 4, "patience": 9, "initialization": "random", "alpha": 0.5, "gamma": 1.0}
     result = make_splitter("cnnsplitter", settings).split(tiny_task())
     # Without weight added, the first composition is the best of all; with it, the last one is.
-    assert [record["accuracy"] for record in result.history] == [0.5] * 4
-    assert [record["fitness"] for record in result.history] == pytest.approx([0.6] * 4)
+    assert [record["search_accuracy"] for record in result.history] == [0.5] * 4
+    assert [record["search_fitness"] for record in result.history] == pytest.approx([0.6] * 4)
     assert [record["accuracy_weight"] for record in result.history] == pytest.approx([0.5, 1.0, 0.9, 0.9])
-    assert result.facts["chosen_generation"] == 1
+    best = max(result.history, key=lambda record: record["fitness"])
+    assert result.facts["chosen_generation"] == best["step"]
 
 
 def test_where_no_composition_passes_the_thresholds_the_best_is_the_result_and_a_warning_says_so():
     task = tiny_task()
-    labels = task.select.labels.roll(1)
-    task = dataclasses.replace(task, select=dataclasses.replace(task.select, labels=labels))
+    labels = task.train.labels.roll(1)
+    task = dataclasses.replace(task, train=dataclasses.replace(task.train, labels=labels))
     result = make_splitter("cnnsplitter", {**SMALL, "thresholds": [1.0], "initialization": "random"}).split(task)
-    assert result.facts["accuracy"] < 1
+    assert result.history[int(result.facts["chosen_generation"]) - 1]["search_accuracy"] < 1
     assert len(result.masks) == 3
     assert result.facts["accuracy"] == result.history[int(result.facts["chosen_generation"]) - 1]["accuracy"]
     assert any("is below 1, the threshold of the last merge" in warning for warning in result.warnings)
@@ -387,15 +390,14 @@ def test_elites_and_repeated_candidates_are_not_run_again():
 def test_calibrated_modules_score_with_the_base_models_moments_also_when_saved(tmp_path):
     task = tiny_task()
     graph = task.trace()
-    result = make_splitter("cnnsplitter", {**SMALL, "calibration": "moments"}).split(task, graph=graph)
-    logits = module_logits(graph, result.masks, task.select)
-    base = task.model.eval()(task.select.normalisation(task.select.images)).detach()
-    scores = result.scores(logits)
+    result = make_splitter("cnnsplitter", {**SMALL, "score": "moments"}).split(task, graph=graph)
+    base = task.model.eval()(task.train.normalisation(task.train.images)).detach()
+    scores = result.scores(module_logits(graph, result.masks, task.train))
     assert torch.allclose(scores.mean(1), base.mean(0), atol=1e-4)
     assert torch.allclose(scores.std(1), base.std(0), rtol=1e-4)
     module = extract_modules(graph, result, task.select.class_names, task.select.normalisation)[1]
     module.save(tmp_path / "module.safetensors")
-    images = task.select.normalisation(task.select.images)
+    images = task.train.normalisation(task.train.images)
     again = Module.load(tmp_path / "module.safetensors")
     assert torch.allclose(again(images), scores[1], atol=1e-4)
 

@@ -16,6 +16,7 @@ from splitters.methods.gradsplitter import GradSplitter, GradSplitterSettings
 from splitters.methods.gradsplitter.trainer import Trainer
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
 from splitters.methods.scoring import head_training
+from splitters.methods.scoring.fitting import ScoreFitter
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks import inference
 from splitters.networks.inference import accuracy, composed_answers, module_logits
@@ -320,3 +321,29 @@ def test_its_version_and_settings_name_it() -> None:
     splitter = make_splitter("gradsplitter", {"rounds": 2})
     assert isinstance(splitter, GradSplitter)
     assert splitter.settings.rounds == 2
+
+
+# Kinds of scores
+
+
+@pytest.mark.parametrize("score", ["logit", "moments"])
+def test_another_kind_of_score_chooses_among_the_same_states(score: str) -> None:
+    task = tiny_task()
+    graph = task.trace()
+    heads, other = _split(task, graph), _split(task, graph, score=score)
+    for name in ("kernel_retention", "loss"):
+        assert [state[name] for state in heads.history] == [state[name] for state in other.history]
+    expected = ScoreFitter(graph, task).fit(score, other.masks)
+    assert type(other.scores) is type(expected)
+    assert all(torch.equal(value, expected.tensors()[name]) for name, value in other.scores.tensors().items())
+    answers = composed_answers(other.scores(module_logits(graph, other.masks, task.select)))
+    reached = accuracy(answers, task.select.labels)
+    assert other.history[int(other.facts["chosen_round"]) - 1]["accuracy"] == reached
+
+
+def test_sparsity_can_count_kernels_as_the_paper_does() -> None:
+    channels, kernels = _trainer(), _trainer(sparsity="kernels")
+    bits = torch.ones(3, 14)
+    bits[0, 0] = bits[1, 13] = 0  # of the first convolution, and of the two that the residual sum ties
+    assert channels._sparsity(bits) == pytest.approx(40 / 42)
+    assert kernels._sparsity(bits) == pytest.approx((3 * 22 - 1 - 2) / (3 * 22))
