@@ -62,6 +62,12 @@ def test_composed_modules_keep_the_base_models_accuracy() -> None:
     assert result.masks.retention < 1
 
 
+def test_results_are_those_of_earlier_versions() -> None:
+    result = _split(alpha=1.0)
+    assert [state["loss"] for state in result.history] == pytest.approx([0.730037, 0.727761, 0.648094], rel=1e-4)
+    assert result.masks.retention == pytest.approx(14 / 33)
+
+
 def test_alpha_drives_kernels_out() -> None:
     without, some, much = (_split(alpha=alpha).history[-1]["kernel_retention"] for alpha in (0.0, 1.0, 20.0))
     assert without >= some > much
