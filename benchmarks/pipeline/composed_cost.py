@@ -72,14 +72,18 @@ def composed_cost(modules: Sequence[ModuleRef], composed: ComposedModel, referen
 
 
 def _stored_parameters(modules: Sequence[ModuleRef]) -> int:
-    """Return the number of parameters, counting those that modules of one base model share once."""
+    """Return the number of parameters, counting those that modules of one base model share once.
+
+    Modules with scales share the kernels all the same; each stores its own scales beside them.
+    """
     by_model: dict[SplitModel, list[int]] = {}
     for module in modules:
         by_model.setdefault(module.model, []).append(module.class_index)
     total = sum(_head_parameters(module.module) for module in modules)
     for model, classes in by_model.items():
-        union = model.split.result.masks.bits[classes].any(0)
-        total += network_cost(extract_network(model.graph, union), model.graph.input_shape).parameters
+        masks = model.split.result.masks[classes]
+        total += network_cost(extract_network(model.graph, masks.union.bits[0]), model.graph.input_shape).parameters
+        total += int(masks.bits.sum()) if masks.scales is not None else 0
     return total
 
 

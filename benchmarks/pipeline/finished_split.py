@@ -136,12 +136,12 @@ class _CellSplits:
             result = splitter.split(
                 self._task(complete), graph=self.graph, progress=self.workspace.progress, checkpoint=checkpoint
             )
-            return _to_state(result)
+            return to_state(result)
 
         artifact = self.workspace.artifacts.get_or_make(
             "splits", self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress
         )
-        result = _from_state(artifact.state, self.graph)
+        result = from_state(artifact.state, self.graph)
         # Reused analyses count with the time that they took, so that a split's time does not depend on earlier splits.
         seconds = artifact.seconds + result.facts.get(REUSED_SECONDS, 0.0)
         return FinishedSplit(result, seconds, artifact.peak_memory_bytes, artifact.reused, artifact.computed_on)
@@ -175,9 +175,12 @@ class _CellSplits:
         }
 
 
-def _to_state(result: SplitResult) -> CheckpointState:
+def to_state(result: SplitResult) -> CheckpointState:
+    """Return a split as the cache stores it."""
     scores, parameters = describe_scores(result.scores)
     tensors = {"bits": result.masks.bits, **with_prefix(parameters, "scores.")}
+    if result.masks.scales is not None:
+        tensors["scales"] = result.masks.scales
     values: dict[str, object] = {
         "scores": scores,
         "met_tolerance": result.met_tolerance,
@@ -189,12 +192,13 @@ def _to_state(result: SplitResult) -> CheckpointState:
     return CheckpointState(tensors, values)
 
 
-def _from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
+def from_state(state: CheckpointState, graph: ChannelGraph) -> SplitResult:
+    """Return the split that ``to_state`` stored, its scores on the graph's device."""
     values = cast("dict[str, Any]", state.values)
     device = next(iter(graph.network.parameters())).device
     parameters = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "scores.").items()}
     return SplitResult(
-        masks=KernelMasks(graph.layout, state.tensors["bits"].bool()),
+        masks=KernelMasks(graph.layout, state.tensors["bits"].bool(), state.tensors.get("scales")),
         scores=rebuild_scores(values["scores"], parameters),
         met_tolerance=bool(values["met_tolerance"]),
         warnings=tuple(values["warnings"]),

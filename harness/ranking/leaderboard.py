@@ -113,8 +113,8 @@ def make_leaderboard(
 
     Rows that differ in more than the seed are never averaged: an entry is a splitter with one configuration, a section
     holds the entries for which everything else that determines a result is the same.
-    ``harness.ranking.paired.ranks.ranked`` says how the entries of a section are ranked, also where some lack seeds that
-    others have.
+    ``harness.ranking.paired.ranks.ranked`` says how the entries of a section are ranked, also where some lack seeds
+    that others have.
 
     Args:
         latest: The attempt that counts of each cell.

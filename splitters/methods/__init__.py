@@ -1,1 +1,1 @@
-"""The splitting methods: their protocol, the baselines, GradSplitter and CNNSplitter."""
+"""The splitting methods: their protocol, the baselines, GradSplitter, CNNSplitter and ScaleSplitter."""

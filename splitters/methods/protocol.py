@@ -337,6 +337,7 @@ SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
         "gradsplitter": "splitters.methods.gradsplitter",
         "importance": "splitters.methods.baselines",
         "random": "splitters.methods.baselines",
+        "scalesplitter": "splitters.methods.scalesplitter",
         "taylor": "splitters.methods.baselines",
     },
 )

@@ -310,8 +310,9 @@ def extract_modules(
     if channels != used:
         raise ConfigurationError(f"the network takes images of {channels} channels, but the normalisation has {used}.")
     modules = []
-    for index, bits in enumerate(result.masks.bits):
-        kernel_bits = result.masks.kernel_bits[index].split([layer.kernels for layer in graph.layout.layers])
+    masks = result.masks
+    for index in range(len(masks)):
+        kernel_bits = masks.kernel_bits[index].split([layer.kernels for layer in graph.layout.layers])
         kept = {
             layer.name: tuple(part.nonzero().flatten().tolist())
             for layer, part in zip(graph.layout.layers, kernel_bits, strict=True)
@@ -325,7 +326,8 @@ def extract_modules(
             kept=kept,
             **known,
         )
-        modules.append(Module(extract_network(graph, bits), result.scores.of(index), info))
+        network = extract_network(graph, masks.bits[index], masks.scales_of(index))
+        modules.append(Module(network, result.scores.of(index), info))
     return modules
 
 

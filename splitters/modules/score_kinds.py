@@ -1,9 +1,9 @@
-"""The built-in kinds of scores: logits, scaled logits, and GradSplitter's heads."""
+"""The built-in kinds of scores: logits, scaled logits, linear read-outs of all logits, and GradSplitter's heads."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,28 @@ class ScaledLogitScore(ModuleScore):
     def describe(self) -> Mapping[str, Setting]:
         """Return the class index."""
         return {"class_index": self.class_index}
+
+
+class LinearScore(ModuleScore):
+    """A linear read-out of all logits.
+
+    Args:
+        weight: The factor of each logit.
+        bias: Added to their sum.
+    """
+
+    kind = "linear"
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Float[Tensor, " class"], bias: Float[Tensor, ""]) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, logits: Float[Tensor, "batch class"]) -> Float[Tensor, " batch"]:
+        """Return the weighted sums of the logits."""
+        return logits @ self.weight + self.bias
 
 
 class HeadScore(ModuleScore):
@@ -141,6 +163,39 @@ class ScaledLogitScores(Scores):
         return {"scale": self.scale, "shift": self.shift}
 
 
+@SCORES.register("linear")
+@dataclass(frozen=True)
+class LinearScores(Scores):
+    """N linear read-outs of all logits; see ``LinearScore``.
+
+    Args:
+        weight: The factor of each logit, per module.
+        bias: One per module.
+    """
+
+    kind = "linear"
+    module_score = LinearScore
+    weight: Float[Tensor, "module class"]
+    bias: Float[Tensor, " module"]
+
+    @classmethod
+    def own_logits(cls, n_modules: int) -> LinearScores:
+        """Return read-outs that give each module the logit of its own class."""
+        return cls(torch.eye(n_modules), torch.zeros(n_modules))
+
+    def __call__(self, logits: Float[Tensor, "module batch class"]) -> Float[Tensor, "module batch"]:
+        """Return each module's weighted sum of its logits."""
+        return torch.einsum("mbc,mc->mb", logits, self.weight) + self.bias[:, None]
+
+    def of(self, module: int) -> ModuleScore:
+        """Return one read-out."""
+        return LinearScore(self.weight[module].detach().clone(), self.bias[module].detach().clone())
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return weights and biases."""
+        return {"weight": self.weight, "bias": self.bias}
+
+
 @SCORES.register("head")
 @dataclass(frozen=True)
 class HeadScores(Scores):
@@ -197,7 +252,3 @@ class HeadScores(Scores):
             "output_weight": self.output_weight,
             "output_bias": self.output_bias,
         }
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> HeadScores:
-        """Return heads whose parameters are ``function`` of these."""
-        return HeadScores(**{name: function(value) for name, value in self.tensors().items()})

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from splitters.errors import ConfigurationError
 from splitters.registry import Registry
+
+_ScoresT = TypeVar("_ScoresT", bound="Scores")
 
 _CERTAIN = 1e-6
 """Probabilities are kept this far from 0 and 1 before they become log-odds."""
@@ -95,11 +97,16 @@ class Scores(ABC):
         """Return the scores that ``describe`` and ``tensors`` described."""
         return cls(**settings, **tensors)
 
+    def map(self: _ScoresT, function: Callable[[Tensor], Tensor]) -> _ScoresT:
+        """Return scores of the same kind whose parameters are ``function`` of these."""
+        changed = self.rebuild(self.describe(), {name: function(value) for name, value in self.tensors().items()})
+        return cast(_ScoresT, changed)
+
 
 SCORES: Registry[type[Scores]] = Registry(
     "kind of scores",
     entry_point_group="splitbench.scores",
-    homes=dict.fromkeys(("head", "logit", "scaled_logit"), "splitters.modules.score_kinds"),
+    homes=dict.fromkeys(("head", "linear", "logit", "scaled_logit"), "splitters.modules.score_kinds"),
 )
 """All kinds of scores by name."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, fx, nn
 
 from splitters.canonical.layers import CONVOLUTIONS, convolution_of, in_channels_last, linear_of
@@ -16,21 +16,25 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ALWAYS_KEPT
 
 
-def extract_network(graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> fx.GraphModule:
+def extract_network(
+    graph: ChannelGraph, bits: Bool[Tensor, " channel"], scales: Float[Tensor, " channel"] | None = None
+) -> fx.GraphModule:
     """Return the network that keeps only some channels, with the others physically removed.
 
-    Layers that lose no channel share their weights with the graph.
+    Layers that lose no channel and read none that is scaled share their weights with the graph.
 
     Args:
         graph: The CNN.
         bits: True where a maskable channel is kept; at least one of each required set.
+        scales: The factor of each channel wherever it is consumed, which the consuming layers' weights take up.
 
     Raises:
-        MaskError: If the bits do not fit the graph.
+        MaskError: If bits or scales do not fit the graph.
     """
-    if bits.shape != (graph.layout.n_channels,):
-        raise MaskError(f"this network has {graph.layout.n_channels} maskable channels, not {list(bits.shape)}.")
-    slicer = LayerSlicer(graph, bits.bool().cpu())
+    for values in (bits,) if scales is None else (bits, scales):
+        if values.shape != (graph.layout.n_channels,):
+            raise MaskError(f"this network has {graph.layout.n_channels} maskable channels, not {list(values.shape)}.")
+    slicer = LayerSlicer(graph, bits.bool().cpu(), None if scales is None else scales.cpu())
     root = nn.Module()
     new_graph = fx.Graph()
     renamed: dict[fx.Node, fx.Node] = {}
@@ -51,10 +55,14 @@ class LayerSlicer:
     Args:
         graph: The CNN.
         bits: True where a maskable channel is kept, on the CPU; at least one of each required set.
+        scales: The factor of each maskable channel wherever it is consumed, on the CPU; None for 1.
     """
 
-    def __init__(self, graph: ChannelGraph, bits: Bool[Tensor, " channel"]) -> None:
+    def __init__(
+        self, graph: ChannelGraph, bits: Bool[Tensor, " channel"], scales: Float[Tensor, " channel"] | None = None
+    ) -> None:
         self.graph = graph
+        self._scales = scales
         self.kept_or_always = torch.cat([bits, torch.ones(1, dtype=torch.bool)])
 
     def arguments(self, node: fx.Node) -> tuple[Any, ...]:
@@ -124,12 +132,13 @@ class LayerSlicer:
         return tensor if held is None else _take(tensor, positions, held.axis)
 
     def module(self, node: fx.Node) -> nn.Module:
-        """Return a node's layer with the kept channels; the original layer if it loses none."""
+        """Return a node's layer with the kept channels, its inputs scaled; the original layer if nothing changes."""
         module = self.graph.network.get_submodule(str(node.target))
         if not isinstance(module, (*CONVOLUTIONS, nn.Linear, ChannelAffine, ChannelPReLU)):
             return module
         inputs, outputs = self._positions(node.all_input_nodes[0]), self._positions(node)
-        if inputs is None and outputs is None:
+        scales = self._input_scales(node)
+        if inputs is None and outputs is None and scales is None:
             return module
         if isinstance(module, ChannelAffine):
             return ChannelAffine(_take(module.scale, outputs, 0), _take(module.shift, outputs, 0))
@@ -137,15 +146,33 @@ class LayerSlicer:
             return ChannelPReLU(_take(module.slope, outputs, 0))
         bias = None if module.bias is None else _take(module.bias, outputs, 0)
         if isinstance(module, nn.Linear):
-            return linear_of(_take(_take(module.weight, outputs, 0), inputs, 1), bias)
+            weight = module.weight if scales is None else module.weight * scales
+            return linear_of(_take(_take(weight, outputs, 0), inputs, 1), bias)
         transposed = isinstance(module, nn.ConvTranspose2d)
         if module.groups == 1:
             input_axis, output_axis = (0, 1) if transposed else (1, 0)
-            weight = _take(_take(module.weight, outputs, output_axis), inputs, input_axis)
+            weight = module.weight
+            if scales is not None:
+                weight = weight * scales.view(*(-1 if axis == input_axis else 1 for axis in range(weight.dim())))
+            weight = _take(_take(weight, outputs, output_axis), inputs, input_axis)
             return convolution_of(weight, bias, like=module, groups=1)
         # Groups are kept or dropped whole, so that the axis along which they lie shrinks alone.
         weight = _take(module.weight, inputs if transposed else outputs, 0)
         return convolution_of(weight, bias, like=module, groups=len(weight) * module.groups // len(module.weight))
+
+    def _input_scales(self, node: fx.Node) -> Tensor | None:
+        """Return the factor of each channel that a node consumes, or None if it consumes none that is scaled.
+
+        Convolutions with groups consume no channels: they pass on those of their inputs.
+        """
+        if self._scales is None or node not in self.graph.consumers:
+            return None
+        held = self.graph.channels_at(node.all_input_nodes[0])
+        if held is None:
+            return None
+        assert ALWAYS_KEPT == -1, "channels that are always kept read the last entry"
+        scales = torch.cat([self._scales, self._scales.new_ones(1)])[held.channels]
+        return scales.to(next(self.graph.network.parameters()).device)
 
 
 def _take(tensor: Tensor, positions: Tensor | None, axis: int) -> Tensor:

@@ -47,7 +47,7 @@ def module_logits(
 ) -> Float[Tensor, "module sample class"]:
     """Return every module's logits for all images, in order.
 
-    Each module runs as its physically small network; equal masks run once.
+    Each module runs as its physically small network; equal ones run once.
 
     Args:
         graph: The CNN, on the images' device.
@@ -64,7 +64,7 @@ class ModuleNetworks:
     """The physically small networks of modules with fixed masks.
 
     Args:
-        networks: One for each distinct mask.
+        networks: One for each distinct mask and set of scales.
         network_index: The index of each module's network.
     """
 
@@ -74,10 +74,11 @@ class ModuleNetworks:
     @classmethod
     def of(cls, graph: ChannelGraph, masks: KernelMasks, *, tick: Tick = no_tick) -> ModuleNetworks:
         """Extract the networks from a CNN; ``tick`` is called after each."""
-        distinct, network_index = torch.unique(masks.bits, dim=0, return_inverse=True)
+        distinct, network_index = torch.unique(masks.gates, dim=0, return_inverse=True)
         networks = []
-        for bits in distinct:
-            networks.append(extract_network(graph, bits))
+        for index in range(len(distinct)):
+            first = int((network_index == index).nonzero()[0])
+            networks.append(extract_network(graph, masks.bits[first], masks.scales_of(first)))
             tick()
         return cls(tuple(networks), network_index)
 

@@ -24,13 +24,16 @@ class KernelMasks:
     Args:
         layout: The network's channels.
         bits: True where a module keeps a channel, on the CPU.
+        scales: The factor by which a module multiplies a kept channel wherever it is consumed, on the CPU; None where
+            no method has learned any. Extraction folds them into the consuming layers' weights.
 
     Raises:
-        MaskError: If the bits do not fit the layout, or a module would lose a whole layer.
+        MaskError: If bits or scales do not fit the layout, or a module would lose a whole layer.
     """
 
     layout: ChannelLayout
     bits: Bool[Tensor, "module channel"]
+    scales: Float[Tensor, "module channel"] | None = None
 
     def __post_init__(self) -> None:
         """Check shape and type, and that no layer is lost."""
@@ -38,6 +41,11 @@ class KernelMasks:
             raise MaskError(
                 f"masks are [module, {self.layout.n_channels}] booleans for this network, "
                 f"not {list(self.bits.shape)} of {self.bits.dtype}."
+            )
+        if self.scales is not None and (self.scales.shape != self.bits.shape or not self.scales.is_floating_point()):
+            raise MaskError(
+                f"scales are {list(self.bits.shape)} floats for these masks, "
+                f"not {list(self.scales.shape)} of {self.scales.dtype}."
             )
         lost = empty_sets(self.layout, self.bits)
         if lost.any():
@@ -69,7 +77,18 @@ class KernelMasks:
             modules = [modules]
         elif isinstance(modules, slice):
             modules = range(len(self))[modules]
-        return KernelMasks(self.layout, self.bits[list(modules)])
+        chosen = list(modules)
+        return KernelMasks(self.layout, self.bits[chosen], None if self.scales is None else self.scales[chosen])
+
+    def scales_of(self, module: int) -> Float[Tensor, " channel"] | None:
+        """Return one module's scales, or None if there are none."""
+        return None if self.scales is None else self.scales[module]
+
+    @cached_property
+    def gates(self) -> Float[Tensor, "module channel"]:
+        """The factor of each channel where it is consumed: 0 where it is dropped, else its scale, or 1 without any."""
+        bits = self.bits.float()
+        return bits if self.scales is None else bits * self.scales
 
     @cached_property
     def kernel_bits(self) -> Bool[Tensor, "module kernel"]:

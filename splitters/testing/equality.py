@@ -17,10 +17,10 @@ def assert_equal_results(one: SplitResult, other: SplitResult) -> None:
         AssertionError: If they differ, with the first difference.
     """
     tensors = one.scores.tensors(), other.scores.tensors()
-    bits = one.masks.bits, other.masks.bits
     for part, same in (
         ("the layouts", one.masks.layout == other.masks.layout),
-        ("the masks", same_value(*bits)),
+        ("the masks", same_value(one.masks.bits, other.masks.bits)),
+        ("the masks' gates", same_value(one.masks.gates, other.masks.gates)),
         ("the kinds of scores", type(one.scores) is type(other.scores)),
         ("the descriptions of the scores", one.scores.describe() == other.scores.describe()),
         ("the names of the scores' tensors", tensors[0].keys() == tensors[1].keys()),

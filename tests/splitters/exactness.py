@@ -7,7 +7,7 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ALWAYS_KEPT
 from splitters.networks.extraction import extract_network
 from splitters.networks.masked_network import masked_network
-from splitters.networks.masks import repair
+from splitters.networks.masks import KernelMasks, repair
 
 TOLERANCE = 1e-5
 
@@ -48,26 +48,38 @@ def bits_before_repair(graph: ChannelGraph, n_modules: int, *, keep: float, gene
     return torch.rand(n_modules, graph.layout.n_channels, generator=generator) < keep
 
 
-def worst_difference(graph: ChannelGraph, batch: Tensor, bits: Tensor) -> float:
+def worst_difference(graph: ChannelGraph, batch: Tensor, bits: Tensor, scales: Tensor | None = None) -> float:
     """Return how far masked and extracted modules lie apart, relative to the output's scale."""
+    masks = KernelMasks(graph.layout, bits, scales)
     with torch.no_grad():
-        masked = masked_network(graph)(batch, bits.float())
-        extracted = torch.stack([extract_network(graph, row)(batch) for row in bits])
+        masked = masked_network(graph)(batch, masks.gates)
+        extracted = torch.stack(
+            [extract_network(graph, row, masks.scales_of(module))(batch) for module, row in enumerate(bits)]
+        )
     return float((masked - extracted).abs().max() / extracted.abs().max())
 
 
 def assert_exact(
     model: nn.Module, batch: Tensor, *, n_modules: int = 3, keeps: tuple[float, ...] = (0.6, 0.1)
 ) -> ChannelGraph:
-    """Check the invariant on random masks, many and few kept, and that a full mask gives the model's own logits."""
+    """Check the invariant on random masks, many and few kept, with and without scales, and that a full mask gives the
+    model's own logits.
+    """
     graph = ChannelGraph.trace(model, batch)
     for seed, keep in enumerate(keeps):
-        assert worst_difference(graph, batch, random_bits(graph, n_modules, keep=keep, seed=seed)) < TOLERANCE
+        bits = random_bits(graph, n_modules, keep=keep, seed=seed)
+        assert worst_difference(graph, batch, bits) < TOLERANCE
+    assert worst_difference(graph, batch, bits, random_scales(bits)) < TOLERANCE
     with torch.no_grad():
         expected = model.eval()(batch)
         full = masked_network(graph)(batch, torch.ones(2, graph.layout.n_channels))
     assert float((full - expected).abs().max()) < TOLERANCE * float(expected.abs().max())
     return graph
+
+
+def random_scales(bits: Tensor, *, seed: int = 0) -> Tensor:
+    """Return random factors between -0.5 and 2 for the channels of masks."""
+    return torch.rand(bits.shape, generator=torch.Generator().manual_seed(seed)) * 2.5 - 0.5
 
 
 def maskable(graph: ChannelGraph) -> dict[str, int]:

@@ -80,11 +80,15 @@ def load_dataset(
 
 
 def _are_digits(class_names: tuple[str, ...]) -> bool:
-    """Return whether the classes are digits, judging by their names.
+    """Return whether the classes, or those of one data set in a union, are digits, judging by their names.
 
     Classes without names are numbered and count as digits: not to flip them is the safe choice.
     """
-    return all(name.isdecimal() or name.lower() in _DIGITS for name in class_names)
+    members: dict[str, list[str]] = {}
+    for name in class_names:
+        member, _, label = name.rpartition("/")
+        members.setdefault(member, []).append(label)
+    return any(all(label.isdecimal() or label.lower() in _DIGITS for label in labels) for labels in members.values())
 
 
 def _grey(colour: Normalisation) -> Normalisation:

@@ -13,6 +13,7 @@ from benchmarks.data.sources.named_folder import NamedFolder
 from benchmarks.data.sources.parquet import ParquetSource
 from benchmarks.data.sources.source import Location, Source
 from benchmarks.data.sources.torchvision_sets import TORCHVISION_SETS, TorchvisionSource
+from benchmarks.data.sources.union import UnionSource, member_names
 from splitters.errors import UnknownNameError
 from splitters.registry import Registry
 
@@ -25,11 +26,13 @@ class DatasetEntry:
         description: One line for people.
         open: Makes the source from what follows the first colon (empty without one) and the locations to search.
         options: What may be added to the name as ``:OPTION=VALUE``.
+        members: Returns the data sets that what follows the first colon names, for data sets made of others.
     """
 
     description: str
     open: Callable[[str, Location], Source]
     options: tuple[str, ...] = ()
+    members: Callable[[str], tuple[str, ...]] | None = None
 
 
 DATASETS: Registry[DatasetEntry] = Registry("data set", entry_point_group="splitbench.datasets")
@@ -53,7 +56,15 @@ def check_dataset(name: str, *, where: str = "") -> None:
 
 def with_code(spec: DatasetSpec) -> DatasetSpec:
     """Return a data set's specification with the fingerprint of the code that reads it, if that is a plug-in's."""
-    return spec.model_copy(update={"code": DATASETS.code_fingerprint(_key(spec.name))})
+    return spec.model_copy(update={"code": _code_of(spec.name)})
+
+
+def _code_of(name: str) -> str:
+    """Return the fingerprint of plug-ins' code that reads a data set or its members; empty if there is none."""
+    entry, text = find_dataset(name)
+    members = entry.members(text) if entry.members else ()
+    codes = [DATASETS.code_fingerprint(_key(name)), *map(_code_of, members)]
+    return "+".join(filter(None, codes))
 
 
 def find_dataset(name: str, *, where: str = "") -> tuple[DatasetEntry, str]:
@@ -63,6 +74,8 @@ def find_dataset(name: str, *, where: str = "") -> tuple[DatasetEntry, str]:
         UnknownNameError: If there is no data set of that name, or it does not have an option.
     """
     entry, text = DATASETS.get(_key(name, where=where)), name.partition(":")[2]
+    for member in entry.members(text) if entry.members else ():
+        find_dataset(member, where=where)
     if entry.options:
         for option in NamedFolder.parse(name.partition(":")[0], text).options:
             if option not in entry.options:
@@ -81,9 +94,14 @@ def open_dataset(name: str, location: Location) -> Source:
     return entry.open(text, location)
 
 
+def _open_union(text: str, location: Location) -> Source:
+    return UnionSource(text, {name: open_dataset(name, location) for name in member_names(text)})
+
+
 def _key(name: str, *, where: str = "") -> str:
-    kind, colon, folder = name.partition(":")
-    key = f"{kind}:{_PLACEHOLDER}" if colon and folder.strip() else name
+    kind, colon, rest = name.partition(":")
+    kinds = {key.partition(":")[0]: key for key in DATASETS if ":" in key}
+    key = kinds.get(kind, name) if colon and rest.strip() else name
     if key not in DATASETS or (key == name and colon):
         raise DATASETS.unknown(name, where=where)
     return key
@@ -108,4 +126,7 @@ DATASETS.register(f"folder:{_PLACEHOLDER}")(
     DatasetEntry(
         "image files as FOLDER/train/CLASS/* and FOLDER/test/CLASS/*", FolderSource.open, options=("train", "test")
     )
+)
+DATASETS.register("union:SET+SET")(
+    DatasetEntry("several data sets as one, with the classes of all", _open_union, members=member_names)
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from splitters.methods.gradsplitter.presets import PRESETS
-from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples
+from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.scoring.kinds import ScoreKind
-from splitters.settings import Length, PhaseLength, PresetSettings
+from splitters.settings import Length, PhaseLength
 
 
 def _is_none(value: object) -> bool:
@@ -24,7 +24,7 @@ def _is_channels(value: object) -> bool:
     return value == "channels"
 
 
-class GradSplitterSettings(PresetSettings, KernelMultiples):
+class GradSplitterSettings(MaskTrainingSettings):
     """Settings of GradSplitter.
 
     With Adam, a mask that starts at 1 moves by about its learning rate per step: no kernel can drop before about
@@ -75,10 +75,3 @@ class GradSplitterSettings(PresetSettings, KernelMultiples):
     tolerance: float = Field(default=0.01, ge=0, le=1)
     rescue: bool = True
     rescue_attempts: int = Field(default=3, ge=1)
-
-    @field_validator("mask_phase")
-    @classmethod
-    def _trains_masks(cls, length: Length) -> Length:
-        if not length.count:
-            raise ValueError(f"a round without mask steps finds no modules; write '1 steps' or more, not '{length}'")
-        return length

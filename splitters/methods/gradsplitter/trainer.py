@@ -1,39 +1,25 @@
-"""The two kinds of training phases of GradSplitter: masks together with heads, and heads alone."""
+"""GradSplitter's training phases: masks together with heads, and heads alone."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.gradsplitter.binarise import binarise, kept_channels
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
-from splitters.methods.kernel_choice.kernel_multiples import round_up
+from splitters.methods.mask_training.trainer import MaskTrainer
 from splitters.methods.protocol import SplitTask
-from splitters.methods.scoring.head_training import ModuleLogits, shuffled_batches, train_heads
+from splitters.methods.scoring.head_training import ModuleLogits, train_heads
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks.inference import ModuleNetworks, Tick, no_tick
 from splitters.networks.masked_network import masked_network
-from splitters.networks.masks import KernelMasks
 from splitters.settings import Length
 
 
-class Trainer:
-    """Trains real masks and heads, phase by phase, with a new optimiser for each phase.
-
-    Args:
-        task: The base model and the images.
-        graph: The base model's channel graph, on the task's device.
-        settings: The configuration.
-        generator: Draws the heads' weights and the order of images.
-        tick: Called after every batch and step of head phases; mask phases yield instead.
-    """
+class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
+    """Trains real masks and heads by the cross-entropy over the modules' scores; see ``MaskTrainer``."""
 
     def __init__(
         self,
@@ -44,68 +30,36 @@ class Trainer:
         *,
         tick: Tick = no_tick,
     ) -> None:
-        self.graph = graph
-        self.layout = graph.layout
-        self.settings = settings
-        self.images = task.train
-        self.generator = generator
-        self.tick = tick
-        self.n_modules = task.n_classes
-        self.masks: Float[Tensor, "module channel"] = torch.ones(
-            self.n_modules, self.layout.n_channels, device=task.device
-        )
-        self.heads = self.new_heads()
-        self.loss = math.nan
+        super().__init__(task, graph, settings, generator, tick=tick)
         self._network = masked_network(graph).to(task.device)
 
-    def new_heads(self) -> HeadScores:
+    @property
+    def score_learning_rate(self) -> float:
+        """The heads' learning rate in mask phases."""
+        return self.settings.head_learning_rate
+
+    def new_scores(self) -> HeadScores:
         """Return newly initialised heads for all modules."""
         heads = HeadScores.initialised(
             self.n_modules, self.n_modules, self.settings.head_width, generator=self.generator
         )
         return heads.map(lambda tensor: tensor.to(self.images.images.device))
 
-    def kernel_masks(self) -> KernelMasks:
-        """Return the binarised masks, rounded up as the settings want it."""
-        bits = kept_channels(self.layout, self.masks)
-        return KernelMasks(self.layout, round_up(self.layout, bits, self.masks, self.settings.round_to).cpu())
+    def loss_of(
+        self, gates: Float[Tensor, "module channel"], scores: HeadScores, indices: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, ""]:
+        """Return the cross-entropy over the vector of the modules' scores."""
+        images, labels = self.images.batch(indices)
+        return F.cross_entropy(scores(self._network(images, gates)).T, labels)
 
-    def steps_of(self, length: Length) -> int:
-        """Return a phase's length in steps."""
-        return length.steps(samples=len(self.images), batch_size=self.settings.batch_size)
-
-    def mask_phase(self) -> Iterator[int]:
-        """Train masks and heads; yield the number of steps done after each step."""
-        masks = self.masks.clone().requires_grad_()
-        heads = self.heads.map(lambda tensor: tensor.clone().requires_grad_())
-        optimiser = torch.optim.Adam(
-            [
-                {"params": [masks], "lr": self.settings.mask_learning_rate},
-                {"params": list(heads.tensors().values()), "lr": self.settings.head_learning_rate},
-            ]
-        )
-        for step, indices in enumerate(self._batches(self.steps_of(self.settings.mask_phase)), start=1):
-            images, labels = self.images.batch(indices)
-            bits = binarise(self.layout, masks)
-            scores = heads(self._network(images, bits))
-            loss = F.cross_entropy(scores.T, labels) + self.settings.alpha * self._sparsity(bits)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            self.loss = float(loss.detach())
-            self.masks = masks.detach()
-            self.heads = heads.map(torch.Tensor.detach)
-            yield step
-        self._check_finite()
-
-    def _sparsity(self, bits: Float[Tensor, "module channel"]) -> Float[Tensor, ""]:
+    def sparsity(self, bits: Float[Tensor, "module channel"]) -> Float[Tensor, ""]:
         """Return the share of kept channels, or of the kernels that may be dropped."""
         if self.settings.sparsity == "channels":
-            return bits.mean()
+            return super().sparsity(bits)
         kernels = self.layout.kernels_per_channel.to(bits)
         return (bits @ kernels).mean() / kernels.sum()
 
-    def head_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
+    def score_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train heads alone, on the logits of the current modules.
 
         Args:
@@ -113,33 +67,16 @@ class Trainer:
             learning_rate: Adam's learning rate.
             only: The modules whose heads are trained; None for all.
         """
-        batches = list(self._batches(self.steps_of(length)))
+        batches = list(self.batches(self.steps_of(length)))
         if not batches:
             return
         used, positions = torch.unique(torch.cat(batches), return_inverse=True)
         networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
-        self.heads, self.loss = train_heads(
-            self.heads,
+        self.scores, self.loss = train_heads(
+            self.scores,
             ModuleLogits(networks, self.images.subset(used), tick=self.tick),
             positions.split([len(batch) for batch in batches]),
             learning_rate=learning_rate,
             only=only,
         )
-        self._check_finite()
-
-    def _batches(self, steps: int) -> Iterator[Int64[Tensor, " batch"]]:
-        """Yield shuffled batches of indices, epoch after epoch."""
-        return shuffled_batches(
-            len(self.images),
-            batch_size=self.settings.batch_size,
-            steps=steps,
-            generator=self.generator,
-            device=self.images.images.device,
-        )
-
-    def _check_finite(self) -> None:
-        if not math.isfinite(self.loss) or not bool(torch.isfinite(self.masks).all()):
-            raise SplitFailedError(
-                f"the loss became {self.loss}; lower the learning rates "
-                f"(masks {self.settings.mask_learning_rate}, heads {self.settings.head_learning_rate})."
-            )
+        self.check_finite()

@@ -24,14 +24,14 @@ NAMES = ("a", "b")
 SIDE, KERNELS = 4, 6
 
 
-def split_model(kept: list[list[int]]) -> SplitModel:
+def split_model(kept: list[list[int]], *, scaled: bool = False) -> SplitModel:
     """Return a net of one convolution whose two modules keep the given kernels."""
     layers = (nn.Conv2d(3, KERNELS, 3, padding=1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     graph = ChannelGraph.trace(nn.Sequential(*layers, nn.Linear(KERNELS, 2)).eval(), torch.zeros(1, 3, SIDE, SIDE))
     bits = torch.zeros(2, graph.layout.n_channels, dtype=torch.bool)
     for index, channels in enumerate(kept):
         bits[index, channels] = True
-    result = SplitResult(KernelMasks(graph.layout, bits), LogitScores())
+    result = SplitResult(KernelMasks(graph.layout, bits, torch.rand(bits.shape) if scaled else None), LogitScores())
     modules = tuple(extract_modules(graph, result, NAMES, IMAGENET))
     return SplitModel("net", None, graph, SimpleNamespace(result=result), modules)  # type: ignore[arg-type]
 
@@ -57,6 +57,13 @@ def test_a_shared_kernel_is_stored_once_and_runs_in_every_module(kept: list[list
     assert cost["base_flops"] == flops_of(KERNELS) == base_cost(model.graph).flops
     assert cost["param_retention_union"] == pytest.approx(parameters_of(union) / parameters_of(KERNELS))
     assert not [name for name in cost if "flops" in name and "union" in name]
+
+
+def test_scales_of_shared_kernels_are_stored_for_each_module() -> None:
+    model = split_model([[0, 1], [1, 2, 3]], scaled=True)
+    cost = cost_of([ModuleRef(model, 0), ModuleRef(model, 1)], model)
+    assert cost["parameters_union"] == parameters_of(4) + 2 + 3
+    assert cost["flops_sum"] == flops_of(2) + flops_of(3)
 
 
 def test_kernels_of_different_base_models_are_never_the_same() -> None:

@@ -20,7 +20,7 @@ from splitters.errors import ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.score_kinds import HeadScores, LogitScores
+from splitters.modules.score_kinds import HeadScores, LinearScores, LogitScores
 from splitters.modules.scores import Scores
 from splitters.networks.cost import network_cost
 from splitters.networks.masks import KernelMasks
@@ -63,7 +63,9 @@ def test_every_known_operation_survives_a_file(case: Case, tmp_path: Path) -> No
     _assert_round_trip(_modules(case.make(), batch)[1], batch, tmp_path / "module")
 
 
-@pytest.mark.parametrize("scores", [LogitScores(), _heads()], ids=["logit", "head"])
+@pytest.mark.parametrize(
+    "scores", [LogitScores(), LinearScores.own_logits(4), _heads()], ids=["logit", "linear", "head"]
+)
 def test_logits_and_heads_survive_a_file(scores: Scores, tmp_path: Path) -> None:
     batch = images(3, 3, 8, 8)
     for number, module in enumerate(_modules(Between(lambda net, x: x.relu()), batch, scores)):
@@ -257,7 +259,7 @@ def _tensor(name: str, *shape: int) -> _Change:
         (_tensor("network.fc.weight", 2), "has weights of shape [2]; 2 axes are needed"),
         (_tensor("network.conv.weight", 4, 5, 3, 3), "to have 5 channels"),
         (_tensor("network.conv.bias", 77), "expected bias"),
-        (_header(score={"kind": "pickle"}), "unknown kind of scores 'pickle'. Known: head, logit, scaled_logit"),
+        (_header(score={"kind": "pickle"}), "kind of scores 'pickle'. Known: head, linear, logit, scaled_logit"),
         (_header(score={"kind": "logit", "settings": {"class_index": 99}}), "out of bounds"),
         (_header(score={"kind": "logit", "settings": {"code": 1}}), "cannot be rebuilt"),
         (_header(score={"kind": "head"}), "cannot be rebuilt"),

@@ -63,6 +63,18 @@ class TestGradSplitterScoredByMoments(SplitterTestCase):
     settings: ClassVar = {**TestGradSplitter.settings, "rounds": 2, "score": "moments", "sparsity": "kernels"}
 
 
+class TestScaleSplitter(SplitterTestCase):
+    splitter = "scalesplitter"
+    settings: ClassVar = {
+        "rounds": 3,
+        "mask_phase": "4 steps",
+        "tune_phase": "2 steps",
+        "final_phase": "3 steps",
+        "mask_learning_rate": 0.4,
+        "batch_size": 6,
+    }
+
+
 class _Careless(Splitter[Settings]):
     """Breaks most rules: global random numbers, no progress, changed weights."""
 

@@ -14,7 +14,7 @@ from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
-from splitters.modules.score_kinds import HeadScores, LogitScores, ScaledLogitScores
+from splitters.modules.score_kinds import HeadScores, LinearScores, LogitScores, ScaledLogitScores
 from splitters.modules.scores import SCORES, ModuleScore, Scores, describe_scores, rebuild_scores
 from splitters.networks.masks import KernelMasks
 
@@ -76,15 +76,25 @@ def modules(scores: Scores) -> list[Module]:
     [
         LogitScores(),
         ScaledLogitScores(torch.arange(4.0), torch.ones(4)),
+        LinearScores(images(4, 4), torch.arange(4.0)),
         HeadScores.initialised(4, 4, 10, generator=torch.Generator().manual_seed(0)),
     ],
-    ids=["logit", "scaled_logit", "head"],
+    ids=["logit", "scaled_logit", "linear", "head"],
 )
 def test_built_in_kinds_survive_a_cache(scores: Scores) -> None:
     logits = images(4, 7, 4)
     rebuilt = rebuild_scores(*describe_scores(scores))
     assert type(rebuilt) is type(scores)
     assert torch.equal(rebuilt(logits), scores(logits))
+
+
+def test_linear_scores_begin_as_own_logits_and_are_the_single_modules_sums() -> None:
+    logits = images(4, 7, 4)
+    assert torch.equal(LinearScores.own_logits(4)(logits), LogitScores()(logits))
+    scores = LinearScores(images(4, 4, seed=1), torch.arange(4.0))
+    alone = torch.stack([scores.of(module)(part) for module, part in enumerate(logits)])
+    torch.testing.assert_close(scores(logits), alone)
+    assert float(scores(logits)[2, 5]) == pytest.approx(float(logits[2, 5] @ scores.weight[2]) + 2)
 
 
 def test_a_plug_ins_scores_without_tensors_survive_cache_and_file(margin: MarginScores, tmp_path: Path) -> None:

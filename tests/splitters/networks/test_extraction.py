@@ -46,6 +46,24 @@ def test_layers_that_lose_no_channel_share_their_weights() -> None:
     assert {p.data_ptr() for p in network.parameters()} == {p.data_ptr() for p in graph.network.parameters()}
 
 
+def test_scales_become_part_of_the_weights_that_consume_the_channels() -> None:
+    graph = _graph()
+    bits = torch.ones(graph.layout.n_channels, dtype=torch.bool)
+    bits[[0, 9]] = False
+    scales = torch.ones(graph.layout.n_channels)
+    scales[[1, 8]] = torch.tensor([3.0, -0.5])  # deep holds channel 1 twice, last channel 8
+    network, before = extract_network(graph, bits, scales), graph.network
+    assert torch.equal(network.conv.weight, before.conv.weight[1:])
+    assert torch.equal(network.deep.weight, before.deep.weight[2:])
+    kept = [0, 2, 3, 4, 5]
+    assert torch.equal(network.last.weight[:, :2], before.last.weight[kept, 2:4] * 3)
+    assert torch.equal(network.last.weight[:, 2:], before.last.weight[kept, 4:])
+    assert torch.equal(network.fc.weight[:, 0], before.fc.weight[:, 0] * -0.5)
+    assert torch.equal(network.fc.weight[:, 1:], before.fc.weight[:, 2:6])
+    with pytest.raises(MaskError, match="maskable channels"):
+        extract_network(graph, bits, scales[1:])
+
+
 def test_earlier_extractions_do_not_change_later_results() -> None:
     graph, bits = _graph(), random_bits(_graph(), 1, keep=0.5)[0]
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """Random sequences of the small networks' parts, with and without skip connections."""
 
 import torch
-from exactness import TOLERANCE, images, random_bits, shaken, worst_difference
+from exactness import TOLERANCE, images, random_bits, random_scales, shaken, worst_difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_nets import BETWEEN, Between, Case, conv
@@ -51,4 +51,5 @@ def test_masked_forward_equals_extracted_network(blocks: list[tuple[Case, bool, 
     model = shaken(Chain(blocks), seed=seed).eval()
     graph = ChannelGraph.trace(model, _BATCH)
     for keep in (0.7, 0.2):
-        assert worst_difference(graph, _BATCH, random_bits(graph, 2, keep=keep, seed=seed)) < TOLERANCE
+        bits = random_bits(graph, 2, keep=keep, seed=seed)
+        assert worst_difference(graph, _BATCH, bits, random_scales(bits, seed=seed)) < TOLERANCE

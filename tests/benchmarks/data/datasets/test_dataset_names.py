@@ -32,13 +32,18 @@ def test_every_dataset_has_a_one_line_description() -> None:
         "parquet:year=2020/x",
         "parquet:x:label=coarse_label:image=img:train=a:test=b",
         "folder:x:train=early:test=late",
+        "union:digits+cifar10",
+        "union:digits + parquet:x:label=y+folder:z",
     ],
 )
 def test_known_names_pass_without_their_files(name: str) -> None:
     check_dataset(name)
 
 
-@pytest.mark.parametrize("name", ["digit", "parquet", "parquet:", "folder: ", "digits:", "digits:x", "zip:x", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["digit", "parquet", "parquet:", "folder: ", "digits:", "digits:x", "zip:x", "", "union:", "union:digits+digit"],
+)
 def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
     with pytest.raises(
         UnknownNameError, match=r"^suite\.yaml: dataset: unknown data set .*Known: cifar10, cifar100, digits"

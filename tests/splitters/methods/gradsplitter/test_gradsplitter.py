@@ -62,6 +62,12 @@ def test_composed_modules_keep_the_base_models_accuracy() -> None:
     assert result.masks.retention < 1
 
 
+def test_results_are_those_of_earlier_versions() -> None:
+    result = _split(alpha=1.0)
+    assert [state["loss"] for state in result.history] == pytest.approx([0.730037, 0.727761, 0.648094], rel=1e-4)
+    assert result.masks.retention == pytest.approx(14 / 33)
+
+
 def test_alpha_drives_kernels_out() -> None:
     without, some, much = (_split(alpha=alpha).history[-1]["kernel_retention"] for alpha in (0.0, 1.0, 20.0))
     assert without >= some > much
@@ -135,7 +141,7 @@ def test_head_phases_tick_after_every_batch_and_step(monkeypatch: pytest.MonkeyP
     work = _Work(monkeypatch, steps=True)
     trainer.tick = work.tick
     try:
-        trainer.head_phase(Length(count=5, unit="steps"), 0.01)
+        trainer.score_phase(Length(count=5, unit="steps"), 0.01)
     finally:
         work.hook.remove()
     assert (work.batches, work.steps) == ({1 << 30: 3, 0: 15}[limit], 5), "3 modules, once or at each of 5 steps"
@@ -161,7 +167,7 @@ def test_phases_are_as_long_as_they_say_in_steps_or_epochs() -> None:
 
 def test_batches_go_through_all_images_epoch_after_epoch() -> None:
     trainer = _trainer(batch_size=16)
-    batches = list(trainer._batches(6))
+    batches = list(trainer.batches(6))
     assert [len(batch) for batch in batches] == [16, 16, 16, 12, 16, 16]
     assert torch.cat(batches[:4]).sort().values.tolist() == list(range(60))
     assert not torch.equal(batches[0], batches[4])
@@ -174,7 +180,7 @@ def test_head_phases_leave_masks_alone_and_lower_the_loss() -> None:
     trainer = _trainer()
     losses = []
     for _ in range(3):
-        trainer.head_phase(Length(count=20, unit="steps"), 0.05)
+        trainer.score_phase(Length(count=20, unit="steps"), 0.05)
         losses.append(trainer.loss)
     assert losses == sorted(losses, reverse=True)
     assert bool((trainer.masks == 1).all())
@@ -185,8 +191,8 @@ def test_cached_logits_train_heads_as_recomputed_ones_do(monkeypatch: pytest.Mon
     for limit in (1 << 30, 0):
         monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
         trainer = _trainer()
-        trainer.head_phase(Length(count=12, unit="steps"), 0.01)
-        trained.append(trainer.heads.tensors())
+        trainer.score_phase(Length(count=12, unit="steps"), 0.01)
+        trained.append(trainer.scores.tensors())
     for name, value in trained[0].items():
         assert torch.allclose(value, trained[1][name], atol=1e-4), name
 
@@ -204,15 +210,15 @@ def test_a_head_phase_cuts_each_network_out_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
     trainer = _trainer()
     trainer.masks[1:, 0] = -1.0
-    trainer.head_phase(Length(count=5, unit="steps"), 0.01)
+    trainer.score_phase(Length(count=5, unit="steps"), 0.01)
     assert len(cut) == 2, "two of the three modules are alike"
 
 
 def test_a_head_phase_for_some_modules_leaves_the_other_heads_bit_for_bit() -> None:
     trainer = _trainer()
-    before = trainer.heads.map(torch.clone).tensors()
-    trainer.head_phase(Length(count=10, unit="steps"), 0.05, only=torch.tensor([False, True, False]))
-    for name, value in trainer.heads.tensors().items():
+    before = trainer.scores.map(torch.clone).tensors()
+    trainer.score_phase(Length(count=10, unit="steps"), 0.05, only=torch.tensor([False, True, False]))
+    for name, value in trainer.scores.tensors().items():
         assert torch.equal(value[[0, 2]], before[name][[0, 2]])
         assert not torch.equal(value[1], before[name][1])
 
@@ -250,8 +256,8 @@ def test_a_module_that_dies_later_is_put_back_to_where_it_was_alive() -> None:
 
     def kill(trainer: Trainer) -> None:
         if not killed:
-            killed.append(trainer.heads)
-            trainer.heads.hidden_bias[2] = -1e4
+            killed.append(trainer.scores)
+            trainer.scores.hidden_bias[2] = -1e4
 
     original = Trainer.mask_phase
     with pytest.MonkeyPatch.context() as patch:

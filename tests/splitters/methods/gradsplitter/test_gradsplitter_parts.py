@@ -6,8 +6,8 @@ from hand_made_layout import LAYOUT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splitters.methods.gradsplitter.binarise import binarise, kept_channels
-from splitters.methods.gradsplitter.recorded_states import RecordedState, choose
+from splitters.methods.mask_training.binarise import binarise, kept_channels
+from splitters.methods.mask_training.recorded_states import RecordedState, choose
 from splitters.modules.score_kinds import HeadScores
 from splitters.networks.masks import KernelMasks
 

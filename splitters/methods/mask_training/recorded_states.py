@@ -1,4 +1,4 @@
-"""GradSplitter's recorded states, dead modules, and the choice of the result."""
+"""Recorded states of a search, dead modules, and the choice of the result."""
 
 from __future__ import annotations
 

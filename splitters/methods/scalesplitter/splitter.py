@@ -1,0 +1,74 @@
+"""ScaleSplitter: kernel masks, scales of the kept kernels, and linear read-outs, found by gradient descent."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from splitters.graph.channel_graph import ChannelGraph
+from splitters.methods.mask_training.mask_reach import reach_warnings
+from splitters.methods.mask_training.search import MaskSearch
+from splitters.methods.protocol import (
+    SPLITTERS,
+    Checkpoint,
+    NoCheckpoint,
+    ProgressCallback,
+    SplitResult,
+    SplitTask,
+    Splitter,
+    ignore_progress,
+)
+from splitters.methods.scalesplitter.settings import ScaleSplitterSettings
+from splitters.methods.scalesplitter.trainer import Trainer
+from splitters.modules.score_kinds import LinearScores
+
+
+@SPLITTERS.register("scalesplitter")
+class ScaleSplitter(Splitter[ScaleSplitterSettings]):
+    """Finds modules as GradSplitter does, and retunes the kernels that they keep.
+
+    A kernel that stays has to make up for those that go. Beside its real masks, each module therefore learns one
+    factor per kept kernel, which extraction folds into the weights that read it, and a linear read-out of all class
+    logits that begins as the logit of its own class. Each module is trained by the binary cross-entropy of "my class
+    or not", whose gradient does not fade in a sigmoid followed by a softmax, and draws images of its own, a third of
+    which show its class, where a shared batch would show it once in N images. Between mask phases, scales and
+    read-outs are tuned with masks frozen, and longest at the end. The choice of the result and the rescue of dead
+    modules are GradSplitter's.
+    """
+
+    Settings = ScaleSplitterSettings
+    version = 1
+
+    def split(
+        self,
+        task: SplitTask,
+        *,
+        graph: ChannelGraph | None = None,
+        progress: ProgressCallback = ignore_progress,
+        checkpoint: Checkpoint | None = None,
+    ) -> SplitResult:
+        """Split the task's base model; see ``Splitter.split``."""
+        graph = task.usable_graph(graph)
+        return _Search(task, graph, self.settings, progress, checkpoint or NoCheckpoint()).run()
+
+
+class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
+    scores_name = "read-outs"
+
+    def new_trainer(self, generator: torch.Generator) -> Trainer:
+        return Trainer(self.task, self.graph, self.settings, generator, tick=self.tick)
+
+    def early_warnings(self) -> tuple[str, ...]:
+        return reach_warnings(self.settings, samples=len(self.task.train), presets="'fast' or 'thorough'")
+
+    def begin(self) -> None:
+        pass
+
+    def train_scores(self, number: int) -> None:
+        last = number == self.settings.rounds
+        length = self.settings.final_phase if last else self.settings.tune_phase
+        self.trainer.score_phase(length, self.settings.learning_rate)
+
+    def train_restored(self, dead: Bool[Tensor, " module"]) -> None:
+        self.trainer.score_phase(self.settings.tune_phase, self.settings.learning_rate, only=dead)

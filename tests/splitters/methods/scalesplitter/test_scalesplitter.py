@@ -1,0 +1,138 @@
+"""ScaleSplitter: what drives it, what its modules consist of, and what it does about dead modules."""
+
+import math
+
+import pytest
+import torch
+
+from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
+from splitters.methods.scalesplitter import ScaleSplitterSettings
+from splitters.methods.scalesplitter.trainer import Trainer
+from splitters.modules.module import extract_modules
+from splitters.modules.score_kinds import LinearScores
+from splitters.networks.inference import accuracy, composed_answers, module_logits
+from splitters.settings import Length
+from splitters.testing import tiny_task
+
+_SHORT = {
+    "rounds": 2,
+    "mask_phase": "12 steps",
+    "tune_phase": "5 steps",
+    "final_phase": "10 steps",
+    "mask_learning_rate": 0.15,
+    "learning_rate": 0.02,
+    "alpha": 1.0,
+    "batch_size": 9,
+}
+
+
+def _split(task: SplitTask | None = None, **changes: object) -> SplitResult:
+    return make_splitter("scalesplitter", {**_SHORT, **changes}).split(task or tiny_task())
+
+
+def _trainer(**changes: object) -> Trainer:
+    task = tiny_task()
+    settings = ScaleSplitterSettings.parse({**_SHORT, **changes}, where="test")
+    return Trainer(task, task.trace(), settings, torch.Generator().manual_seed(0))
+
+
+def _steps(count: int) -> Length:
+    return Length(count=count, unit="steps")
+
+
+def test_composed_modules_keep_the_base_models_accuracy_with_half_of_the_kernels() -> None:
+    task = tiny_task()
+    result = _split(task, rounds=4, tolerance=0.05)
+    scores = result.scores(module_logits(task.trace(), result.masks, task.select))
+    assert accuracy(composed_answers(scores), task.select.labels) >= 0.9
+    assert result.met_tolerance
+    assert result.masks.retention < 0.5
+
+
+def test_alpha_drives_kernels_out() -> None:
+    without, some, much = (_split(alpha=alpha).history[-1]["kernel_retention"] for alpha in (0.0, 0.5, 20.0))
+    assert without >= some > much
+
+
+def test_scales_are_learned_for_kept_kernels_and_cut_into_the_modules() -> None:
+    task = tiny_task()
+    graph = task.trace()
+    result = _split(task)
+    masks = result.masks
+    assert not torch.equal(masks.scales[masks.bits], torch.ones(int(masks.bits.sum())))
+    assert torch.equal(masks.scales[~masks.bits], torch.ones(int((~masks.bits).sum())))
+    module = extract_modules(graph, result, task.select.class_names, task.select.normalisation)[1]
+    kept = masks.bits[1][[graph.layout.layers[1].channels]]
+    read = masks.scales[1][[graph.layout.layers[1].channels]][kept]
+    whole = graph.network.get_submodule("classifier").weight[:, kept]
+    torch.testing.assert_close(module.network.get_submodule("classifier").weight, whole * read)
+
+
+def test_search_begins_at_the_base_models_own_logits() -> None:
+    trainer = _trainer()
+    assert torch.equal(trainer.kernel_masks().gates, torch.ones_like(trainer.masks))
+    assert torch.equal(trainer.scores.weight, torch.eye(3))
+    assert torch.equal(trainer.scores.bias, torch.zeros(3))
+
+
+def test_tune_phases_leave_masks_alone_and_lower_the_loss() -> None:
+    trainer = _trainer()
+    before = trainer.masks.clone()
+    losses = []
+    for _ in range(3):
+        trainer.score_phase(_steps(20), 0.05)
+        losses.append(trainer.loss)
+    assert losses[-1] < losses[0]
+    assert torch.equal(trainer.masks, before)
+
+
+def test_a_tune_phase_for_some_modules_leaves_the_others_bit_for_bit() -> None:
+    trainer = _trainer()
+    trainer.score_phase(_steps(10), 0.05, only=torch.tensor([False, True, False]))
+    changed = [not torch.equal(row, torch.ones_like(row)) for row in trainer.scales]
+    assert changed == [False, True, False]
+    assert torch.equal(trainer.scores.weight[[0, 2]], torch.eye(3)[[0, 2]])
+    assert not torch.equal(trainer.scores.weight[1], torch.eye(3)[1])
+
+
+def test_a_tune_phase_of_no_steps_changes_nothing() -> None:
+    trainer = _trainer()
+    trainer.score_phase(_steps(0), 0.05)
+    assert torch.equal(trainer.scores.weight, torch.eye(3))
+    assert all(math.isfinite(state["loss"]) for state in _split(tune_phase="0 steps").history)
+
+
+def test_the_last_round_ends_with_the_final_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    original = Trainer.score_phase
+
+    def noted(trainer: Trainer, length: Length, *rest: object, **named: object) -> None:
+        lengths.append(length.count)
+        original(trainer, length, *rest, **named)
+
+    monkeypatch.setattr(Trainer, "score_phase", noted)
+    _split(rounds=3)
+    assert lengths == [5, 5, 10]
+
+
+def test_a_dead_module_is_restored_with_its_masks_scales_and_a_new_read_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[LinearScores] = []
+    original = Trainer.mask_phase
+
+    def kill(trainer: Trainer) -> None:
+        if len(killed) == 0:
+            killed.append(trainer.scores)
+            trainer.scores.bias[2] = -1e4
+
+    monkeypatch.setattr(Trainer, "mask_phase", lambda trainer: (kill(trainer), *original(trainer))[1:])
+    result = _split(mask_learning_rate=0.001)
+    assert result.facts["rescues"] == 1
+    assert result.warnings[1:] == ("round 1: dead modules were restored with new read-outs: 'colour 2'.",)
+    assert result.facts["dead_modules"] == 0
+    assert result.history[-1]["min_f1"] > 0.9
+
+
+def test_a_schedule_that_cannot_drop_a_kernel_is_reported() -> None:
+    (warning,) = _split(mask_learning_rate=0.001).warnings
+    assert warning.startswith("no kernel can be dropped: 24 mask steps")
+    assert warning.endswith("or take preset='fast' or 'thorough'.")
