@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from splitters.data import IMAGENET, ImageSet, Normalisation
     from splitters.errors import ConfigurationError, DataError, SplitbenchError, SplitFailedError
     from splitters.graph.channel_graph import ChannelGraph
-    from splitters.methods.importance import channel_importance
+    from splitters.methods.kernel_choice.importance import channel_importance
     from splitters.methods.protocol import (
         SPLITTERS,
         Checkpoint,
@@ -86,7 +86,7 @@ _HOMES = {
         "Splitter", "SplitterReference", "ignore_progress", "list_splitters", "make_splitter",
     ),
     "splitters.methods.split": ("ModelSplit", "split"),
-    "splitters.methods.importance": ("channel_importance",),
+    "splitters.methods.kernel_choice.importance": ("channel_importance",),
     "splitters.data": ("IMAGENET", "ImageSet", "Normalisation"),
     "splitters.errors": ("ConfigurationError", "DataError", "SplitFailedError", "SplitbenchError"),
     "splitters.settings": ("PresetSettings", "Settings"),

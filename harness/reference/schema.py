@@ -43,12 +43,17 @@ def file_schema(kind: FileKind) -> dict[str, Any]:
     Args:
         kind: ``suite`` or ``sweep``.
     """
-    entries = [ScenarioEntry, SplitterEntry, ModelSpec, DatasetSpec]
+    entries: list[type[Settings]] = [ScenarioEntry, SplitterEntry, ModelSpec, DatasetSpec]
     if kind == "sweep":
         entries = [SearchedSplitter, ModelSpec, DatasetSpec]
     allowed = {entry: settings_of(entry) for entry in entries}
     settings = {model for choices in allowed.values() for model in choices.values()}
-    models = [FILES[kind], *entries, SplitterReference, *sorted(settings, key=lambda model: model.__qualname__)]
+    models: list[type[Settings]] = [
+        FILES[kind],
+        *entries,
+        SplitterReference,
+        *sorted(settings, key=lambda model: model.__qualname__),
+    ]
     references, definitions = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
     schemas = definitions["$defs"]
 
@@ -64,9 +69,10 @@ def file_schema(kind: FileKind) -> dict[str, Any]:
         if "settings" in schema["properties"]:
             schema["allOf"] = list(_settings_by_name(choices, references))
     file = schema_of(FILES[kind])
+    by_key: dict[str, type[Settings]] = {"models": ModelSpec, "datasets": DatasetSpec, "splitters": SplitterEntry}
     for key in ("models", "datasets", *(["splitters"] if kind == "suite" else [])):
         entry = file["properties"][key]["items"]
-        model = {"models": ModelSpec, "datasets": DatasetSpec, "splitters": SplitterEntry}[key]
+        model = by_key[key]
         file["properties"][key]["items"] = {"anyOf": [_name({}, list(allowed[model])), entry]}
     _accept_labels(schemas, references[SplitterReference, "validation"]["$ref"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **definitions, **file}

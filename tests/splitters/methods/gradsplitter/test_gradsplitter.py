@@ -201,9 +201,9 @@ def test_cached_logits_train_heads_as_recomputed_ones_do(monkeypatch: pytest.Mon
 def test_a_head_phase_cuts_each_network_out_once(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     cut: list[Tensor] = []
 
-    def extract_network(graph: ChannelGraph, bits: Tensor) -> nn.Module:
+    def extract_network(graph: ChannelGraph, bits: Tensor, scales: Tensor | None) -> nn.Module:
         cut.append(bits)
-        return real(graph, bits)
+        return real(graph, bits, scales)
 
     real = inference.extract_network
     monkeypatch.setattr(inference, "extract_network", extract_network)
