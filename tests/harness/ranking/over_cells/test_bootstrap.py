@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from harness.ranking.over_cells.bootstrap import bootstrap_iqm, interquartile_mean
@@ -50,7 +51,7 @@ def test_intervals_of_95_percent_hold_the_truth_in_95_of_100_simulations(n_seeds
     generator = np.random.default_rng(0)
     means = np.linspace(0, 1, 4)[:, None]
 
-    def simulate(n: int) -> np.ndarray:
+    def simulate(n: int) -> NDArray[np.float64]:
         size = (n, 4, n_seeds)
         return means + (generator.exponential(size=size) if skewed else generator.normal(size=size))
 
