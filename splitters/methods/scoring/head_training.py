@@ -78,7 +78,7 @@ def shuffled_batches(
 def train_heads(
     heads: HeadScores,
     logits: ModuleLogits,
-    batches: Sequence[Int64[Tensor, " batch"]],
+    batches: Sequence[Int64[Tensor, " _"]],
     *,
     learning_rate: float,
     only: Bool[Tensor, " module"] | None = None,
