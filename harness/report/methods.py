@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from splitters.methods.protocol import SPLITTERS
@@ -51,6 +51,18 @@ _SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down
 _DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [4, 4], [10, 3], [1, 3], [6, 2, 1, 2])
 
 
+def gradient(colours: Sequence[str], n: int) -> list[str]:
+    """Return n colours at even steps along a list of colours."""
+    found = []
+    for step in range(n):
+        at = step * (len(colours) - 1) / max(1, n - 1)
+        low = min(int(at), len(colours) - 2)
+        ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours[low : low + 2]]
+        parts = [round(one + (other - one) * (at - low)) for one, other in zip(*ends, strict=True)]
+        found.append("#" + "".join(f"{part:02x}" for part in parts))
+    return found
+
+
 class Methods:
     """The methods of a report.
 
@@ -81,10 +93,12 @@ class Methods:
         shown = self._ordered(names)
         return _channel(shown, [_SHAPES[_second(self._index[name], len(_SHAPES))] for name in shown])
 
-    def dashes(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the dash channel of lines."""
+    def lines(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the channels of lines: colour and dash."""
         shown = self._ordered(names)
-        return _channel(shown, [_DASHES[_second(self._index[name], len(_DASHES))] for name in shown])
+        dashes = _channel(shown, [_DASHES[_second(self._index[name], len(_DASHES))] for name in shown])
+        legend = {**wrapped_legend(shown), "symbolType": "stroke", "symbolStrokeWidth": 2}
+        return {"color": {**self.colours(shown), "legend": legend}, "strokeDash": {**dashes, "legend": legend}}
 
     def _ordered(self, names: Iterable[str]) -> list[str]:
         return sorted(set(names), key=lambda name: self._index[name])

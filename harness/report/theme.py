@@ -88,7 +88,8 @@ def _config(*, size: int, font: str) -> Spec:
         "axisNominal": {"grid": False},
         "legend": {
             **text, **sizes, "orient": "top", "direction": "horizontal", "labelLimit": 15 * size,
-            "symbolSize": 7 * size, "columnPadding": size, "offset": 4,
+            "symbolSize": 7 * size, "columnPadding": size,
+            "symbolBaseFillColor": "var(--mark)", "symbolBaseStrokeColor": "var(--mark)", "offset": 4,
         },
         "line": {"strokeCap": "round", "strokeJoin": "round"},
         "point": {"strokeWidth": size / 10},

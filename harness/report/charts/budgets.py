@@ -35,7 +35,7 @@ def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[C
     searches = {name: splits for name, splits in found.items() if splits}
     losses = list(_losses(searches))
     if losses:
-        axis = value_axis([point["y"] for point in losses])
+        axis = value_axis([end for point in losses for end in (point["low"], point["high"])])
         caption = (
             "The lowest loss on select images with at most this share of the kernels, read off each split’s recorded "
             "states (between two of them interpolated) and averaged; bands are 95 % t-intervals. A line begins where "
@@ -87,12 +87,12 @@ def _curves(
 ) -> Spec:
     names = [point["method"] for point in points]
     across = quantity("x", x)
-    colour = data.methods.colours(names)
+    lines = data.methods.lines(names)
     band: Spec = {
         "data": dataset(points),
         "mark": {"type": "area", "tooltip": None},
         "encoding": {
-            "x": across, "y": quantity("low", y, **axis), "y2": {"field": "high"}, "color": colour,
+            "x": across, "y": quantity("low", y, **axis), "y2": {"field": "high"}, "color": lines["color"],
             "opacity": {"condition": {"param": "shown", "value": 0.13, "empty": True}, "value": 0},
         },
     }  # fmt: skip
@@ -101,7 +101,7 @@ def _curves(
         "params": [legend_toggle()],
         "mark": {"type": "line", "strokeWidth": 2, "interpolate": interpolate, "point": {"size": 5}},
         "encoding": {
-            "x": across, "y": quantity("y", y, **axis), "color": colour, "strokeDash": data.methods.dashes(names),
+            "x": across, "y": quantity("y", y, **axis), **lines,
             "opacity": faded_unless_shown(1),
             "tooltip": tooltip(method="method", x=x, y=y, **({"read": "values"} if "read" in points[0] else {})),
         },

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from harness.report.methods import Methods
 
 FADED = 0.12
 """Opacity of what a reader has turned off in a legend."""
@@ -56,11 +54,6 @@ def legend_toggle(name: str = "shown") -> Spec:
 def faded_unless_shown(opacity: float, name: str = "shown") -> Spec:
     """Return the opacity channel that goes with ``legend_toggle``."""
     return {"condition": {"param": name, "value": opacity, "empty": True}, "value": min(opacity, FADED)}
-
-
-def lines_by_method(methods: Methods, names: Sequence[str]) -> Spec:
-    """Return the channels of lines that are told apart by method."""
-    return {"color": methods.colours(names), "strokeDash": methods.dashes(names)}
 
 
 def sampled_note(shown: int, total: int, what: str) -> str:

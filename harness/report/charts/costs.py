@@ -11,7 +11,7 @@ from benchmarks.rows.row import StageRecord
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, tooltip
 from harness.report.data import ReportData
-from harness.report.methods import wrapped_legend
+from harness.report.methods import gradient, wrapped_legend
 
 _SHADES = ["#4f8ae0", "#8273d6", "#b065b8", "#d4627a", "#dd7f45", "#d99a26"]
 """Stages in their order; not the colours of methods."""
@@ -47,7 +47,7 @@ def cost_charts(data: ReportData, number: int, section: Section) -> Iterator[Cha
     y = {"field": "method", "type": "nominal", "sort": names, "title": None}
     colour = {
         "field": "stage", "type": "nominal", "sort": list(order), "title": None, "legend": wrapped_legend(order),
-        "scale": {"domain": list(order), "range": [_SHADES[at % len(_SHADES)] for at in range(len(order))]},
+        "scale": {"domain": list(order), "range": gradient(_SHADES, len(order))},
     }  # fmt: skip
     details = tooltip(
         method="method", stage="stage", seconds="seconds, mean", memory="peak memory, MiB", reused="reused in cells"

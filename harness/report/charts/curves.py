@@ -11,7 +11,7 @@ from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData, spread
-from harness.report.methods import wrapped_legend
+from harness.report.methods import gradient, wrapped_legend
 from harness.suite_cell import ID_LENGTH
 
 MAX_CURVES = 8
@@ -49,7 +49,7 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
         encoding = {
             "x": quantity("x", axis, **({"axis": {"tickMinStep": 1}} if against == "step" else {})),
             "y": quantity("y", unit),
-            "color": data.methods.colours(names),
+            **data.methods.lines(names),
         }
         means = list(_means(curves, against))
         layers: list[Spec] = [
@@ -69,7 +69,7 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
                     "data": dataset(means),
                     "mark": {"type": "line", "strokeWidth": 2.5, "tooltip": None},
                     "encoding": {
-                        **encoding, "strokeDash": data.methods.dashes(names), "opacity": faded_unless_shown(1),
+                        **encoding, "opacity": faded_unless_shown(1),
                     },
                 }
             )  # fmt: skip
@@ -129,7 +129,8 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
                 "x": quantity("x", "share of the layer's kernels kept, %", scale={"zero": False}),
                 "y": quantity("y", "composed accuracy on select, %"),
                 "color": {
-                    "field": "layer", "type": "ordinal", "sort": layers, "scale": {"range": _DEPTHS}, "title": None,
+                    "field": "layer", "type": "ordinal", "sort": layers, "title": None,
+                    "scale": {"range": gradient(_DEPTHS, len(layers))},
                     "legend": {**wrapped_legend(layers), "symbolType": "stroke"},
                 },
                 "strokeDash": {

@@ -7,7 +7,6 @@ from typing import Any
 
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData, spread
-from harness.report.methods import wrapped_legend
 from harness.suite_cell import ID_LENGTH
 from harness.sweep.definition.objectives import Objective, column_facts
 from harness.sweep.study.results import SweepResults
@@ -21,6 +20,9 @@ _MAX_LINES = 250
 """Lines of one chart of parallel coordinates."""
 
 _SHAPES = ("circle", "triangle-up", "square", "diamond")
+
+_ONE_COLUMN = 10_000
+"""Wider than any chart; see ``wrapped_legend``."""
 
 _GOOD_TO_BAD = ["#4f8ae0", "#b065b8", "#d99a26"]
 
@@ -169,7 +171,7 @@ def _importances(data: ReportData, number: int, results: SweepResults) -> Iterat
             "x": quantity("share", "share of the variance, %", scale={"domain": [0, 100]}),
             "color": {**data.methods.colours(names), "legend": None},
             "shape": {
-                "field": "objective", "sort": goals, "title": None, "legend": wrapped_legend(goals),
+                "field": "objective", "sort": goals, "title": None, "legend": {"columns": _ONE_COLUMN},
                 "scale": {"domain": goals, "range": [_SHAPES[at % len(_SHAPES)] for at in range(len(goals))]},
             },
             "tooltip": tooltip(setting="setting", objective="objective", share="share of the variance, %"),

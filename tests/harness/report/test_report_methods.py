@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from harness.report.data import spread
-from harness.report.methods import DARK, LIGHT, Methods, with_colours, with_legends
+from harness.report.methods import DARK, LIGHT, Methods, gradient, with_colours, with_legends
 from splitters.methods.protocol import SPLITTERS
 
 _AA_GRAPHICS, _AA_TEXT = 3.0, 4.5
@@ -38,6 +38,11 @@ def test_files_without_style_sheets_have_the_colours_themselves() -> None:
 def test_legends_break_where_there_is_no_room() -> None:
     spec = {"encoding": {"color": {"legend": {"columns": 100}}}, "layer": [{"columns": 1000}]}
     assert with_legends(spec, 350) == {"encoding": {"color": {"legend": {"columns": 3}}}, "layer": [{"columns": 1}]}
+
+
+def test_a_gradient_has_its_ends_and_what_lies_between() -> None:
+    assert gradient(["#000000", "#ff0000", "#ff00ff"], 5) == ["#000000", "#800000", "#ff0000", "#ff0080", "#ff00ff"]
+    assert gradient(["#000000", "#ff0000"], 1) == ["#000000"]
 
 
 def test_a_sample_has_both_ends() -> None:
