@@ -25,9 +25,10 @@ class UnknownNameError(ConfigurationError):
         name: The given name.
         choices: The known names.
         where: The file, key or argument with the name, if any.
+        remedy: A further sentence: how the name could become known.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], *, where: str = "") -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], *, where: str = "", remedy: str = "") -> None:
         self.kind = kind
         self.name = name
         self.choices = tuple(sorted(choices))
@@ -35,7 +36,7 @@ class UnknownNameError(ConfigurationError):
         hint = f" Did you mean {near!r}?" if near else ""
         known = ", ".join(self.choices) or "none"
         prefix = f"{where}: " if where else ""
-        super().__init__(f"{prefix}unknown {kind} {name!r}.{hint} Known: {known}.")
+        super().__init__(f"{prefix}unknown {kind} {name!r}.{hint} Known: {known}.{remedy and ' '}{remedy}")
 
 
 class DataError(SplitbenchError):

@@ -14,6 +14,8 @@ from splitters.source_code import code_fingerprint
 
 T = TypeVar("T")
 
+_REMEDY = "One of your own: import the module that registers it; suites and sweeps name it under 'plugins:'."
+
 
 class Registry(Generic[T]):
     """Names, and what they stand for. A name stands for one thing: a second one is refused.
@@ -69,7 +71,8 @@ class Registry(Generic[T]):
         if name not in self._entries:
             self._load(name)
         if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self, where=where)
+            remedy = _REMEDY if self._group else ""
+            raise UnknownNameError(self.kind, name, self, where=where, remedy=remedy)
         if name not in self._unrivalled:
             self._refuse_rivals(name)
             self._unrivalled.add(name)

@@ -12,8 +12,9 @@ import click
 from harness.text import printable
 
 _ROOMS = {
-    "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
-    "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
+    "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "rows": "results",
+    "ls": "results", "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
+    "merge": "results.stores", "compact": "results.stores", "forget": "results.stores",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
     "evaluate": "models", "inspect": "models", "export": "models", "card": "models",
     "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",

@@ -25,6 +25,12 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout.")
 
+where_option: Decorator = click.option(
+    "--where", multiple=True, metavar="CONDITION",
+    help="Keep rows of which this holds: KEY=VALUE (* is any text), !=, <, <=, >, >=; keys are columns such as model, "
+    "and settings such as splitter.alpha. Repeatable.",
+)  # fmt: skip
+
 results_option: Decorator = click.option(
     "--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SUITE]"
 )

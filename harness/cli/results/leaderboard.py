@@ -5,36 +5,67 @@ from __future__ import annotations
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import json_option, open_store
+from harness.cli.options import json_option, open_store, split_names, where_option
 
 _FORMATS = ("rich", "json", "md", "csv", "latex")
 
 
 @click.command()
-@click.argument("results")
+@click.argument("results", metavar="RESULTS...", nargs=-1, required=True)
 @click.option("--scenario", metavar="S", help="Show this scenario only.")
+@where_option
+@click.option(
+    "--group-by",
+    metavar="KEY,...",
+    help="One table per value of these keys, e.g. dataset, model or training.epochs; averages over everything else.",
+)
 @click.option("--sort", metavar="MEASURE", help="Measure to rank by. [default: the scenario's own, e.g. accuracy_loss]")
+@click.option("--columns", metavar="MEASURE,...", help="Measures to show, in this order; --json lists all by name.")
+@click.option("--baseline", metavar="NAME", help="Show differences from this splitter, on the seeds that both have.")
+@click.option("--no-reference", is_flag=True, help="Leave out published figures.")
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="rich", show_default=True, help="Output format.")
 @json_option
 @report_errors
-def command(results: str, scenario: str | None, sort: str | None, form: str, as_json: bool) -> None:
-    """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI.
+def command(
+    results: tuple[str, ...],
+    scenario: str | None,
+    where: tuple[str, ...],
+    group_by: str | None,
+    sort: str | None,
+    columns: str | None,
+    baseline: str | None,
+    no_reference: bool,
+    form: str,
+    as_json: bool,
+) -> None:
+    """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI, or several.
 
     Means over seeds with 95 % t-intervals; a rank is shared unless a corrected paired test separates it from its best.
     Splitters that lack seeds which others have are marked and ranked after the complete ones.
-    """
+    """  # fmt: skip
     from harness.cli.output import show, write
-    from harness.ranking.leaderboard import make_leaderboard
+    from harness.ranking.baseline import with_baseline
+    from harness.ranking.leaderboard import make_leaderboard, with_measures, without_references
+    from harness.store import union
     from harness.views.leaderboards.formats import FORMATS
     from harness.views.leaderboards.terminal import leaderboard_view
+    from harness.views.rows.conditions import select
 
-    store = open_store(results)
-    store.require()
-    contents = store.read()
-    board = make_leaderboard(contents.latest(), scenario=scenario, sort=sort)
+    stores = [open_store(location) for location in results]
+    for store in stores:
+        store.require_rows()
+    contents = union([store.read() for store in stores])
+    rows = select(contents.latest(), where)
+    board = make_leaderboard(rows, scenario=scenario, sort=sort, group_by=split_names(group_by or ""))
+    if columns:
+        board = with_measures(board, split_names(columns))
+    if baseline:
+        board = with_baseline(board, baseline)
+    if no_reference:
+        board = without_references(board)
     form = "json" if as_json else form
     if form == "rich":
-        show(leaderboard_view(board, contents=contents, results=results))
+        show(leaderboard_view(board, contents=contents, results=results[0] if len(results) == 1 else ""))
         return
     write(FORMATS[form](board))
     for file in contents.damaged:

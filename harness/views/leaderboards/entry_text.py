@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.boards import Column
+from harness.ranking.configuration import setting_name
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
+from harness.ranking.statistics import Estimate
 from harness.views.quantities import duration_text, points_text
 
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -29,6 +31,10 @@ INCOMPLETE_NOTE = (
 PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, networks and training:"
 
 
+_MAX_KEYS = 3
+"""Keys named in the note on what is averaged."""
+
+
 def variant_texts(section: Section, entry: Entry) -> list[str]:
     """Return an entry's variant, a text for each key in which the section's entries differ."""
     return [entry.variant.get(key, "–") for key in section.variants]
@@ -36,7 +42,7 @@ def variant_texts(section: Section, entry: Entry) -> list[str]:
 
 def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:
     """Return a section's published figures, if any of their numbers is shown, with labels that refer to the notes."""
-    shown = {column.measure for column in section.board.columns}
+    shown = {column.measure for column in section.columns}
     return [
         (f"{reference.entry.label} [{board.published.index(reference.figure) + 1}]", reference.entry)
         for reference in section.references
@@ -72,6 +78,7 @@ def rank_text(entry: Entry) -> str:
 def table_notes(board: Leaderboard) -> list[str]:
     """Return the explanations of the marks that a leaderboard's tables use."""
     notes = []
+    notes += [note for note in (_averaged_note(board), _baseline_note(board)) if note]
     if board.has_unranked_entries:
         notes.append(UNRANKED_NOTE)
     if board.has_incomplete_entries:
@@ -81,11 +88,42 @@ def table_notes(board: Leaderboard) -> list[str]:
     return notes
 
 
+def _averaged_note(board: Leaderboard) -> str:
+    averaged = [key for section in board.sections for key in section.averaged]
+    keys = list(dict.fromkeys(setting_name(key.removesuffix(".name")) for key in averaged))
+    if not keys:
+        return ""
+    named = ", ".join(keys[:_MAX_KEYS]) + (", ..." if len(keys) > _MAX_KEYS else "")
+    return f"Rows that differ in {named} are averaged; entries are compared on what both were measured on."
+
+
+def _baseline_note(board: Leaderboard) -> str:
+    baselines = dict.fromkeys(section.baseline.label for section in board.sections if section.baseline)
+    if not baselines:
+        return ""
+    without = [section.title for section in board.sections if section.baseline is None]
+    note = f"Differences from {' or '.join(baselines)}, whose own values are shown, on the seeds that both have."
+    return f"{note} It was not measured in: {'; '.join(without)}." if without else note
+
+
+def seeds_heading(section: Section) -> str:
+    """Return the heading of the column with the number of measurements."""
+    return "cells" if section.averaged else "seeds"
+
+
 def measure_text(entry: Entry, column: Column) -> str:
-    """Return a measure's mean in its column's unit, or a dash if there is none."""
-    estimate = entry.estimates.get(column.measure)
+    """Return a measure's mean in its column's unit, or its difference from the baseline; a dash if there is none."""
+    values = entry.estimates if entry.differences is None else entry.differences
+    estimate = values.get(column.measure)
     if estimate is None:
         return "–"
+    if entry.differences is None:
+        return _value_text(estimate, column)
+    size = _value_text(Estimate(abs(estimate.mean), estimate.half_width), column)
+    return f"{'-' if estimate.mean < 0 else '+'}{size}" if size.strip("0.") else size
+
+
+def _value_text(estimate: Estimate, column: Column) -> str:
     if column.unit == "time":
         return duration_text(estimate.mean)
     if column.unit == "points":

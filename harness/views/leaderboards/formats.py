@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Column
@@ -21,6 +23,7 @@ from harness.views.leaderboards.entry_text import (
     published_notes,
     rank_text,
     reference_entries,
+    seeds_heading,
     seeds_text,
     table_notes,
     variant_texts,
@@ -46,7 +49,9 @@ def _section_objects(section: Section) -> Iterator[dict[str, Any]]:
 
 
 def _object(section: Section, entry: Entry) -> dict[str, Any]:
-    ranked = entry.estimates.get(section.board.sort)
+    sort = section.board.sort
+    ranked = entry.estimates.get(sort)
+    others = () if section.shown is not None else MODULARIZATION.measures
     return {
         "rank": entry.rank,
         "splitter": entry.splitter,
@@ -55,16 +60,29 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "scenario": section.scenario,
         "n_seeds": entry.n_seeds,
         "n_failed": entry.n_failed,
-        **dict.fromkeys(MODULARIZATION.measures),
+        **dict.fromkeys(others),
         **{key: entry.variant.get(key) for key in section.board.variants},
-        **{measure: entry.mean(measure) for measure in section.board.measures},
-        f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
+        **{measure: entry.mean(measure) for measure in section.measures},
+        **({f"{sort}_half_width": ranked.half_width if ranked else None} if sort in section.measures else {}),
         "label": entry.label,
         "section": section.title,
         "seeds": list(entry.seeds),
         "missing_seeds": list(entry.missing_seeds),
         "cell_ids": list(entry.cell_ids),
+        **_differences(section, entry),
     }
+
+
+def _differences(section: Section, entry: Entry) -> dict[str, Any]:
+    """Return an entry's differences from the section's baseline, if it has one."""
+    if section.baseline is None:
+        return {}
+    values: dict[str, Any] = {"baseline": section.baseline.label}
+    for measure in section.measures:
+        difference = (entry.differences or {}).get(measure)
+        values[f"{measure}_difference"] = difference and difference.mean
+        values[f"{measure}_difference_half_width"] = difference and difference.half_width
+    return values
 
 
 def to_json(board: Leaderboard) -> str:
@@ -89,8 +107,8 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _shown(section: Section) -> list[Column]:
-    """Return the columns of text tables: all except times."""
-    return [column for column in section.board.columns if column.unit != "time"]
+    """Return the columns of text tables: those that were asked for, else all except times."""
+    return [column for column in section.columns if column.unit != "time" or section.shown is not None]
 
 
 def section_lines(board: Leaderboard, section: Section) -> list[list[str]]:
@@ -106,7 +124,7 @@ def _rest(section: Section, entry: Entry) -> list[str]:
 
 def section_headings(section: Section) -> list[str]:
     """Return the headings of ``section_lines``, with units and the better direction."""
-    headings = ["rank", "splitter", *(key.replace("_", " ") for key in section.variants), "seeds"]
+    headings = ["rank", "splitter", *(key.replace("_", " ") for key in section.variants), seeds_heading(section)]
     for column in _shown(section):
         unit = {"%": " %", "points": ", points"}.get(column.unit, "")
         headings.append(f"{column.heading}{unit} {ARROWS[section.board.better(column.measure)]}".strip())
@@ -148,7 +166,7 @@ _LATEX_SPECIAL |= {"±": r"$\pm$", "·": r"$\cdot$", "–": "--", "↑": r"$\upa
 
 
 def to_latex(board: Leaderboard) -> str:
-    """Return a ``booktabs`` table per section; failures follow as comments."""
+    """Return a ``booktabs`` table per section, each complete: caption, label, notes; failures follow as comments."""
     lines = ["% needs \\usepackage{booktabs}"]
     for section in board.sections:
         headings = section_headings(section)
@@ -156,23 +174,48 @@ def to_latex(board: Leaderboard) -> str:
         form = "r" + "l" * n_names + "r" * (len(headings) - 1 - n_names)
         lines += [
             r"\begin{table}",
+            r"\centering\small",
+            r"\setlength{\tabcolsep}{4pt}",
             f"\\caption{{{_latex(section.title)}}}",
+            f"\\label{{{_latex_label(section.title)}}}",
             f"\\begin{{tabular}}{{{form}}}",
             r"\toprule",
         ]
-        lines += [_latex_line(headings), r"\midrule"]
+        lines += [_latex_line(cells) for cells in _latex_headings(section)]
+        lines.append(r"\midrule")
         lines += [_latex_line(cells) for cells in section_lines(board, section)]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    lines += [rf"\par {{\footnotesize {_latex(note)}\par}}" for note in table_notes(board)]
-    if board.published:
-        notes = [PUBLISHED_TITLE, *published_notes(board)]
-        lines += [r"{\footnotesize", *(rf"\noindent {_latex(note)}\par" for note in notes), "}"]
+        lines += [r"\bottomrule", r"\end{tabular}", *_latex_notes(board, section), r"\end{table}"]
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)
 
 
+def _latex_headings(section: Section) -> list[list[str]]:
+    """Return two lines of headings, names above units, since a paper's column is narrow."""
+    n_names = len(section_headings(section)) - len(_shown(section))
+    names = [f"{column.heading} {ARROWS[section.board.better(column.measure)]}".strip() for column in _shown(section)]
+    units = [column.unit if column.unit in ("%", "points") else "" for column in _shown(section)]
+    return [[*section_headings(section)[:n_names], *names], [*[""] * n_names, *units]]
+
+
+def _latex_notes(board: Leaderboard, section: Section) -> list[str]:
+    """Return the notes on a section's table, for a place inside its float, where their font ends with it."""
+    of_section = replace(board, sections=(section,))
+    notes = table_notes(of_section)
+    if numbers := [board.published.index(figure) for figure in of_section.published]:
+        described = published_notes(board)
+        notes += [PUBLISHED_TITLE, *(described[number] for number in numbers)]
+    lines = [rf"{_latex(note)}\par" for note in notes]
+    return [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *lines, r"\end{minipage}"] if lines else []
+
+
+def _latex_label(title: str) -> str:
+    return f"tab:{'-'.join(re.findall('[a-z0-9]+', title.lower()))}"
+
+
 def _latex(text: str) -> str:
     escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
+    if re.fullmatch(r"-\d.*", escaped):
+        escaped = f"$-${escaped[1:]}"  # a minus, which is wider than a hyphen
     # A star would be read as part of the command before it.
     return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
 

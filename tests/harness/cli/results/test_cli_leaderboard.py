@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
-from conftest import toy_row
+from conftest import toy_cell, toy_row
 
 from benchmarks.rows.row import State
 from harness.store import ResultStore
@@ -61,9 +65,93 @@ def test_damage_is_reported_beside_every_format(call: Call, results: Path) -> No
         (["no/such"], "there are no results at no/such"),
         (["RESULTS", "--scenario", "tony"], "unknown scenario in these results 'tony'. Did you mean 'toy'"),
         (["RESULTS", "--sort", "loss"], "unknown measure 'loss'"),
+        (["RESULTS", "--columns", "kernels"], "--columns: unknown measure 'kernels'"),
+        (["RESULTS", "--baseline", "tony"], "--baseline: unknown splitter in these results 'tony'. Did you mean 'toy'"),
+        (["RESULTS", "--group-by", "modle"], "--group-by: unknown key of rows 'modle'. Did you mean 'model'"),
+        (["RESULTS", "--where", "modle=x"], "--where modle=x: unknown key of rows 'modle'. Did you mean 'model'"),
     ],
 )
 def test_a_wrong_call_exits_with_two(call: Call, results: Path, arguments: list[str], message: str) -> None:
     result = call("leaderboard", *(str(results) if word == "RESULTS" else word for word in arguments))
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.fixture
+def two_models(tmp_path: Path) -> Path:
+    """Rows of two splitters on two models; the second one was not measured on every seed of the second model."""
+    store = ResultStore(tmp_path / "models")
+    for n, model in enumerate(("simcnn", "rescnn")):
+        for seed in range(3):
+            for splitter, loss in (("toy", 0.02 + seed / 100 + n / 10), ("other", 0.03 + seed / 50 + n / 10)):
+                if (model, splitter, seed) != ("rescnn", "other", 2):
+                    cell = toy_cell(splitter=splitter, seed=seed)
+                    cell = cell.model_copy(update={"model": cell.model.model_copy(update={"name": model})})
+                    store.write(toy_row(loss=loss, cell=cell))
+    return tmp_path / "models"
+
+
+def entries_of(call: Call, *arguments: str | Path) -> list[dict[str, Any]]:
+    result = call("leaderboard", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    return [entry for entry in json.loads(result.stdout) if entry["measured"]]
+
+
+def test_several_folders_are_one_leaderboard_and_a_row_in_two_of_them_counts_once(
+    call: Call, results: Path, tmp_path: Path
+) -> None:
+    other = ResultStore(tmp_path / "other")
+    other.write(ResultStore(results).read().latest()[0])
+    other.write(toy_row(seed=7))
+    (toy, _) = entries_of(call, results, tmp_path / "other")
+    assert toy["seeds"] == [0, 1, 2, 7]
+
+
+def test_where_keeps_rows_and_group_by_averages_over_the_rest(call: Call, two_models: Path) -> None:
+    assert {entry["model"] for entry in entries_of(call, two_models, "--where", "model=res*")} == {"rescnn"}
+    toy, other = entries_of(call, two_models, "--group-by", "dataset")
+    assert (toy["label"], toy["n_seeds"], toy["model"]) == ("toy", 6, "rescnn, simcnn")
+    assert toy["accuracy_loss"] == pytest.approx(0.03 + 0.05)
+    assert toy["seeds"][0] == "digits · rescnn · 0"
+    assert other["missing_seeds"] == ["digits · rescnn · 2"], "seeds of one model do not stand in for another's"
+    text = call("leaderboard", two_models, "--group-by", "dataset").stdout
+    assert "Rows that differ in model are averaged" in text
+    assert " cells " in text
+    by_model = entries_of(call, two_models, "--group-by", "model")
+    assert [entry["seeds"] for entry in by_model] == [entry["seeds"] for entry in entries_of(call, two_models)]
+
+
+def test_a_baseline_turns_values_into_paired_differences(call: Call, two_models: Path) -> None:
+    entries = entries_of(call, two_models, "--baseline", "toy")
+    (other,) = [entry for entry in entries if (entry["label"], entry["model"]) == ("other", "rescnn")]
+    assert other["baseline"] == "toy"
+    assert other["accuracy_loss_difference"] == pytest.approx(0.01 + 0.005), "on the seeds that both have"
+    assert other["accuracy_loss"] == pytest.approx(0.13 + 0.01)
+    assert {entry["accuracy_loss_difference"] for entry in entries if entry["label"] == "toy"} == {None}
+    text = call("leaderboard", two_models, "--baseline", "toy", "--where", "model=simcnn", "--format", "md").stdout
+    assert "| toy | 3 | 90.0 | 87.0 | 3.00 ±2.48 | 40.0 |" in text
+    assert "| other | 3 | 0.0 | -2.0 | +2.00 ±2.48 | 0.0 |" in text
+    assert "Differences from toy, whose own values are shown" in text
+
+
+def test_columns_are_those_that_were_named_in_their_order(call: Call, results: Path) -> None:
+    named = ["--columns", "split_seconds,kernel_retention"]
+    head = call("leaderboard", results, *named, "--format", "md").stdout.splitlines()[2]
+    assert head == "| rank | splitter | seeds | split ↓ | kernels % ↓ |"
+    entry = entries_of(call, results, *named)[0]
+    assert list(entry)[7:9] == ["split_seconds", "kernel_retention"]
+    assert "accuracy_loss" not in entry
+
+
+def test_colours_stay_out_where_no_color_is_set(results: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "harness", "leaderboard", str(results)]
+    for name, coloured in (("FORCE_COLOR", True), ("NO_COLOR", False)):
+        keys = {**environment, "FORCE_COLOR": "1", "TERM": "xterm-256color", name: "1"}
+        text = subprocess.run(command, env=keys, capture_output=True, text=True, check=True).stdout
+        assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", text)) == coloured, name
+
+
+def test_a_run_that_has_no_rows_yet_is_no_wrong_call(call: Call, tmp_path: Path) -> None:
+    ResultStore(tmp_path / "r").prepare()
+    result = call("leaderboard", tmp_path / "r")
+    assert (result.exit_code, result.stdout.strip()) == (0, "No rows yet.")
