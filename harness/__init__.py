@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from harness.planning.plan import make_plan
     from harness.store import ResultStore
     from harness.views.leaderboards.notebook import make_leaderboard
+    from harness.views.rows.read import read_rows
 
 __all__ = [
     "InlineBackend",
@@ -55,6 +56,7 @@ __all__ = [
     "load_suite",
     "make_leaderboard",
     "make_plan",
+    "read_rows",
     "run_plan",
 ]
 
@@ -70,6 +72,7 @@ _HOMES = {
     "harness.planning.plan": ("make_plan",),
     "harness.execution.run_plan": ("run_plan",),
     "harness.store": ("ResultStore",),
+    "harness.views.rows.read": ("read_rows",),
 }
 
 

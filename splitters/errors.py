@@ -25,17 +25,17 @@ class UnknownNameError(ConfigurationError):
         name: The given name.
         choices: The known names.
         where: The file, key or argument with the name, if any.
-        more: A sentence on where to look further.
+        remedy: A further sentence: how the name could become known, or where to look further.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str], *, where: str = "", more: str = "") -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], *, where: str = "", remedy: str = "") -> None:
         self.kind = kind
         self.name = name
         self.choices = tuple(sorted(choices))
         near = nearest_name(name, self.choices)
         hint = f" Did you mean {near!r}?" if near else ""
         known = ", ".join(self.choices) or "none"
-        prefix, tail = f"{where}: " if where else "", f" {more}" if more else ""
+        prefix, tail = f"{where}: " if where else "", f" {remedy}" if remedy else ""
         super().__init__(f"{prefix}unknown {kind} {name!r}.{hint} Known: {known}.{tail}")
 
 

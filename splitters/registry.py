@@ -78,7 +78,7 @@ class Registry(Generic[T]):
     def unknown(self, name: str, *, where: str = "") -> UnknownNameError:
         """Return the error that there is no entry called ``name``; see ``get``."""
         own = f"A {self.kind} of your own: install its package, or name its module under 'plugins' in the suite."
-        return UnknownNameError(self.kind, name, self, where=where, more=own if self._group and where else "")
+        return UnknownNameError(self.kind, name, self, where=where, remedy=own if self._group and where else "")
 
     def code_fingerprint(self, name: str) -> str:
         """Return a hash of the code behind an entry, without this package's own; empty for built-ins.

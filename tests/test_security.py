@@ -20,7 +20,7 @@ from harness.config.plugins import Plugins
 from harness.config.suite import load_suite
 from harness.config.trust import Consent, consent_of
 from harness.store import ResultStore
-from harness.store.row_files import DamagedFileError, decode_row
+from harness.store.row_files import DamagedFileError, decode_rows
 from splitters import Module
 from splitters.errors import ConfigurationError, ModuleFileError, SplitbenchError
 
@@ -151,7 +151,7 @@ def test_a_malicious_file_leaves_no_mark_wherever_it_is_given(tmp_path: Path) ->
             Module.load(path)
         assert read_tensor_file(path) is None
         with pytest.raises(DamagedFileError):
-            decode_row(path.read_bytes(), path=str(path))
+            decode_rows(path.read_bytes(), path=str(path))
         with pytest.raises(SplitbenchError):
             load_suite(path)
     assert not mark.exists()

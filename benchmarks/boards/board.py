@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel
 
@@ -81,6 +81,21 @@ class Board:
         extra = self.record.model_fields[measure].json_schema_extra
         direction = extra.get("better") if isinstance(extra, dict) else None
         return str(direction) if direction else None
+
+    def column(self, measure: str) -> Column:
+        """Return the column of a measure: the board's own, or one that is named after it."""
+        own = next((column for column in self.columns if column.measure == measure), None)
+        return own or Column(measure, measure.replace("_", " "), self._unit(measure))
+
+    def _unit(self, measure: str) -> Unit:
+        if measure.endswith("seconds"):
+            return "time"
+        if measure.endswith("_ratio"):
+            return "ratio"
+        if "_gain" in measure or "gain_" in measure or measure.endswith("_loss"):
+            return "points"
+        annotation = self.record.model_fields[measure].annotation
+        return "%" if float in (annotation, *get_args(annotation)) else "count"
 
     def sortable(self) -> list[str]:
         """Return the measures that can rank: those where higher or lower is better."""

@@ -89,6 +89,17 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.{os.getpid()}@{node}.{secrets.token_hex(4)}.tmp")
 
 
+def read_facts(path: Path) -> Mapping[str, Any] | None:
+    """Return the facts of ``path`` without reading its tensors; None where ``read_tensor_file`` returns None."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
+        return None
+    facts: Mapping[str, Any] | None = header["facts"] if header.get("format") == _FORMAT else None
+    return facts
+
+
 def flush_to_disk(path: Path) -> None:
     """Flush a file's content, or a folder's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from benchmarks.cache.analysis_cache import AnalysisCache
 from benchmarks.cache.numeric_environment import ComputeEnvironment, numeric_environment
 from benchmarks.cells import SPLITTING_VERSION, Cell, SplitterSpec
+from benchmarks.pipeline.cached_splits import SPLITS
 from benchmarks.pipeline.preparation import Prepared
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import FigureRecord, SensitivityRecord
@@ -139,7 +140,7 @@ class _CellSplits:
             return to_state(result)
 
         artifact = self.workspace.artifacts.get_or_make(
-            "splits", self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress
+            SPLITS, self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress
         )
         result = from_state(artifact.state, self.graph)
         # Reused analyses count with the time that they took, so that a split's time does not depend on earlier splits.

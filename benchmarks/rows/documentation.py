@@ -16,12 +16,43 @@ _INTRODUCTION = f"""\
 # Rows
 
 Every attempt at a cell writes one row to a Parquet file of its own, which never changes:
-`rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet`. This page is generated from `benchmarks/rows/row.py`
-(`python -m benchmarks.rows.documentation > docs/rows.md`). Row format: {ROW_FORMAT}.
+`rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet`. `splitbench compact` merges such files into a few
+`merged-*.parquet` beside them; while it works, a row may be in two files. This page is generated from
+`benchmarks/rows/row.py` (`python -m benchmarks.rows.documentation > docs/rows.md`). Row format: {ROW_FORMAT}.
 
-To read rows elsewhere: `pandas.read_parquet("results/quick/rows")`, `pyarrow.parquet.read_table("results/quick/rows")`,
-or any other reader of hive partitions. Each file also holds its `scenario` and `dataset`, so it is complete without its
-path; the names of the folders let readers skip what they do not need.
+## Which row counts
+
+A cell has a row for each attempt, and one of them counts: an attempt that ended `ok` or `skipped` before any other; of
+several, the newest. Leaderboards show that one, and so do the following:
+
+```python
+import harness
+
+rows = harness.read_rows("results/quick", as_="pandas", settings=True)  # or "arrow" (the default), "polars"
+rows.groupby(["splitter", "model.width"])["accuracy_loss"].mean()
+```
+
+`settings=True` adds a column per setting, `splitter.alpha` or `training.epochs` for instance, which are otherwise in
+the JSON of `config`. `all_attempts=True` returns every attempt. Several folders, in a list, are read as one. In the
+shell:
+
+```sh
+splitbench rows results/quick --settings > rows.csv
+splitbench rows results/quick --format parquet --out rows.parquet   # or json; --all-attempts
+```
+
+Other readers of hive partitions see all attempts: `pandas.read_parquet("results/quick/rows")`, or
+`pyarrow.parquet.read_table`. In DuckDB, the rows that count are
+
+```sql
+SELECT * FROM read_parquet('results/quick/rows/**/*.parquet', union_by_name = true)
+QUALIFY row_number() OVER (PARTITION BY cell_id ORDER BY state IN ('ok', 'skipped') DESC, started_at DESC) = 1;
+```
+
+and a setting is `config->>'$.splitter.settings.alpha'`. Each file also holds its `scenario` and `dataset`, so it is
+complete without its path; the names of the folders let readers skip what they do not need.
+
+## Values
 
 Fractions are in [0, 1]. `↑` marks numbers that are better when higher, `↓` when lower. NaN and infinity are
 failures, never values. States: {", ".join(f"`{state.value}`" for state in State)}.

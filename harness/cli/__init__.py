@@ -12,9 +12,11 @@ import click
 from harness.text import printable
 
 _ROOMS = {
-    "run": "runs", "plan": "runs", "leaderboard": "results", "compare": "results", "show": "results", "ls": "results",
-    "schema": "results", "report": "results", "fusion": "results",
-    "sweep": "runs", "front": "results", "rerun": "runs", "export-study": "results",
+    "run": "runs", "plan": "runs", "leaderboard": "results.boards", "compare": "results.boards",
+    "report": "results.boards", "show": "results", "rows": "results", "ls": "results", "schema": "results",
+    "sweep": "runs", "front": "results.boards", "rerun": "runs", "export-study": "results",
+    "fusion": "results.boards",
+    "merge": "results.stores", "compact": "results.stores", "forget": "results.stores",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
     "evaluate": "models", "inspect": "models", "export": "models", "card": "models",
     "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",

@@ -31,6 +31,13 @@ at_option: Decorator = click.option(
     help="Compare at an equal budget: retention=40%, loss=1% or seconds=30; at several: loss=0%,1%,2%.",
 )
 
+
+where_option: Decorator = click.option(
+    "--where", multiple=True, metavar="CONDITION",
+    help="Keep rows of which this holds: KEY=VALUE (* is any text), !=, <, <=, >, >=; keys are columns such as model, "
+    "and settings such as splitter.alpha. Repeatable.",
+)  # fmt: skip
+
 results_option: Decorator = click.option(
     "--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SUITE]"
 )

@@ -49,6 +49,13 @@ def write(text: str) -> None:
     click.echo(text, file=_reserved.get())
 
 
+def write_bytes(data: bytes) -> None:
+    """Write bytes to stdout, as they are."""
+    stream = _reserved.get() or sys.stdout
+    stream.flush()
+    click.echo(data, file=stream.buffer, nl=False)
+
+
 def write_line(text: str) -> None:
     """Write a message for people to stdout, with what came from elsewhere made safe to show."""
     write(printable(text, keep="\n"))

@@ -314,8 +314,8 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
 
 def unknown_key(key: str, file: type[Settings], source: Source) -> UnknownNameError:
     """Return the error that a file has a key that its model does not have."""
-    more = f"See {file.explained_in}."
-    return UnknownNameError("key", key, file.model_fields, where=source.where(key), more=more)
+    remedy = f"See {file.explained_in}."
+    return UnknownNameError("key", key, file.model_fields, where=source.where(key), remedy=remedy)
 
 
 def _with_list(values: Mapping[str, Any], key: str) -> dict[str, Any]:

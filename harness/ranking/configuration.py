@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.cells import content_hash, parse_config
-from benchmarks.rows.row import Row, State
+from benchmarks.rows.row import Metrics, Row, State
+from splitters.errors import UnknownNameError
 
 _MAX_SETTINGS_IN_NAME = 3
 """Names that would need more settings than this show a hash instead."""
@@ -67,6 +68,40 @@ def configurations(rows: Sequence[Row]) -> dict[str, Configuration]:
             images, device = measured_with.get(row.cell_id, kinds[0])
             by_cell[row.cell_id].rest.update({"images": images, "ran on": device})
     return by_cell
+
+
+def row_values(row: Row) -> dict[str, Any]:
+    """Return what identifies a row and its origin, by column, and its cell's settings, by dotted key.
+
+    Keys are ``splitter.alpha``, ``model.width``, ``dataset.train_images``, ``training.epochs``, ``scenario.fusion``.
+    """
+    columns = {name: getattr(row, name) for name in Row.model_fields if name not in Metrics.model_fields}
+    for name in ("config", "traceback"):
+        del columns[name]
+    columns["state"] = row.state.value
+    return {**columns, **settings_of(row.config)}
+
+
+def settings_of(config: str) -> dict[str, Any]:
+    """Return the settings of a row's cell, by dotted key, from its column ``config``."""
+    values = parse_config(config)
+    scenario = values.pop("scenario_settings", None) or {}
+    flat = _flattened({**values, "scenario": scenario})
+    names = {key: setting_name(key) for key in flat}
+    hidden = (".name", ".settings", ".code", ".version")
+    return {name: flat[key] for key, name in names.items() if "." in name and not name.endswith(hidden)}
+
+
+def setting_name(key: str) -> str:
+    """Return the key of a setting as users write it."""
+    return key.replace(".settings.", ".")
+
+
+def unknown_key(key: str, known: Collection[str], *, where: str) -> UnknownNameError:
+    """Return the error about a key that no row has, with the columns, and the settings that resemble it."""
+    section = key.partition(".")[0]
+    choices = [name for name in known if "." not in name or (name.startswith(f"{section}.") and section != key)]
+    return UnknownNameError("key of rows", key, choices, where=where)
 
 
 def grouped(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from benchmarks.boards import Board, Sample
 from benchmarks.rows.row import Row, State
 from harness.ranking.statistics import Estimate
+
+Block = int | str
+"""What measurements are paired by: a seed; where rows of several data sets or models are averaged, each one's seed."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,15 @@ class Entry:
         variant: What distinguishes it from the configuration's other entries, e.g. the fusion rule.
         estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
         score: The kinds of scores that its modules have, several of them if seeds differ; empty if rows do not say.
-        samples: The measurements behind the estimates, by seed.
+        samples: The measurements behind the estimates, by seed (or block).
         failed_seeds: Seeds that failed and did not succeed in any cell, sorted.
         interrupted_seeds: Those of them that someone interrupted, which says nothing about the splitter.
         cell_ids: The cells that it stands for.
         n_warnings: Number of its cells whose rows have warnings.
         rank: Its rank in its section; None if no seed succeeded, or if too few did to tell entries apart.
         missing_seeds: Seeds on which other entries of the section were measured and this one was not.
+        differences: If the entry is compared with a baseline: its measures minus the baseline's, with intervals over
+            the subjects that both have.
     """
 
     splitter: str
@@ -36,13 +41,14 @@ class Entry:
     variant: Mapping[str, str] = field(default_factory=dict)
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     score: str = ""
-    samples: Mapping[int, Sequence[Sample]] = field(default_factory=dict, repr=False)
-    failed_seeds: tuple[int, ...] = ()
-    interrupted_seeds: tuple[int, ...] = ()
+    samples: Mapping[Block, Sequence[Sample]] = field(default_factory=dict, repr=False)
+    failed_seeds: tuple[Block, ...] = ()
+    interrupted_seeds: tuple[Block, ...] = ()
     n_warnings: int = 0
     cell_ids: tuple[str, ...] = ()
     rank: int | None = None
-    missing_seeds: tuple[int, ...] = ()
+    missing_seeds: tuple[Block, ...] = ()
+    differences: Mapping[str, Estimate] | None = None
 
     @property
     def texts(self) -> dict[str, str]:
@@ -50,9 +56,9 @@ class Entry:
         return {**self.variant, **({"score": self.score} if self.score else {})}
 
     @property
-    def seeds(self) -> tuple[int, ...]:
+    def seeds(self) -> tuple[Block, ...]:
         """The seeds that succeeded, sorted."""
-        return tuple(sorted(self.samples))
+        return in_order(self.samples)
 
     @property
     def n_seeds(self) -> int:
@@ -69,7 +75,7 @@ class Entry:
         estimate = self.estimates.get(measure)
         return None if estimate is None else estimate.mean
 
-    def seeds_with(self, measure: str) -> frozenset[int]:
+    def seeds_with(self, measure: str) -> frozenset[Block]:
         """Return the seeds on which a measure was measured."""
         return frozenset(
             seed
@@ -77,38 +83,57 @@ class Entry:
             if any(sample.values[measure] is not None for sample in samples)
         )
 
-    def subject_means(self, seeds: Collection[int], measure: str) -> dict[str, float]:
+    def subject_means(self, seeds: Collection[Block], measure: str) -> dict[str, float]:
         """Return a measure's mean per subject, over some of the seeds."""
         return _subject_means((s for seed in self.seeds if seed in seeds for s in self.samples[seed]), measure)
 
-    def estimate_on(self, seeds: Collection[int], measure: str) -> Estimate:
+    def estimate_on(self, seeds: Collection[Block], measure: str) -> Estimate:
         """Return a measure's mean and interval on some of its seeds, at least one of which must have it."""
         means = self.subject_means(seeds, measure)
         if not means:
-            raise ValueError(f"{self.label} has no {measure} on the seeds {sorted(seeds)}")
+            raise ValueError(f"{self.label} has no {measure} on the seeds {sorted(map(str, seeds))}")
         return Estimate.of(list(means.values()))
 
 
-def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entry]:
+def in_order(seeds: Iterable[Block]) -> tuple[Block, ...]:
+    """Return seeds sorted."""
+    return tuple(sorted(seeds, key=lambda seed: (seed, "") if isinstance(seed, int) else (0, seed)))
+
+
+def make_entries(
+    rows: Sequence[Row], label: str, board: Board, *, origin: Callable[[Row], str] = lambda row: ""
+) -> Iterator[Entry]:
     """Yield an entry per variant that was measured; a single one without numbers if there is none.
 
     Args:
         rows: The rows of one configuration; a seed may have several, e.g. from earlier versions of the schema.
         label: What the entries are called.
         board: The scenario's board.
+        origin: Where rows of several data sets or models are averaged, names what a row was measured on, so that only
+            measurements of the same origin are paired.
     """
+
+    def block(row: Row) -> Block:
+        return f"{origin(row)} · {row.seed}" if origin(row) else row.seed
+
     succeeded = [row for row in rows if row.state is State.OK]
-    by_variant: defaultdict[tuple[str, ...], defaultdict[int, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+
+    def failed(counts: Callable[[Row], bool]) -> tuple[Block, ...]:
+        return in_order({block(row) for row in rows if counts(row)} - {block(row) for row in succeeded})
+
+    by_variant: defaultdict[tuple[str, ...], defaultdict[Block, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for row in succeeded:
         for sample in _comparable_samples(row, board):
-            by_variant[tuple(sample.variant[key] for key in board.variants)][row.seed].append(sample)
+            subject = f"{origin(row)} · {sample.subject}" if origin(row) else sample.subject
+            variant = tuple(sample.variant[key] for key in board.variants)
+            by_variant[variant][block(row)].append(replace(sample, subject=subject))
     common = Entry(
         splitter=rows[0].splitter,
         label=label,
         score="/".join(sorted({row.score for row in succeeded if row.score})),
-        samples={row.seed: () for row in succeeded},
-        failed_seeds=_seeds_left(succeeded, [row for row in rows if not row.state.is_final]),
-        interrupted_seeds=_seeds_left(succeeded, [row for row in rows if row.state is State.INTERRUPTED]),
+        samples={block(row): () for row in succeeded},
+        failed_seeds=failed(lambda row: not row.state.is_final),
+        interrupted_seeds=failed(lambda row: row.state is State.INTERRUPTED),
         n_warnings=sum(bool(row.warnings) for row in succeeded),
         cell_ids=tuple(row.cell_id for row in rows),
     )
@@ -123,11 +148,6 @@ def make_entries(rows: Sequence[Row], label: str, board: Board) -> Iterator[Entr
             estimates={measure: estimate for measure, estimate in estimates.items() if estimate is not None},
             samples=dict(by_seed),
         )
-
-
-def _seeds_left(succeeded: Iterable[Row], others: Iterable[Row]) -> tuple[int, ...]:
-    """Return the seeds of rows that did not succeed in others, sorted."""
-    return tuple(sorted({row.seed for row in others} - {row.seed for row in succeeded}))
 
 
 def _comparable_samples(row: Row, board: Board) -> Iterator[Sample]:

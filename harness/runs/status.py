@@ -38,12 +38,14 @@ class ResultsStatus:
         cells: Number of cells by state of the attempt that counts.
         n_rows: Number of attempts.
         newest: When the newest of them started.
+        failures: The attempts that count of the cells that are neither ``ok`` nor ``skipped``, the newest first.
     """
 
     runs: tuple[RunStatus, ...]
     cells: dict[State, int]
     n_rows: int
     newest: datetime | None
+    failures: tuple[Row, ...] = ()
 
 
 def results_status(store: ResultStore, now: datetime) -> ResultsStatus:
@@ -57,6 +59,9 @@ def results_status(store: ResultStore, now: datetime) -> ResultsStatus:
         cells=_counts(latest),
         n_rows=contents.table.num_rows,
         newest=max((row.started_at for row in latest), default=None),
+        failures=tuple(
+            sorted((row for row in latest if not row.state.is_final), key=lambda row: row.started_at, reverse=True)
+        ),
     )
 
 

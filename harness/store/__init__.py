@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.store.contents import DamagedFile, StoreContents, Unsent, find_cell
+from harness.store.contents import DamagedFile, StoreContents, Unsent, find_cell, union
 from harness.store.files import Storage
 from harness.store.locations import beneath
 from harness.store.result_store import ResultStore, read_stores
@@ -16,4 +16,5 @@ __all__ = [
     "beneath",
     "find_cell",
     "read_stores",
+    "union",
 ]

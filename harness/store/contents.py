@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -82,7 +82,11 @@ class StoreContents:
 
         A final attempt (``ok`` or ``skipped``) takes precedence over all others; of several, the newest counts.
         """
-        return _rows(_take(self.table, list(self._counting().values())).drop_columns(list(_DETAILS)))
+        return _rows(self.counting().drop_columns(list(_DETAILS)))
+
+    def counting(self) -> pa.Table:
+        """Return the attempt that counts of each cell, with all columns, as a table; see ``latest``."""
+        return _take(self.table, list(self._counting().values()))
 
     def in_full(self, cell_ids: Iterable[str]) -> list[Row]:
         """Return the attempt that counts of each given cell that has one, with all columns."""
@@ -98,6 +102,26 @@ class StoreContents:
             if cell_id not in best or rank > best[cell_id]:
                 best[cell_id] = rank
         return dict(sorted(((cell_id, rank[2]) for cell_id, rank in best.items()), key=lambda entry: entry[1]))
+
+
+def distinct_attempts(rows: pa.Table) -> pa.Table:
+    """Return rows without those whose attempt occurs earlier in the table.
+
+    An attempt may be stored twice, in its own file and in a merged one, or in two results folders.
+    """
+    first = {attempt: index for index, attempt in reversed(list(enumerate(rows.column("attempt_id").to_pylist())))}
+    return rows if len(first) == rows.num_rows else _take(rows, sorted(first.values()))
+
+
+def union(contents: Sequence[StoreContents]) -> StoreContents:
+    """Return the contents of several stores as if they were one."""
+    if len(contents) == 1:
+        return contents[0]
+    return StoreContents(
+        distinct_attempts(pa.concat_tables([part.table for part in contents]).combine_chunks()),
+        tuple(file for part in contents for file in part.damaged),
+        being_written=tuple(path for part in contents for path in part.being_written),
+    )
 
 
 def find_cell(prefix: str, stores: Mapping[str, StoreContents]) -> tuple[str, list[Row]]:

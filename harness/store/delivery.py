@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from harness.store.contents import DamagedFile
 from harness.store.files import Storage
-from harness.store.row_files import DamagedFileError, decode_row
+from harness.store.row_files import DamagedFileError, decode_rows
 
 _PAUSE_SECONDS = 30.0
 """After a failed write, the store is left alone for this long, and rows go straight to the outbox."""
@@ -85,6 +85,16 @@ class Outbox:
             with contextlib.suppress(OSError):
                 self._files.delete(path)
 
+    def discard(self, cell_id: str) -> int:
+        """Remove the waiting rows of a cell, and return their number."""
+        paths = []
+        for path, data in self.read().items():
+            with contextlib.suppress(DamagedFileError):
+                if cell_id in decode_rows(data, path=path).column("cell_id").to_pylist():
+                    paths.append(path)
+        self._files.delete_all(paths)
+        return len(paths)
+
     def decode(self, waiting: dict[str, bytes], stored: Collection[str]) -> tuple[list[pa.Table], list[DamagedFile]]:
         """Return the rows among waiting files, and the files that are damaged.
 
@@ -96,7 +106,7 @@ class Outbox:
         for path, data in waiting.items():
             file = f"{self.folder}/{path}"
             try:
-                row = decode_row(data, path=file)
+                row = decode_rows(data, path=file)
             except DamagedFileError as damage:
                 damaged.append(DamagedFile(file, str(damage), quarantined=False))
             else:

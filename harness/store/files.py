@@ -6,7 +6,8 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from splitters.errors import ConfigurationError
 TEMPORARY = ".tmp-"
 """Prefix of the names of files that are still being written."""
 
+_REMOTE_REQUESTS = 32
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.1
 
@@ -135,6 +137,15 @@ class Storage:
             with_retries(lambda: self.fs.delete_file(f"{self.root}/{path}"))
         except FileNotFoundError:
             return
+
+    def delete_all(self, paths: Collection[str]) -> None:
+        """Remove files, those that exist, several at a time where each takes a request over the network."""
+        if self.is_local:
+            for path in paths:
+                self.delete(path)
+            return
+        with ThreadPoolExecutor(_REMOTE_REQUESTS) as requests:
+            list(requests.map(self.delete, paths))
 
     def _put(self, path: str, data: bytes, *, durable: bool) -> None:
         folder, _, name = f"{self.root}/{path}".rpartition("/")

@@ -50,16 +50,21 @@ def results_near(location: str, storage: Storage, *, has_uri: bool) -> list[str]
     above = location
     for _ in range(_LEVELS_ABOVE if has_uri else 0):
         above = parent_of(above)
-        if Storage(above).has_folder("rows"):
+        if _has_rows(Storage(above)):
             return [above]
     folders = [""]
     for _ in range(_LEVELS_BELOW):
         folders = [f"{folder}{name}/" for folder in folders for name in storage.folders(folder)[:_MAX_FOLDERS]]
-        found = [folder.rstrip("/") for folder in folders if storage.has_folder(f"{folder}rows")]
+        found = [folder.rstrip("/") for folder in folders if _has_rows(storage, folder)]
         if found:
             below = [beneath(location, folder) for folder in found[:_MAX_NAMED]]
             return [name if _is_uri(name) else os.path.normpath(name) for name in below]
     return []
+
+
+def _has_rows(storage: Storage, folder: str = "") -> bool:
+    """Return whether a folder has rows, and not just any folder ``rows``; its path is empty or ends with a slash."""
+    return any(name.startswith("in_scenario=") for name in storage.folders(f"{folder}rows"))
 
 
 def _is_uri(location: str) -> bool:

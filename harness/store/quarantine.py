@@ -11,13 +11,12 @@ from pyarrow import fs
 
 from harness.store.contents import DamagedFile
 from harness.store.files import Storage
-from harness.store.row_files import read_row_files, row_path
+from harness.store.row_files import path_of_rows, read_row_files
 
 SETTLED_SECONDS = 300.0
 """A file that has not changed for this long is no longer being written; if it cannot be read, it is damaged."""
 
 _FOLDER = "quarantine"
-_PATH_COLUMNS = ("scenario", "dataset", "cell_id", "attempt_id")
 _REASON = ".reason.txt"
 """Suffix of the file that says why its neighbour was moved here."""
 
@@ -89,11 +88,11 @@ class Quarantine:
     def restore(self) -> None:
         """Move files back that can be read by now, because their copying or writing has ended."""
         infos = [info for info in self._storage.files(_FOLDER) if info.path.endswith(".parquet")]
-        for info, row in zip(infos, read_row_files(self._storage, infos), strict=True):
-            if not isinstance(row, pa.Table):
+        for info, rows in zip(infos, read_row_files(self._storage, infos), strict=True):
+            if not isinstance(rows, pa.Table):
                 continue
             source = self._storage.relative(info)
-            target = row_path(*(row.column(name)[0].as_py() for name in _PATH_COLUMNS))
+            target = path_of_rows(rows, info.base_name)
             # A file that cannot be moved stays here and is reported.
             with contextlib.suppress(OSError):
                 self._storage.make_folder(target.rpartition("/")[0])

@@ -1,24 +1,34 @@
-"""The store of a run's rows: one immutable Parquet file per attempt, on any file system that pyarrow knows."""
+"""The store of a run's rows: immutable Parquet files on any file system that pyarrow knows."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 
 from benchmarks.rows.row import Row
-from harness.store.contents import DamagedFile, StoreContents, Unsent
+from harness.store.contents import DamagedFile, StoreContents, Unsent, distinct_attempts
 from harness.store.delivery import Outbox
 from harness.store.files import Storage
 from harness.store.locations import results_near
 from harness.store.quarantine import Quarantine, split_settled
 from harness.store.row_copies import GROWTH, RowCache, SharedCopy
-from harness.store.row_files import ID_LENGTH, READ_SCHEMA, as_read, encode_table, read_row_files, row_path, row_table
+from harness.store.row_files import (
+    ID_LENGTH,
+    READ_SCHEMA,
+    as_read,
+    encode_table,
+    is_merged,
+    read_row_files,
+    row_path,
+    row_table,
+)
 from splitters.errors import ConfigurationError
 
 SHARED_EVERY = 1000
@@ -28,8 +38,9 @@ SHARED_EVERY = 1000
 class ResultStore:
     """A results folder.
 
-    Its rows are the files ``rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet``. Several processes may write at
-    once: no two attempts share a file, and no file ever changes.
+    Its rows are the files ``rows/in_scenario=S/in_dataset=D/<cell>-<attempt>.parquet``, and the merged files that
+    ``splitbench compact`` made of such. Several processes may write at once: no two attempts that are written share a
+    file, and no file ever changes.
 
     Args:
         location: A local path or a URI of ``pyarrow.fs`` (``s3://bucket/folder``).
@@ -136,9 +147,14 @@ class ResultStore:
     def read_cells(self, cell_ids: Collection[str]) -> StoreContents:
         """Read the stored rows of some cells, ignoring files that cannot be read; see ``read``."""
         prefixes = {cell_id[:ID_LENGTH] for cell_id in cell_ids}
-        infos = [info for info in self.storage.files("rows") if info.base_name[:ID_LENGTH] in prefixes]
-        tables = [outcome for outcome in read_row_files(self.storage, infos) if isinstance(outcome, pa.Table)]
-        return StoreContents(pa.concat_tables([READ_SCHEMA.empty_table(), *tables]), ())
+        outcomes = self._read_files(lambda info: is_merged(info.path) or info.base_name[:ID_LENGTH] in prefixes)
+        tables = [outcome for _, outcome in outcomes if isinstance(outcome, pa.Table)]
+        rows = distinct_attempts(pa.concat_tables([READ_SCHEMA.empty_table(), *tables]))
+        return StoreContents(rows.filter(pc.is_in(rows.column("cell_id"), pa.array(list(cell_ids), pa.string()))), ())
+
+    def discard_unsent(self, cell_id: str) -> int:
+        """Remove the rows of a cell that wait on this machine, and return their number."""
+        return self._outbox.discard(cell_id) if self._outbox is not None else 0
 
     def prepare(self) -> None:
         """Make the store's folder, so that an unwritable location is found before the work and not after it.
@@ -187,23 +203,59 @@ class ResultStore:
         if others := results_near(self.location, self.storage, has_uri=self._has_uri):
             raise ConfigurationError(f"there are no rows at {self.location}; did you mean {' or '.join(others)}?")
 
+    def require_rows(self) -> None:
+        """Check that there are rows to read, or a run that has begun and has none yet.
+
+        Raises:
+            ConfigurationError: If there are none.
+        """
+        self.require()
+        if not self.storage.has_folder("rows") and not self.storage.has_folder("runs"):
+            raise ConfigurationError(
+                f"there are no rows at {self.location}. Name the folder that 'splitbench run' wrote to, "
+                "for example results/quick."
+            )
+
     def _read_rows(self, *, share: bool) -> tuple[pa.Table, dict[fs.FileInfo, str]]:
         """Return the store's rows, and the files that are not rows with the reasons."""
         infos = self.storage.files("rows")
         cached, cached_rows = self._cache.load(infos) if self._cache else ([], READ_SCHEMA.empty_table())
         uncached = _without(infos, cached)
         shared, shared_rows = self._shared.load(uncached)
-        unread = _without(uncached, shared)
-        outcomes = list(zip(unread, read_row_files(self.storage, unread), strict=True))
+        known_paths = {info.path for info in [*cached, *shared]}
+        outcomes = self._read_files(lambda info: info.path not in known_paths, listed=uncached)
         read = [(info, outcome) for info, outcome in outcomes if isinstance(outcome, pa.Table)]
-        known = [*cached, *shared, *(info for info, _ in read)]
-        rows = pa.concat_tables([cached_rows, shared_rows, *(row for _, row in read)]).combine_chunks()
+        known = [*cached, *shared, *(info for info, table in read for _ in range(table.num_rows))]
+        rows = pa.concat_tables([cached_rows, shared_rows, *(table for _, table in read)]).combine_chunks()
         if self._cache:
             self._cache.save(known, rows, n_new=len(known) - len(cached))
         self._n_rows = rows.num_rows
         if share:
             self._n_shared, self._n_since_sharing = self._shared.renew(known, rows), 0
-        return rows, {info: outcome for info, outcome in outcomes if isinstance(outcome, str)}
+        return distinct_attempts(rows), {info: outcome for info, outcome in outcomes if isinstance(outcome, str)}
+
+    def _read_files(
+        self, wanted: Callable[[fs.FileInfo], bool], *, listed: list[fs.FileInfo] | None = None
+    ) -> list[tuple[fs.FileInfo, pa.Table | str]]:
+        """Return the files of ``rows/`` to read, each with its rows or why it holds none.
+
+        Where files vanish between their listing and their reading, the files that replace them are read as well.
+
+        Args:
+            wanted: Whether to read a file.
+            listed: The files, if they have just been listed.
+        """
+        outcomes: list[tuple[fs.FileInfo, pa.Table | str]] = []
+        tried: set[str] = set()
+        while True:
+            infos = self.storage.files("rows") if listed is None else listed
+            infos = [info for info in infos if info.path not in tried and wanted(info)]
+            read = list(zip(infos, read_row_files(self.storage, infos), strict=True))
+            outcomes += [(info, outcome) for info, outcome in read if outcome is not None]
+            if all(outcome is not None for _, outcome in read):
+                return outcomes
+            tried.update(info.path for info in infos)
+            listed = None
 
     def _damaged(self, info: fs.FileInfo, reason: str, *, quarantine: bool) -> DamagedFile:
         if quarantine:

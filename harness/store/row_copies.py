@@ -28,7 +28,7 @@ SHARED_COPY = "copy/rows"
 """Path of the copy in a store: a Parquet file followed by its SHA-256."""
 
 MIN_SHARED = 200
-"""For fewer files, a copy in the store is neither read nor made."""
+"""For fewer files a copy in the store is not read, for fewer rows it is not made."""
 
 GROWTH = 0.1
 """A copy is renewed when this share of its rows is new."""
@@ -58,18 +58,24 @@ class Keys:
         return pa.schema([*READ_SCHEMA, *self.fields], metadata=READ_SCHEMA.metadata)
 
     def attach(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> pa.Table:
-        """Return rows, which are in the order of their files, with the files' keys."""
+        """Return rows with the keys of their files.
+
+        Args:
+            infos: The file of each row.
+            rows: The rows.
+        """
         keys = [self.read(info) for info in infos]
         for position, field in enumerate(self.fields):
             rows = rows.append_column(field, pa.array([key[position] for key in keys], field.type))
         return rows
 
     def find(self, copy: pa.Table, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
-        """Return the files whose rows are in a copy, and these rows in the same order."""
+        """Return the rows of these files that are in a copy, after the file of each row."""
         names = [field.name for field in self.fields]
-        stored = zip(*(copy.column(name).to_pylist() for name in names), strict=True)
-        indices = {key: index for index, key in enumerate(stored)}
-        found = [(info, indices[key]) for info in infos if (key := self.read(info)) in indices]
+        indices: dict[tuple[Any, ...], list[int]] = {}
+        for index, key in enumerate(zip(*(copy.column(name).to_pylist() for name in names), strict=True)):
+            indices.setdefault(key, []).append(index)
+        found = [(info, index) for info in infos for index in indices.get(self.read(info), ())]
         rows = copy.drop_columns(names).take(pa.array([index for _, index in found], pa.int64()))
         return [info for info, _ in found], rows
 
@@ -107,7 +113,7 @@ class RowCache:
         self._n_kept = 0
 
     def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
-        """Return the files that are unchanged since they were read, and their rows in the same order."""
+        """Return the rows of files that are unchanged since they were read, after the file of each row."""
         self._flush()
         return _ON_DISK.find(self._stored(), infos)
 
@@ -115,8 +121,8 @@ class RowCache:
         """Replace the copy if enough is new.
 
         Args:
-            infos: The files.
-            rows: Their rows, in the same order.
+            infos: The file of each row.
+            rows: The rows.
             n_new: How many of them are not in the copy yet.
         """
         if n_new >= _MIN_READ:
@@ -177,7 +183,7 @@ class SharedCopy:
         )
 
     def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
-        """Return the files whose rows are in the copy, and these rows in the same order."""
+        """Return the rows of these files that are in the copy, after the file of each row."""
         if len(infos) < MIN_SHARED:
             return [], READ_SCHEMA.empty_table()
         return self._keys.find(self._stored(), infos)
@@ -188,12 +194,13 @@ class SharedCopy:
         A store that does not accept it goes without.
 
         Args:
-            infos: The files.
-            rows: Their rows, in the same order.
+            infos: The file of each row.
+            rows: The rows.
         """
         if len(infos) < MIN_SHARED:
             return 0
-        known, _ = self._keys.find(self._stored(), infos)
+        files = list({info.path: info for info in infos}.values())
+        known, _ = self._keys.find(self._stored(), files)
         if len(infos) - len(known) < GROWTH * len(infos):
             return len(known)
         try:

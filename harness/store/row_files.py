@@ -1,11 +1,18 @@
-"""Row files: one immutable Parquet file per attempt at a cell, its path, its bytes, and reading many of them."""
+"""Row files: their paths and bytes, and reading many of them.
+
+A run writes one immutable file per attempt. ``harness.store.maintenance.compaction`` merges such files into a few
+larger ones, which never change either.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,8 +29,14 @@ READ_SCHEMA = pa.schema([field.with_nullable(True) for field in ROW_SCHEMA], met
 ID_LENGTH = 16
 """Characters of a cell's id in the names of its files."""
 
+_PATH_COLUMNS = ("scenario", "dataset", "cell_id", "attempt_id")
+
 _FORMAT_KEY = b"splitbench_row_format"
-_METADATA = {key.decode(): value.decode() for key, value in (ROW_SCHEMA.metadata or {}).items()}
+_MERGED = 1000
+"""Added to the row format in the footer of merged files. Versions that expect one row per file then refuse these as
+newer, instead of taking them for damaged."""
+
+_MERGED_PREFIX = "merged-"
 _NAMES = frozenset(READ_SCHEMA.names)
 _REQUIRED = tuple(name for name, field in Row.model_fields.items() if field.is_required())
 """Columns that rows of every format have."""
@@ -39,8 +52,44 @@ class DamagedFileError(Exception):
 
 def row_path(scenario: str, dataset: str, cell_id: str, attempt_id: str) -> str:
     """Return the path of a row's file in a store."""
-    folder = f"rows/in_scenario={_quoted(scenario)}/in_dataset={_quoted(dataset)}"
-    return f"{folder}/{_quoted(cell_id[:ID_LENGTH])}-{_quoted(attempt_id)}.parquet"
+    return f"{_partition(scenario, dataset)}/{_quoted(cell_id[:ID_LENGTH])}-{_quoted(attempt_id)}.parquet"
+
+
+def merged_path(folder: str) -> str:
+    """Return a new path for a merged file in a partition's folder.
+
+    It sorts after the paths of its sources, so that a store that lists its files in order while they are merged lists
+    the merged file, the sources, or both.
+    """
+    return f"{folder}/{_MERGED_PREFIX}{time.time_ns():020d}-{secrets.token_hex(4)}.parquet"
+
+
+def is_merged(path: str) -> bool:
+    """Return whether a path is that of a merged file."""
+    return path.rpartition("/")[2].startswith(_MERGED_PREFIX)
+
+
+def attempt_of(path: str) -> str:
+    """Return the attempt's id in the path of a row's file."""
+    return unquote(path.rpartition("/")[2].removesuffix(".parquet")[ID_LENGTH + 1 :])
+
+
+def path_of_rows(rows: pa.Table, name: str) -> str:
+    """Return the path of a file that holds these rows, all of one partition.
+
+    Args:
+        rows: What was read from the file.
+        name: The file's current name, possibly with more in front; only the names of merged files matter.
+    """
+    scenario, dataset, cell_id, attempt_id = (rows.column(column)[0].as_py() for column in _PATH_COLUMNS)
+    _, is_merged_file, end = name.rpartition(_MERGED_PREFIX)
+    if is_merged_file:
+        return f"{_partition(scenario, dataset)}/{_MERGED_PREFIX}{end}"
+    return row_path(scenario, dataset, cell_id, attempt_id)
+
+
+def _partition(scenario: str, dataset: str) -> str:
+    return f"rows/in_scenario={_quoted(scenario)}/in_dataset={_quoted(dataset)}"
 
 
 def _quoted(value: str) -> str:
@@ -64,27 +113,28 @@ def as_read(table: pa.Table) -> pa.Table:
 
 def encode_table(table: pa.Table) -> bytes:
     """Return a table of one row as the bytes of a Parquet file."""
-    sink = pa.BufferOutputStream()
     # Statistics, dictionaries and compression are useless for one row and double the time to write and read it.
+    return _encode(table, ROW_FORMAT, write_statistics=False, use_dictionary=False, compression="none")
+
+
+def encode_merged(rows: pa.Table) -> bytes:
+    """Return rows of one partition, in ``READ_SCHEMA``, as the bytes of a merged file."""
+    return _encode(rows, _MERGED + ROW_FORMAT, compression="zstd")
+
+
+def _encode(table: pa.Table, file_format: int, **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
     # Checksums reveal a flipped bit, which would otherwise be read as another number. Arrow's own copy of the schema
     # repeats Parquet's and would be a third of the file.
-    with pq.ParquetWriter(
-        sink,
-        table.schema,
-        write_statistics=False,
-        use_dictionary=False,
-        compression="none",
-        write_page_checksum=True,
-        store_schema=False,
-    ) as writer:
-        writer.add_key_value_metadata(_METADATA)
+    with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, store_schema=False, **options) as writer:
+        writer.add_key_value_metadata({_FORMAT_KEY.decode(): str(file_format)})
         writer.write_table(table)
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
 
-def decode_row(data: bytes, *, path: str) -> pa.Table:
-    """Return a file's row as a table of ``READ_SCHEMA``.
+def decode_rows(data: bytes, *, path: str) -> pa.Table:
+    """Return a file's rows, one unless it is a merged file, as a table of ``READ_SCHEMA``.
 
     Args:
         data: The file's content.
@@ -96,11 +146,11 @@ def decode_row(data: bytes, *, path: str) -> pa.Table:
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
-        row_format = _checked_format(file.metadata.metadata or {}, path)
+        row_format, merged = _checked_format(file.metadata.metadata or {}, path)
         table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"torn: {error}") from error
-    if table.num_rows != 1:
+    if table.num_rows != 1 and not (merged and table.num_rows):
         raise DamagedFileError(f"foreign: it holds {table.num_rows} rows, not one")
     table = table.drop_columns([name for name in table.column_names if OBSOLETE_COLUMNS.get(name, 0) >= row_format])
     names = table.column_names
@@ -113,23 +163,28 @@ def decode_row(data: bytes, *, path: str) -> pa.Table:
     return _with_all_columns(table)
 
 
-def _checked_format(metadata: dict[bytes, bytes], path: str) -> int:
+def _checked_format(metadata: dict[bytes, bytes], path: str) -> tuple[int, bool]:
+    """Return the format of a file's rows, and whether it is a merged file."""
     text = metadata.get(_FORMAT_KEY, b"").decode(errors="replace")
     if not text.isdecimal():
         raise DamagedFileError("foreign: it is a Parquet file, but not a row of Splitbench")
-    if int(text) > ROW_FORMAT:
+    merged, row_format = divmod(int(text), _MERGED)
+    if merged > 1 or row_format > ROW_FORMAT:
         raise ConfigurationError(
             f"{path}: row format {text} is newer than {ROW_FORMAT}, the newest that this version reads. "
             "Upgrade splitbench, or name another results folder."
         )
-    return int(text)
+    return row_format, bool(merged)
 
 
 def _with_all_columns(table: pa.Table) -> pa.Table:
     if table.schema.equals(ROW_SCHEMA):
         return as_read(table)
     present = set(table.column_names)
-    columns = [table.column(field.name) if field.name in present else pa.nulls(1, field.type) for field in READ_SCHEMA]
+    columns = [
+        table.column(field.name) if field.name in present else pa.nulls(table.num_rows, field.type)
+        for field in READ_SCHEMA
+    ]
     try:
         return pa.Table.from_arrays(columns, names=READ_SCHEMA.names).cast(READ_SCHEMA)
     except pa.ArrowException as error:
@@ -137,10 +192,10 @@ def _with_all_columns(table: pa.Table) -> pa.Table:
 
 
 def read_row_files(storage: Storage, infos: Sequence[fs.FileInfo]) -> list[pa.Table | str | None]:
-    """Return, for each file, its row, or why it is not a row, or None if it has been moved away meanwhile.
+    """Return, for each file, its rows, or why it holds none, or None if it has been moved away meanwhile.
 
     Raises:
-        ConfigurationError: If a newer version wrote a row.
+        ConfigurationError: If a newer version wrote a file.
         OSError: If a file cannot be read.
     """
 
@@ -148,7 +203,7 @@ def read_row_files(storage: Storage, infos: Sequence[fs.FileInfo]) -> list[pa.Ta
         if not info.path.endswith(".parquet"):
             return "foreign: its name is not that of a row"
         try:
-            return decode_row(storage.read(storage.relative(info)), path=info.path)
+            return decode_rows(storage.read(storage.relative(info)), path=info.path)
         except FileNotFoundError:
             return None
         except DamagedFileError as damage:

@@ -32,28 +32,28 @@ def command(results: str, target: Path | None, cluster: Path | None, as_json: bo
     from harness.cli.output import show, show_json
     from harness.clusters.cluster_file import read_cluster_file
     from harness.clusters.remote import RemoteCluster
-    from harness.store.fetch import FURTHER_FOLDERS, fetch_rows
     from harness.store.locations import last_part
+    from harness.store.maintenance.fetch import FURTHER_FOLDERS, fetch_rows
     from splitters.errors import ConfigurationError
 
     name = last_part(results)
     if target is None and not name:
         raise ConfigurationError(f"{results} does not end in a name for the local folder; pass --to DIR.")
     folder = target or Path("results") / name
+    before = open_store(str(folder)).read().table.num_rows
     if cluster is not None:
-        before = len(list((folder / "rows").rglob("*.parquet")))
         source = results if results.startswith(("/", "~")) else f"~/{results}"
         remote = RemoteCluster(read_cluster_file(cluster))
         remote.fetch(f"{source.rstrip('/')}/rows", folder / "rows")
         for further in FURTHER_FOLDERS:
             if remote.has_folder(f"{source.rstrip('/')}/{further}"):
                 remote.fetch(f"{source.rstrip('/')}/{further}", folder / further)
-        n_new = len(list((folder / "rows").rglob("*.parquet"))) - before
     else:
         source_store = open_store(results)
         source_store.require()
-        n_new = fetch_rows(source_store, open_store(str(folder)))
+        fetch_rows(source_store, open_store(str(folder)))
     contents = open_store(str(folder)).read(share=True)
+    n_new = contents.table.num_rows - before
     if as_json:
         show_json({"results": str(folder), "new": n_new, "rows": contents.table.num_rows})
     else:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--download", is_flag=True, help="Download missing data, on the cluster.")
 @click.option("--timeout", metavar="TIME", help="How long a cell may take, e.g. 30m.")
 @click.option("--no-follow", is_flag=True, help="Do not show the job's log; the job runs anyway.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent and run; reach for no cluster.")
 @report_errors
 def command(
     suite: str,
@@ -49,6 +50,7 @@ def command(
     download: bool,
     timeout: str | None,
     no_follow: bool,
+    dry_run: bool,
 ) -> None:
     """Run a suite or a sweep on a cluster that 'ray up FILE' has started.
 
@@ -77,7 +79,9 @@ def command(
     remote = RemoteCluster(described)
     with tempfile.TemporaryDirectory(prefix="splitbench-") as folder:
         shipment = pack(Path(folder), arguments, suite=work.path, plugins=work.plugins)
-        click.echo(_shipment_text(shipment, arguments), err=True)
+        click.echo(_shipment_text(shipment, arguments, dry_run=dry_run), err=not dry_run)
+        if dry_run:
+            return
         remote.submit(Path(folder), job_id)
     write_line(f"Job {job_id} runs on the cluster, independent of this connection.")
     write_line(f"Log:    {remote.follow_hint(job_id)}")
@@ -146,11 +150,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "suite"
 
 
-def _shipment_text(shipment: Shipment, arguments: list[str]) -> str:
+def _shipment_text(shipment: Shipment, arguments: list[str], *, dry_run: bool) -> str:
     lines = [
-        f"Uploading {shipment.n_bytes / (1 << 20):.1f} MB (code only):",
+        f"{'Would upload' if dry_run else 'Uploading'} {shipment.n_bytes / (1 << 20):.1f} MB (code only):",
         f"  Splitbench, commit {shipment.commit or 'unknown'}",
         *(f"  {name}" for name in shipment.files),
-        f"Command: splitbench {' '.join(arguments)}",
+        f"Command: splitbench {shlex.join(arguments)}",
     ]
     return "\n".join(lines)

@@ -66,6 +66,8 @@ def command(
     from harness.views.plan import plan_object, plan_view
 
     described = read_cluster_file(cluster) if cluster else None
+    if described:
+        described.require_filled_in()
     if names_sweep(suite):
         refuse_for_sweeps(
             {"--only": only, "--seeds": seeds, "--shard": shard, "--retry": retry, "--data-root": data_root}

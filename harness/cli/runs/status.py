@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.runs.status import ResultsStatus, RunStatus
 
 _EARLIER_RUNS = 5
+_NAMED_FAILURES = 10
 
 
 @click.command()
@@ -32,15 +33,21 @@ def command(results: str, as_json: bool) -> None:
     store.require()
     now = datetime.now(timezone.utc)
     status = results_status(store, now)
-    show_json(status_object(status)) if as_json else show(_view(status, now.timestamp()))
+    show_json(status_object(status)) if as_json else show(_view(status, now.timestamp(), results))
 
 
 def status_object(status: ResultsStatus) -> dict[str, Any]:
     """Return a status as plain values, for JSON."""
+    from harness.suite_cell import row_title
+
     return {
         "cells": {state.value: count for state, count in status.cells.items()},
         "rows": status.n_rows,
         "newest": status.newest.isoformat() if status.newest else None,
+        "failures": [
+            {"cell_id": row.cell_id, "cell": row_title(row), "state": row.state.value, "reason": row.reason}
+            for row in status.failures
+        ],
         "runs": [
             {"state": run.state, "age": run.age, **run.record.model_dump(mode="json", exclude={"cell_ids"})}
             for run in status.runs
@@ -48,10 +55,11 @@ def status_object(status: ResultsStatus) -> dict[str, Any]:
     }
 
 
-def _view(status: ResultsStatus, now: float) -> RenderableType:
+def _view(status: ResultsStatus, now: float, results: str) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from harness.views.failures import failures_view
     from harness.views.quantities import duration_text
 
     counts = ", ".join(f"{count} {state.value}" for state, count in status.cells.items()) or "none yet"
@@ -66,6 +74,10 @@ def _view(status: ResultsStatus, now: float) -> RenderableType:
                 parts.append(Text(f"  {cell.title}  {cell.stage}{far}, {took}"))
     if not status.runs:
         parts.append(Text("No run has been recorded here."))
+    if status.failures:
+        parts += [Text(), failures_view(status.failures[:_NAMED_FAILURES], results=results)]
+    if (more := len(status.failures) - _NAMED_FAILURES) > 0:
+        parts.append(Text(f"{more} more are not ok: 'splitbench leaderboard {results}' names them all."))
     return Group(*parts)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from harness.ranking.entry import Entry
+from harness.ranking.entry import Block, Entry, in_order
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.ranking.over_cells.bootstrap import Interval, bootstrap_iqm
 from harness.ranking.over_cells.friedman import FriedmanTest, cell_ranks, cliques, friedman_test
@@ -215,7 +215,7 @@ def _cell_values(section: Section, entries: Sequence[Entry]) -> CellValues:
     failed = [seeds - entry.seeds_with(section.sort) for entry in entries]
     means = [entry.subject_means(seeds, section.sort) for entry in entries]
     if section.board.subjects == "seeds":
-        subjects = [str(seed) for seed in sorted(seeds)]
+        subjects = [str(seed) for seed in in_order(seeds)]
     else:
         # A class's mean over fewer seeds would not compare: whoever failed on a seed failed in the cell.
         means = [{} if lost else found for found, lost in zip(means, failed, strict=True)]
@@ -227,7 +227,7 @@ def _cell_values(section: Section, entries: Sequence[Entry]) -> CellValues:
     )
 
 
-def _run_seeds(entry: Entry, section: Section) -> frozenset[int]:
+def _run_seeds(entry: Entry, section: Section) -> frozenset[Block]:
     """Return the seeds on which an entry has a value, or counts as failed."""
     measured = frozenset(entry.seeds) if section.board.absent_is_failure else entry.seeds_with(section.sort)
     return measured | frozenset(entry.failed_seeds) - frozenset(entry.interrupted_seeds)

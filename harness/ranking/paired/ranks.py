@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from harness.ranking.entry import Entry
+from harness.ranking.entry import Block, Entry, in_order
 from harness.ranking.paired.comparison import SIGNIFICANCE, Comparison, holm
 
 TEST = f"paired t-test, Holm-corrected, p < {SIGNIFICANCE:g}"
@@ -30,8 +30,8 @@ def ranked(entries: Sequence[Entry], measure: str, *, higher_is_better: bool) ->
         measure: What to rank by.
         higher_is_better: Whether larger values of the measure are better.
     """
-    all_seeds = frozenset[int]().union(*(entry.seeds_with(measure) for entry in entries))
-    marked = [replace(entry, missing_seeds=tuple(sorted(all_seeds - entry.seeds_with(measure)))) for entry in entries]
+    all_seeds = frozenset[Block]().union(*(entry.seeds_with(measure) for entry in entries))
+    marked = [replace(entry, missing_seeds=in_order(all_seeds - entry.seeds_with(measure))) for entry in entries]
     complete = [entry for entry in marked if measure in entry.estimates and not entry.missing_seeds]
     incomplete = [entry for entry in marked if measure in entry.estimates and entry.missing_seeds]
     shared_seeds = all_seeds.intersection(*(entry.seeds_with(measure) for entry in incomplete))
@@ -43,7 +43,7 @@ def ranked(entries: Sequence[Entry], measure: str, *, higher_is_better: bool) ->
 
 
 def _ranked_on(
-    seeds: Collection[int], entries: Sequence[Entry], measure: str, higher_is_better: bool, *, first: int
+    seeds: Collection[Block], entries: Sequence[Entry], measure: str, higher_is_better: bool, *, first: int
 ) -> Iterator[Entry]:
     if not seeds:
         yield from entries
@@ -63,13 +63,13 @@ def _ranked_on(
         position += 1 + sharing
 
 
-def _has_pairs(entry: Entry, measure: str, seeds: Collection[int]) -> bool:
+def _has_pairs(entry: Entry, measure: str, seeds: Collection[Block]) -> bool:
     """Return whether an entry alone has enough values for a claim about its rank."""
     return compared(entry, entry, measure, seeds, higher_is_better=True).is_testable
 
 
 def compared(
-    first: Entry, second: Entry, measure: str, seeds: Collection[int], *, higher_is_better: bool
+    first: Entry, second: Entry, measure: str, seeds: Collection[Block], *, higher_is_better: bool
 ) -> Comparison:
     """Return two entries' values of a measure on the subjects that both have, over some seeds."""
     ours, theirs = first.subject_means(seeds, measure), second.subject_means(seeds, measure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from harness.ranking.over_cells.overview import Overview, overviews
 from harness.report.charts.chart import Chart, Spec, dataset, quantity, tooltip
@@ -30,7 +31,7 @@ def overview_title(overview: Overview) -> str:
 
 def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:
     order = overview.order
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "line": overview.methods[method],
             "method": data.method_named(overview.methods[method]),
@@ -40,7 +41,7 @@ def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:
         for method in order
     ]
     places = {method: place for place, method in enumerate(order)}
-    bars = [
+    bars: list[dict[str, Any]] = [
         {"line": overview.methods[method], "low": float(min(ranks)), "high": float(max(ranks))}
         for group in overview.cliques
         if len(group) > 1
@@ -48,7 +49,7 @@ def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:
         for method in group
         if places[method] >= min(places[other] for other in group)
     ]
-    names = [point["method"] for point in points]
+    names = [str(point["method"]) for point in points]
     y = {"field": "line", "type": "nominal", "sort": [point["line"] for point in points], "title": None}
     title = "mean rank over cells"
     spec: Spec = {
@@ -88,7 +89,7 @@ def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:
 def _means(data: ReportData, number: int, overview: Overview) -> Chart:
     board, measure = overview.section.board, overview.section.sort
     scale = measure_scale(board, measure)
-    points = []
+    points: list[dict[str, Any]] = []
     for method in overview.order:
         found = overview.iqm(method)
         if found is not None:
@@ -98,7 +99,7 @@ def _means(data: ReportData, number: int, overview: Overview) -> Chart:
             points.append(
                 {"line": name, "method": data.method_named(name), "mean": round(scale * found.value, 3), **ends}
             )
-    names = [point["method"] for point in points]
+    names = [str(point["method"]) for point in points]
     title = measure_title(board, measure)
     axis = value_axis([end for point in points for end in (point["low"], point["high"])])
     y = {"field": "line", "type": "nominal", "sort": [point["line"] for point in points], "title": None}

@@ -32,7 +32,7 @@ def patch_charts(data: ReportData, number: int, section: Section) -> Iterator[Ch
             by_kind[kind][method] = records
     for index, (kind, records_of) in enumerate(by_kind.items()):
         fusions = {method: best_fusion(records) for method, records in records_of.items()}
-        points = [
+        points: list[dict[str, Any]] = [
             point
             for method, records in records_of.items()
             for point in _patch_points(method, [record for record in records if record.fusion == fusions[method]])
@@ -48,7 +48,7 @@ def patch_charts(data: ReportData, number: int, section: Section) -> Iterator[Ch
 
 
 def _patch_spec(data: ReportData, points: Sequence[dict[str, Any]]) -> Spec:
-    names = [point["method"] for point in points]
+    names = [str(point["method"]) for point in points]
     before, after = (quantity(field, "F1 of the target class, %") for field in ("before", "after"))
     return {
         "data": dataset(points),
@@ -114,7 +114,7 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     if not entries or baselines in ([], ["base_accuracy"]):
         return
     bars = [_composed(data, section, entry) for entry in entries]
-    points = [
+    points: list[dict[str, Any]] = [
         {"line": _line(section, entry), "baseline": _words(name), "value": round(100 * entry.estimates[name].mean, 2)}
         for entry in entries
         for name in baselines

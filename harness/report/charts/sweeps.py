@@ -45,7 +45,7 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
     first, second = results.sweep.goals[:2]
     front = {trial.number for trial in results.front}
     trials = spread(results.trials.complete, MAX_TRIALS)
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "method": trial.label,
             "trial": trial.number,
@@ -69,7 +69,7 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
         for trial in results.front
         if (values := results.test_values(trial))
     ]
-    names = [point["method"] for point in points]
+    names = [str(point["method"]) for point in points]
     x, y = quantity("x", _title(second)), quantity("y", _title(first))
     colour = data.methods.colours(names)
     details = tooltip(
@@ -144,7 +144,7 @@ def _history(number: int, results: SweepResults) -> Chart:
 
 
 def _importances(data: ReportData, number: int, results: SweepResults) -> Iterator[Chart]:
-    bars = [
+    bars: list[dict[str, Any]] = [
         {
             "method": label,
             "setting": f"{label} · {name}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.boards import Column
+from harness.ranking.configuration import setting_name
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.ranking.paired.ranks import TEST
@@ -33,6 +34,10 @@ INCOMPLETE_NOTE = (
 PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, networks and training:"
 
 
+_MAX_KEYS = 3
+"""Keys named in the note on what is averaged."""
+
+
 def variant_texts(section: Section, entry: Entry) -> list[str]:
     """Return an entry's texts in the columns in which the section's entries differ."""
     return [entry.texts.get(name, "–") for name in section.variants]
@@ -40,7 +45,7 @@ def variant_texts(section: Section, entry: Entry) -> list[str]:
 
 def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:
     """Return a section's published figures, if any of their numbers is shown, with labels that refer to the notes."""
-    shown = {column.measure for column in section.board.columns}
+    shown = {column.measure for column in section.columns}
     return [
         (f"{reference.entry.label} [{board.published.index(reference.figure) + 1}]", reference.entry)
         for reference in section.references
@@ -77,6 +82,7 @@ def table_notes(board: Leaderboard) -> list[str]:
     """Return the test that separates ranks, if there are any, and the explanations of the marks in the tables."""
     ranked = any(entry.rank is not None for section in board.sections for entry in section.entries)
     notes = [RANK_NOTE] if ranked else []
+    notes += [note for note in (_averaged_note(board), _baseline_note(board)) if note]
     if board.has_unranked_entries:
         notes.append(UNRANKED_NOTE)
     if board.has_incomplete_entries:
@@ -86,11 +92,38 @@ def table_notes(board: Leaderboard) -> list[str]:
     return notes + list(dict.fromkeys(section.board.note for section in board.sections if section.board.note))
 
 
+def _averaged_note(board: Leaderboard) -> str:
+    averaged = [key for section in board.sections for key in section.averaged]
+    keys = list(dict.fromkeys(setting_name(key.removesuffix(".name")) for key in averaged))
+    if not keys:
+        return ""
+    named = ", ".join(keys[:_MAX_KEYS]) + (", ..." if len(keys) > _MAX_KEYS else "")
+    return f"Rows that differ in {named} are averaged; entries are compared on what both were measured on."
+
+
+def _baseline_note(board: Leaderboard) -> str:
+    baselines = dict.fromkeys(section.baseline.label for section in board.sections if section.baseline)
+    if not baselines:
+        return ""
+    without = [section.title for section in board.sections if section.baseline is None]
+    note = f"Differences from {' or '.join(baselines)}, whose own values are shown, on the seeds that both have."
+    return f"{note} It was not measured in: {'; '.join(without)}." if without else note
+
+
+def seeds_heading(section: Section) -> str:
+    """Return the heading of the column with the number of measurements."""
+    return "cells" if section.averaged else "seeds"
+
+
 def measure_text(entry: Entry, column: Column) -> str:
-    """Return a measure's mean in its column's unit, or a dash if there is none."""
-    estimate = entry.estimates.get(column.measure)
+    """Return a measure's mean in its column's unit, or its difference from the baseline; a dash if there is none."""
+    values = entry.estimates if entry.differences is None else entry.differences
+    estimate = values.get(column.measure)
     if estimate is None:
         return "–"
+    if entry.differences is not None:
+        size = _in_unit(Estimate(abs(estimate.mean), estimate.half_width), column)
+        return f"{'-' if estimate.mean < 0 else '+'}{size}" if size.strip("0.") else size
     n_seeds = len(entry.seeds_with(column.measure))
     count = f" {n_seeds}/{entry.n_seeds}" if column.counts_seeds and n_seeds < entry.n_seeds else ""
     return _in_unit(estimate, column) + count

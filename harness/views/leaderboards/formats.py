@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.boards import MODULARIZATION, Column
@@ -19,6 +20,7 @@ from harness.views.leaderboards.entry_text import (
     published_notes,
     rank_text,
     reference_entries,
+    seeds_heading,
     seeds_text,
     table_notes,
     variant_texts,
@@ -28,8 +30,6 @@ from harness.views.leaderboards.tables import (
     TextTable,
     csv_text,
     latex_lines,
-    latex_note,
-    latex_text,
     markdown_lines,
     markdown_note,
 )
@@ -54,7 +54,9 @@ def _section_objects(section: Section) -> Iterator[dict[str, Any]]:
 
 
 def _object(section: Section, entry: Entry) -> dict[str, Any]:
-    ranked = entry.estimates.get(section.board.sort)
+    sort = section.board.sort
+    ranked = entry.estimates.get(sort)
+    others = () if section.shown is not None else MODULARIZATION.measures
     return {
         "rank": entry.rank,
         "splitter": entry.splitter,
@@ -63,10 +65,10 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "scenario": section.scenario,
         "n_seeds": entry.n_seeds,
         "n_failed": entry.n_failed,
-        **dict.fromkeys(MODULARIZATION.measures),
+        **dict.fromkeys(others),
         **{key: entry.variant.get(key) for key in section.board.variants},
-        **{measure: entry.mean(measure) for measure in section.board.measures},
-        f"{section.board.sort}_half_width": ranked.half_width if ranked else None,
+        **{measure: entry.mean(measure) for measure in section.measures},
+        **({f"{sort}_half_width": ranked.half_width if ranked else None} if sort in section.measures else {}),
         **{f"{measure}_n_seeds": len(entry.seeds_with(measure)) for measure in _partial(section)},
         "label": entry.label,
         "score": entry.score or None,
@@ -74,12 +76,25 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "seeds": list(entry.seeds),
         "missing_seeds": list(entry.missing_seeds),
         "cell_ids": list(entry.cell_ids),
+        **_differences(section, entry),
     }
 
 
 def _partial(section: Section) -> list[str]:
     """Return the measures that some seeds of an entry may lack."""
-    return [column.measure for column in section.board.columns if column.counts_seeds]
+    return [column.measure for column in section.columns if column.counts_seeds]
+
+
+def _differences(section: Section, entry: Entry) -> dict[str, Any]:
+    """Return an entry's differences from the section's baseline, if it has one."""
+    if section.baseline is None:
+        return {}
+    values: dict[str, Any] = {"baseline": section.baseline.label}
+    for measure in section.measures:
+        difference = (entry.differences or {}).get(measure)
+        values[f"{measure}_difference"] = difference and difference.mean
+        values[f"{measure}_difference_half_width"] = difference and difference.half_width
+    return values
 
 
 def to_json(board: Leaderboard) -> str:
@@ -93,8 +108,8 @@ def to_csv(board: Leaderboard) -> str:
 
 
 def _shown(section: Section) -> list[Column]:
-    """Return the columns of text tables: all except times."""
-    return [column for column in section.board.columns if column.unit != "time"]
+    """Return the columns of text tables: those that were asked for, else all except times."""
+    return [column for column in section.columns if column.unit != "time" or section.shown is not None]
 
 
 def section_lines(board: Leaderboard, section: Section) -> list[list[str]]:
@@ -110,7 +125,7 @@ def _rest(section: Section, entry: Entry) -> list[str]:
 
 def section_headings(section: Section) -> list[str]:
     """Return the headings of ``section_lines``, with units and the better direction."""
-    headings = ["rank", "splitter", *(key.replace("_", " ") for key in section.variants), "seeds"]
+    headings = ["rank", "splitter", *(key.replace("_", " ") for key in section.variants), seeds_heading(section)]
     for column in _shown(section):
         unit = {"%": " %", "points": ", points"}.get(column.unit, "")
         headings.append(f"{column.heading}{unit} {ARROWS[section.board.better(column.measure)]}".strip())
@@ -140,16 +155,23 @@ def to_markdown(board: Leaderboard) -> str:
 
 
 def to_latex(board: Leaderboard) -> str:
-    """Return a ``booktabs`` table per section; failures follow as comments."""
+    """Return a ``booktabs`` table per section, each complete: caption, label, notes; failures follow as comments."""
     lines = [LATEX_PREAMBLE]
     for section in board.sections:
-        lines += latex_lines(_section_table(board, section))
-    lines += map(latex_note, table_notes(board))
-    if board.published:
-        notes = [PUBLISHED_TITLE, *published_notes(board)]
-        lines += [r"{\footnotesize", *(rf"\noindent {latex_text(note)}\par" for note in notes), "}"]
+        table = replace(_section_table(board, section), notes=_latex_notes(board, section))
+        lines += latex_lines(table)
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)
+
+
+def _latex_notes(board: Leaderboard, section: Section) -> list[str]:
+    """Return the notes on a section's table, for a place inside its float."""
+    of_section = replace(board, sections=(section,))
+    notes = table_notes(of_section)
+    if numbers := [board.published.index(figure) for figure in of_section.published]:
+        described = published_notes(board)
+        notes += [PUBLISHED_TITLE, *(described[number] for number in numbers)]
+    return notes
 
 
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ class TextTable:
         alignment: ``l`` or ``r`` for each column.
         lines: Its lines, a text per column.
         bold: Indices of lines that the terminal emphasises.
+        notes: What LaTeX prints below the table, inside its float; other formats have notes of their own.
     """
 
     title: str
@@ -34,6 +36,7 @@ class TextTable:
     alignment: str
     lines: Sequence[Sequence[str]]
     bold: frozenset[int] = frozenset()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -111,24 +114,44 @@ _LATEX_SPECIAL |= {"χ": r"$\chi$", "²": "$^2$", "≤": r"$\le$", "<": "$<$"}
 
 
 def latex_lines(table: TextTable) -> list[str]:
-    """Return the lines of a ``booktabs`` table, its title as a caption."""
+    """Return the lines of a ``booktabs`` table, complete: caption, label, and its notes inside the float."""
+    names, units = zip(*map(_name_and_unit, table.headings), strict=True)
     return [
         r"\begin{table}",
+        r"\centering\small",
+        r"\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{latex_text(table.title)}}}",
+        f"\\label{{tab:{'-'.join(re.findall('[a-z0-9]+', table.title.lower()))}}}",
         f"\\begin{{tabular}}{{{table.alignment}}}",
         r"\toprule",
-        _latex_line(table.headings),
+        _latex_line(names),
+        *([_latex_line(units)] if any(units) else []),
         r"\midrule",
         *map(_latex_line, table.lines),
         r"\bottomrule",
         r"\end{tabular}",
+        *_latex_notes(table.notes),
         r"\end{table}",
     ]
+
+
+def _name_and_unit(heading: str) -> tuple[str, str]:
+    """Return a heading as two lines, since a paper's column is narrow: the name with its arrow, and the unit."""
+    match = re.fullmatch(r"(.*?),? (%|points)( [↑↓])?", heading)
+    return (match[1] + (match[3] or ""), match[2]) if match else (heading, "")
+
+
+def _latex_notes(notes: Sequence[str]) -> list[str]:
+    """Return notes in a box of the table's float, where their font ends with it."""
+    lines = [rf"{latex_text(note)}\par" for note in notes]
+    return [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *lines, r"\end{minipage}"] if lines else []
 
 
 def latex_text(text: str) -> str:
     """Return a text with everything that LaTeX would interpret escaped."""
     escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
+    if re.fullmatch(r"-\d.*", escaped):
+        escaped = f"$-${escaped[1:]}"  # a minus, which is wider than a hyphen
     # A star would be read as part of the command before it.
     return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
 

@@ -23,6 +23,7 @@ from harness.views.leaderboards.entry_text import (
     published_notes,
     rank_text,
     reference_entries,
+    seeds_heading,
     seeds_text,
     table_notes,
     variant_texts,
@@ -65,24 +66,32 @@ class _SectionTable:
         self._sort = section.sort
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the widest table that fits."""
-        board = self._section.board
+        """Yield the widest table that fits, and say which columns do not."""
         shown = [*self._entries, *(entry for _, entry in self._references)]
-        columns = [_Column(column, board, shown) for column in board.columns]
-        droppable = sorted(
-            (column.drop_priority, column.measure)
-            for column in board.columns
-            if column.drop_priority is not None and column.measure != self._sort
-        )
-        for _, measure in droppable:
+        columns = [_Column(column, self._section.board, shown) for column in self._section.columns]
+        dropped: list[_Column] = []
+        for measure in self._droppable():
             if self._fixed_width(columns) + self._variants_width() + _NAME_WIDTH <= options.max_width:
                 break
+            dropped += [column for column in columns if column.measure == measure]
             columns = [column for column in columns if column.measure != measure]
         yield self._table(columns)
+        if dropped:
+            names = ", ".join(column.heading[0].rstrip(" ↑↓") for column in dropped)
+            yield Text(f"Too narrow for {names}; a wider terminal or --columns shows them.\n", style="dim")
+
+    def _droppable(self) -> list[str]:
+        """Return the measures in the order in which a narrow terminal leaves them out; that which ranks stays."""
+        columns = [column for column in self._section.columns if column.measure != self._sort]
+        by_priority = sorted(
+            (column.drop_priority, column.measure) for column in columns if column.drop_priority is not None
+        )
+        first = [measure for _, measure in by_priority] if self._section.shown is None else []
+        return [*first, *(column.measure for column in reversed(columns) if column.measure not in first)]
 
     def _fixed_width(self, columns: Sequence[_Column]) -> int:
         """Return the width of everything but names: two spaces between columns, one at each edge."""
-        seeds = max(map(len, ["seeds", *map(seeds_text, self._entries)]))
+        seeds = max(map(len, [seeds_heading(self._section), *map(seeds_text, self._entries)]))
         return len("rank") + seeds + sum(column.width for column in columns) + 2 * (len(columns) + 2) + 2
 
     def _variants_width(self) -> int:
@@ -95,7 +104,7 @@ class _SectionTable:
         table.add_column("splitter", overflow="fold", min_width=_NAME_WIDTH)
         for key in self._section.variants:
             table.add_column(key.replace("_", " "), no_wrap=True)
-        table.add_column("seeds", justify="right", no_wrap=True)
+        table.add_column(seeds_heading(self._section), justify="right", no_wrap=True)
         for column in columns:
             style = "bold" if column.measure == self._sort else None
             table.add_column("\n".join(column.heading), justify="right", no_wrap=True, style=style)

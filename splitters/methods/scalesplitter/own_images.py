@@ -49,8 +49,8 @@ class OwnImages:
         """Return the binary cross-entropy of each module's scores with its class, weighted, averaged over modules."""
         modules = torch.arange(len(indices), device=indices.device)
         targets = (self.images.labels[indices] == modules[:, None]).to(scores.dtype)
-        losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
-        own, others = losses.split([self.positives, self.batch_size - self.positives], dim=1)
+        losses: Tensor = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+        own, others = losses[:, : self.positives], losses[:, self.positives :]
         return (self.prior * own.mean(1) + (1 - self.prior) * others.mean(1)).mean()
 
     @cached_property

@@ -77,7 +77,7 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         optimiser = torch.optim.Adam(parameters, lr=learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(steps, 1))
         for indices in self.batches(steps):
-            loss = self.loss_of(bits * scales, scores, indices)
+            loss = self.loss_of(bits if scales is None else bits * scales, scores, indices)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if only is not None:

@@ -67,7 +67,9 @@ def test_plan_shows_what_the_cluster_costs(
 ) -> None:
     suite, results = write_suite(), tmp_path / "r"
     call("run", suite, "--results", results, "--backend", "inline", "--seeds", "1")
-    options = ["--results", results, "--seeds", "3", "--cluster", ROOT / "cluster.yaml"]
+    file = tmp_path / "cluster.yaml"
+    file.write_text((ROOT / "cluster.yaml").read_text().replace("YOUR-BUCKET", "bucket"))
+    options = ["--results", results, "--seeds", "3", "--cluster", file]
     text = call("plan", suite, *options).stdout.replace("\n", " ")
     assert "GPU hours" in text
     assert "USD" in text
@@ -81,6 +83,14 @@ def test_plan_refuses_a_cluster_that_does_not_exist(
     result = call("plan", write_suite(), "--cluster", "no.yaml")
     assert result.exit_code == 2
     assert "no.yaml: the cluster's file cannot be read" in result.stderr
+
+
+def test_plan_refuses_a_cluster_that_is_not_filled_in(
+    call: Callable[..., Result], write_suite: Callable[..., Path]
+) -> None:
+    result = call("plan", write_suite(), "--cluster", ROOT / "cluster.yaml")
+    assert result.exit_code == 2
+    assert "'results: s3://YOUR-BUCKET/splitbench' is still to be filled in" in result.stderr
 
 
 def test_a_cluster_of_a_head_alone_costs_nothing_where_nothing_is_to_do() -> None:
@@ -114,7 +124,7 @@ def test_plan_says_what_the_cluster_lacks(
     suite, results, file = write_suite(), tmp_path / "r", tmp_path / "cluster.yaml"
     call("run", suite, "--results", results, "--backend", "inline", "--seeds", "1")
     options = ["--results", results, "--cluster", file]
-    values = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    values = yaml.safe_load((ROOT / "cluster.yaml").read_text().replace("YOUR-BUCKET", "bucket"))
     del values["available_node_types"]["gpu_worker"]["resources"]
     file.write_text(yaml.safe_dump(values))
     text = " ".join(call("plan", suite, *options, "--seeds", "3").stdout.split())

@@ -128,6 +128,16 @@ def test_it_says_what_it_sends_and_how_to_come_back(
     assert len(sent) == 3
 
 
+def test_a_dry_run_shows_what_would_be_sent_and_reaches_for_no_cluster(
+    call: Call, write_suite: Callable[..., Path], cluster: Path, sent: list[list[str]]
+) -> None:
+    result = call("submit", write_suite(), "--cluster", cluster, "--dry-run", "--results", "s3://b/a b")
+    assert (result.exit_code, sent) == (0, [])
+    assert result.stdout.startswith("Would upload ")
+    assert "toy_plugin.py" in result.stdout
+    assert "Command: splitbench run toys.yaml --address auto --results 's3://b/a b'" in result.stdout
+
+
 @pytest.mark.parametrize("evil", ["$(touch hacked)", "; touch hacked", "`touch hacked`", "' && touch hacked '"])
 def test_no_word_of_the_users_reaches_a_shell(
     call: Call, write_suite: Callable[..., Path], cluster: Path, sent: list[list[str]], evil: str

@@ -50,9 +50,22 @@ def test_results_above_are_named_by_uri(call: Call, at_results: Path) -> None:
 
 def test_results_without_rows_yet_are_no_mistake(call: Call, at_results: Path) -> None:
     ResultStore("results/new").prepare()
+    assert call("leaderboard", "results/new").exit_code == 0
+
+
+def test_a_folder_that_no_run_wrote_to_is_a_mistake(call: Call, at_results: Path) -> None:
     (at_results / "empty").mkdir()
-    for location in ("results/new", "empty"):
-        assert call("leaderboard", location).exit_code == 0
+    result = call("leaderboard", "empty")
+    assert result.exit_code == 2
+    assert "there are no rows at empty. Name the folder that 'splitbench run' wrote to" in result.stderr
+
+
+def test_a_folder_that_merely_has_a_folder_of_that_name_is_not_suggested(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "package" / "rows").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean" not in call("leaderboard", ".").stderr
 
 
 def test_a_uri_with_options_is_fetched_into_a_folder_of_its_own_name(

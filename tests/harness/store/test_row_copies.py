@@ -37,9 +37,9 @@ def many(tmp_path: Path) -> tuple[Path, list[Row]]:
 def read_counting(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Row], int]:
     """Return a store's rows by seed, and how many row files were opened for them."""
     opened: list[str] = []
-    decode = row_files.decode_row
+    decode = row_files.decode_rows
     with monkeypatch.context() as patch:
-        patch.setattr(row_files, "decode_row", lambda data, path: (opened.append(path), decode(data, path=path))[1])
+        patch.setattr(row_files, "decode_rows", lambda data, path: (opened.append(path), decode(data, path=path))[1])
         return sorted(rows_of(store), key=lambda row: row.seed), len(opened)
 
 

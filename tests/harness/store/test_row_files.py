@@ -13,7 +13,7 @@ from conftest import patch_record, patching_row, toy_row
 
 from benchmarks.rows.row import ROW_FORMAT, Row
 from harness.store import ResultStore, StoreContents
-from harness.store.row_files import DamagedFileError, decode_row, encode_row
+from harness.store.row_files import DamagedFileError, decode_rows, encode_row
 from splitters.errors import ConfigurationError
 
 
@@ -44,7 +44,7 @@ def test_a_bit_that_flips_among_the_values_is_never_read_as_another_row() -> Non
 def _outcome_of_flip(data: bytes, row: Row, index: int) -> str:
     flipped = data[:index] + bytes([data[index] ^ 4]) + data[index + 1 :]
     try:
-        table = decode_row(flipped, path="x")
+        table = decode_rows(flipped, path="x")
     except DamagedFileError:
         return "damaged"
     assert StoreContents(table, ()).attempts(row.cell_id) == [row], f"byte {index}"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -14,7 +15,7 @@ from benchmarks.rows.row import (
     Row,
     State,
 )
-from harness.ranking.leaderboard import Leaderboard, make_leaderboard
+from harness.ranking.leaderboard import Leaderboard, make_leaderboard, without_references
 from harness.views.leaderboards.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
 from harness.views.leaderboards.terminal import leaderboard_view
 
@@ -244,7 +245,9 @@ def test_markdown_has_a_table_per_section_and_the_failures() -> None:
 def test_latex_escapes_what_it_must() -> None:
     text = to_latex(make_leaderboard([toy_row(label="50 % & more_")]))
     assert r"50 \% \& more\_" in text
-    assert r"loss, points $\downarrow$" in text
+    assert r"loss $\downarrow$ & kernels $\downarrow$" in text
+    assert r" & \% & \% & points & \%" in text
+    assert r"92.0 & $-$2.00" in to_latex(make_leaderboard([toy_row(loss=-0.02)]))
 
 
 @pytest.mark.parametrize("width", [100, 80, 70])
@@ -255,3 +258,31 @@ def test_a_narrow_terminal_drops_whole_columns_by_priority(width: int) -> None:
         assert part in text
     assert ("split ↓" in text) == (width >= 80)
     assert ("FLOPs ↓" in text) == (width >= 100)
+    assert ("Too narrow for " in text) == (width < 100)
+
+
+def test_a_terminal_that_is_too_narrow_says_what_it_leaves_out_and_how_to_see_it() -> None:
+    text = plain(leaderboard_view(make_leaderboard(rows())), 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert "40.50 ±6.35" in text, "the measure that ranks stays"
+    note = " ".join(text[text.index("Too narrow for ") :].split())
+    assert note.startswith("Too narrow for FLOPs, sum, base, split, kernels; a wider terminal or --columns shows them.")
+
+
+def test_latex_keeps_its_notes_within_the_table_and_has_labels() -> None:
+    board = make_leaderboard([*rows(), patching_row([patch_record("3"), patch_record("8")])])
+    text = to_latex(board)
+    tables = re.findall(r"\\begin{table}.*?\\end{table}", text, re.DOTALL)
+    assert len(tables) == 2
+    outside = re.sub(r"\\begin{table}.*?\\end{table}", "", text, flags=re.DOTALL)
+    assert all(line.startswith("%") for line in outside.splitlines() if line), "nothing changes the rest of the paper"
+    assert [re.findall(r"\\label{(.*?)}", table) for table in tables] == [
+        ["tab:patching-digits-simcnn"], ["tab:toy-digits-simcnn"],
+    ]  # fmt: skip
+    patching, splitting = tables
+    assert "lacks seeds" in splitting
+    assert "lacks seeds" not in patching
+    assert "ref: published figures" in patching
+    assert "ref" not in to_latex(without_references(board)).replace("refer", "")
+    for table in tables:
+        assert table.count("{") == table.count("}")

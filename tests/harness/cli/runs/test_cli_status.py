@@ -15,8 +15,8 @@ from benchmarks.rows.row import State
 from harness.runs.declaration import RunDeclaration
 from harness.runs.status import results_status
 from harness.store import ResultStore
-from harness.store.fetch import fetch_rows
 from harness.store.files import Storage
+from harness.store.maintenance.fetch import fetch_rows
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress
 
@@ -34,6 +34,11 @@ def test_it_counts_cells_and_tells_of_runs(call: Call, write_suite: Callable[...
     assert "2 attempts finished, 1 of them not ok, 2 of 2 cells to do" in " ".join(result.stdout.split())
     told = json.loads(call("status", tmp_path / "r", "--json").stdout)
     assert told["cells"] == {"ok": 1, "failed": 1}
+    (failure,) = told["failures"]
+    assert (failure["cell"], failure["state"]) == ("toy · other · simcnn · digits · seed 0", "failed")
+    text = " ".join(result.stdout.split())
+    assert failure["cell_id"][:10] in text
+    assert failure["reason"].split()[0] in text
     assert [run["state"] for run in told["runs"]] == ["done"]
 
 

@@ -1,0 +1,1 @@
+"""Verbs that change results folders: merge, compact, forget."""

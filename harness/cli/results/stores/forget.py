@@ -1,0 +1,41 @@
+"""``splitbench forget``: remove a cell's rows, so that it is computed again."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.errors import report_errors
+from harness.cli.options import json_option, open_store
+
+
+@click.command()
+@click.argument("cell_id")
+@click.argument("results")
+@json_option
+@report_errors
+def command(cell_id: str, results: str, as_json: bool) -> None:
+    """Remove all rows of a cell from RESULTS, and its split from this machine's cache.
+
+    CELL_ID is an id or an unambiguous prefix of one. The next run of the suite computes the cell again. Trained weights
+    stay in the cache; to repeat a cell and keep its rows, use 'splitbench rerun'.
+    """
+    from benchmarks.pipeline.cached_splits import cached_splits
+    from harness.cli.output import show_json, write_line
+    from harness.config.cache_folder import cache_folder
+    from harness.store import find_cell
+    from harness.store.maintenance.forgetting import forget_cell
+    from harness.suite_cell import ID_LENGTH, row_title
+
+    store = open_store(results)
+    store.require_rows()
+    _, attempts = find_cell(cell_id, {results: store.read()})
+    row = attempts[-1]
+    splits = list(cached_splits(cache_folder(), row))
+    n_rows = forget_cell(store, row.cell_id)
+    for path in splits:
+        path.unlink(missing_ok=True)
+    if as_json:
+        show_json({"cell_id": row.cell_id, "rows": n_rows, "splits": [str(path) for path in splits]})
+        return
+    counts = [f"{n} {name}{'' if n == 1 else 's'}" for n, name in ((n_rows, "row"), (len(splits), "cached split"))]
+    write_line(f"Forgot {row.cell_id[:ID_LENGTH]}  {row_title(row)}: {' and '.join(counts)} removed.")

@@ -1,0 +1,1 @@
+"""Work on whole stores: copying one into another, merging small files, forgetting cells."""

@@ -1,0 +1,101 @@
+"""Rows for other programs: which ones, and the same values in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+from conftest import toy_row
+
+from benchmarks.rows.row import LayerRecord, State
+from harness import read_rows
+from harness.store import ResultStore
+from splitters.errors import ConfigurationError, UnknownNameError
+
+Call = Callable[..., Result]
+THIRD = 1 / 3
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    store = ResultStore(tmp_path / "r")
+    layers = [LayerRecord(name="c,1", kernels=4, kept=[1, 2], union_kept=3)]
+    store.write(toy_row(seed=0, loss=THIRD).model_copy(update={"layers": layers}))
+    store.write(toy_row(seed=1, loss=0.25, age=60))
+    store.write(toy_row(seed=1, state=State.FAILED, kind="X"))
+    return tmp_path / "r"
+
+
+def test_a_cell_has_the_one_row_that_counts_unless_all_are_asked_for(results: Path) -> None:
+    rows = read_rows(results)
+    assert isinstance(rows, pa.Table)
+    assert list(zip(rows["seed"].to_pylist(), rows["state"].to_pylist(), strict=True)) == [(0, "ok"), (1, "ok")]
+    assert read_rows(results, all_attempts=True)["state"].to_pylist() == ["ok", "ok", "failed"]
+
+
+def test_several_folders_are_read_as_one(results: Path, tmp_path: Path) -> None:
+    other = ResultStore(tmp_path / "other")
+    other.write(ResultStore(results).read().latest()[0])
+    other.write(toy_row(seed=5))
+    assert read_rows([results, tmp_path / "other"])["seed"].to_pylist() == [0, 1, 5]
+
+
+def test_settings_become_typed_columns(results: Path) -> None:
+    ResultStore(results).write(toy_row(seed=2, loss=0.1, folder="x", like=None))
+    rows = read_rows(results, settings=True)
+    assert "splitter.loss" not in read_rows(results).column_names
+    assert rows.schema.field("splitter.loss").type == pa.float64()
+    assert rows["splitter.folder"].to_pylist() == ["", "", "x"]
+    assert rows["training.epochs"].type == pa.int64()
+    assert rows["dataset.input_shape"].to_pylist() == ["[3, 32, 32]"] * 3
+
+
+def test_pandas_gets_the_same_values(results: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = read_rows(results, as_="pandas")
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["accuracy_loss"].tolist() == [THIRD, 0.25]
+
+
+def test_polars_is_handed_the_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    polars = ModuleType("polars")
+    polars.from_arrow = lambda rows: ("frame", rows)
+    monkeypatch.setitem(sys.modules, "polars", polars)
+    kind, rows = read_rows(results, as_="polars")
+    assert (kind, rows.num_rows) == ("frame", 2)
+
+
+def test_what_is_not_installed_or_not_known_is_said_in_one_line(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ConfigurationError, match="needs pandas, which is not installed: pip install pandas"):
+        read_rows(results, as_="pandas")
+    with pytest.raises(UnknownNameError, match="Known: arrow, pandas, polars"):
+        read_rows(results, as_="numpy")
+
+
+def test_every_format_has_the_same_digits(call: Call, results: Path, tmp_path: Path) -> None:
+    objects = json.loads(call("rows", results, "--format", "json").stdout)
+    lines = list(csv.DictReader(io.StringIO(call("rows", results).stdout)))
+    out = tmp_path / "rows.parquet"
+    assert call("rows", results, "--format", "parquet", "--out", out).exit_code == 0
+    table = pq.read_table(out)
+    assert [entry["accuracy_loss"] for entry in objects] == [THIRD, 0.25]
+    assert [float(line["accuracy_loss"]) for line in lines] == [THIRD, 0.25]
+    assert table["accuracy_loss"].to_pylist() == [THIRD, 0.25]
+    assert list(lines[0]) == list(objects[0]) == table.column_names
+    assert (objects[0]["jaccard_distance"], lines[0]["jaccard_distance"]) == (None, "")
+    assert json.loads(lines[0]["layers"]) == objects[0]["layers"] == table["layers"].to_pylist()[0]
+
+
+def test_the_command_writes_parquet_to_a_pipe(call: Call, results: Path) -> None:
+    data = call("rows", results, "--format", "parquet", "--settings").stdout_bytes
+    assert "splitter.loss" in pq.read_table(pa.BufferReader(data)).column_names
