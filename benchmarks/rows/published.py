@@ -48,6 +48,10 @@ def published_figures() -> tuple[PublishedFigure, ...]:
     return tuple(PublishedFigure.parse(entry, where=f"published.toml: figure {n}") for n, entry in enumerate(entries))
 
 
+PAPERS_DATASETS = frozenset({"cifar10", "cifar100", "svhn"})
+"""The data sets of the papers; averages over them stand beside results on these alone."""
+
+
 def figures_for(scenario: str, *, dataset: str, model: str) -> tuple[PublishedFigure, ...]:
     """Return the figures that may be shown beside results on one data set and base model.
 
@@ -57,6 +61,8 @@ def figures_for(scenario: str, *, dataset: str, model: str) -> tuple[PublishedFi
         model: Its base model.
     """
     images = dataset.rpartition(":")[2].rstrip("/").rpartition("/")[2]
+    if images not in PAPERS_DATASETS:
+        return ()
     return tuple(
         figure
         for figure in published_figures()

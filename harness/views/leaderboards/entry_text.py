@@ -31,7 +31,7 @@ INCOMPLETE_NOTE = (
     "on the seeds that all such entries share."
 )
 
-PUBLISHED_TITLE = "ref: published figures, not measured here, of other data, networks and training:"
+PUBLISHED_TITLE = "ref: published figures, not measured here, of other networks and training:"
 
 
 _MAX_KEYS = 3

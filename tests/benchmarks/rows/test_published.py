@@ -26,11 +26,18 @@ def test_losses_are_the_differences_of_the_accuracies_that_were_read_off() -> No
 
 
 def test_the_abstracts_figures_are_there() -> None:
-    grad, genetic = figures_for("patching", dataset="digits", model="simcnn")
+    grad, genetic = figures_for("patching", dataset="svhn", model="simcnn")
     assert grad.values == {"tc_precision_gain": 0.1713, "tc_recall_gain": 0.0495, "tc_f1_gain": 0.1147}
     assert genetic.values == {"tc_precision_gain": 0.1254, "tc_recall_gain": 0.0214, "non_tc_accuracy_gain": 0.0118}
-    (new_task,) = figures_for("new_task", dataset="digits", model="simcnn")
+    (new_task,) = figures_for("new_task", dataset="svhn", model="simcnn")
     assert new_task.values == {"gain_over_scratch": -0.0246}
+
+
+@pytest.mark.parametrize("scenario", ["modularization", "patching", "new_task"])
+def test_results_on_other_images_than_the_papers_have_no_figures_beside_them(scenario: str) -> None:
+    assert figures_for(scenario, dataset="digits", model="simcnn") == ()
+    assert figures_for(scenario, dataset="cifar10, digits", model="simcnn") == ()
+    assert figures_for(scenario, dataset="cifar10", model="simcnn")
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "parquet:cifar10", "folder:data/cifar10/"])
