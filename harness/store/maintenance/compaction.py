@@ -114,7 +114,7 @@ def _batches(storage: Storage, infos: Sequence[fs.FileInfo]) -> Iterator[_Batch]
 
 def _keeps_everything(rows: pa.Table) -> bool:
     """Return whether rows are of formats whose columns all exist today."""
-    return min(rows.column("row_format").to_pylist()) > max(OBSOLETE_COLUMNS.values())
+    return bool(min(rows.column("row_format").to_pylist()) > max(OBSOLETE_COLUMNS.values()))
 
 
 def _batch(folder: str, paths: Sequence[str], tables: Sequence[pa.Table]) -> _Batch:
