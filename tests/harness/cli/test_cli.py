@@ -53,7 +53,7 @@ def test_an_unknown_verb_is_refused(call: Call) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["rnu\x1b[31m\n"], ["leaderboard", "r", "more\x1b[31m\n"], ["run", "--no\x1b[31m\n"], ["ls", "x\x1b[31m\n"]],
+    [["rnu\x1b[31m\n"], ["status", "r", "more\x1b[31m\n"], ["run", "--no\x1b[31m\n"], ["ls", "x\x1b[31m\n"]],
 )
 def test_what_was_typed_is_shown_and_not_obeyed(call: Call, arguments: list[str]) -> None:
     result = call(*arguments)
