@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from typing import Any
 
 import jinja2
@@ -199,7 +199,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _asset(name: str) -> str:
-    return resources.files("harness.report").joinpath("assets", name).read_text(encoding="utf-8")
+    return resources.files("harness.report").joinpath("assets").joinpath(name).read_text(encoding="utf-8")
 
 
 def _json(value: Any) -> str:
@@ -216,7 +216,7 @@ def _library() -> str:
 
     Bundling takes seconds, so the cache folder keeps the result.
     """
-    cache_name, storage = f"report/vega-{vl_convert.__version__}.js", Storage(str(cache_folder()))
+    cache_name, storage = f"report/vega-{metadata.version('vl-convert-python')}.js", Storage(str(cache_folder()))
     try:
         return storage.read(cache_name).decode()
     except OSError:

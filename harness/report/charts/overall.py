@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from harness.ranking.over_cells.overview import Overview, overviews
 from harness.report.charts.chart import Chart, Spec, dataset, quantity, tooltip
@@ -30,7 +31,7 @@ def overview_title(overview: Overview) -> str:
 
 def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:
     order = overview.order
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "line": overview.methods[method],
             "method": data.method_named(overview.methods[method]),
@@ -88,7 +89,7 @@ def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:
 def _means(data: ReportData, number: int, overview: Overview) -> Chart:
     board, measure = overview.section.board, overview.section.sort
     scale = measure_scale(board, measure)
-    points = []
+    points: list[dict[str, Any]] = []
     for method in overview.order:
         found = overview.iqm(method)
         if found is not None:

@@ -114,7 +114,7 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     if not entries or baselines in ([], ["base_accuracy"]):
         return
     bars = [_composed(data, section, entry) for entry in entries]
-    points = [
+    points: list[dict[str, Any]] = [
         {"line": _line(section, entry), "baseline": _words(name), "value": round(100 * entry.estimates[name].mean, 2)}
         for entry in entries
         for name in baselines

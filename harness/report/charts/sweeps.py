@@ -45,7 +45,7 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
     first, second = results.sweep.goals[:2]
     front = {trial.number for trial in results.front}
     trials = spread(results.trials.complete, MAX_TRIALS)
-    points = [
+    points: list[dict[str, Any]] = [
         {
             "method": trial.label,
             "trial": trial.number,
@@ -144,7 +144,7 @@ def _history(number: int, results: SweepResults) -> Chart:
 
 
 def _importances(data: ReportData, number: int, results: SweepResults) -> Iterator[Chart]:
-    bars = [
+    bars: list[dict[str, Any]] = [
         {
             "method": label,
             "setting": f"{label} · {name}",
