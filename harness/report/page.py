@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
-from importlib import resources
-from importlib.metadata import version
+from importlib import metadata, resources
 from typing import Any
 
 import jinja2
@@ -217,7 +216,7 @@ def _library() -> str:
 
     Bundling takes seconds, so the cache folder keeps the result.
     """
-    cache_name, storage = f"report/vega-{version('vl-convert-python')}.js", Storage(str(cache_folder()))
+    cache_name, storage = f"report/vega-{metadata.version('vl-convert-python')}.js", Storage(str(cache_folder()))
     try:
         return storage.read(cache_name).decode()
     except OSError:
