@@ -40,7 +40,7 @@ class ScaleSplitterSettings(MaskTrainingSettings):
     alpha: float = Field(default=2.0, ge=0)
     rounds: int = Field(default=12, ge=1)
     mask_phase: PhaseLength = Length(count=80, unit="steps")
-    tune_phase: PhaseLength = Length(count=20, unit="steps")
+    tune_phase: PhaseLength = Length(count=30, unit="steps")
     final_phase: PhaseLength = Length(count=240, unit="steps")
     mask_learning_rate: float = Field(default=0.05, gt=0)
     learning_rate: float = Field(default=0.01, gt=0)
