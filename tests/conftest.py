@@ -19,7 +19,6 @@ _CHECKED = (
     "methods.mask_training.recorded_states",
     "methods.mask_training.trainer",
     "methods.gradsplitter.trainer",
-    "methods.scalesplitter.own_images",
     "methods.scalesplitter.trainer",
     "methods.kernel_choice.importance",
     "methods.kernel_choice.taylor",

@@ -256,7 +256,8 @@ class Metrics(Record):
     met_tolerance: bool | None = _fact("Whether the choice met the splitter's own criterion")
     score: str | None = _fact(
         "How modules are scored: `logit` (the raw logit of their class), `moments` (that logit, scaled and shifted to "
-        "the base model's mean and deviation), `head` (a small trained head), or a plug-in's own kind"
+        "the base model's mean and deviation), `head` (a small trained head), `linear` (a linear read-out of all "
+        "logits), or a plug-in's own kind"
     )
     split_seconds: float | None = _seconds("Wall time of the split")
     train_images: int | None = _fact("Images in train")

@@ -14,29 +14,26 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ALWAYS_KEPT
 
 
-def masked_network(graph: ChannelGraph, *, own_images: bool = False) -> fx.GraphModule:
+def masked_network(graph: ChannelGraph) -> fx.GraphModule:
     """Build the network that runs N masked copies of a CNN at once.
 
     Args:
         graph: The CNN. Its weights are shared, not copied.
-        own_images: Whether every module gets images of its own, instead of all the same ones.
 
     Returns:
-        A module whose forward takes ``images`` (``[batch, channel, height, width]``; with ``own_images``,
-        ``[module * batch, ...]``, one module's after the other's) and ``bits`` (float, ``[module, maskable channel]``:
-        1 keeps, 0 drops, another factor scales) and returns ``[module, batch, class]`` logits. Gradients flow to the
-        bits.
+        A module whose forward takes ``images`` (``[batch, channel, height, width]``) and ``bits`` (float,
+        ``[module, maskable channel]``: 1 keeps, 0 drops, another factor scales) and returns ``[module, batch, class]``
+        logits. Gradients flow to the bits.
     """
-    builder = _Builder(graph, own_images=own_images)
+    builder = _Builder(graph)
     for node in graph.network.graph.nodes:
         builder.add(node)
     return builder.finish()
 
 
 class _Builder:
-    def __init__(self, graph: ChannelGraph, *, own_images: bool) -> None:
+    def __init__(self, graph: ChannelGraph) -> None:
         self.source = graph
-        self._own_images = own_images
         self.graph = fx.Graph()
         self.root = torch.nn.Module()
         self.renamed: dict[fx.Node, fx.Node] = {}
@@ -69,7 +66,6 @@ class _Builder:
         self.renamed[node] = new
         if node.op == "placeholder":
             self._bits = self.graph.placeholder("bits")
-            self.folded.update([new] if self._own_images else [])
         elif any(source in self.folded for source in new.all_input_nodes):
             self.folded.add(new)
 

@@ -7,31 +7,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.mask_training.trainer import MaskTrainer
-from splitters.methods.protocol import SplitTask
 from splitters.methods.scoring.head_training import ModuleLogits, train_heads
 from splitters.modules.score_kinds import HeadScores
-from splitters.networks.inference import ModuleNetworks, Tick, no_tick
-from splitters.networks.masked_network import masked_network
+from splitters.networks.inference import ModuleNetworks
 from splitters.settings import Length
 
 
 class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
     """Trains real masks and heads by the cross-entropy over the modules' scores; see ``MaskTrainer``."""
-
-    def __init__(
-        self,
-        task: SplitTask,
-        graph: ChannelGraph,
-        settings: GradSplitterSettings,
-        generator: torch.Generator,
-        *,
-        tick: Tick = no_tick,
-    ) -> None:
-        super().__init__(task, graph, settings, generator, tick=tick)
-        self._network = masked_network(graph).to(task.device)
 
     @property
     def score_learning_rate(self) -> float:
@@ -50,7 +35,7 @@ class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
     ) -> Float[Tensor, ""]:
         """Return the cross-entropy over the vector of the modules' scores."""
         images, labels = self.images.batch(indices)
-        return F.cross_entropy(scores(self._network(images, gates)).T, labels)
+        return F.cross_entropy(scores(self.network(images, gates)).T, labels)
 
     def sparsity(self, bits: Float[Tensor, "module channel"]) -> Float[Tensor, ""]:
         """Return the share of kept channels, or of the kernels that may be dropped."""

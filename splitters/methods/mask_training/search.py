@@ -110,9 +110,6 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         """Return the current modules' scores in the form that the result has."""
         return self.trainer.scores
 
-    def after_round(self) -> None:
-        """React to the state that was recorded last."""
-
     def run(self) -> SplitResult:
         """Search, or go on where the checkpoint ends, and return the chosen modules."""
         saved = self._checkpoint.load()
@@ -124,7 +121,6 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             self._revive(self._examine(), round_number=0)
         for number in range(len(self.states) + 1, self.settings.rounds + 1):
             self._round(number)
-            self.after_round()
             self._save()
         return self._result()
 
@@ -234,7 +230,6 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             "kind": states[0].scores.kind,
             "warnings": list(self.warnings),
             "rescues": self.rescues,
-            "alpha": trainer.alpha,
         }
         # Masks and scores of dead modules are overwritten in place, so the checkpoint needs copies.
         self._checkpoint.save(CheckpointState({name: value.clone() for name, value in tensors.items()}, values))
@@ -261,7 +256,6 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             self.states.append(RecordedState(number, seconds, masks, scores, accurate, f1, dead, loss))
         self.warnings = list(values["warnings"])
         self.rescues = int(values["rescues"])
-        trainer.alpha = float(values["alpha"])
         self.started -= self.states[-1].seconds
         trainer.loss = self.states[-1].loss
 

@@ -20,6 +20,7 @@ from splitters.methods.protocol import SplitTask
 from splitters.methods.scoring.head_training import shuffled_batches
 from splitters.modules.scores import Scores
 from splitters.networks.inference import Tick, no_tick
+from splitters.networks.masked_network import masked_network
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Length
 
@@ -30,14 +31,14 @@ SettingsT = TypeVar("SettingsT", bound=MaskTrainingSettings)
 class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
     """Trains real masks, scores and, where a method has them, scales, phase by phase, each with a new optimiser.
 
-    A method chooses its scores (``new_scores``), the images of a step (``batches``), the loss (``loss_of``), the
-    learning rates, and what is trained between mask phases (``score_phase``).
+    A method chooses its scores (``new_scores``), the loss (``loss_of``), the learning rates, and what is trained
+    between mask phases (``score_phase``).
 
     Args:
         task: The base model and the images.
         graph: The base model's channel graph, on the task's device.
         settings: The configuration.
-        generator: Draws the scores' weights and the images of each step.
+        generator: Draws the scores' weights and the order of images.
         tick: Called after every batch and step of score phases; mask phases yield instead.
     """
 
@@ -64,8 +65,8 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
             self.n_modules, self.layout.n_channels, device=task.device
         )
         self.scores = self.new_scores()
+        self.network = masked_network(graph).to(task.device)
         self.loss = math.nan
-        self.alpha = settings.alpha
 
     @abstractmethod
     def new_scores(self) -> ScoresT:
@@ -108,23 +109,26 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
 
     def mask_phase(self) -> Iterator[int]:
         """Train masks, scores and scales; yield the number of steps done after each step."""
-        masks = self.masks.clone().requires_grad_()
-        scales, scores = self.trainable()
+        masks, scores = self.masks.clone().requires_grad_(), self.trainable_scores()
+        scales = None if self.scales is None else self.scales.clone().requires_grad_()
+        beside = [*scores.tensors().values(), *([] if scales is None else [scales])]
         optimiser = torch.optim.Adam(
             [
                 {"params": [masks], "lr": self.settings.mask_learning_rate},
-                {"params": self.parameters(scales, scores), "lr": self.score_learning_rate},
+                {"params": beside, "lr": self.score_learning_rate},
             ]
         )
         for step, indices in enumerate(self.batches(self.steps_of(self.settings.mask_phase)), start=1):
             bits = binarise(self.layout, masks)
-            loss = self.loss_of(gates_of(bits, scales), scores, indices) + self.alpha * self.sparsity(bits)
+            gates = bits if scales is None else bits * scales
+            loss = self.loss_of(gates, scores, indices) + self.settings.alpha * self.sparsity(bits)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             self.loss = float(loss.detach())
             self.masks = masks.detach()
-            self.keep(scales, scores)
+            self.scales = None if scales is None else scales.detach()
+            self.scores = scores.map(torch.Tensor.detach)
             yield step
         self.check_finite()
 
@@ -132,20 +136,9 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         """Return the share of kept channels, which ``alpha`` weighs."""
         return bits.mean()
 
-    def trainable(self) -> tuple[Tensor | None, ScoresT]:
-        """Return copies of scales and scores that record gradients."""
-        scales = None if self.scales is None else self.scales.clone().requires_grad_()
-        return scales, self.scores.map(lambda tensor: tensor.clone().requires_grad_())
-
-    @staticmethod
-    def parameters(scales: Tensor | None, scores: Scores) -> list[Tensor]:
-        """Return the tensors of scores and scales."""
-        return [*scores.tensors().values(), *([] if scales is None else [scales])]
-
-    def keep(self, scales: Tensor | None, scores: ScoresT) -> None:
-        """Take over what a phase has trained."""
-        self.scales = None if scales is None else scales.detach()
-        self.scores = scores.map(torch.Tensor.detach)
+    def trainable_scores(self) -> ScoresT:
+        """Return a copy of the scores that records gradients."""
+        return self.scores.map(lambda tensor: tensor.clone().requires_grad_())
 
     def check_finite(self) -> None:
         """Check that training has not diverged.
@@ -158,8 +151,3 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
                 f"the loss became {self.loss}; lower the learning rates "
                 f"(masks {self.settings.mask_learning_rate}, {self.scores.kind} scores {self.score_learning_rate})."
             )
-
-
-def gates_of(bits: Float[Tensor, "module channel"], scales: Tensor | None) -> Float[Tensor, "module channel"]:
-    """Return the factor of each channel where it is consumed."""
-    return bits if scales is None else bits * scales

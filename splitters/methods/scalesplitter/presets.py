@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    # 240 mask steps, as the suite quick: a first try, in seconds to a minute.
-    "fast": {"rounds": 4, "mask_phase": "60 steps", "tune_phase": "20 steps", "final_phase": "60 steps"},
+    # 240 mask steps, as GradSplitter's: a first try, in seconds to a minute.
+    "fast": {"rounds": 4, "mask_phase": "60 steps", "tune_phase": "30 steps", "final_phase": "100 steps"},
     # 960 mask steps: the fewest kernels.
-    "thorough": {"rounds": 12, "mask_phase": "80 steps", "tune_phase": "20 steps", "final_phase": "240 steps"},
+    "thorough": {"rounds": 12, "mask_phase": "80 steps", "tune_phase": "30 steps", "final_phase": "240 steps"},
 }
 """Presets by name; settings that one leaves out take their defaults."""

@@ -27,8 +27,7 @@ class ScaleSplitterSettings(MaskTrainingSettings):
         final_phase: Length of the last round's tune phase.
         mask_learning_rate: Adam's rate for masks.
         learning_rate: Adam's rate for scales and read-outs; it falls to 0 within a tune phase.
-        batch_size: Images of each module per step.
-        own_share: The share of them that shows the module's class.
+        batch_size: Images per step.
         tolerance: How far a recorded state's accuracy on select may be below the base model's for the state to be
             chosen by its number of kernels; a fraction.
         rescue: Whether a module that has lost its class is restored to its last masks and scales that were alive, with
@@ -41,9 +40,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
     alpha: float = Field(default=2.0, ge=0)
     rounds: int = Field(default=12, ge=1)
     mask_phase: PhaseLength = Length(count=80, unit="steps")
-    tune_phase: PhaseLength = Length(count=20, unit="steps")
+    tune_phase: PhaseLength = Length(count=30, unit="steps")
     final_phase: PhaseLength = Length(count=240, unit="steps")
     mask_learning_rate: float = Field(default=0.05, gt=0)
     learning_rate: float = Field(default=0.01, gt=0)
-    batch_size: int = Field(default=16, ge=2)
-    own_share: float = Field(default=1 / 3, gt=0, lt=1)
+    batch_size: int = Field(default=16, ge=1)

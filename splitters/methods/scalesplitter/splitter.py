@@ -30,11 +30,10 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
 
     A kernel that stays has to make up for those that go. Beside its real masks, each module therefore learns one
     factor per kept kernel, which extraction folds into the weights that read it, and a linear read-out of all class
-    logits that begins as the logit of its own class. Each module is trained by the binary cross-entropy of "my class
-    or not", whose gradient does not fade in a sigmoid followed by a softmax, and draws images of its own, a third of
-    which show its class, where a shared batch would show it once in N images. Between mask phases, scales and
-    read-outs are tuned with masks frozen, and longest at the end. The choice of the result and the rescue of dead
-    modules are GradSplitter's.
+    logits that begins as the logit of its own class. Modules are trained by the binary cross-entropy of "my class or
+    not", which they do not share and whose gradient does not fade in a sigmoid followed by a softmax. Between mask
+    phases, scales and read-outs are tuned with masks frozen, longest at the end. The choice of the result and the
+    rescue of dead modules are GradSplitter's.
     """
 
     Settings = ScaleSplitterSettings

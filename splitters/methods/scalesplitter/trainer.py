@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.mask_training.trainer import MaskTrainer
 from splitters.methods.protocol import SplitTask
-from splitters.methods.scalesplitter.own_images import OwnImages
 from splitters.methods.scalesplitter.settings import ScaleSplitterSettings
 from splitters.modules.score_kinds import LinearScores
 from splitters.networks.inference import Tick, no_tick
-from splitters.networks.masked_network import masked_network
 from splitters.settings import Length
 
 
 class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
     """Trains masks, scales and read-outs by the binary cross-entropy of each module; see ``MaskTrainer``."""
+
+    scales: Float[Tensor, "module channel"]
 
     def __init__(
         self,
@@ -33,14 +32,6 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
     ) -> None:
         super().__init__(task, graph, settings, generator, tick=tick)
         self.scales = torch.ones_like(self.masks)
-        self._network = masked_network(graph, own_images=True).to(task.device)
-        self._own = OwnImages(
-            task.train,
-            batch_size=settings.batch_size,
-            positives=max(1, round(settings.own_share * settings.batch_size)),
-            prior=1 / task.n_classes,
-            generator=generator,
-        )
 
     @property
     def score_learning_rate(self) -> float:
@@ -51,16 +42,14 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         """Return read-outs of the modules' own logits."""
         return LinearScores.own_logits(self.n_modules).map(lambda tensor: tensor.to(self.images.images.device))
 
-    def batches(self, steps: int) -> Iterator[Int64[Tensor, "module batch"]]:
-        """Yield every module's images; see ``OwnImages``."""
-        return self._own.batches(steps)
-
     def loss_of(
-        self, gates: Float[Tensor, "module channel"], scores: LinearScores, indices: Int64[Tensor, "module batch"]
+        self, gates: Float[Tensor, "module channel"], scores: LinearScores, indices: Int64[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
-        """Return the mean of the modules' binary cross-entropies."""
-        images, _ = self.images.batch(indices.flatten())
-        return self._own.loss(scores(self._network(images, gates)), indices)
+        """Return the binary cross-entropy of every module's score with "my class or not", averaged."""
+        images, labels = self.images.batch(indices)
+        found = scores(self.network(images, gates))
+        targets = F.one_hot(labels, self.n_modules).T.to(found.dtype)
+        return F.binary_cross_entropy_with_logits(found, targets)
 
     def score_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train scales and read-outs alone, through the current modules; the rate falls to 0 along the phase.
@@ -72,22 +61,21 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         """
         steps = self.steps_of(length)
         bits = self.kernel_masks().bits.to(self.masks)
-        scales, scores = self.trainable()
-        parameters = self.parameters(scales, scores)
+        scales, scores = self.scales.clone().requires_grad_(), self.trainable_scores()
+        parameters = [*scores.tensors().values(), scales]
         optimiser = torch.optim.Adam(parameters, lr=learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(steps, 1))
         for indices in self.batches(steps):
             loss = self.loss_of(bits if scales is None else bits * scales, scores, indices)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            if only is not None:
+            for parameter in parameters:
                 # Without momentum, Adam leaves parameters with zero gradients unchanged.
-                for parameter in parameters:
-                    if parameter.grad is not None:
-                        parameter.grad[~only] = 0
+                if only is not None and parameter.grad is not None:
+                    parameter.grad[~only] = 0
             optimiser.step()
             schedule.step()
             self.loss = float(loss.detach())
             self.tick()
-        self.keep(scales, scores)
+        self.scales, self.scores = scales.detach(), scores.map(torch.Tensor.detach)
         self.check_finite()

@@ -50,14 +50,6 @@ def _hooked(model: nn.Sequential, bits: Tensor, batch: Tensor) -> Tensor:
             handle.remove()
 
 
-def test_modules_with_images_of_their_own_get_the_logits_that_they_get_alone() -> None:
-    bits, batch = random_bits(_GRAPH, 2, keep=0.5).float(), images(6, 3, 16, 16, seed=1)
-    with torch.no_grad():
-        found = masked_network(_GRAPH, own_images=True)(batch, bits)
-        alone = [masked_network(_GRAPH)(part, row[None])[0] for part, row in zip(batch.split(3), bits, strict=True)]
-    torch.testing.assert_close(found, torch.stack(alone))
-
-
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), keep=st.floats(0, 1), n_modules=st.integers(1, 4))
 def test_masked_forward_is_the_model_with_masked_inputs(seed: int, keep: float, n_modules: int) -> None:
