@@ -144,7 +144,7 @@ def _value(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if schema.get("type") == "array":
-        items = schema.get("items") or next(iter(schema.get("prefixItems", ())), {})
+        items: Mapping[str, Any] = schema.get("items") or next(iter(schema.get("prefixItems", ())), {})
         return f"list of {_value(items)}"
     words = {"string": "text", "boolean": "true or false", "object": "mapping"}
     kind = str(schema.get("type", "any value"))

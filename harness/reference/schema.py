@@ -43,12 +43,16 @@ def file_schema(kind: FileKind) -> dict[str, Any]:
     Args:
         kind: ``suite`` or ``sweep``.
     """
-    entries = [ScenarioEntry, SplitterEntry, ModelSpec, DatasetSpec]
-    if kind == "sweep":
-        entries = [SearchedSplitter, ModelSpec, DatasetSpec]
+    own: tuple[type[Settings], ...] = (ScenarioEntry, SplitterEntry) if kind == "suite" else (SearchedSplitter,)
+    entries = (*own, ModelSpec, DatasetSpec)
     allowed = {entry: settings_of(entry) for entry in entries}
     settings = {model for choices in allowed.values() for model in choices.values()}
-    models = [FILES[kind], *entries, SplitterReference, *sorted(settings, key=lambda model: model.__qualname__)]
+    models: list[type[Settings]] = [
+        FILES[kind],
+        *entries,
+        SplitterReference,
+        *sorted(settings, key=lambda model: model.__qualname__),
+    ]
     references, definitions = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
     schemas = definitions["$defs"]
 
