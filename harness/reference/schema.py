@@ -43,9 +43,8 @@ def file_schema(kind: FileKind) -> dict[str, Any]:
     Args:
         kind: ``suite`` or ``sweep``.
     """
-    entries: list[type[Settings]] = [ScenarioEntry, SplitterEntry, ModelSpec, DatasetSpec]
-    if kind == "sweep":
-        entries = [SearchedSplitter, ModelSpec, DatasetSpec]
+    own: tuple[type[Settings], ...] = (ScenarioEntry, SplitterEntry) if kind == "suite" else (SearchedSplitter,)
+    entries: tuple[type[Settings], ...] = (*own, ModelSpec, DatasetSpec)
     allowed = {entry: settings_of(entry) for entry in entries}
     settings = {model for choices in allowed.values() for model in choices.values()}
     models: list[type[Settings]] = [
