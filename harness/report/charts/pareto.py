@@ -23,7 +23,7 @@ from harness.report.charts.chart import (
 from harness.report.data import Measurement, ReportData, method_of, spread
 from harness.suite_cell import ID_LENGTH
 
-MAX_POINTS = 1500
+MAX_POINTS = 1000
 """Points of one chart; all of them still count in fronts."""
 
 MAX_PATHS = 30
