@@ -195,9 +195,9 @@ def test_cached_logits_train_heads_as_recomputed_ones_do(monkeypatch: pytest.Mon
 def test_a_head_phase_cuts_each_network_out_once(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     cut: list[Tensor] = []
 
-    def extract_network(graph: ChannelGraph, bits: Tensor) -> nn.Module:
+    def extract_network(graph: ChannelGraph, bits: Tensor, scales: Tensor | None) -> nn.Module:
         cut.append(bits)
-        return real(graph, bits)
+        return real(graph, bits, scales)
 
     real = inference.extract_network
     monkeypatch.setattr(inference, "extract_network", extract_network)
@@ -351,5 +351,5 @@ def test_sparsity_can_count_kernels_as_the_paper_does() -> None:
     channels, kernels = _trainer(), _trainer(sparsity="kernels")
     bits = torch.ones(3, 14)
     bits[0, 0] = bits[1, 13] = 0  # of the first convolution, and of the two that the residual sum ties
-    assert channels._sparsity(bits) == pytest.approx(40 / 42)
-    assert kernels._sparsity(bits) == pytest.approx((3 * 22 - 1 - 2) / (3 * 22))
+    assert channels.sparsity(bits) == pytest.approx(40 / 42)
+    assert kernels.sparsity(bits) == pytest.approx((3 * 22 - 1 - 2) / (3 * 22))
