@@ -60,11 +60,13 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
             only: The modules that are trained; None for all.
         """
         steps = self.steps_of(length)
+        if not steps:
+            return
         bits = self.kernel_masks().bits.to(self.masks)
         scales, scores = self.scales.clone().requires_grad_(), self.trainable_scores()
         parameters = [*scores.tensors().values(), scales]
         optimiser = torch.optim.Adam(parameters, lr=learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(steps, 1))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
         for indices in self.batches(steps):
             loss = self.loss_of(bits if scales is None else bits * scales, scores, indices)
             optimiser.zero_grad(set_to_none=True)

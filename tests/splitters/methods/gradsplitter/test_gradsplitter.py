@@ -357,5 +357,5 @@ def test_sparsity_can_count_kernels_as_the_paper_does() -> None:
     channels, kernels = _trainer(), _trainer(sparsity="kernels")
     bits = torch.ones(3, 14)
     bits[0, 0] = bits[1, 13] = 0  # of the first convolution, and of the two that the residual sum ties
-    assert channels._sparsity(bits) == pytest.approx(40 / 42)
-    assert kernels._sparsity(bits) == pytest.approx((3 * 22 - 1 - 2) / (3 * 22))
+    assert channels.sparsity(bits) == pytest.approx(40 / 42)
+    assert kernels.sparsity(bits) == pytest.approx((3 * 22 - 1 - 2) / (3 * 22))
