@@ -44,7 +44,7 @@ def file_schema(kind: FileKind) -> dict[str, Any]:
         kind: ``suite`` or ``sweep``.
     """
     own: tuple[type[Settings], ...] = (ScenarioEntry, SplitterEntry) if kind == "suite" else (SearchedSplitter,)
-    entries: tuple[type[Settings], ...] = (*own, ModelSpec, DatasetSpec)
+    entries: list[type[Settings]] = [*own, ModelSpec, DatasetSpec]
     allowed = {entry: settings_of(entry) for entry in entries}
     settings = {model for choices in allowed.values() for model in choices.values()}
     models: list[type[Settings]] = [
