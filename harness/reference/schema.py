@@ -22,6 +22,13 @@ FileKind = Literal["suite", "sweep"]
 FILES: Mapping[FileKind, type[Settings]] = {"suite": Suite, "sweep": Sweep}
 """The model of each kind of file."""
 
+_ENTRIES: Mapping[str, type[Settings]] = {
+    "models": ModelSpec,
+    "datasets": DatasetSpec,
+    "splitters": SplitterEntry,
+}
+"""Lists whose entries may be names alone."""
+
 FILLED_IN = frozenset({"code", "version", "weights_hash"})
 """Fields of entries that are set when a file is expanded to cells; nobody writes them."""
 
@@ -68,11 +75,10 @@ def file_schema(kind: FileKind) -> dict[str, Any]:
         if "settings" in schema["properties"]:
             schema["allOf"] = list(_settings_by_name(choices, references))
     file = schema_of(FILES[kind])
-    by_key: dict[str, type[Settings]] = {"models": ModelSpec, "datasets": DatasetSpec, "splitters": SplitterEntry}
-    for key in ("models", "datasets", *(["splitters"] if kind == "suite" else [])):
-        entry = file["properties"][key]["items"]
-        model = by_key[key]
-        file["properties"][key]["items"] = {"anyOf": [_name({}, list(allowed[model])), entry]}
+    for key, model in _ENTRIES.items():
+        if model in allowed:
+            items = file["properties"][key]["items"]
+            file["properties"][key]["items"] = {"anyOf": [_name({}, list(allowed[model])), items]}
     _accept_labels(schemas, references[SplitterReference, "validation"]["$ref"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **definitions, **file}
 
