@@ -8,6 +8,9 @@ from benchmarks.cells import Cell
 from benchmarks.rows.row import Row
 from harness.text import printable
 
+CellKind = tuple[str, str, str, str]
+"""Scenario, splitter, model and data set."""
+
 ID_LENGTH = 10
 """Characters of a cell's id on screen; ``splitbench show`` accepts any unambiguous prefix."""
 
@@ -36,6 +39,12 @@ class SuiteCell:
         """The cell's name on screen."""
         cell = self.cell
         return cell_title(cell.scenario, self.splitter, cell.model.name, cell.dataset.name, cell.seed)
+
+    @property
+    def kind(self) -> CellKind:
+        """What the cell shares with others of about the same duration and memory."""
+        cell = self.cell
+        return cell.scenario, cell.splitter.name, cell.model.name, cell.dataset.name
 
     @property
     def reads_another(self) -> bool:

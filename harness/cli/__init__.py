@@ -19,7 +19,7 @@ _ROOMS = {
     "merge": "results.stores", "compact": "results.stores", "forget": "results.stores",
     "train": "models", "split": "models", "module": "models", "compose": "models", "patch": "models",
     "evaluate": "models", "inspect": "models", "export": "models", "card": "models",
-    "doctor": "clusters", "submit": "clusters", "status": "runs", "fetch": "clusters",
+    "doctor": "clusters", "submit": "clusters", "status": "runs", "watch": "runs", "fetch": "clusters",
 }  # fmt: skip
 """Every verb, in the order of the help, and the room of its file."""
 

@@ -1,31 +1,34 @@
-"""Progress reports: one line redrawn in place on a terminal; elsewhere a line per milestone, at most one a minute."""
+"""Progress reports: one line redrawn in place on a terminal; elsewhere a line per milestone or minute."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 from harness.cli.output import progress_console
-from harness.text import printable
+from harness.views.running import stage_text
 from splitters.methods.protocol import Progress, ProgressCallback
 
 MINUTE = 60.0
 """Seconds between two lines about the same work, where lines cannot be redrawn."""
 
+FEW_SECONDS = 5.0
+"""Least seconds between any two lines of progress, where lines cannot be redrawn."""
+
 _MOST_METRICS = 4
-_SHORT = {"kernel_retention": "kernels", "jaccard_distance": "distance", "lowest_accuracy": "lowest accuracy"}
 
 
 def progress_text(progress: Progress) -> str:
     """Return a one-line summary of a report: stage, step, metrics."""
-    far = f"{progress.step}/{progress.total}" if progress.total else str(progress.step)
-    shown = list(progress.metrics.items())[:_MOST_METRICS]
-    numbers = [f"{_SHORT.get(name, name)} {value:.3g}" for name, value in shown]
-    return printable("  ".join([f"{progress.stage} {far}", *numbers]))
+    shown = dict(list(progress.metrics.items())[:_MOST_METRICS])
+    return stage_text(progress.stage, progress.step, progress.total, shown)
 
 
 class Pace:
-    """Limits progress lines to milestones and one a minute per task; none in its first minute.
+    """Limits progress lines to milestones and one a minute per task, and to one every few seconds in all.
+
+    A task without milestones has no line in its first minute.
 
     Args:
         clock: Returns seconds.
@@ -35,6 +38,7 @@ class Pace:
         self._clock = clock
         self._last: dict[str, float] = {}
         self._shown: dict[str, tuple[str, int]] = {}
+        self._last_of_all = -math.inf
 
     def begin(self, key: str) -> None:
         """Start a piece of work."""
@@ -45,9 +49,11 @@ class Pace:
         """Return whether to write a report's line now, and count it as written if so."""
         now, position = self._clock(), (progress.stage, progress.step)
         fresh = progress.milestone and self._shown.get(key) != position
+        if now - self._last_of_all < FEW_SECONDS:
+            return False
         if not fresh and now - self._last.setdefault(key, now) < MINUTE:
             return False
-        self._last[key] = now
+        self._last[key] = self._last_of_all = now
         if progress.milestone:
             self._shown[key] = position
         return True

@@ -88,8 +88,11 @@ def run_plan(
         with backend:
             backend.check(queue)
             ids = [item.cell.cell_id for item in queue]
+            declaration = RunDeclaration(
+                store.storage, backend.suite, cell_ids=ids, n_cells=len(plan.cells), time_left=plan.time_left()
+            )
             # Inside the backend, since Ray installs a SIGTERM handler of its own.
-            with stop, RunDeclaration(store.storage, backend.suite, cell_ids=ids, n_cells=len(plan.cells)) as declared:
+            with stop, declaration as declared:
                 left = declared.left_to_others
                 if left and on_left is not None:
                     guard(on_left, left)

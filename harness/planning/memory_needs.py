@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.planning.plan import Plan, history_key
+from harness.planning.plan import Plan
+from harness.suite_cell import CellKind
 
 _MARGIN = 1.25
 """Allowance for peaks that differ from run to run."""
@@ -23,16 +24,12 @@ def memory_needs(plan: Plan, rows: pa.Table) -> dict[str, int]:
         rows: All rows of the store, with their stages.
     """
     peaks = _peaks(rows)
-    return {
-        item.cell.cell_id: int(_MARGIN * peaks[history_key(item)])
-        for item in plan.queue()
-        if history_key(item) in peaks
-    }
+    return {item.cell.cell_id: int(_MARGIN * peaks[item.kind]) for item in plan.queue() if item.kind in peaks}
 
 
-def _peaks(rows: pa.Table) -> Mapping[tuple[str, str, str, str], int]:
+def _peaks(rows: pa.Table) -> Mapping[CellKind, int]:
     on_cpu = rows.filter(pc.is_null(rows.column("cuda_version")))
-    found: dict[tuple[str, str, str, str], int] = {}
+    found: dict[CellKind, int] = {}
     if not on_cpu.num_rows:
         return found
     stages = on_cpu.column("stages").combine_chunks()

@@ -10,7 +10,8 @@ from statistics import fmean
 
 from benchmarks.rows.row import Row, State
 from harness.faults import INFRASTRUCTURE_FAULTS
-from harness.suite_cell import SuiteCell
+from harness.runs.time_left import TimeLeft
+from harness.suite_cell import CellKind, SuiteCell
 from splitters.errors import UnknownNameError
 
 RETRIED_KINDS = INFRASTRUCTURE_FAULTS | {"DataError"}
@@ -67,9 +68,18 @@ class Plan:
         return sum(cell.seconds or 0.0 for cell in self.with_status(Status.TO_DO))
 
     @property
+    def history(self) -> dict[CellKind, float]:
+        """The expected duration of a cell, by kind, where there is a history."""
+        return {planned.item.kind: planned.seconds for planned in self.cells if planned.seconds is not None}
+
+    @property
     def without_history(self) -> int:
         """The number of cells to do that have no history."""
         return sum(cell.seconds is None for cell in self.with_status(Status.TO_DO))
+
+    def time_left(self) -> TimeLeft:
+        """Return an estimate of the time that the cells to do take, which follows their run."""
+        return TimeLeft((planned.item for planned in self.with_status(Status.TO_DO)), history=self.history)
 
 
 def _start_order(planned: PlannedCell) -> tuple[bool, bool, float]:
@@ -107,7 +117,7 @@ def make_plan(
         earlier = by_id.get(item.cell.cell_id)
         is_outdated = earlier is not None and earlier.attempt_id in outdated
         status = Status.TO_DO if is_outdated else _status(earlier, wanted)
-        planned.append(PlannedCell(item, status, earlier, history.get(history_key(item))))
+        planned.append(PlannedCell(item, status, earlier, history.get(item.kind)))
     return Plan(tuple(planned))
 
 
@@ -136,14 +146,8 @@ def is_settled(row: Row) -> bool:
     return _status(row, frozenset()) is not Status.TO_DO
 
 
-def history_key(item: SuiteCell) -> tuple[str, str, str, str]:
-    """Return what a cell shares with earlier ones of about the same duration and memory."""
-    cell = item.cell
-    return cell.scenario, cell.splitter.name, cell.model.name, cell.dataset.name
-
-
-def _history(rows: Iterable[Row]) -> Mapping[tuple[str, str, str, str], float]:
-    seconds: defaultdict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+def _history(rows: Iterable[Row]) -> Mapping[CellKind, float]:
+    seconds: defaultdict[CellKind, list[float]] = defaultdict(list)
     for row in rows:
         if row.state is State.OK:
             seconds[row.scenario, row.splitter, row.model, row.dataset].append(row.seconds)

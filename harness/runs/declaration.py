@@ -23,13 +23,13 @@ from types import TracebackType
 from benchmarks.rows.row import Row
 from harness.machines.provenance import git_commit, package_version
 from harness.runs.record import (
-    RunningCell,
     RunRecord,
     age_seconds,
     process_started,
     read_records,
     this_machine,
 )
+from harness.runs.time_left import TimeLeft
 from harness.store.files import Storage
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
@@ -52,6 +52,7 @@ class RunDeclaration:
         n_cells: Number of cells of the suite or sweep.
         study: The study that this run means to drive.
         to_do: Number of cells that this run means to run; by default, that of ``cell_ids``.
+        time_left: Estimates how long the run will take; it is told what starts and ends.
     """
 
     def __init__(
@@ -63,8 +64,11 @@ class RunDeclaration:
         n_cells: int,
         study: str | None = None,
         to_do: int | None = None,
+        time_left: TimeLeft | None = None,
     ) -> None:
         now = datetime.now(timezone.utc)
+        n_to_do = len(cell_ids) if to_do is None else to_do
+        self._time_left = time_left or TimeLeft(n_cells=n_to_do)
         self.record = RunRecord(
             run_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
             suite=name,
@@ -75,7 +79,7 @@ class RunDeclaration:
             splitbench=package_version(),
             commit=git_commit(),
             cells=n_cells,
-            to_do=len(cell_ids) if to_do is None else to_do,
+            to_do=n_to_do,
             started_at=now,
             heartbeat_at=now,
             cell_ids=frozenset(cell_ids),
@@ -122,7 +126,7 @@ class RunDeclaration:
         self._heart.join()
         with self._lock:
             self.record.ended = self.record.ended or ("done" if kind is None else "interrupted")
-            self.record.running = {}
+            self.record.running, self.record.seconds_left = {}, None
         if isinstance(error, ConfigurationError) and not self.record.finished:
             # Nothing was run.
             with contextlib.suppress(OSError):
@@ -133,28 +137,26 @@ class RunDeclaration:
     def started(self, item: SuiteCell) -> None:
         """Record that a cell has started."""
         with self._lock:
-            self.record.running[item.cell.cell_id] = RunningCell(title=item.title, since=datetime.now(timezone.utc))
+            self.record.start(item)
+            self._time_left.started(item)
 
     def progressed(self, item: SuiteCell, progress: Progress) -> None:
         """Record the progress of a cell."""
         with self._lock:
-            known = self.record.running.get(item.cell.cell_id)
-            if known is not None:
-                fields = {"stage": progress.stage, "step": progress.step, "total": progress.total}
-                self.record.running[item.cell.cell_id] = known.model_copy(update=fields)
+            self.record.report(item, progress)
 
     def finished(self, row: Row) -> None:
         """Record that an attempt has ended and its row is stored."""
         with self._lock:
-            self.record.running.pop(row.cell_id, None)
-            self.record.finished += 1
-            self.record.failed += not row.state.is_final
+            self.record.finish(row)
+            self._time_left.finished(row)
 
     def add(self, n_cells: int) -> None:
         """Record that the run has more cells to run than were known when it started."""
         with self._lock:
             self.record.cells += n_cells
             self.record.to_do += n_cells
+            self._time_left.add(n_cells)
 
     def note_end(self, ended: str) -> None:
         """Record how the run is about to end: ``done`` or ``interrupted``."""
@@ -197,6 +199,7 @@ class RunDeclaration:
         with self._lock:
             self.record.cell_ids = self.record.cell_ids.difference(self.left_to_others)
             self.record.to_do -= len(self.left_to_others)
+            self._time_left.leave(self.left_to_others.keys())
 
     def _require_study(self) -> None:
         """Make sure that no other driver writes the study.
@@ -225,6 +228,8 @@ class RunDeclaration:
         """
         with self._lock:
             self.record.heartbeat_at = datetime.now(timezone.utc)
+            if self.record.ended is None:
+                self.record.seconds_left = self._time_left.seconds()
             data = self.record.model_dump_json().encode()
         with contextlib.suppress(OSError):
             self._storage.put(self.record.path, data, durable=False)

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import psutil
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, AwareDatetime, ConfigDict, Field, ValidationError
 
+from harness.runs.activity import Activity
 from harness.store.files import Storage
 
 RECORD_FORMAT = 1
@@ -19,28 +20,8 @@ FOLDER = "runs"
 """The folder of records in a results folder."""
 
 
-class RunningCell(BaseModel):
-    """A cell that is running.
-
-    Args:
-        title: Its name on screen.
-        since: When it started.
-        stage: The current stage.
-        step: Steps done in that stage.
-        total: Steps of that stage, if known.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    title: str
-    since: AwareDatetime
-    stage: str = ""
-    step: int = 0
-    total: int | None = None
-
-
-class RunRecord(BaseModel):
-    """A run as its driver describes it.
+class RunRecord(Activity):
+    """A run as its driver describes it, with what it does at the moment.
 
     Args:
         format: Version of this format.
@@ -53,13 +34,9 @@ class RunRecord(BaseModel):
         splitbench: Version of the package.
         commit: Commit of the package.
         cells: Number of cells of the suite or sweep.
-        to_do: Number of them that this run means to run.
-        finished: Number of attempts that have ended.
-        failed: Number of those that ended neither ``ok`` nor ``skipped``.
         started_at: When the run started.
         heartbeat_at: When this was written.
         ended: ``done`` or ``interrupted``; None while the run lasts.
-        running: The cells that are running, by id.
         cell_ids: The cells that this run means to run.
         study: The study that this run drives, if it is a sweep.
         is_settled: Whether the run has read the other records, so that ``cell_ids`` is final.
@@ -77,14 +54,10 @@ class RunRecord(BaseModel):
     splitbench: str
     commit: str | None = None
     cells: int
-    to_do: int
-    finished: int = 0
-    failed: int = 0
     started_at: AwareDatetime
     # Earlier versions called it "told_at".
     heartbeat_at: AwareDatetime = Field(validation_alias=AliasChoices("heartbeat_at", "told_at"))
     ended: str | None = None
-    running: dict[str, RunningCell] = Field(default_factory=dict)
     cell_ids: frozenset[str] = frozenset()
     study: str | None = None
     is_settled: bool = True

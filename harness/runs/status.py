@@ -10,7 +10,7 @@ from datetime import datetime
 from benchmarks.rows.row import Row, State
 from harness.runs.declaration import ALIVE_SECONDS
 from harness.runs.record import RunRecord, age_seconds, read_records
-from harness.store import ResultStore
+from harness.store import ResultStore, StoreContents
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,33 @@ class ResultsStatus:
     failures: tuple[Row, ...] = ()
 
 
-def results_status(store: ResultStore, now: datetime) -> ResultsStatus:
-    """Return the state of a results folder at a time."""
+def run_statuses(store: ResultStore, now: datetime) -> tuple[RunStatus, ...]:
+    """Return the runs of a results folder at a time, the newest first, without reading its rows."""
     records = [record for record, _ in read_records(store.storage)]
     known = sorted(records, key=lambda record: record.order, reverse=True)
-    contents = store.read()
+    return tuple(RunStatus(record, _state(record, now), age_seconds(record, now)) for record in known)
+
+
+def results_status(
+    store: ResultStore,
+    now: datetime,
+    *,
+    contents: StoreContents | None = None,
+    runs: tuple[RunStatus, ...] | None = None,
+) -> ResultsStatus:
+    """Return the state of a results folder at a time.
+
+    Args:
+        store: The results folder.
+        now: The time.
+        contents: Its rows, if they have been read already.
+        runs: Its runs, if they have been read already.
+    """
+    runs = run_statuses(store, now) if runs is None else runs
+    contents = store.read() if contents is None else contents
     latest = contents.latest()
     return ResultsStatus(
-        runs=tuple(RunStatus(record, _state(record, now), age_seconds(record, now)) for record in known),
+        runs=runs,
         cells=_counts(latest),
         n_rows=contents.table.num_rows,
         newest=max((row.started_at for row in latest), default=None),

@@ -10,6 +10,7 @@ from benchmarks.rows.row import Row
 from harness.planning.outdated_rows import OutdatedRows
 from harness.planning.plan import Plan, PlannedCell, Status, make_plan
 from harness.runs.shard import Shard
+from harness.runs.time_left import TimeLeft
 from harness.store import ResultStore, StoreContents
 from harness.suite_cell import SuiteCell
 from harness.sweep.definition.file import Sweep
@@ -63,6 +64,11 @@ class SweepPlan:
                 for item in self.configurations.default(space).items
             )
         )
+
+    def time_left(self) -> TimeLeft:
+        """Return an estimate of the time that the trials to run take, which follows them."""
+        # Which configurations will be tried is not known yet.
+        return TimeLeft(n_cells=self.n_to_run * self.cells_per_trial, history=self.expected().history)
 
     def results(self, new_rows: Iterable[Row] = ()) -> SweepResults:
         """Return the study's results, with rows that were stored since the plan was made."""

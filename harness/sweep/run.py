@@ -133,6 +133,7 @@ def _run_trials(
             n_cells=plan.sweep.trials * plan.cells_per_trial,
             to_do=plan.n_to_run * plan.cells_per_trial,
             study=plan.continuation.study,
+            time_left=plan.time_left(),
         ) as declaration,
         stop,
     ):

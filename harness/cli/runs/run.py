@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +30,10 @@ from harness.cli.options import (
 
 if TYPE_CHECKING:
     from harness.config.suite import Suite
-    from harness.execution import Backend
+    from harness.execution import Backend, Listener
     from harness.execution.attempt import Surroundings
     from harness.execution.run_plan import RunReport
+    from harness.runs.record import RunRecord
 
 
 @click.command()
@@ -54,6 +57,12 @@ if TYPE_CHECKING:
 )
 @click.option("--timeout", metavar="TIME", help="Time limit per cell, e.g. 30m.")
 @click.option(
+    "--tensorboard",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write each cell's metrics for TensorBoard too; needs the extra splitbench[tensorboard].",
+)
+@click.option(
     "--force",
     is_flag=True,
     help="Run even if the cluster's machines differ in versions, or a given model is hardly better than chance.",
@@ -76,6 +85,7 @@ def command(
     shared_cache: str | None,
     workers: int | None,
     timeout: str | None,
+    tensorboard: Path | None,
     force: bool,
     dry_run: bool,
     as_json: bool,
@@ -91,6 +101,7 @@ def command(
     from harness.config.expand import forced, plugins_of
     from harness.config.trust import trust_named
     from harness.execution.attempt import Surroundings
+    from harness.execution.observers import Listeners
     from harness.execution.run_plan import run_plan
     from harness.planning.memory_needs import memory_needs
     from harness.planning.missing_data import datasets_of
@@ -124,13 +135,24 @@ def command(
     memory = memory_needs(plan, contents.table)
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
     console = progress_console()
-    with make_display(console, len(plan.queue())) as display:
+    with ExitStack() as stack:
+        listeners: list[Listener] = []
+        if tensorboard is not None:
+            from harness.execution.tensorboard import TensorBoardListener
+
+            listeners.append(stack.enter_context(TensorBoardListener(tensorboard)))
+        display = stack.enter_context(make_display(console, len(plan.queue()), plan.time_left()))
+
+        def on_left(left: Mapping[str, RunRecord]) -> None:
+            display.leave(left.keys())
+            console.print(left_text(left), markup=False, highlight=False, soft_wrap=True)
+
         report = run_plan(
             plan,
             store,
             chosen,
-            listener=display,
-            on_left=lambda left: console.print(left_text(left), markup=False, highlight=False, soft_wrap=True),
+            listener=Listeners(display, *listeners),
+            on_left=on_left,
         )
     if report.listener_error:
         click.echo(

@@ -61,17 +61,17 @@ def _view(status: ResultsStatus, now: float, results: str) -> RenderableType:
 
     from harness.views.failures import failures_view
     from harness.views.quantities import duration_text
+    from harness.views.running import cell_text
 
     counts = ", ".join(f"{count} {state.value}" for state, count in status.cells.items()) or "none yet"
     parts: list[RenderableType] = [Text(f"{sum(status.cells.values())} cells with rows: {counts}.", style="bold")]
     live = [run for run in status.runs if run.state == "running"]
     for run in [*live, *(run for run in status.runs if run not in live)][: max(len(live), _EARLIER_RUNS)]:
-        parts.append(Text(_run_line(run)))
+        parts.append(Text(run_line(run)))
         if run.state == "running":
             for cell in run.record.running.values():
-                far = f" {cell.step}/{cell.total}" if cell.total else ""
                 took = duration_text(max(0.0, now - cell.since.timestamp()))
-                parts.append(Text(f"  {cell.title}  {cell.stage}{far}, {took}"))
+                parts.append(Text(f"  {cell.title}  {cell_text(cell)}, {took}"))
     if not status.runs:
         parts.append(Text("No run has been recorded here."))
     if status.failures:
@@ -81,7 +81,8 @@ def _view(status: ResultsStatus, now: float, results: str) -> RenderableType:
     return Group(*parts)
 
 
-def _run_line(run: RunStatus) -> str:
+def run_line(run: RunStatus) -> str:
+    """Return a run in one line."""
     from harness.views.quantities import duration_text
 
     record = run.record

@@ -99,7 +99,7 @@ def command(
         shared_cache=shared_cache_of(shared_cache, results=location, address=address),
         expected={} if force else versions(),
     )
-    with SweepDisplay(console) as display:
+    with SweepDisplay(console, plan.time_left()) as display:
         report = run_sweep(plan, store, surroundings, listener=display, address=address, shard=part)
     show_json(_report_object(report, location)) if as_json else _show_report(report, location)
     sys.exit(_exit_code(report))

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from benchmarks.rows.row import Row
 from harness.cli.runs.cell_display import Display, make_display
+from harness.runs.time_left import TimeLeft
 from harness.suite_cell import SuiteCell
 from harness.sweep.listener import SweepListener
 from splitters.methods.protocol import Progress
@@ -19,10 +20,12 @@ class SweepDisplay(SweepListener):
 
     Args:
         console: Where to write.
+        time_left: Estimates how long the trials take.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, time_left: TimeLeft | None = None) -> None:
         self._console = console
+        self._trials_left = time_left
         self._stack = ExitStack()
         self._cells: Display | None = None
 
@@ -43,17 +46,17 @@ class SweepDisplay(SweepListener):
     def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
         """Write a line."""
         at_once = f"{slots} at once" if slots > 1 else "one after the other"
-        self._begin(f"{n_trials} trials to run, {at_once}; {n_cells} cells at most.", n_cells)
+        self._begin(f"{n_trials} trials to run, {at_once}; {n_cells} cells at most.", n_cells, self._trials_left)
 
     def scoring_begins(self, *, n_cells: int) -> None:
         """Write a line, if there is something to score."""
         if n_cells:
             self._begin(f"Scoring the chosen trials on test: {n_cells} cells.", n_cells)
 
-    def _begin(self, line: str, n_cells: int) -> None:
+    def _begin(self, line: str, n_cells: int, time_left: TimeLeft | None = None) -> None:
         self._stack.close()
         self._console.print(line, soft_wrap=True, markup=False)
-        self._cells = self._stack.enter_context(make_display(self._console, n_cells))
+        self._cells = self._stack.enter_context(make_display(self._console, n_cells, time_left))
 
     def started(self, item: SuiteCell) -> None:
         """Pass it on."""

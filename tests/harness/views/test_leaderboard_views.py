@@ -145,9 +145,7 @@ def test_published_figures_stand_below_what_was_measured_and_are_marked() -> Non
         ["ref", "cnnsplitter", "[2]", "–", "12.54", "2.14", "–", "–", "1.18", "–"],
     ]
     notes = " ".join(" ".join(lines).split())
-    assert (
-        "ref: published figures, not measured here, of other networks and training: [1] gradsplitter: " in notes
-    )
+    assert "ref: published figures, not measured here, of other networks and training: [1] gradsplitter: " in notes
     assert "F1 +11.47 % (arXiv 2311.04438, abstract) [2] cnnsplitter: " in notes
     markdown, latex = to_markdown(board), to_latex(board)
     assert "| ref | gradsplitter [1] | – | 17.13 | 4.95 | – | 11.47 | – | – |" in markdown
