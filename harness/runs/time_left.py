@@ -64,7 +64,7 @@ class TimeLeft:
             self._waiting.pop(cell_id, None)
 
     def seconds(self) -> float | None:
-        """Return the estimate; None if nothing is known of how long cells take."""
+        """Return the estimate; None if nothing is known of how long cells take, or all have taken longer."""
         if not (self._running or self._waiting or self._n_unknown):
             return 0.0
         known = [fmean(taken) for taken in self._taken.values()] or list(self._history.values())
@@ -73,7 +73,7 @@ class TimeLeft:
         usual, now = fmean(known), self._clock()
         rest = [max(0.0, self._expected(kind, usual) - (now - since)) for kind, since in self._running.values()]
         waiting = sum(self._expected(kind, usual) for kind in self._waiting.values()) + self._n_unknown * usual
-        return max([(sum(rest) + waiting) / self._at_once, *rest])
+        return max([(sum(rest) + waiting) / self._at_once, *rest]) or None
 
     def _expected(self, kind: CellKind, usual: float) -> float:
         taken = self._taken.get(kind)

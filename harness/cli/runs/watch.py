@@ -147,9 +147,9 @@ def _view(state: _State, results: str) -> RenderableType:
 
 
 def _activity(run: RunStatus) -> Activity:
-    """Return what a run does, with the time left since its last heartbeat."""
+    """Return what a run does, with the time left since its last heartbeat; None where it has taken longer."""
     left = run.record.seconds_left
-    return run.record if left is None else run.record.model_copy(update={"seconds_left": max(0.0, left - run.age)})
+    return run.record.model_copy(update={"seconds_left": None if left is None or left <= run.age else left - run.age})
 
 
 def _state_object(state: _State) -> dict[str, Any]:

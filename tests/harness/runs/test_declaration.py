@@ -25,8 +25,9 @@ from harness.execution.inline import InlineBackend
 from harness.execution.run_plan import RunReport, run_plan
 from harness.planning.plan import make_plan
 from harness.runs import declaration
+from harness.runs.activity import RunningCell
 from harness.runs.declaration import RunDeclaration
-from harness.runs.record import RunningCell, RunRecord, parse_record, process_started
+from harness.runs.record import RunRecord, parse_record, process_started
 from harness.store import ResultStore
 from harness.store.files import Storage
 from harness.suite_cell import SuiteCell
