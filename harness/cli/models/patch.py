@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--target-class", required=True, metavar="C", help="The name of the class to be patched.")
 @click.option("--data", required=True, metavar="D", help="A data set with the weak network's classes.")
-@click.option("--fusion", metavar="RULE", help="How both answers become one. [default: logistic]")
+@click.option("--fusion", metavar="RULE", help="How both answers become one. [default: temperature]")
 @out_option
 @data_options
 @json_option

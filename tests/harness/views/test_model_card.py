@@ -71,7 +71,7 @@ def test_a_patched_model_s_card_names_the_class_and_rule_and_claims_no_licence_f
     task = tiny_task()
     text = card_of(patch(task.model, with_info(modules[1], licence="MIT"), task.select))
     assert f"patched with a module for the class {modules[1].info.class_name}." in text
-    assert "| fusion rule | logistic |" in text
+    assert "| fusion rule | temperature |" in text
     assert "| licence | of the module: MIT; of the patched network: unknown |" in text
 
 

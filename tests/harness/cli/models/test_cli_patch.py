@@ -212,7 +212,7 @@ def test_what_a_file_says_of_its_images_leads_to_no_other_place_and_to_no_other_
 def test_people_get_a_table(call: Call, at_work: Path) -> None:
     result = call("patch", *arguments())
     assert result.exit_code == 0
-    for part in ("before", "after", "change", "precision of '5'", "accuracy on other classes", "by logistic"):
+    for part in ("before", "after", "change", "precision of '5'", "accuracy on other classes", "by temperature"):
         assert part in result.stdout
 
 
