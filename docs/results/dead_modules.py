@@ -19,8 +19,8 @@ _FOLDER = Path(__file__).parent
 _PAGE = _FOLDER.parent / "results.md"
 _START, _END = "<!-- dead modules: made by docs/results/dead_modules.py -->", "<!-- /dead modules -->"
 _HEADER = """\
-| net | mask steps | rescue | splits | modules lost | lost in the last round | loss | worst | kernels, % | split, s |
-| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+| net | mask steps | rescue | splits | modules lost | dead | in the last round | new heads | loss | worst | kernels, % |
+| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 Row = dict[str, Any]
 
@@ -38,7 +38,6 @@ def read_rows(results: str) -> list[Row]:
             "seed": row.seed,
             "accuracy_loss": row.accuracy_loss,
             "kernel_retention": row.kernel_retention,
-            "split_seconds": row.split_seconds,
             "select_f1": [module.select_f1 for module in row.modules],
             **_facts({(figure.step, figure.name): figure.value for figure in row.figures}),
             "cell_id": row.cell_id,
@@ -53,6 +52,7 @@ def read_rows(results: str) -> list[Row]:
 def _facts(figures: dict[tuple[int | None, str], float]) -> Row:
     last = max(step for step, _ in figures if step is not None)
     return {
+        "dead_modules": int(figures[None, "dead_modules"]),
         "rescues": int(figures[None, "rescues"]),
         "chosen_round": int(figures[None, "chosen_round"]),
         "last_accuracy": figures[last, "accuracy"],
@@ -68,7 +68,7 @@ def lost_modules(select_f1: Sequence[float]) -> int:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the table in Markdown; both splits of a pair, with rescue and without, are needed to count."""
+    """Return the table in Markdown; seeds count that were split both with rescue and without."""
     return "\n".join([_HEADER, *_lines(rows)])
 
 
@@ -93,11 +93,12 @@ def _figures(splits: Sequence[Row]) -> str:
         [
             str(len(splits)),
             f"{sum(lost_modules(row['select_f1']) for row in splits)} of {n_modules}",
+            str(sum(row["dead_modules"] for row in splits)),
             f"{last} of {len(splits)}",
+            str(sum(row["rescues"] for row in splits)),
             f"{fmean(losses):.2f}",
             f"{max(losses):.2f}",
             f"{100 * fmean(row['kernel_retention'] for row in splits):.1f}",
-            f"{fmean(row['split_seconds'] for row in splits):.0f}",
         ]
     )
 
