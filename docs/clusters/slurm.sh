@@ -12,7 +12,7 @@
 #   "$HOME/splitbench-env/bin/pip" install '.[cluster]' 'ray[default,tune]==2.60.0' 'torch==2.14.1' 'torchvision==0.29.1' \
 #     'click==8.5.1' 'filelock==4.2.12' 'jaxtyping==0.3.11' 'numpy==2.4.6' 'optuna==5.0.0' 'pillow==13.0.0' \
 #     'platformdirs==4.14.7' 'psutil==7.2.2' 'pyarrow==26.0.1' 'pydantic==2.14.3' 'pyyaml==6.0.3' 'rich==15.0.0' \
-#     'safetensors==0.8.0' 'scikit-learn==1.9.1' 'scipy==1.17.1' 'typing-extensions==4.16.0'
+#     'safetensors==0.8.0' 'scikit-learn==1.9.1' 'scipy==1.17.1' 'typing-extensions==4.16.0' 'jinja2==3.1.6' 'vl-convert-python==1.9.0'
 #   "$HOME/splitbench-env/bin/ray" get-auth-token --generate > /dev/null
 #
 # An allocation that ends early loses running cells only; the same command goes on where it stopped.

@@ -52,7 +52,7 @@ def worst_difference(graph: ChannelGraph, batch: Tensor, bits: Tensor, scales: T
     """Return how far masked and extracted modules lie apart, relative to the output's scale."""
     masks = KernelMasks(graph.layout, bits, scales)
     with torch.no_grad():
-        masked = masked_network(graph)(batch, masks.gates)
+        masked = masked_network(graph)(batch, masks.gates.to(batch.dtype))
         extracted = torch.stack(
             [extract_network(graph, row, masks.scales_of(module))(batch) for module, row in enumerate(bits)]
         )

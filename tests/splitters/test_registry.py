@@ -127,7 +127,7 @@ def test_what_is_no_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_reference_says_everything_that_determines_the_result() -> None:
     reference = SplitterReference(name="random", settings={"retention": 0.25})
-    assert reference.settings == {"retention": 0.25, "like": None}
+    assert reference.settings == {"retention": 0.25, "like": None, "score": "best", "head_steps": 1000}
     assert reference.version == SPLITTERS.get("random").version
     assert SplitterReference.model_validate(reference.model_dump()) == reference
     with pytest.raises(UnknownNameError, match="Did you mean 'random'"):
