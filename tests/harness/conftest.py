@@ -221,7 +221,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "models": [{"name": "rescnn", "settings": {"width": 0.03}}],
         "datasets": [{"name": "digits", "train_images": 200, "select_images": 100}],
         "training": {"recipe": "one_cycle", "epochs": 2, "learning_rate": 0.05, "batch_size": 32},
-        "splitters": [{"name": "importance", "settings": {"retention": 0.8}}],
+        "splitters": [{"name": "importance", "settings": {"retention": 0.8, "score": "logit"}}],
     }
     (folder / "small.yaml").write_text(yaml.safe_dump(suite))
     common = ["--suite", "small.yaml", "--model", "rescnn", "--data", "digits"]

@@ -21,7 +21,7 @@ def reuse_cell(scenario: str, *, splitter: str = "importance", classes: tuple[st
     return Cell(
         scenario=scenario,
         scenario_settings=settings,
-        splitter=SplitterSpec(name=splitter, settings={"retention": 0.9} if splitter == "importance" else {}),
+        splitter=SplitterSpec(name=splitter, settings={"retention": 0.9, "score": "logit"} if splitter == "importance" else {}),
         model=ModelSpec(name="rescnn", settings={"width": 0.05}),
         dataset=DatasetSpec(name="digits", classes=classes, train_images=300, select_images=100),
         training=TrainingSpec(recipe="one_cycle", epochs=2, learning_rate=0.05, batch_size=32, crop_padding=0),

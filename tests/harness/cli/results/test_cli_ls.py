@@ -33,7 +33,7 @@ def test_settings_come_with_type_default_and_meaning(call: Call) -> None:
     choices = {choice["name"]: choice for choice in json.loads(call("ls", "splitters", "--json").stdout)}
     settings = {setting["name"]: setting for setting in choices["gradsplitter"]["settings"]}
     description = settings["alpha"].pop("description")
-    assert description.startswith("Weight of the mean of all bits in the loss of mask phases. The mean is over ")
+    assert description.startswith("Weight of the mean of all bits in the loss of mask phases.")
     assert settings["alpha"] == {"name": "alpha", "type": "number", "default": 0.1}
     assert settings["warmup"]["default"] == "5 epochs"
     assert all(setting["description"] for name, setting in settings.items() if name != "alpha")
