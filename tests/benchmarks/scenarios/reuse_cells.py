@@ -18,10 +18,11 @@ from benchmarks.scenarios.scenario import make_scenario
 
 
 def reuse_cell(scenario: str, *, splitter: str = "importance", classes: tuple[str, ...] = (), **settings: Any) -> Cell:
+    own = {"retention": 0.9, "score": "logit"} if splitter == "importance" else {}
     return Cell(
         scenario=scenario,
         scenario_settings=settings,
-        splitter=SplitterSpec(name=splitter, settings={"retention": 0.9, "score": "logit"} if splitter == "importance" else {}),
+        splitter=SplitterSpec(name=splitter, settings=own),
         model=ModelSpec(name="rescnn", settings={"width": 0.05}),
         dataset=DatasetSpec(name="digits", classes=classes, train_images=300, select_images=100),
         training=TrainingSpec(recipe="one_cycle", epochs=2, learning_rate=0.05, batch_size=32, crop_padding=0),
