@@ -104,7 +104,7 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ),
         (
             {"splitters": ["toy", {"name": "other", "settings": {"like": {"name": "toi"}}}]},
-            r"toys.yaml, line \d+: splitters.other: like: unknown splitter 'toi'. Did you mean 'toy'.*under 'plugins' in",
+            r"toys.yaml, line \d+: splitters.other: like: unknown splitter 'toi'. Did you mean 'toy'.*under 'plugins'",
         ),
         (
             {"splitters": ["toy", {"name": "other", "settings": {"like": {"name": "toy", "settings": {"los": 1}}}}]},
