@@ -15,7 +15,7 @@ from harness.ranking.paired.ranks import TEST
 from harness.report.charts.overall import overview_title
 from harness.report.data import ReportData
 from harness.suite_cell import row_title
-from harness.views.leaderboards.entry_text import measure_text
+from harness.views.leaderboards.entry_text import described_variant, measure_text
 from harness.views.quantities import duration_text
 
 _COSTS = ("kernel_retention", "flops_retention_sum")
@@ -157,7 +157,7 @@ def _undominated(section: Section, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _name(section: Section, entry: Entry) -> str:
-    variant = ", ".join(f"{key.replace('_', ' ')} {entry.variant[key]}" for key in section.variants)
+    variant = described_variant(section, entry)
     return f"{entry.label} ({variant})" if variant else entry.label
 
 

@@ -22,6 +22,7 @@ from harness.report.charts.chart import (
 )
 from harness.report.data import Measurement, ReportData, method_of, spread
 from harness.suite_cell import ID_LENGTH
+from harness.views.leaderboards.entry_text import described_variant
 
 MAX_POINTS = 1000
 """Points of one chart; all of them still count in fronts."""
@@ -136,7 +137,7 @@ def measure_scale(board: Board, measure: str) -> float:
 
 def _point(data: ReportData, item: Measurement, cost: str, section: Section) -> dict[str, Any]:
     x_scale = 1.0 if cost == "latency_ratio" else 100.0
-    variant = ", ".join(f"{key.replace('_', ' ')} {item.entry.variant[key]}" for key in section.variants)
+    variant = described_variant(section, item.entry)
     return {
         "x": round(x_scale * item.values[cost], 3),
         "y": round(measure_scale(section.board, section.sort) * item.values[section.sort], 3),

@@ -13,6 +13,7 @@ from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
 from harness.report.data import ReportData
 from harness.report.methods import wrapped_legend
+from harness.views.leaderboards.entry_text import described_variant
 
 _COMPOSED = "composed_accuracy"
 _BASELINE_SHAPES = ("stroke", "triangle-up", "diamond", "cross", "triangle-down")
@@ -172,7 +173,7 @@ def _composed(data: ReportData, section: Section, entry: Entry) -> dict[str, Any
 
 
 def _line(section: Section, entry: Entry) -> str:
-    variant = ", ".join(f"{key.replace('_', ' ')} {entry.variant[key]}" for key in section.variants)
+    variant = described_variant(section, entry)
     return f"{entry.label} · {variant}" if variant else entry.label
 
 

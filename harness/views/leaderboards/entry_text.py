@@ -43,6 +43,12 @@ def variant_texts(section: Section, entry: Entry) -> list[str]:
     return [entry.texts.get(name, "–") for name in section.variants]
 
 
+def described_variant(section: Section, entry: Entry) -> str:
+    """Return an entry's texts in these columns as one, each with its column's name; empty if there are none."""
+    names = (name.replace("_", " ") for name in section.variants)
+    return ", ".join(map(" ".join, zip(names, variant_texts(section, entry), strict=True)))
+
+
 def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:
     """Return a section's published figures, if any of their numbers is shown, with labels that refer to the notes."""
     shown = {column.measure for column in section.columns}

@@ -94,6 +94,8 @@ def example_rows() -> list[Row]:
     failed = toy_row(
         state=State.FAILED, kind="SplitFailedError", cell=_cell("modularization", METHODS["toy"], 7), label="toy"
     )
+    scores = dict(zip(METHODS, ("head", "moments"), strict=False))
+    rows = [row.model_copy(update={"score": scores.get(row.splitter_label or "", "logit")}) for row in rows]
     return [*rows, failed.model_copy(update={"reason": "no <em>weights</em>"})]
 
 
