@@ -86,7 +86,8 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: If there is no such entry.
         """
-        modules = {self._modules.get(name, ""), getattr(self.get(name), "__module__", "")}
+        entry = self.get(name)  # first: an entry of another package is registered when it is loaded
+        modules = {self._modules.get(name, ""), getattr(entry, "__module__", "")}
         return code_fingerprint(filter(None, modules))
 
     def __iter__(self) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Platt(Fusion):
     ) -> Float[Tensor, "batch class"]:
         """Return the target class's log-probability from its log-odds, and the others' shares of the rest."""
         others = self._replaced(log_probabilities, torch.full_like(log_odds, -torch.inf)).log_softmax(1)
-        return self._replaced(others + F.logsigmoid(-log_odds)[:, None], F.logsigmoid(log_odds))
+        return self._replaced(others + _log_sigmoid(-log_odds)[:, None], _log_sigmoid(log_odds))
 
 
 @FUSIONS.register("temperature")
@@ -87,6 +87,11 @@ class Temperature(Platt):
         rest = self._replaced(logits, torch.full_like(module_scores, -torch.inf)).logsumexp(1)
         weak_log_odds = logits[:, self.target] - rest
         return self._shared(logits.log_softmax(1), (weak_log_odds + self._log_odds(module_scores)) / 2)
+
+
+def _log_sigmoid(values: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Return log(sigmoid(values)), written out: in ONNX, torch's function becomes -inf for values below about -100."""
+    return values.clamp(max=0) - values.abs().neg().exp().log1p()
 
 
 def logistic_of(examples: FusionExamples) -> tuple[Float64[Tensor, ""], Float64[Tensor, ""]]:

@@ -111,7 +111,9 @@ def test_every_cell_has_a_command(html: str, data: ReportData) -> None:
 def test_the_verdict_names_the_best_and_what_the_test_separates_from_it(data: ReportData) -> None:
     found = {verdict.title: verdict.sentences for verdict in verdicts(data)}
     first, *others = found["modularization · digits · simcnn"]
-    assert first.startswith("toy (score head) has the lowest mean accuracy loss: 1.10 ±0.25 points at 40.0 % of the kernels")
+    assert first.startswith(
+        "toy (score head) has the lowest mean accuracy loss: 1.10 ±0.25 points at 40.0 % of the kernels"
+    )
     assert others[0].startswith("It is better than <b>bold</b> (score moments) (5.10 ±0.25 points")
     assert "so this order may be chance" in found["accuracy_composition · digits · simcnn"][1]
 

@@ -191,5 +191,5 @@ def test_a_notebook_shows_what_modules_and_models_hold_and_cost() -> None:
     pixels = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
     images = ImageSet(pixels, torch.arange(40) % 4, _NAMES, _NORMALISATION)
     patched = patch(Between(lambda net, x: x.relu()).eval(), module, images)
-    assert "corrects &#x27;a&#x27;, by the rule logistic</p>" in patched._repr_html_()
+    assert "corrects &#x27;a&#x27;, by the rule temperature</p>" in patched._repr_html_()
     assert f"sum{right}{patched.cost().flops:,}" in patched._repr_html_()
