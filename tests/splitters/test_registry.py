@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -146,3 +147,13 @@ def test_a_splitter_without_settings_is_refused_in_a_sentence_with_its_place(mon
         make_splitter("mine", {})
     Mine.Settings = Settings
     assert make_splitter("mine", {}).settings == Settings()
+
+
+def test_an_entry_of_another_package_has_a_fingerprint_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "others_things.py").write_text("THING = object()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[object] = Registry("thing", entry_point_group="things")
+    registry.__dict__["_offered"] = {"thing": [EntryPoint("thing", "others_things:THING", "things")]}
+    assert registry.code_fingerprint("thing")
