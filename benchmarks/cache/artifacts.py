@@ -120,7 +120,7 @@ class ArtifactCache:
             raise
         facts = {"key": dict(key), "seconds": checkpoint.seconds, "peak_memory_bytes": peak_memory_bytes(device)}
         facts |= ComputeEnvironment.current(device).to_facts()
-        # Another process has finished it if this one was suspended meanwhile; all cells shall see the same artefact.
+        # If this process was suspended, another may have finished first; every cell must use the same artefact.
         artifact = _read(path)
         if artifact is None:
             write_tensor_file(path, TensorFile(state, facts))

@@ -85,7 +85,7 @@ def _renewed(heartbeat: Path, every: float) -> Iterator[None]:
 
     def renew() -> None:
         while True:
-            # Without a heartbeat, the work may be done twice, which harms nobody.
+            # Without a heartbeat the work may be done twice, with the same result.
             with suppress(OSError):
                 heartbeat.touch()
             if done.wait(every):

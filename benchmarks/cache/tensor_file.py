@@ -79,7 +79,7 @@ def read_tensor_file(path: Path) -> TensorFile | None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a name beside ``path`` that nobody else uses; remove what killed processes of this machine left there."""
+    """Return an unused temporary name beside ``path``; remove those that killed processes of this machine left."""
     node = platform.node()
     ours = re.compile(rf"{re.escape(path.name)}\.(\d+)@{re.escape(node)}\.[0-9a-f]{{8}}\.tmp")
     for entry in path.parent.iterdir():
@@ -115,7 +115,7 @@ def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder, as far as that is possible."""
+    """Remove a file or a folder; ignore what cannot be removed."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -30,7 +30,7 @@ _ENTRIES: Mapping[str, type[Settings]] = {
 """Lists whose entries may be names alone."""
 
 FILLED_IN = frozenset({"code", "version", "weights_hash"})
-"""Fields of entries that are set when a file is expanded to cells; nobody writes them."""
+"""Fields of entries that are set when a file is expanded to cells; users never write them."""
 
 
 def settings_of(model: type[Settings]) -> dict[str, type[Settings]]:

@@ -105,8 +105,8 @@ def _follow(states: Iterator[_State], results: str) -> _State:
             shown, state = lines, next(states)
         return state
     with Live(console=console, get_renderable=lambda: _view(state, results), transient=True):
-        for state in states:  # noqa: B007 - the drawing thread reads it
-            pass
+        while state.running:
+            state = next(states)
     return state
 
 

@@ -19,7 +19,7 @@ MIN_METHODS = 3
 """Friedman's test needs three methods; two are compared by a paired test."""
 
 _DIGITS = 12
-"""Values that are equal to so many digits after the point differ by rounding alone, and tie."""
+"""Values are compared to this many decimal places, since differences beyond are rounding errors."""
 
 MIN_CELLS = 2
 """Ranks in a single cell have no variance to compare with."""
@@ -41,7 +41,7 @@ class FriedmanTest:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the methods differ at all; if not, no two of them are told apart."""
+        """Whether the methods differ at all; if not, no pair of them differs significantly."""
         return self.p_value < SIGNIFICANCE
 
 
@@ -99,7 +99,7 @@ def critical_difference(n_methods: int, n_cells: int, significance: float = SIGN
 
 
 def cliques(mean_ranks: Float[NDArray[np.float64], " method"], test: FriedmanTest) -> list[tuple[int, ...]]:
-    """Return the largest groups of methods that are not told apart, as indices, the best first.
+    """Return the largest groups of methods without a significant difference, as indices, the best first.
 
     These are the bars of a critical difference diagram (Demsar, 2006, figure 1). If Friedman's test finds no
     difference, all methods are one group.

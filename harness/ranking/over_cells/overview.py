@@ -112,7 +112,7 @@ class Overview:
 
     @cached_property
     def cliques(self) -> list[tuple[int, ...]]:
-        """Groups of methods that are not told apart, as indices; none without a test."""
+        """Groups of methods without a significant difference, as indices; none without a test."""
         return cliques(self.mean_ranks, self.friedman) if self.friedman else []
 
     @property
@@ -172,7 +172,7 @@ def overviews(board: Leaderboard, names: Sequence[str] = ()) -> list[Overview]:
     """Return an overview per scenario and variant in which methods were run on common seeds.
 
     Cells are the sections of the leaderboard. A method counts if it was run in each of them; a seed of a cell counts if
-    all these methods were run on it, so that nobody's seeds are harder than another's. A seed that failed was run.
+    all these methods were run on it, so that no method has easier seeds than another. A failed seed counts as run.
 
     Args:
         board: The leaderboard.
