@@ -382,7 +382,7 @@ def test_a_driver_that_is_killed_or_stopped_again_and_again_ends_where_one_left_
         wait_until(lambda n_rows=n_rows: len(ok_cells(results)) >= n_rows, f"{n_rows} rows")
         # As a terminal does it, the whole group gets Ctrl-C, a Ray of its own too; the others go to the driver alone.
         os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
-        output, errors = process.communicate(timeout=90)
+        output, errors = process.communicate(timeout=180)
         assert process.returncode == (-number if number is signal.SIGKILL else 130), errors
         assert "Traceback" not in errors
         if number is not signal.SIGKILL:
@@ -390,7 +390,7 @@ def test_a_driver_that_is_killed_or_stopped_again_and_again_ends_where_one_left_
         runs = runs_of_cells(marks)
         for cell_id in ok_cells(results):
             runs_when_done.setdefault(cell_id, runs[cell_id[:12]])
-    again = subprocess.run([*command, *cluster], env=environment, capture_output=True, text=True, timeout=120)
+    again = subprocess.run([*command, *cluster], env=environment, capture_output=True, text=True, timeout=240)
     assert again.returncode == 0, again.stderr
     report = json.loads(again.stdout)
     assert [trial["state"] for trial in report["trials"]] == ["complete"] * 4
