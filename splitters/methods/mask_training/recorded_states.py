@@ -28,7 +28,7 @@ class RecordedState:
     """Masks and scores at the end of a round, with their performance on select.
 
     Args:
-        round: Counted from 1.
+        round: Counted from 1; states that a method makes of earlier ones after the last round count on.
         seconds: Since the split began.
         masks: The modules' masks.
         scores: The modules' scores.
@@ -46,6 +46,11 @@ class RecordedState:
     f1: Float[Tensor, " class"]
     dead: Bool[Tensor, " module"]
     loss: float
+
+    @property
+    def n_kernels(self) -> int:
+        """The number of kernels of all modules together."""
+        return int(self.masks.kernels.sum())
 
     def facts(self) -> dict[str, float]:
         """Return the state's numbers by name."""
@@ -108,12 +113,13 @@ def choose(states: Sequence[RecordedState], *, base_accuracy: float, tolerance: 
         The state with the fewest kernels among those within the tolerance (of equal ones, the more accurate, then the
         earlier) and True; if there is none, the most accurate state (of equal ones, that with fewer kernels) and False.
     """
-    # Accuracies are ratios of counts: the slack only absorbs the rounding of the difference.
-    within = [state for state in states if state.accuracy >= base_accuracy - tolerance - 1e-9]
+    within = [state for state in states if is_within(state, base_accuracy, tolerance)]
     if within:
-        return min(within, key=lambda state: (_kernels(state), -state.accuracy)), True
-    return min(states, key=lambda state: (-state.accuracy, _kernels(state))), False
+        return min(within, key=lambda state: (state.n_kernels, -state.accuracy)), True
+    return min(states, key=lambda state: (-state.accuracy, state.n_kernels)), False
 
 
-def _kernels(state: RecordedState) -> int:
-    return int(state.masks.kernels.sum())
+def is_within(state: RecordedState, base_accuracy: float, tolerance: float) -> bool:
+    """Return whether a state's accuracy is at most the tolerance, a fraction, below the base model's."""
+    # Accuracies are ratios of counts: the slack only absorbs the rounding of the difference.
+    return state.accuracy >= base_accuracy - tolerance - 1e-9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, cast
 
@@ -37,8 +37,8 @@ _LOGGER = logging.getLogger(__name__)
 class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
     """Rounds of mask training; the end of each is recorded, and ``choose`` picks one of the recorded states.
 
-    A method says how a search begins (``begin``), what follows a round's mask phase (``train_scores``), and how a
-    restored module is trained (``train_restored``).
+    A method says how a search begins (``begin``), what follows a round's mask phase (``train_scores``), how a restored
+    module is trained (``train_restored``), and which states it makes of recorded ones at the end (``later_states``).
 
     Args:
         task: The base model and the images.
@@ -102,6 +102,10 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
     def train_restored(self, dead: Bool[Tensor, " module"]) -> None:
         """Train modules that were restored with new scores."""
 
+    def later_states(self) -> Iterable[RecordedState]:
+        """Make further states after the last round, one by one."""
+        return ()
+
     def early_warnings(self) -> tuple[str, ...]:
         """Return what the user should know before the search."""
         return ()
@@ -118,10 +122,12 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         else:
             self._report(self.first_stage, 0)
             self.begin()
-            self._revive(self._examine(), round_number=0)
+            self._revive(self.examine(), round_number=0)
         for number in range(len(self.states) + 1, self.settings.rounds + 1):
             self._round(number)
             self._save()
+        for state in self.later_states():
+            self.states.append(state)
         return self._result()
 
     def tick(self) -> None:
@@ -159,25 +165,27 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             else:
                 self.tick()
         self.train_scores(number)
-        health = self._revive(self._examine(), round_number=number)
+        health = self._revive(self.examine(), round_number=number)
         scores = self.recorded_scores()
         if scores is not self.trainer.scores:
-            health = self._examine(scores)
-        self.states.append(
-            RecordedState(
-                round=number,
-                seconds=time.perf_counter() - self.started,
-                masks=self.trainer.kernel_masks(),
-                scores=scores,
-                accuracy=health.accuracy,
-                f1=health.report.f1,
-                dead=health.dead,
-                loss=self.trainer.loss,
-            )
-        )
+            health = self.examine(scores)
+        self.states.append(self.state(number, scores, health))
         self._report("split", number)
 
-    def _examine(self, scores: Scores | None = None) -> Health:
+    def state(self, number: int, scores: Scores, health: Health) -> RecordedState:
+        """Return the current modules as the state of a round."""
+        return RecordedState(
+            round=number,
+            seconds=time.perf_counter() - self.started,
+            masks=self.trainer.kernel_masks(),
+            scores=scores,
+            accuracy=health.accuracy,
+            f1=health.report.f1,
+            dead=health.dead,
+            loss=self.trainer.loss,
+        )
+
+    def examine(self, scores: Scores | None = None) -> Health:
         """Evaluate the current modules with some scores; by default with those that the search trains."""
         scores = scores or self.trainer.scores
         masks = self.trainer.kernel_masks()
@@ -196,7 +204,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             self.warnings.append(
                 f"round {round_number}: dead modules were restored with new {self.scores_name}: {names}."
             )
-            health = self._examine()
+            health = self.examine()
         self._last_alive.update(self.trainer, ~health.dead)
         return health
 

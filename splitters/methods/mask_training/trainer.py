@@ -103,6 +103,13 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         rounded = round_up(self.layout, bits, self.masks, self.settings.round_to).cpu()
         return KernelMasks(self.layout, rounded, None if self.scales is None else self.scales.cpu().where(rounded, 1.0))
 
+    def take_over(self, masks: KernelMasks, scores: ScoresT) -> None:
+        """Go on from other modules, whose real masks are not known: they become 1 and 0."""
+        device = self.masks.device
+        self.masks = masks.bits.to(self.masks)
+        self.scales = None if masks.scales is None else masks.scales.to(device)
+        self.scores = scores.map(lambda tensor: tensor.to(device))
+
     def steps_of(self, length: Length) -> int:
         """Return a phase's length in steps."""
         return length.steps(samples=len(self.images), batch_size=self.settings.batch_size)

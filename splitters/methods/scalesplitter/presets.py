@@ -7,9 +7,9 @@ from collections.abc import Mapping
 PRESETS: Mapping[str, Mapping[str, object]] = {
     # 240 mask steps, as GradSplitter's: a first try, in seconds to a minute.
     "fast": {
-        "rounds": 4,
-        "mask_phase": "60 steps",
-        "tune_phase": "30 steps",
+        "rounds": 8,
+        "mask_phase": "30 steps",
+        "tune_phase": "15 steps",
         "final_phase": "100 steps",
         "tolerance": 0.03,
     },

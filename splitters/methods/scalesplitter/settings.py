@@ -24,7 +24,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
         rounds: Pairs of a mask phase and a tune phase.
         mask_phase: Length of a round's mask phase, which trains masks, scales and read-outs; at least one step.
         tune_phase: Length of a round's tune phase, which trains scales and read-outs alone.
-        final_phase: Length of the last round's tune phase.
+        final_phase: Length of the tune phase of recorded states after the last round: the one with the fewest kernels
+            first, then others by bisection, to find the smallest that is within the tolerance; 0 for none.
         mask_learning_rate: Adam's rate for masks.
         learning_rate: Adam's rate for scales and read-outs; it falls to 0 within a tune phase.
         batch_size: Images per step.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.mask_training.mask_reach import reach_warnings
+from splitters.methods.mask_training.recorded_states import RecordedState, is_within
 from splitters.methods.mask_training.search import MaskSearch
 from splitters.methods.protocol import (
     SPLITTERS,
@@ -32,12 +36,13 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
     factor per kept kernel, which extraction folds into the weights that read it, and a linear read-out of all class
     logits that begins as the logit of its own class. Modules are trained by the binary cross-entropy of "my class or
     not", which they do not share and whose gradient does not fade in a sigmoid followed by a softmax. Between mask
-    phases, scales and read-outs are tuned with masks frozen, longest at the end. The choice of the result and the
-    rescue of dead modules are GradSplitter's.
+    phases, scales and read-outs are tuned with masks frozen. At the end, recorded states are tuned for longer, that
+    with the fewest kernels first and then by bisection, to find the smallest that is within the tolerance. The choice
+    of the result and the rescue of dead modules are GradSplitter's.
     """
 
     Settings = ScaleSplitterSettings
-    version = 1
+    version = 2
 
     def split(
         self,
@@ -65,9 +70,29 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
         pass
 
     def train_scores(self, number: int) -> None:
-        last = number == self.settings.rounds
-        length = self.settings.final_phase if last else self.settings.tune_phase
-        self.trainer.score_phase(length, self.settings.learning_rate)
+        self.trainer.score_phase(self.settings.tune_phase, self.settings.learning_rate)
 
     def train_restored(self, dead: Bool[Tensor, " module"]) -> None:
         self.trainer.score_phase(self.settings.tune_phase, self.settings.learning_rate, only=dead)
+
+    def later_states(self) -> Iterator[RecordedState]:
+        """Tune recorded states for longer, to find the one with the fewest kernels that is within the tolerance."""
+        if not self.trainer.steps_of(self.settings.final_phase):
+            return
+        recorded = sorted(self.states, key=lambda state: state.n_kernels)
+        # If accuracy grows with kernels, the smallest one within the tolerance is in recorded[low:high + 1].
+        low, high, tried = 0, len(recorded), 0
+        while low < high:
+            tuned = self._tuned(recorded[tried])
+            yield tuned
+            if is_within(tuned, self.base_accuracy, self.settings.tolerance):
+                high = tried
+            else:
+                low = tried + 1
+            tried = (low + high) // 2
+
+    def _tuned(self, state: RecordedState) -> RecordedState:
+        trainer = self.trainer
+        trainer.take_over(state.masks, cast(LinearScores, state.scores))
+        trainer.score_phase(self.settings.final_phase, self.settings.learning_rate)
+        return self.state(len(self.states) + 1, trainer.scores, self.examine())

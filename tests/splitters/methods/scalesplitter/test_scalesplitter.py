@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
-from splitters.methods.scalesplitter import ScaleSplitterSettings
+from splitters.methods.scalesplitter import ScaleSplitterSettings, splitter
 from splitters.methods.scalesplitter.trainer import Trainer
 from splitters.modules.module import extract_modules
 from splitters.modules.score_kinds import LinearScores
@@ -105,7 +105,7 @@ def test_a_tune_phase_of_no_steps_changes_nothing() -> None:
     assert all(math.isfinite(state["loss"]) for state in _split(tune_phase="0 steps").history)
 
 
-def test_the_last_round_ends_with_the_final_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+def _phases_and_states(monkeypatch: pytest.MonkeyPatch, **changes: object) -> tuple[list[int], SplitResult]:
     lengths: list[int] = []
     original = Trainer.score_phase
 
@@ -114,8 +114,37 @@ def test_the_last_round_ends_with_the_final_phase(monkeypatch: pytest.MonkeyPatc
         original(trainer, length, *rest, **named)
 
     monkeypatch.setattr(Trainer, "score_phase", noted)
-    _split(rounds=3, rescue=False)
-    assert lengths == [5, 5, 10]
+    return lengths, _split(rescue=False, **changes)
+
+
+def test_the_smallest_state_is_tuned_once_more_and_chosen_if_it_is_within_the_tolerance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lengths, result = _phases_and_states(monkeypatch, rounds=3, tolerance=0.9)
+    assert lengths == [5, 5, 5, 10]
+    *rounds, tuned = (state["kernel_retention"] for state in result.history)
+    assert tuned == min(rounds)
+    assert result.facts["chosen_round"] == 4
+    assert result.masks.retention == tuned
+
+
+def test_larger_states_are_tuned_by_bisection_where_the_smallest_is_not_within_the_tolerance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    within = iter([False, True, False])
+    monkeypatch.setattr(splitter, "is_within", lambda *_: next(within))
+    lengths, result = _phases_and_states(monkeypatch, rounds=6, mask_phase="6 steps", alpha=2.0)
+    *rounds, smallest, second, third = (state["kernel_retention"] for state in result.history)
+    by_size = sorted(rounds)
+    assert lengths == [5] * 6 + [10] * 3
+    assert [smallest, second, third] == [by_size[0], by_size[3], by_size[2]]
+    assert by_size[2] < by_size[3]
+
+
+def test_a_final_phase_of_no_steps_leaves_the_recorded_states_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths, result = _phases_and_states(monkeypatch, rounds=2, final_phase="0 steps")
+    assert lengths == [5, 5]
+    assert len(result.history) == 2
 
 
 def test_a_dead_module_is_restored_with_its_masks_scales_and_a_new_read_out(monkeypatch: pytest.MonkeyPatch) -> None:
