@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel
 
-from benchmarks.rows.row import ROW_FORMAT, Row
+from benchmarks.rows.row import ROW_FORMAT, Count, Row
 
 
 def arrow_schema(model: type[BaseModel]) -> pa.Schema:
@@ -36,6 +36,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 _SCALARS: dict[Any, pa.DataType] = {
     bool: pa.bool_(),
     int: pa.int64(),
+    Count: pa.int32(),
     float: pa.float64(),
     str: pa.string(),
     AwareDatetime: pa.timestamp("us", tz="UTC"),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-ROW_FORMAT = 6
+ROW_FORMAT = 7
 """The version of the row schema. Readers accept older versions and refuse newer ones."""
 
 OBSOLETE_COLUMNS = {"protocol": 3, "flops_retention_union": 3}
 """Removed columns, with the last format that had them. Readers ignore them."""
+
+
+Count = Annotated[int, "32 bits"]
+"""A number of images, of which rows hold many: stored in four bytes."""
 
 
 def _higher(description: str) -> Any:
@@ -139,6 +143,18 @@ class PatchRecord(Record):
         "null: too few images"
     )
     select_tc_f1_gain: float | None = _higher("`select_tc_f1_held_out - select_tc_f1_before`: to choose a rule by")
+
+
+class ConfusionRecord(Record):
+    """Test images by class and answer: of the base and the composed model, or of a weak model and the patched one."""
+
+    target_class: str | None = _fact("The class that is patched; null: all modules are composed")
+    fusion: str | None = _fact("The fusion rule of the patch")
+    classes: list[str] = Field(description="Names of the classes, in the order of both matrices")
+    before: list[list[Count]] = Field(
+        description="Base or weak model: a list per class of the images, with the number of its answers for each class"
+    )
+    after: list[list[Count]] = Field(description="The same of the composed or patched model")
 
 
 class ComposedCostRecord(Record):
@@ -289,6 +305,11 @@ class Metrics(Record):
     )
     patches: list[PatchRecord] = Field(
         default_factory=list, description="One record per target class and fusion rule, from the scenario `patching`"
+    )
+    confusions: list[ConfusionRecord] = Field(
+        default_factory=list,
+        description="Confusion matrices on test: one record of all modules, or one per target class, by the fusion "
+        "rule with the best mean F1 on select; none where they would hold more than 20,000 numbers",
     )
     compositions: list[CompositionRecord] = Field(
         default_factory=list, description="One record per kind of choice, from the scenario `accuracy_composition`"

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from benchmarks.boards import SELECTION, Board
-from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.models.inference import evaluate_accuracy, predict_logits
+from benchmarks.pipeline.confusion import confusion_record, fits_in_row
 from benchmarks.pipeline.split_model import SplitModel
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import LayerRecord, ModuleRecord
@@ -38,17 +39,24 @@ class Modularization(SplitScenario):
         answers = model.answers(select, tick=tick)
         return {
             **_select_accuracies(model, select, answers, tick),
-            **self._test_accuracies(model, tick),
+            **self._test_scores(model, tick),
             **_kernels(model.split.result.masks),
             **_costs_and_modules(model, class_report(answers, select.labels, select.n_classes)),
         }
 
-    def _test_accuracies(self, model: SplitModel, tick: Tick) -> dict[str, float]:
+    def _test_scores(self, model: SplitModel, tick: Tick) -> dict[str, Any]:
         """Read the test set, once."""
         test = model.prepared.roles.test
-        base = evaluate_accuracy(model.prepared.base.model, test, tick=tick)
-        composed = accuracy(model.answers(test, tick=tick), test.labels.cpu())
-        return {"base_accuracy": base, "composed_accuracy": composed, "accuracy_loss": base - composed}
+        labels = test.labels.cpu()
+        base = predict_logits(model.prepared.base.model, test, tick=tick).argmax(dim=1).cpu()
+        composed = model.answers(test, tick=tick)
+        base_accuracy, composed_accuracy = accuracy(base, labels), accuracy(composed, labels)
+        return {
+            "base_accuracy": base_accuracy,
+            "composed_accuracy": composed_accuracy,
+            "accuracy_loss": base_accuracy - composed_accuracy,
+            "confusions": [confusion_record(base, composed, test)] if fits_in_row(test.n_classes) else [],
+        }
 
 
 @SCENARIOS.register("selection")
@@ -61,7 +69,7 @@ class Selection(Modularization):
     board: ClassVar[Board] = SELECTION
     selection = None
 
-    def _test_accuracies(self, model: SplitModel, tick: Tick) -> dict[str, float]:
+    def _test_scores(self, model: SplitModel, tick: Tick) -> dict[str, Any]:
         return {}
 
 

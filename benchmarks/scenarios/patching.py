@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -19,11 +21,12 @@ from benchmarks.data.datasets import check_dataset, with_code
 from benchmarks.data.patch_tasks import joined_task
 from benchmarks.data.roles import Roles
 from benchmarks.models import check_model
+from benchmarks.pipeline.confusion import confusion_record, fits_in_row
 from benchmarks.pipeline.finished_split import split_record_fields
 from benchmarks.pipeline.preparation import PreparedImages, Stages, images_for, prepare
 from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
-from benchmarks.rows.row import Metrics, PatchRecord
+from benchmarks.rows.row import ConfusionRecord, Metrics, PatchRecord
 from benchmarks.scenarios.scenario import SCENARIOS, Scenario
 from benchmarks.seeding import derive_seed
 from benchmarks.training.base_model import TrainedModel, train_base_model
@@ -127,6 +130,7 @@ class Patching(Scenario):
             kernel_retention_union=masks.union_retention,
             **{**fields, "warnings": [*fields["warnings"], *patching.warnings]},
             patches=patches,
+            confusions=_of_best_rule(patching.confusions, patches),
             stages=stages.records,
         )
 
@@ -143,6 +147,7 @@ class _CellPatches:
         strong: The cell's base model, split.
         warnings: Collects what the user should know.
         training_peaks: Collects the peak memory of each weak model's training, in bytes.
+        confusions: Collects the confusion matrices of each patch, if a row has room for those of one rule.
     """
 
     settings: PatchingSettings
@@ -152,6 +157,7 @@ class _CellPatches:
     strong: SplitModel
     warnings: list[str] = field(default_factory=list)
     training_peaks: list[int] = field(default_factory=list)
+    confusions: list[ConfusionRecord] = field(default_factory=list)
 
     def records(self) -> Iterator[PatchRecord]:
         weak: _WeakModel | None = None
@@ -220,13 +226,18 @@ class _CellPatches:
         module = next(module for module in self.strong.modules if module.info.class_name == target)
         select = _Outputs.of(weak.select_logits, module, roles.select)
         test = _Outputs.of(weak.test_logits, module, roles.test)
+        before = test.answers(None)
         for rule in self.settings.fusion:
             patched = self._fit(rule, weak, module, roles.select, select)
+            after = test.answers(patched)
+            if fits_in_row(roles.test.n_classes, n_records=len(self.targets)):
+                record = confusion_record(before, after, roles.test, target_class=target, fusion=rule)
+                self.confusions.append(record)
             yield PatchRecord(
                 weak_kind=self.settings.weak_kind,
                 target_class=target,
                 fusion=rule,
-                **_compare(test.answers(None), test.answers(patched), test.labels, index, roles.test.n_classes),
+                **_compare(before, after, test.labels, index, roles.test.n_classes),
                 **_select_f1(select, patched, index),
             )
 
@@ -287,6 +298,16 @@ class _Outputs:
     def answers(self, patched: PatchedModel | None) -> Int64[Tensor, " sample"]:
         """Return the patched model's answers, or the weak model's if there is no patch."""
         return self.logits.argmax(1) if patched is None else patched.answers(patched.fuse(self.logits, self.scores))
+
+
+def _of_best_rule(confusions: Sequence[ConfusionRecord], patches: Sequence[PatchRecord]) -> list[ConfusionRecord]:
+    """Return the matrices of the fusion rule with the best mean F1 of the target class on select."""
+    scores: defaultdict[str, list[float]] = defaultdict(list)
+    for patch in patches:
+        held_out = patch.select_tc_f1_held_out
+        scores[patch.fusion].append(patch.select_tc_f1_after if held_out is None else held_out)
+    best = max(scores, key=lambda rule: fmean(scores[rule]))
+    return [record for record in confusions if record.fusion == best]
 
 
 def _select_f1(select: _Outputs, patched: PatchedModel | None, target: int) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from benchmarks.rows.row import Row, State
 from harness.suite_cell import ID_LENGTH, row_title
 from splitters.errors import ConfigurationError
 
-_DETAILS = ("layers", "modules", "shared_kernels", "sensitivity", "stages", "traceback")
+_DETAILS = ("layers", "modules", "shared_kernels", "confusions", "sensitivity", "stages", "traceback")
 """Columns that ``StoreContents.latest`` leaves out."""
 
 _MAX_CANDIDATES = 10

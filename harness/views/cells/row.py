@@ -18,7 +18,7 @@ from harness.views.quantities import duration_text
 
 _TABLES = (
     "layers", "modules", "shared_kernels", "patches", "compositions", "new_tasks", "sub_tasks", "sensitivity",
-    "figures",
+    "figures", "confusions",
 )  # fmt: skip
 """Columns that hold lists, shown as tables or in the report alone."""
 

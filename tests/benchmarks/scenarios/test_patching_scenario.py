@@ -18,7 +18,7 @@ from splitters.errors import ConfigurationError
 from splitters.networks.inference import accuracy
 from splitters.reuse.patched import PatchedModel, fit_patch
 
-FEW = {"convolutions": 2, "fusion": ["min_max", "logistic"], "targets": ["3", "8"]}
+FEW: dict[str, Any] = {"convolutions": 2, "fusion": ["min_max", "logistic"], "targets": ["3", "8"]}
 
 
 def cell(**settings: object) -> Cell:
@@ -85,6 +85,25 @@ def test_figures_are_consistent(measured: Metrics) -> None:
     assert one.tc_f1_before == other.tc_f1_before, "the weak model is the same"
 
 
+def test_confusion_matrices_are_those_of_the_rule_that_is_best_on_select(measured: Metrics) -> None:
+    held_out = {rule: [p.select_tc_f1_held_out for p in measured.patches if p.fusion == rule] for rule in FEW["fusion"]}
+    best = max(held_out, key=lambda rule: sum(held_out[rule]))
+    assert [(record.target_class, record.fusion) for record in measured.confusions] == [("3", best), ("8", best)]
+    for record in measured.confusions:
+        patch = next(p for p in measured.patches if (p.target_class, p.fusion) == (record.target_class, best))
+        for matrix, state in ((record.before, "before"), (record.after, "after")):
+            index = record.classes.index(patch.target_class)
+            assert matrix[index][index] / sum(matrix[index]) == getattr(patch, f"tc_recall_{state}")
+            correct = sum(matrix[n][n] for n in range(len(matrix)))
+            assert correct / measured.test_images == getattr(patch, f"accuracy_{state}")
+
+
+def test_matrices_are_left_out_where_they_would_outgrow_the_row(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.pipeline.confusion.MAX_COUNTS", 399)  # 2 targets, 2 matrices of 10 x 10
+    metrics = measure(cell(), cache)
+    assert (len(metrics.patches), metrics.confusions) == (4, [])
+
+
 @pytest.mark.parametrize("kind", ["under_fitted", "label_noise"])
 def test_other_kinds_of_weakness_are_measured_too(cache: Path, kind: str) -> None:
     metrics = measure(cell(weak_kind=kind, fusion=["gate"], targets=["3", "8"]), cache)
@@ -120,6 +139,7 @@ def test_a_poisoned_test_set_reaches_no_choice(
     poison_the_test_set(monkeypatch)
     again = measure(cell(), tmp_path)
     assert again.base_model_hash == measured.base_model_hash
+    assert [r.fusion for r in again.confusions] == [r.fusion for r in measured.confusions], "chosen on select"
     for patch, clean in zip(again.patches, measured.patches, strict=True):
         assert patch.select_tc_f1_after == clean.select_tc_f1_after
         assert patch.select_tc_f1_gain == clean.select_tc_f1_gain

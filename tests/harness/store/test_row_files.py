@@ -53,10 +53,10 @@ def _outcome_of_flip(data: bytes, row: Row, index: int) -> str:
 
 def test_rows_of_an_older_format_have_nulls_where_columns_are_new(store: ResultStore) -> None:
     row = toy_row()
-    new = ["splitter_label", "plugins", "jaccard_distance", "stages"]
+    new = ["splitter_label", "plugins", "jaccard_distance", "stages", "confusions"]
     Path(store.write(row)).write_bytes(as_file(as_table(row).drop_columns(new), ROW_FORMAT - 1))
     (read,) = store.read().attempts(row.cell_id)
-    assert (read.splitter_label, read.plugins, read.stages) == (None, None, [])
+    assert (read.splitter_label, read.plugins, read.stages, read.confusions) == (None, None, [], [])
     assert read.accuracy_loss == row.accuracy_loss
 
 
