@@ -6,17 +6,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.report.charts.chart import Legend, LegendEntry
 from splitters.methods.protocol import SPLITTERS
 
 LIGHT: Mapping[str, str] = {
     "series-1": "#0072b2",
     "series-2": "#c44e00",
     "series-3": "#00805f",
-    "series-4": "#a8518a",
-    "series-5": "#a86f00",
-    "series-6": "#2b83b8",
-    "series-7": "#7d7400",
-    "series-8": "#5c5c66",
+    "series-4": "#c876c1",
+    "series-5": "#8c8c8c",
+    "series-6": "#3c2ea4",
+    "series-7": "#674c36",
+    "series-8": "#7a7af5",
+    "series-9": "#681053",
+    "series-10": "#0f3e02",
     "text": "#1b1f24",
     "muted": "#59616b",
     "rule": "#c9ced6",
@@ -24,17 +27,22 @@ LIGHT: Mapping[str, str] = {
     "mark": "#3d444d",
     "paper": "#ffffff",
 }
-"""Colours on a light page, by the names of their CSS variables: the hues of Okabe and Ito, dark enough for white."""
+"""Colours on a light page, by the names of their CSS variables.
+
+The series' colours are as far apart as contrast with the page allows, as seen with normal, protan and deutan vision.
+"""
 
 DARK: Mapping[str, str] = {
     "series-1": "#56a8e8",
     "series-2": "#f0803c",
     "series-3": "#2fc39a",
-    "series-4": "#e095c3",
-    "series-5": "#f0b13c",
-    "series-6": "#8fd3f7",
-    "series-7": "#e3d94e",
-    "series-8": "#b4b8c0",
+    "series-4": "#a73ea1",
+    "series-5": "#d9da26",
+    "series-6": "#286ad7",
+    "series-7": "#a37f8f",
+    "series-8": "#c4d0f3",
+    "series-9": "#c33627",
+    "series-10": "#456d5f",
     "text": "#e6e8eb",
     "muted": "#a3abb5",
     "rule": "#474e57",
@@ -44,9 +52,21 @@ DARK: Mapping[str, str] = {
 }
 """The same on a dark page."""
 
-_N_COLOURS = 8
+_N_COLOURS = 10
 
-_SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
+SHAPE_PATHS: Mapping[str, str] = {
+    "circle": "M4.5,0A4.5,4.5,0,1,1,-4.5,0A4.5,4.5,0,1,1,4.5,0Z",
+    "square": "M-4,-4H4V4H-4Z",
+    "diamond": "M0,-5.5L5,0L0,5.5L-5,0Z",
+    "triangle-up": "M0,-4.5L5.2,4.5H-5.2Z",
+    "cross": "M-5,-1.7H-1.7V-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5Z",
+    "triangle-down": "M0,4.5L5.2,-4.5H-5.2Z",
+    "triangle-right": "M4.5,0L-4.5,5.2V-5.2Z",
+    "triangle-left": "M-4.5,0L4.5,5.2V-5.2Z",
+}
+"""Vega's shapes as paths around the origin, for legends."""
+
+_SHAPES = tuple(SHAPE_PATHS)
 
 _DASHES = ([1, 0], [6, 2], [2, 2], [8, 2, 2, 2], [4, 4], [10, 3], [1, 3], [6, 2, 1, 2])
 
@@ -89,16 +109,32 @@ class Methods:
         return {"field": "method", "type": "nominal", "scale": scale, "title": None, "legend": wrapped_legend(shown)}
 
     def shapes(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the shape channel; beyond eight methods, a colour returns with another shape."""
+        """Return the shape channel; beyond ten methods, a colour returns with another shape."""
         shown = self._ordered(names)
-        return _channel(shown, [_SHAPES[_second(self._index[name], len(_SHAPES))] for name in shown])
+        return _channel(shown, [self._shape(name) for name in shown])
 
     def lines(self, names: Iterable[str]) -> dict[str, Any]:
         """Return the channels of lines: colour and dash."""
         shown = self._ordered(names)
-        dashes = _channel(shown, [_DASHES[_second(self._index[name], len(_DASHES))] for name in shown])
+        dashes = _channel(shown, [self._dash(name) for name in shown])
         legend = {**wrapped_legend(shown), "symbolType": "stroke", "symbolStrokeWidth": 2}
         return {"color": {**self.colours(shown), "legend": legend}, "strokeDash": {**dashes, "legend": legend}}
+
+    def legend(self, names: Iterable[str], *, of_lines: bool = False) -> Legend:
+        """Return the legend of charts with these methods, as points or as lines."""
+        entries = [
+            LegendEntry(name, self.colour(name), dash=self._dash(name))
+            if of_lines
+            else LegendEntry(name, self.colour(name), shape=self._shape(name))
+            for name in self._ordered(names)
+        ]
+        return Legend("method", entries)
+
+    def _shape(self, name: str) -> str:
+        return _SHAPES[_second(self._index[name], len(_SHAPES))]
+
+    def _dash(self, name: str) -> list[int]:
+        return _DASHES[_second(self._index[name], len(_DASHES))]
 
     def _ordered(self, names: Iterable[str]) -> list[str]:
         return sorted(set(names), key=lambda name: self._index[name])

@@ -20,13 +20,14 @@ from harness.report.charts.budgets import budget_charts
 from harness.report.charts.chart import Chart
 from harness.report.charts.costs import cost_charts
 from harness.report.charts.curves import learning_charts, sensitivity_charts
-from harness.report.charts.modules import overlap_charts, retention_charts
+from harness.report.charts.matrices.confusions import composed_confusions, patched_confusions
+from harness.report.charts.matrices.modules import overlap_charts, retention_charts
 from harness.report.charts.overall import overall_charts
 from harness.report.charts.pareto import pareto_charts
 from harness.report.charts.reuse import composition_charts, patch_charts
 from harness.report.charts.sweeps import sweep_charts
 from harness.report.data import ReportData
-from harness.report.methods import DARK, LIGHT
+from harness.report.methods import DARK, LIGHT, SHAPE_PATHS
 from harness.report.tables import (
     Table,
     budget_tables,
@@ -76,7 +77,7 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
         "pareto",
         "Accuracy against cost",
         "A method is worth its cost where no other one is both smaller and more accurate. Point at a mark for its "
-        "cell, and click it to copy the command that runs it again; click a name in the legend to single it out.",
+        "cell, and click it to copy the command that runs it again; the names above a chart single out what they name.",
         (pareto_charts,),
     ),
     (
@@ -108,13 +109,13 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
         "patches",
         "Patches",
         "Weak models before and after a module takes over the target class, on test images.",
-        (patch_charts,),
+        (patch_charts, patched_confusions),
     ),
     (
         "compositions",
         "Composed models",
         "Models composed of modules, against the models that one would use instead, on test images.",
-        (composition_charts,),
+        (composition_charts, composed_confusions),
     ),
     (
         "costs",
@@ -142,8 +143,8 @@ def topics(data: ReportData, sweeps: Sequence[SweepResults]) -> list[Topic]:
 def _section_topic(data: ReportData, name: str, title: str, lead: str, makers: Iterable[SectionCharts]) -> Topic:
     charts = [
         chart
-        for number, section in enumerate(data.sections)
         for make in makers
+        for number, section in enumerate(data.sections)
         for chart in make(data, number, section)
     ]
     notes = [f"{len(charts) - MAX_CHARTS} more charts are left out."] if len(charts) > MAX_CHARTS else []
@@ -178,6 +179,7 @@ def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] 
         specs=_json({chart.name: screen_spec(chart) for topic in parts for chart in topic.charts}),
         cells=_json(cell_index(data)),
         n_cells=len(data.rows),
+        shapes=SHAPE_PATHS,
         light=LIGHT,
         dark=DARK,
         style=_asset("report.css"),

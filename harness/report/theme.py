@@ -22,9 +22,11 @@ _FIGURE_HEIGHT = 0.62
 def screen_spec(chart: Chart) -> Spec:
     """Return a chart's specification for the page: as wide as its figure, in the page's colours."""
     config = _config(size=12, font="system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif")
+    spec = _shown(chart.spec)
     return {
         "$schema": _SCHEMA,
-        **_shown(chart.spec),
+        **(_without_legends(spec, chart.legend.field) if chart.legend else spec),
+        **({"params": _shown(chart.parameters)} if chart.parameters else {}),
         "width": "container",
         **({"height": chart.height} if chart.height else {}),
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -40,6 +42,7 @@ def figure_spec(chart: Chart) -> Spec:
     spec = {
         "$schema": _SCHEMA,
         **_smaller(_shown(chart.spec)),
+        **({"params": _shown(chart.parameters)} if chart.parameters else {}),
         "width": FIGURE_WIDTH,
         "height": height,
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -57,6 +60,14 @@ def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(inner) for inner in value]
     return printable(value) if isinstance(value, str) else value
+
+
+def _without_legends(value: Any, field: str) -> Any:
+    """Return a specification without the legends of a field."""
+    if isinstance(value, Mapping):
+        inner = {name: _without_legends(part, field) if name != "values" else part for name, part in value.items()}
+        return {**inner, "legend": None} if "legend" in inner and inner.get("field") == field else inner
+    return [_without_legends(part, field) for part in value] if isinstance(value, list) else value
 
 
 def _smaller(spec: Mapping[str, Any]) -> Spec:
@@ -86,6 +97,8 @@ def _config(*, size: int, font: str) -> Spec:
             "titlePadding": 0.7 * size, "labelPadding": 4, "labelLimit": 13 * size,
         },
         "axisNominal": {"grid": False},
+        "axisXQuantitative": {"tickCount": {"expr": f"ceil(width / {6 * size})"}},
+        "axisQuantitative": {"labelOverlap": "greedy", "labelSeparation": 0.7 * size},
         "legend": {
             **text, **sizes, "orient": "top", "direction": "horizontal", "labelLimit": 15 * size,
             "symbolSize": 7 * size, "columnPadding": size,

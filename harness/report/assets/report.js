@@ -65,12 +65,50 @@ async function draw(element) {
       showTip(event, { cell: id }, done ? "Copied." : "Select the command to copy it.");
     });
     element.style.minHeight = "";
+    control(element.closest("figure"), view);
   } catch (error) {
     console.error(error);
     element.classList.add("failed");
     element.textContent = "This chart could not be drawn.";
   }
 }
+function control(figure, view) { // Legend and menu set the chart's parameters.
+  const buttons = [...figure.querySelectorAll(".legend button")], menu = figure.querySelector(".choice select");
+  for (const button of buttons) button.addEventListener("click", () => {
+    button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") !== "true");
+    view.signal("shown", buttons.filter((other) => other.getAttribute("aria-pressed") === "true").map((other) => other.dataset.name)).runAsync();
+  });
+  menu?.addEventListener("change", () => view.signal("choice", menu.value).runAsync());
+}
+
+// ---- charts as tables: what pointing at their marks would show, made when it is asked for
+
+const LINES = 500;
+function numbers(spec) {
+  const tables = [];
+  for (const layer of spec.layer ?? [spec]) {
+    const values = (layer.data ?? spec.data)?.values ?? [], fields = layer.encoding?.tooltip ?? spec.encoding?.tooltip;
+    if (!Array.isArray(fields) || !values.length) continue;
+    const shown = fields.filter(({ field }) => values.some((value) => value[field] !== undefined));
+    const region = make("div", undefined, "scroll"), table = make("table"), head = make("tr"), body = make("tbody");
+    for (const { title } of shown) head.append(Object.assign(make("th", title), { scope: "col" }));
+    for (const value of values.slice(0, LINES)) {
+      const row = make("tr");
+      for (const { field } of shown) row.append(make("td", value[field] ?? "–", typeof value[field] === "number" ? "number" : ""));
+      body.append(row);
+    }
+    table.append(make("thead"), body);
+    table.tHead.append(head);
+    region.append(table);
+    Object.assign(region, { tabIndex: 0, role: "region", ariaLabel: "Numbers" });
+    if (values.length > LINES) region.append(make("p", `The first ${LINES} of ${values.length.toLocaleString("en")}.`, "note"));
+    tables.push(region);
+  }
+  return tables;
+}
+for (const element of document.querySelectorAll(".numbers")) element.addEventListener("toggle", () => {
+  if (element.children.length === 1) element.append(...numbers(specs[element.closest("figure").querySelector("[data-chart]").dataset.chart]));
+});
 const idle = window.requestIdleCallback ?? ((callback) => setTimeout(callback, 1));
 async function drawAll() {
   for (const element of document.querySelectorAll("[data-chart]")) {

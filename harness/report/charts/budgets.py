@@ -9,7 +9,7 @@ from typing import Any
 from harness.ranking.budgets.recorded_states import RecordedState, anytime, loss_at, recorded_states
 from harness.ranking.leaderboard import Section
 from harness.ranking.statistics import Estimate
-from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
+from harness.report.charts.chart import Chart, Legend, Spec, dataset, faded_unless_shown, quantity, tooltip
 from harness.report.charts.pareto import value_axis
 from harness.report.data import ReportData, spread
 
@@ -43,7 +43,8 @@ def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[C
         )
         x = "kernels that may be kept, %"
         spec = _curves(data, losses, x, "loss on select, points", axis=axis)
-        yield Chart(f"equal-{number}", f"{section.title}: loss at equal retention", caption, spec, 280)
+        title = f"{section.title}: loss at equal retention"
+        yield Chart(f"equal-{number}", title, caption, spec, 280, _legend(data, losses))
     volumes = list(_volumes(searches))
     if volumes:
         caption = (
@@ -51,7 +52,8 @@ def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[C
             "them; mean over splits. Higher and earlier is better."
         )
         spec = _curves(data, volumes, "seconds since the start", "hypervolume, %", interpolate="step-after", axis={})
-        yield Chart(f"anytime-{number}", f"{section.title}: over time", caption, spec, 280)
+        title = f"{section.title}: over time"
+        yield Chart(f"anytime-{number}", title, caption, spec, 280, _legend(data, volumes))
 
 
 def _losses(searches: Searches) -> Iterator[dict[str, Any]]:
@@ -82,6 +84,10 @@ def _volumes(searches: Searches) -> Iterator[dict[str, Any]]:
             yield {"method": method, "x": round(seconds, 2), "y": round(100 * volume, 3)}
 
 
+def _legend(data: ReportData, points: Sequence[dict[str, Any]]) -> Legend:
+    return data.methods.legend((point["method"] for point in points), of_lines=True)
+
+
 def _curves(
     data: ReportData, points: Sequence[dict[str, Any]], x: str, y: str, *, interpolate: str = "linear", axis: Spec
 ) -> Spec:
@@ -93,12 +99,11 @@ def _curves(
         "mark": {"type": "area", "tooltip": None},
         "encoding": {
             "x": across, "y": quantity("low", y, **axis), "y2": {"field": "high"}, "color": lines["color"],
-            "opacity": {"condition": {"param": "shown", "value": 0.13, "empty": True}, "value": 0},
+            "opacity": faded_unless_shown(0.13, faded=0),
         },
     }  # fmt: skip
     line: Spec = {
         "data": dataset(points),
-        "params": [legend_toggle()],
         "mark": {"type": "line", "strokeWidth": 2, "interpolate": interpolate, "point": {"size": 5}},
         "encoding": {
             "x": across, "y": quantity("y", y, **axis), **lines,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,49 @@ FADED = 0.12
 """Opacity of what a reader has turned off in a legend."""
 
 Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """What a legend says of one name.
+
+    Args:
+        name: The name, a value of the legend's field.
+        colour: Its colour.
+        shape: The shape of its points; None for lines.
+        dash: The dashes of its lines; None for points.
+    """
+
+    name: str
+    colour: str
+    shape: str | None = None
+    dash: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class Legend:
+    """A legend that the page draws as buttons, which single out what they name; figures have Vega's.
+
+    Args:
+        field: The field whose values are named.
+        entries: What is named, in order.
+    """
+
+    field: str
+    entries: Sequence[LegendEntry]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A menu of the page; the chart's parameter ``choice`` is what is chosen, at first and in figures the first option.
+
+    Args:
+        label: What is chosen.
+        options: What there is.
+    """
+
+    label: str
+    options: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -22,6 +65,8 @@ class Chart:
         caption: How to read it, how it was computed, and what is left out.
         spec: The specification, without size and theme; colours are CSS variables.
         height: Height in pixels on screen; None where the specification sets it.
+        legend: The legend that singles out its entries, if any; the specification's marks are ``faded_unless_shown``.
+        choice: The menu that chooses what is drawn, if any.
     """
 
     name: str
@@ -29,6 +74,14 @@ class Chart:
     caption: str
     spec: Spec
     height: int | None = 280
+    legend: Legend | None = None
+    choice: Choice | None = None
+
+    @property
+    def parameters(self) -> list[Spec]:
+        """The specification's parameters: what legend and menu set."""
+        shown = [{"name": "shown", "value": []}] if self.legend else []
+        return [*shown, *([{"name": "choice", "value": self.choice.options[0]}] if self.choice else [])]
 
 
 def dataset(values: Iterable[Mapping[str, Any]]) -> Spec:
@@ -46,14 +99,10 @@ def tooltip(**titles: str) -> list[Spec]:
     return [{"field": field, "title": title} for field, title in titles.items()]
 
 
-def legend_toggle(name: str = "shown") -> Spec:
-    """Return the parameter that lets readers single out methods by their legend."""
-    return {"name": name, "select": {"type": "point", "fields": ["method"]}, "bind": "legend"}
-
-
-def faded_unless_shown(opacity: float, name: str = "shown") -> Spec:
-    """Return the opacity channel that goes with ``legend_toggle``."""
-    return {"condition": {"param": name, "value": opacity, "empty": True}, "value": min(opacity, FADED)}
+def faded_unless_shown(opacity: float, field: str = "method", *, faded: float = FADED) -> Spec:
+    """Return the opacity channel of marks that a ``Legend`` of this field singles out."""
+    test = f"!length(shown) || indexof(shown, datum.{field}) >= 0"
+    return {"condition": {"test": test, "value": opacity}, "value": min(opacity, faded)}
 
 
 def sampled_note(shown: int, total: int, what: str) -> str:

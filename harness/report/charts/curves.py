@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
-from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
+from harness.report.charts.chart import Chart, Legend, LegendEntry, Spec, dataset, faded_unless_shown, quantity, tooltip
 from harness.report.data import ReportData, spread
 from harness.report.methods import gradient, wrapped_legend
 from harness.suite_cell import ID_LENGTH
@@ -60,7 +60,6 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
                     **encoding, "detail": {"field": "curve"}, "opacity": faded_unless_shown(0.45 if means else 0.8),
                     "tooltip": tooltip(method="method", seed="seed", x=axis, y=unit, cell="cell"),
                 },
-                "params": [legend_toggle()],
             }
         ]  # fmt: skip
         if means:
@@ -78,7 +77,8 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
             caption += f" {shown} of {total} splits are drawn."
         subject = "accuracy" if figure == "accuracy" else "kernels"
         title = f"{section.title}: {subject} by {'step' if against == 'step' else 'time'}"
-        yield Chart(f"learning-{number}-{figure}-{against}", title, caption, {"layer": layers}, height=240)
+        legend = data.methods.legend(names, of_lines=True)
+        yield Chart(f"learning-{number}-{figure}-{against}", title, caption, {"layer": layers}, 240, legend)
 
 
 def _steps(row: Row, name: str, against: str) -> list[dict[str, Any]]:
@@ -120,24 +120,23 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
         alike = [row for row in known if [layer.layer for layer in row.sensitivity] == layers]
         if not alike:
             continue
-        points = list(_sensitivity_points(alike))
+        points, colours = list(_sensitivity_points(alike)), gradient(_DEPTHS, len(layers))
         spec: Spec = {
             "data": dataset(points),
-            "params": [{"name": "shown", "select": {"type": "point", "fields": ["layer"]}, "bind": "legend"}],
             "mark": {"type": "line", "point": {"size": 22}, "strokeWidth": 1.6},
             "encoding": {
                 "x": quantity("x", "share of the layer's kernels kept, %", scale={"zero": False}),
                 "y": quantity("y", "composed accuracy on select, %"),
                 "color": {
                     "field": "layer", "type": "ordinal", "sort": layers, "title": None,
-                    "scale": {"range": gradient(_DEPTHS, len(layers))},
+                    "scale": {"domain": layers, "range": colours},
                     "legend": {**wrapped_legend(layers), "symbolType": "stroke"},
                 },
                 "strokeDash": {
                     "field": "sensitive", "type": "nominal", "title": None, "legend": None,
                     "scale": {"domain": ["yes", "sometimes", "no"], "range": [[1, 0], [6, 2], [2, 3]]},
                 },
-                "opacity": faded_unless_shown(0.95),
+                "opacity": faded_unless_shown(0.95, "layer"),
                 "tooltip": tooltip(layer="layer", sensitive="sensitive", x="kept, %", y="accuracy, %"),
             },
         }  # fmt: skip
@@ -146,7 +145,9 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
             "(first) to blue (last). Solid: the splitter takes the layer for sensitive; dashed: in some splits; "
             "dotted: in none."
         )
-        yield Chart(f"sensitivity-{number}-{index}", f"{method} · {section.title}", caption, spec, height=260)
+        entries = [LegendEntry(name, colour, dash=[1, 0]) for name, colour in zip(layers, colours, strict=True)]
+        title, legend = f"{method} · {section.title}", Legend("layer", entries)
+        yield Chart(f"sensitivity-{number}-{index}", title, caption, spec, 260, legend)
 
 
 def _sensitivity_points(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:

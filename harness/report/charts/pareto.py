@@ -15,7 +15,6 @@ from harness.report.charts.chart import (
     Spec,
     dataset,
     faded_unless_shown,
-    legend_toggle,
     quantity,
     sampled_note,
     tooltip,
@@ -100,7 +99,6 @@ def _chart(data: ReportData, number: int, section: Section, cost: str, measured:
         },
         {
             "data": dataset(shown),
-            "params": [legend_toggle()],
             "mark": {"type": "point", "filled": True, "size": 60 if len(shown) < 200 else 25, "cursor": "pointer"},
             "encoding": {
                 "x": x, "y": y, "color": colour, "shape": data.methods.shapes(names), "tooltip": details,
@@ -115,9 +113,9 @@ def _chart(data: ReportData, number: int, section: Section, cost: str, measured:
         + ("The vertical axis is logarithmic away from zero." if "axis" in y else "")
         + sampled_note(len(shown), len(points), "cells")
     )
-    return Chart(
-        f"pareto-{number}-{cost}", f"{section.title}: {_SUBJECTS[cost]}", caption.strip(), {"layer": layers}, height=320
-    )
+    title = f"{section.title}: {_SUBJECTS[cost]}"
+    legend = data.methods.legend(names)
+    return Chart(f"pareto-{number}-{cost}", title, caption.strip(), {"layer": layers}, 320, legend)
 
 
 def measure_title(board: Board, measure: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.rows.row import PatchRecord
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
-from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
+from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, quantity, tooltip
 from harness.report.data import ReportData
 from harness.report.methods import wrapped_legend
 from harness.views.leaderboards.entry_text import described_variant
@@ -45,7 +45,8 @@ def patch_charts(data: ReportData, number: int, section: Section) -> Iterator[Ch
         )
         n_lines = len({point["class"] for point in points}) * len(records_of)
         title = f"{section.title} · {kind.replace('_', ' ')}"
-        yield Chart(f"patches-{number}-{index}", title, caption, _patch_spec(data, points), 14 * n_lines + 20)
+        spec, legend = _patch_spec(data, points), data.methods.legend(records_of)
+        yield Chart(f"patches-{number}-{index}", title, caption, spec, 14 * n_lines + 20, legend)
 
 
 def _patch_spec(data: ReportData, points: Sequence[dict[str, Any]]) -> Spec:
@@ -65,7 +66,6 @@ def _patch_spec(data: ReportData, points: Sequence[dict[str, Any]]) -> Spec:
                 "encoding": {"x": before, "x2": {"field": "after"}},
             },
             {
-                "params": [legend_toggle()],
                 "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
                 "encoding": {
                     "x": after, "shape": data.methods.shapes(names),

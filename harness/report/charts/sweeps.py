@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, legend_toggle, quantity, tooltip
+from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, quantity, tooltip
 from harness.report.data import ReportData, spread
 from harness.suite_cell import ID_LENGTH
 from harness.sweep.definition.objectives import Objective, column_facts
@@ -86,7 +86,6 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
             *([steps] if line else []),
             {
                 "data": dataset(points),
-                "params": [legend_toggle()],
                 "mark": {"type": "point", "filled": True, "cursor": "pointer"},
                 "encoding": {
                     "x": x, "y": y, "color": colour, "shape": data.methods.shapes(names), "tooltip": details,
@@ -112,7 +111,8 @@ def _front(data: ReportData, number: int, results: SweepResults) -> Chart:
             else f"{len(trials)} of {len(results.trials.complete)} trials."
         )
     )
-    return Chart(f"front-{number}", f"{results.sweep.name}: front", caption.strip(), spec, 320)
+    legend = data.methods.legend(names)
+    return Chart(f"front-{number}", f"{results.sweep.name}: front", caption.strip(), spec, 320, legend)
 
 
 def _history(number: int, results: SweepResults) -> Chart:

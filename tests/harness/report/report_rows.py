@@ -11,6 +11,7 @@ from trial_rows import rows_of
 from benchmarks.cells import Cell
 from benchmarks.rows.row import (
     CompositionRecord,
+    ConfusionRecord,
     FigureRecord,
     LayerRecord,
     ModuleRecord,
@@ -41,6 +42,19 @@ def filled(record: type[RecordT], **values: Any) -> RecordT:
     return record(**{**{name: _VALUES[annotation] for name, annotation in required.items()}, **values})
 
 
+def confusion(target: str | None = None, *, right: int = 6) -> ConfusionRecord:
+    """Return matrices of ten images per class, of which ``right`` are right after, and five before."""
+
+    def matrix(diagonal: int) -> list[list[int]]:
+        return [
+            [diagonal if i == j else (10 - diagonal if j == (i + 1) % 3 else 0) for j in range(3)] for i in range(3)
+        ]
+
+    return ConfusionRecord(
+        target_class=target, fusion=target and "gate", classes=[*CLASSES], before=matrix(5), after=matrix(right)
+    )
+
+
 def searched_row(label: str, loss: float, seed: int) -> Row:
     """Return a row of ``modularization`` with everything that a splitter can report."""
     row = toy_row(loss=loss + 0.001 * seed, cell=_cell("modularization", loss, seed), label=label)
@@ -64,6 +78,7 @@ def searched_row(label: str, loss: float, seed: int) -> Row:
                 for n, (name, kernels) in enumerate(zip(CLASSES, (5, 8, 16), strict=True))
             ],
             "shared_kernels": [[2, 5], [8], []],
+            "confusions": [confusion(right=4)],
             "figures": figures,
             "sensitivity": [
                 SensitivityRecord(
@@ -85,8 +100,9 @@ def example_rows() -> list[Row]:
     rows = [searched_row(label, loss, seed) for label, loss in METHODS.items() for seed in range(3)]
     for label, loss in METHODS.items():
         patches = [patch_record(name, fusion) for name in CLASSES for fusion in ("gate", "platt")]
+        update = {"patches": patches, "confusions": [confusion(name) for name in CLASSES]}
         rows += [
-            toy_row(loss=None, cell=_cell("patching", loss, 0), label=label).model_copy(update={"patches": patches}),
+            toy_row(loss=None, cell=_cell("patching", loss, 0), label=label).model_copy(update=update),
             toy_row(loss=None, cell=_cell("accuracy_composition", loss, 0), label=label).model_copy(
                 update={"compositions": [filled(CompositionRecord, reach="intra", networks="simcnn")]}
             ),

@@ -161,6 +161,33 @@ def test_pointing_at_a_mark_shows_its_cell_and_a_click_copies_the_command(visit:
     assert visit.page.locator("#tip").is_hidden()
 
 
+def test_names_above_a_chart_single_out_with_the_keyboard(visit: _Visit) -> None:
+    figure = visit.page.locator("figure", has=visit.page.locator("[data-chart='pareto-0-kernel_retention']"))
+    marks = "[data-chart='pareto-0-kernel_retention'] .mark-symbol.role-mark path"
+    opacities = f"[...document.querySelectorAll({marks!r})].map((mark) => Number(getComputedStyle(mark).opacity))"
+    before = visit.page.evaluate(opacities)
+    button = figure.locator(".legend button").first
+    button.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true"
+    visit.page.wait_for_function(f"Math.min(...{opacities}) < 0.2")
+    assert sorted(visit.page.evaluate(opacities))[-3:] == [before[0]] * 3, "three seeds of one method"
+    button.press(" ")
+    visit.page.wait_for_function(f"Math.min(...{opacities}) === {before[0]}")
+
+
+def test_a_chart_has_its_numbers_as_a_table_and_a_menu_chooses_the_patch(visit: _Visit) -> None:
+    figure = visit.page.locator("#patches figure").last
+    figure.locator("summary").press("Enter")
+    lines = figure.locator(".numbers tbody tr")
+    assert lines.count() == 3 * 2 * 6, "classes that are patched, models, and pairs of class and answer that occur"
+    drawn = figure.locator("svg [aria-label*='images: 6']")
+    first = drawn.first.get_attribute("aria-label")
+    figure.locator("select").select_option(index=1)
+    visit.page.wait_for_function(
+        "(label) => !document.querySelector(`#patches figure:last-child svg`).innerHTML.includes(label)", arg=first
+    )
+
+
 def test_on_paper_every_chart_and_cell_is_there_in_light_colours(
     browser: Browser, address: str, tmp_path: Path
 ) -> None:

@@ -4,14 +4,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from report_rows import METHODS, bowl_results, example_store, searched_row
+from report_rows import CLASSES, METHODS, bowl_results, example_store, searched_row
 
 from benchmarks.rows.row import FigureRecord, Row
 from harness.report.charts.budgets import budget_charts
 from harness.report.charts.chart import Chart
+from harness.report.charts.matrices.confusions import composed_confusions, patched_confusions
+from harness.report.charts.matrices.grid import named_axis
+from harness.report.charts.matrices.modules import overlap_charts
+from harness.report.charts.pareto import pareto_charts
 from harness.report.charts.sweeps import sweep_charts
 from harness.report.data import ReportData
 from harness.report.page import make_page
+from harness.report.theme import figure_spec, screen_spec
 from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
 
@@ -27,6 +32,68 @@ def data_of(folder: Path, rows: Iterable[Row]) -> ReportData:
     for row in rows:
         store.write(row)
     return ReportData(store, store.read())
+
+
+def test_answers_are_summed_over_seeds_and_drawn_before_beside_after(tmp_path: Path) -> None:
+    data = data_of(tmp_path, [searched_row("toy", 0.1, seed) for seed in range(3)])
+    (chart,) = composed_confusions(data, 0, data.sections[0])
+    cells = {(cell["model"], cell["x"], cell["y"]): (cell["images"], cell["share"]) for cell in values(chart, 1)}
+    assert cells == {
+        **{("base model", (y + d) % 3, y): (15, 50.0) for y in range(3) for d in (0, 1)},
+        **{("composed", 4 + y, y): (12, 40.0) for y in range(3)},
+        **{("composed", 4 + (y + 1) % 3, y): (18, 60.0) for y in range(3)},
+    }
+    assert values(chart, 1)[0] == {
+        "model": "composed", "class": CLASSES[0], "answer": CLASSES[1], "images": 18, "share": 60.0, "right": "no",
+        "x": 5, "y": 0,
+    }, "the most frequent mistake comes first"  # fmt: skip
+
+
+def test_a_patch_is_chosen_by_its_class(tmp_path: Path) -> None:
+    store = example_store(tmp_path)
+    data = ReportData(store, store.read())
+    number, section = next(
+        (number, section) for number, section in enumerate(data.sections) if section.scenario == "patching"
+    )
+    toy, *_ = patched_confusions(data, number, section)
+    assert toy.choice is not None
+    assert list(toy.choice.options) == [*CLASSES]
+    assert {cell["target"] for cell in values(toy, 1)} == {*CLASSES}
+    for spec in (screen_spec(toy), figure_spec(toy)):
+        assert spec["params"] == [{"name": "choice", "value": CLASSES[0]}]
+
+
+def test_names_of_classes_are_texts_in_the_expressions_of_axes() -> None:
+    assert named_axis(['"] + evil[', "dog\u202e"])["axis"]["labelExpr"].startswith(
+        r'["\"] + evil[", "dog\\u202e"][floor('
+    )
+
+
+def test_a_dendrogram_begins_at_its_matrix_and_rises_with_the_distance(tmp_path: Path) -> None:
+    data = data_of(tmp_path, [searched_row("toy", 0.1, 0)])
+    (chart,) = overlap_charts(data, 0, data.sections[0])
+    tree = values(chart, 1)
+    assert len(tree) == 8, "three modules, two merges of four points"
+    low, high = min(point["x"] for point in tree), max(point["x"] for point in tree)
+    assert (low, 3 < low < high <= 3 * 1.3) == (3.06, True)
+
+
+def test_the_page_has_buttons_in_place_of_legends_and_figures_have_legends(tmp_path: Path) -> None:
+    data = data_of(tmp_path, [searched_row(label, loss, 0) for label, loss in METHODS.items()])
+    chart = next(pareto_charts(data, 0, data.sections[0]))
+    assert chart.legend is not None
+    assert [entry.name for entry in chart.legend.entries] == data.methods.names
+    legends = {
+        draw: [
+            channel["legend"]
+            for layer in draw(chart)["layer"]
+            for channel in layer["encoding"].values()
+            if isinstance(channel, dict) and channel.get("field") == "method" and "legend" in channel
+        ]
+        for draw in (screen_spec, figure_spec)
+    }
+    assert not any(legends[screen_spec])
+    assert any(legends[figure_spec])
 
 
 def test_loss_at_equal_retention_begins_where_every_split_has_got_so_far(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from report_rows import CLASSES, METHODS, example_rows, example_store, searched_row
 
 from benchmarks.rows.row import Row
-from harness.report.charts.modules import dendrogram_order, jaccard_distances
+from harness.report.charts.matrices.dendrogram import Dendrogram
+from harness.report.charts.matrices.modules import jaccard_distances
 from harness.report.charts.pareto import pareto_charts
 from harness.report.charts.reuse import best_fusion
 from harness.report.data import ReportData
@@ -142,8 +143,12 @@ def test_distances_come_from_sizes_and_shared_kernels() -> None:
 
 def test_alike_modules_become_neighbours() -> None:
     near, far = 0.1, 0.9
-    order = dendrogram_order([[0, far, near, far], [far, 0, far, near], [near, far, 0, far], [far, near, far, 0]])
-    assert {frozenset(order[:2]), frozenset(order[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
+    tree = Dendrogram.of([[0, far, near, far], [far, 0, far, near], [near, far, 0, far], [far, near, far, 0]])
+    assert {frozenset(tree.leaves[:2]), frozenset(tree.leaves[2:])} == {frozenset({0, 2}), frozenset({1, 3})}
+    pair, other, both = tree.merges
+    assert pair == [(0, 0), (0, near), (1, near), (1, 0)]
+    assert other == [(2, 0), (2, near), (3, near), (3, 0)]
+    assert both == [(0.5, near), (0.5, pytest.approx(far)), (2.5, pytest.approx(far)), (2.5, near)]
 
 
 def test_the_fusion_rule_of_a_chart_is_chosen_on_select(data: ReportData) -> None:

@@ -7,13 +7,18 @@ from statistics import fmean
 
 from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
-from harness.report.charts.chart import Chart, dataset, tooltip
+from harness.report.charts.chart import Chart, Spec, dataset, tooltip
+from harness.report.charts.matrices.dendrogram import Dendrogram
+from harness.report.charts.matrices.grid import END_OF_CELL, cell_channels, named_axis
 from harness.report.data import ReportData
 
 _SHADES = ["#f2e8c4", "#c9c587", "#7fa886", "#3f8190", "#2a5484", "#1f2a5c"]
 """From little to much, in even steps of lightness."""
 
 _CELL_HEIGHT = 15
+_TREE_WIDTH = 0.3
+"""Width of a dendrogram, as a share of its matrix's."""
+
 _MAX_HEIGHT = 420
 
 
@@ -53,7 +58,7 @@ def retention_charts(data: ReportData, number: int, section: Section) -> Iterato
 
 
 def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
-    """Yield a matrix per method of how far each two of its modules overlap; none for rows that do not record it."""
+    """Yield a matrix per method of how far its modules overlap; none where all are the same, or none is recorded."""
     for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
         alike = [row for row in _alike(rows) if row.shared_kernels]
         if not alike or len(alike[0].modules) < 2:
@@ -61,25 +66,58 @@ def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[
         names = [module.class_name for module in alike[0].modules]
         matrices = [jaccard_distances(row) for row in alike]
         mean = [[fmean(matrix[i][j] for matrix in matrices) for j in range(len(names))] for i in range(len(names))]
-        order = dendrogram_order(mean)
-        ordered = [names[at] for at in order]
-        cells = [{"one": names[i], "other": names[j], "distance": round(mean[i][j], 3)} for i in order for j in order]
-        spec = {
-            "data": dataset(cells),
-            "mark": {"type": "rect"},
-            "encoding": {
-                "x": _classes("one", ordered),
-                "y": {"field": "other", "type": "nominal", "sort": ordered, "title": None},
-                "color": _shades("distance", "Jaccard distance", [0, max(0.1, *(max(line) for line in mean))]),
-                "tooltip": tooltip(one="module", other="and module", distance="Jaccard distance"),
-            },
-        }
+        if not any(map(any, mean)):
+            continue
+        spec = _overlap_spec(names, mean)
         caption = (
             "Jaccard distance between the kernels that two modules keep (0: the same kernels), mean over "
-            f"{_cells(alike)}; alike modules are neighbours (average linkage, optimal leaf order)."
+            f"{_cells(alike)}; alike modules are neighbours. The dendrogram on the right joins modules at their "
+            "average distance, zero at the matrix (average linkage, optimal leaf order)."
         )
         height = min(_MAX_HEIGHT, max(160, _CELL_HEIGHT * len(names)))
         yield Chart(f"overlap-{number}-{index}", f"{method} · {section.title}", caption, spec, height)
+
+
+def _overlap_spec(names: Sequence[str], distances: Sequence[Sequence[float]]) -> Spec:
+    tree = Dendrogram.of(distances)
+    n, order = len(names), tree.leaves
+    cells = [
+        {"one": names[i], "other": names[j], "distance": round(distances[i][j], 3), "x": x, "y": y}
+        for y, j in enumerate(order)
+        for x, i in enumerate(order)
+    ]
+    ordered = [names[at] for at in order]
+    end = n * (1 + _TREE_WIDTH)
+    columns, lines = named_axis(ordered, end=end), named_axis(ordered, downwards=True)
+    longest = max(0.1, *(max(line) for line in distances))
+    scale = (_TREE_WIDTH - 0.04) * n / longest
+    merges = [
+        {"merge": number, "at": at, "x": round(1.02 * n + scale * distance, 3), "y": leaf + 0.5}
+        for number, merge in enumerate(tree.merges)
+        for at, (leaf, distance) in enumerate(merge)
+    ]
+    return {
+        "layer": [
+            {
+                "data": dataset(cells),
+                "transform": END_OF_CELL,
+                "mark": {"type": "rect"},
+                "encoding": {
+                    **cell_channels(columns, lines),
+                    "color": _shades("distance", "Jaccard distance", [0, longest]),
+                    "tooltip": tooltip(one="module", other="and module", distance="Jaccard distance"),
+                },
+            },
+            {
+                "data": dataset(merges),
+                "mark": {"type": "line", "color": "var(--mark)", "strokeWidth": 1.2, "tooltip": None},
+                "encoding": {
+                    "x": {"field": "x", **columns}, "y": {"field": "y", **lines},
+                    "detail": {"field": "merge"}, "order": {"field": "at"},
+                },
+            },
+        ]
+    }  # fmt: skip
 
 
 def jaccard_distances(row: Row) -> list[list[float]]:
@@ -91,15 +129,6 @@ def jaccard_distances(row: Row) -> list[list[float]]:
             union = sizes[i] + sizes[j] - both
             distances[i][j] = distances[j][i] = 1 - both / union if union else 0.0
     return distances
-
-
-def dendrogram_order(distances: Sequence[Sequence[float]]) -> list[int]:
-    """Return the order of a dendrogram's leaves: average linkage, neighbours as close as it allows."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    tree = linkage(squareform(distances, checks=False), method="average", optimal_ordering=True)
-    return [int(leaf) for leaf in leaves_list(tree)]
 
 
 def _alike(rows: Sequence[Row]) -> list[Row]:

@@ -1,0 +1,1 @@
+"""Matrices as heat maps: kernels by layer, overlap of modules, confusion of classes."""
