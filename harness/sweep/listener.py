@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from benchmarks.rows.row import Row
 from harness.execution import Listener
+from harness.execution.observers import ObserverGuard
+from harness.suite_cell import SuiteCell
+from splitters.methods.protocol import Progress
 
 
 class SweepListener(Listener):
@@ -16,3 +22,51 @@ class SweepListener(Listener):
 
     def scoring_begins(self, *, n_cells: int) -> None:
         """What was chosen is about to be scored on test."""
+
+
+class TrackedSweep(SweepListener):
+    """A display of a sweep, with further listeners of its cells, whose errors do not end the sweep.
+
+    Args:
+        display: Notified of parts and cells.
+        trackers: Notified of cells.
+    """
+
+    def __init__(self, display: SweepListener, trackers: Sequence[Listener]) -> None:
+        self._display = display
+        self._trackers = trackers
+        self._guard = ObserverGuard()
+
+    @property
+    def tracking_error(self) -> str | None:
+        """The first error of a tracker in one line, or None."""
+        return self._guard.message
+
+    def preparation_begins(self, *, n_models: int) -> None:
+        """Notify the display."""
+        self._display.preparation_begins(n_models=n_models)
+
+    def trials_begin(self, *, slots: int, n_trials: int, n_cells: int) -> None:
+        """Notify the display."""
+        self._display.trials_begin(slots=slots, n_trials=n_trials, n_cells=n_cells)
+
+    def scoring_begins(self, *, n_cells: int) -> None:
+        """Notify the display."""
+        self._display.scoring_begins(n_cells=n_cells)
+
+    def started(self, item: SuiteCell) -> None:
+        """Notify all."""
+        self._notify(lambda listener: listener.started(item))
+
+    def progressed(self, item: SuiteCell, progress: Progress) -> None:
+        """Notify all."""
+        self._notify(lambda listener: listener.progressed(item, progress))
+
+    def finished(self, item: SuiteCell, row: Row) -> None:
+        """Notify all."""
+        self._notify(lambda listener: listener.finished(item, row))
+
+    def _notify(self, event: Callable[[Listener], None]) -> None:
+        event(self._display)
+        for tracker in self._trackers:
+            self._guard(event, tracker)

@@ -27,10 +27,11 @@ from harness.cli.options import (
     split_kinds,
     suite_options,
 )
+from harness.cli.tracking import Tracking, tracking_options, warn_of
 
 if TYPE_CHECKING:
     from harness.config.suite import Suite
-    from harness.execution import Backend, Listener
+    from harness.execution import Backend
     from harness.execution.attempt import Surroundings
     from harness.execution.run_plan import RunReport
     from harness.runs.record import RunRecord
@@ -56,12 +57,7 @@ if TYPE_CHECKING:
     help="Number of cells to run at once. [default: as many as fit]",
 )
 @click.option("--timeout", metavar="TIME", help="Time limit per cell, e.g. 30m.")
-@click.option(
-    "--tensorboard",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Write each cell's metrics for TensorBoard too; needs the extra splitbench[tensorboard].",
-)
+@tracking_options
 @click.option(
     "--force",
     is_flag=True,
@@ -85,7 +81,7 @@ def command(
     shared_cache: str | None,
     workers: int | None,
     timeout: str | None,
-    tensorboard: Path | None,
+    tracking: Tracking,
     force: bool,
     dry_run: bool,
     as_json: bool,
@@ -136,11 +132,7 @@ def command(
     chosen = _backend(backend, surroundings, loaded, address, workers, mixed=force, memory=memory)
     console = progress_console()
     with ExitStack() as stack:
-        listeners: list[Listener] = []
-        if tensorboard is not None:
-            from harness.execution.tensorboard import TensorBoardListener
-
-            listeners.append(stack.enter_context(TensorBoardListener(tensorboard)))
+        trackers = tracking.enter(stack, loaded.name)
         display = stack.enter_context(make_display(console, len(plan.queue()), plan.time_left()))
 
         def on_left(left: Mapping[str, RunRecord]) -> None:
@@ -151,13 +143,10 @@ def command(
             plan,
             store,
             chosen,
-            listener=Listeners(display, *listeners),
+            listener=Listeners(display, *trackers),
             on_left=on_left,
         )
-    if report.listener_error:
-        click.echo(
-            f"Warning: showing the run's progress failed ({report.listener_error}); its rows are whole.", err=True
-        )
+    warn_of(report.listener_error)
     if as_json:
         show_json(_report_object(report, loaded.name, location))
     else:

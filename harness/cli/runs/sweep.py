@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from harness.cli.options import (
     shared_cache_of,
     shared_cache_option,
 )
+from harness.cli.tracking import Tracking, tracking_options, warn_of
 
 if TYPE_CHECKING:
     from harness.sweep.run import SweepReport
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     help="Change the sweep, e.g. --set concurrency=1 --set splitters.gradsplitter.rounds=8. Repeatable.",
 )
 @click.option("--shard", metavar="K/N", help="With all trials finished: score this share of the cells on test only.")
+@tracking_options
 @click.option("--force", is_flag=True, help="Run even if the cluster's machines differ in versions.")
 @click.option("--dry-run", is_flag=True, help="Show finished trials and what would be run, run nothing.")
 @json_option
@@ -54,6 +57,7 @@ def command(
     download: bool,
     changes: tuple[str, ...],
     shard: str | None,
+    tracking: Tracking,
     force: bool,
     dry_run: bool,
     as_json: bool,
@@ -70,6 +74,7 @@ def command(
     from harness.machines.node_facts import versions
     from harness.runs.shard import Shard
     from harness.sweep.definition.load import load_sweep
+    from harness.sweep.listener import TrackedSweep
     from harness.sweep.plan import plan_sweep
     from harness.sweep.plan_view import opening_lines, sweep_plan_object, sweep_plan_view
     from harness.sweep.run import run_sweep
@@ -99,8 +104,11 @@ def command(
         shared_cache=shared_cache_of(shared_cache, results=location, address=address),
         expected={} if force else versions(),
     )
-    with SweepDisplay(console, plan.time_left()) as display:
-        report = run_sweep(plan, store, surroundings, listener=display, address=address, shard=part)
+    with ExitStack() as stack:
+        trackers = tracking.enter(stack, loaded.name)
+        listener = TrackedSweep(stack.enter_context(SweepDisplay(console, plan.time_left())), trackers)
+        report = run_sweep(plan, store, surroundings, listener=listener, address=address, shard=part)
+    warn_of(listener.tracking_error)
     show_json(_report_object(report, location)) if as_json else _show_report(report, location)
     sys.exit(_exit_code(report))
 
