@@ -11,29 +11,34 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from conftest import ROOT, toy_row
+from conftest import ROOT, toy_item, toy_row
 from PIL import Image
 from trial_rows import ORIGIN, rows_of
 
-from benchmarks.rows.row import Metrics, State
+from benchmarks.rows.row import Metrics, Row, State
 from harness.cli.runs import sweep as cli_sweep
 from harness.cli.runs.sweep import _exit_code
+from harness.cli.tracking import Tracking
 from harness.config.suite import names_sweep
 from harness.config.trust import Consent, names_of_code, trust
+from harness.execution import SilentListener
 from harness.execution.attempt import Outcome, Surroundings, make_row
 from harness.execution.rerun import require_trusted_models
 from harness.machines.node_facts import versions
 from harness.machines.provenance import provenance
 from harness.store import ResultStore
+from harness.suite_cell import SuiteCell
 from harness.sweep import run as sweep_run
 from harness.sweep.definition.file import Sweep
 from harness.sweep.definition.load import load_sweep
+from harness.sweep.listener import SweepListener
 from harness.sweep.plan import plan_sweep
 from harness.sweep.run import SweepReport
 from harness.sweep.study.record import continue_study, write_study
@@ -256,6 +261,31 @@ def test_machines_share_what_they_train_through_the_results_uri_or_where_one_say
     (surroundings,) = found
     assert surroundings.shared_cache == shared_cache
     assert surroundings.expected == versions()
+
+
+def test_trackers_are_notified_of_a_sweeps_cells_and_their_errors_are_a_warning(
+    call: Call, write_sweep: WriteSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, seen = toy_row(), []
+
+    class Broken(SilentListener):
+        def finished(self, item: SuiteCell, row: Row) -> None:
+            seen.append((item, row))
+            raise OSError("no connection")
+
+    def run(*args: object, listener: SweepListener, **keys: object) -> object:
+        listener.trials_begin(slots=1, n_trials=1, n_cells=1)
+        listener.finished(toy_item(), row)
+        return SimpleNamespace()
+
+    monkeypatch.setattr(Tracking, "enter", lambda self, stack, experiment: [Broken()] if self.mlflow else [])
+    monkeypatch.setattr(sweep_run, "run_sweep", run)
+    monkeypatch.setattr(cli_sweep, "_show_report", lambda report, location: None)
+    monkeypatch.setattr(cli_sweep, "_exit_code", lambda report: 0)
+    result = call("sweep", write_sweep(), "--results", tmp_path / "r", "--mlflow", "http://localhost")
+    assert result.exit_code == 0
+    assert seen == [(toy_item(), row)]
+    assert "failed (OSError: no connection); its rows are whole" in result.stderr
 
 
 def test_a_changed_meaning_is_reported_before_anything_runs(call: Call, write_sweep: WriteSweep, swept: Path) -> None:
