@@ -37,8 +37,8 @@ the JSON of `config`. `all_attempts=True` returns every attempt. Several folders
 shell:
 
 ```sh
-splitbench rows results/quick --settings > rows.csv
-splitbench rows results/quick --format parquet --out rows.parquet   # or json; --all-attempts
+splitbench rows results/quick --settings > results/rows.csv
+splitbench rows results/quick --format parquet --out results/rows.parquet   # or json; --all-attempts
 ```
 
 Other readers of hive partitions see all attempts: `pandas.read_parquet("results/quick/rows")`, or
