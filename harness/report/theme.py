@@ -106,4 +106,5 @@ def _config(*, size: int, font: str) -> Spec:
         },
         "line": {"strokeCap": "round", "strokeJoin": "round"},
         "point": {"strokeWidth": size / 10},
+        "text": {"fontSize": size - 1},
     }  # fmt: skip

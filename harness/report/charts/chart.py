@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,16 @@ def dataset(values: Iterable[Mapping[str, Any]]) -> Spec:
 def quantity(field: str, title: str, **more: Any) -> Spec:
     """Return a channel of numbers; axes do not begin at zero unless ``scale`` says so."""
     return {"field": field, "type": "quantitative", "title": title, "scale": {"zero": False, "nice": True}, **more}
+
+
+def whole_numbers(values: Iterable[int]) -> Spec:
+    """Return the axis of a channel of counts, which has no ticks between whole numbers, and at most a dozen."""
+    counts = list(values)
+    low, high = min(counts), max(counts)
+    steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+    step = next(step for step in steps if high - low <= 11 * step)
+    first = low if step == 1 else -(-low // step) * step
+    return {"axis": {"values": list(range(first, high + 1, step)), "format": ",d"}}
 
 
 def tooltip(**titles: str) -> list[Spec]:

@@ -9,7 +9,17 @@ from typing import Any
 
 from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
-from harness.report.charts.chart import Chart, Legend, LegendEntry, Spec, dataset, faded_unless_shown, quantity, tooltip
+from harness.report.charts.chart import (
+    Chart,
+    Legend,
+    LegendEntry,
+    Spec,
+    dataset,
+    faded_unless_shown,
+    quantity,
+    tooltip,
+    whole_numbers,
+)
 from harness.report.data import ReportData, spread
 from harness.report.methods import gradient, wrapped_legend
 from harness.suite_cell import ID_LENGTH
@@ -47,7 +57,7 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
             continue
         names = [curve["method"] for curve in curves]
         encoding = {
-            "x": quantity("x", axis, **({"axis": {"tickMinStep": 1}} if against == "step" else {})),
+            "x": quantity("x", axis, **(whole_numbers(curve["x"] for curve in curves) if against == "step" else {})),
             "y": quantity("y", unit),
             **data.methods.lines(names),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, quantity, tooltip
+from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, quantity, tooltip, whole_numbers
 from harness.report.data import ReportData, spread
 from harness.suite_cell import ID_LENGTH
 from harness.sweep.definition.objectives import Objective, column_facts
@@ -129,7 +129,7 @@ def _history(number: int, results: SweepResults) -> Chart:
             "color": "var(--mark)",
         },
         "encoding": {
-            "x": quantity("n", "complete trials", axis={"tickMinStep": 1}),
+            "x": quantity("n", "complete trials", **whole_numbers(step["n"] for step in steps)),
             "y": quantity("volume", "hypervolume"),
             "tooltip": tooltip(n="complete trials", volume="hypervolume", trial="trial", method="method"),
         },

@@ -8,7 +8,7 @@ from report_rows import CLASSES, METHODS, bowl_results, example_store, searched_
 
 from benchmarks.rows.row import FigureRecord, Row
 from harness.report.charts.budgets import budget_charts
-from harness.report.charts.chart import Chart
+from harness.report.charts.chart import Chart, whole_numbers
 from harness.report.charts.matrices.confusions import composed_confusions, patched_confusions
 from harness.report.charts.matrices.grid import named_axis
 from harness.report.charts.matrices.modules import overlap_charts
@@ -67,6 +67,13 @@ def test_names_of_classes_are_texts_in_the_expressions_of_axes() -> None:
     assert named_axis(['"] + evil[', "dog\u202e"])["axis"]["labelExpr"].startswith(
         r'["\"] + evil[", "dog\\u202e"][floor('
     )
+
+
+def test_counts_have_no_ticks_between_whole_numbers() -> None:
+    ticks = {high: whole_numbers([1, high])["axis"]["values"] for high in (1, 3, 25, 200)}
+    assert (ticks[1], ticks[3]) == ([1], [1, 2, 3])
+    assert ticks[25] == [5, 10, 15, 20, 25]
+    assert ticks[200] == [20, 40, 60, 80, 100, 120, 140, 160, 180, 200]
 
 
 def test_a_dendrogram_begins_at_its_matrix_and_rises_with_the_distance(tmp_path: Path) -> None:

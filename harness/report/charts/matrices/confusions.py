@@ -144,8 +144,8 @@ def _spec(
                     "tooltip": [
                         *details,
                         *tooltip(
-                            model="model", answer="answer", images="images", share="of the class's images, %",
-                            **{"class": "class"},
+                            model="model", **{"class": "class"}, answer="answer", images="images",
+                            share="of the class's images, %",
                         ),
                     ],
                 },

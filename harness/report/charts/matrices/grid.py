@@ -44,6 +44,7 @@ def named_axis(
         "axis": {
             "values": [start + at + 0.5 for start in starts for at in range(n)],
             "labelExpr": f"{known}[floor(datum.value) % {period}]",
+            "tickCount": n * len(starts),  # Vega thins out values beyond the count that the theme sets
             "labelOverlap": "greedy", "labelSeparation": 1, "labelFlush": False,
             "grid": False, "ticks": False, "domain": False, **angle,
         },
