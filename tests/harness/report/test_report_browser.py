@@ -179,6 +179,7 @@ def test_a_chart_has_its_numbers_as_a_table_and_a_menu_chooses_the_patch(visit: 
     figure = visit.page.locator("#patches figure").last
     figure.locator("summary").press("Enter")
     lines = figure.locator(".numbers tbody tr")
+    lines.first.wait_for()  # the event of an opened element comes a moment later
     assert lines.count() == 3 * 2 * 6, "classes that are patched, models, and pairs of class and answer that occur"
     drawn = figure.locator("svg [aria-label*='images: 6']")
     first = drawn.first.get_attribute("aria-label")
