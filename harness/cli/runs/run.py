@@ -27,7 +27,7 @@ from harness.cli.options import (
     split_kinds,
     suite_options,
 )
-from harness.cli.tracking import Tracking, tracking_options, warn_of
+from harness.cli.runs.displays.tracking import Tracking, tracking_options, warn_of
 
 if TYPE_CHECKING:
     from harness.config.suite import Suite
@@ -92,7 +92,7 @@ def command(
     continues where this one stopped.
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
-    from harness.cli.runs.cell_display import make_display
+    from harness.cli.runs.displays.cell_display import make_display
     from harness.cli.runs.left_cells import left_text
     from harness.config.expand import forced, plugins_of
     from harness.config.trust import trust_named

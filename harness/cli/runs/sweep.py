@@ -21,7 +21,7 @@ from harness.cli.options import (
     shared_cache_of,
     shared_cache_option,
 )
-from harness.cli.tracking import Tracking, tracking_options, warn_of
+from harness.cli.runs.displays.tracking import Tracking, tracking_options, warn_of
 
 if TYPE_CHECKING:
     from harness.sweep.run import SweepReport
@@ -68,7 +68,7 @@ def command(
     stopped or killed; trials that still fit an edited file are reused.
     """  # fmt: skip
     from harness.cli.output import progress_console, show, show_json
-    from harness.cli.runs.sweep_display import SweepDisplay
+    from harness.cli.runs.displays.sweep_display import SweepDisplay
     from harness.config.trust import trust_named
     from harness.execution.attempt import Surroundings
     from harness.machines.node_facts import versions

@@ -17,7 +17,7 @@ from conftest import toy_item, toy_row
 from benchmarks.rows.row import Row, State
 from harness.cli import main
 from harness.cli.output import PlainConsole
-from harness.cli.runs.cell_display import LiveDisplay, PlainDisplay
+from harness.cli.runs.displays.cell_display import LiveDisplay, PlainDisplay
 from harness.ranking.leaderboard import make_leaderboard
 from harness.store import ResultStore
 from harness.text import printable

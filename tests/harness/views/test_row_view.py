@@ -12,7 +12,7 @@ from benchmarks.rows.row import (
     State,
     SubTaskRecord,
 )
-from harness.cli.runs.cell_display import finished_line
+from harness.cli.runs.displays.cell_display import finished_line
 from harness.views.cells.row import row_view
 
 COST = {

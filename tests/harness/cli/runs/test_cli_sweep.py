@@ -24,8 +24,8 @@ from trial_rows import ORIGIN, rows_of
 
 from benchmarks.rows.row import Metrics, Row, State
 from harness.cli.runs import sweep as cli_sweep
+from harness.cli.runs.displays.tracking import Tracking
 from harness.cli.runs.sweep import _exit_code
-from harness.cli.tracking import Tracking
 from harness.config.suite import names_sweep
 from harness.config.trust import Consent, names_of_code, trust
 from harness.execution import SilentListener

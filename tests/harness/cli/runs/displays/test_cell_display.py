@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.rows.row import State
 from harness.cli.progress import FEW_SECONDS, MINUTE, Pace, progress_text, show_progress
-from harness.cli.runs.cell_display import LiveDisplay, PlainDisplay
+from harness.cli.runs.displays.cell_display import LiveDisplay, PlainDisplay
 from harness.execution.ray.worker import CellWorker
 from harness.runs.activity import Activity
 from harness.runs.time_left import TimeLeft

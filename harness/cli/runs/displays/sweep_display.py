@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 
 from benchmarks.rows.row import Row
-from harness.cli.runs.cell_display import Display, make_display
+from harness.cli.runs.displays.cell_display import Display, make_display
 from harness.runs.time_left import TimeLeft
 from harness.suite_cell import SuiteCell
 from harness.sweep.listener import SweepListener

@@ -1,0 +1,1 @@
+"""What runs and sweeps show while they work, and the trackers that they report to."""
