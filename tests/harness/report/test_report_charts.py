@@ -49,6 +49,17 @@ def test_answers_are_summed_over_seeds_and_drawn_before_beside_after(tmp_path: P
     }, "the most frequent mistake comes first"  # fmt: skip
 
 
+def test_large_matrices_are_drawn_without_their_smallest_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.report.charts.matrices.confusions.MAX_CELLS", 8)
+    data = data_of(tmp_path, [searched_row("toy", 0.1, 0)])
+    (chart,) = composed_confusions(data, 0, data.sections[0])
+    assert [cell["images"] for cell in values(chart, 1) if cell["model"] == "composed"] == [6, 6, 6]
+    assert [cell["images"] for cell in values(chart, 1) if cell["model"] == "base model"] == [5, 5, 5, 5]
+    assert "At most 4 numbers of each matrix are drawn" in chart.caption
+
+
 def test_a_patch_is_chosen_by_its_class(tmp_path: Path) -> None:
     store = example_store(tmp_path)
     data = ReportData(store, store.read())

@@ -15,6 +15,9 @@ from harness.report.data import ReportData
 _MAX_BESIDE = 20
 """Classes of matrices that stand side by side; larger ones stand one above the other."""
 
+MAX_CELLS = 2000
+"""Numbers that one chart draws, the largest of each matrix."""
+
 _LINE_HEIGHT = 15
 _MAX_HEIGHT = 420
 
@@ -31,8 +34,11 @@ def composed_confusions(data: ReportData, number: int, section: Section) -> Iter
         records = [record for record in found if record.classes == found[0].classes]
         if all(record.before == record.after for record in records):
             continue
-        caption = f"Base model, and its modules composed, on test images; sum of {_cells(len(records))}. {_READING}"
-        cells = _cells_of(records, ("base model", "composed"))
+        cells = _cells_of(records, ("base model", "composed"), MAX_CELLS // 2)
+        caption = (
+            f"Base model, and its modules composed, on test images; sum of {_cells(len(records))}. {_READING}"
+            f"{_left_out(records[:1], MAX_CELLS // 2)}"
+        )
         spec, height = _spec(records[0].classes, cells, ("base model", "composed"))
         title = f"{method} · {section.title}: confusion"
         yield Chart(f"confusion-{number}-{index}", title, caption, spec, height)
@@ -61,10 +67,11 @@ def _by_kind(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _patched(name: str, title: str, by_target: dict[str, list[ConfusionRecord]]) -> Chart:
     panels = ("weak model", "patched")
+    at_most = MAX_CELLS // (2 * len(by_target))
     cells: list[dict[str, Any]] = []
     for target, found in by_target.items():
         records = [record for record in found if len(record.classes) == len(found[0].classes)]
-        cells += [{"target": target, **cell} for cell in _cells_of(records, panels)]
+        cells += [{"target": target, **cell} for cell in _cells_of(records, panels, at_most)]
     first = next(iter(by_target.values()))
     # Tasks differ in one class where the weak model knows classes of another data set.
     classes = [
@@ -77,22 +84,33 @@ def _patched(name: str, title: str, by_target: dict[str, list[ConfusionRecord]])
     caption = (
         f"A weak model before and after the patch of the chosen class, on test images; sum of {_cells(len(first))}, "
         f"with the fusion rule that is best on each one’s select images ({rules}). {_READING}"
+        f"{_left_out(first[:1], at_most)}"
     )
     choice = Choice("Patched class", list(by_target))
     return Chart(name, f"{title.replace('_', ' ')}: confusion", caption, spec, height, choice=choice)
 
 
-def _cells_of(records: Sequence[ConfusionRecord], panels: tuple[str, str]) -> list[dict[str, Any]]:
-    """Return a record for each pair of class and answer that occurs, the most frequent mistakes first."""
+def _left_out(records: Sequence[ConfusionRecord], at_most: int) -> str:
+    """Return a sentence for captions of matrices with more numbers than are drawn; empty for smaller ones."""
+    is_larger = any(len(record.classes) ** 2 > at_most for record in records)
+    return f" At most {at_most} numbers of each matrix are drawn, the largest." if is_larger else ""
+
+
+def _cells_of(records: Sequence[ConfusionRecord], panels: tuple[str, str], at_most: int) -> list[dict[str, Any]]:
+    """Return a record for each pair of class and answer that occurs, the most frequent mistakes first.
+
+    Of each matrix, at most this many are returned: the largest.
+    """
     classes = records[0].classes if records else []
     n = len(classes)
     dx, dy = _offset(n)
     cells: list[dict[str, Any]] = []
     for at, (panel, field) in enumerate(zip(panels, ("before", "after"), strict=True)):
         matrices = [getattr(record, field) for record in records]
+        found: list[dict[str, Any]] = []
         for i in range(n):
             counts = [sum(matrix[i][j] for matrix in matrices) for j in range(n)]
-            cells += [
+            found += [
                 {
                     "model": panel, "class": classes[i], "answer": classes[j], "images": count,
                     "share": round(100 * count / sum(counts), 1), "right": "yes" if i == j else "no",
@@ -101,12 +119,21 @@ def _cells_of(records: Sequence[ConfusionRecord], panels: tuple[str, str]) -> li
                 for j, count in enumerate(counts)
                 if count
             ]  # fmt: skip
+        cells += _largest(found, at_most)
     return sorted(cells, key=lambda cell: (cell["right"], -cell["images"]))
+
+
+def _largest(cells: list[dict[str, Any]], at_most: int) -> list[dict[str, Any]]:
+    """Return the cells with most images; of equally many images all or, in favour of no class, none."""
+    if len(cells) <= at_most:
+        return cells
+    ordered = sorted(cells, key=lambda cell: -cell["images"])
+    return [cell for cell in ordered if cell["images"] > ordered[at_most]["images"]] or ordered[:at_most]
 
 
 def _offset(n: int) -> tuple[int, int]:
     """Return how far the second matrix stands to the right of the first one, and below it."""
-    return (n + 1, 0) if n <= _MAX_BESIDE else (0, n + 3)
+    return (n + 1, 0) if n <= _MAX_BESIDE else (0, n + 5)
 
 
 def _spec(
