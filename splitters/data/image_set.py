@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -169,12 +170,22 @@ class ImageSet:
         self, indices: Int64[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]:
         """Return the normalised images at ``indices`` and their labels."""
-        return self.normalisation(self.images[indices]), self.labels[indices]
+        return self.normalise(self.images[indices]), self.labels[indices]
 
     def batches(self, batch_size: int) -> Iterator[Float[Tensor, "batch channel height width"]]:
         """Yield all images, normalised and in order; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
-            yield self.normalisation(self.images[start : start + batch_size])
+            yield self.normalise(self.images[start : start + batch_size])
+
+    def normalise(
+        self, images: UInt8[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Return images, on this set's device, as the network's input, without waiting for the device."""
+        return self.normalisation.apply(images, *self._affine)
+
+    @cached_property
+    def _affine(self) -> tuple[Float[Tensor, "1 channel 1 1"], Float[Tensor, "1 channel 1 1"]]:
+        return self.normalisation.affine(self.images.device)
 
 
 def _as_tensor(values: object, name: str, expected: str) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
@@ -41,8 +43,11 @@ class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
         """Return the share of kept channels, or of the kernels that may be dropped."""
         if self.settings.sparsity == "channels":
             return super().sparsity(bits)
-        kernels = self.layout.kernels_per_channel.to(bits)
-        return (bits @ kernels).mean() / kernels.sum()
+        return (bits @ self._kernels_per_channel).mean() / self._kernels_per_channel.sum()
+
+    @cached_property
+    def _kernels_per_channel(self) -> Float[Tensor, " channel"]:
+        return self.layout.kernels_per_channel.to(self.masks)
 
     def score_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train heads alone, on the logits of the current modules.

@@ -17,6 +17,7 @@ from splitters.methods.kernel_choice.kernel_multiples import round_up
 from splitters.methods.mask_training.binarise import binarise, kept_channels
 from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.protocol import SplitTask
+from splitters.methods.scoring.adam import adam
 from splitters.methods.scoring.head_training import shuffled_batches
 from splitters.modules.scores import Scores
 from splitters.networks.inference import Tick, no_tick
@@ -66,7 +67,17 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         )
         self.scores = self.new_scores()
         self.network = masked_network(graph).to(task.device)
-        self.loss = math.nan
+        self._loss: float | Tensor = math.nan
+
+    @property
+    def loss(self) -> float:
+        """The loss of the last step. Reading it waits for that step, so phases only write it."""
+        self._loss = float(self._loss)
+        return self._loss
+
+    @loss.setter
+    def loss(self, value: float | Tensor) -> None:
+        self._loss = value
 
     @abstractmethod
     def new_scores(self) -> ScoresT:
@@ -108,15 +119,17 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         return length.steps(samples=len(self.images), batch_size=self.settings.batch_size)
 
     def mask_phase(self) -> Iterator[int]:
-        """Train masks, scores and scales; yield the number of steps done after each step."""
+        """Train masks, scores and scales; yield the number of steps done after each step.
+
+        No step waits for the device, which works through the steps while the next ones are queued.
+        """
         masks, scores = self.masks.clone().requires_grad_(), self.trainable_scores()
         scales = None if self.scales is None else self.scales.clone().requires_grad_()
         beside = [*scores.tensors().values(), *([] if scales is None else [scales])]
-        optimiser = torch.optim.Adam(
-            [
-                {"params": [masks], "lr": self.settings.mask_learning_rate},
-                {"params": beside, "lr": self.score_learning_rate},
-            ]
+        optimiser = adam(
+            [{"params": [masks], "lr": self.settings.mask_learning_rate}, {"params": beside}],
+            lr=self.score_learning_rate,
+            device=masks.device,
         )
         for step, indices in enumerate(self.batches(self.steps_of(self.settings.mask_phase)), start=1):
             bits = binarise(self.layout, masks)
@@ -125,7 +138,7 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            self.loss = float(loss.detach())
+            self.loss = loss.detach()
             self.masks = masks.detach()
             self.scales = None if scales is None else scales.detach()
             self.scores = scores.map(torch.Tensor.detach)
