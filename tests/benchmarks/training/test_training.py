@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from synchronisations import Synchronisations
 
 from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cells import ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models.inference import evaluate_accuracy, predict_logits
-from benchmarks.training.augmentation import augment
+from benchmarks.training.augmentation import Augmentation
 from benchmarks.training.base_model import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
 from benchmarks.training.learning_rate import learning_rate
 from splitters.data import IMAGENET, ImageSet
@@ -263,11 +264,16 @@ def test_a_training_of_one_step_has_a_rate() -> None:
     assert learning_rate(TrainingSpec(recipe="one_cycle", epochs=1), 0, steps_per_epoch=1) > 0
 
 
+def _augmented(images: torch.Tensor, *, padding: int, flip: bool, seed: int) -> torch.Tensor:
+    augmentation = Augmentation(padding, flip)
+    return augmentation(images, augmentation.draw(len(images), torch.Generator().manual_seed(seed)))
+
+
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("padding", [0, 2])
 def test_augmentation_is_a_crop_of_the_padded_image_or_of_its_mirror_image(flip: bool, padding: int) -> None:
     images = torch.randint(1, 256, (40, 3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    out = augment(images, padding=padding, flip=flip, generator=torch.Generator().manual_seed(1))
+    out = _augmented(images, padding=padding, flip=flip, seed=1)
     mirrored = 0
     for image, result in zip(images, out, strict=True):
         crops = {
@@ -285,9 +291,18 @@ def test_augmentation_is_a_crop_of_the_padded_image_or_of_its_mirror_image(flip:
     assert padding == 0 or len({tuple(image[0, 0].tolist()) for image in out}) > 1
 
 
+def test_no_step_waits_for_the_device(tmp_path: Path) -> None:
+    waits = []
+    for batch_size in (33, 8):
+        with Synchronisations() as counts:
+            _train(tmp_path, recipe=_SHORT.model_copy(update={"batch_size": batch_size}))
+        waits.append(counts)
+    assert waits[0] == waits[1], "2 and 9 steps"
+
+
 def test_augmentation_is_reproducible() -> None:
     images = _ROLES.train.images
-    first, again = (augment(images, padding=2, flip=True, generator=torch.Generator().manual_seed(3)) for _ in "ab")
+    first, again = (_augmented(images, padding=2, flip=True, seed=3) for _ in "ab")
     assert torch.equal(first, again)
     assert first.is_contiguous(memory_format=torch.channels_last)
 

@@ -112,8 +112,8 @@ class _Work:
         self.batches = self.steps = self.longest = 0
         self._since_tick = 0
 
-        def runs(module: nn.Module, inputs: object) -> None:
-            if isinstance(module, fx.GraphModule):
+        def runs(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if isinstance(module, fx.GraphModule) and len(inputs[0]) > 2:  # checks of a graph run one or two images
                 self.batches += 1
                 self._add()
 
