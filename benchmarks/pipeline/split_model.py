@@ -16,6 +16,7 @@ from benchmarks.pipeline.workspace import Workspace
 from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.module import Module, extract_modules
+from splitters.networks.execution.precision import run_network
 from splitters.networks.inference import Tick, module_logits, network_logits, no_tick
 from splitters.reuse.composed import ComposedModel, compose
 
@@ -64,7 +65,8 @@ class SplitModel:
     def module_scores(self, class_index: int, images: ImageSet) -> Float[Tensor, " sample"]:
         """Return one module's scores of all images, on the CPU."""
         module = self.modules[class_index]
-        return torch.cat([module(batch).cpu() for batch in images.to(self.device).batches(_BATCH)])
+        batches = images.to(self.device).batches(_BATCH)
+        return torch.cat([module.score(run_network(module.network, batch)).cpu() for batch in batches])
 
     def logits(self, images: ImageSet) -> Float[Tensor, "sample class"]:
         """Return the whole network's logits for all images, on the CPU."""

@@ -31,6 +31,7 @@ from benchmarks.training.last_layer import LastLayer, train_last_layer
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress, make_splitter
+from splitters.networks.execution.precision import computing_in
 from splitters.networks.inference import accuracy, network_logits
 from splitters.reuse.composed import ComposedModel, compose
 from splitters.settings import Settings
@@ -271,6 +272,9 @@ class _CellTasks:
         return [train_last_layer(model.graph.network, train, select) for model in (self.first, self.second)]
 
     def _accuracy(self, composed: ComposedModel, images: ImageSet) -> float:
-        images = images.to(self.workspace.device)
-        answers = composed.answers(network_logits(composed.to(self.workspace.device), images))
+        device = self.workspace.device
+        images = images.to(device)
+        # Its output is scores, not logits; rounded to bf16, many would be equal.
+        with computing_in("float32", device):
+            answers = composed.answers(network_logits(composed.to(device), images))
         return accuracy(answers, images.labels)

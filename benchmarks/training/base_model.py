@@ -31,6 +31,7 @@ from splitters.files.weights_hash import hash_tensor
 from splitters.files.weights_hash import weights_hash as weights_hash
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
+from splitters.networks.execution.precision import run_network
 from splitters.tensor_names import strip_prefix, with_prefix
 
 _STAGE = "train"
@@ -243,7 +244,7 @@ class _TrainingRun:
             group["lr"] = learning_rate(self.spec, step, steps_per_epoch=self.steps_per_epoch)
         indices, draws = plan[:, 0], plan[:, 1:]
         images = self.augmentation(self.train.images[indices], draws)
-        logits = self.model(self.train.normalise(images))
+        logits = run_network(self.model, self.train.normalise(images))
         loss = functional.cross_entropy(logits, self.train.labels[indices])
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from splitters.data import ImageSet
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.networks.execution.precision import run_network
 from splitters.networks.extraction import extract_network
 from splitters.networks.masks import KernelMasks
 
@@ -38,7 +39,7 @@ def network_logits(
     """
     logits = []
     for batch in images.batches(batch_size):
-        logits.append(network(batch))
+        logits.append(run_network(network, batch))
         tick()
     return torch.cat(logits)
 
@@ -99,7 +100,7 @@ class ModuleNetworks:
         """Return every module's logits for one normalised batch; ``tick`` is called after every network."""
         logits = []
         for network in self.networks:
-            logits.append(network(batch))
+            logits.append(run_network(network, batch))
             tick()
         return self._of_each_module(logits)
 

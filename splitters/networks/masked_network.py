@@ -138,18 +138,19 @@ def select_bits_or_keep(bits: Float[Tensor, "module maskable"], channels: Int64[
 
 def apply_first_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
     """Mask a tensor that all modules share: ``[batch, ...]`` becomes ``[module * batch, ...]``."""
-    return (x.unsqueeze(0) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
+    return (x.unsqueeze(0) * _aligned(masks, x, axis)).flatten(0, 1)
 
 
 def apply_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
     """Mask a tensor with the modules folded into its batch: ``[module * batch, ...]``."""
-    return (torch.unflatten(x, 0, (masks.shape[0], -1)) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
+    return (torch.unflatten(x, 0, (masks.shape[0], -1)) * _aligned(masks, x, axis)).flatten(0, 1)
 
 
-def _aligned(masks: Tensor, dims: int, axis: int) -> Tensor:
-    shape = [masks.shape[0], 1] + [1] * (dims - 1)
+def _aligned(masks: Tensor, x: Tensor, axis: int) -> Tensor:
+    """Return masks that broadcast over the modules' copies of a tensor, in its type, which autocast chooses."""
+    shape = [masks.shape[0], 1] + [1] * (x.dim() - 1)
     shape[1 + axis] = masks.shape[1]
-    return masks.view(shape)
+    return masks.to(x.dtype).view(shape)
 
 
 def _repeat(x: Tensor, bits: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from benchmarks.training.learning_rate import learning_rate
 from splitters.data import IMAGENET, ImageSet
 from splitters.errors import GraphError
 from splitters.methods.protocol import Progress, ignore_progress
+from splitters.networks.execution.precision import computing_in
 
 _SPEC = ModelSpec(name="incecnn", settings={"width": 0.05})
 _RECIPE = TrainingSpec(recipe="one_cycle", epochs=4, batch_size=16, learning_rate=0.05, crop_padding=1)
@@ -289,6 +290,17 @@ def test_augmentation_is_a_crop_of_the_padded_image_or_of_its_mirror_image(flip:
         mirrored += kinds[0]
     assert (8 < mirrored < 32) if flip else mirrored == 0
     assert padding == 0 or len({tuple(image[0, 0].tolist()) for image in out}) > 1
+
+
+def test_a_training_in_bf16_is_one_of_its_own_and_keeps_weights_in_float32(tmp_path: Path) -> None:
+    in_float32 = _train(tmp_path)
+    with computing_in("bf16", "cpu"):
+        in_bf16 = _train(tmp_path)
+    assert not in_bf16.reused
+    assert in_bf16.weights_hash != in_float32.weights_hash
+    assert {tensor.dtype for tensor in in_bf16.model.parameters()} == {torch.float32}
+    assert in_bf16.select_accuracy == pytest.approx(in_float32.select_accuracy, abs=0.1)
+    assert _train(tmp_path).reused
 
 
 def test_no_step_waits_for_the_device(tmp_path: Path) -> None:
