@@ -13,7 +13,6 @@ from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.mask_training.trainer import MaskTrainer
 from splitters.methods.scoring.head_training import ModuleLogits, train_heads
 from splitters.modules.score_kinds import HeadScores
-from splitters.networks.execution.precision import run_network
 from splitters.networks.inference import ModuleNetworks
 from splitters.settings import Length
 
@@ -38,7 +37,7 @@ class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
     ) -> Float[Tensor, ""]:
         """Return the cross-entropy over the vector of the modules' scores."""
         images, labels = self.images.batch(indices)
-        return F.cross_entropy(scores(run_network(self.network, images, gates)).T, labels)
+        return F.cross_entropy(scores(self.network(images, gates)).T, labels)
 
     def sparsity(self, bits: Float[Tensor, "module channel"]) -> Float[Tensor, ""]:
         """Return the share of kept channels, or of the kernels that may be dropped."""

@@ -20,6 +20,7 @@ from splitters.methods.protocol import SplitTask
 from splitters.methods.scoring.adam import adam
 from splitters.methods.scoring.head_training import shuffled_batches
 from splitters.modules.scores import Scores
+from splitters.networks.execution.module_chunks import ChunkedNetwork
 from splitters.networks.inference import Tick, no_tick
 from splitters.networks.masked_network import masked_network
 from splitters.networks.masks import KernelMasks
@@ -66,7 +67,8 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
             self.n_modules, self.layout.n_channels, device=task.device
         )
         self.scores = self.new_scores()
-        self.network = masked_network(graph).to(task.device)
+        memory = None if settings.memory_mb is None else settings.memory_mb << 20
+        self.network = ChunkedNetwork(masked_network(graph).to(task.device), memory)
         self._loss: float | Tensor = math.nan
 
     @property

@@ -14,7 +14,6 @@ from splitters.methods.scalesplitter.settings import ScaleSplitterSettings
 from splitters.methods.scoring.adam import adam
 from splitters.methods.scoring.head_training import clear_other_gradients
 from splitters.modules.score_kinds import LinearScores
-from splitters.networks.execution.precision import run_network
 from splitters.networks.inference import Tick, no_tick
 from splitters.settings import Length
 
@@ -51,7 +50,7 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
     ) -> Float[Tensor, ""]:
         """Return the binary cross-entropy of every module's score with "my class or not", averaged."""
         images, labels = self.images.batch(indices)
-        found = scores(run_network(self.network, images, gates))
+        found = scores(self.network(images, gates))
         own = (labels[:, None] == self._classes).T
         return F.binary_cross_entropy_with_logits(found, own.to(found.dtype))
 
