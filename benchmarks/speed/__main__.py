@@ -162,7 +162,8 @@ def _profile(measurement: Measurement, device: str) -> str:
     with profile(activities=activities) as profiler:
         measurement.ours()
     order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    return profiler.key_averages().table(sort_by=order, row_limit=_TOP_OPERATIONS, max_name_column_width=40)
+    table: str = profiler.key_averages().table(sort_by=order, row_limit=_TOP_OPERATIONS, max_name_column_width=40)
+    return table
 
 
 if __name__ == "__main__":

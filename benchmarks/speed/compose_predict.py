@@ -20,7 +20,7 @@ _SHARE = 0.4
 
 @torch.no_grad()
 def measure(
-    *, width: float = 1.0, images: int = 256, classes: int = 10, repeats: int = 3, device: str = "cpu"
+    *, width: float = 1.0, images: int = 64, classes: int = 10, repeats: int = 3, device: str = "cpu"
 ) -> Measurement:
     """Compare a composed model with its modules as plain small networks, one after the other.
 

@@ -15,6 +15,7 @@ from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cells import ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
+from benchmarks.models.papers.simcnn import SimCNN
 from benchmarks.seeding import derive_seed
 from benchmarks.speed.gradsplitter.contest import layer_flops, synthetic_task
 from benchmarks.speed.measurement import Measurement, in_turns
@@ -117,10 +118,12 @@ class _PlainTraining:
                 correct += int((self.model(images.to(self.device)).argmax(1).cpu() == labels).sum())
         return correct / len(self.select)
 
-    def _new_model(self) -> nn.Module:
+    def _new_model(self) -> SimCNN:
         seed = derive_seed(_SEED, "base model")
         shape = self.train.input_shape
-        return build_model(self.spec, n_classes=self.train.n_classes, input_shape=shape, seed=seed).to(self.device)
+        model = build_model(self.spec, n_classes=self.train.n_classes, input_shape=shape, seed=seed)
+        assert isinstance(model, SimCNN)
+        return model.to(self.device)
 
     def _order(self) -> Sequence[list[int]]:
         """Return the order of our first epoch."""

@@ -89,7 +89,7 @@ class PlainGradSplitter:
 
     def _step(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         self.loss = float(loss.detach())
 
