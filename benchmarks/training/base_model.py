@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,7 +26,6 @@ from splitters.data import ImageSet
 from splitters.data.transfer import send
 from splitters.errors import SplitbenchError
 from splitters.files.network_description import check_storable
-from splitters.files.weights_hash import hash_tensor
 from splitters.files.weights_hash import weights_hash as weights_hash
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
@@ -129,8 +127,8 @@ def train_base_model(
         "code": code_fingerprint(spec),
         "initial_weights": weights_hash(model),
         "training": resolved.model_dump(mode="json"),
-        "train": images_hash(train),
-        "select": images_hash(select),
+        "train": train.content_hash,
+        "select": select.content_hash,
         "seed": seed,
         "threads": threads,
         **numeric_environment(device),
@@ -157,14 +155,6 @@ def train_base_model(
         peak_memory_bytes=artifact.peak_memory_bytes,
         computed_on=artifact.computed_on,
     )
-
-
-def images_hash(images: ImageSet) -> str:
-    """Return the SHA-256, in hex, of a set's images, labels, class names and normalisation."""
-    digest = hashlib.sha256(repr((images.class_names, asdict(images.normalisation))).encode())
-    hash_tensor(digest, "images", images.images)
-    hash_tensor(digest, "labels", images.labels)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

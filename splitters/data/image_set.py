@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from splitters.data.normalisation import AnyNormalisation, Normalisation, typed
 from splitters.data.sources import read_arrays, read_dataset, read_folder
+from splitters.data.tensor_hash import hash_tensor
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
 
@@ -134,6 +136,14 @@ class ImageSet:
         """Image channels, height and width."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
+
+    @cached_property
+    def content_hash(self) -> str:
+        """The SHA-256, in hex, of images, labels, class names and normalisation; the same on every device."""
+        digest = hashlib.sha256(repr((self.class_names, asdict(self.normalisation))).encode())
+        hash_tensor(digest, "images", self.images)
+        hash_tensor(digest, "labels", self.labels)
+        return digest.hexdigest()
 
     def to(self, device: torch.device | str) -> ImageSet:
         """Return the same set with its tensors on ``device``."""

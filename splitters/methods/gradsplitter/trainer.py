@@ -13,7 +13,6 @@ from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.mask_training.trainer import MaskTrainer
 from splitters.methods.scoring.head_training import ModuleLogits, train_heads
 from splitters.modules.score_kinds import HeadScores
-from splitters.networks.inference import ModuleNetworks
 from splitters.settings import Length
 
 
@@ -61,10 +60,9 @@ class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
         if not batches:
             return
         used, positions = torch.unique(torch.cat(batches), return_inverse=True)
-        networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
         self.scores, self.loss = train_heads(
             self.scores,
-            ModuleLogits(networks, self.images.subset(used), tick=self.tick),
+            ModuleLogits(self.networks(), self.images.subset(used), tick=self.tick),
             positions.split([len(batch) for batch in batches]),
             learning_rate=learning_rate,
             only=only,

@@ -21,7 +21,7 @@ from splitters.methods.scoring.adam import adam
 from splitters.methods.scoring.head_training import shuffled_batches
 from splitters.modules.scores import Scores
 from splitters.networks.execution.module_chunks import ChunkedNetwork
-from splitters.networks.inference import Tick, no_tick
+from splitters.networks.inference import ModuleNetworks, Tick, no_tick
 from splitters.networks.masked_network import masked_network
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Length
@@ -70,6 +70,7 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         memory = None if settings.memory_mb is None else settings.memory_mb << 20
         self.network = ChunkedNetwork(masked_network(graph).to(task.device), memory)
         self._loss: float | Tensor = math.nan
+        self._cut: tuple[Tensor, ModuleNetworks] | None = None
 
     @property
     def loss(self) -> float:
@@ -116,6 +117,13 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         rounded = round_up(self.layout, bits, self.masks, self.settings.round_to).cpu()
         return KernelMasks(self.layout, rounded, None if self.scales is None else self.scales.cpu().where(rounded, 1.0))
 
+    def networks(self) -> ModuleNetworks:
+        """Return the current modules' networks, cut anew only if masks or scales have changed."""
+        masks = self.kernel_masks()
+        if self._cut is None or not torch.equal(self._cut[0], masks.gates):
+            self._cut = masks.gates, ModuleNetworks.of(self.graph, masks, tick=self.tick)
+        return self._cut[1]
+
     def steps_of(self, length: Length) -> int:
         """Return a phase's length in steps."""
         return length.steps(samples=len(self.images), batch_size=self.settings.batch_size)
@@ -125,6 +133,7 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
 
         No step waits for the device, which works through the steps while the next ones are queued.
         """
+        self._cut = None
         masks, scores = self.masks.clone().requires_grad_(), self.trainable_scores()
         scales = None if self.scales is None else self.scales.clone().requires_grad_()
         beside = [*scores.tensors().values(), *([] if scales is None else [scales])]

@@ -15,7 +15,7 @@ from benchmarks.cells import ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models.inference import evaluate_accuracy, predict_logits
 from benchmarks.training.augmentation import Augmentation
-from benchmarks.training.base_model import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
+from benchmarks.training.base_model import TrainedModel, TrainingError, train_base_model, weights_hash
 from benchmarks.training.learning_rate import learning_rate
 from splitters.data import IMAGENET, ImageSet
 from splitters.errors import GraphError
@@ -326,18 +326,6 @@ def test_a_weights_hash_depends_on_every_bit_but_not_on_memory_order() -> None:
     with torch.no_grad():
         conv.weight[0, 0, 0, 0] = torch.nextafter(conv.weight[0, 0, 0, 0], torch.tensor(9.0))
     assert weights_hash(conv) != before
-
-
-def test_an_images_hash_depends_on_images_labels_and_classes() -> None:
-    base = _ROLES.select
-    hashes = {
-        images_hash(base),
-        images_hash(replace(base, images=base.images.flip(0))),
-        images_hash(replace(base, labels=base.labels.flip(0))),
-        images_hash(replace(base, class_names=("a", "b", "c"))),
-        images_hash(base.subset(torch.arange(29))),
-    }
-    assert len(hashes) == 5
 
 
 def test_logits_of_batches_are_the_logits_of_the_whole(tmp_path: Path) -> None:
