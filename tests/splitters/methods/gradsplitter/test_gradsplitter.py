@@ -23,7 +23,7 @@ from splitters.networks.inference import accuracy, composed_answers, module_logi
 from splitters.settings import Length
 from splitters.testing import Interrupted, MemoryCheckpoint, assert_equal_results, tiny_task
 
-_SHORT = {
+_SHORT: dict[str, Any] = {
     "rounds": 3,
     "warmup": "30 steps",
     "mask_phase": "8 steps",
@@ -355,6 +355,20 @@ def test_another_kind_of_score_chooses_among_the_same_states(score: str) -> None
     answers = composed_answers(other.scores(module_logits(graph, other.masks, task.select)))
     reached = accuracy(answers, task.select.labels)
     assert other.history[int(other.facts["chosen_round"]) - 1]["accuracy"] == reached
+
+
+@pytest.mark.parametrize("score", ["head", "moments"])
+def test_modules_are_cut_once_per_round(score: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[int] = []
+    of = inference.ModuleNetworks.of
+
+    def counting(*args: Any, **kwargs: Any) -> inference.ModuleNetworks:
+        cut.append(1)
+        return of(*args, **kwargs)
+
+    monkeypatch.setattr(inference.ModuleNetworks, "of", counting)
+    _split(score=score, rescue=False)
+    assert len(cut) == 1 + _SHORT["rounds"]  # the first head phase, and each round
 
 
 def test_sparsity_can_count_kernels_as_the_paper_does() -> None:
