@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
-from splitters.settings import ClassName, Settings
+from splitters.settings import ClassName, Precision, Settings
 
 CELL_FORMAT = 2
 """Incremented when the meaning of a cell's fields changes; part of every cell id."""
@@ -268,6 +268,7 @@ class Cell(IdentityFields):
         seed: Seeds roles, base model and splitter; below 2**63, since rows store it in 64 bits.
         threads: CPU threads of the cell; they change the last bits of sums.
         device: ``auto`` takes a GPU if there is one.
+        precision: The precision of networks in training, searches and evaluation.
     """
 
     scenario: str = "modularization"
@@ -281,6 +282,7 @@ class Cell(IdentityFields):
     seed: int = Field(default=0, ge=0, lt=2**63)
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = Field(default="float32", json_schema_extra=_ADDED)
 
     @cached_property
     def cell_id(self) -> str:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +45,9 @@ def normalise_class_name(name: str) -> str:
     """Return a class's name in Unicode's composed form (NFC), so that "é" is the same class however it is written."""
     return unicodedata.normalize("NFC", name)
 
+
+Precision: TypeAlias = Literal["float32", "tf32", "bf16"]
+"""The precision in which networks compute."""
 
 ClassName = Annotated[str, AfterValidator(normalise_class_name)]
 """A field that holds a class's name."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from splitters.networks.execution.precision import current_precision
+
 
 @dataclass(frozen=True)
 class ComputeEnvironment:
@@ -46,9 +48,10 @@ class ComputeEnvironment:
 
 
 def numeric_environment(device: str) -> dict[str, str | None]:
-    """Return what the last bits of a result depend on besides code and seed: torch, and what it runs on.
+    """Return what the last bits of a result depend on besides code and seed: torch, what it runs on, its precision.
 
-    Sums round differently on another kind of GPU, and with other vector instructions of a CPU.
+    Sums round differently on another kind of GPU, and with other vector instructions of a CPU. float32 is left out, as
+    the only precision that earlier results had.
     """
     kind = torch.device(device).type
     on_gpu = kind == "cuda"
@@ -57,6 +60,7 @@ def numeric_environment(device: str) -> dict[str, str | None]:
         "cuda": torch.version.cuda if on_gpu else None,
         "device": kind,
         "processor": torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability(),
+        **({} if current_precision() == "float32" else {"precision": current_precision()}),
     }
 
 

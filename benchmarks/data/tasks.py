@@ -9,6 +9,8 @@ from itertools import combinations, product
 
 import numpy as np
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from benchmarks.seeding import derive_seed
 from splitters.data import ImageSet
@@ -102,17 +104,15 @@ def joined(parts: Sequence[tuple[ImageSet, str]], class_names: Sequence[str]) ->
     )
 
 
-def few_of_each(images: ImageSet, limit: int | None, *, seed: int) -> ImageSet:
-    """Return at most ``limit`` images of each class, in order; a larger limit keeps a superset.
+def few_of_each(images: ImageSet, limit: int, *, seed: int) -> Int64[Tensor, " chosen"]:
+    """Return the indices of at most ``limit`` images of each class, in order; a larger limit keeps a superset.
 
     Args:
         images: The images.
-        limit: Maximum number of images of a class; None keeps all.
+        limit: Maximum number of images of a class.
         seed: Seeds the choice.
     """
-    if limit is None:
-        return images
     order = np.random.default_rng(derive_seed(seed, "few of each class")).permutation(len(images))
     labels = images.labels.cpu().numpy()[order]
     chosen = [order[np.flatnonzero(labels == label)[:limit]] for label in range(images.n_classes)]
-    return images.subset(torch.from_numpy(np.sort(np.concatenate(chosen))))
+    return torch.from_numpy(np.sort(np.concatenate(chosen)))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.pipeline.split_model import SplitModel
 from splitters.modules.module import Module
-from splitters.networks.cost import base_cost, network_cost
+from splitters.networks.cost import Cost, count_parameters
 from splitters.networks.extraction import extract_network
 from splitters.reuse.composed import ComposedModel
 
@@ -39,6 +39,11 @@ class ModuleRef:
         """The module."""
         return self.model.modules[self.class_index]
 
+    @property
+    def cost(self) -> Cost:
+        """The module's cost."""
+        return self.model.module_cost(self.class_index)
+
 
 def composed_cost(modules: Sequence[ModuleRef], composed: ComposedModel, reference: SplitModel) -> dict[str, Any]:
     """Return the fields of ``ComposedCostRecord``.
@@ -52,7 +57,8 @@ def composed_cost(modules: Sequence[ModuleRef], composed: ComposedModel, referen
         composed: The model composed of them.
         reference: The base model to compare with.
     """
-    total, stored, base = composed.cost(), _stored_parameters(modules), base_cost(reference.graph)
+    total = sum((module.cost for module in modules), Cost(0, 0))
+    stored, base = _stored_parameters(modules), reference.base_cost
     device = next(reference.graph.network.parameters()).device
     image = torch.zeros(1, *reference.graph.input_shape, device=device)
     composed_seconds, base_seconds = latencies([composed, reference.graph.network], image)
@@ -79,16 +85,12 @@ def _stored_parameters(modules: Sequence[ModuleRef]) -> int:
     by_model: dict[SplitModel, list[int]] = {}
     for module in modules:
         by_model.setdefault(module.model, []).append(module.class_index)
-    total = sum(_head_parameters(module.module) for module in modules)
+    total = sum(count_parameters(module.module.score) for module in modules)
     for model, classes in by_model.items():
         masks = model.split.result.masks[classes]
-        total += network_cost(extract_network(model.graph, masks.union.bits[0]), model.graph.input_shape).parameters
+        total += count_parameters(extract_network(model.graph, masks.union.bits[0]))
         total += int(masks.bits.sum()) if masks.scales is not None else 0
     return total
-
-
-def _head_parameters(module: Module) -> int:
-    return module.cost().parameters - network_cost(module.network, module.info.input_shape).parameters
 
 
 @torch.no_grad()

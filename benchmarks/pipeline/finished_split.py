@@ -17,7 +17,6 @@ from benchmarks.pipeline.preparation import Prepared
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import FigureRecord, SensitivityRecord
 from benchmarks.seeding import derive_seed
-from benchmarks.training.base_model import images_hash
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
 from splitters.methods.protocol import (
@@ -168,8 +167,8 @@ class _CellSplits:
             "splitter": spec.model_dump(mode="json"),
             "model": self.cell.model.identity(),
             "base_model": self.prepared.base.weights_hash,
-            "train": images_hash(self.prepared.split_roles.train),
-            "select": images_hash(self.prepared.split_roles.select),
+            "train": self.prepared.split_roles.train.content_hash,
+            "select": self.prepared.split_roles.select.content_hash,
             "seed": self.cell.seed,
             "threads": self.cell.threads,
             **numeric_environment(self.workspace.device),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -16,7 +16,9 @@ from benchmarks.pipeline.workspace import Workspace
 from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.module import Module, extract_modules
-from splitters.networks.inference import Tick, module_logits, network_logits, no_tick
+from splitters.networks.cost import Cost, base_cost
+from splitters.networks.execution.precision import run_network
+from splitters.networks.inference import ModuleNetworks, Tick, network_logits, no_tick
 from splitters.reuse.composed import ComposedModel, compose
 
 _BATCH = 256
@@ -39,11 +41,30 @@ class SplitModel:
     graph: ChannelGraph
     split: FinishedSplit
     modules: tuple[Module, ...]
+    _module_costs: dict[int, Cost] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def composed(self) -> ComposedModel:
         """All its modules, composed."""
         return compose(self.modules)
+
+    @cached_property
+    def base_cost(self) -> Cost:
+        """The cost of the whole base model."""
+        return base_cost(self.graph)
+
+    def module_cost(self, class_index: int) -> Cost:
+        """Return one module's cost, which is measured once."""
+        if class_index not in self._module_costs:
+            self._module_costs[class_index] = self.modules[class_index].cost()
+        return self._module_costs[class_index]
+
+    @cached_property
+    def _distinct(self) -> ModuleNetworks:
+        """The modules' networks, of which equal ones run once."""
+        distinct, index = torch.unique(self.split.result.masks.gates, dim=0, return_inverse=True)
+        first = [int((index == number).nonzero()[0]) for number in range(len(distinct))]
+        return ModuleNetworks(tuple(self.modules[module].network for module in first), index)
 
     @torch.no_grad()
     def scores(self, images: ImageSet, *, tick: Tick = no_tick) -> Float[Tensor, "module sample"]:
@@ -51,9 +72,9 @@ class SplitModel:
 
         Args:
             images: The images, on any device.
-            tick: Called after every batch; see ``module_logits``.
+            tick: Called after every batch of every network.
         """
-        logits = module_logits(self.graph, self.split.result.masks, images.to(self.device), tick=tick)
+        logits = self._distinct.logits(images.to(self.device), tick=tick)
         return torch.stack([module.score(logits[index]) for index, module in enumerate(self.modules)]).cpu()
 
     def answers(self, images: ImageSet, *, tick: Tick = no_tick) -> Int64[Tensor, " sample"]:
@@ -64,7 +85,8 @@ class SplitModel:
     def module_scores(self, class_index: int, images: ImageSet) -> Float[Tensor, " sample"]:
         """Return one module's scores of all images, on the CPU."""
         module = self.modules[class_index]
-        return torch.cat([module(batch).cpu() for batch in images.to(self.device).batches(_BATCH)])
+        batches = images.to(self.device).batches(_BATCH)
+        return torch.cat([module.score(run_network(module.network, batch)).cpu() for batch in batches])
 
     def logits(self, images: ImageSet) -> Float[Tensor, "sample class"]:
         """Return the whole network's logits for all images, on the CPU."""

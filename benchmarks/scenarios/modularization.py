@@ -20,7 +20,7 @@ from benchmarks.scenarios.scenario import SCENARIOS
 from benchmarks.scenarios.split_scenario import SplitScenario
 from splitters.data import ImageSet
 from splitters.methods.protocol import Progress, ProgressCallback
-from splitters.networks.cost import Cost, base_cost, network_cost
+from splitters.networks.cost import Cost, count_parameters
 from splitters.networks.extraction import extract_network
 from splitters.networks.inference import ClassReport, Tick, accuracy, class_report
 from splitters.networks.masks import KernelMasks
@@ -104,13 +104,13 @@ def _kernels(masks: KernelMasks) -> dict[str, Any]:
 
 def _costs_and_modules(model: SplitModel, report: ClassReport) -> dict[str, Any]:
     masks = model.split.result.masks
-    costs = [module.cost() for module in model.modules]
-    base = base_cost(model.graph)
-    union = network_cost(extract_network(model.graph, masks.union.bits[0]), model.graph.input_shape)
+    costs = [model.module_cost(index) for index in range(len(model.modules))]
+    base = model.base_cost
+    union = count_parameters(extract_network(model.graph, masks.union.bits[0]))
     return {
         **_ratios("flops_retention", [cost.flops for cost in costs], base.flops),
         **_ratios("param_retention", [cost.parameters for cost in costs], base.parameters),
-        "param_retention_union": union.parameters / base.parameters,
+        "param_retention_union": union / base.parameters,
         "modules": [
             _module_record(index, module.info.class_name, masks, costs[index], report)
             for index, module in enumerate(model.modules)

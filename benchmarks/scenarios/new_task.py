@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
+from torch import Tensor
 from typing_extensions import Self
 
 from benchmarks.boards import NEW_TASK, Board
@@ -18,6 +19,7 @@ from benchmarks.data.roles import Roles
 from benchmarks.data.tasks import Classes, few_of_each, joined, joint_subsets
 from benchmarks.models import check_model, refuse_given
 from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.pipeline.class_outputs import ClassOutputs, Role
 from benchmarks.pipeline.composed_cost import ModuleRef, composed_cost
 from benchmarks.pipeline.finished_split import split_record_fields
 from benchmarks.pipeline.preparation import Stages, merge_stages, prepare
@@ -31,7 +33,7 @@ from benchmarks.training.last_layer import LastLayer, train_last_layer
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress, make_splitter
-from splitters.networks.inference import accuracy, network_logits
+from splitters.networks.inference import accuracy
 from splitters.reuse.composed import ComposedModel, compose
 from splitters.settings import Settings
 
@@ -187,6 +189,10 @@ class _CellTasks:
             yield from self._measure(self._task(classes))
 
     @cached_property
+    def _outputs(self) -> ClassOutputs:
+        return ClassOutputs(self.workspace.device)
+
+    @cached_property
     def _all_modules(self) -> list[ModuleRef]:
         """The modules of both base models, those of the first one first."""
         return [ModuleRef(model, index) for model in (self.first, self.second) for index in range(len(model.modules))]
@@ -211,15 +217,15 @@ class _CellTasks:
         started = time.perf_counter()
         composed = task.compose()
         composed_seconds = time.perf_counter() - started
-        select_accuracy, test_accuracy = (
-            self._accuracy(composed, images) for images in (task.roles.select, task.roles.test)
-        )
+        composed.to(self.workspace.device)
+        select_accuracy = self._accuracy(composed, task, "select")
+        test_accuracy = self._accuracy(composed, task, "test")
         cost = composed_cost(task.modules, composed, self.first)
         for limit in self.settings.images_per_class:
-            train = few_of_each(task.roles.train, limit, seed=self.cell.seed)
+            indices = None if limit is None else few_of_each(task.roles.train, limit, seed=self.cell.seed)
             yield NewTaskRecord(
                 **cost,
-                **self._baselines(task, train, test_accuracy),
+                **self._baselines(task, indices, test_accuracy),
                 classes=list(task.names),
                 n_classes=len(task.names),
                 images_per_class=limit,
@@ -229,14 +235,17 @@ class _CellTasks:
                 composed_seconds=composed_seconds,
             )
 
-    def _baselines(self, task: _Task, train: ImageSet, composed_accuracy: float) -> dict[str, Any]:
-        device, test = self.workspace.device, task.roles.test
-        scratch = self._train_from_scratch(Roles(train, task.roles.select, test))
+    def _baselines(self, task: _Task, indices: Tensor | None, composed_accuracy: float) -> dict[str, Any]:
+        """Measure the baselines, which learn from the train images at ``indices``; None for all."""
+        train = task.roles.train if indices is None else task.roles.train.subset(indices)
+        scratch = self._train_from_scratch(Roles(train, task.roles.select, task.roles.test))
         self.training_peaks.append(scratch.peak_memory_bytes or 0)
-        layers = self._train_last_layers(train.to(device), task.roles.select.to(device))
-        layer = max(layers, key=lambda candidate: candidate.select_accuracy)
-        scratch_accuracy = evaluate_accuracy(scratch.model, test)
-        last_layer_accuracy = layer.accuracy(test.to(device))
+        models = (self.first, self.second)
+        layers = [self._train_last_layer(task, model, indices) for model in models]
+        best = max(range(len(models)), key=lambda candidate: layers[candidate].select_accuracy)
+        layer = layers[best]
+        scratch_accuracy = evaluate_accuracy(scratch.model, task.roles.test)
+        last_layer_accuracy = layer.accuracy(self._outputs.features(models[best], task.modules, "test"))
         return {
             "scratch_accuracy": scratch_accuracy,
             "select_scratch_accuracy": scratch.select_accuracy,
@@ -267,10 +276,11 @@ class _CellTasks:
             progress=self.workspace.progress,
         )
 
-    def _train_last_layers(self, train: ImageSet, select: ImageSet) -> list[LastLayer]:
-        return [train_last_layer(model.graph.network, train, select) for model in (self.first, self.second)]
+    def _accuracy(self, composed: ComposedModel, task: _Task, role: Role) -> float:
+        answers = composed.answers(self._outputs.scores(composed, task.modules, role))
+        return accuracy(answers.cpu(), getattr(task.roles, role).labels.cpu())
 
-    def _accuracy(self, composed: ComposedModel, images: ImageSet) -> float:
-        images = images.to(self.workspace.device)
-        answers = composed.answers(network_logits(composed.to(self.workspace.device), images))
-        return accuracy(answers, images.labels)
+    def _train_last_layer(self, task: _Task, model: SplitModel, indices: Tensor | None) -> LastLayer:
+        train = self._outputs.features(model, task.modules, "train")
+        select = self._outputs.features(model, task.modules, "select")
+        return train_last_layer(train if indices is None else train.subset(indices), select)

@@ -2,51 +2,168 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import click
 import torch
+from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.speed import cnnsplitter_generation, cnnsplitter_jaccard, cnnsplitter_merge
-from benchmarks.speed.measurement import Measurement
+from benchmarks.speed import compose_predict, train_epoch
+from benchmarks.speed.cnnsplitter import generation, jaccard, merge
+from benchmarks.speed.gradsplitter import head_phase, mask_step, short_split
+from benchmarks.speed.measurement import Measurement, operations_per_second
 
-BENCHMARKS: Mapping[str, Callable[[], Measurement]] = {
-    "cnnsplitter.generation": cnnsplitter_generation.measure,
-    "cnnsplitter.jaccard": cnnsplitter_jaccard.measure,
-    "cnnsplitter.merge": cnnsplitter_merge.measure,
-}
+_TOP_OPERATIONS = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """A benchmark.
+
+    Args:
+        title: What is measured.
+        measure: Runs it; ``device`` and sizes are keyword arguments.
+        small: Sizes for a smoke test, in about a second.
+    """
+
+    title: str
+    measure: Callable[..., Measurement]
+    small: Mapping[str, Any] = field(default_factory=dict)
+
+
+_TINY_STEP = {"width": 0.04, "batch_size": 4, "classes": 3, "repeats": 1}
+
+BENCHMARKS: Mapping[str, Row] = {
+    "cnnsplitter.generation": Row(
+        "one generation in mid-search",
+        generation.measure,
+        {"width": 0.03, "population": 3, "images": 20},
+    ),
+    "cnnsplitter.jaccard": Row("distances of all pairs of candidates", jaccard.measure, {"kernels": 100}),
+    "cnnsplitter.merge": Row(
+        "merging all candidates' scores",
+        merge.measure,
+        {"classes": 5, "population": 4, "images": 60, "kernels": 20, "pool_size": 30},
+    ),
+    "compose.predict": Row(
+        "ten composed modules of one base model",
+        compose_predict.measure,
+        {"width": 0.04, "images": 8, "classes": 3, "repeats": 1},
+    ),
+    "gradsplitter.first_steps": Row(
+        "a mask step before a kernel is dropped", functools.partial(mask_step.measure, "first"), _TINY_STEP
+    ),
+    "gradsplitter.head_phase": Row(
+        "an epoch of a head phase",
+        head_phase.measure,
+        {"width": 0.04, "images": 20, "batch_size": 8, "classes": 3, "repeats": 1},
+    ),
+    "gradsplitter.mask_step_dense": Row(
+        "a mask step of nearly whole modules", functools.partial(mask_step.measure, "dense"), _TINY_STEP
+    ),
+    "gradsplitter.mask_step_sparse": Row(
+        "a mask step at 40 % of the kernels", functools.partial(mask_step.measure, "sparse"), _TINY_STEP
+    ),
+    "gradsplitter.split": Row(
+        "a short split on handwritten digits",
+        short_split.measure,
+        {
+            "width": 0.04, "rounds": 1, "warmup": 2, "mask_steps": 2, "head_steps": 2, "synthetic_images": 40,
+            "repeats": 1,
+        },
+    ),
+    "train.epoch": Row(
+        "an epoch of a base model's training",
+        train_epoch.measure,
+        {"width": 0.04, "images": 20, "select_images": 10, "batch_size": 10, "augment": False, "repeats": 1},
+    ),
+}  # fmt: skip
 
 
 @click.command()
+@click.argument("rows", nargs=-1, metavar="[ROW]...")
 @click.option("--only", default="", metavar="PREFIX", help="Run only benchmarks that start with PREFIX.")
+@click.option("--list", "as_list", is_flag=True, help="List the benchmarks, and run none.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print a list of {name, seconds, reference_seconds, ratio, detail}."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a list of {name, seconds, reference_seconds, ratio, floor_seconds, repeats, detail}.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="torch's number of threads. Default: all cores.")
-def main(only: str, as_json: bool, threads: int | None) -> None:
-    """Time the parts that dominate a split's run time, against plain references."""
-    chosen = [name for name in BENCHMARKS if name.startswith(only)]
+@click.option("--device", default="cpu", show_default=True, help="Where the networks run, e.g. cuda.")
+@click.option("--small", is_flag=True, help="Tiny sizes: a test that all works, without meaning.")
+@click.option("--profile", "profiled", is_flag=True, help="Print the operations on which our time is spent.")
+def main(
+    rows: tuple[str, ...],
+    only: str,
+    as_list: bool,
+    as_json: bool,
+    threads: int | None,
+    device: str,
+    small: bool,
+    profiled: bool,
+) -> None:
+    """Time the parts that dominate a split's run time, against plain references.
+
+    A ROW is a benchmark's name or the beginning of some names; without any, all run. The floor is the time that the
+    necessary operations take at the rate of this machine's fastest convolution or matrix product.
+    """
+    chosen = _chosen(rows, only)
+    if as_list:
+        for name in chosen:
+            click.echo(f"{name:30} {BENCHMARKS[name].title}")
+        return
+    if threads is not None:
+        torch.set_num_threads(threads)
+    records = []
+    for name in chosen:
+        row = BENCHMARKS[name]
+        measurement = row.measure(device=device, **(row.small if small else {}))
+        # Measured beside each row, since the load of a machine changes.
+        records.append(measurement.record(operations_per_second(device) if measurement.flops else None))
+        if not as_json:
+            click.echo(_line(records[-1]))
+        if profiled:
+            click.echo(_profile(measurement, device), err=as_json)
+    if as_json:
+        click.echo(json.dumps(records, indent=2))
+
+
+def _chosen(rows: tuple[str, ...], only: str) -> list[str]:
+    for row in rows:
+        if not any(name.startswith(row) for name in BENCHMARKS):
+            raise click.BadParameter(f"no benchmark starts with {row!r}; there are {', '.join(BENCHMARKS)}.")
+    chosen = [name for name in BENCHMARKS if name.startswith(rows or "") and name.startswith(only)]
     if not chosen:
         raise click.BadParameter(
             f"no benchmark starts with {only!r}; there are {', '.join(BENCHMARKS)}.", param_hint="--only"
         )
-    if threads is not None:
-        torch.set_num_threads(threads)
-    measurements = []
-    for name in chosen:
-        measurements.append(BENCHMARKS[name]())
-        if not as_json:
-            click.echo(_line(measurements[-1]))
-    if as_json:
-        click.echo(json.dumps([measurement.record() for measurement in measurements], indent=2))
+    return chosen
 
 
-def _line(measurement: Measurement) -> str:
+def _line(record: Mapping[str, Any]) -> str:
+    floor = record["floor_seconds"]
     return (
-        f"{measurement.name}: {measurement.seconds:.4g} s against {measurement.reference_seconds:.4g} s, "
-        f"{measurement.ratio:.4g} times faster ({measurement.detail})"
+        f"{record['name']}: {record['seconds']:.4g} s against {record['reference_seconds']:.4g} s, "
+        f"{record['ratio']:.4g} times faster"
+        + (f"; floor {floor:.4g} s" if floor else "")
+        + f" ({record['detail']}; {record['repeats']} repeats)"
     )
+
+
+def _profile(measurement: Measurement, device: str) -> str:
+    on_gpu = torch.device(device).type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as profiler:
+        measurement.ours()
+    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    table: str = profiler.key_averages().table(sort_by=order, row_limit=_TOP_OPERATIONS, max_name_column_width=40)
+    return table
 
 
 if __name__ == "__main__":

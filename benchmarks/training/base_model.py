@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,16 +19,17 @@ from benchmarks.data.roles import Roles
 from benchmarks.models import build_model, code_fingerprint
 from benchmarks.models.inference import evaluate_accuracy
 from benchmarks.seeding import derive_seed, seeded
-from benchmarks.training.augmentation import augment
+from benchmarks.training.augmentation import Augmentation
 from benchmarks.training.dropout import switch_off_dropout
 from benchmarks.training.learning_rate import learning_rate
 from splitters.data import ImageSet
+from splitters.data.transfer import send
 from splitters.errors import SplitbenchError
 from splitters.files.network_description import check_storable
-from splitters.files.weights_hash import hash_tensor
 from splitters.files.weights_hash import weights_hash as weights_hash
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
+from splitters.networks.execution.precision import run_network
 from splitters.tensor_names import strip_prefix, with_prefix
 
 _STAGE = "train"
@@ -126,8 +127,8 @@ def train_base_model(
         "code": code_fingerprint(spec),
         "initial_weights": weights_hash(model),
         "training": resolved.model_dump(mode="json"),
-        "train": images_hash(train),
-        "select": images_hash(select),
+        "train": train.content_hash,
+        "select": select.content_hash,
         "seed": seed,
         "threads": threads,
         **numeric_environment(device),
@@ -156,14 +157,6 @@ def train_base_model(
     )
 
 
-def images_hash(images: ImageSet) -> str:
-    """Return the SHA-256, in hex, of a set's images, labels, class names and normalisation."""
-    digest = hashlib.sha256(repr((images.class_names, asdict(images.normalisation))).encode())
-    hash_tensor(digest, "images", images.images)
-    hash_tensor(digest, "labels", images.labels)
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True)
 class _BestEpoch:
     epoch: int = 0
@@ -190,8 +183,14 @@ class _TrainingRun:
             lr=self.spec.learning_rate,
             momentum=self.spec.momentum,
             weight_decay=self.spec.weight_decay,
+            fused=True if self.device.type == "cuda" else None,
         )
+        self.augmentation = Augmentation(self.spec.crop_padding, flip=bool(self.spec.flip))
         self.steps_per_epoch = sum(1 for _ in self._batches(0))
+
+    @property
+    def device(self) -> torch.device:
+        return self.train.images.device
 
     def finish(self, checkpoint: Checkpoint, *, dataset_hash: str) -> CheckpointState:
         self._resume(checkpoint)
@@ -207,13 +206,12 @@ class _TrainingRun:
         return CheckpointState(self.best_state, {"best": asdict(self.best), "dataset_hash": dataset_hash})
 
     def _train_one_epoch(self) -> float:
-        """Run one epoch and return the mean loss of its steps."""
+        """Run one epoch and return the mean loss of its steps, none of which waits for the device."""
         self.model.train()
-        total = torch.zeros((), device=self.train.images.device)
-        augmentation = torch.Generator().manual_seed(derive_seed(self.seed, "augmentation", self.epoch))
-        with seeded(derive_seed(self.seed, "dropout", self.epoch), device=self.train.images.device):
-            for step, indices in enumerate(self._batches(self.epoch), start=self.epoch * self.steps_per_epoch):
-                total += self._step(indices, step, augmentation)
+        total = torch.zeros((), device=self.device)
+        with seeded(derive_seed(self.seed, "dropout", self.epoch), device=self.device):
+            for step, plan in enumerate(self._plans(), start=self.epoch * self.steps_per_epoch):
+                total += self._step(plan, step)
                 self._report(step + 1, {})
         loss = float(total) / self.steps_per_epoch
         if not math.isfinite(loss):
@@ -223,17 +221,20 @@ class _TrainingRun:
             )
         return loss
 
-    def _step(self, indices: Tensor, step: int, augmentation: torch.Generator) -> Tensor:
+    def _plans(self) -> Sequence[Int64[Tensor, "batch 4"]]:
+        """Return, for each step of this epoch, its images' indices and how they are augmented."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "augmentation", self.epoch))
+        batches = list(self._batches(self.epoch))
+        draws = [self.augmentation.draw(len(batch), generator) for batch in batches]
+        plan = torch.cat([torch.cat(batches)[:, None], torch.cat(draws)], dim=1)
+        return send(plan, self.device).split([len(batch) for batch in batches])
+
+    def _step(self, plan: Int64[Tensor, "batch 4"], step: int) -> Tensor:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.spec, step, steps_per_epoch=self.steps_per_epoch)
-        indices = indices.to(self.train.images.device)
-        images = augment(
-            self.train.images[indices],
-            padding=self.spec.crop_padding,
-            flip=bool(self.spec.flip),
-            generator=augmentation,
-        )
-        logits = self.model(self.train.normalisation(images))
+        indices, draws = plan[:, 0], plan[:, 1:]
+        images = self.augmentation(self.train.images[indices], draws)
+        logits = run_network(self.model, self.train.normalise(images))
         loss = functional.cross_entropy(logits, self.train.labels[indices])
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
@@ -269,10 +270,11 @@ class _TrainingRun:
         state = checkpoint.load()
         if state is None:
             return
-        device = self.train.images.device
         self.epoch = int(cast(int, state.values["epoch"]))
         self.best = _BestEpoch(**cast(dict[str, Any], state.values["best"]))
-        self.best_state = {name: tensor.to(device) for name, tensor in strip_prefix(state.tensors, "best.").items()}
+        self.best_state = {
+            name: tensor.to(self.device) for name, tensor in strip_prefix(state.tensors, "best.").items()
+        }
         self.model.load_state_dict(strip_prefix(state.tensors, "model."))
         momenta = strip_prefix(state.tensors, "momentum.")
         for name, parameter in self.model.named_parameters():

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from jaxtyping import Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, fx, nn
 
 from splitters.data import ImageSet
@@ -19,47 +19,69 @@ _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 
 @dataclass(frozen=True)
-class LastLayer:
-    """A base model with a new last layer.
+class Features:
+    """What a last layer reads of labelled images.
 
     Args:
-        features: The base model without its last layer.
+        values: The outputs of the layer before it.
+        labels: The class of each image.
+        n_classes: The number of classes.
+        seconds: Wall time of the computation.
+    """
+
+    values: Float[Tensor, "sample feature"]
+    labels: Int64[Tensor, " sample"]
+    n_classes: int
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, extractor: nn.Module, images: ImageSet) -> Features:
+        """Compute the features of some images with a network's ``feature_extractor``, on its device."""
+        started = time.perf_counter()
+        values = network_logits(extractor, images)
+        return cls(values, images.labels, images.n_classes, time.perf_counter() - started)
+
+    def subset(self, indices: Int64[Tensor, " chosen"]) -> Features:
+        """Return the features at ``indices``, with their share of the seconds."""
+        indices = indices.to(self.values.device)
+        seconds = self.seconds * len(indices) / len(self.labels)
+        return Features(self.values[indices], self.labels[indices], self.n_classes, seconds)
+
+
+@dataclass(frozen=True)
+class LastLayer:
+    """A new last layer for a base model.
+
+    Args:
         weight: The new layer's weights.
         bias: The new layer's biases.
         select_accuracy: The accuracy on select by which the layer was chosen.
         seconds: Wall time of the training, computing the features included.
     """
 
-    features: nn.Module
     weight: Float64[Tensor, "class feature"]
     bias: Float64[Tensor, " class"]
     select_accuracy: float
     seconds: float
 
-    def accuracy(self, images: ImageSet) -> float:
+    def accuracy(self, features: Features) -> float:
         """Return the share of correct answers."""
-        logits = F.linear(network_logits(self.features, images).double(), self.weight, self.bias)
-        return accuracy(logits.argmax(1), images.labels)
+        logits = F.linear(features.values.double(), self.weight, self.bias)
+        return accuracy(logits.argmax(1), features.labels)
 
 
-def train_last_layer(network: fx.GraphModule, train: ImageSet, select: ImageSet) -> LastLayer:
+def train_last_layer(train: Features, select: Features) -> LastLayer:
     """Fit a new last layer to images of other classes; the layers before it are frozen.
 
     The cross-entropy with a ridge penalty is convex in the layer and is minimised fully, so that neither a schedule nor
     chance affects the result. The penalty is chosen on select.
 
     Args:
-        network: A base model in canonical form (``ChannelGraph.network``) that ends with a linear layer.
-        train: The images that fit the layer, on the network's device.
-        select: The images that choose the penalty, on the network's device.
-
-    Raises:
-        ConfigurationError: If the network does not end with a linear layer.
+        train: The features of the images that fit the layer.
+        select: Those of the images that choose the penalty.
     """
     started = time.perf_counter()
-    features = feature_extractor(network)
-    train_features = network_logits(features, train).double()
-    select_features = network_logits(features, select).double()
+    train_features, select_features = train.values.double(), select.values.double()
     mean, std = train_features.mean(0), train_features.std(0, correction=0).clamp(min=1e-6)
     best: tuple[float, Tensor, Tensor] | None = None
     for ridge in _RIDGES:
@@ -70,11 +92,15 @@ def train_last_layer(network: fx.GraphModule, train: ImageSet, select: ImageSet)
         if best is None or select_accuracy > best[0]:
             best = (select_accuracy, weight, bias)
     assert best is not None, "there is at least one ridge penalty"
-    return LastLayer(features, best[1], best[2], best[0], time.perf_counter() - started)
+    seconds = train.seconds + select.seconds + time.perf_counter() - started
+    return LastLayer(best[1], best[2], best[0], seconds)
 
 
 def feature_extractor(network: fx.GraphModule) -> fx.GraphModule:
     """Return a network without its last linear layer; both share their weights.
+
+    Args:
+        network: A base model in canonical form (``ChannelGraph.network``).
 
     Raises:
         ConfigurationError: If the network does not end with a linear layer.

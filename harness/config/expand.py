@@ -189,6 +189,7 @@ def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpe
         training=TrainingSpec() if model.is_given else suite.training,
         threads=suite.threads,
         device=suite.device,
+        precision=suite.precision,
     )
     return SuiteCell(cell, entry.label, suite.plugins)
 

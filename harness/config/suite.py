@@ -16,7 +16,7 @@ from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
 from harness.config.overrides import Change, apply_changes
 from harness.config.yaml_source import Source, read_text, read_yaml
 from splitters.errors import ConfigurationError, UnknownNameError
-from splitters.settings import Settings
+from splitters.settings import Precision, Settings
 
 MAX_CELLS = 100_000
 """Of a suite, and of its seeds: more is a slip of the pen that would fill the memory before anything runs."""
@@ -169,6 +169,8 @@ class Suite(Settings):
         seeds: A list, or a count: 3 means 0, 1 and 2.
         threads: CPU threads of each cell.
         device: Where cells run; ``auto`` takes a GPU if there is one.
+        precision: How networks compute in training, searches and evaluation: in ``float32``; on GPUs, with factors that
+            tensor cores round to ``tf32``; or in ``bf16``, with sums, weights and optimisers in float32.
         gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
         timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
         models: Names, or names with settings.
@@ -187,6 +189,7 @@ class Suite(Settings):
     seeds: Seeds = (0,)
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "float32"
     gpu_share: float = Field(default=1.0, gt=0, le=1)
     timeout: Duration | None = None
     models: tuple[ModelSpec, ...] = Field(min_length=1)

@@ -213,6 +213,7 @@ def _do(work: Work, cell: Cell, surroundings: Surroundings, device: str, progres
     from benchmarks.pipeline.workspace import Workspace
     from benchmarks.scenarios.current_code import check_code_unchanged
     from benchmarks.scenarios.scenario import make_scenario
+    from splitters.networks.execution.precision import computing_in
 
     surroundings.plugins.load()
     check_code_unchanged(cell)
@@ -228,7 +229,8 @@ def _do(work: Work, cell: Cell, surroundings: Surroundings, device: str, progres
         suite_folder=surroundings.plugins.suite_folder,
         warn=warnings.append,
     )
-    metrics = work(make_scenario(cell.scenario, cell.scenario_settings), cell, workspace)
+    with computing_in(cell.precision, device):
+        metrics = work(make_scenario(cell.scenario, cell.scenario_settings), cell, workspace)
     return metrics.model_copy(update={"warnings": [*dict.fromkeys(warnings), *metrics.warnings]})
 
 

@@ -13,7 +13,7 @@ from harness.execution.attempt import CellStopped, Surroundings, run_attempt
 from harness.execution.backend import Limits, Listener
 from harness.execution.isolation import NotRestoredError
 from harness.faults import PROCESS_NOT_RESTORED
-from harness.machines.devices import device_here
+from harness.machines.devices import check_precision, device_here
 from harness.signals import StopSignal
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
@@ -49,13 +49,14 @@ class InlineBackend:
         return self._surroundings.suite
 
     def check(self, cells: Sequence[SuiteCell]) -> None:
-        """Check that there is a GPU if one is requested; see ``Backend.check``."""
+        """Check that there is a GPU if one is requested, or needed for TF32; see ``Backend.check``."""
         for item in cells:
             if item.cell.device == "cuda" and not torch.cuda.is_available():
                 raise ConfigurationError(
                     f"{item.title}: device: cuda is asked for, but torch finds no GPU here. "
                     "Use --set device=auto, or a machine with a GPU."
                 )
+            check_precision(item.cell, device_here(item.cell)[1], title=item.title)
 
     def run(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from benchmarks.cells import Cell
+from splitters.errors import ConfigurationError
 
 CPU = "cpu"
 GPU = "cuda:0"
@@ -20,6 +21,23 @@ def share_of_gpu(cell: Cell, share: float, *, has_gpus: bool) -> float:
         has_gpus: Whether there are GPUs where the cell may run.
     """
     return share if cell.device == "cuda" or (cell.device == "auto" and has_gpus) else 0.0
+
+
+def check_precision(cell: Cell, share: float, *, title: str) -> None:
+    """Check that a cell's device has the precision that it asks for.
+
+    Args:
+        cell: The cell.
+        share: Its share of a GPU.
+        title: What messages call it.
+
+    Raises:
+        ConfigurationError: If it has not.
+    """
+    if cell.precision == "tf32" and not share:
+        raise ConfigurationError(
+            f"{title}: precision: tf32 is for GPUs, but the cell runs on the CPU. Use --set precision=float32 or bf16."
+        )
 
 
 def device_for(cell: Cell, share: float) -> str:

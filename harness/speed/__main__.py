@@ -1,8 +1,10 @@
-"""``python -m harness.speed driver|dispatch``: measure the harness itself."""
+"""``python -m harness.speed``: measure the harness itself, and how soon splitters reach a quality."""
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 
 import click
 
@@ -46,6 +48,25 @@ def dispatch(slots: int, nodes: int, cells: int, seconds: float) -> None:
             f"{found.seconds:.1f} s, {100 * found.share:.1f} % busy; the driver took "
             f"{1000 * found.driver_cpu_seconds / found.cells:.0f} ms of processor time per cell"
         )
+
+
+@main.command("time-to-quality")
+@click.argument("results")
+@click.option("--loss", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Points on select.")
+@click.option("--kernels", type=click.FloatRange(0, 100), default=50.0, show_default=True, help="Percent kept.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+def time_to_quality(results: str, loss: float, kernels: float, as_json: bool) -> None:
+    """Mask steps and seconds until a recorded state keeps so few kernels at so little loss, from a folder's rows."""
+    from harness.speed.time_to_quality import HEADER, times_to_quality
+    from harness.store import ResultStore
+
+    contents = ResultStore(results).read()
+    rows = [row for row in contents.in_full(row.cell_id for row in contents.latest()) if row.state.value == "ok"]
+    found = times_to_quality(rows, loss=loss / 100, retention=kernels / 100)
+    if as_json:
+        click.echo(json.dumps([asdict(line) for line in found], indent=2))
+    else:
+        click.echo("\n".join([HEADER, *(line.line() for line in found)]))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from splitters.data.normalisation import AnyNormalisation, Normalisation, typed
 from splitters.data.sources import read_arrays, read_dataset, read_folder
+from splitters.data.tensor_hash import hash_tensor
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
 
@@ -134,6 +137,14 @@ class ImageSet:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    @cached_property
+    def content_hash(self) -> str:
+        """The SHA-256, in hex, of images, labels, class names and normalisation; the same on every device."""
+        digest = hashlib.sha256(repr((self.class_names, asdict(self.normalisation))).encode())
+        hash_tensor(digest, "images", self.images)
+        hash_tensor(digest, "labels", self.labels)
+        return digest.hexdigest()
+
     def to(self, device: torch.device | str) -> ImageSet:
         """Return the same set with its tensors on ``device``."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
@@ -169,12 +180,22 @@ class ImageSet:
         self, indices: Int64[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]:
         """Return the normalised images at ``indices`` and their labels."""
-        return self.normalisation(self.images[indices]), self.labels[indices]
+        return self.normalise(self.images[indices]), self.labels[indices]
 
     def batches(self, batch_size: int) -> Iterator[Float[Tensor, "batch channel height width"]]:
         """Yield all images, normalised and in order; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
-            yield self.normalisation(self.images[start : start + batch_size])
+            yield self.normalise(self.images[start : start + batch_size])
+
+    def normalise(
+        self, images: UInt8[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Return images, on this set's device, as the network's input, without waiting for the device."""
+        return self.normalisation.apply(images, *self._affine)
+
+    @cached_property
+    def _affine(self) -> tuple[Float[Tensor, "1 channel 1 1"], Float[Tensor, "1 channel 1 1"]]:
+        return self.normalisation.affine(self.images.device)
 
 
 def _as_tensor(values: object, name: str, expected: str) -> Tensor:

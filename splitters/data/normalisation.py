@@ -47,7 +47,18 @@ class Normalisation:
         """
         if images.dtype != torch.uint8:
             raise DataError(f"only uint8 images are normalised, not {typed(images)}; floats may be normalised already.")
-        scale, shift = self.affine(images.device)
+        return self.apply(images, *self.affine(images.device))
+
+    @staticmethod
+    def apply(
+        images: UInt8[Tensor, "sample channel height width"],
+        scale: Float[Tensor, "1 channel 1 1"],
+        shift: Float[Tensor, "1 channel 1 1"],
+    ) -> Float[Tensor, "sample channel height width"]:
+        """Return images normalised by the numbers that ``affine`` returned for their device.
+
+        Unlike ``__call__``, it copies nothing to the device and so does not wait for it.
+        """
         floats = images.to(torch.float32, memory_format=torch.channels_last)
         return floats.mul_(scale).add_(shift)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
+
+from splitters.data.tensor_hash import hash_tensor
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -20,9 +21,3 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(state.items()):
         hash_tensor(digest, name, tensor)
     return digest.hexdigest()
-
-
-def hash_tensor(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
-    """Add a tensor's name, type, shape and bytes to a digest."""
-    digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

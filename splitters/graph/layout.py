@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
 ALWAYS_KEPT = -1
@@ -88,10 +88,15 @@ class ChannelLayout:
             index[list(group.channels)] = number
         return index
 
+    def required_channels(self, device: torch.device) -> Int64[Tensor, "required member"]:
+        """Return the channels of the required sets on a device, one set per row; short rows repeat their first one."""
+        if device not in self._required_channels:
+            width = max(map(len, self.required), default=0)
+            rows = [(*channels, *channels[:1] * (width - len(channels))) for channels in self.required]
+            padded = torch.tensor(rows, dtype=torch.int64).view(len(rows), width)
+            self._required_channels[device] = padded.to(device)
+        return self._required_channels[device]
+
     @cached_property
-    def required_members(self) -> Bool[Tensor, "required channel"]:
-        """Membership of the required sets, one set per row."""
-        members = torch.zeros(len(self.required), self.n_channels, dtype=torch.bool)
-        for row, channels in enumerate(self.required):
-            members[row, list(channels)] = True
-        return members
+    def _required_channels(self) -> dict[torch.device, Tensor]:
+        return {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from splitters.graph.channel_graph import ChannelGraph
@@ -36,14 +37,23 @@ def network_cost(network: nn.Module, input_shape: tuple[int, int, int]) -> Cost:
         network: Any network that takes images.
         input_shape: Image channels, height and width.
     """
-    tensors = [*network.parameters(), *network.buffers()]
-    device = tensors[0].device if tensors else torch.device("cpu")
+    device = next((tensor.device for tensor in _tensors(network)), torch.device("cpu"))
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network(torch.zeros(1, *input_shape, device=device))
-    return Cost(int(counter.get_total_flops()), sum(tensor.numel() for tensor in tensors))
+    return Cost(int(counter.get_total_flops()), count_parameters(network))
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of weights and biases."""
+    return sum(tensor.numel() for tensor in _tensors(network))
 
 
 def base_cost(graph: ChannelGraph) -> Cost:
     """Measure the cost of the whole base model with batch norms folded, as in its modules."""
     return network_cost(graph.network, graph.input_shape)
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()

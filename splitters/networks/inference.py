@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from splitters.data import ImageSet
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.networks.execution.precision import run_network
 from splitters.networks.extraction import extract_network
 from splitters.networks.masks import KernelMasks
 
@@ -37,7 +39,7 @@ def network_logits(
     """
     logits = []
     for batch in images.batches(batch_size):
-        logits.append(network(batch))
+        logits.append(run_network(network, batch))
         tick()
     return torch.cat(logits)
 
@@ -87,10 +89,28 @@ class ModuleNetworks:
         self, images: ImageSet, *, batch_size: int = 256, tick: Tick = no_tick
     ) -> Float[Tensor, "module sample class"]:
         """Return every module's logits for all images, in order; ``tick`` is called after every batch."""
-        logits = torch.stack(
+        return self._of_each_module(
             [network_logits(network, images, batch_size=batch_size, tick=tick) for network in self.networks]
         )
-        return logits[self.network_index.to(logits.device)]
+
+    @torch.no_grad()
+    def batch_logits(
+        self, batch: Float[Tensor, "batch channel height width"], *, tick: Tick = no_tick
+    ) -> Float[Tensor, "module batch class"]:
+        """Return every module's logits for one normalised batch; ``tick`` is called after every network."""
+        logits = []
+        for network in self.networks:
+            logits.append(run_network(network, batch))
+            tick()
+        return self._of_each_module(logits)
+
+    def _of_each_module(self, logits: list[Tensor]) -> Tensor:
+        return torch.stack([logits[index] for index in self._positions])
+
+    @cached_property
+    def _positions(self) -> list[int]:
+        positions: list[int] = self.network_index.tolist()
+        return positions
 
 
 def composed_answers(scores: Float[Tensor, "module sample"]) -> Int64[Tensor, " sample"]:

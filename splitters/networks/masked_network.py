@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ALWAYS_KEPT
+from splitters.networks.masked_convolution import MaskedConvolution, apply_first_masks, apply_masks, is_sliceable
 
 
 def masked_network(graph: ChannelGraph) -> fx.GraphModule:
@@ -62,12 +63,28 @@ class _Builder:
             (logits,) = (self._fold(self.renamed[source]) for source in node.all_input_nodes)
             self.graph.output(self.graph.call_function(_unfold, (logits, self.bits)))
             return
-        new = self.graph.node_copy(node, self._inputs_of(node).__getitem__)
+        convolution = self._masked_convolution(node)
+        new = convolution or self.graph.node_copy(node, self._inputs_of(node).__getitem__)
         self.renamed[node] = new
         if node.op == "placeholder":
             self._bits = self.graph.placeholder("bits")
-        elif any(source in self.folded for source in new.all_input_nodes):
+        elif convolution or any(source in self.folded for source in new.all_input_nodes):
             self.folded.add(new)
+
+    def _masked_convolution(self, node: fx.Node) -> fx.Node | None:
+        """Add a convolution that masks its inputs itself, or return None if it is none, or shares them with others."""
+        layer = self.root.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if node not in self.source.consumers or not is_sliceable(layer):
+            return None
+        (source,) = node.all_input_nodes
+        held, results = self.source.channels_at(source), self.source.channels_at(node)
+        if held is None or sum(user in self.source.consumers for user in source.users) > 1:
+            return None
+        x = self.renamed[source]
+        name = f"masked_{node.name}"
+        self.root.add_module(name, MaskedConvolution(layer, is_first=x not in self.folded))
+        output_gates = None if results is None else self._columns_of(results.channels)
+        return self.graph.call_module(name, (x, self._columns_of(held.channels), output_gates))
 
     def _inputs_of(self, node: fx.Node) -> dict[fx.Node, fx.Node]:
         """Return a node's inputs here: masked where it consumes them, folded if any of them is."""
@@ -134,22 +151,6 @@ def select_bits_or_keep(bits: Float[Tensor, "module maskable"], channels: Int64[
     """Return each module's bit of each channel; channels of index -1 are always kept."""
     extended = torch.cat([bits, bits.new_ones(bits.shape[0], 1)], dim=1)
     return extended.index_select(1, channels % extended.shape[1])
-
-
-def apply_first_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
-    """Mask a tensor that all modules share: ``[batch, ...]`` becomes ``[module * batch, ...]``."""
-    return (x.unsqueeze(0) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
-
-
-def apply_masks(x: Tensor, masks: Float[Tensor, "module channel"], axis: int) -> Tensor:
-    """Mask a tensor with the modules folded into its batch: ``[module * batch, ...]``."""
-    return (torch.unflatten(x, 0, (masks.shape[0], -1)) * _aligned(masks, x.dim(), axis)).flatten(0, 1)
-
-
-def _aligned(masks: Tensor, dims: int, axis: int) -> Tensor:
-    shape = [masks.shape[0], 1] + [1] * (dims - 1)
-    shape[1 + axis] = masks.shape[1]
-    return masks.view(shape)
 
 
 def _repeat(x: Tensor, bits: Tensor) -> Tensor:

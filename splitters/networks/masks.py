@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from splitters.errors import MaskError
@@ -152,8 +152,9 @@ def jaccard_distances(sets: Bool[Tensor, "set item"]) -> Float[Tensor, "set set"
 
 def empty_sets(layout: ChannelLayout, bits: Bool[Tensor, "module channel"]) -> Bool[Tensor, "module required"]:
     """Return which required sets each module has lost entirely."""
-    members = layout.required_members.to(bits.device)
-    return ~((bits.float() @ members.T.float()) > 0)
+    if not layout.required:
+        return bits.new_zeros(len(bits), 0)
+    return ~_of_required(layout, bits).any(2)
 
 
 def repair(
@@ -162,18 +163,24 @@ def repair(
     """Add channels so that no module loses a whole layer.
 
     In every required set that a module has lost, it keeps the channel of highest priority; of equal ones, that with the
-    lowest index.
+    lowest index. Nothing here waits for the device: the work is the same whether or not a layer was lost.
 
     Args:
         layout: The network's channels.
         bits: True where a module keeps a channel.
         priority: A module prefers to keep the channels with the highest values.
     """
-    lost = empty_sets(layout, bits)
-    if not lost.any():
+    if not layout.required:
         return bits
-    repaired = bits.clone()
-    for module, number in lost.nonzero().tolist():
-        candidates = layout.required[number]
-        repaired[module, candidates[int(priority[module, list(candidates)].argmax())]] = True
-    return repaired
+    best = _of_required(layout, priority).argmax(2)
+    channels = layout.required_channels(bits.device).gather(1, best.T).T
+    # A set that is not lost adds a channel past the end, which is cut off.
+    added = torch.where(empty_sets(layout, bits), channels, layout.n_channels)
+    return bits | bits.new_zeros(len(bits), layout.n_channels + 1).scatter_(1, added, True)[:, :-1]
+
+
+def _of_required(
+    layout: ChannelLayout, values: Shaped[Tensor, "module channel"]
+) -> Shaped[Tensor, "module required member"]:
+    channels = layout.required_channels(values.device)
+    return values.index_select(1, channels.flatten()).unflatten(1, channels.shape)

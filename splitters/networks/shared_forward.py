@@ -20,6 +20,7 @@ from torch import Tensor, fx
 
 from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.networks.execution.precision import autocast
 from splitters.networks.extraction import LayerSlicer
 
 _Values = dict[fx.Node, Any]
@@ -100,7 +101,8 @@ class SharedForward:
     def _run(self, bits: Tensor, classes: Tensor, batch: Tensor) -> Tensor:
         walk = _Walk(self.graph, self._segments, bits.cpu(), classes.tolist(), batch)
         held = _FLOAT_BYTES * walk.logits.numel()
-        walk.descend(0, range(len(bits)), {}, torch.ones(bits.shape[1], dtype=torch.bool), held=held)
+        with autocast(batch.device):
+            walk.descend(0, range(len(bits)), {}, torch.ones(bits.shape[1], dtype=torch.bool), held=held)
         self.peak_bytes = max(self.peak_bytes, walk.peak_bytes)
         return walk.logits
 

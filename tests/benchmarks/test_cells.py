@@ -56,6 +56,13 @@ def test_a_choice_of_classes_changes_the_id_and_none_keeps_the_one_of_cells_befo
     assert Cell.model_validate_json(some.model_dump_json()) == some
 
 
+def test_a_precision_changes_the_id_and_float32_keeps_the_one_of_cells_before_the_field_existed() -> None:
+    ids = {cell().model_copy(update={"precision": precision}).cell_id for precision in ("float32", "tf32", "bf16")}
+    assert len(ids) == 3
+    assert cell().cell_id in ids
+    assert "precision" not in cell().model_dump_json()
+
+
 @pytest.mark.parametrize("classes", [("1",), ("1", "2", "1")])
 def test_a_choice_has_at_least_two_distinct_classes(classes: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="classes are at least two, each once"):

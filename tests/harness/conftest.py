@@ -36,7 +36,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def toy_cell(*, splitter: str = "toy", seed: int = 0, threads: int = 1, device: str = "auto", **settings: Any) -> Cell:
+def toy_cell(
+    *,
+    splitter: str = "toy",
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "auto",
+    precision: str = "float32",
+    **settings: Any,
+) -> Cell:
     defaults = {"behaviour": "ok", "loss": 0.02, "folder": "", "like": None}
     return Cell.model_validate(
         {
@@ -47,6 +55,7 @@ def toy_cell(*, splitter: str = "toy", seed: int = 0, threads: int = 1, device: 
             "seed": seed,
             "threads": threads,
             "device": device,
+            "precision": precision,
         }
     )
 

@@ -13,7 +13,7 @@ import ray
 
 from benchmarks.cells import Cell
 from harness.first_contact import require_cluster_answers
-from harness.machines.devices import share_of_gpu
+from harness.machines.devices import check_precision, share_of_gpu
 from harness.signals import kept_sigterm
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
@@ -220,12 +220,13 @@ def check_fits(cells: Sequence[SuiteCell], gpu_share: float) -> None:
     """Check that some machine, one that is up or may be started, has room for every cell.
 
     Raises:
-        ConfigurationError: If a cell would wait forever.
+        ConfigurationError: If a cell would wait forever, or needs a GPU for TF32.
     """
     machines = nodes()
     for item in cells:
         cell = item.cell
         share = gpu_share_of(cell, gpu_share, machines)
+        check_precision(cell, share, title=item.title)
         if any(node.room(cell.threads, share) for node in machines):
             continue
         most = max(machines, key=lambda node: (node.gpus, node.cpus))

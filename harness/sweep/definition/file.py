@@ -19,7 +19,7 @@ from harness.suite_cell import SuiteCell
 from harness.sweep.definition.objectives import Constraint, Objective
 from harness.sweep.definition.space import Space
 from splitters.errors import ConfigurationError
-from splitters.settings import Settings
+from splitters.settings import Precision, Settings
 
 
 class SearchedSplitter(Settings):
@@ -164,6 +164,7 @@ class Sweep(Settings):
     seeds: Seeds = (0,)
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "float32"
     gpu_share: float = Field(default=1.0, gt=0, le=1)
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)

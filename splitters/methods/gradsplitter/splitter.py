@@ -72,4 +72,4 @@ class _Search(MaskSearch[GradSplitterSettings, HeadScores]):
         if self.settings.score == "head":
             return self.trainer.scores
         fitter = ScoreFitter(self.graph, self.task, tick=self.tick)
-        return fitter.fit(self.settings.score, self.trainer.kernel_masks())
+        return fitter.fit_networks(self.settings.score, self.trainer.networks())

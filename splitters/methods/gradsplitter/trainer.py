@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
@@ -11,7 +13,6 @@ from splitters.methods.gradsplitter.settings import GradSplitterSettings
 from splitters.methods.mask_training.trainer import MaskTrainer
 from splitters.methods.scoring.head_training import ModuleLogits, train_heads
 from splitters.modules.score_kinds import HeadScores
-from splitters.networks.inference import ModuleNetworks
 from splitters.settings import Length
 
 
@@ -41,8 +42,11 @@ class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
         """Return the share of kept channels, or of the kernels that may be dropped."""
         if self.settings.sparsity == "channels":
             return super().sparsity(bits)
-        kernels = self.layout.kernels_per_channel.to(bits)
-        return (bits @ kernels).mean() / kernels.sum()
+        return (bits @ self._kernels_per_channel).mean() / self._kernels_per_channel.sum()
+
+    @cached_property
+    def _kernels_per_channel(self) -> Float[Tensor, " channel"]:
+        return self.layout.kernels_per_channel.to(self.masks)
 
     def score_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train heads alone, on the logits of the current modules.
@@ -56,10 +60,9 @@ class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
         if not batches:
             return
         used, positions = torch.unique(torch.cat(batches), return_inverse=True)
-        networks = ModuleNetworks.of(self.graph, self.kernel_masks(), tick=self.tick)
         self.scores, self.loss = train_heads(
             self.scores,
-            ModuleLogits(networks, self.images.subset(used), tick=self.tick),
+            ModuleLogits(self.networks(), self.images.subset(used), tick=self.tick),
             positions.split([len(batch) for batch in batches]),
             learning_rate=learning_rate,
             only=only,

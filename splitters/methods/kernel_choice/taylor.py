@@ -16,7 +16,8 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ALWAYS_KEPT
 from splitters.methods.kernel_choice.importance import check_droppable
 from splitters.networks.inference import Tick, no_tick
-from splitters.networks.masked_network import apply_masks, select_bits, select_bits_or_keep
+from splitters.networks.masked_convolution import apply_masks
+from splitters.networks.masked_network import select_bits, select_bits_or_keep
 
 
 def taylor_terms(

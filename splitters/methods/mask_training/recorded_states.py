@@ -8,18 +8,9 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.protocol import SplitTask
+from splitters.data import ImageSet
 from splitters.modules.scores import Scores
-from splitters.networks.inference import (
-    ClassReport,
-    Tick,
-    accuracy,
-    class_report,
-    composed_answers,
-    module_logits,
-    no_tick,
-)
+from splitters.networks.inference import ClassReport, accuracy, class_report, composed_answers
 from splitters.networks.masks import KernelMasks
 
 
@@ -79,26 +70,25 @@ class Health:
     dead: Bool[Tensor, " module"]
 
 
-def examine(
-    graph: ChannelGraph,
-    task: SplitTask,
-    masks: KernelMasks,
-    scores: Scores,
-    base: ClassReport,
-    *,
-    tick: Tick = no_tick,
-) -> Health:
-    """Evaluate the modules on select; ``tick`` is called after every batch.
+def examine(scores: Float[Tensor, "module sample"], select: ImageSet, base: ClassReport) -> Health:
+    """Evaluate the modules on select.
 
     A module is dead if its score is the same for all images, or if the composed model never predicts its class
     correctly although the base model does.
+
+    Args:
+        scores: The modules' scores of select.
+        select: The images.
+        base: The base model's performance on them.
+
+    Raises:
+        SplitFailedError: If a score is NaN.
     """
-    reached = scores(module_logits(graph, masks, task.select, tick=tick))
-    answers = composed_answers(reached)
-    report = class_report(answers, task.select.labels, task.n_classes)
-    constant = (reached.amax(1) - reached.amin(1)).cpu() < 1e-6
+    answers = composed_answers(scores)
+    report = class_report(answers, select.labels, select.n_classes)
+    constant = (scores.amax(1) - scores.amin(1)).cpu() < 1e-6
     lost = (report.f1 == 0) & (base.f1 > 0)
-    return Health(accuracy(answers, task.select.labels), report, constant | lost)
+    return Health(accuracy(answers, select.labels), report, constant | lost)
 
 
 def choose(states: Sequence[RecordedState], *, base_accuracy: float, tolerance: float) -> tuple[RecordedState, bool]:

@@ -27,7 +27,7 @@ from splitters.methods.protocol import (
     SplitTask,
 )
 from splitters.modules.scores import SCORES, Scores
-from splitters.networks.inference import ClassReport, accuracy, class_report, network_logits
+from splitters.networks.inference import ClassReport, ModuleNetworks, accuracy, class_report, network_logits
 from splitters.networks.masks import KernelMasks
 from splitters.tensor_names import strip_prefix, with_prefix
 
@@ -82,6 +82,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         graph.network.to(task.device).to(memory_format=torch.channels_last)
         self.trainer = self.new_trainer(torch.Generator().manual_seed(task.seed))
         self._last_alive = _Shape.of(self.trainer)
+        self._examined: tuple[ModuleNetworks, Tensor] | None = None
         answers = network_logits(graph.network, self.task.select, tick=self.tick).argmax(1)
         self.base_accuracy = accuracy(answers, self.task.select.labels)
         self._base_report: ClassReport = class_report(answers, self.task.select.labels, self.task.n_classes)
@@ -158,6 +159,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         )
 
     def _round(self, number: int) -> None:
+        self._examined = None
         total = self.trainer.steps_of(self.settings.mask_phase)
         for step in self.trainer.mask_phase():
             if step % 10 == 0 or step == total:
@@ -188,8 +190,14 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
     def examine(self, scores: Scores | None = None) -> Health:
         """Evaluate the current modules with some scores; by default with those that the search trains."""
         scores = scores or self.trainer.scores
-        masks = self.trainer.kernel_masks()
-        return examine(self.graph, self.task, masks, scores, self._base_report, tick=self.tick)
+        return examine(scores(self._select_logits()), self.task.select, self._base_report)
+
+    def _select_logits(self) -> Tensor:
+        """Return the current modules' logits of select, computed anew only if the modules have changed."""
+        networks = self.trainer.networks()
+        if self._examined is None or self._examined[0] is not networks:
+            self._examined = networks, networks.logits(self.task.select, tick=self.tick)
+        return self._examined[1]
 
     def _revive(self, health: Health, *, round_number: int) -> Health:
         """Restore dead modules as they last were alive, with new scores."""

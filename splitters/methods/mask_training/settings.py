@@ -8,6 +8,10 @@ from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples
 from splitters.settings import Length, PhaseLength, PresetSettings
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class MaskTrainingSettings(PresetSettings, KernelMultiples):
     """What the shared trainer and search read; methods add their own and set the defaults.
 
@@ -21,6 +25,9 @@ class MaskTrainingSettings(PresetSettings, KernelMultiples):
             chosen by its number of kernels; a fraction.
         rescue: Whether a module that has lost its class is restored to its last masks that were alive.
         rescue_attempts: Maximum number of restorations of a dead module, each time it dies.
+        memory_mb: Memory for the modules' activations in a step, and their gradients, in MiB. Modules that do not fit
+            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU; no
+            limit on the CPU.
     """
 
     alpha: float = Field(ge=0)
@@ -31,6 +38,8 @@ class MaskTrainingSettings(PresetSettings, KernelMultiples):
     tolerance: float = Field(default=0.01, ge=0, le=1)
     rescue: bool = True
     rescue_attempts: int = Field(default=3, ge=1)
+    # Left out of dumps at its default, so that the identities of earlier results stay what they were.
+    memory_mb: int | None = Field(default=None, ge=1, exclude_if=_is_none)
 
     @field_validator("mask_phase")
     @classmethod

@@ -17,9 +17,11 @@ from splitters.methods.kernel_choice.kernel_multiples import round_up
 from splitters.methods.mask_training.binarise import binarise, kept_channels
 from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.protocol import SplitTask
+from splitters.methods.scoring.adam import adam
 from splitters.methods.scoring.head_training import shuffled_batches
 from splitters.modules.scores import Scores
-from splitters.networks.inference import Tick, no_tick
+from splitters.networks.execution.module_chunks import ChunkedNetwork
+from splitters.networks.inference import ModuleNetworks, Tick, no_tick
 from splitters.networks.masked_network import masked_network
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Length
@@ -65,8 +67,20 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
             self.n_modules, self.layout.n_channels, device=task.device
         )
         self.scores = self.new_scores()
-        self.network = masked_network(graph).to(task.device)
-        self.loss = math.nan
+        memory = None if settings.memory_mb is None else settings.memory_mb << 20
+        self.network = ChunkedNetwork(masked_network(graph).to(task.device), memory)
+        self._loss: float | Tensor = math.nan
+        self._cut: tuple[Tensor, ModuleNetworks] | None = None
+
+    @property
+    def loss(self) -> float:
+        """The loss of the last step. Reading it waits for that step, so phases only write it."""
+        self._loss = float(self._loss)
+        return self._loss
+
+    @loss.setter
+    def loss(self, value: float | Tensor) -> None:
+        self._loss = value
 
     @abstractmethod
     def new_scores(self) -> ScoresT:
@@ -110,20 +124,30 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         self.scales = None if masks.scales is None else masks.scales.to(device)
         self.scores = scores.map(lambda tensor: tensor.to(device))
 
+    def networks(self) -> ModuleNetworks:
+        """Return the current modules' networks, cut anew only if masks or scales have changed."""
+        masks = self.kernel_masks()
+        if self._cut is None or not torch.equal(self._cut[0], masks.gates):
+            self._cut = masks.gates, ModuleNetworks.of(self.graph, masks, tick=self.tick)
+        return self._cut[1]
+
     def steps_of(self, length: Length) -> int:
         """Return a phase's length in steps."""
         return length.steps(samples=len(self.images), batch_size=self.settings.batch_size)
 
     def mask_phase(self) -> Iterator[int]:
-        """Train masks, scores and scales; yield the number of steps done after each step."""
+        """Train masks, scores and scales; yield the number of steps done after each step.
+
+        No step waits for the device, which works through the steps while the next ones are queued.
+        """
+        self._cut = None
         masks, scores = self.masks.clone().requires_grad_(), self.trainable_scores()
         scales = None if self.scales is None else self.scales.clone().requires_grad_()
         beside = [*scores.tensors().values(), *([] if scales is None else [scales])]
-        optimiser = torch.optim.Adam(
-            [
-                {"params": [masks], "lr": self.settings.mask_learning_rate},
-                {"params": beside, "lr": self.score_learning_rate},
-            ]
+        optimiser = adam(
+            [{"params": [masks], "lr": self.settings.mask_learning_rate}, {"params": beside}],
+            lr=self.score_learning_rate,
+            device=masks.device,
         )
         for step, indices in enumerate(self.batches(self.steps_of(self.settings.mask_phase)), start=1):
             bits = binarise(self.layout, masks)
@@ -132,7 +156,7 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-            self.loss = float(loss.detach())
+            self.loss = loss.detach()
             self.masks = masks.detach()
             self.scales = None if scales is None else scales.detach()
             self.scores = scores.map(torch.Tensor.detach)

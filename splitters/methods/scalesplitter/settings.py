@@ -34,6 +34,9 @@ class ScaleSplitterSettings(MaskTrainingSettings):
         rescue: Whether a module that has lost its class is restored to its last masks and scales that were alive, with
             a new read-out.
         rescue_attempts: Maximum number of new read-outs for a dead module, each time it dies.
+        memory_mb: Memory for the modules' activations in a step, and their gradients, in MiB. Modules that do not fit
+            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU; no
+            limit on the CPU.
     """
 
     presets: ClassVar = PRESETS

@@ -11,6 +11,8 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.mask_training.trainer import MaskTrainer
 from splitters.methods.protocol import SplitTask
 from splitters.methods.scalesplitter.settings import ScaleSplitterSettings
+from splitters.methods.scoring.adam import adam
+from splitters.methods.scoring.head_training import clear_other_gradients
 from splitters.modules.score_kinds import LinearScores
 from splitters.networks.inference import Tick, no_tick
 from splitters.settings import Length
@@ -32,6 +34,7 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
     ) -> None:
         super().__init__(task, graph, settings, generator, tick=tick)
         self.scales = torch.ones_like(self.masks)
+        self._classes = torch.arange(self.n_modules, device=task.device)
 
     @property
     def score_learning_rate(self) -> float:
@@ -48,8 +51,8 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         """Return the binary cross-entropy of every module's score with "my class or not", averaged."""
         images, labels = self.images.batch(indices)
         found = scores(self.network(images, gates))
-        targets = F.one_hot(labels, self.n_modules).T.to(found.dtype)
-        return F.binary_cross_entropy_with_logits(found, targets)
+        own = (labels[:, None] == self._classes).T
+        return F.binary_cross_entropy_with_logits(found, own.to(found.dtype))
 
     def score_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train scales and read-outs alone, through the current modules; the rate falls to 0 along the phase.
@@ -65,19 +68,17 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         bits = self.kernel_masks().bits.to(self.masks)
         scales, scores = self.scales.clone().requires_grad_(), self.trainable_scores()
         parameters = [*scores.tensors().values(), scales]
-        optimiser = torch.optim.Adam(parameters, lr=learning_rate)
+        optimiser = adam(parameters, lr=learning_rate, device=scales.device)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
         for indices in self.batches(steps):
             loss = self.loss_of(bits if scales is None else bits * scales, scores, indices)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            for parameter in parameters:
-                # Without momentum, Adam leaves parameters with zero gradients unchanged.
-                if only is not None and parameter.grad is not None:
-                    parameter.grad[~only] = 0
+            if only is not None:
+                clear_other_gradients(parameters, only)
             optimiser.step()
             schedule.step()
-            self.loss = float(loss.detach())
+            self.loss = loss.detach()
             self.tick()
         self.scales, self.scores = scales.detach(), scores.map(torch.Tensor.detach)
         self.check_finite()

@@ -63,9 +63,11 @@ class ScoreFitter:
         Raises:
             SplitFailedError: If a head cannot be trained.
         """
-        if kind == "logit":
-            return LogitScores()
-        return self._fit(kind, self._logits(self._networks(masks), self.task.train))
+        return LogitScores() if kind == "logit" else self.fit_networks(kind, self._networks(masks))
+
+    def fit_networks(self, kind: ScoreKind, networks: ModuleNetworks) -> Scores:
+        """Return scores of one kind for modules that have been cut; see ``fit``."""
+        return self._fit(kind, self._logits(networks, self.task.train))
 
     def fit_best(self, masks: KernelMasks) -> BestScores:
         """Return scores of the kind with the highest composed accuracy on select; of equal ones, the simplest.

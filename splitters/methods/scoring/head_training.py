@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splitters.data import ImageSet
+from splitters.data.transfer import send
+from splitters.methods.scoring.adam import adam
 from splitters.modules.score_kinds import HeadScores
 from splitters.modules.scores import Scores
 from splitters.networks.inference import ModuleNetworks, Tick, accuracy, composed_answers, no_tick
@@ -48,7 +50,9 @@ class ModuleLogits:
         """Return the logits for the images at ``indices``."""
         if self._cached is not None:
             return self._cached[:, indices]
-        return self.networks.logits(self.images.subset(indices), batch_size=self.batch_size, tick=self.tick)
+        images, _ = self.images.batch(indices)
+        parts = images.split(self.batch_size)
+        return torch.cat([self.networks.batch_logits(part, tick=self.tick) for part in parts], dim=1)
 
     def scores(self, scores: Scores) -> Float[Tensor, "module sample"]:
         """Return the modules' scores for all images, in order."""
@@ -70,8 +74,9 @@ def shuffled_batches(
     """Yield ``steps`` batches of image indices, epoch after epoch, each shuffled; an epoch's last may be smaller."""
     done = 0
     while done < steps:
-        for indices in torch.randperm(n_images, generator=generator).split(batch_size)[: steps - done]:
-            yield indices.to(device)
+        order = send(torch.randperm(n_images, generator=generator), device)
+        for indices in order.split(batch_size)[: steps - done]:
+            yield indices
             done += 1
 
 
@@ -96,17 +101,26 @@ def train_heads(
         The trained heads, and the last step's loss.
     """
     heads = heads.map(lambda tensor: tensor.clone().requires_grad_())
-    optimiser = torch.optim.Adam(heads.tensors().values(), lr=learning_rate)
+    optimiser = adam(heads.tensors().values(), lr=learning_rate, device=logits.images.images.device)
     loss = torch.zeros(())
     for indices in batches:
         loss = F.cross_entropy(heads(logits.of(indices)).T, logits.images.labels[indices])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if only is not None:
-            # Without momentum, Adam leaves parameters with zero gradients unchanged.
-            for parameter in heads.tensors().values():
-                if parameter.grad is not None:
-                    parameter.grad[~only] = 0
+            clear_other_gradients(heads.tensors().values(), only)
         optimiser.step()
         logits.tick()
     return heads.map(torch.Tensor.detach), float(loss.detach())
+
+
+def clear_other_gradients(parameters: Iterable[Tensor], only: Bool[Tensor, " module"]) -> None:
+    """Set the gradients of all modules but some to zero: without momentum, Adam leaves such parameters unchanged.
+
+    Args:
+        parameters: Each has one row per module.
+        only: The modules whose gradients stay.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.masked_fill_(~only.view(-1, *[1] * (parameter.dim() - 1)), 0)

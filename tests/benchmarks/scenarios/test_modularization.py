@@ -109,9 +109,8 @@ def test_the_evaluation_reports_after_every_batch_and_can_be_stopped_there(cache
     batches = 2 * (
         math.ceil(full.select_images / 256) + math.ceil(full.test_images / 256)
     )  # of one module and the base
-    cuts = 2  # the one network of all modules, for select and for test
     steps = [report.step for report in reports if report.stage == "evaluate"]
-    assert steps == list(range(1, batches + cuts + 1))
+    assert steps == list(range(1, batches + 1))
 
     def stop(report: Progress) -> None:
         if report == Progress("evaluate", 2):

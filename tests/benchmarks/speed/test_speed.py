@@ -6,18 +6,22 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.speed import cnnsplitter_generation, cnnsplitter_merge
 from benchmarks.speed.__main__ import BENCHMARKS, main
-from benchmarks.speed.plain_merging import PlainMerging, kept_sets
+from benchmarks.speed.cnnsplitter.plain_merging import PlainMerging, kept_sets
+from benchmarks.speed.gradsplitter.contest import Contest, synthetic_task
+from benchmarks.speed.measurement import Measurement
 from splitters.methods.cnnsplitter.merging import Merger, StageLimits, stage_sizes
+from splitters.methods.gradsplitter import GradSplitterSettings
 from splitters.networks.masks import jaccard_distances
 
 
 def test_json_is_a_list_with_the_ratio_of_both_times():
-    result = CliRunner().invoke(main, ["--only", "cnnsplitter.jac", "--json"])
+    result = CliRunner().invoke(main, ["--only", "cnnsplitter.jac", "--json", "--small"])
     assert result.exit_code == 0
     (record,) = json.loads(result.stdout)
-    assert record.keys() == {"name", "seconds", "reference_seconds", "ratio", "detail"}
+    assert record.keys() == {
+        "name", "seconds", "reference_seconds", "ratio", "floor_seconds", "repeats", "detail",
+    }  # fmt: skip
     assert record["name"] == "cnnsplitter.jaccard"
     assert record["ratio"] == pytest.approx(record["reference_seconds"] / record["seconds"])
 
@@ -26,6 +30,12 @@ def test_an_unknown_prefix_names_the_benchmarks():
     result = CliRunner().invoke(main, ["--only", "merge"])
     assert result.exit_code == 2
     assert all(name in result.output for name in BENCHMARKS)
+
+
+def test_an_unknown_row_names_the_benchmarks():
+    result = CliRunner().invoke(main, ["cnnsplitter.merge", "train.epochs"])
+    assert result.exit_code == 2
+    assert "'train.epochs'" in result.output
 
 
 def test_plain_merging_finds_the_same_best_fitness():
@@ -48,11 +58,51 @@ def test_plain_merging_finds_the_same_best_fitness():
     assert plain.run() == pytest.approx(float((0.9 * compositions.accuracy + 0.1 * compositions.distance).max()))
 
 
-def test_merging_and_generations_are_measured_and_compared_with_their_references():
-    # Both raise where ours and the reference disagree.
-    merge = cnnsplitter_merge.measure(classes=5, population=4, images=60, kernels=20, pool_size=30)
-    generation = cnnsplitter_generation.measure(width=0.03, population=3, images=20)
-    for measurement in (merge, generation):
-        assert measurement.seconds > 0
-        assert measurement.reference_seconds > 0
-    assert "population 3, 20 images" in generation.detail
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_at_a_small_size_each_benchmark_agrees_with_its_reference(name):
+    # A row raises where ours and the reference disagree.
+    row = BENCHMARKS[name]
+    measurement = row.measure(**row.small)
+    assert measurement.name == name
+    assert measurement.seconds > 0
+    assert measurement.reference_seconds > 0
+    assert (measurement.flops > 0) == (not name.startswith("cnnsplitter.") and name != "gradsplitter.split")
+
+
+def test_benchmarks_are_listed_by_the_beginning_of_their_names():
+    result = CliRunner().invoke(main, ["--list", "gradsplitter.mask", "compose"])
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == [
+        "compose.predict",
+        "gradsplitter.mask_step_dense",
+        "gradsplitter.mask_step_sparse",
+    ]
+
+
+def test_the_profile_names_operations():
+    result = CliRunner().invoke(main, ["cnnsplitter.jaccard", "--small", "--profile"])
+    assert result.exit_code == 0
+    assert "aten::mm" in result.stdout
+
+
+def test_the_floor_is_the_operations_at_the_given_rate():
+    measurement = Measurement("row", seconds=3.0, reference_seconds=6.0, detail="", ours=lambda: None, flops=100.0)
+    assert measurement.record(50.0)["floor_seconds"] == 2
+    assert measurement.record()["floor_seconds"] is None
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_masks_and_heads_train_as_in_plain_torch(kept):
+    task = synthetic_task(width=0.04, images=24, classes=3)
+    settings = GradSplitterSettings.parse(
+        {"batch_size": 8, "mask_phase": "3 steps", "mask_learning_rate": 0.01, "alpha": 0.5}, where="gradsplitter"
+    )
+    channels = task.trace().layout.n_channels
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.where(torch.rand(3, channels, generator=generator) < kept, 1.0, -0.5)
+    contest = Contest.of(task, settings, masks=masks)
+    for _ in contest.ours.mask_phase():
+        pass
+    contest.plain.mask_phase(contest.batches(3), mask_learning_rate=0.01, head_learning_rate=0.001)
+    contest.check()
+    assert not torch.equal(contest.ours.masks, masks)

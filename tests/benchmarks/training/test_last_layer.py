@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.training.last_layer import feature_extractor, train_last_layer
+from benchmarks.training.last_layer import Features, feature_extractor, train_last_layer
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
 from splitters.graph.channel_graph import ChannelGraph
@@ -45,11 +45,13 @@ def test_features_are_what_the_last_layer_sees() -> None:
 def test_a_new_layer_learns_from_the_features_and_leaves_the_network_unchanged() -> None:
     graph = canonical(network())
     before = {name: tensor.clone() for name, tensor in graph.network.state_dict().items()}
-    layer, again = (train_last_layer(graph.network, stripes(40, 1), stripes(20, 2)) for _ in range(2))
+    extractor = feature_extractor(graph.network)
+    train, select, others = (Features.of(extractor, stripes(*images)) for images in ((40, 1), (20, 2), (50, 3)))
+    layer, again = (train_last_layer(train, select) for _ in range(2))
     assert layer.select_accuracy == 1
-    assert layer.accuracy(stripes(50, 3)) == 1
+    assert layer.accuracy(others) == 1
     assert layer.weight.shape == (2, 24)
-    assert layer.seconds > 0
+    assert layer.seconds > train.seconds + select.seconds > 0
     assert torch.equal(layer.weight, again.weight)
     assert all(torch.equal(tensor, before[name]) for name, tensor in graph.network.state_dict().items())
 

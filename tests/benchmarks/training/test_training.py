@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from synchronisations import Synchronisations
 
 from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cells import ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models.inference import evaluate_accuracy, predict_logits
-from benchmarks.training.augmentation import augment
-from benchmarks.training.base_model import TrainedModel, TrainingError, images_hash, train_base_model, weights_hash
+from benchmarks.training.augmentation import Augmentation
+from benchmarks.training.base_model import TrainedModel, TrainingError, train_base_model, weights_hash
 from benchmarks.training.learning_rate import learning_rate
 from splitters.data import IMAGENET, ImageSet
 from splitters.errors import GraphError
 from splitters.methods.protocol import Progress, ignore_progress
+from splitters.networks.execution.precision import computing_in
 
 _SPEC = ModelSpec(name="incecnn", settings={"width": 0.05})
 _RECIPE = TrainingSpec(recipe="one_cycle", epochs=4, batch_size=16, learning_rate=0.05, crop_padding=1)
@@ -263,11 +265,16 @@ def test_a_training_of_one_step_has_a_rate() -> None:
     assert learning_rate(TrainingSpec(recipe="one_cycle", epochs=1), 0, steps_per_epoch=1) > 0
 
 
+def _augmented(images: torch.Tensor, *, padding: int, flip: bool, seed: int) -> torch.Tensor:
+    augmentation = Augmentation(padding, flip)
+    return augmentation(images, augmentation.draw(len(images), torch.Generator().manual_seed(seed)))
+
+
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("padding", [0, 2])
 def test_augmentation_is_a_crop_of_the_padded_image_or_of_its_mirror_image(flip: bool, padding: int) -> None:
     images = torch.randint(1, 256, (40, 3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    out = augment(images, padding=padding, flip=flip, generator=torch.Generator().manual_seed(1))
+    out = _augmented(images, padding=padding, flip=flip, seed=1)
     mirrored = 0
     for image, result in zip(images, out, strict=True):
         crops = {
@@ -285,9 +292,29 @@ def test_augmentation_is_a_crop_of_the_padded_image_or_of_its_mirror_image(flip:
     assert padding == 0 or len({tuple(image[0, 0].tolist()) for image in out}) > 1
 
 
+def test_a_training_in_bf16_is_one_of_its_own_and_keeps_weights_in_float32(tmp_path: Path) -> None:
+    in_float32 = _train(tmp_path)
+    with computing_in("bf16", "cpu"):
+        in_bf16 = _train(tmp_path)
+    assert not in_bf16.reused
+    assert in_bf16.weights_hash != in_float32.weights_hash
+    assert {tensor.dtype for tensor in in_bf16.model.parameters()} == {torch.float32}
+    assert in_bf16.select_accuracy == pytest.approx(in_float32.select_accuracy, abs=0.1)
+    assert _train(tmp_path).reused
+
+
+def test_no_step_waits_for_the_device(tmp_path: Path) -> None:
+    waits = []
+    for batch_size in (33, 8):
+        with Synchronisations() as counts:
+            _train(tmp_path, recipe=_SHORT.model_copy(update={"batch_size": batch_size}))
+        waits.append(counts)
+    assert waits[0] == waits[1], "2 and 9 steps"
+
+
 def test_augmentation_is_reproducible() -> None:
     images = _ROLES.train.images
-    first, again = (augment(images, padding=2, flip=True, generator=torch.Generator().manual_seed(3)) for _ in "ab")
+    first, again = (_augmented(images, padding=2, flip=True, seed=3) for _ in "ab")
     assert torch.equal(first, again)
     assert first.is_contiguous(memory_format=torch.channels_last)
 
@@ -299,18 +326,6 @@ def test_a_weights_hash_depends_on_every_bit_but_not_on_memory_order() -> None:
     with torch.no_grad():
         conv.weight[0, 0, 0, 0] = torch.nextafter(conv.weight[0, 0, 0, 0], torch.tensor(9.0))
     assert weights_hash(conv) != before
-
-
-def test_an_images_hash_depends_on_images_labels_and_classes() -> None:
-    base = _ROLES.select
-    hashes = {
-        images_hash(base),
-        images_hash(replace(base, images=base.images.flip(0))),
-        images_hash(replace(base, labels=base.labels.flip(0))),
-        images_hash(replace(base, class_names=("a", "b", "c"))),
-        images_hash(base.subset(torch.arange(29))),
-    }
-    assert len(hashes) == 5
 
 
 def test_logits_of_batches_are_the_logits_of_the_whole(tmp_path: Path) -> None:

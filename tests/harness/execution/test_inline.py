@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,13 +10,17 @@ from pathlib import Path
 import pytest
 from conftest import toy_item
 from inline_runs import FaultyListener, Recorder, run
+from toy_plugin import ToyScenario
 
-from benchmarks.rows.row import State
+from benchmarks.cells import Cell
+from benchmarks.pipeline.workspace import Workspace
+from benchmarks.rows.row import Metrics, State
 from harness.execution import StopSignal
 from harness.execution.attempt import Surroundings
 from harness.planning.plan import make_plan
 from harness.store import ResultStore
 from splitters.errors import ConfigurationError
+from splitters.networks.execution.precision import current_precision
 
 
 def test_a_run_stores_a_row_per_cell_and_a_second_one_does_nothing(surroundings: Surroundings, tmp_path: Path) -> None:
@@ -106,6 +111,30 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
     with pytest.raises(ConfigurationError, match="device: cuda is asked for, but torch finds no GPU"):
         run([toy_item(), toy_item(seed=1, device="cuda")], surroundings, tmp_path)
     assert ResultStore(tmp_path / "results").read().latest() == []
+
+
+def test_tf32_without_a_gpu_is_refused_before_anything_runs(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigurationError, match=r"precision: tf32 is for GPUs.*--set precision=float32 or bf16"):
+        run([toy_item(), toy_item(seed=1, precision="tf32")], surroundings, tmp_path)
+    assert ResultStore(tmp_path / "results").read().latest() == []
+
+
+def test_a_cell_computes_in_its_precision(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def measure(scenario: ToyScenario, cell: Cell, workspace: Workspace) -> Metrics:
+        seen.append(current_precision())
+        return Metrics()
+
+    monkeypatch.setattr(ToyScenario, "measure", measure)
+    rows = run([toy_item(), toy_item(precision="bf16")], surroundings, tmp_path).rows
+    assert seen == ["float32", "bf16"]
+    assert [json.loads(row.config).get("precision") for row in rows] == [None, "bf16"]
 
 
 def test_errors_of_a_listener_end_neither_cells_nor_the_run(surroundings: Surroundings, tmp_path: Path) -> None:

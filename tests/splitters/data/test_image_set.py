@@ -1,5 +1,7 @@
 """Image sets and split tasks: what they hold and what they refuse."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,26 @@ def test_batches_are_all_images_in_order() -> None:
     batch, labels = image_set.batch(torch.tensor([4, 0]))
     assert torch.equal(batch, IMAGENET(image_set.images[[4, 0]]))
     assert labels.tolist() == [1, 0]
+
+
+def test_the_content_hash_depends_on_images_labels_classes_and_normalisation() -> None:
+    base = _set([0, 1, 0])
+    others = [
+        replace(base, images=base.images.flip(0)),
+        replace(base, labels=base.labels.flip(0) * 0),
+        replace(base, class_names=("a", "b", "c")),
+        replace(base, normalisation=Normalisation((0.5,) * 3, (0.5,) * 3)),
+        base.subset(torch.arange(2)),
+    ]
+    assert len({base.content_hash, *(other.content_hash for other in others)}) == 6
+    assert replace(base).content_hash == base.content_hash
+
+
+def test_the_content_hash_is_computed_once_for_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = _set([0, 1])
+    known = base.content_hash
+    monkeypatch.delattr("splitters.data.image_set.hash_tensor")
+    assert base.content_hash == known
 
 
 def test_a_subset_keeps_names_and_normalisation() -> None:

@@ -10,7 +10,8 @@ from small_nets import Between, conv
 from torch import Tensor, nn
 
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.networks.masked_network import apply_first_masks, masked_network
+from splitters.networks.masked_convolution import apply_first_masks
+from splitters.networks.masked_network import masked_network
 
 _BATCH = images(3, 3, 16, 16)
 
@@ -74,7 +75,7 @@ def test_layers_before_the_first_mask_run_once() -> None:
     network = masked_network(_GRAPH)
     batches: dict[str, int] = {}
     for name in ("0", *_CONSUMERS):
-        layer = next(child for key, child in network.named_children() if key.lstrip("_") == name)
+        layer = next(child for key, child in network.named_children() if key.removeprefix("masked").lstrip("_") == name)
         layer.register_forward_hook(lambda module, args, output, name=name: batches.update({name: len(output)}))
     with torch.no_grad():
         network(_BATCH, torch.ones(5, _GRAPH.layout.n_channels))
@@ -95,7 +96,7 @@ def test_masked_network_shares_the_graphs_weights() -> None:
 def test_tensors_stay_channels_last() -> None:
     network = masked_network(_GRAPH)
     strides: list[bool] = []
-    network.get_submodule("_8").register_forward_pre_hook(
+    network.get_submodule("masked__8").register_forward_pre_hook(
         lambda module, args: strides.append(args[0].is_contiguous(memory_format=torch.channels_last))
     )
     with torch.no_grad():
@@ -105,7 +106,7 @@ def test_tensors_stay_channels_last() -> None:
 
 def test_masked_network_prints_and_copies_like_any_other() -> None:
     network = masked_network(_GRAPH)
-    assert "apply_first_masks" in network.code
+    assert "masked__4" in network.code
     bits = random_bits(_GRAPH, 2, keep=0.5).float()
     with torch.no_grad():
         assert torch.equal(copy.deepcopy(network)(_BATCH, bits), network(_BATCH, bits))

@@ -120,7 +120,17 @@ def test_layout_counts() -> None:
     assert (LAYOUT.n_channels, LAYOUT.n_kernels) == (10, N_KERNELS)
     assert LAYOUT.kernels_per_channel.tolist() == [1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
     assert LAYOUT.group_of_channel.tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 3]
-    assert LAYOUT.required_members.sum(1).tolist() == [3, 2, 2, 3, 2]
+
+
+def test_required_channels_are_padded_with_their_first_one() -> None:
+    layout = ChannelLayout((), (), required=((2, 5, 6), (4,)))
+    assert layout.required_channels(torch.device("cpu")).tolist() == [[2, 5, 6], [4, 4, 4]]
+
+
+def test_a_layout_without_maskable_channels_loses_nothing() -> None:
+    layout = ChannelLayout((Layer("conv", (ALWAYS_KEPT,)),), (), ())
+    nothing = torch.zeros(2, 0, dtype=torch.bool)
+    assert empty_sets(layout, nothing).shape == repair(layout, nothing, nothing.float()).shape == (2, 0)
 
 
 def test_masks_of_one_module_or_a_slice_are_masks() -> None:

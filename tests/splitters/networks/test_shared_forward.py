@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
-from benchmarks.speed.plain import plain_scores
+from benchmarks.speed.cnnsplitter.plain import plain_scores
 from splitters.data import IMAGENET, ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.networks import shared_forward

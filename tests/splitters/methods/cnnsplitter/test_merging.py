@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.speed.plain import plain_accuracy, plain_distance, plain_mean_distance
+from benchmarks.speed.cnnsplitter.plain import plain_accuracy, plain_distance, plain_mean_distance
 from splitters.errors import SplitFailedError
 from splitters.methods.cnnsplitter.merging import Merger, StageLimits, comparison_keys, stage_sizes
 from splitters.networks.masks import jaccard_distances

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from splitters.data import Normalisation
 from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter import GradSplitter, GradSplitterSettings
@@ -23,7 +23,7 @@ from splitters.networks.inference import accuracy, composed_answers, module_logi
 from splitters.settings import Length
 from splitters.testing import Interrupted, MemoryCheckpoint, assert_equal_results, tiny_task
 
-_SHORT = {
+_SHORT: dict[str, Any] = {
     "rounds": 3,
     "warmup": "30 steps",
     "mask_phase": "8 steps",
@@ -106,24 +106,31 @@ def test_progress_reports_rounds_and_what_happens_within() -> None:
 
 
 class _Work:
-    """Counts the batches and optimiser steps that go by between two ticks or reports of progress."""
+    """Counts the batches through networks and the optimiser steps between two ticks or reports of progress."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, steps: bool) -> None:
+    def __init__(self, *, steps: bool) -> None:
         self.batches = self.steps = self.longest = 0
         self._since_tick = 0
-        normalise = Normalisation.__call__
 
-        def normalised(normalisation: Normalisation, images: Tensor) -> Tensor:
-            self.batches += 1
-            self._add()
-            return normalise(normalisation, images)
+        def runs(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if isinstance(module, fx.GraphModule) and len(inputs[0]) > 2:  # checks of a graph run one or two images
+                self.batches += 1
+                self._add()
 
         def stepped(*args: object) -> None:
             self.steps += 1
             self._add()
 
-        monkeypatch.setattr(Normalisation, "__call__", normalised)
-        self.hook = register_optimizer_step_pre_hook(stepped) if steps else None
+        self._hooks = [register_module_forward_pre_hook(runs)]
+        if steps:
+            self._hooks.append(register_optimizer_step_pre_hook(stepped))
+
+    def __enter__(self) -> "_Work":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
     def _add(self) -> None:
         self._since_tick += 1
@@ -138,12 +145,9 @@ def test_head_phases_tick_after_every_batch_and_step(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(head_training, "_LOGITS_BYTES", limit)
     trainer = _trainer()
     trainer.masks = torch.randn(trainer.masks.shape, generator=trainer.generator)
-    work = _Work(monkeypatch, steps=True)
-    trainer.tick = work.tick
-    try:
+    with _Work(steps=True) as work:
+        trainer.tick = work.tick
         trainer.score_phase(Length(count=5, unit="steps"), 0.01)
-    finally:
-        work.hook.remove()
     assert (work.batches, work.steps) == ({1 << 30: 3, 0: 15}[limit], 5), "3 modules, once or at each of 5 steps"
     assert work.longest == 1
 
@@ -152,8 +156,8 @@ def test_no_batch_goes_through_a_network_without_a_report_since_the_last_one(mon
     monkeypatch.setattr(HeadScores, "initialised", _dead_heads([1], times=1))
     task = tiny_task()
     graph = task.trace()
-    work = _Work(monkeypatch, steps=False)
-    result = make_splitter("gradsplitter", {**_SHORT, "alpha": 2.0}).split(task, graph=graph, progress=work.tick)
+    with _Work(steps=False) as work:
+        result = make_splitter("gradsplitter", {**_SHORT, "alpha": 2.0}).split(task, graph=graph, progress=work.tick)
     assert result.facts["rescues"] >= 1
     assert work.batches > 24, "the mask steps alone"
     assert work.longest == 1
@@ -351,6 +355,20 @@ def test_another_kind_of_score_chooses_among_the_same_states(score: str) -> None
     answers = composed_answers(other.scores(module_logits(graph, other.masks, task.select)))
     reached = accuracy(answers, task.select.labels)
     assert other.history[int(other.facts["chosen_round"]) - 1]["accuracy"] == reached
+
+
+@pytest.mark.parametrize("score", ["head", "moments"])
+def test_modules_are_cut_once_per_round(score: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[int] = []
+    of = inference.ModuleNetworks.of
+
+    def counting(*args: Any, **kwargs: Any) -> inference.ModuleNetworks:
+        cut.append(1)
+        return of(*args, **kwargs)
+
+    monkeypatch.setattr(inference.ModuleNetworks, "of", counting)
+    _split(score=score, rescue=False)
+    assert len(cut) == 1 + _SHORT["rounds"]  # the first head phase, and each round
 
 
 def test_sparsity_can_count_kernels_as_the_paper_does() -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 
 import torch
+from torch import Tensor
 
-from benchmarks.speed.measurement import Measurement, fastest
-from benchmarks.speed.plain import plain_distance
-from benchmarks.speed.plain_merging import kept_sets
+from benchmarks.speed.cnnsplitter.plain import plain_distance
+from benchmarks.speed.cnnsplitter.plain_merging import kept_sets
+from benchmarks.speed.measurement import Measurement, in_turns
 from splitters.networks.masks import jaccard_distances
 
 
-def measure(*, population: int = 100, kernels: int = 4000) -> Measurement:
+def measure(*, population: int = 100, kernels: int = 4000, repeats: int = 5, device: str = "cpu") -> Measurement:
     """Compare one product of bit matrices with Python sets.
 
     Args:
         population: Candidates.
         kernels: Kernels of the network.
+        repeats: Timed runs of ours.
+        device: Where ours runs.
     """
     bits = torch.rand(population, kernels, generator=torch.Generator().manual_seed(0)) < 0.6
     sets = kept_sets(bits.numpy())
@@ -25,12 +28,19 @@ def measure(*, population: int = 100, kernels: int = 4000) -> Measurement:
     def reference() -> list[float]:
         return [plain_distance(one, other) for one, other in itertools.combinations(sets, 2)]
 
-    ours = jaccard_distances(bits)
+    bits_on_device = bits.to(device)
+
+    def ours() -> Tensor:
+        return jaccard_distances(bits_on_device)
+
     pairs = torch.triu_indices(population, population, offset=1)
-    torch.testing.assert_close(ours[pairs[0], pairs[1]].tolist(), reference())
+    torch.testing.assert_close(ours().cpu()[pairs[0], pairs[1]].tolist(), reference())
+    seconds, reference_seconds = in_turns(ours, reference, repeats=repeats, device=device)
     return Measurement(
         "cnnsplitter.jaccard",
-        seconds=fastest(lambda: jaccard_distances(bits), runs=10),
-        reference_seconds=fastest(reference, runs=3),
+        seconds=seconds,
+        reference_seconds=reference_seconds,
         detail=f"all pairs of {population} candidates with {kernels} kernels; reference: Python sets",
+        ours=ours,
+        repeats=repeats,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.speed.plain import Labels, Scores, plain_accuracy_inside, plain_mean_distance
+from benchmarks.speed.cnnsplitter.plain import Labels, Scores, plain_accuracy_inside, plain_mean_distance
 
 Members = Mapping[int, int]
 """The candidate of each class in a composition."""

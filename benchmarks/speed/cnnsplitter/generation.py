@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -12,9 +13,9 @@ from torch import Tensor
 from benchmarks.cells import ModelSpec
 from benchmarks.models import build_model
 from benchmarks.models.papers.simcnn import SimCNN
-from benchmarks.speed.measurement import Measurement, fastest, timed
-from benchmarks.speed.plain import plain_simcnn_logits
-from benchmarks.speed.plain_merging import PlainMerging, kept_sets
+from benchmarks.speed.cnnsplitter.plain import plain_simcnn_logits
+from benchmarks.speed.cnnsplitter.plain_merging import PlainMerging, kept_sets
+from benchmarks.speed.measurement import Measurement, middle, timed
 from splitters.data import IMAGENET, ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.cnnsplitter.candidate_evaluator import Evaluator
@@ -31,15 +32,19 @@ _FULL = 500
 _FEW = 50
 
 
-def measure(*, width: float = 0.25, population: int = 20, images: int = 500) -> Measurement:
+def measure(
+    *, width: float = 0.25, population: int = 20, images: int = 500, repeats: int = 3, device: str = "cpu"
+) -> Measurement:
     """Compare a generation with slicing and running each individual in turn, and merging in plain Python.
 
     Args:
         width: Share of SimCNN's channels.
         population: Candidates per class.
         images: Images on which they are scored.
+        repeats: Timed runs of ours; the reference runs once.
+        device: Where ours runs.
     """
-    search = _MidSearch(width, population, images)
+    search = _MidSearch(width, population, images, device)
     forward = SharedForward(search.graph, batch_size=512, memory_bytes=1 << 30)
 
     def evaluate() -> tuple[float, Tensor]:
@@ -48,13 +53,15 @@ def measure(*, width: float = 0.25, population: int = 20, images: int = 500) -> 
         evaluator.scores(search.population[:, : search.elites])
         started = time.perf_counter()
         scores = evaluator.scores(search.population)
+        if scores.is_cuda:
+            torch.cuda.synchronize(scores.device)
         return time.perf_counter() - started, scores
 
     _, scores = evaluate()
-    evaluation = min(evaluate()[0] for _ in range(3))
+    evaluation = median(evaluate()[0] for _ in range(repeats))
     plain_evaluation = timed(lambda: search.evaluate_plainly(scores))
-    merging, plain_merging = search.merging_seconds(scores, pool_size=_FULL)
-    few, plain_few = search.merging_seconds(scores, pool_size=_FEW)
+    merging, plain_merging = search.merging_seconds(scores, pool_size=_FULL, repeats=repeats)
+    few, plain_few = search.merging_seconds(scores, pool_size=_FEW, repeats=repeats)
     return Measurement(
         "cnnsplitter.generation",
         seconds=evaluation + merging,
@@ -64,6 +71,8 @@ def measure(*, width: float = 0.25, population: int = 20, images: int = 500) -> 
         f"merging {merging:.2f} s against {plain_merging:.2f} s in pools of {_FULL}; "
         f"in pools of {_FEW} {few:.2f} s against {plain_few:.2f} s, "
         f"{(plain_evaluation + plain_few) / (evaluation + few):.2f} times faster in all",
+        ours=lambda: search.merge(evaluate()[1], _FULL),
+        repeats=repeats,
     )
 
 
@@ -74,17 +83,18 @@ class _MidSearch:
     width: float
     size: int
     n_images: int
+    device: str
 
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(0, 256, (self.n_images, 3, 32, 32), dtype=torch.uint8, generator=self.generator)
         labels = torch.arange(self.n_images) % _CLASSES
-        self.images = ImageSet(pixels, labels, tuple(map(str, range(_CLASSES))), IMAGENET)
+        self.images = ImageSet(pixels, labels, tuple(map(str, range(_CLASSES))), IMAGENET).to(self.device)
         spec = ModelSpec(name="simcnn", settings={"width": self.width})
         model = build_model(spec, n_classes=_CLASSES, input_shape=(3, 32, 32), seed=0)
         assert isinstance(model, SimCNN)
-        self.model = model.eval()
-        self.graph = ChannelGraph.trace(model, self.images.normalisation(pixels[:2]))
+        self.model = model.eval().to(self.device)
+        self.graph = ChannelGraph.trace(model, self.images.normalisation(self.images.images[:2]))
         self.graph.network.to(memory_format=torch.channels_last)
         importance = torch.rand(_CLASSES, self.graph.layout.n_channels, generator=self.generator)
         self.genes: GeneMap = group_channels(
@@ -93,7 +103,7 @@ class _MidSearch:
         )  # fmt: skip
         self.elites = max(1, self.size // 5)
         self.population = torch.stack([self._breed() for _ in range(_CLASSES)])
-        self.merger = Merger(labels, _CLASSES)
+        self.merger = Merger(self.images.labels, _CLASSES)
 
     def _breed(self) -> Tensor:
         shares = [(0.5, 0.6, 0.7)] * len(self.genes.counts)
@@ -124,18 +134,20 @@ class _MidSearch:
     def kernels(self, bits: Tensor) -> Tensor:
         return KernelMasks(self.graph.layout, bits).kernel_bits
 
-    def merging_seconds(self, scores: Tensor, *, pool_size: int) -> tuple[float, float]:
+    def merging_seconds(self, scores: Tensor, *, pool_size: int, repeats: int) -> tuple[float, float]:
         """Return the seconds of our merging and of plain Python, if each merge keeps ``pool_size`` compositions."""
         plain = PlainMerging(
-            scores={c: list(scores[c].numpy()) for c in range(_CLASSES)},
-            labels=self.images.labels.numpy(),
+            scores={c: list(scores[c].cpu().numpy()) for c in range(_CLASSES)},
+            labels=self.images.labels.cpu().numpy(),
             kept={c: kept_sets(self.kernels(self.bits[c]).numpy()) for c in range(_CLASSES)},
             pool_size=pool_size,
         )
-        return fastest(lambda: self._merge(scores, pool_size), runs=3), timed(plain.run)
+        ours = middle(lambda: self.merge(scores, pool_size), runs=repeats, device=self.device)
+        return ours, timed(plain.run)
 
-    def _merge(self, scores: Tensor, pool_size: int) -> None:
-        distances = jaccard_distances(self.kernels(self.bits.flatten(0, 1)))
+    def merge(self, scores: Tensor, pool_size: int) -> None:
+        """Merge all classes; each merge keeps ``pool_size`` compositions."""
+        distances = jaccard_distances(self.kernels(self.bits.flatten(0, 1)).to(self.device))
         self.merger.merge(
             scores,
             distances.view(_CLASSES, self.size, _CLASSES, self.size),

@@ -1,0 +1,1 @@
+"""CNNSplitter's merging, distances and generations against plain Python."""

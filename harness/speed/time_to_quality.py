@@ -1,0 +1,95 @@
+"""Time to quality: how long splitters search until a recorded state is small and accurate enough, from their rows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.rows.row import Row
+from splitters.methods.mask_training.settings import MaskTrainingSettings
+from splitters.methods.protocol import make_splitter
+
+
+@dataclass(frozen=True)
+class TimeToQuality:
+    """When the splits of one splitter and network were first good enough.
+
+    Args:
+        splitter: The splitter's label.
+        model: The network.
+        splits: The number of splits, one per seed.
+        reached: How many of them had such a state.
+        steps: The median over these of the mask steps until then; None if there are none.
+        seconds: The median over these of the seconds since the split began; None if there are none.
+    """
+
+    splitter: str
+    model: str
+    splits: int
+    reached: int
+    steps: float | None
+    seconds: float | None
+
+    def line(self) -> str:
+        """Return the row of a Markdown table."""
+        figures = "- | -" if self.steps is None else f"{self.steps:g} | {self.seconds:.1f}"
+        return f"| {self.splitter} | {self.model} | {self.reached} of {self.splits} | {figures} |"
+
+
+HEADER = "| splitter | network | splits that reached it | mask steps | seconds |\n| --- | --- | --- | --- | --- |"
+
+
+def times_to_quality(rows: Iterable[Row], *, loss: float, retention: float) -> list[TimeToQuality]:
+    """Return, by splitter and network, when a recorded state first reached a quality.
+
+    Rows without recorded states, or without the base model's accuracy on select, are left out.
+
+    Args:
+        rows: Finished rows of the scenarios ``modularization`` or ``selection``.
+        loss: The largest loss of accuracy on select; a fraction.
+        retention: The largest kernel retention.
+    """
+    found: dict[tuple[str, str], list[tuple[float, float] | None]] = defaultdict(list)
+    for row in rows:
+        states = _states(row)
+        if states and row.select_base_accuracy is not None:
+            # Accuracies are ratios of counts: the slack only absorbs the rounding of the difference.
+            needed = row.select_base_accuracy - loss - 1e-9
+            first = next(
+                (
+                    number
+                    for number, state in sorted(states.items())
+                    if state["accuracy"] >= needed and state["kernel_retention"] <= retention
+                ),
+                None,
+            )
+            reached = None if first is None else (first * _mask_steps(row), states[first]["seconds"])
+            found[row.splitter_label or row.splitter, row.model].append(reached)
+    return [_summary(*key, times) for key, times in sorted(found.items())]
+
+
+def _summary(splitter: str, model: str, times: list[tuple[float, float] | None]) -> TimeToQuality:
+    reached = [time for time in times if time is not None]
+    steps, seconds = (median(values) for values in zip(*reached, strict=True)) if reached else (None, None)
+    return TimeToQuality(splitter, model, len(times), len(reached), steps, seconds)
+
+
+def _states(row: Row) -> Mapping[int, Mapping[str, float]]:
+    """Return the recorded states of a search by mask training, by round."""
+    states: dict[int, dict[str, float]] = defaultdict(dict)
+    for figure in row.figures or ():
+        if figure.step is not None:
+            states[figure.step][figure.name] = figure.value
+    return {number: state for number, state in states.items() if "kernel_retention" in state and "accuracy" in state}
+
+
+def _mask_steps(row: Row) -> int:
+    """Return the mask steps of a round."""
+    splitter = json.loads(row.config)["splitter"]
+    settings = make_splitter(splitter["name"], splitter["settings"]).settings
+    if not isinstance(settings, MaskTrainingSettings):
+        return 0
+    return settings.mask_phase.steps(samples=row.split_train_images or 0, batch_size=settings.batch_size)

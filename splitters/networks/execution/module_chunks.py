@@ -1,0 +1,85 @@
+"""Masked passes of as many modules at once as fit in memory."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx
+from torch.utils.checkpoint import checkpoint
+
+from splitters.networks.execution.precision import run_network
+
+_SHARE_OF_GPU = 0.8
+"""The part of a GPU's free memory that activations may take; the rest is for gradients, fragments and other work."""
+
+
+class ChunkedNetwork:
+    """A masked network that runs its modules in chunks, so that training needs no more memory than there is.
+
+    Chunks compute what the modules would compute together. If there is more than one, activations are not kept but
+    computed again in the backward pass, chunk by chunk, which costs a second forward pass.
+
+    Args:
+        network: See ``masked_network``.
+        memory_bytes: Limit of the memory for activations and their gradients. Default: most of what is free on a GPU,
+            no limit on the CPU.
+    """
+
+    def __init__(self, network: fx.GraphModule, memory_bytes: int | None = None) -> None:
+        self.network = network
+        self._run = partial(run_network, network)
+        self._memory_bytes = memory_bytes
+        self._chunk: int | None = None
+
+    def __call__(
+        self, images: Float[Tensor, "batch channel height width"], gates: Float[Tensor, "module maskable"]
+    ) -> Float[Tensor, "module batch class"]:
+        """Return every module's logits; gradients flow to the gates.
+
+        The size of the chunks is settled by the first batch, which later ones must not exceed.
+        """
+        if self._chunk is None:
+            self._chunk = self._modules_that_fit(images, gates)
+        if self._chunk >= len(gates):
+            return self._run(images, gates)
+        parts = [
+            checkpoint(self._run, images, part, use_reentrant=False, preserve_rng_state=False)
+            for part in gates.split(self._chunk)
+        ]
+        return torch.cat(parts)
+
+    def _modules_that_fit(self, images: Tensor, gates: Tensor) -> int:
+        limit = self._memory_bytes
+        if limit is None and images.is_cuda:
+            limit = int(_SHARE_OF_GPU * _free_bytes(images.device))
+        return len(gates) if limit is None else max(1, limit // self.bytes_per_module(images, gates))
+
+    def bytes_per_module(self, images: Tensor, gates: Tensor) -> int:
+        """Return the memory that one module's activations and the gradients of two of them take.
+
+        Args:
+            images: A batch.
+            gates: Of at least one module.
+        """
+        held: dict[int, int] = {}
+        shared = {tensor.untyped_storage().data_ptr() for tensor in (images, *self.network.state_dict().values())}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in shared:
+                held[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        # The graph holds what is packed, so that no address occurs twice.
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            logits = self._run(images, gates[:1].detach().requires_grad_())
+        del logits
+        return sum(held.values()) + 2 * max(held.values(), default=0)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Return what torch can still allocate on a GPU, with what it has reserved and not used."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,0 +1,78 @@
+"""Masked passes in chunks: the same logits and gradients, with no more modules in memory than fit."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from splitters.methods.protocol import make_splitter
+from splitters.networks.execution import module_chunks
+from splitters.networks.execution.module_chunks import ChunkedNetwork
+from splitters.networks.execution.precision import computing_in
+from splitters.networks.masked_network import masked_network
+from splitters.testing import tiny_task
+
+_N_MODULES = 5
+
+
+def _step(memory: float | None) -> tuple[Tensor, Tensor, list[int]]:
+    """Return logits, the gates' gradients, and how many modules each pass ran.
+
+    Args:
+        memory: For how many modules there is memory; None for no limit.
+    """
+    task = tiny_task()
+    graph = task.trace()
+    images = next(task.train.batches(16))
+    gates = torch.rand(_N_MODULES, graph.layout.n_channels, generator=torch.Generator().manual_seed(0))
+    network = masked_network(graph)
+    per_module = ChunkedNetwork(network).bytes_per_module(images, gates)
+    sizes: list[int] = []
+    network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[1])))
+    chunked = ChunkedNetwork(network, None if memory is None else int(memory * per_module))
+    logits = chunked(images, gates.requires_grad_())
+    logits.logsumexp(0).sum().backward()
+    return logits.detach(), gates.grad, sizes
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_chunks_give_the_same_logits_and_gradients(precision: str) -> None:
+    with computing_in(precision, "cpu"):
+        logits, gradients, sizes = _step(None)
+        in_chunks, same_gradients, chunks = _step(2.5)
+    assert sizes == [5]
+    assert chunks == [1, 2, 2, 1, 1, 2, 2], "one module to measure, forward, and again in the backward pass"
+    torch.testing.assert_close(in_chunks, logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(same_gradients, gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_without_memory_for_a_module_modules_run_one_by_one() -> None:
+    assert _step(0.01)[2] == [1] + [1] * 2 * _N_MODULES
+
+
+def test_with_enough_memory_nothing_is_computed_twice() -> None:
+    assert _step(5)[2] == [1, 5]
+
+
+def test_the_memory_of_a_module_is_that_of_its_activations() -> None:
+    task = tiny_task()
+    graph = task.trace()
+    chunked, gates = ChunkedNetwork(masked_network(graph)), torch.ones(1, graph.layout.n_channels)
+    small, large = (chunked.bytes_per_module(next(task.train.batches(size)), gates) for size in (10, 20))
+    floats_per_image = 6 * 8 * 8 + 2 * 8 * 4 * 4
+    assert 10 * 4 * floats_per_image < small < 10 * 40 * floats_per_image
+    assert large == pytest.approx(2 * small, rel=0.05)
+
+
+@pytest.mark.parametrize("method", ["gradsplitter", "scalesplitter"])
+def test_a_search_with_little_memory_finds_the_same(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"preset": "fast", "rounds": 1, "mask_phase": "4 steps", "mask_learning_rate": 0.5, "batch_size": 60}
+    expected = make_splitter(method, settings).split(tiny_task())
+    chunks: list[Tensor] = []
+    monkeypatch.setattr(
+        module_chunks, "checkpoint", lambda run, images, gates, **_: chunks.append(gates) or run(images, gates)
+    )
+    found = make_splitter(method, {**settings, "memory_mb": 1}).split(tiny_task())
+    assert max(map(len, chunks)) < 3
+    assert torch.equal(found.masks.bits, expected.masks.bits)
+    for name, values in expected.scores.tensors().items():
+        torch.testing.assert_close(found.scores.tensors()[name], values, rtol=1e-3, atol=1e-4)
