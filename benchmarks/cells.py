@@ -269,6 +269,7 @@ class Cell(IdentityFields):
         threads: CPU threads of the cell; they change the last bits of sums.
         device: ``auto`` takes a GPU if there is one.
         precision: The precision of networks in training, searches and evaluation.
+        compile: Whether networks are compiled where they are trained or masked.
     """
 
     scenario: str = "modularization"
@@ -283,6 +284,7 @@ class Cell(IdentityFields):
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = Field(default="float32", json_schema_extra=_ADDED)
+    compile: bool = Field(default=False, json_schema_extra=_ADDED)
 
     @cached_property
     def cell_id(self) -> str:

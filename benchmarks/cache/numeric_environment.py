@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from splitters.networks.execution.compilation import is_compiling
 from splitters.networks.execution.precision import current_precision
 
 
@@ -47,11 +48,11 @@ class ComputeEnvironment:
         return {"maker": asdict(self)}
 
 
-def numeric_environment(device: str) -> dict[str, str | None]:
+def numeric_environment(device: str) -> dict[str, str | bool | None]:
     """Return what the last bits of a result depend on besides code and seed: torch, what it runs on, its precision.
 
-    Sums round differently on another kind of GPU, and with other vector instructions of a CPU. float32 is left out, as
-    the only precision that earlier results had.
+    Sums round differently on another kind of GPU, with other vector instructions of a CPU, and in compiled networks.
+    float32 and networks that are not compiled are left out: earlier results have nothing else.
     """
     kind = torch.device(device).type
     on_gpu = kind == "cuda"
@@ -61,6 +62,7 @@ def numeric_environment(device: str) -> dict[str, str | None]:
         "device": kind,
         "processor": torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability(),
         **({} if current_precision() == "float32" else {"precision": current_precision()}),
+        **({"compiled": True} if is_compiling() else {}),
     }
 
 

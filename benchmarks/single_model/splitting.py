@@ -19,6 +19,7 @@ from benchmarks.training.base_model import TrainedModel, weights_hash
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.module import Module, extract_modules
+from splitters.networks.execution.compilation import compiling
 from splitters.networks.execution.precision import computing_in
 from splitters.networks.inference import class_report, composed_answers, module_logits
 
@@ -30,7 +31,7 @@ def train_model(cell: Cell, workspace: Workspace) -> Prepared:
         DataError: If the data is absent or damaged.
         TrainingError: If the training fails.
     """
-    with torch_threads(cell.threads), computing_in(cell.precision, workspace.device):
+    with torch_threads(cell.threads), computing_in(cell.precision, workspace.device), compiling(cell.compile):
         return prepare(cell, workspace, Stages(workspace.device))
 
 
@@ -51,7 +52,7 @@ def split_model(
     """
     if weights is not None:
         cell = cell.model_copy(update={"model": weights.header.model})
-    with torch_threads(cell.threads), computing_in(cell.precision, workspace.device):
+    with torch_threads(cell.threads), computing_in(cell.precision, workspace.device), compiling(cell.compile):
         prepared = train_model(cell, workspace) if weights is None else _given(cell, workspace, weights)
         select = prepared.split_roles.select.to(workspace.device)
         _check_classes(classes, select.class_names)

@@ -29,6 +29,7 @@ from splitters.files.network_description import check_storable
 from splitters.files.weights_hash import weights_hash as weights_hash
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import Checkpoint, CheckpointState, Progress, ProgressCallback, ignore_progress
+from splitters.networks.execution.compilation import compiled
 from splitters.networks.execution.precision import run_network
 from splitters.tensor_names import strip_prefix, with_prefix
 
@@ -185,6 +186,7 @@ class _TrainingRun:
             weight_decay=self.spec.weight_decay,
             fused=True if self.device.type == "cuda" else None,
         )
+        self.trained = compiled(self.model)
         self.augmentation = Augmentation(self.spec.crop_padding, flip=bool(self.spec.flip))
         self.steps_per_epoch = sum(1 for _ in self._batches(0))
 
@@ -234,7 +236,7 @@ class _TrainingRun:
             group["lr"] = learning_rate(self.spec, step, steps_per_epoch=self.steps_per_epoch)
         indices, draws = plan[:, 0], plan[:, 1:]
         images = self.augmentation(self.train.images[indices], draws)
-        logits = run_network(self.model, self.train.normalise(images))
+        logits = run_network(self.trained, self.train.normalise(images))
         loss = functional.cross_entropy(logits, self.train.labels[indices])
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

@@ -190,6 +190,7 @@ def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpe
         threads=suite.threads,
         device=suite.device,
         precision=suite.precision,
+        compile=suite.compile,
     )
     return SuiteCell(cell, entry.label, suite.plugins)
 

@@ -171,6 +171,8 @@ class Suite(Settings):
         device: Where cells run; ``auto`` takes a GPU if there is one.
         precision: How networks compute in training, searches and evaluation: in ``float32``; on GPUs, with factors that
             tensor cores round to ``tf32``; or in ``bf16``, with sums, weights and optimisers in float32.
+        compile: Whether base models in training, and the masked network of searches by gradients, are compiled by
+            ``torch.compile``. It takes a minute or more for each, and a C++ compiler on the CPU.
         gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
         timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
         models: Names, or names with settings.
@@ -190,6 +192,7 @@ class Suite(Settings):
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "float32"
+    compile: bool = False
     gpu_share: float = Field(default=1.0, gt=0, le=1)
     timeout: Duration | None = None
     models: tuple[ModelSpec, ...] = Field(min_length=1)

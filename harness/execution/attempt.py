@@ -213,6 +213,7 @@ def _do(work: Work, cell: Cell, surroundings: Surroundings, device: str, progres
     from benchmarks.pipeline.workspace import Workspace
     from benchmarks.scenarios.current_code import check_code_unchanged
     from benchmarks.scenarios.scenario import make_scenario
+    from splitters.networks.execution.compilation import compiling
     from splitters.networks.execution.precision import computing_in
 
     surroundings.plugins.load()
@@ -229,7 +230,7 @@ def _do(work: Work, cell: Cell, surroundings: Surroundings, device: str, progres
         suite_folder=surroundings.plugins.suite_folder,
         warn=warnings.append,
     )
-    with computing_in(cell.precision, device):
+    with computing_in(cell.precision, device), compiling(cell.compile):
         metrics = work(make_scenario(cell.scenario, cell.scenario_settings), cell, workspace)
     return metrics.model_copy(update={"warnings": [*dict.fromkeys(warnings), *metrics.warnings]})
 

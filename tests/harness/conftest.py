@@ -43,6 +43,7 @@ def toy_cell(
     threads: int = 1,
     device: str = "auto",
     precision: str = "float32",
+    compile: bool = False,
     **settings: Any,
 ) -> Cell:
     defaults = {"behaviour": "ok", "loss": 0.02, "folder": "", "like": None}
@@ -56,6 +57,7 @@ def toy_cell(
             "threads": threads,
             "device": device,
             "precision": precision,
+            "compile": compile,
         }
     )
 

@@ -79,7 +79,7 @@ def base_model_key(cell: Cell) -> str:
     return content_hash(cell.model_dump(mode="json", include=_OF_BASE_MODEL))
 
 
-_OF_BASE_MODEL = {"model", "dataset", "training", "seed", "threads", "device", "precision"}
+_OF_BASE_MODEL = {"model", "dataset", "training", "seed", "threads", "device", "precision", "compile"}
 _OF_SPLIT = _OF_BASE_MODEL | {"splitter"}
 
 

@@ -165,6 +165,7 @@ class Sweep(Settings):
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "float32"
+    compile: bool = False
     gpu_share: float = Field(default=1.0, gt=0, le=1)
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)

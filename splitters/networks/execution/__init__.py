@@ -1,1 +1,1 @@
-"""How networks are executed: in which precision, and how many modules at a time."""
+"""How networks are executed: in which precision, compiled or not, and how many modules at a time."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, fx
 from torch.utils.checkpoint import checkpoint
 
+from splitters.networks.execution.compilation import compiled
 from splitters.networks.execution.precision import run_network
 
 _SHARE_OF_GPU = 0.8
@@ -29,7 +30,7 @@ class ChunkedNetwork:
 
     def __init__(self, network: fx.GraphModule, memory_bytes: int | None = None) -> None:
         self.network = network
-        self._run = partial(run_network, network)
+        self._run = partial(run_network, compiled(network))
         self._memory_bytes = memory_bytes
         self._chunk: int | None = None
 
@@ -74,7 +75,7 @@ class ChunkedNetwork:
 
         # The graph holds what is packed, so that no address occurs twice.
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            logits = self._run(images, gates[:1].detach().requires_grad_())
+            logits = run_network(self.network, images, gates[:1].detach().requires_grad_())
         del logits
         return sum(held.values()) + 2 * max(held.values(), default=0)
 

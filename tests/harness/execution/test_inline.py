@@ -20,6 +20,7 @@ from harness.execution.attempt import Surroundings
 from harness.planning.plan import make_plan
 from harness.store import ResultStore
 from splitters.errors import ConfigurationError
+from splitters.networks.execution.compilation import is_compiling
 from splitters.networks.execution.precision import current_precision
 
 
@@ -122,19 +123,20 @@ def test_tf32_without_a_gpu_is_refused_before_anything_runs(
     assert ResultStore(tmp_path / "results").read().latest() == []
 
 
-def test_a_cell_computes_in_its_precision(
+def test_a_cell_computes_in_its_precision_compiled_if_it_says_so(
     surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
     def measure(scenario: ToyScenario, cell: Cell, workspace: Workspace) -> Metrics:
-        seen.append(current_precision())
+        seen.append((current_precision(), is_compiling()))
         return Metrics()
 
     monkeypatch.setattr(ToyScenario, "measure", measure)
-    rows = run([toy_item(), toy_item(precision="bf16")], surroundings, tmp_path).rows
-    assert seen == ["float32", "bf16"]
-    assert [json.loads(row.config).get("precision") for row in rows] == [None, "bf16"]
+    rows = run([toy_item(), toy_item(precision="bf16"), toy_item(compile=True)], surroundings, tmp_path).rows
+    assert seen == [("float32", False), ("bf16", False), ("float32", True)]
+    assert [json.loads(row.config).get("precision") for row in rows] == [None, "bf16", None]
+    assert [json.loads(row.config).get("compile") for row in rows] == [None, None, True]
 
 
 def test_errors_of_a_listener_end_neither_cells_nor_the_run(surroundings: Surroundings, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Compiled networks: those of float32 within rounding, and networks as they are where compilation fails."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from splitters.networks.execution.compilation import compiled, compiling, is_compiling
+from splitters.networks.masked_network import masked_network
+from splitters.testing import TinyNet, tiny_task
+
+
+def _refuse(network: object, **_: object) -> Callable[..., Tensor]:
+    def run(*inputs: Tensor) -> Tensor:
+        raise torch._dynamo.exc.TorchDynamoException("no C++ compiler\nand what it said")
+
+    return run
+
+
+def test_networks_are_compiled_where_it_is_asked_for() -> None:
+    network = TinyNet()
+    assert compiled(network) is network
+    with compiling(True):
+        assert is_compiling()
+        assert compiled(network) is not network
+    assert not is_compiling()
+
+
+def test_a_network_that_cannot_be_compiled_runs_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch, "compile", _refuse)
+    network, images = TinyNet().eval(), torch.rand(2, 3, 8, 8)
+    with compiling(True), caplog.at_level(logging.WARNING):
+        run = compiled(network)
+        assert torch.equal(run(images), network(images))
+        assert torch.equal(run(images), network(images))
+    assert [record.message for record in caplog.records] == [
+        "a network could not be compiled and runs as it is: no C++ compiler"
+    ]
+
+
+def test_errors_of_the_network_are_its_own() -> None:
+    with compiling(True), pytest.raises(RuntimeError, match="channels"):
+        compiled(TinyNet().eval())(torch.rand(2, 5, 8, 8))
+
+
+@pytest.mark.slow
+def test_compiled_masked_networks_give_the_same_logits_and_gradients() -> None:
+    task = tiny_task()
+    graph, images = task.trace(), next(task.train.batches(16))
+    network = masked_network(graph)
+    gates = torch.rand(3, graph.layout.n_channels, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    with compiling(True):
+        run = compiled(network)
+    results = []
+    for function in (network, run):
+        logits = function(images, gates)
+        results.append((logits.detach(), torch.autograd.grad(logits.square().mean(), gates)[0]))
+    assert run._run is not network, "compilation failed"
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
