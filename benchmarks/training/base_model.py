@@ -229,7 +229,8 @@ class _TrainingRun:
         batches = list(self._batches(self.epoch))
         draws = [self.augmentation.draw(len(batch), generator) for batch in batches]
         plan = torch.cat([torch.cat(batches)[:, None], torch.cat(draws)], dim=1)
-        return send(plan, self.device).split([len(batch) for batch in batches])
+        plans: Sequence[Tensor] = send(plan, self.device).split([len(batch) for batch in batches])
+        return plans
 
     def _step(self, plan: Int64[Tensor, "batch 4"], step: int) -> Tensor:
         for group in self.optimiser.param_groups:

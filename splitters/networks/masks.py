@@ -183,4 +183,5 @@ def _of_required(
     layout: ChannelLayout, values: Shaped[Tensor, "module channel"]
 ) -> Shaped[Tensor, "module required member"]:
     channels = layout.required_channels(values.device)
-    return values.index_select(1, channels.flatten()).unflatten(1, channels.shape)
+    members: Tensor = values.index_select(1, channels.flatten()).unflatten(1, channels.shape)
+    return members

@@ -129,7 +129,7 @@ def _history(number: int, results: SweepResults) -> Chart:
             "color": "var(--mark)",
         },
         "encoding": {
-            "x": quantity("n", "complete trials", **whole_numbers(step["n"] for step in steps)),
+            "x": quantity("n", "complete trials", **whole_numbers(range(1, len(steps) + 1))),
             "y": quantity("volume", "hypervolume"),
             "tooltip": tooltip(n="complete trials", volume="hypervolume", trial="trial", method="method"),
         },

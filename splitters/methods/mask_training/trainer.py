@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -144,8 +144,12 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         masks, scores = self.masks.clone().requires_grad_(), self.trainable_scores()
         scales = None if self.scales is None else self.scales.clone().requires_grad_()
         beside = [*scores.tensors().values(), *([] if scales is None else [scales])]
+        groups: list[dict[str, Any]] = [
+            {"params": [masks], "lr": self.settings.mask_learning_rate},
+            {"params": beside, "lr": self.score_learning_rate},
+        ]
         optimiser = adam(
-            [{"params": [masks], "lr": self.settings.mask_learning_rate}, {"params": beside}],
+            groups,
             lr=self.score_learning_rate,
             device=masks.device,
         )

@@ -48,11 +48,12 @@ class _Compiled:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         try:
-            return self._run(*inputs)
+            output: Tensor = self._run(*inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             if self._run is self._network:
                 raise
             reason = str(error).strip().splitlines()[0]
             _LOGGER.warning("a network could not be compiled and runs as it is: %s", reason)
             self._run = self._network
-            return self._network(*inputs)
+            output = self._network(*inputs)
+        return output

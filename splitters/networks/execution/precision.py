@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def computing_in(precision: Precision, device: torch.device | str) -> Iterator[N
     on_gpu = torch.device(device).type == "cuda"
     if precision == "tf32" and not on_gpu:
         raise ConfigurationError("precision: tf32 is for GPUs; on the CPU, use float32 or bf16.")
-    backends = (torch.backends.cudnn, torch.backends.cuda.matmul) if on_gpu else ()
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul) if on_gpu else ()
     before = [backend.allow_tf32 for backend in backends]
     token = _PRECISION.set(precision)
     try:
