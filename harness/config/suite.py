@@ -172,7 +172,7 @@ class Suite(Settings):
         precision: How networks compute in training, searches and evaluation: in ``float32``; on GPUs, with factors that
             tensor cores round to ``tf32``; or in ``bf16``, with sums, weights and optimisers in float32.
         compile: Whether base models in training, and the masked network of searches by gradients, are compiled by
-            ``torch.compile``. It takes a minute or more for each, and a C++ compiler on the CPU.
+            ``torch.compile``; on the CPU, it needs a C++ compiler.
         gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
         timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
         models: Names, or names with settings.

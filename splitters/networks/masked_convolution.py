@@ -80,7 +80,8 @@ class MaskedConvolution(nn.Module):
         return whole
 
     def _saves_time(self, x: Tensor, gates: Tensor, output_gates: Tensor | None) -> bool:
-        if x.device.type != "cpu":
+        # Counting what is kept would make a GPU wait, and break a compiled network into parts.
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return False
         batch = len(x) if self.is_first else len(x) // len(gates)
         operations = batch * x.shape[2] * x.shape[3] * self.convolution.weight.numel()

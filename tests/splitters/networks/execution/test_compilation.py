@@ -48,6 +48,7 @@ def test_errors_of_the_network_are_its_own() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_compiled_masked_networks_give_the_same_logits_and_gradients() -> None:
     task = tiny_task()
     graph, images = task.trace(), next(task.train.batches(16))
