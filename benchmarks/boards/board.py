@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pydantic import BaseModel
 
-from benchmarks.rows.row import Row
+from benchmarks.boards.samples import Samples
+from benchmarks.rows.columns import Rows
 
 Unit = Literal["%", "points", "time", "count", "ratio"]
 
@@ -35,22 +36,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One measurement that a row holds.
-
-    Args:
-        subject: The seed, target class or task. Intervals are over subjects, after averaging each subject's
-            measurements.
-        variant: What distinguishes it from the row's other measurements of the subject, e.g. the fusion rule.
-        values: By measure; None where nothing was measured.
-    """
-
-    subject: str
-    variant: Mapping[str, str]
-    values: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
 class Board:
     """A scenario's leaderboard.
 
@@ -59,8 +44,8 @@ class Board:
         measures: The measures in formats for programs.
         columns: The columns in formats for people.
         sort: The measure that ranks by default.
-        samples: Returns a row's measurements; an entry's mean and interval are over the subjects of all its rows.
-        variants: The keys of ``Sample.variant``.
+        samples: Returns the measurements of rows; an entry's mean and interval are over the subjects of all its rows.
+        variants: The keys of ``Samples.variants``.
         subjects: The kind of subjects, for the legend.
         absent_is_failure: Whether a sample without a value failed, as opposed to not having been measured.
         note: What readers of its tables must know.
@@ -70,7 +55,7 @@ class Board:
     measures: tuple[str, ...]
     columns: tuple[Column, ...]
     sort: str
-    samples: Callable[[Row], list[Sample]]
+    samples: Callable[[Rows], Samples]
     variants: tuple[str, ...] = ()
     subjects: Subjects = "seeds"
     absent_is_failure: bool = False

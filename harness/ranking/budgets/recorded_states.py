@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row
 from harness.ranking.budgets.fronts import Point, Reading, cost_at, front_indices, hypervolume
 
@@ -39,21 +40,30 @@ def recorded_states(row: Row) -> list[RecordedState]:
     Losses are on the select images that the splitter saw, since nothing else is known of states that were not chosen.
     A splitter without steps, such as a baseline, has its result alone; a row without losses on select has nothing.
     """
-    base = row.select_base_accuracy
-    if base is None:
-        return []
-    steps: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for figure in row.figures:
-        if figure.step is not None:
-            steps[figure.step][figure.name] = figure.value
-    states = [
-        RecordedState(step["kernel_retention"], base - step["accuracy"], step.get("seconds"))
-        for _, step in sorted(steps.items())
-        if {"kernel_retention", "accuracy"} <= step.keys()
-    ]
-    if row.kernel_retention is not None and row.select_accuracy_loss is not None:
-        states.append(RecordedState(row.kernel_retention, row.select_accuracy_loss, row.split_seconds))
-    return states
+    return next(states_of(Rows.of([row])))
+
+
+def states_of(rows: Rows) -> Iterator[list[RecordedState]]:
+    """Yield the ``recorded_states`` of each row."""
+    results = (rows.values(name) for name in ("kernel_retention", "select_accuracy_loss", "split_seconds"))
+    for base, figures, retention, loss, seconds in zip(
+        rows.values("select_base_accuracy"), rows.values("figures"), *results, strict=True
+    ):
+        if base is None:
+            yield []
+            continue
+        steps: defaultdict[int, dict[str, float]] = defaultdict(dict)
+        for figure in figures:
+            if figure["step"] is not None:
+                steps[figure["step"]][figure["name"]] = figure["value"]
+        states = [
+            RecordedState(step["kernel_retention"], base - step["accuracy"], step.get("seconds"))
+            for _, step in sorted(steps.items())
+            if {"kernel_retention", "accuracy"} <= step.keys()
+        ]
+        if retention is not None and loss is not None:
+            states.append(RecordedState(retention, loss, seconds))
+        yield states
 
 
 def front_of(states: Sequence[RecordedState]) -> list[RecordedState]:

@@ -1,0 +1,122 @@
+"""Measurements of many rows as columns: what leaderboards are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from benchmarks.rows.columns import Rows, as_numbers
+
+NameT = TypeVar("NameT", bound=Hashable)
+
+Numbers = Float[NDArray[np.float64], " sample"]
+Indices = Int[NDArray[np.int64], " sample"]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Measurements, in the order of their rows.
+
+    Args:
+        row: The index of each one's row.
+        subject: The index of each one's subject in ``subjects``: the seed, target class or task. Intervals are over
+            subjects, after averaging each subject's measurements.
+        subjects: Names of subjects, each once.
+        variant: The index of each one's variant in ``variants``.
+        variants: What distinguishes a row's measurements of one subject, e.g. the fusion rule: a text per key. Some may
+            not occur.
+        values: By measure; NaN where nothing was measured.
+    """
+
+    row: Indices
+    subject: Indices
+    subjects: Sequence[str]
+    variant: Indices
+    variants: Sequence[tuple[str, ...]]
+    values: Mapping[str, Numbers]
+
+    def take(self, indices: Indices) -> Samples:
+        """Return some of the measurements."""
+        values = {measure: found[indices] for measure, found in self.values.items()}
+        return Samples(
+            self.row[indices], self.subject[indices], self.subjects, self.variant[indices], self.variants, values
+        )
+
+
+def seed_samples(rows: Rows, values: Mapping[str, Numbers], *, row: Indices | None = None) -> Samples:
+    """Return samples whose subjects are their rows' seeds.
+
+    Args:
+        rows: The rows.
+        values: Their values by measure.
+        row: The index of each value's row; each row has one if not given.
+    """
+    row = np.arange(len(rows)) if row is None else row
+    seeds, subject = np.unique(rows.arrow("seed").to_numpy()[row], return_inverse=True)
+    return Samples(row, subject, list(map(str, seeds.tolist())), np.zeros(len(row), np.int64), [()], values)
+
+
+def samples_of_rows(measures: Sequence[str]) -> Callable[[Rows], Samples]:
+    """Return what reads columns of rows as measures: one sample per row, of its seed."""
+    return lambda rows: seed_samples(rows, {measure: rows.numbers(measure) for measure in measures})
+
+
+@dataclass(frozen=True)
+class RecordSamples:
+    """Reads the records in a column of rows: one sample per record.
+
+    Args:
+        column: The column.
+        measures: Fields of the records.
+        subject: The field that names the subject, whose texts are joined if it is a list; the row's seed if empty.
+        variants: Fields that distinguish a row's measurements of one subject.
+        null: What a variant is called where the field is null.
+    """
+
+    column: str
+    measures: tuple[str, ...]
+    subject: str = ""
+    variants: tuple[str, ...] = ()
+    null: str = "all"
+
+    def __call__(self, rows: Rows) -> Samples:
+        """Return the samples of some rows."""
+        lists = rows.arrow(self.column).combine_chunks()
+        row, records = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
+        values = {measure: as_numbers(pc.struct_field(records, measure)) for measure in self.measures}
+        variant, variants = self._variants(records)
+        if not self.subject:
+            of_seeds = seed_samples(rows, values, row=row)
+            return Samples(row, of_seeds.subject, of_seeds.subjects, variant, variants, values)
+        names = pc.struct_field(records, self.subject)
+        if pa.types.is_list(names.type):
+            names = pc.binary_join(names, "+")
+        return Samples(row, *_encoded(names), variant, variants, values)
+
+    def _variants(self, records: pa.StructArray) -> tuple[Indices, list[tuple[str, ...]]]:
+        code, variants = np.zeros(len(records), np.int64), [()]
+        for field in self.variants:
+            further, texts = _encoded(pc.struct_field(records, field).cast(pa.string()).fill_null(self.null))
+            code = code * len(texts) + further
+            variants = [(*variant, text) for variant in variants for text in texts]
+        return code, variants
+
+
+def _encoded(texts: pa.Array) -> tuple[Indices, list[str]]:
+    """Return ``numbered`` for a column of texts."""
+    encoded = texts.dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def numbered(names: Iterable[NameT]) -> tuple[Indices, list[NameT]]:
+    """Return the number of each name, counted in the order of first appearance, and the names."""
+    known: dict[NameT, int] = {}
+    numbers = np.fromiter((known.setdefault(name, len(known)) for name in names), np.int64)
+    return numbers, list(known)
