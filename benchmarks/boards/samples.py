@@ -88,7 +88,7 @@ class RecordSamples:
 
     def __call__(self, rows: Rows) -> Samples:
         """Return the samples of some rows."""
-        lists = rows.arrow(self.column).combine_chunks()
+        lists = rows.arrow(self.column)
         row, records = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
         values = {measure: as_numbers(pc.struct_field(records, measure)) for measure in self.measures}
         variant, variants = self._variants(records)

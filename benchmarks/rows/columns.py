@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from typing import Any, overload
 
 import numpy as np
@@ -39,6 +40,9 @@ class Rows(Sequence[Row]):
     def __init__(self, table: pa.Table, indices: Int[NDArray[np.int64], " row"] | None = None) -> None:
         self._table = table
         self.indices = np.arange(table.num_rows) if indices is None else indices
+        # What was read of the whole table, which its parts share.
+        self._arrays: dict[str, pa.Array] = {}
+        self._equal: dict[tuple[str, str], Bool[NDArray[np.bool_], " row"]] = {}
         self._values: dict[str, list[Any]] = {}
         self._numbers: dict[str, Float[NDArray[np.float64], " row"]] = {}
         self._encoded: dict[str, tuple[Int[NDArray[np.int64], " row"], list[Any]]] = {}
@@ -79,9 +83,8 @@ class Rows(Sequence[Row]):
 
     def take(self, indices: Int[NDArray[np.int64], " row"]) -> Rows:
         """Return some of the rows; nothing is copied."""
-        taken = Rows(self._table, self.indices[indices])
-        # What was read of the whole table serves each part of it.
-        taken._numbers, taken._values, taken._encoded = self._numbers, self._values, self._encoded
+        taken = copy(self)
+        taken.indices = self.indices[indices]
         return taken
 
     def filter(self, keep: Bool[NDArray[np.bool_], " row"]) -> Rows:
@@ -94,9 +97,11 @@ class Rows(Sequence[Row]):
         order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in names])
         return self.take(order.to_numpy())
 
-    def arrow(self, name: str) -> pa.ChunkedArray:
+    def arrow(self, name: str) -> pa.Array:
         """Return a column as it is stored, nulls included."""
-        return self._table.column(name).take(pa.array(self.indices))
+        if name not in self._arrays:
+            self._arrays[name] = self._table.column(name).combine_chunks()
+        return self._arrays[name].take(pa.array(self.indices))
 
     def values(self, name: str) -> list[Any]:
         """Return the values of a column, for lists and texts; where null is no value, the column's default."""
@@ -110,7 +115,9 @@ class Rows(Sequence[Row]):
 
     def equal(self, name: str, value: str) -> Bool[NDArray[np.bool_], " row"]:
         """Return for each row whether a column has a value."""
-        return np.asarray(pc.fill_null(pc.equal(self.arrow(name), value), False))
+        if (name, value) not in self._equal:
+            self._equal[name, value] = np.asarray(pc.fill_null(pc.equal(self._table.column(name), value), False))
+        return self._equal[name, value][self.indices]
 
     def encoded(
         self, name: str, encode: Callable[[Iterable[Any]], tuple[list[int], list[Any]]]
