@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from benchmarks.rows.parquet_schema import READ_SCHEMA
-from harness.config.suite import Suite, make_suite
 from harness.store.result_store import ResultStore
 from harness.store.row_files import decode_rows, encode_merged, encode_table, merged_path, row_path
 from harness.suite_cell import SuiteCell
 
 ROWS_PER_SEED = 440
 
-_WIDTHS = [round(0.05 * step, 2) for step in range(1, 11)]
 _ALPHAS = [round(0.1 * step, 1) for step in range(1, 10)]
 _GAMMAS = [round(0.90 + 0.01 * step, 2) for step in range(7)]
 _PATCHED = 2
@@ -30,11 +29,16 @@ _MAX_MERGED = 10_000
 """Rows per merged file, as ``splitbench compact`` leaves them."""
 
 
-def large_suites(n_seeds: int) -> list[Suite]:
-    """Return two suites with ``ROWS_PER_SEED`` cells per seed.
+def large_suites(n_seeds: int, *, n_widths: int = 10) -> list[dict[str, Any]]:
+    """Return two suites, as their files would hold them, with ``ROWS_PER_SEED`` cells per seed.
 
-    One splits 20 base models with 20 splitters and settings, the other patches 10 of them with modules of four.
+    One splits base models with 20 splitters and settings, the other patches half of them with modules of four.
+
+    Args:
+        n_seeds: Number of seeds.
+        n_widths: Number of widths of each of the two networks.
     """
+    widths = [round(0.05 * step, 2) for step in range(1, n_widths + 1)]
     gradsplitters = [
         {"name": "gradsplitter", "label": f"gradsplitter {alpha:.1f}", "settings": {"alpha": alpha}}
         for alpha in _ALPHAS
@@ -43,16 +47,16 @@ def large_suites(n_seeds: int) -> list[Suite]:
         {"name": "cnnsplitter", "label": f"cnnsplitter {gamma:.2f}", "settings": {"gamma": gamma}} for gamma in _GAMMAS
     ]
     baselines = [{"name": name} for name in ("full", "random", "importance", "taylor")]
-    models = [{"name": name, "settings": {"width": width}} for name in ("simcnn", "rescnn") for width in _WIDTHS]
+    models = [{"name": name, "settings": {"width": width}} for name in ("simcnn", "rescnn") for width in widths]
     shared = {"seeds": n_seeds, "datasets": ["digits"]}
     splitting = {"name": "large", "models": models, "splitters": [*baselines, *gradsplitters, *cnnsplitters]}
     patching = {
         "name": "large-patching",
         "scenario": "patching",
-        "models": models[: len(_WIDTHS)],
+        "models": models[:n_widths],
         "splitters": [*gradsplitters[:_PATCHED], *cnnsplitters[:_PATCHED]],
     }
-    return [make_suite({**shared, **values}, title="the benchmark") for values in (splitting, patching)]
+    return [{**shared, **values} for values in (splitting, patching)]
 
 
 def cloned_rows(cells: Sequence[SuiteCell]) -> pa.Table:
@@ -63,9 +67,8 @@ def cloned_rows(cells: Sequence[SuiteCell]) -> pa.Table:
     for index, key in enumerate(zip(*(templates.column(name).to_pylist() for name in names), strict=True)):
         known[key].append(index)
     chosen = [known[item.kind[:3]][item.cell.seed % len(known[item.kind[:3]])] for item in cells]
-    generator = np.random.default_rng(0)
     rows = templates.take(pa.array(chosen, pa.int64())).combine_chunks()
-    return _with_columns(rows, {**_identities(cells), **_measurements(rows, generator)})
+    return _with_columns(rows, {**_identities(cells), **_measurements(rows, np.random.default_rng(0))})
 
 
 def _identities(cells: Sequence[SuiteCell]) -> dict[str, pa.Array]:
