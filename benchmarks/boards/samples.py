@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+from benchmarks.rows.arrow_arrays import coded, to_numpy
 from benchmarks.rows.columns import Rows, as_numbers
 
 NameT = TypeVar("NameT", bound=Hashable)
@@ -59,7 +60,7 @@ def seed_samples(rows: Rows, values: Mapping[str, Numbers], *, row: Indices | No
         row: The index of each value's row; each row has one if not given.
     """
     row = np.arange(len(rows)) if row is None else row
-    seeds, subject = np.unique(rows.arrow("seed").to_numpy()[row], return_inverse=True)
+    seeds, subject = np.unique(to_numpy(rows.arrow("seed"))[row], return_inverse=True)
     return Samples(row, subject, list(map(str, seeds.tolist())), np.zeros(len(row), np.int64), [()], values)
 
 
@@ -89,7 +90,7 @@ class RecordSamples:
     def __call__(self, rows: Rows) -> Samples:
         """Return the samples of some rows."""
         lists = rows.arrow(self.column)
-        row, records = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
+        row, records = to_numpy(pc.list_parent_indices(lists)).astype(np.int64), pc.list_flatten(lists)
         values = {measure: as_numbers(pc.struct_field(records, measure)) for measure in self.measures}
         variant, variants = self._variants(records)
         if not self.subject:
@@ -98,21 +99,15 @@ class RecordSamples:
         names = pc.struct_field(records, self.subject)
         if pa.types.is_list(names.type):
             names = pc.binary_join(names, "+")
-        return Samples(row, *_encoded(names), variant, variants, values)
+        return Samples(row, *coded(names), variant, variants, values)
 
     def _variants(self, records: pa.StructArray) -> tuple[Indices, list[tuple[str, ...]]]:
         code, variants = np.zeros(len(records), np.int64), [()]
         for field in self.variants:
-            further, texts = _encoded(pc.struct_field(records, field).cast(pa.string()).fill_null(self.null))
+            further, texts = coded(pc.struct_field(records, field).cast(pa.string()))
             code = code * len(texts) + further
-            variants = [(*variant, text) for variant in variants for text in texts]
+            variants = [(*variant, text or self.null) for variant in variants for text in texts]
         return code, variants
-
-
-def _encoded(texts: pa.Array) -> tuple[Indices, list[str]]:
-    """Return ``numbered`` for a column of texts."""
-    encoded = texts.dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
 
 
 def numbered(names: Iterable[NameT]) -> tuple[Indices, list[NameT]]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
+from benchmarks.rows.arrow_arrays import coded, from_numpy, to_numpy
 from benchmarks.rows.parquet_schema import READ_SCHEMA, ROW_SCHEMA
 from benchmarks.rows.row import Row
 
@@ -43,7 +44,7 @@ class Rows(Sequence[Row]):
         # What was read of the whole table, which its parts share.
         self._arrays: dict[str, pa.Array] = {}
         self._equal: dict[tuple[str, str], Bool[NDArray[np.bool_], " row"]] = {}
-        self._values: dict[str, list[Any]] = {}
+        self._values: dict[str, NDArray[np.object_]] = {}
         self._numbers: dict[str, Float[NDArray[np.float64], " row"]] = {}
         self._encoded: dict[str, tuple[Int[NDArray[np.int64], " row"], list[Any]]] = {}
 
@@ -68,12 +69,12 @@ class Rows(Sequence[Row]):
         """Return the model of a row, or some of the rows."""
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        return _models(self._table.take(pa.array([self.indices[index]])))[0]
+        return _models(self._table.take(from_numpy(self.indices[index : index + 1 or None])))[0]
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the models of all rows."""
         for start in range(0, len(self), _MODELS_AT_ONCE):
-            yield from _models(self._table.take(pa.array(self.indices[start : start + _MODELS_AT_ONCE])))
+            yield from _models(self._table.take(from_numpy(self.indices[start : start + _MODELS_AT_ONCE])))
 
     def __eq__(self, other: object) -> bool:
         """Return whether another sequence holds equal rows."""
@@ -93,15 +94,15 @@ class Rows(Sequence[Row]):
 
     def sorted_by(self, *names: str) -> Rows:
         """Return the rows in the order of some columns; equal rows stay in their order."""
-        keys = self._table.select(list(dict.fromkeys(names))).take(pa.array(self.indices))
+        keys = self._table.select(list(dict.fromkeys(names))).take(from_numpy(self.indices))
         order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in names])
-        return self.take(order.to_numpy())
+        return self.take(to_numpy(order).astype(np.int64))
 
     def arrow(self, name: str) -> pa.Array:
         """Return a column as it is stored, nulls included."""
         if name not in self._arrays:
             self._arrays[name] = self._table.column(name).combine_chunks()
-        return self._arrays[name].take(pa.array(self.indices))
+        return self._arrays[name].take(from_numpy(self.indices))
 
     def values(self, name: str) -> list[Any]:
         """Return the values of a column, for lists and texts; where null is no value, the column's default."""
@@ -109,14 +110,19 @@ class Rows(Sequence[Row]):
             found = self._table.column(name).to_pylist()
             if name in _DEFAULTS:
                 found = [_DEFAULTS[name] if value is None else value for value in found]
-            self._values[name] = found
-        every = self._values[name]
-        return [every[index] for index in self.indices.tolist()]
+            self._values[name] = np.fromiter(found, object, len(found))
+        values: list[Any] = self._values[name][self.indices].tolist()
+        return values
+
+    def first(self, name: str) -> Any:
+        """Return the first row's value of a column."""
+        return self[:1].values(name)[0]
 
     def equal(self, name: str, value: str) -> Bool[NDArray[np.bool_], " row"]:
         """Return for each row whether a column has a value."""
         if (name, value) not in self._equal:
-            self._equal[name, value] = np.asarray(pc.fill_null(pc.equal(self._table.column(name), value), False))
+            codes, texts = coded(self._table.column(name))
+            self._equal[name, value] = codes == (texts.index(value) if value in texts else -1)
         return self._equal[name, value][self.indices]
 
     def encoded(
@@ -146,8 +152,7 @@ class Rows(Sequence[Row]):
 
 def as_numbers(column: pa.ChunkedArray | pa.Array, *, default: float | None = None) -> NDArray[np.float64]:
     """Return a column of numbers; null is the default, or NaN without one."""
-    values = column.cast(pa.float64())
-    return np.asarray(values.fill_null(np.nan if default is None else float(default)))
+    return to_numpy(column.cast(pa.float64()), null=np.nan if default is None else float(default))
 
 
 def _models(table: pa.Table) -> list[Row]:

@@ -261,7 +261,7 @@ def make_entries(
         return in_order({blocks[row] for row, state in enumerate(states) if state in names} - known) if names else ()
 
     common = Entry(
-        splitter=rows.values("splitter")[0],
+        splitter=rows.first("splitter"),
         label=label,
         score="/".join(sorted({score for index in succeeded if (score := scores[index])})),
         samples=replace(NO_SAMPLES, blocks=in_order(known)),

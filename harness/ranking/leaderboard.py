@@ -294,7 +294,7 @@ def _section(
             rows.take(part), samples, label, board, origins=[origins[row] for row in part] if averaged else None
         )
     ]
-    scenario = rows.values("scenario")[0]
+    scenario = rows.first("scenario")
     measure = sort if sort in board.sortable() else board.sort
     dataset, model = (", ".join(dict.fromkeys(rows.values(key))) for key in ("dataset", "model"))
     is_own = board is board_of(scenario)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int
 from numpy.typing import NDArray
 
+from benchmarks.rows.arrow_arrays import coded, from_numpy, to_numpy
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.parquet_schema import READ_SCHEMA
 from benchmarks.rows.row import Row, State
@@ -95,7 +96,7 @@ class StoreContents:
 
     def counting(self) -> pa.Table:
         """Return the attempt that counts of each cell, with all columns, as a table; see ``latest``."""
-        return self.table.take(pa.array(self._counting()))
+        return self.table.take(from_numpy(self._counting()))
 
     def in_full(self, cell_ids: Iterable[str]) -> Rows:
         """Return the attempt that counts of each given cell that has one, with all columns."""
@@ -106,16 +107,18 @@ class StoreContents:
 
     def _counting(self) -> Int[NDArray[np.int64], " cell"]:
         """Return the indices of the attempts that count, in the table's order."""
-        is_final = pc.is_in(self.table.column("state"), pa.array([state.value for state in State if state.is_final]))
+        state, states = coded(self.table.column("state"))
+        is_final = np.array([State(name).is_final for name in states], np.int64)[state]
+        cell, _ = coded(self.table.column("cell_id"))
         keys = pa.table(
             {
-                "cell": self.table.column("cell_id").combine_chunks().dictionary_encode().indices,
-                "is_final": is_final.cast(pa.int8()),
+                "cell": from_numpy(cell),
+                "is_final": from_numpy(is_final),
                 "started_at": self.table.column("started_at"),
             }
         )
-        order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]).to_numpy()
-        cells = keys.column("cell").to_numpy()[order]
+        order = to_numpy(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
+        cells = cell[order]
         # The last attempt at each cell, in this order, counts.
         return np.sort(order[np.flatnonzero(np.append(cells[1:] != cells[:-1], True))[: len(cells)]]).astype(np.int64)
 
@@ -125,11 +128,11 @@ def distinct_attempts(rows: pa.Table) -> pa.Table:
 
     An attempt may be stored twice, in its own file and in a merged one, or in two results folders.
     """
-    attempts = rows.column("attempt_id").combine_chunks().dictionary_encode()
-    if len(attempts.dictionary) == rows.num_rows:
+    attempt, attempts = coded(rows.column("attempt_id"))
+    if len(attempts) == rows.num_rows:
         return rows
-    _, first = np.unique(attempts.indices.to_numpy(), return_index=True)
-    return rows.take(pa.array(np.sort(first)))
+    _, first = np.unique(attempt, return_index=True)
+    return rows.take(from_numpy(np.sort(first)))
 
 
 def union(contents: Sequence[StoreContents]) -> StoreContents:

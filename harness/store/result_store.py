@@ -25,8 +25,8 @@ from harness.store.row_files import (
     as_read,
     encode_table,
     is_merged,
+    no_rows,
     read_row_files,
-    read_schema,
     row_path,
     row_table,
 )
@@ -234,7 +234,7 @@ class ResultStore:
 
         listed = self.storage.files("rows")
         infos = [info for info in listed if not is_direct(info)]
-        cached, cached_rows = self._cache.load(infos, columns) if self._cache else ([], _no_rows(columns))
+        cached, cached_rows = self._cache.load(infos, columns) if self._cache else ([], no_rows(columns))
         # The copy on this machine has all columns of what it is given.
         new_columns = None if self._cache else columns
         shared, shared_rows = self._shared.load(_without(infos, cached), new_columns)
@@ -269,7 +269,7 @@ class ResultStore:
             listed: The files, if they have just been listed.
             columns: The columns to read; all by default.
         """
-        found = _FilesRead([], _no_rows(columns))
+        found = _FilesRead([], no_rows(columns))
         tried: set[str] = set()
         while True:
             infos = self.storage.files("rows") if listed is None else listed
@@ -290,7 +290,7 @@ class ResultStore:
                 found.infos += [info] * outcome.num_rows
             elif outcome is not None:
                 found.unreadable[info] = outcome
-        rows = pa.concat_tables([_no_rows(columns), *tables])
+        rows = pa.concat_tables([no_rows(columns), *tables])
         # A chunk per row would take more memory than the rows do.
         rows = rows.combine_chunks() if rows.num_rows == len(tables) else rows
         found.rows = pa.concat_tables([found.rows, rows])
@@ -359,10 +359,6 @@ class _FilesRead:
 
 def _starts(infos: list[fs.FileInfo]) -> range:
     return range(0, len(infos), _BATCH)
-
-
-def _no_rows(columns: Collection[str] | None) -> pa.Table:
-    return read_schema(columns).empty_table()
 
 
 def _without(infos: list[fs.FileInfo], known: list[fs.FileInfo]) -> list[fs.FileInfo]:

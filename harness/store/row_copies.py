@@ -25,7 +25,7 @@ from pyarrow import fs
 
 from benchmarks.rows.parquet_schema import READ_SCHEMA
 from harness.store.files import Storage
-from harness.store.row_files import read_schema
+from harness.store.row_files import no_rows, read_schema
 
 SHARED_COPY = "copy/rows"
 """Path of the copy in a store: a Parquet file followed by its SHA-256."""
@@ -134,7 +134,7 @@ class RowCache:
         """Return the rows of files that are unchanged since they were read, after the file of each row."""
         self._flush()
         if not infos:
-            return [], read_schema(columns).empty_table()
+            return [], no_rows(columns)
         return _ON_DISK.find(self._stored(columns), infos)
 
     def save(self, infos: Sequence[fs.FileInfo], new: Sequence[fs.FileInfo], rows: pa.Table) -> None:
@@ -208,7 +208,7 @@ class SharedCopy:
     ) -> tuple[list[fs.FileInfo], pa.Table]:
         """Return the rows of these files that are in the copy, after the file of each row."""
         if len(infos) < MIN_SHARED:
-            return [], read_schema(columns).empty_table()
+            return [], no_rows(columns)
         return self._keys.find(self._stored(columns), infos)
 
     def renew(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> int:

@@ -167,6 +167,11 @@ def read_schema(columns: Collection[str] | None) -> pa.Schema:
     return pa.schema(fields, metadata=READ_SCHEMA.metadata)
 
 
+def no_rows(columns: Collection[str] | None) -> pa.Table:
+    """Return an empty table of ``read_schema``."""
+    return pa.Table.from_batches([], read_schema(columns))
+
+
 def _checked_format(metadata: dict[bytes, bytes], path: str) -> tuple[int, bool]:
     """Return the format of a file's rows, and whether it is a merged file."""
     text = metadata.get(_FORMAT_KEY, b"").decode(errors="replace")
