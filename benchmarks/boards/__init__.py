@@ -7,7 +7,7 @@ from benchmarks.boards.composition import COMPOSITION
 from benchmarks.boards.modularization import MODULARIZATION, SELECTION
 from benchmarks.boards.new_task import NEW_TASK
 from benchmarks.boards.patching import PATCHING
-from benchmarks.boards.samples import Samples
+from benchmarks.boards.samples import Sample, Samples
 from benchmarks.boards.sub_task import SUB_TASK
 
 BOARDS: Mapping[str, Board] = {
@@ -30,6 +30,7 @@ __all__ = [
     "SUB_TASK",
     "Board",
     "Column",
+    "Sample",
     "Samples",
     "Subjects",
     "Unit",

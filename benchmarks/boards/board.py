@@ -8,8 +8,9 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel
 
-from benchmarks.boards.samples import Samples
+from benchmarks.boards.samples import ColumnSamples, Sample, Samples, samples_of_models
 from benchmarks.rows.columns import Rows
+from benchmarks.rows.row import Row
 
 Unit = Literal["%", "points", "time", "count", "ratio"]
 
@@ -44,8 +45,9 @@ class Board:
         measures: The measures in formats for programs.
         columns: The columns in formats for people.
         sort: The measure that ranks by default.
-        samples: Returns the measurements of rows; an entry's mean and interval are over the subjects of all its rows.
-        variants: The keys of ``Samples.variants``.
+        samples: Returns a row's measurements, or reads those of many rows from their columns, which is fast; an entry's
+            mean and interval are over the subjects of all its rows.
+        variants: The keys of ``Sample.variant``.
         subjects: The kind of subjects, for the legend.
         absent_is_failure: Whether a sample without a value failed, as opposed to not having been measured.
         note: What readers of its tables must know.
@@ -55,11 +57,17 @@ class Board:
     measures: tuple[str, ...]
     columns: tuple[Column, ...]
     sort: str
-    samples: Callable[[Rows], Samples]
+    samples: ColumnSamples | Callable[[Row], list[Sample]]
     variants: tuple[str, ...] = ()
     subjects: Subjects = "seeds"
     absent_is_failure: bool = False
     note: str = ""
+
+    def samples_of(self, rows: Rows) -> Samples:
+        """Return what rows measured."""
+        if isinstance(self.samples, ColumnSamples):
+            return self.samples(rows)
+        return samples_of_models(self.samples, rows, variants=self.variants, measures=self.measures)
 
     def better(self, measure: str) -> str | None:
         """Return ``higher`` or ``lower``, or None where neither is better."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from benchmarks.boards.board import Board, Column
-from benchmarks.boards.samples import samples_of_rows
+from benchmarks.boards.samples import SeedSamples
 from benchmarks.rows.row import Metrics
 
 
@@ -37,7 +37,7 @@ def _board(prefix: Literal["", "select_"]) -> Board:
             Column("split_seconds", "split", "time", drop_priority=3),
         ),
         sort=loss,
-        samples=samples_of_rows(measures),
+        samples=SeedSamples(measures),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,11 +16,28 @@ from numpy.typing import NDArray
 
 from benchmarks.rows.arrow_arrays import coded, to_numpy
 from benchmarks.rows.columns import Rows, as_numbers
+from benchmarks.rows.row import Row
 
 NameT = TypeVar("NameT", bound=Hashable)
 
 Numbers = Float[NDArray[np.float64], " sample"]
 Indices = Int[NDArray[np.int64], " sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement that a row holds, for boards that look at one row at a time.
+
+    Args:
+        subject: The seed, target class or task. Intervals are over subjects, after averaging each subject's
+            measurements.
+        variant: What distinguishes it from the row's other measurements of the subject, e.g. the fusion rule.
+        values: By measure; None where nothing was measured.
+    """
+
+    subject: str
+    variant: Mapping[str, str]
+    values: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +83,31 @@ def seed_samples(rows: Rows, values: Mapping[str, Numbers], *, row: Indices | No
     return Samples(row, subject, list(map(str, seeds.tolist())), np.zeros(len(row), np.int64), [()], values)
 
 
-def samples_of_rows(measures: Sequence[str]) -> Callable[[Rows], Samples]:
-    """Return what reads columns of rows as measures: one sample per row, of its seed."""
-    return lambda rows: seed_samples(rows, {measure: rows.numbers(measure) for measure in measures})
+class ColumnSamples(ABC):
+    """Reads the measurements of many rows from their columns."""
+
+    @abstractmethod
+    def __call__(self, rows: Rows) -> Samples:
+        """Return the samples of some rows."""
 
 
 @dataclass(frozen=True)
-class RecordSamples:
+class SeedSamples(ColumnSamples):
+    """Reads columns of rows as measures: one sample per row, of its seed.
+
+    Args:
+        measures: The columns.
+    """
+
+    measures: tuple[str, ...]
+
+    def __call__(self, rows: Rows) -> Samples:
+        """Return the samples of some rows."""
+        return seed_samples(rows, {measure: rows.numbers(measure) for measure in self.measures})
+
+
+@dataclass(frozen=True)
+class RecordSamples(ColumnSamples):
     """Reads the records in a column of rows: one sample per record.
 
     Args:
@@ -102,7 +139,8 @@ class RecordSamples:
         return Samples(row, *coded(names), variant, variants, values)
 
     def _variants(self, records: pa.StructArray) -> tuple[Indices, list[tuple[str, ...]]]:
-        code, variants = np.zeros(len(records), np.int64), [()]
+        code = np.zeros(len(records), np.int64)
+        variants: list[tuple[str, ...]] = [()]
         for field in self.variants:
             further, texts = coded(pc.struct_field(records, field).cast(pa.string()))
             code = code * len(texts) + further
@@ -115,3 +153,27 @@ def numbered(names: Iterable[NameT]) -> tuple[Indices, list[NameT]]:
     known: dict[NameT, int] = {}
     numbers = np.fromiter((known.setdefault(name, len(known)) for name in names), np.int64)
     return numbers, list(known)
+
+
+def samples_of_models(
+    samples: Callable[[Row], list[Sample]], rows: Rows, *, variants: Sequence[str], measures: Sequence[str]
+) -> Samples:
+    """Return the samples that a function finds in the model of each row.
+
+    Args:
+        samples: The function.
+        rows: The rows.
+        variants: The keys of the samples' variants.
+        measures: The measures.
+    """
+    found = [(index, sample) for index, row in enumerate(rows) for sample in samples(row)]
+    values = {
+        measure: np.array([math.nan if (value := sample.values[measure]) is None else value for _, sample in found])
+        for measure in measures
+    }
+    return Samples(
+        np.array([index for index, _ in found], np.int64),
+        *numbered(sample.subject for _, sample in found),
+        *numbered(tuple(sample.variant[key] for key in variants) for _, sample in found),
+        values,
+    )

@@ -322,7 +322,7 @@ def _labels(rows: Rows, made_of: RowConfigurations, parts: Sequence[Members]) ->
 def _samples(rows: Rows, board: Board, parts: Sequence[Members]) -> list[Samples]:
     """Return what the successful rows of each part measured, without times where a cell shared its GPU."""
     succeeded = np.flatnonzero(rows.equal("state", State.OK.value))
-    samples = board.samples(rows.take(succeeded))
+    samples = board.samples_of(rows.take(succeeded))
     row, values = succeeded[samples.row], dict(samples.values)
     shares = rows.numbers("gpu_share")[row]
     for measure in {column.measure for column in board.columns if column.unit == "time"}:

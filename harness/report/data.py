@@ -132,7 +132,7 @@ class ReportData:
         """Return what cells measured; the entries of one splitter's variants share them."""
         if cell_ids not in self._known_samples:
             indices = np.array([self._index[cell_id] for cell_id in cell_ids], np.int64)
-            self._known_samples[cell_ids] = section.board.samples(self.columns.take(indices))
+            self._known_samples[cell_ids] = section.board.samples_of(self.columns.take(indices))
         return self._known_samples[cell_ids]
 
     @cached_property

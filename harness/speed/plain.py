@@ -40,10 +40,11 @@ def plain_leaderboard(rows: Iterable[Row]) -> Estimates:
             else [(patch.target_class, (patch.weak_kind, patch.fusion), patch) for patch in row.patches]
         )
         for subject, variant, record in records:
+            group = groups[(*key, *variant)]
             for measure in board.measures:
                 value = getattr(record, measure)
                 if value is not None:
-                    groups[(*key, *variant)][measure].append((subject, value))
+                    group[measure].append((subject, value))
     return {
         key: {measure: Estimate.of(_subject_means(values)) for measure, values in measured.items()}
         for key, measured in groups.items()

@@ -75,8 +75,8 @@ class Keys:
     def find(self, copy: pa.Table, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
         """Return the rows of these files that are in a copy, after the file of each row."""
         names = [field.name for field in self.fields]
-        keys = list(zip(*map(self.read, infos), strict=True)) or [[] for _ in names]
-        listed = [pa.array(values, field.type) for field, values in zip(self.fields, keys, strict=True)]
+        keys = [self.read(info) for info in infos]
+        listed = [pa.array([key[place] for key in keys], field.type) for place, field in enumerate(self.fields)]
         # The first key, the file's name, finds the file; the others say whether it is still the same.
         file = pc.index_in(copy.column(names[0]), listed[0])
         same = pc.is_valid(file)

@@ -6,14 +6,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field, create_model
 
 from benchmarks.boards import Board, Column, Samples, Unit
-from benchmarks.boards.samples import seed_samples
+from benchmarks.boards.samples import ColumnSamples, seed_samples
 from benchmarks.rows.columns import Rows
 from harness.ranking.budgets.recorded_states import (
     RecordedState,
@@ -89,7 +88,7 @@ class Budget:
                 Column("n_states", "states", "count", drop_priority=2),
             ),
             sort=last[0] if len(names) > 1 else next(iter(names.values())),
-            samples=partial(_samples, self, names),
+            samples=_BudgetSamples(self, names),
             absent_is_failure=self.kind != "seconds",
             note=_ON_SELECT if self.kind == "seconds" else f"{_ON_SELECT} {_INTERPOLATED}",
         )
@@ -135,16 +134,23 @@ def _field(better: str | None) -> Any:
     return (float | None, Field(default=None, json_schema_extra=extra))
 
 
-def _samples(budget: Budget, names: Mapping[float, str], rows: Rows) -> Samples:
-    shares = rows.values("gpu_share")
-    found = [
-        (index, _measured(budget, names, states, shared_gpu=0 < share < 1))
-        for index, (states, share) in enumerate(zip(states_of(rows), shares, strict=True))
-        if states
-    ]
-    measures = (*names.values(), "hypervolume", "n_states", "interpolated")
-    values = {name: np.array([values.get(name, math.nan) for _, values in found], np.float64) for name in measures}
-    return seed_samples(rows, values, row=np.array([index for index, _ in found], np.int64))
+@dataclass(frozen=True)
+class _BudgetSamples(ColumnSamples):
+    """Reads what the splits of rows reach at a budget."""
+
+    budget: Budget
+    names: Mapping[float, str]
+
+    def __call__(self, rows: Rows) -> Samples:
+        shares = rows.values("gpu_share")
+        found = [
+            (index, _measured(self.budget, self.names, states, shared_gpu=0 < share < 1))
+            for index, (states, share) in enumerate(zip(states_of(rows), shares, strict=True))
+            if states
+        ]
+        measures = (*self.names.values(), "hypervolume", "n_states", "interpolated")
+        values = {name: np.array([values.get(name, math.nan) for _, values in found], np.float64) for name in measures}
+        return seed_samples(rows, values, row=np.array([index for index, _ in found], np.int64))
 
 
 def _measured(

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.boards import BOARDS, PATCHING, SUB_TASK
+from benchmarks.boards import BOARDS, PATCHING, SUB_TASK, Sample
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import PatchRecord, Row, State, SubTaskRecord
 from benchmarks.scenarios.scenario import SCENARIOS
@@ -54,7 +55,7 @@ def test_where_null_is_no_value_the_default_holds() -> None:
 
 def test_records_are_samples_of_their_rows() -> None:
     patches = [[patch("cat", 0.5), patch("dog", 0.25, fusion="g", tc_recall_gain=0.125)], [], [patch("dog", 0.75)]]
-    samples = PATCHING.samples(Rows.of([row(seed, patches=of_row) for seed, of_row in enumerate(patches)]))
+    samples = PATCHING.samples_of(Rows.of([row(seed, patches=of_row) for seed, of_row in enumerate(patches)]))
     assert samples.row.tolist() == [0, 0, 2]
     assert [samples.subjects[number] for number in samples.subject] == ["cat", "dog", "dog"]
     assert [samples.variants[number] for number in samples.variant] == [("w", "f"), ("w", "g"), ("w", "f")]
@@ -65,8 +66,23 @@ def test_records_are_samples_of_their_rows() -> None:
 def test_a_task_is_named_by_its_classes() -> None:
     numbers = {name: 1 for name, field in SubTaskRecord.model_fields.items() if field.is_required()}
     task = SubTaskRecord(**{**numbers, "classes": ["a", "b"], "n_classes": 2})
-    samples = SUB_TASK.samples(Rows.of([row(0, sub_tasks=[task])]))
+    samples = SUB_TASK.samples_of(Rows.of([row(0, sub_tasks=[task])]))
     assert (list(samples.subjects), list(samples.variants)) == (["a+b"], [("2",)])
+
+
+def test_a_board_may_look_at_one_row_at_a_time() -> None:
+    def patches(row: Row) -> list[Sample]:
+        return [
+            Sample(patch.target_class, {"fusion": patch.fusion, "weak_kind": patch.weak_kind}, patch.model_dump())
+            for patch in row.patches
+        ]
+
+    rows = Rows.of([row(0, patches=[patch("cat", 0.5), patch("dog", 0.25, fusion="g", tc_recall_gain=0.125)]), row(1)])
+    found, expected = (board.samples_of(rows) for board in (replace(PATCHING, samples=patches), PATCHING))
+    for measure in PATCHING.measures:
+        np.testing.assert_equal(found.values[measure], expected.values[measure])
+    assert (found.row.tolist(), found.subject.tolist()) == (expected.row.tolist(), expected.subject.tolist())
+    assert [found.variants[number] for number in found.variant] == [("w", "f"), ("w", "g")]
 
 
 def test_boards_are_those_of_their_scenarios() -> None:
