@@ -40,7 +40,7 @@ def plain_leaderboard(rows: Iterable[Row]) -> Estimates:
             else [(patch.target_class, (patch.weak_kind, patch.fusion), patch) for patch in row.patches]
         )
         for subject, variant, record in records:
-            group = groups[(*key, *variant)]
+            group = groups[key + variant]
             for measure in board.measures:
                 value = getattr(record, measure)
                 if value is not None:
