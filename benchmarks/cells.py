@@ -289,9 +289,18 @@ class Cell(IdentityFields):
     @cached_property
     def cell_id(self) -> str:
         """The SHA-256, in hex, of the canonical JSON of everything that determines the result."""
+        before, after = self.identity_without_seed
+        return hashlib.sha256(f'{before},"seed":{self.seed},{after}'.encode()).hexdigest()
+
+    @cached_property
+    def identity_without_seed(self) -> tuple[str, str]:
+        """That JSON before the seed and after it, without the commas; equal for cells that differ in the seed alone."""
         versions = {"format": CELL_FORMAT, "training_version": TRAINING_VERSION, "splitting_version": SPLITTING_VERSION}
         values = {**self.model_dump(mode="json"), "model": self.model.identity()}
-        return content_hash({**versions, **_OBSOLETE_FIELDS, **values})
+        values = {**versions, **_OBSOLETE_FIELDS, **values}
+        before = canonical_json({key: value for key, value in values.items() if key < "seed"})
+        after = canonical_json({key: value for key, value in values.items() if key > "seed"})
+        return before[:-1], after[1:]
 
     @model_validator(mode="before")
     @classmethod
@@ -302,6 +311,19 @@ class Cell(IdentityFields):
         """Return a copy, with an id of its own; see ``pydantic.BaseModel.model_copy``."""
         copy = super().model_copy(update=update, deep=deep)
         copy.__dict__.pop("cell_id", None)
+        copy.__dict__.pop("identity_without_seed", None)
+        return copy
+
+    def with_seed(self, seed: int) -> Self:
+        """Return a copy with another seed, whose id is made from what is known of this one."""
+        values = {**self.__dict__, "identity_without_seed": self.identity_without_seed, "seed": seed}
+        values.pop("cell_id", None)
+        # What pydantic's own copy does, which copies more and takes several times as long.
+        copy = type(self).__new__(type(self))
+        object.__setattr__(copy, "__dict__", values)
+        object.__setattr__(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__ | {"seed"})
+        object.__setattr__(copy, "__pydantic_extra__", self.__pydantic_extra__)
+        object.__setattr__(copy, "__pydantic_private__", self.__pydantic_private__)
         return copy
 
     @property
@@ -331,6 +353,10 @@ def drop_obsolete_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def content_hash(value: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hex, of ``value`` as canonical JSON (sorted keys, no spaces, no NaN)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the SHA-256, in hex, of ``value`` as canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def canonical_json(value: Mapping[str, Any]) -> str:
+    """Return a value as canonical JSON: sorted keys, no spaces, no NaN, in ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -1,8 +1,12 @@
-"""Text that came from elsewhere (names, reasons, paths), made safe to show."""
+"""Text that came from elsewhere (names, reasons, paths), made safe to show; and values as JSON."""
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
@@ -29,3 +33,38 @@ def _is_invisible(character: str) -> bool:
 def _escaped(character: str) -> str:
     code = ord(character)
     return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def indented_json(value: Any, *, ensure_ascii: bool = False) -> str:
+    """Return what ``json.dumps(value, indent=2, allow_nan=False)`` returns, several times as fast.
+
+    With an indent, ``json`` leaves its compiled encoder; here it still writes every list and object of plain values.
+
+    Args:
+        value: Objects with texts as keys, lists, and plain values.
+        ensure_ascii: Whether to escape all other characters.
+    """
+    return _indented(value, "\n", ensure_ascii)
+
+
+def _indented(value: Any, line: str, ensure_ascii: bool) -> str:
+    """Return a value as JSON whose lines begin like ``line``, a line break with spaces."""
+    is_object = isinstance(value, dict)
+    members = value.values() if is_object else value if isinstance(value, list | tuple) else ()
+    if not members:
+        return _encoder(line, ensure_ascii).encode(value)
+    inner = f"{line}  "
+    if not any(issubclass(kind, dict | list | tuple) for kind in set(map(type, members))):
+        text = _encoder(inner, ensure_ascii).encode(value)
+        return f"{text[0]}{inner}{text[1:-1]}{line}{text[-1]}"
+    texts: Iterable[str] = (_indented(member, inner, ensure_ascii) for member in members)
+    if is_object:
+        encoder = _encoder(inner, ensure_ascii)
+        texts = (f"{encoder.encode(key)}: {text}" for key, text in zip(value, texts, strict=True))
+    opening, closing = "{}" if is_object else "[]"
+    return f"{opening}{inner}{f',{inner}'.join(texts)}{line}{closing}"
+
+
+@cache
+def _encoder(line: str, ensure_ascii: bool) -> json.JSONEncoder:
+    return json.JSONEncoder(ensure_ascii=ensure_ascii, allow_nan=False, separators=(f",{line}", ": "))

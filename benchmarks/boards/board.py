@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pydantic import BaseModel
 
+from benchmarks.boards.samples import ColumnSamples, Sample, Samples, samples_of_models
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row
 
 Unit = Literal["%", "points", "time", "count", "ratio"]
@@ -35,22 +37,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One measurement that a row holds.
-
-    Args:
-        subject: The seed, target class or task. Intervals are over subjects, after averaging each subject's
-            measurements.
-        variant: What distinguishes it from the row's other measurements of the subject, e.g. the fusion rule.
-        values: By measure; None where nothing was measured.
-    """
-
-    subject: str
-    variant: Mapping[str, str]
-    values: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
 class Board:
     """A scenario's leaderboard.
 
@@ -59,7 +45,8 @@ class Board:
         measures: The measures in formats for programs.
         columns: The columns in formats for people.
         sort: The measure that ranks by default.
-        samples: Returns a row's measurements; an entry's mean and interval are over the subjects of all its rows.
+        samples: Returns a row's measurements, or reads those of many rows from their columns, which is fast; an entry's
+            mean and interval are over the subjects of all its rows.
         variants: The keys of ``Sample.variant``.
         subjects: The kind of subjects, for the legend.
         absent_is_failure: Whether a sample without a value failed, as opposed to not having been measured.
@@ -70,11 +57,17 @@ class Board:
     measures: tuple[str, ...]
     columns: tuple[Column, ...]
     sort: str
-    samples: Callable[[Row], list[Sample]]
+    samples: ColumnSamples | Callable[[Row], list[Sample]]
     variants: tuple[str, ...] = ()
     subjects: Subjects = "seeds"
     absent_is_failure: bool = False
     note: str = ""
+
+    def samples_of(self, rows: Rows) -> Samples:
+        """Return what rows measured."""
+        if isinstance(self.samples, ColumnSamples):
+            return self.samples(rows)
+        return samples_of_models(self.samples, rows, variants=self.variants, measures=self.measures)
 
     def better(self, measure: str) -> str | None:
         """Return ``higher`` or ``lower``, or None where neither is better."""

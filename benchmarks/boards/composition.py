@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
-from benchmarks.rows.row import CompositionRecord, Row
+from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column
+from benchmarks.boards.samples import RecordSamples
+from benchmarks.rows.row import CompositionRecord
 
 _MEASURES = (
     "composed_accuracy",
@@ -19,17 +20,6 @@ _MEASURES = (
 )
 
 
-def _compositions(row: Row) -> list[Sample]:
-    return [
-        Sample(
-            str(row.seed),
-            {"reach": record.reach, "networks": record.networks},
-            {name: getattr(record, name) for name in _MEASURES},
-        )
-        for record in row.compositions
-    ]
-
-
 COMPOSITION = Board(
     record=CompositionRecord,
     measures=_MEASURES,
@@ -43,7 +33,7 @@ COMPOSITION = Board(
         *COST_COLUMNS,
     ),
     sort="gain_over_best_base",
-    samples=_compositions,
+    samples=RecordSamples("compositions", _MEASURES, variants=("reach", "networks")),
     variants=("reach", "networks"),
 )
 """Each class's best module of several base models, against the base models alone and together."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from benchmarks.boards.board import Board, Column, Sample
+from benchmarks.boards.board import Board, Column
+from benchmarks.boards.samples import SeedSamples
 from benchmarks.rows.row import Metrics
 
 
@@ -36,7 +37,7 @@ def _board(prefix: Literal["", "select_"]) -> Board:
             Column("split_seconds", "split", "time", drop_priority=3),
         ),
         sort=loss,
-        samples=lambda row: [Sample(str(row.seed), {}, {name: getattr(row, name) for name in measures})],
+        samples=SeedSamples(measures),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
-from benchmarks.rows.row import NewTaskRecord, Row
+from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column
+from benchmarks.boards.samples import RecordSamples
+from benchmarks.rows.row import NewTaskRecord
 
 _MEASURES = (
     "composed_accuracy",
@@ -21,20 +22,6 @@ _MEASURES = (
 )
 
 
-def _tasks(row: Row) -> list[Sample]:
-    return [
-        Sample(
-            "+".join(record.classes),
-            {
-                "n_classes": str(record.n_classes),
-                "images_per_class": "all" if record.images_per_class is None else str(record.images_per_class),
-            },
-            {name: getattr(record, name) for name in _MEASURES},
-        )
-        for record in row.new_tasks
-    ]
-
-
 NEW_TASK = Board(
     record=NewTaskRecord,
     measures=_MEASURES,
@@ -48,7 +35,7 @@ NEW_TASK = Board(
         *COST_COLUMNS,
     ),
     sort="gain_over_scratch",
-    samples=_tasks,
+    samples=RecordSamples("new_tasks", _MEASURES, subject="classes", variants=("n_classes", "images_per_class")),
     variants=("n_classes", "images_per_class"),
     subjects="tasks",
 )

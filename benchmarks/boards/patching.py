@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.boards.board import Board, Column, Sample
-from benchmarks.rows.row import PatchRecord, Row
+from benchmarks.boards.board import Board, Column
+from benchmarks.boards.samples import RecordSamples
+from benchmarks.rows.row import PatchRecord
 
 _MEASURES = (
     "tc_precision_before",
@@ -27,17 +28,6 @@ _MEASURES = (
 )
 
 
-def _patches(row: Row) -> list[Sample]:
-    return [
-        Sample(
-            patch.target_class,
-            {"weak_kind": patch.weak_kind, "fusion": patch.fusion},
-            {name: getattr(patch, name) for name in _MEASURES},
-        )
-        for patch in row.patches
-    ]
-
-
 PATCHING = Board(
     record=PatchRecord,
     measures=_MEASURES,
@@ -50,7 +40,7 @@ PATCHING = Board(
         Column("accuracy_gain", "all, gain", "points", drop_priority=2),
     ),
     sort="tc_f1_gain",
-    samples=_patches,
+    samples=RecordSamples("patches", _MEASURES, subject="target_class", variants=("weak_kind", "fusion")),
     variants=("weak_kind", "fusion"),
     subjects="target classes",
 )

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column, Sample
-from benchmarks.rows.row import Row, SubTaskRecord
+from benchmarks.boards.board import COST_COLUMNS, COST_MEASURES, Board, Column
+from benchmarks.boards.samples import RecordSamples
+from benchmarks.rows.row import SubTaskRecord
 
 _MEASURES = ("composed_accuracy", "restricted_accuracy", "accuracy_loss", *COST_MEASURES)
-
-
-def _tasks(row: Row) -> list[Sample]:
-    return [
-        Sample(
-            "+".join(record.classes),
-            {"n_classes": str(record.n_classes)},
-            {name: getattr(record, name) for name in _MEASURES},
-        )
-        for record in row.sub_tasks
-    ]
 
 
 SUB_TASK = Board(
@@ -30,7 +20,7 @@ SUB_TASK = Board(
         *COST_COLUMNS,
     ),
     sort="accuracy_loss",
-    samples=_tasks,
+    samples=RecordSamples("sub_tasks", _MEASURES, subject="classes", variants=("n_classes",)),
     variants=("n_classes",),
     subjects="tasks",
 )

@@ -58,3 +58,6 @@ def _arrow_type(annotation: Any) -> pa.DataType:
 
 ROW_SCHEMA: pa.Schema = arrow_schema(Row)
 """The Parquet schema of rows."""
+
+READ_SCHEMA: pa.Schema = pa.schema([field.with_nullable(True) for field in ROW_SCHEMA], metadata=ROW_SCHEMA.metadata)
+"""The schema of rows that were read: those of older formats have nulls where a column did not exist yet."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,7 @@ import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from harness.text import printable
+from harness.text import indented_json, printable
 
 _PLAIN_WIDTH = 100
 """Width of tables that go to a file or a pipe."""
@@ -64,7 +63,7 @@ def write_line(text: str) -> None:
 def show_json(value: Any) -> None:
     """Write a value to stdout as JSON; in ASCII where stdout takes nothing else."""
     encoding = (_reserved.get() or sys.stdout).encoding or "utf-8"
-    write(json.dumps(value, indent=2, ensure_ascii=not encoding.lower().startswith("utf"), allow_nan=False))
+    write(indented_json(value, ensure_ascii=not encoding.lower().startswith("utf")))
 
 
 def progress_console() -> Console:

@@ -59,7 +59,7 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     kept = _filtered(cells, suite, only)
     unique = {item.cell.cell_id: item for item in reversed(kept)}
     cells = [unique.pop(item.cell.cell_id) for item in kept if item.cell.cell_id in unique]
-    checked = {_with_seed(item, 0).cell.cell_id: item for item in reversed(cells)}
+    checked = {item.cell.identity_without_seed: item for item in reversed(cells)}
     for item in reversed(checked.values()):
         _check(item, suite)
     return cells
@@ -105,7 +105,7 @@ def _with_complete_models(suite: Suite) -> Suite:
 
 
 def _with_seed(item: SuiteCell, seed: int) -> SuiteCell:
-    return replace(item, cell=item.cell.model_copy(update={"seed": seed}))
+    return SuiteCell(item.cell.with_seed(seed), item.label, item.plugins)
 
 
 def _check_names(suite: Suite) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.rows.row import Row
+import numpy as np
+
+from benchmarks.rows.columns import Rows
+from benchmarks.rows.row import Row, State
 from harness.execution import Backend, Listener, SilentListener, StopSignal
 from harness.execution.observers import ObserverGuard
-from harness.planning.plan import Plan, is_settled
+from harness.planning.plan import PLAN_COLUMNS, Plan, settled_attempts
 from harness.runs.declaration import RunDeclaration
 from harness.runs.record import RunRecord
-from harness.store import ResultStore, StoreContents
+from harness.store import LATEST_COLUMNS, ResultStore, StoreContents
 from harness.suite_cell import SuiteCell
 from splitters.methods.protocol import Progress
 
@@ -36,10 +39,11 @@ class RunReport:
     left_to_others: Mapping[str, RunRecord] = field(default_factory=dict)
     listener_error: str | None = None
 
-    def latest(self) -> list[Row]:
+    def latest(self) -> Rows:
         """Return the attempt that counts of each of the suite's cells."""
         ids = {planned.item.cell.cell_id for planned in self.plan.cells}
-        return [row for row in self.contents.latest() if row.cell_id in ids]
+        rows = self.contents.latest()
+        return rows.filter(np.array([cell_id in ids for cell_id in rows.values("cell_id")], np.bool_))
 
     @property
     def all_well(self) -> bool:
@@ -47,7 +51,9 @@ class RunReport:
 
         A cell whose images have changed has a final row of the earlier ones, which does not count.
         """
-        final = {row.cell_id for row in self.latest() if row.state.is_final} | self.left_to_others.keys()
+        rows = self.latest()
+        states = zip(rows.values("cell_id"), rows.values("state"), strict=True)
+        final = {cell_id for cell_id, state in states if State(state).is_final} | self.left_to_others.keys()
         final -= {row.cell_id for row in self.rows if not row.state.is_final}
         return all(planned.item.cell.cell_id in final for planned in self.plan.cells)
 
@@ -104,8 +110,8 @@ def run_plan(
                     last[row.cell_id] = row
                     relay.finished(item, row)
                 declared.note_end("interrupted" if stop.requested else "done")
-    contents = store.read(share=bool(last), quarantine=True)
-    settled = {row.cell_id for row in contents.latest() if is_settled(row)}
+    contents = store.read(columns=LATEST_COLUMNS, share=bool(last), quarantine=True)
+    settled = settled_attempts(contents.latest())
     left = {cell_id: record for cell_id, record in left.items() if cell_id not in settled}
     return RunReport(plan, tuple(last.values()), contents, stop.requested, left, guard.message)
 
@@ -113,10 +119,11 @@ def run_plan(
 def _settled_since(plan: Plan, store: ResultStore, cell_ids: Sequence[str]) -> set[str]:
     """Return the cells that another run has finished since the plan was made."""
     earlier = {planned.item.cell.cell_id: planned.earlier for planned in plan.cells}
+    settled = settled_attempts(store.read_cells(cell_ids, columns=PLAN_COLUMNS).latest())
     return {
-        row.cell_id
-        for row in store.read_cells(cell_ids).latest()
-        if is_settled(row) and row.attempt_id != getattr(earlier[row.cell_id], "attempt_id", None)
+        cell_id
+        for cell_id, attempt_id in settled.items()
+        if attempt_id != getattr(earlier[cell_id], "attempt_id", None)
     }
 
 

@@ -10,6 +10,9 @@ import pyarrow.compute as pc
 from harness.planning.plan import Plan
 from harness.suite_cell import CellKind
 
+MEMORY_COLUMNS = frozenset(("cuda_version", "stages", "scenario", "splitter", "model", "dataset"))
+"""The columns of rows that tell how much memory cells needed."""
+
 _MARGIN = 1.25
 """Allowance for peaks that differ from run to run."""
 

@@ -43,11 +43,26 @@ def check_data(datasets: Iterable[DatasetSpec], *, location: Location, last_data
     return DataCheck(tuple(missing), tuple(warnings))
 
 
+class NeededData:
+    """The data sets of cells; those of cells that differ in their seeds alone are looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], list[DatasetSpec]] = {}
+
+    def __call__(self, cell: Cell) -> list[DatasetSpec]:
+        """Return a cell's data set, and the scenario's second one if there is one."""
+        key = cell.identity_without_seed
+        if key not in self._known:
+            other = make_scenario(cell.scenario, cell.scenario_settings).other_dataset(cell)
+            self._known[key] = [cell.dataset, *([other] if other else [])]
+        return self._known[key]
+
+
 def datasets_of(cells: Iterable[Cell]) -> list[DatasetSpec]:
     """Return the data sets that some cells need, each once."""
     found: dict[str, DatasetSpec] = {}
+    needed = NeededData()
     for cell in cells:
-        other = make_scenario(cell.scenario, cell.scenario_settings).other_dataset(cell)
-        for spec in (cell.dataset, other) if other is not None else (cell.dataset,):
+        for spec in needed(cell):
             found.setdefault(spec.name, spec)
     return list(found.values())

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.cells import Cell, DatasetSpec
+from benchmarks.cells import DatasetSpec, ImageShape
 from benchmarks.data.datasets import CurrentContent, current_content
 from benchmarks.data.sources.source import Location
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row
-from benchmarks.scenarios.scenario import make_scenario
+from harness.planning.missing_data import NeededData
 from harness.suite_cell import SuiteCell
 from splitters.errors import SplitbenchError
 from splitters.methods.protocol import ProgressCallback, ignore_progress
@@ -48,10 +49,10 @@ def find_outdated_rows(
         progress: Called while changed images are decoded.
     """
     by_id = {item.cell.cell_id: item.cell for item in cells}
-    known: dict[str, CurrentContent | None] = {}
+    known: dict[tuple[str, ImageShape], CurrentContent | None] = {}
 
     def content(spec: DatasetSpec) -> CurrentContent | None:
-        key = f"{spec.name} {spec.input_shape}"
+        key = (spec.name, spec.input_shape)
         if key not in known:
             try:
                 known[key] = current_content(spec, location=location, progress=progress)
@@ -61,22 +62,18 @@ def find_outdated_rows(
 
     changes: Counter[str] = Counter()
     attempts = set()
-    for row in rows:
-        cell = by_id.get(row.cell_id)
-        for spec, known_hash in _data_of(cell, row) if cell is not None else ():
+    found, needed = Rows.of(rows), NeededData()
+    names = ("cell_id", "attempt_id", "dataset_hash", "other_dataset_hash")
+    for cell_id, attempt, *hashes in zip(*map(found.values, names), strict=True):
+        cell = by_id.get(cell_id)
+        for spec, known_hash in zip(needed(cell), hashes, strict=False) if cell is not None else ():
             now = content(spec) if known_hash else None
             change = now.change_since(known_hash) if now and known_hash else None
             if change:
                 changes[change] += 1
-                attempts.add(row.attempt_id)
+                attempts.add(attempt)
     notes = [
         f"{change} since {count} row{'s were' if count != 1 else ' was'} written; their cells run again."
         for change, count in changes.items()
     ]
     return OutdatedRows(frozenset(attempts), tuple(notes))
-
-
-def _data_of(cell: Cell, row: Row) -> list[tuple[DatasetSpec, str | None]]:
-    """Return the data sets of a cell, each with its hash when the row was written."""
-    other = make_scenario(cell.scenario, cell.scenario_settings).other_dataset(cell)
-    return [(cell.dataset, row.dataset_hash), *([(other, row.other_dataset_hash)] if other else [])]

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
 
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row, State
 from harness.faults import INFRASTRUCTURE_FAULTS
 from harness.runs.time_left import TimeLeft
 from harness.suite_cell import CellKind, SuiteCell
 from splitters.errors import UnknownNameError
+
+PLAN_COLUMNS = frozenset(
+    (
+        "cell_id", "attempt_id", "state", "started_at", "failure_kind", "seconds",
+        "scenario", "splitter", "model", "dataset", "dataset_hash", "other_dataset_hash",
+    )
+)  # fmt: skip
+"""The columns of rows that plans are made from."""
 
 RETRIED_KINDS = INFRASTRUCTURE_FAULTS | {"DataError"}
 """Failures that a later run retries by itself: those of machines, and those of data that was not available yet."""
@@ -24,6 +33,35 @@ class Status(str, Enum):
     DONE = "done"
     FAILED = "failed"
     TO_DO = "to do"
+
+
+@dataclass(frozen=True)
+class EarlierAttempt:
+    """What a plan knows of the attempt at a cell that counts so far.
+
+    Args:
+        attempt_id: Its id.
+        state: How it ended.
+        failure_kind: The class of its failure.
+        seconds: How long it took.
+    """
+
+    attempt_id: str
+    state: State
+    failure_kind: str | None
+    seconds: float
+
+    def status(self, retry: Container[str | None] = ()) -> Status:
+        """Return the status of its cell.
+
+        Args:
+            retry: States and failure kinds to retry, beside those that always are.
+        """
+        if self.state.is_final:
+            return Status.DONE
+        is_temporary = self.state is not State.FAILED or self.failure_kind in RETRIED_KINDS
+        is_wanted = self.state.value in retry or self.failure_kind in retry
+        return Status.TO_DO if is_temporary or is_wanted else Status.FAILED
 
 
 @dataclass(frozen=True)
@@ -39,7 +77,7 @@ class PlannedCell:
 
     item: SuiteCell
     status: Status
-    earlier: Row | None
+    earlier: EarlierAttempt | None
     seconds: float | None
 
 
@@ -108,47 +146,48 @@ def make_plan(
     Raises:
         UnknownNameError: If nothing in the store has such a state or kind.
     """
-    rows = list(latest)
-    wanted = _known_kinds(retry, rows)
-    by_id = {row.cell_id: row for row in rows}
+    rows = Rows.of(latest)
+    kinds = rows.values("failure_kind")
+    wanted = _known_kinds(retry, kinds)
+    columns = (rows.values(name) for name in ("cell_id", "attempt_id", "state", "seconds"))
+    earlier = {
+        cell_id: EarlierAttempt(attempt_id, State(state), kind, seconds)
+        for cell_id, attempt_id, state, seconds, kind in zip(*columns, kinds, strict=True)
+    }
     history = _history(rows)
     planned = []
     for item in cells:
-        earlier = by_id.get(item.cell.cell_id)
-        is_outdated = earlier is not None and earlier.attempt_id in outdated
-        status = Status.TO_DO if is_outdated else _status(earlier, wanted)
-        planned.append(PlannedCell(item, status, earlier, history.get(item.kind)))
+        attempt = earlier.get(item.cell.cell_id)
+        is_outdated = attempt is not None and attempt.attempt_id in outdated
+        status = Status.TO_DO if attempt is None or is_outdated else attempt.status(wanted)
+        planned.append(PlannedCell(item, status, attempt, history.get(item.kind)))
     return Plan(tuple(planned))
 
 
-def _known_kinds(retry: Iterable[str], rows: Sequence[Row]) -> frozenset[str]:
+def settled_attempts(rows: Rows) -> dict[str, str]:
+    """Return the cells that rows settle unless another attempt is requested, each with the attempt that does."""
+    columns = (rows.values(name) for name in ("cell_id", "attempt_id", "state", "failure_kind", "seconds"))
+    return {
+        cell_id: attempt_id
+        for cell_id, attempt_id, state, kind, seconds in zip(*columns, strict=True)
+        if EarlierAttempt(attempt_id, State(state), kind, seconds).status() is not Status.TO_DO
+    }
+
+
+def _known_kinds(retry: Iterable[str], kinds: Iterable[str | None]) -> frozenset[str]:
     wanted = frozenset(retry)
     states = {state.value for state in State if not state.is_final}
-    kinds = {row.failure_kind for row in rows if row.failure_kind}
+    known = {kind for kind in kinds if kind} | states
     for name in wanted:
-        if name not in states | kinds:
-            raise UnknownNameError("state or failure kind", name, states | kinds, where="--retry")
+        if name not in known:
+            raise UnknownNameError("state or failure kind", name, known, where="--retry")
     return wanted
 
 
-def _status(earlier: Row | None, wanted: frozenset[str]) -> Status:
-    if earlier is None:
-        return Status.TO_DO
-    if earlier.state.is_final:
-        return Status.DONE
-    is_temporary = earlier.state is not State.FAILED or earlier.failure_kind in RETRIED_KINDS
-    is_wanted = earlier.state.value in wanted or earlier.failure_kind in wanted
-    return Status.TO_DO if is_temporary or is_wanted else Status.FAILED
-
-
-def is_settled(row: Row) -> bool:
-    """Return whether a row settles its cell, unless another attempt is explicitly requested."""
-    return _status(row, frozenset()) is not Status.TO_DO
-
-
-def _history(rows: Iterable[Row]) -> Mapping[CellKind, float]:
+def _history(rows: Rows) -> Mapping[CellKind, float]:
+    succeeded = rows.filter(rows.equal("state", State.OK.value))
     seconds: defaultdict[CellKind, list[float]] = defaultdict(list)
-    for row in rows:
-        if row.state is State.OK:
-            seconds[row.scenario, row.splitter, row.model, row.dataset].append(row.seconds)
+    columns = (succeeded.values(name) for name in ("scenario", "splitter", "model", "dataset", "seconds"))
+    for *kind, taken in zip(*columns, strict=True):
+        seconds[tuple(kind)].append(taken)
     return {key: fmean(values) for key, values in seconds.items()}

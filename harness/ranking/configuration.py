@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+from jaxtyping import Int
+from numpy.typing import NDArray
+
 from benchmarks.cells import content_hash, parse_config
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Metrics, Row, State
 from splitters.errors import UnknownNameError
 
@@ -17,6 +23,19 @@ _MAX_SETTINGS_IN_NAME = 3
 
 _CODE_LENGTH = 12
 """Characters of a code fingerprint that tell two fingerprints apart on screen."""
+
+Members = Int[NDArray[np.int64], " member"]
+"""Indices of the rows of a group."""
+
+_SEED, _DIGITS = '"seed":', "0123456789"
+
+IDENTIFYING_COLUMNS = tuple(
+    name for name in Row.model_fields if name not in {*Metrics.model_fields, "config", "traceback"}
+)
+"""Columns that say what a row is of and where it comes from."""
+
+ABSENT = object()
+"""Stands for a setting that a cell does not have."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +51,9 @@ class Configuration:
     rest: dict[str, Any]
 
     @classmethod
-    def of(cls, row: Row) -> Configuration:
-        """Return a row's configuration."""
-        config = parse_config(row.config)
+    def parse(cls, text: str) -> Configuration:
+        """Return the configuration in a row's column ``config``."""
+        config = parse_config(text)
         config.pop("seed", None)
         splitter = config.pop("splitter", {})
         settings = {**_flattened(splitter.get("settings", {})), "version": splitter.get("version")}
@@ -42,44 +61,142 @@ class Configuration:
             settings["code"] = splitter["code"][:_CODE_LENGTH]
         return cls({"name": splitter.get("name"), **settings}, _flattened(config))
 
-    @property
+    @cached_property
     def section_key(self) -> str:
         """Equal for rows of one section."""
         return content_hash(self.rest)
 
-    @property
+    @cached_property
     def splitter_key(self) -> str:
         """Equal for rows of one entry of a section."""
         return content_hash(self.splitter)
 
 
-def configurations(rows: Sequence[Row]) -> dict[str, Configuration]:
-    """Return the configuration of each cell, by id.
+@dataclass(frozen=True, eq=False)
+class RowConfigurations:
+    """The configurations of rows.
+
+    Args:
+        of_rows: The index of each row's configuration.
+        distinct: The configurations, each once.
+    """
+
+    of_rows: Int[NDArray[np.int64], " row"]
+    distinct: Sequence[Configuration]
+
+    @property
+    def used(self) -> list[Configuration]:
+        """The configurations that rows have, in the order of their first appearance."""
+        return [self.distinct[index] for index in dict.fromkeys(self.of_rows.tolist())]
+
+    def take(self, members: Members) -> RowConfigurations:
+        """Return the configurations of some of the rows."""
+        return RowConfigurations(self.of_rows[members], self.distinct)
+
+    @cached_property
+    def sections(self) -> Int[NDArray[np.int64], " row"]:
+        """A number for each row, equal for rows of one section."""
+        return self._numbers([configuration.section_key for configuration in self.distinct])
+
+    @cached_property
+    def splitters(self) -> Int[NDArray[np.int64], " row"]:
+        """A number for each row, equal for rows of one section's entry."""
+        return self._numbers([configuration.splitter_key for configuration in self.distinct])
+
+    def _numbers(self, keys: Sequence[str]) -> Int[NDArray[np.int64], " row"]:
+        known = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        return np.array([known[key] for key in keys], np.int64)[self.of_rows]
+
+
+def configurations(rows: Rows) -> RowConfigurations:
+    """Return the configuration of each row.
 
     A suite does not fix the images behind a data set's name, nor the kind of device that ``auto`` picks. Where rows
     that are otherwise alike differ in these, they become part of the configuration. Failed rows, which know neither,
     go with the first such group.
     """
-    by_cell = {row.cell_id: Configuration.of(row) for row in rows}
-    for members in grouped(rows, lambda row: by_cell[row.cell_id].section_key).values():
-        measured_with = {row.cell_id: _images_and_device(row) for row in members if row.state is State.OK}
-        kinds = list(dict.fromkeys(measured_with.values()))
-        for row in members if len(kinds) > 1 else ():
-            images, device = measured_with.get(row.cell_id, kinds[0])
-            by_cell[row.cell_id].rest.update({"images": images, "ran on": device})
-    return by_cell
+    of_rows, texts = distinct_configs(rows)
+    plain = RowConfigurations(of_rows, [Configuration.parse(text) for text in texts])
+    succeeded = rows.equal("state", State.OK.value)
+    images = [(dataset_hash or "")[:8] for dataset_hash in rows.values("dataset_hash")]
+    devices = ["gpu" if is_gpu else "cpu" for is_gpu in pc.is_valid(rows.arrow("cuda_version")).to_pylist()]
+    kinds = list(zip(images, devices, strict=True))
+    parts = [part for part in groups_of(plain.sections) if len({kinds[row] for row in part[succeeded[part]]}) > 1]
+    if not parts:
+        return plain
+    distinct, of_rows = list(plain.distinct), of_rows.copy()
+    for part in parts:
+        first = kinds[part[succeeded[part]][0]]
+        known: dict[tuple[int, tuple[str, str]], int] = {}
+        for row in part.tolist():
+            images_and_device = kinds[row] if succeeded[row] else first
+            key = (int(of_rows[row]), images_and_device)
+            if key not in known:
+                known[key] = len(distinct)
+                configuration = distinct[key[0]]
+                more = dict(zip(("images", "ran on"), images_and_device, strict=True))
+                distinct.append(Configuration(configuration.splitter, {**configuration.rest, **more}))
+            of_rows[row] = known[key]
+    return RowConfigurations(of_rows, distinct)
 
 
-def row_values(row: Row) -> dict[str, Any]:
-    """Return what identifies a row and its origin, by column, and its cell's settings, by dotted key.
+def distinct_configs(rows: Rows) -> tuple[Int[NDArray[np.int64], " row"], list[str]]:
+    """Return the index of each row's configuration, whatever its seed, and a text of each configuration.
 
-    Keys are ``splitter.alpha``, ``model.width``, ``dataset.train_images``, ``training.epochs``, ``scenario.fusion``.
+    Texts are compared without parsing them, which would take longer than everything else that is done with rows.
     """
-    columns = {name: getattr(row, name) for name in Row.model_fields if name not in Metrics.model_fields}
-    for name in ("config", "traceback"):
-        del columns[name]
-    columns["state"] = row.state.value
-    return {**columns, **settings_of(row.config)}
+    return rows.encoded("config", _encoded_configs)
+
+
+def _encoded_configs(configs: Iterable[str]) -> tuple[list[int], list[str]]:
+    known: dict[tuple[str, str], int | None] = {}
+    texts: dict[str, int] = {}
+    numbers = []
+    for text in configs:
+        before, _, after = text.rpartition(_SEED)
+        key = (before, after.lstrip(_DIGITS))
+        if key not in known:
+            known[key] = len(texts) if _is_of_cell(*key) else None
+        number = known[key]
+        # A setting may be called the same: such texts are compared whole.
+        numbers.append(texts.setdefault(text, len(texts)) if number is None or number == len(texts) else number)
+    return numbers, list(texts)
+
+
+def _is_of_cell(before: str, after: str) -> bool:
+    """Return whether the seed between two parts of a config is the cell's."""
+    return json.loads(f"{before}{_SEED}-1{after}").get("seed") == -1 if before else False
+
+
+def groups_of(numbers: Int[NDArray[np.int64], " row"]) -> list[Members]:
+    """Return the indices of equal numbers, in the order of their first appearance."""
+    order = np.argsort(numbers, kind="stable")
+    ends = np.flatnonzero(np.diff(numbers[order])) + 1
+    return sorted(np.split(order, ends), key=lambda members: int(members[0])) if len(order) else []
+
+
+class KeyedRows:
+    """What identifies rows and their origin, by column, and their cells' settings, by dotted key.
+
+    Keys of settings are ``splitter.alpha``, ``model.width``, ``dataset.train_images``, ``training.epochs``,
+    ``scenario.fusion``.
+
+    Args:
+        rows: The rows.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._of_rows, texts = distinct_configs(rows)
+        self._settings = [settings_of(text) for text in texts]
+        self.known = {*IDENTIFYING_COLUMNS, *(key for settings in self._settings for key in settings)}
+
+    def values(self, key: str) -> list[Any]:
+        """Return each row's value; ``ABSENT`` where its cell has no such setting."""
+        if key in IDENTIFYING_COLUMNS:
+            return self._rows.values(key)
+        of_configs = [settings.get(key, ABSENT) for settings in self._settings]
+        return [of_configs[index] for index in self._of_rows.tolist()]
 
 
 def settings_of(config: str) -> dict[str, Any]:
@@ -104,14 +221,6 @@ def unknown_key(key: str, known: Collection[str], *, where: str) -> UnknownNameE
     return UnknownNameError("key of rows", key, choices, where=where)
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
-    """Return rows by key, both in the order of first appearance."""
-    groups: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[key(row)].append(row)
-    return dict(groups)
-
-
 def distinct_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names; to those that occur several times, the settings in which they differ are added.
 
@@ -134,10 +243,6 @@ def _distinct_name(name: str, own: Mapping[str, Any], namesakes: Sequence[Mappin
     if len(differing) > _MAX_SETTINGS_IN_NAME or (differing and not suffix):
         suffix = f"#{content_hash(own)[:6]}"
     return f"{name} ({suffix})" if suffix else name
-
-
-def _images_and_device(row: Row) -> tuple[str, str]:
-    return (row.dataset_hash or "")[:8], "cpu" if row.cuda_version is None else "gpu"
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

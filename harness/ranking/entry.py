@@ -2,17 +2,152 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 
-from benchmarks.boards import Board, Sample
-from benchmarks.rows.row import Row, State
+import numpy as np
+
+from benchmarks.boards import Board
+from benchmarks.boards.samples import Indices, Numbers, Samples, numbered
+from benchmarks.rows.columns import Rows
+from benchmarks.rows.row import State
+from harness.ranking.configuration import Members, groups_of
 from harness.ranking.statistics import Estimate
 
 Block = int | str
 """What measurements are paired by: a seed; where rows of several data sets or models are averaged, each one's seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSamples:
+    """The measurements of an entry.
+
+    Args:
+        blocks: The seeds (or blocks) that succeeded, sorted.
+        block: The index of each measurement's block, ascending.
+        subject: The index of each one's subject.
+        subjects: Names of subjects.
+        values: By measure; NaN where nothing was measured.
+    """
+
+    blocks: tuple[Block, ...]
+    block: Indices
+    subject: Indices
+    subjects: Sequence[str]
+    values: Mapping[str, Numbers]
+
+    @classmethod
+    def of(cls, samples: Samples, blocks: Sequence[Block]) -> BlockSamples:
+        """Return samples in the order of their blocks.
+
+        Args:
+            samples: The samples.
+            blocks: The block of each row.
+        """
+        of_samples = [blocks[row] for row in samples.row.tolist()]
+        known = in_order(set(of_samples))
+        place = {block: index for index, block in enumerate(known)}
+        block = np.array([place[one] for one in of_samples], np.int64)
+        order = np.argsort(block, kind="stable")
+        values = {measure: found[order] for measure, found in samples.values.items()}
+        return cls(known, block[order], samples.subject[order], samples.subjects, values)
+
+    def measured(self, measure: str) -> frozenset[Block]:
+        """Return the blocks on which a measure was measured."""
+        if measure not in self._measured:
+            values = self.values.get(measure, np.empty(0))
+            indices = np.unique(self.block[~np.isnan(values)]).tolist() if len(values) else []
+            self._measured[measure] = frozenset(self.blocks[index] for index in indices)
+        return self._measured[measure]
+
+    def subject_means(self, measure: str, blocks: Collection[Block] | None = None) -> dict[str, float]:
+        """Return a measure's mean per subject, over some of the blocks or all."""
+        subjects, means = self._means(measure, blocks)
+        return {self.subjects[index]: mean for index, mean in zip(subjects, means, strict=True)}
+
+    def means(self, measure: str) -> list[float]:
+        """Return a measure's mean per subject."""
+        return self._means(measure)[1]
+
+    def _means(self, measure: str, blocks: Collection[Block] | None = None) -> tuple[list[int], list[float]]:
+        """Return subjects in the order of their first appearance, and their means."""
+        values, subjects = self.values.get(measure, np.empty(0)), self._subjects
+        keep = ~np.isnan(values)
+        if blocks is not None and not (wanted := set(blocks)).issuperset(self.blocks):
+            keep &= np.array([block in wanted for block in self.blocks], np.bool_)[self.block]
+        if not keep.all():
+            values, subjects = values[keep], _Subjects.of(self.subject[keep])
+        if subjects.members is None:
+            return subjects.numbers, values.tolist()
+        return subjects.numbers, [fmean(values[members].tolist()) for members in subjects.members]
+
+    @cached_property
+    def _subjects(self) -> _Subjects:
+        return _Subjects.of(self.subject)
+
+    @cached_property
+    def _measured(self) -> dict[str, frozenset[Block]]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class _Subjects:
+    """The subjects of some measurements.
+
+    Args:
+        numbers: The subjects, in the order of their first appearance.
+        members: The indices of each one's measurements; None where each has one.
+    """
+
+    numbers: list[int]
+    members: list[Members] | None
+
+    @classmethod
+    def of(cls, subject: Indices) -> _Subjects:
+        if np.bincount(subject).max(initial=0) <= 1:
+            return cls(subject.tolist(), None)
+        members = groups_of(subject)
+        return cls([int(subject[one[0]]) for one in members], members)
+
+
+NO_SAMPLES = BlockSamples((), np.empty(0, np.int64), np.empty(0, np.int64), (), {})
+"""Of an entry that was not measured here."""
+
+
+class LazyEstimates(Mapping[str, Estimate]):
+    """The estimates of an entry, each made when it is asked for: few of them are shown.
+
+    Args:
+        samples: The measurements.
+    """
+
+    def __init__(self, samples: BlockSamples) -> None:
+        self._samples = samples
+        self._made: dict[str, Estimate] = {}
+
+    def __getitem__(self, measure: str) -> Estimate:
+        """Return mean and interval over subjects, each subject's measurements averaged first."""
+        if measure not in self._made:
+            means = self._samples.means(measure)
+            if not means:
+                raise KeyError(measure)
+            self._made[measure] = Estimate.of(means)
+        return self._made[measure]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the measures that were measured."""
+        return (name for name, values in self._samples.values.items() if not np.isnan(values).all())
+
+    def __len__(self) -> int:
+        """Return the number of measures that were measured."""
+        return sum(1 for _ in self)
+
+    def __contains__(self, measure: object) -> bool:
+        """Return whether a measure was measured."""
+        values = self._samples.values.get(str(measure))
+        return values is not None and not np.isnan(values).all()
 
 
 @dataclass(frozen=True)
@@ -25,7 +160,7 @@ class Entry:
         variant: What distinguishes it from the configuration's other entries, e.g. the fusion rule.
         estimates: Mean and interval of each measure over the subjects (seeds, target classes, tasks) that have it.
         score: The kinds of scores that its modules have, several of them if seeds differ; empty if rows do not say.
-        samples: The measurements behind the estimates, by seed (or block).
+        samples: The measurements behind the estimates.
         failed_seeds: Seeds that failed and did not succeed in any cell, sorted.
         interrupted_seeds: Those of them that someone interrupted, which says nothing about the splitter.
         cell_ids: The cells that it stands for.
@@ -41,7 +176,7 @@ class Entry:
     variant: Mapping[str, str] = field(default_factory=dict)
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     score: str = ""
-    samples: Mapping[Block, Sequence[Sample]] = field(default_factory=dict, repr=False)
+    samples: BlockSamples = field(default_factory=lambda: NO_SAMPLES, repr=False)
     failed_seeds: tuple[Block, ...] = ()
     interrupted_seeds: tuple[Block, ...] = ()
     n_warnings: int = 0
@@ -58,12 +193,12 @@ class Entry:
     @property
     def seeds(self) -> tuple[Block, ...]:
         """The seeds that succeeded, sorted."""
-        return in_order(self.samples)
+        return self.samples.blocks
 
     @property
     def n_seeds(self) -> int:
         """The number of seeds that succeeded."""
-        return len(self.samples)
+        return len(self.samples.blocks)
 
     @property
     def n_failed(self) -> int:
@@ -72,103 +207,86 @@ class Entry:
 
     def mean(self, measure: str) -> float | None:
         """Return a measure's mean, or None if no seed has it."""
+        if measure in self.samples.values:
+            means = self.samples.means(measure)
+            return fmean(means) if means else None
         estimate = self.estimates.get(measure)
         return None if estimate is None else estimate.mean
 
     def seeds_with(self, measure: str) -> frozenset[Block]:
         """Return the seeds on which a measure was measured."""
-        return frozenset(
-            seed
-            for seed, samples in self.samples.items()
-            if any(sample.values[measure] is not None for sample in samples)
-        )
+        return self.samples.measured(measure)
 
     def subject_means(self, seeds: Collection[Block], measure: str) -> dict[str, float]:
         """Return a measure's mean per subject, over some of the seeds."""
-        return _subject_means((s for seed in self.seeds if seed in seeds for s in self.samples[seed]), measure)
-
-    def estimate_on(self, seeds: Collection[Block], measure: str) -> Estimate:
-        """Return a measure's mean and interval on some of its seeds, at least one of which must have it."""
-        means = self.subject_means(seeds, measure)
-        if not means:
-            raise ValueError(f"{self.label} has no {measure} on the seeds {sorted(map(str, seeds))}")
-        return Estimate.of(list(means.values()))
+        return self.samples.subject_means(measure, seeds)
 
 
 def in_order(seeds: Iterable[Block]) -> tuple[Block, ...]:
     """Return seeds sorted."""
-    return tuple(sorted(seeds, key=lambda seed: (seed, "") if isinstance(seed, int) else (0, seed)))
+    found = list(seeds)
+    if {str}.isdisjoint(map(type, found)):
+        return tuple(sorted(found))
+    return tuple(sorted(found, key=lambda seed: (seed, "") if isinstance(seed, int) else (0, seed)))
 
 
 def make_entries(
-    rows: Sequence[Row], label: str, board: Board, *, origin: Callable[[Row], str] = lambda row: ""
+    rows: Rows,
+    samples: Samples,
+    label: str,
+    board: Board,
+    *,
+    origins: Sequence[str] | None = None,
 ) -> Iterator[Entry]:
     """Yield an entry per variant that was measured; a single one without numbers if there is none.
 
     Args:
         rows: The rows of one configuration; a seed may have several, e.g. from earlier versions of the schema.
+        samples: What those that succeeded measured.
         label: What the entries are called.
         board: The scenario's board.
-        origin: Where rows of several data sets or models are averaged, names what a row was measured on, so that only
-            measurements of the same origin are paired.
+        origins: Where rows of several data sets or models are averaged, names what each row was measured on, so that
+            only measurements of the same origin are paired.
     """
+    blocks: list[Block] = rows.values("seed")
+    if origins is not None:
+        blocks = [f"{origin} · {seed}" for origin, seed in zip(origins, blocks, strict=True)]
+        samples = _with_origins(samples, origins)
+    states, warnings, scores = rows.values("state"), rows.values("warnings"), rows.values("score")
+    succeeded = np.flatnonzero(rows.equal("state", State.OK.value)).tolist()
+    known = {blocks[index] for index in succeeded}
 
-    def block(row: Row) -> Block:
-        return f"{origin(row)} · {row.seed}" if origin(row) else row.seed
+    def failed(*counting: State) -> tuple[Block, ...]:
+        names = {state.value for state in counting}.intersection(states)
+        return in_order({blocks[row] for row, state in enumerate(states) if state in names} - known) if names else ()
 
-    succeeded = [row for row in rows if row.state is State.OK]
-
-    def failed(counts: Callable[[Row], bool]) -> tuple[Block, ...]:
-        return in_order({block(row) for row in rows if counts(row)} - {block(row) for row in succeeded})
-
-    by_variant: defaultdict[tuple[str, ...], defaultdict[Block, list[Sample]]] = defaultdict(lambda: defaultdict(list))
-    for row in succeeded:
-        for sample in _comparable_samples(row, board):
-            subject = f"{origin(row)} · {sample.subject}" if origin(row) else sample.subject
-            variant = tuple(sample.variant[key] for key in board.variants)
-            by_variant[variant][block(row)].append(replace(sample, subject=subject))
     common = Entry(
-        splitter=rows[0].splitter,
+        splitter=rows.first("splitter"),
         label=label,
-        score="/".join(sorted({row.score for row in succeeded if row.score})),
-        samples={block(row): () for row in succeeded},
-        failed_seeds=failed(lambda row: not row.state.is_final),
-        interrupted_seeds=failed(lambda row: row.state is State.INTERRUPTED),
-        n_warnings=sum(bool(row.warnings) for row in succeeded),
-        cell_ids=tuple(row.cell_id for row in rows),
+        score="/".join(sorted({score for index in succeeded if (score := scores[index])})),
+        samples=replace(NO_SAMPLES, blocks=in_order(known)),
+        failed_seeds=failed(*(state for state in State if not state.is_final)),
+        interrupted_seeds=failed(State.INTERRUPTED),
+        n_warnings=sum(bool(warnings[index]) for index in succeeded),
+        cell_ids=tuple(rows.values("cell_id")),
     )
-    if not by_variant:
+    if not len(samples.row):
         yield common
-    for values, by_seed in by_variant.items():
-        samples = [sample for seed_samples in by_seed.values() for sample in seed_samples]
-        estimates = {measure: _estimate(samples, measure) for measure in board.measures}
+    for members in groups_of(samples.variant):
+        of_variant = BlockSamples.of(samples.take(members), blocks)
+        variant = samples.variants[int(samples.variant[members[0]])]
         yield replace(
             common,
-            variant=dict(zip(board.variants, values, strict=True)),
-            estimates={measure: estimate for measure, estimate in estimates.items() if estimate is not None},
-            samples=dict(by_seed),
+            variant=dict(zip(board.variants, variant, strict=True)),
+            estimates=LazyEstimates(of_variant),
+            samples=of_variant,
         )
 
 
-def _comparable_samples(row: Row, board: Board) -> Iterator[Sample]:
-    """Yield a row's measurements, without times where the cell shared its GPU."""
-    shared_gpu = 0 < row.gpu_share < 1
-    times = {column.measure for column in board.columns if column.unit == "time"} if shared_gpu else set()
-    for sample in board.samples(row):
-        values = {name: None if name in times else value for name, value in sample.values.items()}
-        yield replace(sample, values=values) if times else sample
-
-
-def _estimate(samples: Iterable[Sample], measure: str) -> Estimate | None:
-    """Return mean and interval over subjects, each subject's measurements averaged first."""
-    means = _subject_means(samples, measure)
-    return Estimate.of(list(means.values())) if means else None
-
-
-def _subject_means(samples: Iterable[Sample], measure: str) -> dict[str, float]:
-    by_subject: defaultdict[str, list[float]] = defaultdict(list)
-    for sample in samples:
-        value = sample.values[measure]
-        if value is not None:
-            by_subject[sample.subject].append(value)
-    return {subject: fmean(values) for subject, values in by_subject.items()}
+def _with_origins(samples: Samples, origins: Sequence[str]) -> Samples:
+    """Return samples whose subjects are named with the origins of their rows."""
+    subject, subjects = numbered(
+        f"{origins[row]} · {samples.subjects[subject]}"
+        for row, subject in zip(samples.row.tolist(), samples.subject.tolist(), strict=True)
+    )
+    return replace(samples, subject=subject, subjects=subjects)

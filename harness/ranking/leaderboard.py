@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.boards import MODULARIZATION, Board, Column
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.boards import BOARDS, MODULARIZATION, Board, Column, Samples
+from benchmarks.boards.samples import numbered
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.published import PublishedFigure, figures_for
 from benchmarks.rows.row import Metrics, Row, State
-from benchmarks.scenarios.scenario import SCENARIOS
 from harness.ranking.budgets.budget import Budget
-from harness.ranking.budgets.recorded_states import recorded_states
+from harness.ranking.budgets.recorded_states import states_of
 from harness.ranking.configuration import (
-    Configuration,
+    ABSENT,
+    KeyedRows,
+    Members,
+    RowConfigurations,
     configurations,
     distinct_names,
-    grouped,
-    row_values,
+    groups_of,
     unknown_key,
 )
 from harness.ranking.entry import Entry, make_entries
 from harness.ranking.paired.ranks import ranked
 from harness.ranking.statistics import Estimate
+from harness.store import LATEST_COLUMNS
 from splitters.errors import ConfigurationError, UnknownNameError
 
 
@@ -106,7 +112,7 @@ class Leaderboard:
     """
 
     sections: tuple[Section, ...]
-    failures: tuple[Row, ...]
+    failures: Sequence[Row]
 
     @property
     def has_unranked_entries(self) -> bool:
@@ -133,6 +139,11 @@ class Leaderboard:
         return list({ref.figure.text: ref.figure for section in self.sections for ref in section.references}.values())
 
 
+def columns_for(budget: Budget | None) -> Collection[str]:
+    """Return the columns that a leaderboard is made of; what splitters reported of their steps is read for budgets."""
+    return LATEST_COLUMNS - {"figures"} if budget is None else LATEST_COLUMNS
+
+
 def make_leaderboard(
     latest: Iterable[Row],
     *,
@@ -152,7 +163,7 @@ def make_leaderboard(
         latest: The attempt that counts of each cell.
         scenario: Show this scenario only.
         sort: The measure to rank by, in scenarios that have it; by default each scenario's own.
-        group_by: Keys of ``row_values``, e.g. ``dataset``: a section per scenario and value of these keys, in which
+        group_by: Keys of ``KeyedRows``, e.g. ``dataset``: a section per scenario and value of these keys, in which
             rows of all other data sets, models and settings are averaged. Entries are still compared on what both were
             measured on.
         budget: Compare at this budget, by the states that were recorded, in the scenarios that measure splits.
@@ -161,38 +172,45 @@ def make_leaderboard(
         UnknownNameError: If there is no such scenario, measure or key.
         ConfigurationError: If a budget is given, and no row has states.
     """
-    rows = sorted(latest, key=lambda row: (row.scenario, row.dataset, row.model, row.splitter, row.seed))
+    rows = Rows.of(latest).sorted_by("scenario", "dataset", "model", "splitter", "seed")
     if scenario is not None:
-        known = {row.scenario for row in rows}
+        known = set(rows.values("scenario"))
         if scenario not in known:
             raise UnknownNameError("scenario in these results", scenario, known, where="--scenario")
-        rows = [row for row in rows if row.scenario == scenario]
-    boards = {name: board_of(name) for name in {row.scenario for row in rows}}
+        rows = rows.filter(rows.equal("scenario", scenario))
+    boards = {name: board_of(name) for name in set(rows.values("scenario"))}
     if budget is not None:
         boards = {name: budget.board() for name, board in boards.items() if board.record is Metrics}
-        given, rows = rows, [row for row in rows if row.scenario in boards]
-        if given and not any(recorded_states(row) for row in rows):
+        given = rows
+        rows = rows.filter(np.array([name in boards for name in rows.values("scenario")], np.bool_))
+        if given and not any(states_of(rows)):
             raise ConfigurationError(
                 "--at: no row has states with kernels and loss on select; those of the scenarios 'modularization' and "
                 "'selection' have them."
             )
     _check_sort(sort, boards.values())
-    by_cell = configurations(rows)
-    groups = list(grouped(rows, lambda row: by_cell[row.cell_id].section_key).values())
-    titles = _section_titles([(members[0], by_cell[members[0].cell_id]) for members in groups])
-    origins = {row.cell_id: title for members, title in zip(groups, titles, strict=True) for row in members}
+    made_of, scenarios = configurations(rows), rows.values("scenario")
+    groups = groups_of(made_of.sections)
+    titles = _section_titles(rows, made_of, [int(members[0]) for members in groups])
+    origins = np.empty(len(rows), object)
+    for members, title in zip(groups, titles, strict=True):
+        origins[members] = title
     if group_by:
-        keys = _group_keys(rows, group_by)
-        groups = list(grouped(rows, lambda row: json.dumps(keys[row.cell_id])).values())
-        titles = [" · ".join(dict.fromkeys(keys[members[0].cell_id])) for members in groups]
+        groups, titles = _grouped_by(rows, group_by)
     if budget is not None:
         titles = [f"{title} · {budget.title}" for title in titles]
     sections = [
-        _section(members, by_cell, title, boards[members[0].scenario], sort, origins)
+        _section(
+            rows.take(members),
+            made_of.take(members),
+            title,
+            boards[scenarios[members[0]]],
+            sort,
+            origins[members].tolist(),
+        )
         for members, title in zip(groups, titles, strict=True)
     ]
-    failures = [row for row in rows if row.state is not State.OK]
-    return Leaderboard(tuple(sections), tuple(failures))
+    return Leaderboard(tuple(sections), rows.filter(~rows.equal("state", State.OK.value)))
 
 
 def with_measures(board: Leaderboard, measures: Sequence[str]) -> Leaderboard:
@@ -219,25 +237,29 @@ def without_references(board: Leaderboard) -> Leaderboard:
 
 def board_of(scenario: str) -> Board:
     """Return a scenario's board; that of ``modularization`` for a scenario that is not installed here."""
+    if scenario in BOARDS:
+        return BOARDS[scenario]
+    from benchmarks.scenarios.scenario import SCENARIOS  # imports torch
+
     try:
         return SCENARIOS.get(scenario).board
     except UnknownNameError:
         return MODULARIZATION
 
 
-def _group_keys(rows: Sequence[Row], group_by: Sequence[str]) -> dict[str, list[str]]:
-    """Return the title's parts of the section of each cell."""
-    values = {row.cell_id: row_values(row) for row in rows}
-    known = {key for of_row in values.values() for key in of_row}
+def _grouped_by(rows: Rows, group_by: Sequence[str]) -> tuple[list[Members], list[str]]:
+    """Return the rows of each section, and the sections' titles."""
+    keyed = KeyedRows(rows)
     for key in group_by:
-        if key not in known and rows:
-            raise unknown_key(key, known, where="--group-by")
+        if key not in keyed.known and len(rows):
+            raise unknown_key(key, keyed.known, where="--group-by")
 
-    def part(row: Row, key: str) -> str:
-        value = values[row.cell_id].get(key)
-        return str(value) if key in ("scenario", "dataset", "model") else f"{key} {value}"
+    def parts(key: str) -> list[str]:
+        texts = [str(None if value is ABSENT else value) for value in keyed.values(key)]
+        return texts if key in ("scenario", "dataset", "model") else [f"{key} {text}" for text in texts]
 
-    return {row.cell_id: [row.scenario, *(part(row, key) for key in group_by)] for row in rows}
+    numbers, keys = numbered(zip(rows.values("scenario"), *map(parts, group_by), strict=True))
+    return groups_of(numbers), [" · ".join(dict.fromkeys(key)) for key in keys]
 
 
 def _check_sort(sort: str | None, boards: Iterable[Board]) -> None:
@@ -246,41 +268,39 @@ def _check_sort(sort: str | None, boards: Iterable[Board]) -> None:
         raise UnknownNameError("measure", sort, known, where="--sort")
 
 
-def _section_titles(sections: Sequence[tuple[Row, Configuration]]) -> list[str]:
-    names = [f"{row.dataset} · {row.model}" for row, _ in sections]
-    if len({row.scenario for row, _ in sections}) > 1:
-        names = [f"{row.scenario} · {name}" for (row, _), name in zip(sections, names, strict=True)]
-    return distinct_names(names, [configuration.rest for _, configuration in sections])
+def _section_titles(rows: Rows, made_of: RowConfigurations, firsts: Sequence[int]) -> list[str]:
+    """Return the titles of sections, each given by its first row."""
+    scenarios, datasets, models = (rows.values(name) for name in ("scenario", "dataset", "model"))
+    names = [f"{datasets[row]} · {models[row]}" for row in firsts]
+    if len({scenarios[row] for row in firsts}) > 1:
+        names = [f"{scenarios[row]} · {name}" for row, name in zip(firsts, names, strict=True)]
+    return distinct_names(names, [made_of.distinct[made_of.of_rows[row]].rest for row in firsts])
 
 
 def _section(
-    rows: Sequence[Row],
-    by_cell: Mapping[str, Configuration],
+    rows: Rows,
+    made_of: RowConfigurations,
     title: str,
     board: Board,
     sort: str | None,
-    origins: Mapping[str, str],
+    origins: NDArray[np.object_],
 ) -> Section:
-    averaged = _differing_keys([by_cell[row.cell_id].rest for row in rows])
-
-    def origin(row: Row) -> str:
-        return origins[row.cell_id] if averaged else ""
-
-    groups = list(grouped(rows, lambda row: by_cell[row.cell_id].splitter_key).values())
-    names = [next((row.splitter_label for row in group if row.splitter_label), group[0].splitter) for group in groups]
-    labels = distinct_names(names, [by_cell[group[0].cell_id].splitter for group in groups])
+    averaged = _differing_keys([configuration.rest for configuration in made_of.used])
+    parts = groups_of(made_of.splitters)
     entries = [
         entry
-        for group, label in zip(groups, labels, strict=True)
-        for entry in make_entries(group, label, board, origin=origin)
+        for part, samples, label in zip(parts, _samples(rows, board, parts), _labels(rows, made_of, parts), strict=True)
+        for entry in make_entries(
+            rows.take(part), samples, label, board, origins=[origins[row] for row in part] if averaged else None
+        )
     ]
+    scenario = rows.first("scenario")
     measure = sort if sort in board.sortable() else board.sort
-    first = rows[0]
-    dataset, model = (", ".join(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("dataset", "model"))
-    is_own = board is board_of(first.scenario)
-    figures = figures_for(first.scenario, dataset=dataset, model=model) if is_own else []
+    dataset, model = (", ".join(dict.fromkeys(rows.values(key))) for key in ("dataset", "model"))
+    is_own = board is board_of(scenario)
+    figures = figures_for(scenario, dataset=dataset, model=model) if is_own else []
     return Section(
-        scenario=first.scenario,
+        scenario=scenario,
         board=board,
         sort=measure,
         dataset=dataset,
@@ -290,6 +310,30 @@ def _section(
         references=tuple(Reference.of(figure) for figure in figures),
         averaged=averaged,
     )
+
+
+def _labels(rows: Rows, made_of: RowConfigurations, parts: Sequence[Members]) -> list[str]:
+    """Return the label of each entry: the splitter's own or its name, with settings that tell it apart."""
+    labels, names = rows.values("splitter_label"), rows.values("splitter")
+    own = [next((labels[row] for row in part if labels[row]), names[part[0]]) for part in parts]
+    return distinct_names(own, [made_of.distinct[made_of.of_rows[part[0]]].splitter for part in parts])
+
+
+def _samples(rows: Rows, board: Board, parts: Sequence[Members]) -> list[Samples]:
+    """Return what the successful rows of each part measured, without times where a cell shared its GPU."""
+    succeeded = np.flatnonzero(rows.equal("state", State.OK.value))
+    samples = board.samples_of(rows.take(succeeded))
+    row, values = succeeded[samples.row], dict(samples.values)
+    shares = rows.numbers("gpu_share")[row]
+    for measure in {column.measure for column in board.columns if column.unit == "time"}:
+        values[measure] = np.where((shares > 0) & (shares < 1), np.nan, values[measure])
+    number, place = np.empty((2, len(rows)), np.int64)
+    for index, part in enumerate(parts):
+        number[part], place[part] = index, np.arange(len(part))
+    order = np.argsort(number[row], kind="stable")
+    ends = np.searchsorted(number[row][order], np.arange(1, len(parts)))
+    found = replace(samples, row=place[row], values=values)
+    return [found.take(members) for members in np.split(order, ends)]
 
 
 def _differing_keys(configurations: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

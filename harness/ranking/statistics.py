@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, stdev
 
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
 CONFIDENCE = 0.95
 
 _ROUNDING = 1e-12
@@ -42,9 +46,9 @@ def t_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float
         degrees_of_freedom: At least 1.
         confidence: Between 0 and 1.
     """
-    from scipy import stats  # here, because importing it takes half a second
+    from scipy import special  # here, because importing it takes a while; scipy.stats, which calls it, takes longer
 
-    return float(stats.t.isf((1 - confidence) / 2, degrees_of_freedom))
+    return -float(special.stdtrit(degrees_of_freedom, (1 - confidence) / 2))
 
 
 def paired_t_p_value(larger: Sequence[float], smaller: Sequence[float]) -> float:
@@ -67,9 +71,32 @@ def paired_t_p_value(larger: Sequence[float], smaller: Sequence[float]) -> float
     mean, deviation = fmean(differences), stdev(differences)
     if deviation == 0:
         return 0.5 if mean == 0 else float(mean < 0)
-    from scipy import stats
+    from scipy import special
 
-    return float(stats.t.sf(mean * math.sqrt(len(differences)) / deviation, len(differences) - 1))
+    return float(special.stdtr(len(differences) - 1, -mean * math.sqrt(len(differences)) / deviation))
+
+
+def paired_t_p_values(
+    first: Float[NDArray[np.float64], " subject"], others: Float[NDArray[np.float64], "other subject"]
+) -> Float[NDArray[np.float64], " other"]:
+    """Return the p-values of two-sided paired t-tests of one sample against each of several.
+
+    As twice the smaller tail of ``paired_t_p_value``, but for rounding, and many times as fast.
+
+    Args:
+        first: A value per subject; NaN where there is none.
+        others: The same for each of the others; all must share two subjects with the first.
+    """
+    from scipy import special
+
+    differences = first - others
+    differences[np.abs(differences) <= _ROUNDING * np.maximum(np.abs(first), np.abs(others))] = 0.0
+    n = (~np.isnan(differences)).sum(axis=1)
+    mean, deviation = np.nanmean(differences, axis=1), np.nanstd(differences, axis=1, ddof=1)
+    all_equal = np.nanmax(differences, axis=1) == np.nanmin(differences, axis=1)
+    statistic = np.abs(mean) * np.sqrt(n) / np.where(all_equal, 1.0, deviation)
+    equal_p_values = np.where(mean == 0, 1.0, 0.0)
+    return np.asarray(np.where(all_equal, equal_p_values, np.minimum(1.0, 2 * special.stdtr(n - 1, -statistic))))
 
 
 def wilcoxon_p_value(differences: Sequence[float]) -> float:

@@ -12,9 +12,13 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any, TypeVar
 
+import numpy as np
+
+from benchmarks.boards import Samples
 from benchmarks.cells import parse_config
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row, State
-from harness.ranking.configuration import Configuration
+from harness.ranking.configuration import Configuration, groups_of
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
 from harness.report.methods import Methods
@@ -80,10 +84,12 @@ class ReportData:
         self.store = store
         self.contents = contents
         self.results = store.location
-        self.rows: Sequence[Row] = contents.latest()
-        self.board: Leaderboard = make_leaderboard(self.rows)
+        self.columns: Rows = contents.latest()
+        self.rows: Sequence[Row] = list(self.columns)
+        self.board: Leaderboard = make_leaderboard(self.columns)
         self.methods = Methods(method_of(row) for row in self.rows)
         self._by_id = {row.cell_id: row for row in self.rows}
+        self._index = {row.cell_id: index for index, row in enumerate(self.rows)}
 
     @cached_property
     def sections(self) -> Sequence[Section]:
@@ -111,15 +117,27 @@ class ReportData:
     def measurements(self, section: Section) -> Iterator[Measurement]:
         """Yield what each cell of a section measured, once per variant."""
         for entry in section.entries:
-            for row in self.rows_of(entry):
-                samples = [sample for sample in section.board.samples(row) if sample.variant == entry.variant]
-                found: defaultdict[str, list[float]] = defaultdict(list)
-                for sample in samples:
-                    for measure, value in sample.values.items():
-                        if value is not None:
-                            found[measure].append(value)
-                if found:
-                    yield Measurement(row, entry, {measure: fmean(values) for measure, values in found.items()})
+            rows = self.rows_of(entry)
+            samples = self._samples(section, tuple(row.cell_id for row in rows))
+            variant = tuple(entry.variant.values())
+            of_variant = np.flatnonzero([samples.variants[number] == variant for number in samples.variant.tolist()])
+            for members in groups_of(samples.row[of_variant]):
+                samples_of_row = samples.take(of_variant[members])
+                found = {measure: values[~np.isnan(values)] for measure, values in samples_of_row.values.items()}
+                means = {measure: fmean(values.tolist()) for measure, values in found.items() if len(values)}
+                if means:
+                    yield Measurement(rows[int(samples_of_row.row[0])], entry, means)
+
+    def _samples(self, section: Section, cell_ids: tuple[str, ...]) -> Samples:
+        """Return what cells measured; the entries of one splitter's variants share them."""
+        if cell_ids not in self._known_samples:
+            indices = np.array([self._index[cell_id] for cell_id in cell_ids], np.int64)
+            self._known_samples[cell_ids] = section.board.samples_of(self.columns.take(indices))
+        return self._known_samples[cell_ids]
+
+    @cached_property
+    def _known_samples(self) -> dict[tuple[str, ...], Samples]:
+        return {}
 
     def by_method(self, section: Section) -> dict[str, list[Row]]:
         """Return a section's successful rows by method, each row once."""
@@ -158,7 +176,7 @@ class ReportData:
         for row in self.rows:
             key = self._keys[row.cell_id].splitter
             if key not in settings:
-                settings[key] = Configuration.of(row).splitter
+                settings[key] = Configuration.parse(row.config).splitter
             by_method[method_of(row)].setdefault(key, row)
         texts = {}
         for alike in by_method.values():

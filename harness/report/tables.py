@@ -118,7 +118,7 @@ def leaderboard_notes(data: ReportData) -> list[str]:
 def budget_tables(data: ReportData) -> list[Table]:
     """Return a table per section of splitters at equal retention; none where no row has recorded states."""
     try:
-        board = make_leaderboard(data.rows, budget=Budget.parse(BUDGET))
+        board = make_leaderboard(data.columns, budget=Budget.parse(BUDGET))
     except ConfigurationError:
         return []
     return [_leaderboard(data, board, section) for section in board.sections]

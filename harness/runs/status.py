@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+import numpy as np
 
 from benchmarks.rows.row import Row, State
 from harness.runs.declaration import ALIVE_SECONDS
 from harness.runs.record import RunRecord, age_seconds, read_records
-from harness.store import ResultStore, StoreContents
+from harness.store import LATEST_COLUMNS, ResultStore, StoreContents
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,18 @@ def results_status(
         runs: Its runs, if they have been read already.
     """
     runs = run_statuses(store, now) if runs is None else runs
-    contents = store.read() if contents is None else contents
+    contents = store.read(columns=LATEST_COLUMNS - {"figures"}) if contents is None else contents
     latest = contents.latest()
+    states = latest.values("state")
+    failures = latest.filter(np.array([not State(state).is_final for state in states], np.bool_))
+    counts = Counter(states)
     return ResultsStatus(
         runs=runs,
-        cells=_counts(latest),
+        cells={state: counts[state.value] for state in State if counts[state.value]},
         n_rows=contents.table.num_rows,
-        newest=max((row.started_at for row in latest), default=None),
-        failures=tuple(
-            sorted((row for row in latest if not row.state.is_final), key=lambda row: row.started_at, reverse=True)
-        ),
+        newest=max(latest.values("started_at"), default=None),
+        failures=tuple(sorted(failures, key=lambda row: row.started_at, reverse=True)),
     )
-
-
-def _counts(rows: Sequence[Row]) -> dict[State, int]:
-    counts = Counter(row.state for row in rows)
-    return {state: counts[state] for state in State if counts[state]}
 
 
 def _state(record: RunRecord, now: datetime) -> str:

@@ -1,108 +1,116 @@
-"""Measure what many cells cost the driver: planning them, resuming from their rows, and ranking them."""
+"""What a large study costs the driver: its leaderboard, its plan, and resuming it, each in a process of its own."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TypeVar
 
-from benchmarks.rows.row import Metrics, State
+import pyarrow as pa
+
 from harness.config.expand import expand
-from harness.config.suite import Suite, make_suite
-from harness.execution.attempt import Outcome, make_row
-from harness.machines.provenance import provenance
-from harness.planning.plan import make_plan
-from harness.ranking.leaderboard import make_leaderboard
+from harness.config.suite import load_suite
+from harness.speed.many_rows import ROWS_PER_SEED, cloned_rows, large_suites, write_attempts, write_merged
 from harness.store import ResultStore
-from harness.store.row_copies import GROWTH
-from harness.store.row_files import encode_row
-from harness.suite_cell import SuiteCell
 
-LIMIT_SECONDS = 5.0
-"""Each step on 10,000 cells must stay below this, but for ``READ_FILES``."""
+MAX_ATTEMPTS = 10_000
+"""Files of single rows that are written: each takes milliseconds."""
 
-READ_FILES = "read all rows from their files"
-"""Reading without any copy of rows, which runs normally leave behind; users do not wait for this."""
 
-ResultT = TypeVar("ResultT")
+@dataclass(frozen=True)
+class Cost:
+    """What a process took.
 
-_SPLITTERS = ("full", "random", "importance", "gradsplitter", "cnnsplitter")
-_MODELS = ("simcnn", "rescnn")
+    Args:
+        seconds: Wall time, the start of Python included.
+        cpu_seconds: Processor time, which other programs lengthen less.
+        peak_bytes: Peak of its resident memory.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
 class Step:
-    """One measured step.
+    """A measured command.
 
     Args:
-        name: What was done.
-        seconds: How long it took.
-        cpu_seconds: How much processor time it took, which other programs do not lengthen as much.
+        name: What was measured.
+        n_rows: Number of rows in the results folder.
+        ours: What the command took.
+        plain: What a program took that makes a model object of each row; None where there is none to compare with.
     """
 
     name: str
-    seconds: float
-    cpu_seconds: float
+    n_rows: int
+    ours: Cost
+    plain: Cost | None = None
 
 
-def measure(n_cells: int) -> list[Step]:
-    """Measure planning, resuming and ranking.
+def measure(n_rows: int) -> Iterator[Step]:
+    """Yield the steps, each as soon as it is measured.
 
     Args:
-        n_cells: How many cells, rounded down to a multiple of ten.
+        n_rows: How many rows, rounded down to a multiple of ``ROWS_PER_SEED``.
     """
-    steps: list[Step] = []
-    with tempfile.TemporaryDirectory() as folder:
-        suite = _suite(n_cells)
-        store = ResultStore(Path(folder) / "results", cache=Path(folder) / "cache")
-        elsewhere = ResultStore(Path(folder) / "results", cache=Path(folder) / "cache of another machine")
-        cells = _timed(steps, "expand the suite", lambda: expand(suite))
-        _timed(steps, "plan without rows", lambda: make_plan(cells, []).queue())
-        _write_rows(store, cells)
-        contents = _timed(steps, READ_FILES, lambda: store.read(share=True))
-        contents = _timed(steps, "read all rows again", store.read)
-        _timed(steps, "read them on another machine", elsewhere.read)
-        latest = _timed(steps, "choose the rows that count", contents.latest)
-        plan = _timed(steps, "plan with a row per cell", lambda: make_plan(cells, latest))
-        if plan.queue():
-            raise RuntimeError(f"{len(plan.queue())} cells would be run again")
-        _timed(steps, "leaderboard", lambda: make_leaderboard(latest))
-        # As many rows without a copy as a driver can leave that is killed.
-        _write_rows(store, cells[: round(GROWTH * n_cells)])
-        third = ResultStore(Path(folder) / "results", cache=Path(folder) / "cache of a third machine")
-        _timed(steps, "read where a tenth has no copy", third.read)
-    return steps
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        suite, rows = write_study(folder, max(1, n_rows // ROWS_PER_SEED))
+        merged, attempts = str(folder / "merged"), str(folder / "attempts")
+        board = _command(folder, "harness", "leaderboard", merged, "--json")
+        yield Step("driver.leaderboard", len(rows), board, _plain(folder, merged))
+        plan = _command(folder, "harness", "plan", suite, "--results", merged, "--json")
+        plain = _plain(folder, merged, suite)
+        yield Step("driver.plan", len(rows), plan, plain)
+        resume = _command(folder, "harness", "run", suite, "--results", merged, "--backend", "inline", "--json")
+        yield Step("driver.resume", len(rows), resume, plain)
+        part = rows.slice(0, MAX_ATTEMPTS)
+        write_attempts(ResultStore(attempts), part)
+        for when in ("first", "again"):
+            cost = _command(folder, "harness", "leaderboard", attempts, "--json")
+            yield Step(f"driver.leaderboard, a file per row, {when}", len(part), cost)
 
 
-def _timed(steps: list[Step], name: str, function: Callable[[], ResultT]) -> ResultT:
-    began, cpu = time.perf_counter(), time.process_time()
-    result = function()
-    steps.append(Step(name, time.perf_counter() - began, time.process_time() - cpu))
-    return result
+def write_study(folder: Path, n_seeds: int, *, n_widths: int = 10) -> tuple[str, pa.Table]:
+    """Write a study with all its rows into ``merged`` in a folder, and return its suite's file and the rows."""
+    suites = large_suites(n_seeds, n_widths=n_widths)
+    files = [folder / f"{values['name']}.yaml" for values in suites]
+    for file, values in zip(files, suites, strict=True):
+        file.write_text(json.dumps(values))
+    rows = cloned_rows([item for file in files for item in expand(load_suite(str(file)))])
+    write_merged(ResultStore(folder / "merged"), rows)
+    return str(files[0]), rows
 
 
-def _suite(n_cells: int) -> Suite:
-    n_seeds = max(1, n_cells // (len(_SPLITTERS) * len(_MODELS)))
-    values = {
-        "name": "many",
-        "seeds": n_seeds,
-        "models": list(_MODELS),
-        "datasets": ["digits"],
-        "splitters": list(_SPLITTERS),
-    }
-    return make_suite(values, title="the benchmark")
+def _plain(folder: Path, *arguments: str) -> Cost:
+    return _command(folder, "harness.speed", "plain", *arguments)
 
 
-def _write_rows(store: ResultStore, cells: list[SuiteCell]) -> None:
-    source, now = provenance(), datetime.now(timezone.utc)
-    for number, item in enumerate(cells):
-        loss = (number % 17) / 1000
-        metrics = Metrics(base_accuracy=0.9, composed_accuracy=0.9 - loss, accuracy_loss=loss, kernel_retention=0.5)
-        row = make_row(item, "many", Outcome(State.OK, metrics), source=source, started_at=now, seconds=1.0)
-        folder = f"rows/in_scenario={row.scenario}/in_dataset={row.dataset}"
-        # As the store writes it, without waiting for the disk ten thousand times.
-        store.storage.put(f"{folder}/{row.cell_id[:16]}-{row.attempt_id}.parquet", encode_row(row), durable=False)
+def _command(folder: Path, module: str, *arguments: str) -> Cost:
+    environment = {**os.environ, "SPLITBENCH_CACHE": str(folder / "cache")}
+    return cost_of([sys.executable, "-m", module, *arguments], environment)
+
+
+def cost_of(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
+    """Run a program and return what it took.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
+    # Linux counts kilobytes, macOS bytes.
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, peak)

@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int
+from numpy.typing import NDArray
 
-from benchmarks.rows.parquet_schema import ROW_SCHEMA
+from benchmarks.rows.arrow_arrays import coded, from_numpy, to_numpy
+from benchmarks.rows.columns import Rows
+from benchmarks.rows.parquet_schema import READ_SCHEMA
 from benchmarks.rows.row import Row, State
 from harness.suite_cell import ID_LENGTH, row_title
 from splitters.errors import ConfigurationError
 
-_DETAILS = ("layers", "modules", "shared_kernels", "confusions", "sensitivity", "stages", "traceback")
+KEY_COLUMNS = frozenset(("cell_id", "attempt_id", "state", "started_at"))
+"""Columns that say which attempt at a cell counts."""
+
+DETAILS = ("layers", "modules", "shared_kernels", "confusions", "sensitivity", "stages", "traceback")
 """Columns that ``StoreContents.latest`` leaves out."""
+
+LATEST_COLUMNS = frozenset(READ_SCHEMA.names) - set(DETAILS)
+"""Columns that it has."""
 
 _MAX_CANDIDATES = 10
 """Cells listed where the beginning of an id is ambiguous."""
-
-_NULLABLE = frozenset(field.name for field in ROW_SCHEMA if field.nullable)
 
 
 @dataclass(frozen=True)
@@ -69,39 +79,48 @@ class StoreContents:
 
     def attempts(self, cell_id: str) -> list[Row]:
         """Return all attempts at a cell, the oldest first."""
-        ids = self.table.column("cell_id").to_pylist()
-        rows = _rows(_take(self.table, [index for index, known in enumerate(ids) if known == cell_id]))
-        return sorted(rows, key=lambda row: row.started_at)
+        of_cell = Rows(self.table.filter(pc.equal(self.table.column("cell_id"), cell_id)))
+        return sorted(of_cell, key=lambda row: row.started_at)
 
     def cell_ids(self) -> set[str]:
         """Return the ids of all cells that have a row."""
         return set(self.table.column("cell_id").to_pylist())
 
-    def latest(self) -> list[Row]:
+    def latest(self) -> Rows:
         """Return the attempt that counts of each cell, without the largest columns: layers, modules and the like.
 
         A final attempt (``ok`` or ``skipped``) takes precedence over all others; of several, the newest counts.
         """
-        return _rows(self.counting().drop_columns(list(_DETAILS)))
+        known = [name for name in self.table.column_names if name not in DETAILS]
+        return Rows(self.table.select(known), self._counting())
 
     def counting(self) -> pa.Table:
         """Return the attempt that counts of each cell, with all columns, as a table; see ``latest``."""
-        return _take(self.table, list(self._counting().values()))
+        return self.table.take(from_numpy(self._counting()))
 
-    def in_full(self, cell_ids: Iterable[str]) -> list[Row]:
+    def in_full(self, cell_ids: Iterable[str]) -> Rows:
         """Return the attempt that counts of each given cell that has one, with all columns."""
         counting = self._counting()
-        return _rows(_take(self.table, [counting[cell_id] for cell_id in cell_ids if cell_id in counting]))
+        known = self.table.column("cell_id").take(pa.array(counting))
+        found = pc.index_in(pa.array(list(cell_ids), pa.string()), known).drop_null()
+        return Rows(self.table, counting[found.to_numpy()])
 
-    def _counting(self) -> dict[str, int]:
-        """Return the index of the attempt that counts by cell, in the table's order."""
-        keys = zip(*(self.table.column(name).to_pylist() for name in ("cell_id", "state", "started_at")), strict=True)
-        best: dict[str, tuple[bool, object, int]] = {}
-        for index, (cell_id, state, started_at) in enumerate(keys):
-            rank = (State(state).is_final, started_at, index)
-            if cell_id not in best or rank > best[cell_id]:
-                best[cell_id] = rank
-        return dict(sorted(((cell_id, rank[2]) for cell_id, rank in best.items()), key=lambda entry: entry[1]))
+    def _counting(self) -> Int[NDArray[np.int64], " cell"]:
+        """Return the indices of the attempts that count, in the table's order."""
+        state, states = coded(self.table.column("state"))
+        is_final = np.array([State(name).is_final for name in states], np.int64)[state]
+        cell, _ = coded(self.table.column("cell_id"))
+        keys = pa.table(
+            {
+                "cell": from_numpy(cell),
+                "is_final": from_numpy(is_final),
+                "started_at": self.table.column("started_at"),
+            }
+        )
+        order = to_numpy(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
+        cells = cell[order]
+        # The last attempt at each cell, in this order, counts.
+        return np.sort(order[np.flatnonzero(np.append(cells[1:] != cells[:-1], True))[: len(cells)]]).astype(np.int64)
 
 
 def distinct_attempts(rows: pa.Table) -> pa.Table:
@@ -109,8 +128,11 @@ def distinct_attempts(rows: pa.Table) -> pa.Table:
 
     An attempt may be stored twice, in its own file and in a merged one, or in two results folders.
     """
-    first = {attempt: index for index, attempt in reversed(list(enumerate(rows.column("attempt_id").to_pylist())))}
-    return rows if len(first) == rows.num_rows else _take(rows, sorted(first.values()))
+    attempt, attempts = coded(rows.column("attempt_id"))
+    if len(attempts) == rows.num_rows:
+        return rows
+    _, first = np.unique(attempt, return_index=True)
+    return rows.take(from_numpy(np.sort(first)))
 
 
 def union(contents: Sequence[StoreContents]) -> StoreContents:
@@ -156,15 +178,3 @@ def find_cell(prefix: str, stores: Mapping[str, StoreContents]) -> tuple[str, li
     attempts = [(location, row) for location, contents in stores.items() for row in contents.attempts(found[0])]
     attempts.sort(key=lambda attempt: (attempt[1].state.is_final, attempt[1].started_at))
     return attempts[-1][0], [row for _, row in attempts]
-
-
-def _take(table: pa.Table, indices: list[int]) -> pa.Table:
-    return table.take(pa.array(indices, pa.int64()))
-
-
-def _rows(table: pa.Table) -> list[Row]:
-    # A column that did not exist yet when a row was written is null; where null is not a value, the default holds.
-    return [
-        Row.model_validate({name: value for name, value in record.items() if value is not None or name in _NULLABLE})
-        for record in table.to_pylist()
-    ]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,15 +22,18 @@ from harness.store.quarantine import Quarantine, split_settled
 from harness.store.row_copies import GROWTH, RowCache, SharedCopy
 from harness.store.row_files import (
     ID_LENGTH,
-    READ_SCHEMA,
     as_read,
     encode_table,
     is_merged,
+    no_rows,
     read_row_files,
     row_path,
     row_table,
 )
 from splitters.errors import ConfigurationError
+
+_BATCH = 1000
+"""Files whose rows are put together at a time."""
 
 SHARED_EVERY = 1000
 """A running command renews the copy in the store after this many new rows at least; fewer are read in seconds."""
@@ -106,13 +110,17 @@ class ResultStore:
         infos = sorted(self.storage.files(folder), key=lambda info: info.path)
         return {info.path: self.storage.read(self.storage.relative(info)) for info in infos}
 
-    def read(self, *, share: bool = False, quarantine: bool = False) -> StoreContents:
+    def read(
+        self, *, columns: Collection[str] | None = None, share: bool = False, quarantine: bool = False
+    ) -> StoreContents:
         """Read all rows, and report files that are not rows.
 
         A store that does not exist yet is empty. A file that cannot be read but has changed within the last minutes is
         taken to be still being written.
 
         Args:
+            columns: The columns to read; all by default. Those that ``StoreContents`` needs must be among them:
+                ``KEY_COLUMNS``.
             share: Whether to leave a copy of all rows in the store if many are new. A machine that reads the store for
                 the first time then reads one file instead of thousands.
             quarantine: Whether to move damaged files to ``quarantine/``, and readable rows back from there. For
@@ -129,7 +137,7 @@ class ResultStore:
             waiting = self._outbox.read()
         if quarantine:
             self._quarantine.restore()
-        rows, unreadable = self._read_rows(share=share)
+        rows, unreadable = self._read_rows(None if share else columns, share=share)
         settled, changing = split_settled(self.storage, list(unreadable), by_store_clock=quarantine)
         damaged = [
             *self._quarantine.files(),
@@ -138,18 +146,19 @@ class ResultStore:
         unsent = None
         if self._outbox is not None and waiting:
             undelivered, torn = self._outbox.decode(waiting, set(rows.column("attempt_id").to_pylist()))
-            rows = pa.concat_tables([rows, *undelivered]).combine_chunks()
+            rows = pa.concat_tables([rows, *(row.select(rows.column_names) for row in undelivered)]).combine_chunks()
             damaged += torn
             if undelivered:
                 unsent = Unsent(self._outbox.folder, len(undelivered), self._outbox.reason)
         return StoreContents(rows, tuple(damaged), unsent, being_written=tuple(info.path for info in changing))
 
-    def read_cells(self, cell_ids: Collection[str]) -> StoreContents:
+    def read_cells(self, cell_ids: Collection[str], *, columns: Collection[str] | None = None) -> StoreContents:
         """Read the stored rows of some cells, ignoring files that cannot be read; see ``read``."""
         prefixes = {cell_id[:ID_LENGTH] for cell_id in cell_ids}
-        outcomes = self._read_files(lambda info: is_merged(info.path) or info.base_name[:ID_LENGTH] in prefixes)
-        tables = [outcome for _, outcome in outcomes if isinstance(outcome, pa.Table)]
-        rows = distinct_attempts(pa.concat_tables([READ_SCHEMA.empty_table(), *tables]))
+        found = self._read_files(
+            lambda info: is_merged(info.path) or info.base_name[:ID_LENGTH] in prefixes, columns=columns
+        )
+        rows = distinct_attempts(found.rows)
         return StoreContents(rows.filter(pc.is_in(rows.column("cell_id"), pa.array(list(cell_ids), pa.string()))), ())
 
     def discard_unsent(self, cell_id: str) -> int:
@@ -216,46 +225,76 @@ class ResultStore:
                 "for example results/quick."
             )
 
-    def _read_rows(self, *, share: bool) -> tuple[pa.Table, dict[fs.FileInfo, str]]:
+    def _read_rows(self, columns: Collection[str] | None, *, share: bool) -> tuple[pa.Table, dict[fs.FileInfo, str]]:
         """Return the store's rows, and the files that are not rows with the reasons."""
-        infos = self.storage.files("rows")
-        cached, cached_rows = self._cache.load(infos) if self._cache else ([], READ_SCHEMA.empty_table())
-        uncached = _without(infos, cached)
-        shared, shared_rows = self._shared.load(uncached)
-        known_paths = {info.path for info in [*cached, *shared]}
-        outcomes = self._read_files(lambda info: info.path not in known_paths, listed=uncached)
-        read = [(info, outcome) for info, outcome in outcomes if isinstance(outcome, pa.Table)]
-        known = [*cached, *shared, *(info for info, table in read for _ in range(table.num_rows))]
-        rows = pa.concat_tables([cached_rows, shared_rows, *(table for _, table in read)]).combine_chunks()
+
+        def is_direct(info: fs.FileInfo) -> bool:
+            # Merged files on this machine are read as fast as a copy of them.
+            return self.storage.is_local and is_merged(info.path)
+
+        listed = self.storage.files("rows")
+        infos = [info for info in listed if not is_direct(info)]
+        cached, cached_rows = self._cache.load(infos, columns) if self._cache else ([], no_rows(columns))
+        # The copy on this machine has all columns of what it is given.
+        new_columns = None if self._cache else columns
+        shared, shared_rows = self._shared.load(_without(infos, cached), new_columns)
+        known = {info.path for info in [*cached, *shared]}
+        read = self._read_files(
+            lambda info: info.path not in known and not is_direct(info), listed=listed, columns=new_columns
+        )
+        merged = self._read_files(is_direct, listed=None if read.saw_changes else listed, columns=columns)
         if self._cache:
-            self._cache.save(known, rows, n_new=len(known) - len(cached))
+            self._cache.save(infos, [*shared, *read.infos], pa.concat_tables([shared_rows, read.rows]))
+        names = merged.rows.column_names
+        rows = pa.concat_tables([part.select(names) for part in (cached_rows, shared_rows, read.rows, merged.rows)])
         self._n_rows = rows.num_rows
         if share:
-            self._n_shared, self._n_since_sharing = self._shared.renew(known, rows), 0
-        return distinct_attempts(rows), {info: outcome for info, outcome in outcomes if isinstance(outcome, str)}
+            of_rows = [*cached, *shared, *read.infos, *merged.infos]
+            self._n_shared, self._n_since_sharing = self._shared.renew(of_rows, rows), 0
+        return distinct_attempts(rows), {**read.unreadable, **merged.unreadable}
 
     def _read_files(
-        self, wanted: Callable[[fs.FileInfo], bool], *, listed: list[fs.FileInfo] | None = None
-    ) -> list[tuple[fs.FileInfo, pa.Table | str]]:
-        """Return the files of ``rows/`` to read, each with its rows or why it holds none.
+        self,
+        wanted: Callable[[fs.FileInfo], bool],
+        *,
+        listed: list[fs.FileInfo] | None = None,
+        columns: Collection[str] | None = None,
+    ) -> _FilesRead:
+        """Return what files of ``rows/`` hold.
 
         Where files vanish between their listing and their reading, the files that replace them are read as well.
 
         Args:
             wanted: Whether to read a file.
             listed: The files, if they have just been listed.
+            columns: The columns to read; all by default.
         """
-        outcomes: list[tuple[fs.FileInfo, pa.Table | str]] = []
+        found = _FilesRead([], no_rows(columns))
         tried: set[str] = set()
         while True:
             infos = self.storage.files("rows") if listed is None else listed
             infos = [info for info in infos if info.path not in tried and wanted(info)]
-            read = list(zip(infos, read_row_files(self.storage, infos), strict=True))
-            outcomes += [(info, outcome) for info, outcome in read if outcome is not None]
-            if all(outcome is not None for _, outcome in read):
-                return outcomes
+            vanished = [self._read_batch(found, infos[start : start + _BATCH], columns) for start in _starts(infos)]
+            if not any(vanished):
+                return found
             tried.update(info.path for info in infos)
-            listed = None
+            listed, found.saw_changes = None, True
+
+    def _read_batch(self, found: _FilesRead, infos: list[fs.FileInfo], columns: Collection[str] | None) -> bool:
+        """Add what files hold to what was found, and return whether one has vanished."""
+        outcomes = read_row_files(self.storage, infos, columns=columns)
+        tables = []
+        for info, outcome in zip(infos, outcomes, strict=True):
+            if isinstance(outcome, pa.Table):
+                tables.append(outcome)
+                found.infos += [info] * outcome.num_rows
+            elif outcome is not None:
+                found.unreadable[info] = outcome
+        rows = pa.concat_tables([no_rows(columns), *tables])
+        # A chunk per row would take more memory than the rows do.
+        rows = rows.combine_chunks() if rows.num_rows == len(tables) else rows
+        found.rows = pa.concat_tables([found.rows, rows])
+        return None in outcomes
 
     def _damaged(self, info: fs.FileInfo, reason: str, *, quarantine: bool) -> DamagedFile:
         if quarantine:
@@ -299,6 +338,27 @@ def read_stores(
     for store in stores.values():
         store.require()
     return {location: store.read(quarantine=quarantine) for location, store in stores.items()}
+
+
+@dataclass
+class _FilesRead:
+    """What was read.
+
+    Args:
+        infos: The file of each row.
+        rows: The rows.
+        unreadable: Files that hold no rows, with the reasons.
+        saw_changes: Whether files vanished meanwhile.
+    """
+
+    infos: list[fs.FileInfo]
+    rows: pa.Table
+    unreadable: dict[fs.FileInfo, str] = field(default_factory=dict)
+    saw_changes: bool = False
+
+
+def _starts(infos: list[fs.FileInfo]) -> range:
+    return range(0, len(infos), _BATCH)
 
 
 def _without(infos: list[fs.FileInfo], known: list[fs.FileInfo]) -> list[fs.FileInfo]:

@@ -12,17 +12,20 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from benchmarks.rows.parquet_schema import READ_SCHEMA
 from harness.store.files import Storage
-from harness.store.row_files import READ_SCHEMA
+from harness.store.row_files import no_rows, read_schema
 
 SHARED_COPY = "copy/rows"
 """Path of the copy in a store: a Parquet file followed by its SHA-256."""
@@ -72,12 +75,20 @@ class Keys:
     def find(self, copy: pa.Table, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
         """Return the rows of these files that are in a copy, after the file of each row."""
         names = [field.name for field in self.fields]
-        indices: dict[tuple[Any, ...], list[int]] = {}
-        for index, key in enumerate(zip(*(copy.column(name).to_pylist() for name in names), strict=True)):
-            indices.setdefault(key, []).append(index)
-        found = [(info, index) for info in infos for index in indices.get(self.read(info), ())]
-        rows = copy.drop_columns(names).take(pa.array([index for _, index in found], pa.int64()))
-        return [info for info, _ in found], rows
+        keys = [self.read(info) for info in infos]
+        listed = [pa.array([key[place] for key in keys], field.type) for place, field in enumerate(self.fields)]
+        # The first key, the file's name, finds the file; the others say whether it is still the same.
+        file = pc.index_in(copy.column(names[0]), listed[0])
+        same = pc.is_valid(file)
+        for name, values in zip(names[1:], listed[1:], strict=True):
+            same = pc.and_(same, pc.fill_null(pc.equal(copy.column(name), values.take(file)), False))
+        row = np.flatnonzero(same)
+        file = file.to_numpy()[row].astype(np.int64)
+        order = np.argsort(file, kind="stable")
+        rows = copy.drop_columns(names)
+        if len(row) < copy.num_rows or (np.diff(order) != 1).any():
+            rows = rows.take(pa.array(row[order]))
+        return [infos[index] for index in file[order].tolist()], rows
 
     def pack(self, table: pa.Table) -> bytes:
         """Return a copy as bytes."""
@@ -86,17 +97,22 @@ class Keys:
         data = sink.getvalue()
         return data + hashlib.sha256(data).digest()
 
-    def unpack(self, packed: bytes) -> pa.Table:
-        """Return a copy from its bytes; an empty one if they are absent, torn, altered, or of another version."""
-        data, digest = packed[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
-        if hashlib.sha256(data).digest() != digest:
-            return self.schema.empty_table()
-        try:
-            table = pq.read_table(pa.BufferReader(data))
-        except pa.ArrowException:
-            return self.schema.empty_table()
-        same = table.schema.equals(self.schema) and table.schema.metadata == self.schema.metadata
-        return table if same else self.schema.empty_table()
+    def unpack(self, packed: bytes, columns: Collection[str] | None = None) -> pa.Table:
+        """Return a copy from its bytes; an empty one if they are absent, torn, altered, or of another version.
+
+        Args:
+            packed: The bytes.
+            columns: The columns of rows to return; all by default.
+        """
+        data, digest = memoryview(packed)[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
+        names = [*read_schema(columns).names, *(field.name for field in self.fields)]
+        with contextlib.suppress(pa.ArrowException):
+            if hashlib.sha256(data).digest() == digest:
+                file = pq.ParquetFile(pa.BufferReader(data))
+                same = file.schema_arrow.equals(self.schema) and file.schema_arrow.metadata == self.schema.metadata
+                if same:
+                    return file.read(names)
+        return self.schema.empty_table().select(names)
 
 
 class RowCache:
@@ -112,21 +128,26 @@ class RowCache:
         self._written: list[pa.Table] = []
         self._n_kept = 0
 
-    def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
+    def load(
+        self, infos: Sequence[fs.FileInfo], columns: Collection[str] | None = None
+    ) -> tuple[list[fs.FileInfo], pa.Table]:
         """Return the rows of files that are unchanged since they were read, after the file of each row."""
         self._flush()
-        return _ON_DISK.find(self._stored(), infos)
+        if not infos:
+            return [], no_rows(columns)
+        return _ON_DISK.find(self._stored(columns), infos)
 
-    def save(self, infos: Sequence[fs.FileInfo], rows: pa.Table, *, n_new: int) -> None:
-        """Replace the copy if enough is new.
+    def save(self, infos: Sequence[fs.FileInfo], new: Sequence[fs.FileInfo], rows: pa.Table) -> None:
+        """Add rows to the copy if they are enough, and leave out of it what is no longer in the store.
 
         Args:
-            infos: The file of each row.
-            rows: The rows.
-            n_new: How many of them are not in the copy yet.
+            infos: All files of the store.
+            new: The file of each new row.
+            rows: The new rows, with all columns.
         """
-        if n_new >= _MIN_READ:
-            self._replace(_ON_DISK.attach(infos, rows))
+        if len(new) >= _MIN_READ:
+            known, stored = _ON_DISK.find(self._stored(), infos)
+            self._replace(_ON_DISK.attach([*known, *new], pa.concat_tables([stored, rows])))
 
     def note_written(self, info: fs.FileInfo, row: pa.Table) -> None:
         """Remember a row that this process has just written, for whoever resumes this run.
@@ -146,12 +167,12 @@ class RowCache:
             self._written, self._n_kept = [], table.num_rows
             self._replace(table)
 
-    def _stored(self) -> pa.Table:
+    def _stored(self, columns: Collection[str] | None = None) -> pa.Table:
         try:
             packed = self._path.read_bytes()
         except OSError:
             packed = b""
-        return _ON_DISK.unpack(packed)
+        return _ON_DISK.unpack(packed, columns)
 
     def _replace(self, table: pa.Table) -> None:
         # A cache that cannot be written is no reason to fail.
@@ -182,11 +203,13 @@ class SharedCopy:
             lambda info: (storage.relative(info), info.size or 0),
         )
 
-    def load(self, infos: Sequence[fs.FileInfo]) -> tuple[list[fs.FileInfo], pa.Table]:
+    def load(
+        self, infos: Sequence[fs.FileInfo], columns: Collection[str] | None = None
+    ) -> tuple[list[fs.FileInfo], pa.Table]:
         """Return the rows of these files that are in the copy, after the file of each row."""
         if len(infos) < MIN_SHARED:
-            return [], READ_SCHEMA.empty_table()
-        return self._keys.find(self._stored(), infos)
+            return [], no_rows(columns)
+        return self._keys.find(self._stored(columns), infos)
 
     def renew(self, infos: Sequence[fs.FileInfo], rows: pa.Table) -> int:
         """Replace the copy if enough is new, and return how many of these rows are in it then.
@@ -200,7 +223,7 @@ class SharedCopy:
         if len(infos) < MIN_SHARED:
             return 0
         files = list({info.path: info for info in infos}.values())
-        known, _ = self._keys.find(self._stored(), files)
+        known, _ = self._keys.find(self._stored(()), files)
         if len(infos) - len(known) < GROWTH * len(infos):
             return len(known)
         try:
@@ -209,12 +232,12 @@ class SharedCopy:
             return len(known)
         return len(infos)
 
-    def _stored(self) -> pa.Table:
+    def _stored(self, columns: Collection[str] | None = None) -> pa.Table:
         try:
             packed = self._storage.read(SHARED_COPY)
         except OSError:
             packed = b""
-        return self._keys.unpack(packed)
+        return self._keys.unpack(packed, columns)
 
 
 _ON_DISK = Keys(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote, unquote
@@ -18,13 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from benchmarks.rows.parquet_schema import ROW_SCHEMA
+from benchmarks.rows.parquet_schema import READ_SCHEMA, ROW_SCHEMA
 from benchmarks.rows.row import OBSOLETE_COLUMNS, ROW_FORMAT, Row
 from harness.store.files import Storage
 from splitters.errors import ConfigurationError
-
-READ_SCHEMA = pa.schema([field.with_nullable(True) for field in ROW_SCHEMA], metadata=ROW_SCHEMA.metadata)
-"""The schema of rows that were read: those of older formats have nulls where a column did not exist yet."""
 
 ID_LENGTH = 16
 """Characters of a cell's id in the names of its files."""
@@ -133,12 +130,13 @@ def _encode(table: pa.Table, file_format: int, **options: Any) -> bytes:
     return data
 
 
-def decode_rows(data: bytes, *, path: str) -> pa.Table:
+def decode_rows(data: bytes, *, path: str, columns: Collection[str] | None = None) -> pa.Table:
     """Return a file's rows, one unless it is a merged file, as a table of ``READ_SCHEMA``.
 
     Args:
         data: The file's content.
         path: The file, for messages.
+        columns: The columns to read; all by default.
 
     Raises:
         DamagedFileError: If the file is cut short, altered or foreign.
@@ -147,20 +145,31 @@ def decode_rows(data: bytes, *, path: str) -> pa.Table:
     try:
         file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
         row_format, merged = _checked_format(file.metadata.metadata or {}, path)
-        table = file.read(use_threads=False)
+        names = [name for name in file.schema_arrow.names if OBSOLETE_COLUMNS.get(name, 0) < row_format]
+        table = file.read([name for name in names if columns is None or name in columns], use_threads=False)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"torn: {error}") from error
-    if table.num_rows != 1 and not (merged and table.num_rows):
-        raise DamagedFileError(f"foreign: it holds {table.num_rows} rows, not one")
-    table = table.drop_columns([name for name in table.column_names if OBSOLETE_COLUMNS.get(name, 0) >= row_format])
-    names = table.column_names
+    n_rows = file.metadata.num_rows
+    if n_rows != 1 and not (merged and n_rows):
+        raise DamagedFileError(f"foreign: it holds {n_rows} rows, not one")
     unknown = [name for name in names if name not in _NAMES]
     if unknown:
         raise DamagedFileError(f"foreign: it has the unknown columns {', '.join(unknown)}")
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise DamagedFileError(f"foreign: it lacks the columns {', '.join(missing)}")
-    return _with_all_columns(table)
+    return _with_all_columns(table, read_schema(columns))
+
+
+def read_schema(columns: Collection[str] | None) -> pa.Schema:
+    """Return ``READ_SCHEMA`` with some of its columns; all by default."""
+    fields = [field for field in READ_SCHEMA if columns is None or field.name in columns]
+    return pa.schema(fields, metadata=READ_SCHEMA.metadata)
+
+
+def no_rows(columns: Collection[str] | None) -> pa.Table:
+    """Return an empty table of ``read_schema``."""
+    return pa.Table.from_batches([], read_schema(columns))
 
 
 def _checked_format(metadata: dict[bytes, bytes], path: str) -> tuple[int, bool]:
@@ -177,22 +186,28 @@ def _checked_format(metadata: dict[bytes, bytes], path: str) -> tuple[int, bool]
     return row_format, bool(merged)
 
 
-def _with_all_columns(table: pa.Table) -> pa.Table:
+def _with_all_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     if table.schema.equals(ROW_SCHEMA):
         return as_read(table)
     present = set(table.column_names)
     columns = [
-        table.column(field.name) if field.name in present else pa.nulls(table.num_rows, field.type)
-        for field in READ_SCHEMA
+        table.column(field.name) if field.name in present else pa.nulls(table.num_rows, field.type) for field in schema
     ]
     try:
-        return pa.Table.from_arrays(columns, names=READ_SCHEMA.names).cast(READ_SCHEMA)
+        return pa.Table.from_arrays(columns, names=schema.names).cast(schema)
     except pa.ArrowException as error:
         raise DamagedFileError(f"foreign: a column has another type: {error}") from error
 
 
-def read_row_files(storage: Storage, infos: Sequence[fs.FileInfo]) -> list[pa.Table | str | None]:
+def read_row_files(
+    storage: Storage, infos: Sequence[fs.FileInfo], *, columns: Collection[str] | None = None
+) -> list[pa.Table | str | None]:
     """Return, for each file, its rows, or why it holds none, or None if it has been moved away meanwhile.
+
+    Args:
+        storage: The store.
+        infos: The files.
+        columns: The columns to read; all by default.
 
     Raises:
         ConfigurationError: If a newer version wrote a file.
@@ -203,7 +218,7 @@ def read_row_files(storage: Storage, infos: Sequence[fs.FileInfo]) -> list[pa.Ta
         if not info.path.endswith(".parquet"):
             return "foreign: its name is not that of a row"
         try:
-            return decode_rows(storage.read(storage.relative(info)), path=info.path)
+            return decode_rows(storage.read(storage.relative(info)), path=info.path, columns=columns)
         except FileNotFoundError:
             return None
         except DamagedFileError as damage:

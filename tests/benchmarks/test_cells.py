@@ -23,6 +23,8 @@ def test_equal_cells_have_one_id_and_a_changed_copy_has_another() -> None:
     assert first.cell_id == cell().cell_id == Cell.model_validate_json(first.model_dump_json()).cell_id
     assert first.model_copy().cell_id == first.cell_id
     assert first.model_copy(update={"seed": 1}).cell_id == cell(seed=1).cell_id != first.cell_id
+    assert first.with_seed(7) == cell(seed=7)
+    assert first.with_seed(7).cell_id == cell(seed=7).cell_id
 
 
 def test_a_seed_fits_into_the_rows_64_bits() -> None:

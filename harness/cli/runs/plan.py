@@ -61,7 +61,7 @@ def command(
     from harness.config.expand import plugins_of
     from harness.config.suite import names_sweep
     from harness.planning.missing_data import datasets_of
-    from harness.planning.plan import make_plan
+    from harness.planning.plan import PLAN_COLUMNS, make_plan
     from harness.views.failures import unreadable_view
     from harness.views.plan import plan_object, plan_view
 
@@ -75,7 +75,7 @@ def command(
         _plan_sweep(suite, changes, results, described, as_json)
         return
     loaded, cells = read_cells(suite, changes, only, seeds, shard=shard)
-    contents = open_store(results or default_results(loaded)).read()
+    contents = open_store(results or default_results(loaded)).read(columns=PLAN_COLUMNS)
     latest = contents.latest()
     location = make_location(data_root, download, plugins_of(loaded))
     changed = changed_data(cells, latest, location)

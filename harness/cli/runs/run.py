@@ -99,16 +99,17 @@ def command(
     from harness.execution.attempt import Surroundings
     from harness.execution.observers import Listeners
     from harness.execution.run_plan import run_plan
-    from harness.planning.memory_needs import memory_needs
+    from harness.planning.memory_needs import MEMORY_COLUMNS, memory_needs
     from harness.planning.missing_data import datasets_of
-    from harness.planning.plan import make_plan
+    from harness.planning.plan import PLAN_COLUMNS, make_plan
     from harness.views.plan import plan_object, plan_view
 
     loaded, cells = read_cells(suite, changes, only, seeds, timeout, shard)
     cells = forced(cells) if force else cells
     location = results or default_results(loaded)
     store = open_store(location)
-    contents = store.read(quarantine=not dry_run)
+    columns = PLAN_COLUMNS | MEMORY_COLUMNS
+    contents = store.read(columns=columns, quarantine=not dry_run)
     latest = contents.latest()
     location_of_data = make_location(data_root, download, plugins_of(loaded))
     changed = changed_data(cells, latest, location_of_data)

@@ -67,7 +67,7 @@ def _states(store: ResultStore) -> Iterator[_State]:
     from dataclasses import replace
     from datetime import datetime, timezone
 
-    from harness.ranking.leaderboard import make_leaderboard
+    from harness.ranking.leaderboard import columns_for, make_leaderboard
     from harness.runs.status import results_status, run_statuses
 
     state: _State | None = None
@@ -78,7 +78,7 @@ def _states(store: ResultStore) -> Iterator[_State]:
         ended = [(run.record.run_id, run.record.finished, run.state) for run in runs]
         if state is None or ended != known:
             # Rows are many, and are read only when there are new ones.
-            contents = store.read()
+            contents = store.read(columns=columns_for(None))
             status = results_status(store, now, contents=contents, runs=runs)
             state, known = _State(status, contents, make_leaderboard(contents.latest())), ended
         else:

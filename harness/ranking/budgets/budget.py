@@ -6,20 +6,21 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, Field, create_model
 
-from benchmarks.boards import Board, Column, Sample, Unit
-from benchmarks.rows.row import Row
+from benchmarks.boards import Board, Column, Samples, Unit
+from benchmarks.boards.samples import ColumnSamples, seed_samples
+from benchmarks.rows.columns import Rows
 from harness.ranking.budgets.recorded_states import (
     RecordedState,
     covered,
     loss_at,
-    recorded_states,
     retention_at,
     states_by,
+    states_of,
 )
 from splitters.errors import ConfigurationError, UnknownNameError
 
@@ -87,7 +88,7 @@ class Budget:
                 Column("n_states", "states", "count", drop_priority=2),
             ),
             sort=last[0] if len(names) > 1 else next(iter(names.values())),
-            samples=partial(_samples, self, names),
+            samples=_BudgetSamples(self, names),
             absent_is_failure=self.kind != "seconds",
             note=_ON_SELECT if self.kind == "seconds" else f"{_ON_SELECT} {_INTERPOLATED}",
         )
@@ -133,23 +134,36 @@ def _field(better: str | None) -> Any:
     return (float | None, Field(default=None, json_schema_extra=extra))
 
 
-def _samples(budget: Budget, names: Mapping[float, str], row: Row) -> list[Sample]:
-    states = recorded_states(row)
-    if not states:
-        return []
-    values: dict[str, float | None] = {"hypervolume": covered(states), "n_states": float(len(states))}
+@dataclass(frozen=True)
+class _BudgetSamples(ColumnSamples):
+    """Reads what the splits of rows reach at a budget."""
+
+    budget: Budget
+    names: Mapping[float, str]
+
+    def __call__(self, rows: Rows) -> Samples:
+        shares = rows.values("gpu_share")
+        found = [
+            (index, _measured(self.budget, self.names, states, shared_gpu=0 < share < 1))
+            for index, (states, share) in enumerate(zip(states_of(rows), shares, strict=True))
+            if states
+        ]
+        measures = (*self.names.values(), "hypervolume", "n_states", "interpolated")
+        values = {name: np.array([values.get(name, math.nan) for _, values in found], np.float64) for name in measures}
+        return seed_samples(rows, values, row=np.array([index for index, _ in found], np.int64))
+
+
+def _measured(
+    budget: Budget, names: Mapping[float, str], states: list[RecordedState], *, shared_gpu: bool
+) -> dict[str, float]:
+    """Return what a split's states reach at the budgets; times of a split that shared its GPU do not compare."""
+    values = {"hypervolume": covered(states), "n_states": float(len(states))}
     if budget.kind == "seconds":
-        values |= {name: _covered_by(row, states, seconds) for seconds, name in names.items()}
-        values["interpolated"] = None
-    else:
-        read = loss_at if budget.kind == "retention" else retention_at
-        readings = {name: read(states, value) for value, name in names.items()}
-        values |= {name: None if reading is None else reading.value for name, reading in readings.items()}
-        found = [reading.is_interpolated for reading in readings.values() if reading is not None]
-        values["interpolated"] = sum(found) / len(found) if found else None
-    return [Sample(str(row.seed), {}, values)]
-
-
-def _covered_by(row: Row, states: list[RecordedState], seconds: float) -> float | None:
-    """Return the hypervolume by a time; None where the split shared its GPU, since its times do not compare."""
-    return None if 0 < row.gpu_share < 1 else covered(states_by(states, seconds))
+        times = {} if shared_gpu else {name: covered(states_by(states, seconds)) for seconds, name in names.items()}
+        return {**values, **times}
+    read = loss_at if budget.kind == "retention" else retention_at
+    readings = {name: reading for value, name in names.items() if (reading := read(states, value)) is not None}
+    values |= {name: reading.value for name, reading in readings.items()}
+    if readings:
+        values["interpolated"] = sum(reading.is_interpolated for reading in readings.values()) / len(readings)
+    return values

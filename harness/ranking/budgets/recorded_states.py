@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row
 from harness.ranking.budgets.fronts import Point, Reading, cost_at, front_indices, hypervolume
 
@@ -39,20 +40,38 @@ def recorded_states(row: Row) -> list[RecordedState]:
     Losses are on the select images that the splitter saw, since nothing else is known of states that were not chosen.
     A splitter without steps, such as a baseline, has its result alone; a row without losses on select has nothing.
     """
-    base = row.select_base_accuracy
+    figures = ((figure.step, figure.name, figure.value) for figure in row.figures)
+    result = (row.kernel_retention, row.select_accuracy_loss, row.split_seconds)
+    return _states(row.select_base_accuracy, figures, *result)
+
+
+def states_of(rows: Rows) -> Iterator[list[RecordedState]]:
+    """Yield the ``recorded_states`` of each row."""
+    names = ("select_base_accuracy", "figures", "kernel_retention", "select_accuracy_loss", "split_seconds")
+    for base, figures, *result in zip(*map(rows.values, names), strict=True):
+        yield _states(base, ((figure["step"], figure["name"], figure["value"]) for figure in figures), *result)
+
+
+def _states(
+    base: float | None,
+    figures: Iterable[tuple[int | None, str, float]],
+    retention: float | None,
+    loss: float | None,
+    seconds: float | None,
+) -> list[RecordedState]:
     if base is None:
         return []
     steps: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for figure in row.figures:
-        if figure.step is not None:
-            steps[figure.step][figure.name] = figure.value
+    for number, name, value in figures:
+        if number is not None:
+            steps[number][name] = value
     states = [
         RecordedState(step["kernel_retention"], base - step["accuracy"], step.get("seconds"))
         for _, step in sorted(steps.items())
         if {"kernel_retention", "accuracy"} <= step.keys()
     ]
-    if row.kernel_retention is not None and row.select_accuracy_loss is not None:
-        states.append(RecordedState(row.kernel_retention, row.select_accuracy_loss, row.split_seconds))
+    if retention is not None and loss is not None:
+        states.append(RecordedState(retention, loss, seconds))
     return states
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
 
 from harness.ranking.entry import Block, Entry, in_order
-from harness.ranking.paired.comparison import SIGNIFICANCE, Comparison, holm
+from harness.ranking.paired.comparison import MIN_PAIRS, SIGNIFICANCE, Comparison, holm
+from harness.ranking.statistics import paired_t_p_values
 
 TEST = f"paired t-test, Holm-corrected, p < {SIGNIFICANCE:g}"
 """The test that separates ranks, for legends."""
+
+_DOUBTFUL = 1e-9
+"""Distance from ``SIGNIFICANCE`` within which rounding might decide; such tests are computed exactly."""
 
 
 def ranked(entries: Sequence[Entry], measure: str, *, higher_is_better: bool) -> list[Entry]:
@@ -49,31 +58,34 @@ def _ranked_on(
         yield from entries
         return
     sign = -1 if higher_is_better else 1
-    ordered = sorted(entries, key=lambda entry: sign * entry.estimate_on(seeds, measure).mean)
+    means = [entry.subject_means(seeds, measure) for entry in entries]
+    order = sorted(range(len(entries)), key=lambda index: sign * fmean(means[index].values()))
+    ordered, values = [entries[index] for index in order], _by_subject([means[index] for index in order])
     position = 0
     while position < len(ordered):
-        leader, *others = ordered[position:]
-        comparisons = [compared(leader, other, measure, seeds, higher_is_better=higher_is_better) for other in others]
-        if not all(comparison.is_testable for comparison in comparisons) or not _has_pairs(leader, measure, seeds):
+        leader, others = values[position], values[position + 1 :]
+        if (~np.isnan(values[position:] - leader)).sum(axis=1).min() < MIN_PAIRS:
             yield from ordered[position:]
             return
-        p_values = holm([comparison.p_value or 0.0 for comparison in comparisons])
+        p_values = holm(paired_t_p_values(leader, others).tolist()) if len(others) else []
+        if any(abs(p - SIGNIFICANCE) < _DOUBTFUL for p in p_values):
+            p_values = holm([_exact_p_value(leader, other) for other in others])
         sharing = next((n for n, p in enumerate(p_values) if p < SIGNIFICANCE), len(others))
         yield from (replace(entry, rank=first + position) for entry in ordered[position : position + 1 + sharing])
         position += 1 + sharing
 
 
-def _has_pairs(entry: Entry, measure: str, seeds: Collection[Block]) -> bool:
-    """Return whether an entry alone has enough values for a claim about its rank."""
-    return compared(entry, entry, measure, seeds, higher_is_better=True).is_testable
+def _exact_p_value(
+    leader: Float[NDArray[np.float64], " subject"], other: Float[NDArray[np.float64], " subject"]
+) -> float:
+    first, second = np.stack([leader, other])[:, ~np.isnan(leader - other)].tolist()
+    return Comparison(tuple(first), tuple(second), higher_is_better=True).p_value or 0.0
 
 
-def compared(
-    first: Entry, second: Entry, measure: str, seeds: Collection[Block], *, higher_is_better: bool
-) -> Comparison:
-    """Return two entries' values of a measure on the subjects that both have, over some seeds."""
-    ours, theirs = first.subject_means(seeds, measure), second.subject_means(seeds, measure)
-    subjects = [subject for subject in ours if subject in theirs]
-    return Comparison(
-        tuple(ours[subject] for subject in subjects), tuple(theirs[subject] for subject in subjects), higher_is_better
-    )
+def _by_subject(means: Sequence[Mapping[str, float]]) -> Float[NDArray[np.float64], "entry subject"]:
+    """Return the values of entries, NaN where one lacks a subject that another one has."""
+    place = {subject: index for index, subject in enumerate(dict.fromkeys(name for found in means for name in found))}
+    values = np.full((len(means), len(place)), np.nan)
+    for line, found in zip(values, means, strict=True):
+        line[[place[subject] for subject in found]] = list(found.values())
+    return values

@@ -12,7 +12,7 @@ from benchmarks.rows.row import Row, State
 from harness.config.trust import Consent
 from harness.ranking.budgets.fronts import Point, hypervolume
 from harness.ranking.statistics import Estimate
-from harness.store import ResultStore
+from harness.store import LATEST_COLUMNS, ResultStore
 from harness.sweep.definition.file import Sweep
 from harness.sweep.definition.objectives import estimates
 from harness.sweep.study.record import began_at, find_study, read_studies
@@ -145,7 +145,7 @@ def read_results(store: ResultStore, study: str | None = None, *, consent: Conse
     """
     known = read_studies(store, consent=consent)
     record = find_study(known, study, where=store.location)
-    sweep, rows = record.sweep, store.read().latest()
+    sweep, rows = record.sweep, list(store.read(columns=LATEST_COLUMNS).latest())
     configurations = Configurations(sweep)
     trials = read_trials(sweep, configurations, rows, since=began_at(record.study, known))
     others = sorted({other.study for other in known} - {record.study})

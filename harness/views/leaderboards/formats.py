@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,7 @@ from benchmarks.boards import MODULARIZATION, Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.suite_cell import ID_LENGTH, row_title
-from harness.text import printable
+from harness.text import indented_json, printable
 from harness.views.leaderboards.entry_text import (
     ARROWS,
     PUBLISHED_TITLE,
@@ -99,7 +98,7 @@ def _differences(section: Section, entry: Entry) -> dict[str, Any]:
 
 def to_json(board: Leaderboard) -> str:
     """Return a JSON list of ``leaderboard_objects``."""
-    return json.dumps(leaderboard_objects(board), indent=2, ensure_ascii=False, allow_nan=False)
+    return indented_json(leaderboard_objects(board))
 
 
 def to_csv(board: Leaderboard) -> str:

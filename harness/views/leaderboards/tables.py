@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.text import printable
+from harness.text import indented_json, printable
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Document:
         return {"json": self._json, "md": self._markdown, "csv": self._csv, "latex": self._latex}[form]()
 
     def _json(self) -> str:
-        return json.dumps(self.values, indent=2, ensure_ascii=False, allow_nan=False)
+        return indented_json(self.values)
 
     def _csv(self) -> str:
         return csv_text(self.records)

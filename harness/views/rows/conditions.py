@@ -9,10 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TypeGuard
 
+import numpy as np
+
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row
-from harness.ranking.configuration import row_values, unknown_key
+from harness.ranking.configuration import ABSENT, KeyedRows, unknown_key
 from splitters.errors import ConfigurationError
 
 _SYNTAX = re.compile(r"([\w.-]+)\s*(!=|<=|>=|=|<|>)\s*(.*)", re.DOTALL)
@@ -28,7 +31,7 @@ class Condition:
     """A condition on a row.
 
     Args:
-        key: A key of ``row_values``.
+        key: A key of ``KeyedRows``.
         operator: ``=``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``.
         value: What to compare with; with ``=`` and ``!=``, ``*`` stands for any text.
     """
@@ -54,11 +57,10 @@ class Condition:
             raise ConfigurationError(f"--where {text}: {condition.value!r} is not a number.")
         return condition
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Return whether a row of these values fulfils it; one that lacks the key fulfils ``!=`` alone."""
-        if self.key not in values:
+    def holds(self, value: object) -> bool:
+        """Return whether a value fulfils it; a row that lacks the key fulfils ``!=`` alone."""
+        if value is ABSENT:
             return self.operator == "!="
-        value = values[self.key]
         if self.operator in _ORDER:
             return _is_number(value) and _ORDER[self.operator](value, float(self.value))
         return self._equals(value) == (self.operator == "=")
@@ -71,7 +73,7 @@ class Condition:
         return fnmatchcase(text, self.value)
 
 
-def select(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
+def select(rows: Sequence[Row], conditions: Sequence[str]) -> Rows:
     """Return the rows that fulfil all conditions; several with ``=`` on one key are alternatives.
 
     Args:
@@ -82,32 +84,28 @@ def select(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
         UnknownNameError: If no row has a key.
         ConfigurationError: If a condition is malformed, or no row is left.
     """
-    if not conditions or not rows:
-        return list(rows)
+    found = Rows.of(rows)
+    if not conditions or not found:
+        return found
     parsed = [Condition.parse(text) for text in conditions]
-    values = [row_values(row) for row in rows]
-    known = {key for of_row in values for key in of_row}
-    alternatives: defaultdict[tuple[str, bool], list[Condition]] = defaultdict(list)
+    keyed = KeyedRows(found)
+    alternatives: defaultdict[tuple[str, str], list[Condition]] = defaultdict(list)
     for number, condition in enumerate(parsed):
-        if condition.key not in known:
-            raise unknown_key(condition.key, known, where=f"--where {conditions[number]}")
-        alternatives[condition.key if condition.operator == "=" else str(number), condition.operator == "="].append(
-            condition
-        )
-    left = [
-        row
-        for row, of_row in zip(rows, values, strict=True)
-        if all(any(condition.holds(of_row) for condition in group) for group in alternatives.values())
-    ]
-    if not left:
+        if condition.key not in keyed.known:
+            raise unknown_key(condition.key, keyed.known, where=f"--where {conditions[number]}")
+        alternatives[condition.key, "" if condition.operator == "=" else str(number)].append(condition)
+    keep = np.ones(len(found), np.bool_)
+    for (key, _), group in alternatives.items():
+        keep &= [any(condition.holds(value) for condition in group) for value in keyed.values(key)]
+    if not keep.any():
         key = parsed[0].key
-        seen = sorted({str(of_row.get(key)) for of_row in values})
+        seen = sorted({str(None if value is ABSENT else value) for value in keyed.values(key)})
         shown = ", ".join(seen[:_MAX_KNOWN]) + (", ..." if len(seen) > _MAX_KNOWN else "")
         raise ConfigurationError(f"--where {' --where '.join(conditions)}: no row is left. Values of {key}: {shown}.")
-    return left
+    return found.filter(keep)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -41,7 +41,11 @@ def test_a_constant_difference_on_seeds_of_unequal_difficulty_separates_though_i
     assert first.estimates["accuracy_loss"].half_width > 0.02
 
 
-def test_with_many_rivals_the_same_difference_is_no_longer_enough() -> None:
+@pytest.mark.parametrize("doubtful", [0.0, 1.0], ids=["by arrays", "exactly"])
+def test_with_many_rivals_the_same_difference_is_no_longer_enough(
+    doubtful: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.ranking.paired.ranks._DOUBTFUL", doubtful)
     slightly_worse = [0.01, 0.02, 0.015]  # p = 0.037 against zeros
     rivals = [row for n in range(3) for row in rows_of("other", slightly_worse, folder=str(n))]
     base = rows_of("toy", [0.0, 0.0, 0.0])

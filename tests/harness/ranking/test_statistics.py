@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from harness.ranking.statistics import Estimate, paired_t_p_value, t_quantile, wilcoxon_p_value
+from harness.ranking.statistics import Estimate, paired_t_p_value, paired_t_p_values, t_quantile, wilcoxon_p_value
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 49, 100])
@@ -45,6 +46,19 @@ def test_the_paired_test_is_scipys(first: list[float], second: list[float]) -> N
     expected = stats.ttest_rel(first, second, alternative="greater").pvalue
     assert paired_t_p_value(first, second) == pytest.approx(expected, rel=1e-9)
     assert paired_t_p_value(second, first) == pytest.approx(1 - expected, rel=1e-9)
+
+
+def test_tests_of_several_samples_at_once_are_the_same_and_skip_what_is_missing() -> None:
+    first = np.array([0.30, 0.34, 0.29, 0.5])
+    others = np.array(
+        [[0.31, 0.30, 0.28, 0.1], [0.30, 0.34, 0.29, 0.5], [0.2, 0.24, 0.19, 0.4], [0.31, np.nan, 0.2, 0.7]]
+    )
+    found = paired_t_p_values(first, others)
+    for other, p_value in zip(others, found, strict=True):
+        pairs = ~np.isnan(other)
+        one_sided = paired_t_p_value(first[pairs].tolist(), other[pairs].tolist())
+        assert p_value == pytest.approx(2 * min(one_sided, 1 - one_sided), rel=1e-9)
+    assert found[1] == 1.0
 
 
 def test_the_paired_test_of_two_pairs_is_an_angle() -> None:

@@ -13,7 +13,7 @@ from conftest import toy_cell, toy_row
 from pyarrow import fs
 
 from benchmarks.rows.row import Row, State
-from harness.store import ResultStore
+from harness.store import KEY_COLUMNS, ResultStore
 from harness.store.files import Storage
 from harness.store.maintenance import compaction
 from harness.store.maintenance.compaction import Compaction
@@ -236,3 +236,17 @@ def test_object_stores_are_compacted_alike() -> None:
     assert compact(store) == Compaction(3, 1, 3)
     assert forget_cell(store, rows[0].cell_id, settle_seconds=0.0) == 1
     assert {row.seed for row in store.read().latest()} == {1, 2}
+
+
+def test_columns_that_are_asked_for_are_read_of_files_and_copies_alike(store: ResultStore, tmp_path: Path) -> None:
+    write(store, 30)
+    compact(store)
+    write(store, 25, splitter="other")
+    cached = ResultStore(store.location, cache=tmp_path / "cache")
+    whole = cached.read().table.sort_by("attempt_id")
+    columns = {*KEY_COLUMNS, "seed", "stages"}
+    for _ in range(2):
+        some = cached.read(columns=columns).table.sort_by("attempt_id")
+        assert some.equals(whole.select(some.column_names))
+        assert set(some.column_names) == columns
+    assert cached.read_cells([toy_row(seed=3).cell_id], columns=columns).table.column("seed").to_pylist() == [3]

@@ -39,7 +39,11 @@ def read_counting(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> tuple[
     opened: list[str] = []
     decode = row_files.decode_rows
     with monkeypatch.context() as patch:
-        patch.setattr(row_files, "decode_rows", lambda data, path: (opened.append(path), decode(data, path=path))[1])
+        patch.setattr(
+            row_files,
+            "decode_rows",
+            lambda data, path, **more: (opened.append(path), decode(data, path=path, **more))[1],
+        )
         return sorted(rows_of(store), key=lambda row: row.seed), len(opened)
 
 

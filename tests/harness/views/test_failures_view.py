@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from rendering import plain
 
+from benchmarks.rows.parquet_schema import READ_SCHEMA
 from harness.store import DamagedFile, StoreContents
-from harness.store.row_files import READ_SCHEMA
 from harness.views.failures import unreadable_view
 
 

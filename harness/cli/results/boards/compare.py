@@ -40,7 +40,7 @@ def command(
     """
     from harness.cli.output import show, show_json, write
     from harness.ranking.budgets.budget import Budget
-    from harness.ranking.leaderboard import make_leaderboard
+    from harness.ranking.leaderboard import columns_for, make_leaderboard
     from harness.ranking.over_cells.overview import overviews
     from harness.ranking.paired.head_to_head import compare
     from harness.views.leaderboards.comparison import comparison_document
@@ -55,7 +55,8 @@ def command(
     budget = None if at is None else Budget.parse(at)
     store = open_store(results)
     store.require()
-    board = make_leaderboard(store.read().latest(), scenario=scenario, sort=sort, budget=budget)
+    latest = store.read(columns=columns_for(budget)).latest()
+    board = make_leaderboard(latest, scenario=scenario, sort=sort, budget=budget)
     overall = overviews(board, splitters)
     if len(splitters) == 2:
         document = comparison_document(compare(board, *splitters), overall, *splitters)

@@ -19,12 +19,13 @@ def command(results: str, as_json: bool) -> None:
     """
     from harness.cli.output import show, show_json
     from harness.ranking.fusion_choice import rule_gains
-    from harness.ranking.leaderboard import make_leaderboard
+    from harness.ranking.leaderboard import columns_for, make_leaderboard
     from harness.views.leaderboards.fusion_choice import fusion_choice_objects, fusion_choice_view
 
     store = open_store(results)
     store.require()
-    gains = rule_gains(make_leaderboard(store.read().latest(), scenario="patching"))
+    latest = store.read(columns=columns_for(None)).latest()
+    gains = rule_gains(make_leaderboard(latest, scenario="patching"))
     if as_json:
         show_json(fusion_choice_objects(gains))
     else:

@@ -52,7 +52,7 @@ def command(
     from harness.cli.output import show, write
     from harness.ranking.baseline import with_baseline
     from harness.ranking.budgets.budget import Budget
-    from harness.ranking.leaderboard import make_leaderboard, with_measures, without_references
+    from harness.ranking.leaderboard import columns_for, make_leaderboard, with_measures, without_references
     from harness.store import union
     from harness.views.leaderboards.formats import FORMATS
     from harness.views.leaderboards.terminal import leaderboard_view
@@ -62,7 +62,7 @@ def command(
     stores = [open_store(location) for location in results]
     for store in stores:
         store.require_rows()
-    contents = union([store.read() for store in stores])
+    contents = union([store.read(columns=columns_for(budget)) for store in stores])
     rows = select(contents.latest(), where)
     groups = split_names(group_by or "")
     board = make_leaderboard(rows, scenario=scenario, sort=sort, group_by=groups, budget=budget)
