@@ -36,7 +36,7 @@ def _aligned(masks: Tensor, x: Tensor, axis: int) -> Tensor:
 def is_sliceable(layer: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     """Return whether a layer is a convolution that ``MaskedConvolution`` can run."""
     return (
-        type(layer) is nn.Conv2d
+        isinstance(layer, nn.Conv2d)
         and layer.groups == 1
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)
