@@ -13,7 +13,7 @@ _EPOCHS = 5
 def measure(
     *,
     width: float = 0.25,
-    images: int = 1000,
+    images: int = 200,
     batch_size: int = 64,
     classes: int = 10,
     epochs: int = _EPOCHS,
