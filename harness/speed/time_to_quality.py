@@ -66,7 +66,7 @@ def times_to_quality(rows: Iterable[Row], *, loss: float, retention: float) -> l
                 ),
                 None,
             )
-            reached = None if first is None else (first * _mask_steps(row), states[first]["seconds"])
+            reached = None if first is None else (_mask_steps(row, first), states[first]["seconds"])
             found[row.splitter_label or row.splitter, row.model].append(reached)
     return [_summary(*key, times) for key, times in sorted(found.items())]
 
@@ -86,10 +86,11 @@ def _states(row: Row) -> Mapping[int, Mapping[str, float]]:
     return {number: state for number, state in states.items() if "kernel_retention" in state and "accuracy" in state}
 
 
-def _mask_steps(row: Row) -> int:
-    """Return the mask steps of a round."""
+def _mask_steps(row: Row, number: int) -> int:
+    """Return the mask steps until a recorded state; those that come after the last round have all of them."""
     splitter = json.loads(row.config)["splitter"]
     settings = make_splitter(splitter["name"], splitter["settings"]).settings
     if not isinstance(settings, MaskTrainingSettings):
         return 0
-    return settings.mask_phase.steps(samples=row.split_train_images or 0, batch_size=settings.batch_size)
+    per_round = settings.mask_phase.steps(samples=row.split_train_images or 0, batch_size=settings.batch_size)
+    return min(number, settings.rounds) * per_round

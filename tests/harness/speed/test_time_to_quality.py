@@ -12,7 +12,9 @@ _STATES = [(0.99, 0.9, 10.0), (0.98, 0.5, 20.0), (0.985, 0.45, 30.0), (0.99, 0.4
 """Accuracy, retention and seconds after each round."""
 
 
-def _row(states: list[tuple[float, float, float]], *, phase: str = "60 steps", model: str = "simcnn") -> Any:
+def _row(
+    states: list[tuple[float, float, float]], *, phase: str = "60 steps", model: str = "simcnn", rounds: int = 4
+) -> Any:
     names = ("accuracy", "kernel_retention", "seconds")
     figures = [
         SimpleNamespace(step=number, name=name, value=value)
@@ -20,7 +22,7 @@ def _row(states: list[tuple[float, float, float]], *, phase: str = "60 steps", m
         for name, value in zip(names, state, strict=True)
     ]
     figures.append(SimpleNamespace(step=None, name="rescues", value=0.0))
-    settings = {"mask_phase": phase, "batch_size": 10}
+    settings = {"mask_phase": phase, "batch_size": 10, "rounds": rounds}
     return SimpleNamespace(
         splitter_label=None, splitter="gradsplitter", model=model, figures=figures, select_base_accuracy=0.99,
         split_train_images=95, config=json.dumps({"splitter": {"name": "gradsplitter", "settings": settings}}),
@@ -38,6 +40,11 @@ def test_the_first_state_within_both_limits_counts() -> None:
 def test_phases_in_epochs_are_counted_in_steps() -> None:
     (found,) = times_to_quality([_row(_STATES, phase="2 epochs")], loss=0.0, retention=0.4)
     assert found.steps == 4 * 2 * 10
+
+
+def test_states_made_after_the_last_round_have_the_mask_steps_of_all_rounds() -> None:
+    (found,) = times_to_quality([_row(_STATES, rounds=3)], loss=0.0, retention=0.4)
+    assert (found.steps, found.seconds) == (3 * 60, 40.0)
 
 
 def test_medians_are_over_the_splits_that_reached_it_and_networks_stand_apart() -> None:
