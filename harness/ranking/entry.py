@@ -57,9 +57,8 @@ class BlockSamples:
     def measured(self, measure: str) -> frozenset[Block]:
         """Return the blocks on which a measure was measured."""
         if measure not in self._measured:
-            values = self.values.get(measure, np.empty(0))
-            indices = np.unique(self.block[~np.isnan(values)]).tolist() if len(values) else []
-            self._measured[measure] = frozenset(self.blocks[index] for index in indices)
+            known = ~np.isnan(self.values[measure]) if measure in self.values else slice(0)
+            self._measured[measure] = frozenset(self.blocks[index] for index in np.unique(self.block[known]).tolist())
         return self._measured[measure]
 
     def subject_means(self, measure: str, blocks: Collection[Block] | None = None) -> dict[str, float]:
@@ -73,7 +72,9 @@ class BlockSamples:
 
     def _means(self, measure: str, blocks: Collection[Block] | None = None) -> tuple[list[int], list[float]]:
         """Return subjects in the order of their first appearance, and their means."""
-        values, subjects = self.values.get(measure, np.empty(0)), self._subjects
+        if measure not in self.values:
+            return [], []
+        values, subjects = self.values[measure], self._subjects
         keep = ~np.isnan(values)
         if blocks is not None and not (wanted := set(blocks)).issuperset(self.blocks):
             keep &= np.array([block in wanted for block in self.blocks], np.bool_)[self.block]

@@ -313,3 +313,11 @@ def test_times_of_cells_that_shared_a_gpu_are_not_in_the_table_and_their_accurac
     assert entries["other"].mean("accuracy_loss") == pytest.approx(0.03)
     assert entries["toy"].mean("split_seconds") == pytest.approx(1.0)
     assert entries["toy"].mean("accuracy_loss") == pytest.approx(0.015)
+
+
+def test_a_column_that_was_not_measured_has_no_mean_though_subjects_were_measured_several_times() -> None:
+    rows = [patching_row([patch_record("3", gain=0.1)], seed=seed) for seed in (0, 1)]
+    entry = make_leaderboard(rows).sections[0].entries[0]
+    assert entry.mean("tc_f1_gain") == pytest.approx(0.1)
+    assert entry.mean("kernel_retention") is None
+    assert entry.seeds_with("kernel_retention") == frozenset()
