@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.rows.row import Row
 from harness.execution import Listener
-from harness.execution.observers import ObserverGuard
-from harness.suite_cell import SuiteCell
-from splitters.methods.protocol import Progress
+from harness.execution.observers import Listeners, ObserverGuard
 
 
 class SweepListener(Listener):
@@ -24,7 +21,7 @@ class SweepListener(Listener):
         """What was chosen is about to be scored on test."""
 
 
-class TrackedSweep(SweepListener):
+class TrackedSweep(Listeners, SweepListener):
     """A display of a sweep, with further listeners of its cells, whose errors do not end the sweep.
 
     Args:
@@ -33,8 +30,8 @@ class TrackedSweep(SweepListener):
     """
 
     def __init__(self, display: SweepListener, trackers: Sequence[Listener]) -> None:
+        super().__init__(*trackers)
         self._display = display
-        self._trackers = trackers
         self._guard = ObserverGuard()
 
     @property
@@ -54,19 +51,7 @@ class TrackedSweep(SweepListener):
         """Notify the display."""
         self._display.scoring_begins(n_cells=n_cells)
 
-    def started(self, item: SuiteCell) -> None:
-        """Notify all."""
-        self._notify(lambda listener: listener.started(item))
-
-    def progressed(self, item: SuiteCell, progress: Progress) -> None:
-        """Notify all."""
-        self._notify(lambda listener: listener.progressed(item, progress))
-
-    def finished(self, item: SuiteCell, row: Row) -> None:
-        """Notify all."""
-        self._notify(lambda listener: listener.finished(item, row))
-
-    def _notify(self, event: Callable[[Listener], None]) -> None:
+    def _notify(self, event: Callable[[Listener], object]) -> None:
         event(self._display)
-        for tracker in self._trackers:
+        for tracker in self._listeners:
             self._guard(event, tracker)

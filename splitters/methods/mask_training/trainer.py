@@ -148,11 +148,7 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
             {"params": [masks], "lr": self.settings.mask_learning_rate},
             {"params": beside, "lr": self.score_learning_rate},
         ]
-        optimiser = adam(
-            groups,
-            lr=self.score_learning_rate,
-            device=masks.device,
-        )
+        optimiser = adam(groups, lr=self.score_learning_rate, device=masks.device)
         for step, indices in enumerate(self.batches(self.steps_of(self.settings.mask_phase)), start=1):
             bits = binarise(self.layout, masks)
             gates = bits if scales is None else bits * scales

@@ -90,7 +90,7 @@ def test_a_sweep_goes_on_though_a_tracker_raises_and_says_so_at_the_end() -> Non
 
 
 class Notes(Tracker):
-    """A tracker that keeps what it is told, as one of another package would be written."""
+    """A third-party tracker that records its calls."""
 
     def __init__(self) -> None:
         super().__init__("json", "Notes")
