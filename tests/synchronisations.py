@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -86,9 +86,9 @@ def _names_device(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
 
 def _is_in_optimiser() -> bool:
     """Return whether torch's optimiser is at work: on every device but GPUs, it keeps its step count on the CPU."""
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         if "/torch/optim/" in frame.f_code.co_filename:
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False

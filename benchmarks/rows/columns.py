@@ -80,8 +80,6 @@ class Rows(Sequence[Row]):
         """Return whether another sequence holds equal rows."""
         return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
-
     def take(self, indices: Int[NDArray[np.int64], " row"]) -> Rows:
         """Return some of the rows; nothing is copied."""
         taken = copy(self)

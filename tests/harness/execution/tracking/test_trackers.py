@@ -160,14 +160,15 @@ class Refused(Exception):
 
 
 def test_mlflow_has_a_run_per_cell_with_its_settings_metrics_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    entities = ModuleType("mlflow.entities")
-    entities.Metric = entities.Param = lambda *values: values  # type: ignore[attr-defined]
-    mlflow = ModuleType("mlflow")
-    mlflow.MlflowClient, mlflow.__spec__ = StandIn, ModuleSpec("mlflow", None)  # type: ignore[attr-defined]
-    exceptions = ModuleType("mlflow.exceptions")
-    exceptions.MlflowException = Refused  # type: ignore[attr-defined]
-    for module in (mlflow, entities, exceptions):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    contents = {
+        "mlflow": {"MlflowClient": StandIn, "__spec__": ModuleSpec("mlflow", None)},
+        "mlflow.entities": dict.fromkeys(("Metric", "Param"), lambda *values: values),
+        "mlflow.exceptions": {"MlflowException": Refused},
+    }
+    for name, names in contents.items():
+        module = ModuleType(name)
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, name, module)
     with pytest.raises(ConfigurationError, match="cannot write to nowhere: no such server"):
         MlflowTracker("nowhere", "quick")
     with MlflowTracker("sqlite:///runs.db", "quick") as tracker:
