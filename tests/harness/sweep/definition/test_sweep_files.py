@@ -23,9 +23,9 @@ def bowl(**space: object) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("name", sweep_names())
-def test_a_packaged_sweep_searches_both_methods_from_settings_inside_the_space(name: str) -> None:
+def test_a_packaged_sweep_searches_every_method_from_settings_inside_the_space(name: str) -> None:
     sweep = load_sweep(name)
-    assert {space.splitter for space in sweep.spaces} == {"gradsplitter", "cnnsplitter"}
+    assert {space.splitter for space in sweep.spaces} == {"gradsplitter", "cnnsplitter", "scalesplitter"}
     assert all(space.default is not None for space in sweep.spaces)
     assert all(len(space.parameters) >= 3 for space in sweep.spaces)
     assert sweep.name == name
