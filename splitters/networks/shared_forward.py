@@ -5,6 +5,9 @@ read. Candidates that keep the same channels up to there have computed the same 
 which is walked depth first: a branch computes the channels that any of its candidates keeps, and each fork inherits
 only those that its own candidates keep. At a leaf, that is exactly the physically small network. Only one branch is
 alive at a time, so memory does not grow with the number of candidates.
+
+So many small operations would leave a GPU idle. There, candidates are masked copies instead, folded into the batch; as
+many run at once as fit in memory.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, fx
 
 from splitters.data import ImageSet
+from splitters.data.transfer import send
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.networks.execution.precision import autocast
+from splitters.networks.execution.precision import autocast, run_network
 from splitters.networks.extraction import LayerSlicer
+from splitters.networks.masked_network import masked_network
 
 _Values = dict[fx.Node, Any]
 
@@ -69,9 +74,11 @@ class SharedForward:
         full = torch.ones(1, graph.layout.n_channels, dtype=torch.bool)
         example = torch.zeros(1, *graph.input_shape, device=device).to(memory_format=torch.channels_last)
         self._run(full, torch.zeros(1, dtype=torch.int64), example)
-        # No branch holds more than the whole network does while it keeps what the branches of a candidate hold.
+        # No branch holds more than the whole network does while it keeps what the branches of a candidate hold. Nor
+        # does a masked copy: where a branch holds a layer's inputs, a slice of them and its outputs, it masks inputs.
         self.bytes_per_image = self.peak_bytes
         self.peak_bytes = 0
+        self._masked = masked_network(graph).to(device) if _is_launch_bound(device) else None
         self._max_images = batch_size
         self._memory_bytes = memory_bytes
 
@@ -95,8 +102,22 @@ class SharedForward:
         passes = -(-len(images) // self.batch_size(extra_bytes=_FLOAT_BYTES * len(bits)))
         for batch in images.batches(-(-len(images) // passes)):
             self._on_batch()
-            parts.append(self._run(bits, classes, batch))
+            if self._masked is None:
+                parts.append(self._run(bits, classes, batch))
+            else:
+                parts.append(self._run_folded(self._masked, bits, classes, batch))
         return torch.cat(parts, dim=1)
+
+    def _run_folded(self, masked: fx.GraphModule, bits: Tensor, classes: Tensor, batch: Tensor) -> Tensor:
+        gates, columns = send(bits.float(), batch.device), send(classes, batch.device)
+        held, each = _FLOAT_BYTES * len(bits) * len(batch), self.bytes_per_image * len(batch)
+        chunk = min(len(bits), max(1, (self._memory_bytes - held) // each))
+        self.peak_bytes = max(self.peak_bytes, held + chunk * each)
+        parts = []
+        for some, column in zip(gates.split(chunk), columns.split(chunk), strict=True):
+            logits = run_network(masked, batch, some)
+            parts.append(logits.gather(2, column[:, None, None].expand(-1, len(batch), 1)).squeeze(2))
+        return torch.cat(parts)
 
     def _run(self, bits: Tensor, classes: Tensor, batch: Tensor) -> Tensor:
         walk = _Walk(self.graph, self._segments, bits.cpu(), classes.tolist(), batch)
@@ -105,6 +126,11 @@ class SharedForward:
             walk.descend(0, range(len(bits)), {}, torch.ones(bits.shape[1], dtype=torch.bool), held=held)
         self.peak_bytes = max(self.peak_bytes, walk.peak_bytes)
         return walk.logits
+
+
+def _is_launch_bound(device: torch.device) -> bool:
+    """Return whether starting an operation on a device takes longer than a small operation itself."""
+    return device.type != "cpu"
 
 
 class _Walk:

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from splitters.methods.cnnsplitter.merging import Compositions, Merger, StageLimits
 from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
 from splitters.networks.execution.precision import Precision, computing_in, run_network
 from splitters.networks.inference import module_logits, network_logits
 from splitters.networks.masked_network import masked_network
 from splitters.networks.masks import KernelMasks, repair
+from splitters.networks.shared_forward import SharedForward
 from splitters.testing import tiny_task
 
 _GPU = torch.device("cuda:0")
@@ -55,6 +57,36 @@ def test_repair_is_that_of_the_cpu() -> None:
     priority = torch.randint(-2, 3, (4, layout.n_channels), generator=torch.Generator().manual_seed(0)).float()
     for bits in (priority > 1, torch.zeros_like(priority, dtype=torch.bool)):
         assert torch.equal(repair(layout, bits.to(_GPU), priority.to(_GPU)).cpu(), repair(layout, bits, priority))
+
+
+def test_candidates_score_what_they_score_on_the_cpu() -> None:
+    def logits(device: torch.device) -> Tensor:
+        task = _on(device).on_device()
+        graph = task.trace()
+        priority = torch.rand(9, graph.layout.n_channels, generator=torch.Generator().manual_seed(0))
+        bits = repair(graph.layout, priority > 0.4, priority)
+        with computing_in("float32", device):
+            forward = SharedForward(graph, batch_size=16, memory_bytes=1 << 20)
+            return forward.class_logits(bits, torch.arange(9) % 3, task.select).cpu()
+
+    expected = logits(torch.device("cpu"))
+    assert float((logits(_GPU) - expected).abs().max()) < 1e-5 * float(expected.abs().max())
+
+
+def test_merging_keeps_what_it_keeps_on_the_cpu() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(-9, 9, (5, 12, 300), generator=generator).float()  # with many ties
+    labels = torch.randint(5, (300,), generator=generator)
+    distances = torch.rand(5, 12, 5, 12, generator=generator, dtype=torch.float64)
+
+    def merge(device: torch.device) -> Compositions:
+        merger = Merger(labels.to(device), 5, memory_bytes=1 << 20)
+        stages = [StageLimits(0.3, 20, 40)] * 3
+        return merger.merge(scores.to(device), distances.to(device), class_order=range(5), stages=stages)
+
+    found, expected = merge(_GPU), merge(torch.device("cpu"))
+    assert torch.equal(found.members.cpu(), expected.members)
+    assert torch.equal(found.accuracy.cpu(), expected.accuracy)
 
 
 def _split(method: str, device: torch.device) -> SplitResult:

@@ -13,6 +13,7 @@ from benchmarks.cells import ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model
 from benchmarks.training.base_model import train_base_model
+from splitters.data import IMAGENET, ImageSet
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter import GradSplitterSettings
 from splitters.methods.gradsplitter.trainer import Trainer as GradTrainer
@@ -21,6 +22,7 @@ from splitters.methods.scalesplitter import ScaleSplitterSettings
 from splitters.methods.scalesplitter.trainer import Trainer as ScaleTrainer
 from splitters.networks.execution.module_chunks import ChunkedNetwork
 from splitters.networks.masked_network import masked_network
+from splitters.networks.shared_forward import SharedForward
 from splitters.settings import Length
 from splitters.testing import tiny_task
 
@@ -87,6 +89,35 @@ def test_no_step_of_base_training_waits(tmp_path: Path) -> None:
 
     train(60)
     assert _waits(lambda: train(30)) == _waits(lambda: train(6))
+
+
+def test_candidates_never_wait() -> None:
+    task = replace(tiny_task(), device=torch.device("cuda:0")).on_device()
+    graph = task.trace()
+    forward = SharedForward(graph, batch_size=16, memory_bytes=1 << 20)
+    bits = torch.ones(40, graph.layout.n_channels, dtype=torch.bool)
+    waits = []
+    for count in (40, 4, 40):  # the first one loads kernels
+        classes = torch.zeros(count, dtype=torch.int64)
+        some = bits[:count]
+        waits.append(_waits(lambda some=some, classes=classes: forward.class_logits(some, classes, task.select)))
+    assert waits[1:] == [0, 0]
+
+
+def test_candidates_take_no_more_memory_than_they_may() -> None:
+    device = torch.device("cuda:0")
+    images = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    select = ImageSet(images, torch.arange(256) % 10, tuple(map(str, range(10))), IMAGENET).to(device)
+    spec = ModelSpec(name="simcnn", settings={"width": 0.5})
+    model = build_model(spec, n_classes=10, input_shape=(3, 32, 32), seed=0).to(device).eval()
+    graph = ChannelGraph.trace(model, select.normalise(select.images[:2]))
+    bits = torch.ones(20, graph.layout.n_channels, dtype=torch.bool)
+    forward = SharedForward(graph, batch_size=128, memory_bytes=256 << 20)
+    forward.class_logits(bits, torch.arange(20) % 10, select)  # loads kernels, and their work space
+    torch.cuda.reset_peak_memory_stats()
+    held = torch.cuda.memory_allocated()
+    forward.class_logits(bits, torch.arange(20) % 10, select)
+    assert 64 << 20 < torch.cuda.max_memory_allocated() - held < 1.25 * (256 << 20)
 
 
 def test_modules_in_chunks_take_less_memory() -> None:

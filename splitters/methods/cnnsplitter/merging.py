@@ -9,7 +9,8 @@ by a maximum, and no list of scores is needed.
 
 An image of class c counts for a merged pair if its side's module of class c wins there, and wins against the other
 side too. All compositions of a side that share that module share the second condition, so the accuracies of all pairs
-are matrix products of bits, one per class and candidate.
+are matrix products of bits, one per class and candidate. On a GPU, so many small products would take longer than
+comparing the keys of all pairs, which needs few operations.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from splitters.errors import SplitFailedError
 
 _DISTANCE_UNIT = 2.0**-16
 """Distances break ties between equal accuracies as multiples of this unit, whose sums are exact in float64."""
+
+_COMPARING_BYTES = 8
+"""Memory for comparing one pair's keys for an image: the higher key, and whether it is odd, as floats."""
 
 _RANKING_BYTES = 40
 """Memory for ranking one score: two copies of it, their order as int64, the sorted values, and two copies of ranks."""
@@ -90,11 +94,12 @@ class Merger:
     Args:
         labels: The images' classes.
         n_classes: The number of classes N.
-        memory_bytes: Memory for ranking, beside the scores and the ranks themselves.
+        memory_bytes: Memory for ranking, and for comparing on a GPU, beside the scores and the ranks themselves.
     """
 
     def __init__(self, labels: Int64[Tensor, " sample"], n_classes: int, *, memory_bytes: int = 1 << 30) -> None:
         self._memory_bytes = memory_bytes
+        self._compares_pairs = labels.device.type != "cpu"
         self._order = labels.argsort(stable=True)
         self._labels = labels[self._order]
         counts = torch.bincount(labels, minlength=n_classes).tolist()
@@ -158,7 +163,7 @@ class Merger:
     def _join(self, a: _Pool, b: _Pool, modules: Tensor, units: Tensor, limits: StageLimits, *, last: bool) -> _Pool:
         if len(a.classes) < len(b.classes):
             a, b = b, a
-        right = self._correct_answers(a, b, modules)
+        right = self._compared_answers(a, b) if self._compares_pairs else self._correct_answers(a, b, modules)
         spread = a.spread[:, None] + b.spread[None, :] + _cross_units(units, a, b)
         total = sum(self._images[c].stop - self._images[c].start for c in (*a.classes, *b.classes))
         protected = None
@@ -174,6 +179,14 @@ class Merger:
             right=right.flatten()[chosen],
             protected=None if protected is None else int((chosen == protected).nonzero()[0]),
         )
+
+    def _compared_answers(self, a: _Pool, b: _Pool) -> Int64[Tensor, "a b"]:
+        """Count the same as ``_correct_answers``, in as few operations as memory allows."""
+        images = [self._images[c] for c in (*a.classes, *b.classes)]
+        one, other = (torch.cat([pool.keys[:, part] for part in images], dim=1) for pool in (a, b))
+        block = max(1, self._memory_bytes // (_COMPARING_BYTES * max(1, other.numel())))
+        blocks = [_is_right(torch.maximum(rows[:, None], other)).sum(2) for rows in one.split(block)]
+        return torch.cat(blocks).long()
 
     def _correct_answers(self, a: _Pool, b: _Pool, modules: Tensor) -> Int64[Tensor, "a b"]:
         """Count the images of both sides' classes that each pair of compositions classifies correctly."""

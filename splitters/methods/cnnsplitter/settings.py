@@ -73,9 +73,9 @@ class CNNSplitterSettings(PresetSettings, HeadSettings, KernelMultiples):
         search_images: Maximum number of images to search on, drawn in proportion to the classes; None for all.
         batch_size: Maximum number of images per forward pass.
         memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
-            pass; at least one image runs at a time. As much may be held to rank scores for merging. It leaves out
-            weights, images, remembered scores (``cache_mb``), the scores and ranks of all of a generation's candidates,
-            and what torch needs inside an operation.
+            pass; at least one image runs at a time. As much may be held to rank scores for merging and, on a GPU, to
+            compare them. It leaves out weights, images, remembered scores (``cache_mb``), the scores and ranks of all
+            of a generation's candidates, and what torch needs inside an operation.
         cache_mb: Cache of scores of earlier candidates, so that repeated ones are not run again.
     """
 

@@ -7,6 +7,7 @@ import torch
 import torchvision
 from exactness import shaken
 from small_nets import BETWEEN
+from synchronisations import Synchronisations
 from torch import nn
 
 from benchmarks.cells import ModelSpec
@@ -53,6 +54,13 @@ def masks_with_common_beginnings(graph, count, seed):
     return KernelMasks.repaired(graph.layout, bits, torch.rand(count, n_channels, generator=generator)).bits
 
 
+@pytest.fixture(params=["as a tree", "folded"])
+def way(request, monkeypatch):
+    """Run candidates as on a CPU, and as on a GPU."""
+    monkeypatch.setattr(shared_forward, "_is_launch_bound", lambda device: request.param == "folded")
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", NETS)
 def test_shared_logits_equal_those_of_each_candidate_alone(name):
     make, size = NETS[name]
@@ -77,6 +85,40 @@ def test_shared_logits_of_small_nets_equal_those_of_each_candidate_alone(case):
     found = SharedForward(graph, batch_size=3, memory_bytes=1 << 30).class_logits(bits, classes, images)
     expected = plain_scores(graph, bits, classes.tolist(), images)
     assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def tiny_graph(images):
+    torch.manual_seed(0)
+    return ChannelGraph.trace(TinyNet().eval(), images.normalisation(images.images[:2]))
+
+
+def test_folded_candidates_run_in_chunks_that_fit_in_memory(monkeypatch):
+    images = images_of(8, 40)
+    graph = tiny_graph(images)
+    bits, classes = masks_with_common_beginnings(graph, 12, seed=5), torch.arange(12) % 3
+    expected = SharedForward(graph, batch_size=40, memory_bytes=1 << 30).class_logits(bits, classes, images)
+    monkeypatch.setattr(shared_forward, "_is_launch_bound", lambda device: True)
+    forward = SharedForward(graph, batch_size=10, memory_bytes=1 << 30)
+    budget = 5 * 10 * forward.bytes_per_image
+    forward = SharedForward(graph, batch_size=10, memory_bytes=budget)
+    passes = []
+    forward._masked.register_forward_hook(lambda _, inputs, output: passes.append(tuple(output.shape)))
+    found = forward.class_logits(bits, classes, images)
+    assert passes == [(4, 10, 3)] * 3 * 4
+    assert 0 < forward.peak_bytes <= budget
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_folded_candidates_never_wait_for_the_device(monkeypatch):
+    monkeypatch.setattr(shared_forward, "_is_launch_bound", lambda device: True)
+    images = images_of(8, 12)
+    graph = tiny_graph(images)
+    forward = SharedForward(graph, batch_size=12, memory_bytes=1)  # one candidate and one image at a time
+    bits = masks_with_common_beginnings(graph, 9, seed=5)
+    forward.class_logits(bits[:1], torch.zeros(1).long(), images)  # computes what is computed once
+    with Synchronisations() as waits:
+        forward.class_logits(bits, torch.arange(9) % 3, images)
+    assert not waits
 
 
 def test_a_shared_beginning_runs_once():

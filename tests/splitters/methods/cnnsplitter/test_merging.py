@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synchronisations import Synchronisations
 
 from benchmarks.speed.cnnsplitter.plain import plain_accuracy, plain_distance, plain_mean_distance
 from splitters.errors import SplitFailedError
@@ -60,15 +61,17 @@ def test_without_limits_every_composition_is_found_with_its_plain_accuracy_and_d
 
 
 @settings(deadline=None, max_examples=60)
-@given(candidates(max_classes=4), st.floats(0, 1), st.integers(1, 3), st.integers(0, 4), st.booleans())
-def test_limited_merging_keeps_what_a_plain_version_keeps(drawn, threshold, least, more, protects):
+@given(candidates(max_classes=4), st.floats(0, 1), st.integers(1, 3), st.integers(0, 4), st.booleans(), st.booleans())
+def test_limited_merging_keeps_what_a_plain_version_keeps(drawn, threshold, least, more, protects, on_gpu):
     scores, labels, kept, order = drawn
     n_classes = len(scores)
     distances = distances_of(kept, n_classes)
     limits = StageLimits(threshold, least, least + more)
     last_best = [scores.shape[1] - 1] * n_classes if protects else None
-    # One image is ranked at a time.
-    found = Merger(labels, n_classes, memory_bytes=1).merge(
+    # One image is ranked, and one composition compared, at a time.
+    merger = Merger(labels, n_classes, memory_bytes=1)
+    merger._compares_pairs = on_gpu
+    found = merger.merge(
         scores, distances, class_order=order, stages=[limits] * len(stage_sizes(n_classes)), last_best=last_best
     )
     assert found.members.tolist() == plain_merge(scores, labels, distances, order, limits, last_best)
@@ -105,6 +108,19 @@ def plain_merge(scores, labels, distances, order, limits, last_best):
             merged.append(pools[-1])
         pools = merged
     return [[pair[c] for c in range(len(order))] for pair in pools[0]]
+
+
+def test_waits_for_a_gpu_do_not_grow_with_the_candidates():
+    def waits(population):
+        merger = Merger(torch.arange(40) % 4, 4, memory_bytes=1)
+        merger._compares_pairs = True
+        scores = torch.rand(4, population, 40)
+        distances = torch.zeros(4, population, 4, population).double()
+        with Synchronisations() as counts:
+            merger.merge(scores, distances, class_order=range(4), stages=[StageLimits(0.0, 1, 50)] * 2)
+        return counts
+
+    assert waits(3) == waits(9)
 
 
 def test_of_equal_scores_the_lowest_class_wins():
