@@ -23,13 +23,7 @@ def _search() -> SplitResult:
 
 def test_a_search_as_on_a_gpu_finds_the_same_modules_by_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = _search()
-    init = Merger.__init__
-
-    def comparing(self: Merger, *args: object, **kwargs: object) -> None:
-        init(self, *args, **kwargs)  # type: ignore[arg-type]
-        self._compares_pairs = True
-
-    monkeypatch.setattr(Merger, "__init__", comparing)
+    monkeypatch.setattr(Merger, "_correct_answers", lambda self, a, b, modules: self._compared_answers(a, b))
     monkeypatch.setattr(shared_forward, "_is_launch_bound", lambda device: True)
     found = _search()
     assert torch.equal(found.masks.bits, expected.masks.bits)
