@@ -102,7 +102,7 @@ def _labels(names: tuple[str, ...]) -> list[str]:
     """Return each data set's name before its classes: the last part of its folder, or all of it if others end alike."""
     folders = [_folder(name) for name in names]
     ends = [folder.name for folder in folders]
-    return [end if ends.count(end) == 1 else str(folder) for end, folder in zip(ends, folders, strict=True)]
+    return [end if ends.count(end) == 1 else folder.as_posix() for end, folder in zip(ends, folders, strict=True)]
 
 
 def _folder(name: str) -> PurePath:
