@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
-from splitters.canonical.layers import CONVOLUTIONS
+from splitters.canonical.layers import CONVOLUTIONS, Convolution
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.graph.layout import ALWAYS_KEPT
 
@@ -70,9 +70,9 @@ def _parameters(graph: ChannelGraph) -> Iterator[_Term]:
         yield _along(graph, None, 1) * (numbers / length), _along(graph, node, length)
 
 
-def _weights(graph: ChannelGraph, node: fx.Node, layer: nn.Module, *, each: int) -> _Term:
+def _weights(graph: ChannelGraph, node: fx.Node, layer: Convolution | nn.Linear, *, each: int) -> _Term:
     """Return the factors of a layer's number of weights, times ``each``."""
-    weight: Tensor = layer.weight
+    weight = layer.weight
     transposed = isinstance(layer, nn.ConvTranspose2d)
     n_inputs, n_outputs = weight.shape[:2] if transposed else (weight.shape[1], weight.shape[0])
     inputs: fx.Node | None = node.all_input_nodes[0]
