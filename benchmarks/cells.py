@@ -198,6 +198,7 @@ class DatasetSpec(IdentityFields):
         name: A registered name, e.g. ``digits``, ``parquet:cifar10``, ``folder:cats:test=val``; see docs/data.md.
         input_shape: Channels (1 or 3), height and width that images are converted to.
         classes: The names of the classes that are used, in the order of the labels. Default: all.
+        images_per_class: Official training images of each class, at most; ``train`` and ``select`` are drawn from them.
         train_images: Maximum size of ``train`` (stratified); None keeps all images.
         select_images: The same for ``select``.
         split_train_images: Images of ``train`` that the splitter sees, at most (stratified); base models see all.
@@ -209,6 +210,7 @@ class DatasetSpec(IdentityFields):
     name: str
     input_shape: ImageShape = (3, 32, 32)
     classes: tuple[ClassName, ...] = Field(default=(), json_schema_extra=_ADDED)
+    images_per_class: int | None = Field(default=None, ge=2, json_schema_extra=_ADDED)
     train_images: int | None = Field(default=None, ge=1)
     select_images: int | None = Field(default=None, ge=1)
     split_train_images: int | None = Field(default=None, ge=1)

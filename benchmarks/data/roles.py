@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.cells import DatasetSpec, DirichletSpec
 from benchmarks.data.datasets import Dataset
+from benchmarks.data.tasks import few_of_each
 from benchmarks.seeding import derive_seed
 from splitters.data import ImageSet
 from splitters.errors import DataError
@@ -46,8 +47,9 @@ class Roles:
 def make_roles(dataset: Dataset, spec: DatasetSpec, *, seed: int) -> Roles:
     """Split a data set's images into roles: 80 % of the official training images are ``train``, 20 % ``select``.
 
-    A Dirichlet draw applies to the official training images before they are split; limits on the number of images apply
-    last. All splits are stratified. A smaller limit keeps a subset of what a larger one keeps, up to rounding.
+    ``images_per_class`` and a Dirichlet draw apply, in this order, to the official training images before they are
+    split; limits on the number of images apply last. All splits are stratified. A smaller limit keeps a subset of what
+    a larger one keeps, up to rounding.
 
     Args:
         dataset: The official images.
@@ -58,8 +60,10 @@ def make_roles(dataset: Dataset, spec: DatasetSpec, *, seed: int) -> Roles:
         DataError: If a class has too few images, or no Dirichlet draw leaves enough of every class.
     """
     official = np.arange(len(dataset.train), dtype=np.int64)
+    if spec.images_per_class is not None:
+        official = few_of_each(dataset.train, spec.images_per_class, seed=seed).numpy()
     if spec.dirichlet is not None:
-        official = _dirichlet(_labels(dataset.train), spec.dirichlet, dataset.class_names)
+        official = official[_dirichlet(_labels(dataset.train)[official], spec.dirichlet, dataset.class_names)]
     train, select = _split(dataset.train, official, np.random.default_rng(derive_seed(seed, "roles")))
     return Roles(
         dataset.train.subset(_limited(dataset.train, train, spec.train_images, "train_images")),

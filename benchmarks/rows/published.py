@@ -61,7 +61,7 @@ def figures_for(scenario: str, *, dataset: str, model: str) -> tuple[PublishedFi
         model: Its base model.
     """
     images = dataset.rpartition(":")[2].rstrip("/").rpartition("/")[2]
-    if images not in PAPERS_DATASETS:
+    if images not in PAPERS_DATASETS or dataset.startswith("union:"):
         return ()
     return tuple(
         figure

@@ -26,13 +26,13 @@ class DatasetEntry:
         description: One line for people.
         open: Makes the source from what follows the first colon (empty without one) and the locations to search.
         options: What may be added to the name as ``:OPTION=VALUE``.
-        members: Returns the data sets that what follows the first colon names, for data sets made of others.
+        members: For data sets made of others, returns their names from what follows the first colon, and checks them.
     """
 
     description: str
     open: Callable[[str, Location], Source]
     options: tuple[str, ...] = ()
-    members: Callable[[str], tuple[str, ...]] | None = None
+    members: Callable[..., tuple[str, ...]] | None = None
 
 
 DATASETS: Registry[DatasetEntry] = Registry("data set", entry_point_group="splitbench.datasets")
@@ -49,7 +49,8 @@ def check_dataset(name: str, *, where: str = "") -> None:
         where: The file and key that held the name, for the message.
 
     Raises:
-        UnknownNameError: If there is no data set of that name, or it does not have an option.
+        ConfigurationError: If there is no data set of that name, it does not have an option, or a union joins too few
+            data sets or one of them twice.
     """
     find_dataset(name, where=where)
 
@@ -71,10 +72,10 @@ def find_dataset(name: str, *, where: str = "") -> tuple[DatasetEntry, str]:
     """Return the entry of a name, and what follows its first colon.
 
     Raises:
-        UnknownNameError: If there is no data set of that name, or it does not have an option.
+        ConfigurationError: If the name is invalid; see ``check_dataset``.
     """
     entry, text = DATASETS.get(_key(name, where=where)), name.partition(":")[2]
-    for member in entry.members(text) if entry.members else ():
+    for member in entry.members(text, where=where) if entry.members else ():
         find_dataset(member, where=where)
     if entry.options:
         for option in NamedFolder.parse(name.partition(":")[0], text).options:

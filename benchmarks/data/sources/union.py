@@ -12,14 +12,34 @@ import numpy as np
 
 from benchmarks.data.sources.named_folder import NamedFolder
 from benchmarks.data.sources.source import Contents, EncodedImage, Listing, Part, Source
-from splitters.errors import DataError
+from splitters.errors import ConfigurationError
 
 SEPARATOR = "+"
 
 
-def member_names(text: str) -> tuple[str, ...]:
-    """Return the data sets that a union's name joins."""
-    return tuple(part.strip() for part in text.split(SEPARATOR))
+def member_names(text: str, *, where: str = "") -> tuple[str, ...]:
+    """Return the data sets that a union's name joins.
+
+    Args:
+        text: What follows ``union:`` in the name.
+        where: The file and key that held the name, for the message.
+
+    Raises:
+        ConfigurationError: If there are fewer than two, one is a union, or two cannot be told apart.
+    """
+    names = tuple(part.strip() for part in text.split(SEPARATOR))
+    called = _labels(names)
+    twice = next((name for name in called if called.count(name) > 1), None)
+    if not all(names) or len(names) < 2:
+        reason = f"joins two or more data sets, e.g. union:digits{SEPARATOR}fashion_mnist"
+    elif any(name.startswith("union:") for name in names):
+        inner = SEPARATOR.join(name.removeprefix("union:") for name in names)
+        reason = f"holds another union; write union:{inner}"
+    elif twice is not None:
+        reason = f"holds {twice!r} twice; name each data set once"
+    else:
+        return names
+    raise ConfigurationError(f"{where}: " * bool(where) + f"data set 'union:{text}' {reason}.")
 
 
 class UnionSource(Source):
@@ -28,19 +48,11 @@ class UnionSource(Source):
     Args:
         text: What follows ``union:`` in the name, for messages.
         members: The data sets by name, in the order of the classes.
-
-    Raises:
-        DataError: If there are fewer than two, or two go by the same name.
     """
 
     def __init__(self, text: str, members: Mapping[str, Source]) -> None:
-        names = [_short(name) for name in members]
-        if len(names) < 2 or len(set(names)) < len(names):
-            raise DataError(
-                f"union:{text} must join two or more different data sets, e.g. union:digits{SEPARATOR}fashion_mnist."
-            )
         self._origin = f"union:{text}"
-        self._members = dict(zip(names, members.values(), strict=True))
+        self._members = dict(zip(_labels(tuple(members)), members.values(), strict=True))
 
     def fingerprint(self) -> str:
         """Return a hash of the members' names and fingerprints."""
@@ -86,7 +98,14 @@ def _join(parts: list[Part], first_labels: list[int]) -> Part:
     return Part(parts[0].name, labels, images, locate)
 
 
-def _short(name: str) -> str:
-    """Return a data set's name without its kind, the path to its folder and its options."""
+def _labels(names: tuple[str, ...]) -> list[str]:
+    """Return each data set's name before its classes: the last part of its folder, or all of it if others end alike."""
+    folders = [_folder(name) for name in names]
+    ends = [folder.name for folder in folders]
+    return [end if ends.count(end) == 1 else folder.as_posix() for end, folder in zip(ends, folders, strict=True)]
+
+
+def _folder(name: str) -> PurePath:
+    """Return a data set's folder, without the name's kind and options; for names without a folder, the name."""
     kind, colon, text = name.partition(":")
-    return PurePath(NamedFolder.parse(kind, text).folder).name if colon else name
+    return PurePath(NamedFolder.parse(kind, text).folder if colon else name)

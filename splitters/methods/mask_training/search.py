@@ -121,7 +121,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         if saved is not None:
             self._restore(saved)
         else:
-            self._report(self.first_stage, 0)
+            self.report(self.first_stage, 0)
             self.begin()
             self._revive(self.examine(), round_number=0)
         for number in range(len(self.states) + 1, self.settings.rounds + 1):
@@ -133,6 +133,25 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
 
     def tick(self) -> None:
         """Repeat the last report, so that the callback can stop the split between any two batches."""
+        self._progress(self._reported)
+
+    def report(self, stage: str, done: int, *, total: int | None = None, fraction: float = 0.0) -> None:
+        """Report progress; of finished units with the last recorded state.
+
+        Args:
+            stage: What the search does.
+            done: Finished units of it.
+            total: All of them; by default the rounds.
+            fraction: How much of the next unit is done.
+        """
+        metrics: dict[str, float] = {}
+        is_milestone = done > 0 and fraction == 0
+        if is_milestone:
+            metrics = {"accuracy": self.states[-1].accuracy, "kernel_retention": self.states[-1].masks.retention}
+        elif fraction:
+            metrics = {"loss": self.trainer.loss, "round_done": fraction}
+        total = self.settings.rounds if total is None else total
+        self._reported = Progress(stage, done, total, metrics, milestone=is_milestone)
         self._progress(self._reported)
 
     def _result(self) -> SplitResult:
@@ -163,7 +182,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         total = self.trainer.steps_of(self.settings.mask_phase)
         for step in self.trainer.mask_phase():
             if step % 10 == 0 or step == total:
-                self._report("split", number - 1, fraction=step / total)
+                self.report("split", number - 1, fraction=step / total)
             else:
                 self.tick()
         self.train_scores(number)
@@ -172,7 +191,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         if scores is not self.trainer.scores:
             health = self.examine(scores)
         self.states.append(self.state(number, scores, health))
-        self._report("split", number)
+        self.report("split", number)
 
     def state(self, number: int, scores: Scores, health: Health) -> RecordedState:
         """Return the current modules as the state of a round."""
@@ -215,16 +234,6 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             health = self.examine()
         self._last_alive.update(self.trainer, ~health.dead)
         return health
-
-    def _report(self, stage: str, done: int, fraction: float = 0.0) -> None:
-        metrics: dict[str, float] = {}
-        is_milestone = bool(self.states) and fraction == 0
-        if is_milestone:
-            metrics = {"accuracy": self.states[-1].accuracy, "kernel_retention": self.states[-1].masks.retention}
-        elif fraction:
-            metrics = {"loss": self.trainer.loss, "round_done": fraction}
-        self._reported = Progress(stage, done, self.settings.rounds, metrics, milestone=is_milestone)
-        self._progress(self._reported)
 
     # Checkpoints
 

@@ -82,9 +82,12 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
         recorded = sorted(self.states, key=lambda state: state.n_kernels)
         # If accuracy grows with kernels, the smallest one within the tolerance is in recorded[low:high + 1].
         low, high, tried = 0, len(recorded), 0
+        at_most = 1 + (len(recorded) - 1).bit_length()
+        self.report("tune", 0, total=at_most)
         while low < high:
             tuned = self._tuned(recorded[tried])
             yield tuned
+            self.report("tune", len(self.states) - len(recorded), total=at_most)
             if is_within(tuned, self.base_accuracy, self.settings.tolerance):
                 high = tried
             else:

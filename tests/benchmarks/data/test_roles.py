@@ -56,6 +56,24 @@ def test_train_and_select_are_all_of_training_disjoint_and_stratified(counts: li
     assert roles.test is dataset.test
 
 
+def test_images_per_class_even_out_classes_of_different_sizes() -> None:
+    dataset = _dataset([200, 10, 40])
+    roles = make_roles(dataset, _TOY.model_copy(update={"images_per_class": 20}), seed=1)
+    assert _counts(roles.train) == [16, 8, 16]
+    assert _counts(roles.select) == [4, 2, 4]
+    assert roles.test is dataset.test
+    capped = make_roles(dataset, _TOY.model_copy(update={"images_per_class": 10, "train_images": 6}), seed=1)
+    assert _counts(capped.train) == [2, 2, 2]
+
+
+def test_a_dirichlet_draw_takes_from_the_images_per_class() -> None:
+    spec = _TOY.model_copy(update={"images_per_class": 20, "dirichlet": DirichletSpec(alpha=1, estimator=3)})
+    few = make_roles(_dataset([200, 10, 40]), spec.model_copy(update={"dirichlet": None}), seed=1)
+    drawn = make_roles(_dataset([200, 10, 40]), spec, seed=1)
+    numbers = [{*_numbers(roles.train), *_numbers(roles.select)} for roles in (drawn, few)]
+    assert numbers[0] < numbers[1]
+
+
 @given(
     counts=st.lists(st.integers(10, 60), min_size=2, max_size=5),
     share=st.floats(0.2, 1.0),

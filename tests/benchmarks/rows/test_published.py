@@ -37,6 +37,7 @@ def test_the_abstracts_figures_are_there() -> None:
 def test_results_on_other_images_than_the_papers_have_no_figures_beside_them(scenario: str) -> None:
     assert figures_for(scenario, dataset="digits", model="simcnn") == ()
     assert figures_for(scenario, dataset="cifar10, digits", model="simcnn") == ()
+    assert figures_for(scenario, dataset="union:digits+parquet:cifar10", model="simcnn") == ()
     assert figures_for(scenario, dataset="cifar10", model="simcnn")
 
 

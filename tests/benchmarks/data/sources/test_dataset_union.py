@@ -1,17 +1,18 @@
 """Several data sets as one."""
 
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from benchmarks.data.datasets import load_dataset
+from benchmarks.cells import DatasetSpec
+from benchmarks.data.datasets import check_dataset, load_dataset
 from benchmarks.data.datasets.dataset import Dataset
-from benchmarks.data.datasets.registry import open_dataset
-from benchmarks.data.sources.source import Location
-from splitters.errors import DataError
+from benchmarks.data.roles import make_roles
+from splitters.errors import ConfigurationError, DataError
 
 
 @pytest.fixture
@@ -58,7 +59,33 @@ def test_a_damaged_image_is_named_by_its_member(shapes: Path) -> None:
         _load("union:digits+folder:shapes", shapes)
 
 
-@pytest.mark.parametrize("name", ["union:digits", "union:digits+digits", "union:folder:shapes+folder:./shapes"])
-def test_a_union_of_fewer_than_two_sets_is_refused(name: str, shapes: Path) -> None:
-    with pytest.raises(DataError, match="must join two or more different data sets"):
-        open_dataset(name, Location(shapes, shapes, download=False))
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("union:digits", r"'union:digits' joins two or more data sets, e\.g\. union:digits\+fashion_mnist"),
+        ("union:digits+", r"joins two or more data sets"),
+        ("union:digits+digits", r"holds 'digits' twice"),
+        ("union:folder:shapes+folder:./shapes", r"holds 'shapes' twice"),
+        ("union:parquet:x:label=a+parquet:x:label=b", r"holds 'x' twice"),
+        ("union:mnist+union:digits+folder:x:test=a", r"another union; write union:mnist\+digits\+folder:x:test=a\."),
+    ],
+)
+def test_a_union_that_cannot_be_is_refused_by_its_name(name: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^suite\.yaml: data set .*{message}"):
+        check_dataset(name, where="suite.yaml")
+
+
+def test_sets_in_folders_of_the_same_name_are_told_apart_by_the_whole_path(shapes: Path) -> None:
+    (shapes / "old").mkdir()
+    (shapes / "shapes").rename(shapes / "old" / "v1")
+    copytree(shapes / "old", shapes / "new")
+    names = _load("union:folder:old/v1+folder:new/v1", shapes).class_names
+    assert names == ("old/v1/circle", "old/v1/square", "new/v1/circle", "new/v1/square")
+
+
+def test_roles_and_classes_of_a_union_are_those_of_any_data_set(shapes: Path) -> None:
+    union = _load("union:folder:shapes+digits", shapes).of_classes(("digits/3", "shapes/square", "digits/0"))
+    roles = make_roles(union, DatasetSpec(name=union.name, images_per_class=10), seed=0)
+    assert torch.bincount(roles.train.labels).tolist() == [8, 1, 8]
+    assert torch.bincount(roles.select.labels).tolist() == [2, 1, 2]
+    assert torch.bincount(roles.test.labels)[1] == 1

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
+from splitters.methods.mask_training.kept_cost import KeptCost
+from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
 from splitters.methods.scalesplitter import ScaleSplitterSettings, splitter
 from splitters.methods.scalesplitter.trainer import Trainer
 from splitters.modules.module import extract_modules
@@ -54,6 +55,17 @@ def test_alpha_drives_kernels_out() -> None:
         _split(alpha=alpha, rescue=False).history[-1]["kernel_retention"] for alpha in (0.0, 0.5, 20.0)
     )
     assert without >= some > much
+
+
+@pytest.mark.parametrize("cost", ["flops", "parameters"])
+def test_the_sparsity_term_can_weigh_what_modules_cost(cost: str) -> None:
+    trainer = _trainer(cost=cost)
+    bits = torch.ones_like(trainer.masks)
+    bits[:, ::2] = 0
+    shares = KeptCost(trainer.graph, cost, torch.device("cpu"))(bits)
+    assert trainer.sparsity(bits) == pytest.approx(float(shares.sqrt().mean()))
+    assert trainer.sparsity(bits) < 0.6
+    assert "cost" not in ScaleSplitterSettings().model_dump()
 
 
 def test_scales_are_learned_for_kept_kernels_and_cut_into_the_modules() -> None:
@@ -139,6 +151,22 @@ def test_larger_states_are_tuned_by_bisection_where_the_smallest_is_not_within_t
     assert lengths == [5] * 6 + [10] * 3
     assert [smallest, second, third] == [by_size[0], by_size[3], by_size[2]]
     assert by_size[2] < by_size[3]
+
+
+@pytest.mark.parametrize(("within", "tuned"), [(True, 1), (False, 3)])
+def test_progress_counts_the_recorded_states_that_are_tuned(
+    within: bool, tuned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splitter, "is_within", lambda *_: within)
+    reports: list[Progress] = []
+    settings = {**_SHORT, "rounds": 4, "mask_phase": "3 steps"}
+    result = make_splitter("scalesplitter", settings).split(tiny_task(), progress=reports.append)
+    stages = list(dict.fromkeys((report.stage, report.step, report.total) for report in reports))
+    assert stages == [*(("split", n, 4) for n in range(5)), *(("tune", n, 3) for n in range(tuned + 1))]
+    shown = {(report.stage, report.step): report.metrics["accuracy"] for report in reports if report.milestone}
+    assert list(shown.values()) == [state["accuracy"] for state in result.history]
+    # Each of the 10 steps of tuning repeats the last report, so that it can be stopped.
+    assert sum((report.stage, report.step) == ("tune", 0) for report in reports) > 10
 
 
 def test_a_final_phase_of_no_steps_leaves_the_recorded_states_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
