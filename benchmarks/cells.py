@@ -132,7 +132,7 @@ class ModelSpec(IdentityFields):
         ChannelStatistics | Literal["imagenet", "none"] | None, BeforeValidator(_read_normalisation)
     ] = Field(default=None, json_schema_extra=_ADDED)
     input_shape: ImageShape | None = Field(default=None, json_schema_extra=_ADDED)
-    class_names: tuple[str, ...] = Field(default=(), json_schema_extra=_ADDED)
+    class_names: tuple[ClassName, ...] = Field(default=(), json_schema_extra=_ADDED)
     class_map: str = Field(default="", json_schema_extra=_ADDED)
     force: bool = Field(default=False, json_schema_extra=_ADDED)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.models.inference import evaluating
 from splitters.errors import ConfigurationError
+from splitters.settings import normalise_class_name
 
 
 def read_class_map(path: Path) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def read_class_map(path: Path) -> tuple[str, ...]:
         ConfigurationError: If it is none of these, or does not name each logit once.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"class_map: {path} cannot be read ({error}).") from None
     try:
@@ -34,12 +35,19 @@ def read_class_map(path: Path) -> tuple[str, ...]:
         raise ConfigurationError(f"class_map: {path}: {str(error).splitlines()[0]}") from None
     if isinstance(content, Mapping):
         content = _in_order(content, path)
-    if not isinstance(content, list) or not content or not all(isinstance(name, str | int) for name in content):
+    listed: list[object] = content if isinstance(content, list) else [content]
+    odd = [name for name in listed if type(name) not in (str, int) or listed is not content]
+    if not content or odd:
+        found = f"{type(odd[0]).__name__} {odd[0]!r}" if content else "no name"
         raise ConfigurationError(
             f"class_map: {path} is a list of names in the order of the logits, or a mapping from names to logits; this "
-            f"file holds a {type(content).__name__}."
+            f"file holds {found}."
         )
-    return tuple(map(str, content))
+    names = tuple(normalise_class_name(str(name)) for name in listed)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"class_map: {path}: {twice[0]!r} appears twice; each logit has a class of its own.")
+    return names
 
 
 def _lines_or_yaml(text: str, path: Path) -> object:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
+import pathlib
 import pickle
 import re
 import zipfile
@@ -33,10 +36,15 @@ _COLUMN = 48
 # What checkpoints of ordinary training scripts hold beside tensors; none of it runs code.
 _HARMLESS: list[Any] = [
     argparse.Namespace,
+    collections.defaultdict,
+    int,
+    list,
+    datetime.datetime,
+    pathlib.PosixPath,
     np.dtype,
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.int64)),
+    *(type(np.dtype(code)) for code in "?bBhHiIlLefd"),
+    np.ndarray,
+    np.empty(0).__reduce__()[0],
     np.float64(0).__reduce__()[0],
 ]
 
@@ -116,7 +124,8 @@ class StoredWeights:
 def read_weights(path: Path | str) -> StoredWeights:
     """Read a safetensors file, or a torch file that holds a state dict.
 
-    The state may be the whole file, or its entry ``state_dict``, ``model_state_dict`` or ``model``.
+    The state may be the whole file, its entry ``state_dict``, ``model_state_dict`` or ``model``, or the only other
+    entry that holds tensors by name.
 
     Raises:
         ModuleFileError: If the file is absent, damaged, no weights file, or holds more than tensors and plain values.
@@ -157,8 +166,9 @@ def _is_torch_file(path: Path) -> bool:
 def _read_torch(path: Path) -> dict[str, Tensor]:
     _refuse_programs(path)
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        # By content, as torch.load goes by the file's name.
+        with path.open("rb") as file, torch.serialization.safe_globals(_HARMLESS):
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModuleFileError(_pickled(path, str(error))) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -195,10 +205,13 @@ def _state_of(path: Path, content: object) -> dict[str, Tensor]:
             f"{path}: holds a {type(content).__name__}, not a state dict; write one with "
             "torch.save(model.state_dict(), 'weights.pth')."
         )
-    for key in _STATE_KEYS:
-        inner = content.get(key)
-        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
-            return _tensors(path, inner, f"entry {key!r}, ")
+    states = {
+        key: inner for key, inner in content.items()
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values())
+    }  # fmt: skip
+    known = [key for key in _STATE_KEYS if key in states]
+    for key in known or (states if len(states) == 1 else ()):
+        return _tensors(path, states[key], f"entry {key!r}, ")
     if not any(isinstance(value, Tensor) for value in content.values()):
         raise ModuleFileError(
             f"{path}: no state dict in it: looked for tensors, and for {', '.join(map(repr, _STATE_KEYS))}; it holds "

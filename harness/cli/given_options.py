@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Decorator
+from harness.cli.options import Decorator, split_names
 
 if TYPE_CHECKING:
     from benchmarks.cells import ModelSpec
@@ -80,7 +80,7 @@ class GivenOptions:
     @property
     def names(self) -> list[str]:
         """The class names that the call lists."""
-        return [part.strip() for part in (self.class_names or "").split(",") if part.strip()]
+        return split_names(self.class_names or "")
 
     def refuse_without_weights(self) -> None:
         """Check that no option describes weights where there are none.
@@ -141,7 +141,10 @@ def given_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--transform-from", metavar="timm|torchvision",
             help="Take normalisation and shape from the library's own weights of this network, or of FAMILY:NAME.",
         ),
-        click.option("--class-names", metavar="NAME,...", help="The class of each of its logits, in order."),
+        click.option(
+            "--class-names", metavar="NAME,...",
+            help="The class of each of its logits, in order; a comma in a name is written as '\\,'.",
+        ),
         click.option(
             "--class-map", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
             help="The same from a file: JSON or YAML, or a name per line.",

@@ -40,10 +40,10 @@ Duration = Annotated[float, BeforeValidator(_read_duration, json_schema_input_ty
 
 
 def _read_seeds(value: object) -> object:
-    if isinstance(value, str):
-        raise ValueError(f"seeds are a count or a list of integers, not {value!r}")
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, (list, tuple)):
         return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"seeds are a count or a list of integers, not {value!r}")
     if value < 1:
         raise ValueError(f"a count of seeds is at least 1, not {value}")
     if value > MAX_CELLS:

@@ -109,7 +109,7 @@ class Storage:
 
     def exists(self) -> bool:
         """Return whether the folder exists."""
-        return bool(with_retries(lambda: self.fs.get_file_info(self.root)).type != fs.FileType.NotFound)
+        return bool(with_retries(lambda: self.fs.get_file_info(self.root)).type == fs.FileType.Directory)
 
     def folders(self, folder: str) -> list[str]:
         """Return the names of a folder's subfolders, without those that begin with ``.`` or ``_``."""

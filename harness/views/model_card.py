@@ -175,7 +175,7 @@ def _origin_text(entry: Mapping[str, object]) -> str:
 
 
 def _loading(model: AnyModel, file_name: str) -> list[str]:
-    file = json.dumps(file_name)
+    file = json.dumps(file_name, ensure_ascii=False)
     if isinstance(model, TrainedWeights):
         return [
             "from benchmarks.single_model.weights_file import load_weights",

@@ -37,6 +37,62 @@ class CallRules(CanonicalBuilder):
     def _rewrite_expand(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         return self._emit("expand", (args[0], self._sizes(args[1:], kwargs)))
 
+    def _rewrite_view_as(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        return self._emit("reshape", (args[0], self._emit("size", ((*args[1:], kwargs.get("other"))[0],))))
+
+    _rewrite_reshape_as = _rewrite_view_as
+
+    def _rewrite_movedim(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        x, source, destination = _given(args, kwargs, "input", "source", "destination").values()
+        # The permutation that moves axes moves them in a tensor whose sizes are their numbers, too.
+        axes = torch.empty(tuple(range(self.values[x].dim()))).movedim(source, destination).shape
+        return self._emit("permute", (x, tuple(axes)))
+
+    def _rewrite_repeat(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        """Expand axes of size 1, and join copies along the others."""
+        x: fx.Node = args[0]
+        repeats = _dims(args[1:], {"dims": kwargs.get("repeats", kwargs.get("dims"))})
+        shape = self.values[x].shape
+        if not all(isinstance(self._real(count), int) for count in repeats) or len(repeats) < len(shape):
+            return None
+        for _ in range(len(repeats) - len(shape)):
+            x = self._emit("unsqueeze", (x, 0))
+        shape = self.values[x].shape
+        expanded = tuple(count if size == 1 and count != 1 else -1 for size, count in zip(shape, repeats, strict=True))
+        if set(expanded) != {-1}:
+            x = self._emit("expand", (x, expanded))
+        for axis, (size, count) in enumerate(zip(shape, repeats, strict=True)):
+            if size != 1 and count != 1:
+                if not isinstance(count, int):
+                    return None
+                x = self._emit("cat", ((x,) * count, axis))
+        return x
+
+    def _rewrite_tile(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        repeats = _dims(args[1:], kwargs)
+        return self._rewrite_repeat((args[0], *[1] * (self.values[args[0]].dim() - len(repeats)), *repeats), {})
+
+    def _rewrite_repeat_interleave(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = _given(args, kwargs, "input", "repeats", "dim")
+        x, count, dim = given["input"], given["repeats"], given.get("dim")
+        if not isinstance(count, int) or not isinstance(dim, int):
+            return None
+        dim %= self.values[x].dim()
+        sizes = tuple(count if axis == dim + 1 else -1 for axis in range(self.values[x].dim() + 1))
+        return self._emit(
+            "flatten", (self._emit("expand", (self._emit("unsqueeze", (x, dim + 1)), sizes)), dim, dim + 1)
+        )
+
+    def _rewrite_unbind(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        given = _given(args, kwargs, "input", "dim")
+        x = given["input"]
+        dim = given.get("dim", 0) % self.values[x].dim()
+        before = (slice(None),) * dim
+        return tuple(self._emit("getitem", (x, (*before, index))) for index in range(self.values[x].shape[dim]))
+
+    def _rewrite_hstack(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        return self._emit("cat", (args[0], 1))
+
     def _sizes(self, rest: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return sizes as a tuple, or as the single node that holds all of them."""
         sizes = _dims(rest, kwargs)
@@ -71,6 +127,13 @@ class CallRules(CanonicalBuilder):
             return None
         return self._split(x, [part.shape[dim] for part in torch.chunk(self.values[x], chunks, dim)], dim)
 
+    def _rewrite_tensor_split(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = _given(args, kwargs, "input", "indices_or_sections", "dim")
+        x, where, dim = given["input"], given.get("indices_or_sections"), given.get("dim", 0)
+        if not isinstance(where, (int, tuple, list)) or not isinstance(dim, int):
+            return None
+        return self._split(x, [part.shape[dim] for part in torch.tensor_split(self.values[x], where, dim)], dim)
+
     def _rewrite_split(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         x = args[0]
         sizes = args[1] if len(args) > 1 else kwargs.get("split_size", kwargs.get("split_size_or_sections"))
@@ -90,6 +153,9 @@ class CallRules(CanonicalBuilder):
             return self._emit("getitem", (x, _EXTREMA[name]))
         if name == "data":
             return x
+        if name in ("mT", "mH", "T", "H"):
+            axes = range(self.values[x].dim())
+            return self._emit("transpose", (x, -2, -1)) if len(axes) == 2 or name[0] == "m" else None
         return self._emit("size", (x,)) if name == "shape" else None
 
     def _rewrite_getitem(self, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -200,11 +266,41 @@ class CallRules(CanonicalBuilder):
             product = self._product(product, given["value"])
         return self._emit("add", (given["input"], product))
 
+    def _rewrite_addcdiv(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        given = _given(args, kwargs, "input", "tensor1", "tensor2")
+        quotient = self._store_all(self._folded(self._emit("div", (given["tensor1"], given["tensor2"]))))
+        if given.get("value", 1) != 1:
+            quotient = self._product(quotient, given["value"])
+        return self._emit("add", (given["input"], quotient))
+
+    def _rewrite_lerp(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        given = _given(args, kwargs, "input", "end", "weight")
+        start, end = given["input"], given["end"]
+        return self._emit("add", (start, self._product(self._emit("sub", (end, start)), given["weight"])))
+
+    def _rewrite_addmm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = _given(args, kwargs, "input", "mat1", "mat2")
+        product = self._rewrite_matmul((given["mat1"], given["mat2"]), {})
+        if product is None or given.get("beta", 1) != 1 or given.get("alpha", 1) != 1:
+            return None
+        return self._emit("add", (product, given["input"]))
+
+    def _rewrite_full_like(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = _given(args, kwargs, "input", "fill_value")
+        if given.keys() != {"input", "fill_value"} or not self.values[given["input"]].is_floating_point():
+            return None
+        return self._emit("add", (self._emit("zeros_like", (given["input"],)), given["fill_value"]))
+
     def _rewrite_zeros(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         return self._filled(torch.zeros, _dims(args, kwargs), kwargs)
 
     def _rewrite_ones(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         return self._filled(torch.ones, _dims(args, kwargs), kwargs)
+
+    def _rewrite_full(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._filled(
+            torch.full, _dims(args[:1], kwargs), {"fill_value": args[1], **kwargs} if args[1:] else kwargs
+        )
 
     def _rewrite_new_zeros(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         return self._filled(self.values[args[0]].new_zeros, _dims(args[1:], kwargs), kwargs)
@@ -212,8 +308,14 @@ class CallRules(CanonicalBuilder):
     def _rewrite_new_ones(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         return self._filled(self.values[args[0]].new_ones, _dims(args[1:], kwargs), kwargs)
 
+    def _rewrite_new_full(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        given = {"fill_value": args[2], **kwargs} if args[2:] else kwargs
+        return self._filled(self.values[args[0]].new_full, _dims(args[1:2], kwargs), given)
+
     def _filled(self, fill: Callable[..., Tensor], sizes: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         """Make one value for every image, channel and place a value per channel that is expanded."""
+        if isinstance(sizes, tuple) and len(sizes) == 1 and isinstance(self._real(sizes[0]), torch.Size):
+            sizes = tuple(self._emit("getitem", (sizes[0], axis)) for axis in range(len(self._real(sizes[0]))))
         if not isinstance(sizes, tuple) or len(sizes) < 2 or not isinstance(sizes[0], fx.Node):
             return None
         _, channels, *places = self._real(sizes)

@@ -6,8 +6,10 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 
 from splitters.errors import GraphError
 
@@ -35,6 +37,10 @@ def copy_of_model(model: nn.Module) -> nn.Module:
             layer = name.rpartition(".")[0]
             kind = type(model.get_submodule(layer)).__name__
             raise GraphError(f"the layer {layer!r} ({kind}) has no weights yet; call the model once on images first.")
+    scripted = [name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)]
+    if scripted:
+        layer = f"the layer {scripted[0]!r}" if scripted[0] else "the model"
+        raise GraphError(f"{layer} is TorchScript, which cannot be traced; pass the nn.Module that it was made from.")
     memo: dict[int, Any] = {}
     try:
         for module in model.modules():
@@ -43,10 +49,25 @@ def copy_of_model(model: nn.Module) -> nn.Module:
                     memo[id(tensor)] = tensor.detach().clone()
         for wrapper in reversed([module for module in model.modules() if _is_wrapper(module)]):
             memo[id(wrapper)] = copy.deepcopy(unwrapped(wrapper), memo)
-        frozen: nn.Module = copy.deepcopy(model, memo)
+        frozen: nn.Module = copy.deepcopy(model, memo).eval().requires_grad_(False)
+        for module in filter(is_parametrized, frozen.modules()):
+            _fix_parametrisations(module)
     except Exception as error:
         raise GraphError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
-    return frozen.eval().requires_grad_(False)
+    return frozen
+
+
+def _fix_parametrisations(module: nn.Module) -> None:
+    """Turn a copied layer into one of its own class, with the tensors that its parametrisations compute.
+
+    ``torch.nn.utils.parametrize.remove_parametrizations`` would change the class, which the original layer shares.
+    """
+    names: Any = module.parametrizations
+    tensors = {name: getattr(module, name) for name in names}
+    (module.__class__,) = type(module).__bases__
+    del module.parametrizations
+    for name, tensor in tensors.items():
+        setattr(module, name, nn.Parameter(tensor.detach(), requires_grad=False))
 
 
 def first_line(error: Exception) -> str:

@@ -142,7 +142,7 @@ OPERATIONS: dict[str, Operation] = {
     **_table(ChannelRule.GROUPS, group_norm=F.group_norm),
     **_table(
         ChannelRule.MIX,
-        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm,
+        softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm, rms_norm=F.rms_norm,
         normalize=F.normalize, local_response_norm=F.local_response_norm, matmul=torch.matmul,
         einsum=torch.einsum, scaled_dot_product_attention=F.scaled_dot_product_attention, argmax=torch.argmax,
         argmin=torch.argmin, cumsum=torch.cumsum, roll=torch.roll,

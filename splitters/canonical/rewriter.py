@@ -11,6 +11,7 @@ import functools
 import inspect
 import operator
 import types
+from collections import Counter
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from splitters.canonical.call_rules import CallRules
-from splitters.canonical.constants import fold
+from splitters.canonical.constants import Constant, fold
 from splitters.canonical.layers import plain_kind, plain_layer
 from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
@@ -30,7 +31,7 @@ from splitters.canonical.torch_layers import (
     affine_of_batch_norm,
     fold_affine,
 )
-from splitters.canonical.tracing import attribute_at, trace_model
+from splitters.canonical.tracing import attribute_at, reads_sizes, trace_model
 from splitters.errors import GraphError
 
 _FUNCTION_NAMES: dict[str, str] = {
@@ -39,7 +40,8 @@ _FUNCTION_NAMES: dict[str, str] = {
     "negative": "neg", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "floor_divide": "floordiv",
     "and": "bitwise_and", "or": "bitwise_or", "invert": "bitwise_not", "greater": "gt", "greater_equal": "ge",
     "less": "lt", "less_equal": "le", "not_equal": "ne", "bmm": "matmul", "nelement": "numel",
-    "native_channel_shuffle": "channel_shuffle",
+    "native_channel_shuffle": "channel_shuffle", "ipow": "pow", "iand": "bitwise_and", "ior": "bitwise_or",
+    "broadcast_to": "expand", "moveaxis": "movedim", "special_expit": "sigmoid",
 }  # fmt: skip
 """Aliases of operations, as functions and as methods."""
 
@@ -53,7 +55,10 @@ _DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_
                        "feature_alpha_dropout", "stochastic_depth", "drop_block2d"})  # fmt: skip
 """Calls that return their input unless their ``training`` argument is true."""
 
-_IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv"})
+_IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv", "ipow", "iand", "ior"})
+
+_NUMPY_NAMES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "x": "input", "x2": "other"}
+"""NumPy's names of arguments, which torch takes as well."""
 
 _OPERATORS = frozenset({
     operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg, operator.gt, operator.ge,
@@ -83,12 +88,20 @@ def canonical_graph(
         rewriter = _Rewriter(model, example)
         nodes = trace_model(model, example).nodes
         rewriter.module_calls = frozenset(str(node.target) for node in nodes if node.op == "call_module")
+        if any(isinstance(node.target, torch._ops.OpOverload) for node in nodes):
+            raise GraphError(
+                "the model is a graph of ATen operations, as torch.export makes it; pass the module it was made from."
+            )
         for node in nodes:
             rewriter.add(node)
     return rewriter.finish()
 
 
 def _check_runs(model: nn.Module, example: Tensor) -> None:
+    kinds = Counter(part.dtype for part in model.parameters() if part.is_floating_point())
+    if kinds and example.dtype not in kinds:
+        raise GraphError(f"the model's weights are {kinds.most_common(1)[0][0]}, the images {example.dtype}; call "
+                         "model.float() first.")  # fmt: skip
     try:
         model(example)
     except Exception as error:
@@ -106,6 +119,7 @@ class _Rewriter(CallRules):
         self.example = example
         self.renamed: dict[fx.Node, Any] = {}
         self.memory: dict[fx.Node, fx.Node] = {}  # the node whose memory a node of the model shares
+        self.blocks: dict[fx.Node, fx.Node] = {}  # the node that allocated it; views share it in part
 
     def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
         self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
@@ -153,6 +167,15 @@ class _Rewriter(CallRules):
             case _:
                 self.renamed[node] = self._function(node, args, kwargs)
         self.memory[node] = self._owner(node)
+        self.blocks[node] = self._block(node)
+
+    def _block(self, node: fx.Node) -> fx.Node:
+        """Return the node of the model that allocated the memory in which a node's value lies."""
+        storages = {part.untyped_storage()._cdata for part in self._tensors(node)}
+        for source in node.all_input_nodes if _raw_name(node) != "clone" else ():
+            if any(part.untyped_storage()._cdata in storages for part in self._tensors(source)):
+                return self.blocks[source]
+        return node
 
     def _owner(self, node: fx.Node) -> fx.Node:
         """Return the node of the model that owns the memory of a node's value."""
@@ -243,9 +266,25 @@ class _Rewriter(CallRules):
         """Let later readers of an overwritten input read the result, as in the model."""
         if in_place and node.all_input_nodes:
             owner = self.memory[node.all_input_nodes[0]]
+            (written,) = self._tensors(node.all_input_nodes[0])
+            block = self.blocks[node.all_input_nodes[0]]
             for old in self.renamed:
+                is_view = self.blocks[old] is block and self.memory[old] is not owner
+                if is_view and self._is_read_later(old) and any(_overlap(part, written) for part in self._tensors(old)):
+                    raise GraphError(f"it writes in place to a view of {old.name!r}, which is read later; use the "
+                                     "operation that returns a new tensor.")  # fmt: skip
                 if self.memory[old] is owner:
                     self.renamed[old] = new
+
+    def _tensors(self, old: fx.Node) -> list[Tensor]:
+        """Return the tensors that a node of the model returns, none for the output."""
+        parts = _flat(self._real(self.renamed.get(old)))
+        values = [part.value if isinstance(part, Constant) else part for part in parts]
+        return [value for value in values if isinstance(value, Tensor)]
+
+    def _is_read_later(self, old: fx.Node) -> bool:
+        """Return whether a node that is still to come reads values of a node, not sizes alone."""
+        return any(user not in self.renamed and not reads_sizes(user) for user in old.users)
 
     # Functions and methods
 
@@ -263,6 +302,7 @@ class _Rewriter(CallRules):
         args, kwargs = _input_first(node, args, kwargs)
         is_method_in_place = raw.endswith("_") and node.target not in _OPERATORS
         in_place = bool(kwargs.pop("inplace", False)) or is_method_in_place or name in _IN_PLACE_OPERATORS
+        in_place = in_place and bool(self._tensors(node.all_input_nodes[0]))  # numbers are not overwritten
         name = _FUNCTION_NAMES.get(name, name)
         if name in _UNCHANGED or (name in _DROPOUTS and _check_inactive(node, args, kwargs)):
             return args[0]
@@ -316,6 +356,13 @@ def _make_relus_in_place(graph: fx.Graph, root: nn.Module) -> None:
             node.kwargs = {"inplace": True}
 
 
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Return whether two views of one block of memory have a place in common."""
+    places = torch.arange(one.untyped_storage().nbytes() // one.element_size())
+    both = (places.as_strided(part.size(), part.stride(), part.storage_offset()) for part in (one, other))
+    return bool(torch.isin(*both).any())
+
+
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [part for item in value.values() for part in _flat(item)]
@@ -342,6 +389,7 @@ def _input_first(node: fx.Node, args: Any, kwargs: dict[str, Any]) -> tuple[Any,
         if "inplace" in signature.parameters:
             first, *others = signature.bind(*args, **kwargs).arguments.items()
             return (first[1],), dict(others)
+    kwargs = {_NUMPY_NAMES.get(key, key): value for key, value in kwargs.items()}
     for key in ("input", "tensor", "tensors"):
         if not args and key in kwargs:
             return (kwargs[key],), {name: value for name, value in kwargs.items() if name != key}

@@ -97,11 +97,17 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.Upsample: _interpolate,
     nn.UpsamplingNearest2d: _interpolate,
     nn.UpsamplingBilinear2d: _interpolate,
-    nn.ZeroPad2d: _pad("constant"),
-    nn.ConstantPad2d: _pad("constant"),
-    nn.ReflectionPad2d: _pad("reflect"),
-    nn.ReplicationPad2d: _pad("replicate"),
-    nn.CircularPad2d: _pad("circular"),
+    **{
+        getattr(nn, f"{name}Pad{axes}d"): _pad(mode)
+        for name, mode in (
+            ("Zero", "constant"),
+            ("Constant", "constant"),
+            ("Reflection", "reflect"),
+            ("Replication", "replicate"),
+            ("Circular", "circular"),
+        )
+        for axes in (1, 2, 3)
+    },
     nn.Flatten: _call("flatten", "start_dim", "end_dim"),
     nn.Unflatten: _call("unflatten", "dim", "unflattened_size"),
     nn.PixelShuffle: _call("pixel_shuffle", "upscale_factor"),
@@ -110,6 +116,7 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.Softmax: _call("softmax", dim="dim"),
     nn.LogSoftmax: _call("log_softmax", dim="dim"),
     nn.LayerNorm: _call("layer_norm", "normalized_shape", weight="weight", bias="bias", eps="eps"),
+    nn.RMSNorm: _call("rms_norm", "normalized_shape", weight="weight", eps="eps"),
     nn.GroupNorm: _call("group_norm", "num_groups", weight="weight", bias="bias", eps="eps"),
     nn.LocalResponseNorm: _call("local_response_norm", "size", "alpha", "beta", "k"),
 }

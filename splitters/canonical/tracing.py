@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,12 +46,40 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
     """
     tracer = _ExampleTracer(example)
     try:
-        return tracer.trace(model)
+        with _traced_builtins(model):
+            return tracer.trace(model)
     except Exception as error:
         # torch's functions answer a number that was refused with an error of their own.
         refusal = error if isinstance(error, GraphError) else tracer.refusal
         cause = str(refusal) if refusal else first_line(error)
         raise GraphError(f"{type(model).__name__} cannot be traced by torch.fx: {tracer.where()}{cause}") from error
+
+
+@contextmanager
+def _traced_builtins(model: nn.Module) -> Iterator[None]:
+    """Let ``len(x)`` stay symbolic and ``isinstance(x, Tensor)`` be true in the files of a model's classes.
+
+    Python's own ``len`` returns plain numbers only, and its ``isinstance`` knows a traced value as what records it.
+    """
+
+    def traced_len(value: Any) -> Any:
+        return value.size(0) if isinstance(value, _Numbers) and value.is_instance(Tensor) else len(value)
+
+    def traced_isinstance(value: Any, kinds: Any) -> bool:
+        return value.is_instance(kinds) if isinstance(value, _Numbers) else isinstance(value, kinds)
+
+    classes = {base for module in model.modules() for base in type(module).__mro__}
+    files = {base.__module__ for base in classes if base.__module__.split(".")[0] not in ("torch", "builtins")}
+    traced = {"len": traced_len, "isinstance": traced_isinstance}
+    added = [(vars(sys.modules[file]), name) for file in files & sys.modules.keys() for name in traced]
+    added = [(space, name) for space, name in added if name not in space]
+    for space, name in added:
+        space[name] = traced[name]
+    try:
+        yield
+    finally:
+        for space, name in added:
+            del space[name]
 
 
 class _ExampleTracer(fx.Tracer):
@@ -90,6 +120,15 @@ class _ExampleTracer(fx.Tracer):
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         return attr_val if self._is_running else super().getattr(attr, attr_val, parameter_proxy_cache)
 
+    def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
+        device = self._runs[0].images.device.type
+        if torch.is_autocast_enabled(device) and not self._is_running:
+            raise GraphError(
+                f"its forward turns autocast on, whose lower precision no module has; turn it off in eval mode "
+                f"(torch.autocast({device!r}, enabled=self.training))."
+            )
+        return super().create_node(kind, *args, **kwargs)
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Value(node, self)
 
@@ -123,7 +162,7 @@ class _ExampleTracer(fx.Tracer):
         elif first != second:
             self.refusal = GraphError(
                 f"its forward {action} on the number of images (node {proxy.node.name!r}); each image must be computed "
-                "alike, in a batch of any size."
+                "alike, in a batch of any size. Constants of that many images are made by x.new_zeros or x.expand."
             )
         else:
             return first
@@ -148,11 +187,16 @@ class _ExampleTracer(fx.Tracer):
         if isinstance(values[node], Tensor):
             return _comes_from_images(node)
         for current in _with_ancestors(node, lambda source: not isinstance(values[source], Tensor)):
-            name = current.args[1] if current.target is getattr else getattr(current.target, "__name__", current.target)
             tensors = [source for source in current.all_input_nodes if isinstance(values[source], Tensor)]
-            if name not in _SIZES and any(map(_comes_from_images, tensors)):
+            if not reads_sizes(current) and any(map(_comes_from_images, tensors)):
                 return True
         return False
+
+
+def reads_sizes(node: fx.Node) -> bool:
+    """Return whether a node reads of tensors only what no pixel determines."""
+    name = node.args[1] if node.target is getattr else getattr(node.target, "__name__", node.target)
+    return name in _SIZES
 
 
 def _comes_from_images(node: fx.Node) -> bool:
@@ -233,6 +277,9 @@ class _Numbers(fx.Proxy):
             f"its forward assigns to a part of the tensor {self.node.name!r}; use torch.where, torch.cat or F.pad."
         )
 
+    def is_instance(self, kinds: Any) -> bool:
+        return isinstance(self.tracer.constant(self), kinds)
+
     def __len__(self) -> int:
         return self.tracer.length(self)
 
@@ -260,11 +307,23 @@ class _Numbers(fx.Proxy):
     def __round__(self, digits: int | None = None) -> Any:
         return round(self._number("computes"), digits)
 
+    def __format__(self, specification: str) -> str:
+        return format(self._number("computes"), specification) if specification else str(self)
+
     def __contains__(self, item: Any) -> bool:
         return any(part is item or bool(part == item) for part in self)
 
     def _number(self, action: str) -> Any:
         return self.tracer.number(self, action)
+
+
+def _in_place(function: Callable[[Any, Any], Any]) -> Callable[[_Numbers, Any], fx.Proxy]:
+    return lambda self, other: self.tracer.create_proxy("call_function", function, (self, other), {})
+
+
+for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow, operator.iand,
+                  operator.ior):  # fmt: skip
+    setattr(_Numbers, f"__{_function.__name__}__", _in_place(_function))
 
 
 class _Value(_Numbers):

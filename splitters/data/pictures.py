@@ -72,7 +72,7 @@ def to_batch(pictures: Pictures, shape: tuple[int, int, int]) -> UInt8[Tensor, "
             return to_pixels(pictures, shape)[None]
         if isinstance(pictures, Tensor) and pictures.dtype == torch.uint8 and pictures.shape[1:] == shape:
             return pictures
-    if not isinstance(pictures, (Sequence, Tensor, np.ndarray)):
+    if not isinstance(pictures, (Sequence, Tensor, np.ndarray)) or isinstance(pictures, (bytes, bytearray)):
         raise DataError(f"{_EXPECTED}, not a {type(pictures).__name__}.")
     pixels = [to_pixels(picture, shape) for picture in pictures]
     return torch.stack(pixels) if pixels else torch.empty(0, *shape, dtype=torch.uint8)

@@ -152,7 +152,9 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
     with torch.no_grad():
         logits = network(example)
         if logits.shape != expected.shape or not float((logits - expected).abs().max()) <= allowed:
-            raise GraphError(f"the traced graph does not compute what the model computes; {_likely_cause(model)}")
+            raise GraphError(
+                f"the traced graph does not compute what the model computes; {_likely_cause(model, example)}"
+            )
         try:
             interpreters = [fx.Interpreter(network, garbage_collect_values=False) for _ in example]
             alone = [runner.run(image[None]) for runner, image in zip(interpreters, example, strict=True)]
@@ -168,12 +170,14 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
     return interpreters[0].env
 
 
-def _likely_cause(model: nn.Module) -> str:
+def _likely_cause(model: nn.Module, example: Tensor) -> str:
     """Return why a model computes something else than its forward says."""
+    if not torch.equal(model(example), model(example)):
+        return "its forward draws random numbers in eval mode; draw them only if self.training."
     hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
     if hooked:
         return f"the hooks of {', '.join(repr(name) for name in hooked)} change its values. Do that in its forward."
-    return "its forward hides side effects, or draws random numbers."
+    return "its forward keeps a state between calls, or overwrites tensors in a way that tracing does not see."
 
 
 def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> ChannelGraph:

@@ -115,6 +115,8 @@ class Propagation:
                 self._reduce(node)
             case ChannelRule.GROUPS:
                 self._groups(node)
+            case ChannelRule.MIX if self._mixes_other_axes(node):
+                self.ids[node] = self.ids[node.all_input_nodes[0]]
             case _:
                 self._mix(node)
 
@@ -190,7 +192,7 @@ class Propagation:
         return ids
 
     def _expand_constant(self, node: fx.Node) -> None:
-        """Give a stored tensor ids along the axis that is expanded to channels, or along its only one."""
+        """Give a stored tensor ids along the axis that is expanded to channels, or along axis 1 if it has no other."""
         constant, dims = node.all_input_nodes[0], self.values[node].dim()
         if constant.op != "get_attr":
             return
@@ -200,7 +202,7 @@ class Propagation:
             axes = {axis for axis, counted in enumerate(self._counted(node.args[1])) if counted.numel()}
         shape = self.values[constant].shape
         only = {axis + dims - len(shape) for axis, size in enumerate(shape) if size > 1}
-        self._constant_ids(constant, axes or (only if len(only) == 1 else set()), dims)
+        self._constant_ids(constant, axes or (only if only == {1} else set()), dims)
 
     def _groups(self, node: fx.Node) -> None:
         x, groups = node.all_input_nodes[0], int(node.args[1])  # type: ignore[arg-type]
@@ -371,6 +373,27 @@ class Propagation:
             self._mix(node, reason="sums over the channels")
             return
         self.ids[node] = torch.amax(ids, dim=axes, keepdim=keep)
+
+    def _mixes_other_axes(self, node: fx.Node) -> bool:
+        """Return whether a node mixes the values along certain axes, none of which is that of the channels."""
+        x, name, arguments = node.all_input_nodes[0], self.operation_name(node), (*node.args, None, None, None)
+        if name in ("layer_norm", "rms_norm"):
+            axes: Any = range(-len(self._counted(arguments[1])), 0)
+        elif name in ("softmax", "log_softmax", "cumsum", "normalize", "roll"):
+            axes = arguments[2 if name in ("normalize", "roll") else 1]
+            axes = node.kwargs.get("dim", node.kwargs.get("dims", 1 if name == "normalize" and axes is None else axes))
+        else:
+            return False
+        axes = (axes,) if isinstance(axes, int) else axes
+        if (
+            node in self._taints
+            or not isinstance(axes, (tuple, list, range))
+            or not all(type(axis) is int for axis in axes)
+        ):
+            return False
+        varying = {*varying_axes(self.ids[x])}
+        constant = all(not varying_axes(self.ids[other]) for other in node.all_input_nodes[1:] if other in self.ids)
+        return constant and not varying.intersection(axis % self.ids[x].dim() for axis in axes)
 
     def _mix(self, node: fx.Node, reason: str = "") -> None:
         operation = operation_of(node.target) if node.op == "call_function" else None

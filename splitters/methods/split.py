@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from splitters.data import ImageSet, Normalisation
+from splitters.errors import ConfigurationError, DataError
 from splitters.files.weights_hash import weights_hash
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, SplitTask, make_splitter
@@ -107,10 +108,13 @@ def split(
         SplitFailedError: If no usable modules were found.
     """
     splitter = make_splitter(method, settings)
+    _check_types(model, train, select)
     task = SplitTask(model, train, select, seed, train.images.device).on_device()
     graph = task.trace()
     base_accuracy = accuracy(network_logits(graph.network, task.select).argmax(1), task.select.labels)
     doubts = _accuracy_warnings(base_accuracy, task.n_classes)
+    if train.images.data_ptr() == select.images.data_ptr():
+        doubts += ("train and select are the same images, so that every choice is flattered; give each its own.",)
     for doubt in doubts:
         _LOGGER.warning(doubt)
 
@@ -129,6 +133,17 @@ def split(
         base_model_hash=weights_hash(model),
         base_accuracy=base_accuracy,
     )
+
+
+def _check_types(model: object, train: object, select: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(f"the model is a torch.nn.Module, not a {type(model).__name__}.")
+    for name, images in (("train", train), ("select", select)):
+        if not isinstance(images, ImageSet):
+            raise DataError(
+                f"{name} is an ImageSet, not a {type(images).__name__}; ImageSet.from_dataset, from_folder and "
+                "from_arrays make one."
+            )
 
 
 def _accuracy_warnings(base_accuracy: float, n_classes: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -115,6 +115,19 @@ class ModuleDescription(Settings):
 
 class _Header(FileHeader, ModuleDescription):
     """The header of a module file."""
+
+
+def require_modules(given: Iterable[object]) -> None:
+    """Check that these are modules, and not their files or something else.
+
+    Raises:
+        ConfigurationError: If one is none.
+    """
+    for one in given:
+        if not isinstance(one, Module):
+            raise ConfigurationError(
+                f"a {type(one).__name__} is no module; load_model(FILE) reads one, result.modules() makes a split's."
+            )
 
 
 class Module(nn.Module):

@@ -13,7 +13,7 @@ from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.input_adapter import InputAdapter
-from splitters.modules.module import Module, NormalisationInfo
+from splitters.modules.module import Module, NormalisationInfo, require_modules
 from splitters.modules.scores import evidence
 from splitters.networks.cost import Cost
 from splitters.reuse.model_format import ModelDescription
@@ -185,8 +185,9 @@ def compose(
 
 def _class_order(modules: Sequence[Module], class_names: Sequence[str] | None) -> tuple[str, ...]:
     """Return the order of the modules' classes, each of which must occur once."""
-    if not modules:
-        raise ConfigurationError("a composed model needs at least one module.")
+    if isinstance(modules, Module) or not modules:
+        raise ConfigurationError("a composed model needs a list of modules, with at least one module in it.")
+    require_modules(modules)
     names = Counter(module.info.class_name for module in modules)
     twice = sorted(name for name, count in names.items() if count > 1)
     if twice:

@@ -13,7 +13,7 @@ from splitters.files.network_description import check_rebuilds, check_storable, 
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.input_adapter import InputAdapter, InputForm
-from splitters.modules.module import Module, NormalisationInfo
+from splitters.modules.module import Module, NormalisationInfo, require_modules
 from splitters.networks.cost import Cost, network_cost
 from splitters.reuse.fusion import FUSIONS, Fusion, FusionExamples, fit_fusion
 from splitters.reuse.model_format import ModelDescription, PatchDescription
@@ -136,6 +136,7 @@ def patch(
         DataError: If the images do not determine the rule.
         GraphError: If the weak model cannot be traced, or no file could hold it.
     """
+    require_modules([module])
     _target_index(module, images, target)
     form = InputForm(images.input_shape, images.normalisation)
     form.check_adaptable(module.input_form, name=f"the module of {module.info.class_name!r}")

@@ -101,6 +101,21 @@ def _frozen(name: str, show: Forward, *reasons: str, reads: int = 8, **layers: n
     return Case(name, lambda: Between(show, reads, **layers), {"conv": 0, "last": 6}, frozen=reasons)
 
 
+def _first_half_in_place(first: Tensor, second: Tensor) -> Tensor:
+    return torch.cat([first.relu_(), second], 1)
+
+
+def _augmented(net: Between, x: Tensor) -> Tensor:
+    y, mask = x, x > 0
+    y += 1
+    y *= 2
+    y -= 0.5
+    y /= 3
+    y **= 2
+    mask &= y < 1
+    return (x + y) * mask
+
+
 def _activations() -> list[Case]:
     modules = [
         nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(),
@@ -121,6 +136,11 @@ def _activations() -> list[Case]:
         "x.tanh": lambda net, x: x.tanh(),
         "clamp": lambda net, x: x.clamp(min=-0.2).clamp(-1, 1),
         "exp, log, sqrt, abs": lambda net, x: torch.sqrt(torch.log(torch.exp(x).abs() + 1) + 1),
+        "augmented assignments": _augmented,
+        "a part overwritten": lambda net, x: _first_half_in_place(*x.chunk(2, 1)),
+        "a view overwritten": lambda net, x: x.flatten(1).relu_().view(x.shape),
+        "x is a tensor": lambda net, x: x if isinstance(x, Tensor) else -x,
+        "len": lambda net, x: x.reshape(len(x), -1).view(x.shape),
         "powers": lambda net, x: x**2 + x.pow(exponent=3) + torch.pow(x, 2) + 1.5 ** (-x),
         "quotient": lambda net, x: x / (x * x + 1).div(other=2),
         "where": lambda net, x: torch.where(x > 0, x, 0.1 * x).where(x < 1, 1.0),
@@ -181,6 +201,10 @@ def _reductions() -> list[Case]:
         "std by correction": lambda net, x: torch.std(x, (2, 3), correction=0, keepdim=True),
         "var_mean": lambda net, x: sum(torch.var_mean(x, (2, 3), keepdim=True)),
         "norm": lambda net, x: x.norm(dim=(2, 3), keepdim=True) + torch.norm(x, 1, (2, 3))[..., None, None],
+        "NumPy's names": lambda net, x: x.sum(axis=(2, 3), keepdims=True) + x.max(axis=2, keepdims=True)[0],
+        "softmax over places": lambda net, x: x.flatten(2).softmax(-1).view(x.shape) + F.softmax(x, dim=3),
+        "normalised and rolled places": lambda net, x: F.normalize(x, dim=2).roll((1, -1), (2, 3)).cumsum(3),
+        "layer norm of rows": lambda net, x: F.layer_norm(x, (8,)) + F.rms_norm(x, (8, 8)),
         "logsumexp and prod": lambda net, x: x.logsumexp((2, 3), keepdim=True) + x.prod(3, keepdim=True),
         "statistics of flattened pixels": lambda net, x: x.flatten(2).max(2)[0].view(x.size(0), -1, 1, 1),
     }  # fmt: skip
@@ -259,6 +283,20 @@ def _shapes() -> list[Case]:
         "expand": lambda net, x: x.mean((2, 3), keepdim=True).expand(-1, -1, 4, 4),
         "expand to a size": lambda net, x: x * x.mean((2, 3), keepdim=True).expand(x.size()),
         "expand as": lambda net, x: x * x.amax((2, 3), keepdim=True).expand_as(x),
+        "repeat of a channel's mean": lambda net, x: x * x.mean((2, 3), True).repeat(1, 1, x.size(2), x.size(3)),
+        "repeat of rows, and tile": lambda net, x: x.repeat([1, 1, 2, 1]).tile((2,)),
+        "repeat interleaved": lambda net, x: x.repeat_interleave(2, dim=-1),
+        "view and reshape as": lambda net, x: x.flatten(1).view_as(x) + x.flatten(2).reshape_as(x),
+        "broadcast to": lambda net, x: x * torch.broadcast_to(x.mean((2, 3), keepdim=True), x.shape),
+        "movedim": lambda net, x: torch.moveaxis(x.movedim((2, 3), (1, 2)).relu(), -1, 1).mT,
+        "tensor_split and hstack": lambda net, x: torch.hstack(x.tensor_split(3, 1)[::-1]),
+        "unbound rows": lambda net, x: torch.stack(x.unbind(2)[::-1], -1),
+        "new tensors of its size": lambda net, x: (
+            x.mul(2) - x.new_ones(x.shape) * torch.zeros(x.size()) + x.new_full((x.size(0), 8, 8, 8), 0.3)
+            + torch.full((x.size(0), 8, 8, 8), 0.2) + torch.full_like(x, 0.1)
+        ),
+        "coordinates as another channel": lambda net, x: x + 0 * torch.cat(
+            [x, torch.linspace(-1, 1, x.size(2)).view(1, 1, -1, 1).expand(x.size(0), 1, -1, x.size(3))], 1)[:, :-1],
         "multiplied by height and width": lambda net, x: x.view(x.size(0), x.size(1) * x.size(2) * x.size(3)).view(
             x.size(0), -1, x.size(2), x.size(3)
         ),
@@ -466,6 +504,10 @@ def _constants() -> list[Case]:
         "a scale expanded to sizes": lambda net, x: x * net.scale[:, None, None].expand(x.size()),
         "a scale repeated for each place": lambda net, x: x * net.scale[:, None, None].repeat(1, x.size(2), x.size(3)),
         "addcmul": lambda net, x: torch.addcmul(net.shift[:, None, None], x, net.scale[:, None, None], value=0.3),
+        "lerp and addcdiv": lambda net, x: torch.addcdiv(
+            torch.lerp(x, -x, net.scale[:, None, None]), x, x**2 + 1, value=2
+        ),
+        "addmm": lambda net, x: x * torch.addmm(net.shift, x.mean((2, 3)), net.map[0, 0]).sigmoid()[..., None, None],
         "sum with a factor": lambda net, x: torch.add(x, net.shift[:, None, None], alpha=2).sub(x**2, alpha=0.3),
         "a grid of places": lambda net, x: x * torch.arange(x.size(2)).view(-1, 1),
         "a scale in place": lambda net, x: x.mul_(net.scale[:, None, None]) + x,

@@ -170,10 +170,12 @@ def test_a_model_without_published_weights_says_so(tmp_path: Path) -> None:
         ("a.yaml", "- no\n- 05\n- cat\n"),
         ("a.yaml", "no: 0\n05: 1\ncat: 2\n"),
         ("a.txt", "no\n05\n\ncat\n"),
+        ("a.txt", "\ufeffno\r\n05\r\ncat"),
+        ("a.json", '\ufeff["no", "05", "cat"]'),
     ],
 )
 def test_a_class_map_is_read_in_each_of_its_forms(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_class_map(tmp_path / name) == ("no", "05", "cat")
 
 
@@ -181,13 +183,16 @@ def test_a_class_map_is_read_in_each_of_its_forms(tmp_path: Path, name: str, tex
     ("text", "message"),
     [
         ('{"cat": 0, "dog": 2}', "must give every logit from 0 to 1 one name"),
+        ('["cafe\u0301", "caf\u00e9"]', "'caf\u00e9' appears twice"),
         ('{"cat": 0, "dog": 0}', "must give every logit from 0 to 1 one name"),
-        ("3", "is a list of names .*; this file holds a int"),
+        ("3", "is a list of names .*; this file holds int 3"),
+        ("[]", "is a list of names .*; this file holds no name"),
+        ('["cat", true]', "is a list of names .*; this file holds bool True"),
         ("[", "Expecting value"),
     ],
 )
 def test_a_class_map_that_leaves_logits_open_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "map.json").write_text(text)
+    (tmp_path / "map.json").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=message):
         read_class_map(tmp_path / "map.json")
     with pytest.raises(ConfigurationError, match="cannot be read"):

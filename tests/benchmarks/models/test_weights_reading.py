@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ def prefixed(prefix: str) -> dict[str, Tensor]:
         {"state_dict": prefixed("model."), "epoch": 3},
         {"model_state_dict": prefixed("module."), "optimizer": {"state": {}}},
         {"model": prefixed("_orig_mod.module."), "args": argparse.Namespace(lr=0.1), "best": np.float64(0.9)},
+        {"net": prefixed("module."), "acc": 91.2, "loss": np.ones(3), "seen": collections.defaultdict(int)},
         {key: value for key, value in prefixed("net.").items() if "num_batches" not in key},
         {key: nn.Parameter(value) for key, value in net().state_dict().items() if value.is_floating_point()},
     ],
@@ -46,6 +48,13 @@ def test_a_state_is_found_wherever_checkpoints_keep_it(tmp_path: Path, content: 
         nn.init.zeros_(parameter)
     read_weights(tmp_path / "weights.pth").load_into(model, "net")
     assert state_hash(model.state_dict()) == state_hash(net().state_dict())
+
+
+def test_a_files_content_counts_not_its_suffix(tmp_path: Path) -> None:
+    torch.save(net().state_dict(), tmp_path / "torch.safetensors")
+    save_file(net().state_dict(), tmp_path / "safetensors.pth")
+    for name in ("torch.safetensors", "safetensors.pth"):
+        assert state_hash(read_weights(tmp_path / name).tensors) == state_hash(net().state_dict())
 
 
 def test_a_stripped_prefix_is_said_and_one_that_the_network_has_is_kept(tmp_path: Path) -> None:
@@ -108,6 +117,8 @@ def _write_text(path: Path, text: str) -> None:
         (lambda path: torch.save(Foreign(), path), r"holds an object of .*Foreign.*torch.save\(model.state_dict\(\)"),
         (lambda path: torch.save([1], path), "holds a list, not a state dict"),
         (lambda path: torch.save({"epoch": 1, "optim": {}}, path), "no state dict in it.*it holds 'epoch', 'optim'"),
+        (lambda path: torch.save({"net": {"a": torch.ones(1)}, "ema": {"a": torch.ones(1)}}, path),
+         "no state dict in it.*it holds 'net', 'ema'"),
         (lambda path: torch.save({"a": torch.zeros(1), "lr": 0.1}, path), "'lr' is a float, not a plain tensor"),
         (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(50)), "damaged or cut short"),
         (lambda path: None, "there is no such file"),

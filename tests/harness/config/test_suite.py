@@ -226,6 +226,7 @@ _SUITE = "name: t\nmodels: [simcnn]\ndatasets: [digits]\nsplitters: [{name: full
         ("seeds: true", "seeds: expected a number, not true."),
         ("seeds: [0, false]", "seeds: expected a number, not false."),
         ("seeds: 10:20", "seeds: seeds are a count or a list of integers, not '10:20'."),
+        ("seeds: 1e1", "seeds: seeds are a count or a list of integers, not 10.0."),
         ("training: {epochs: true}", "training: epochs: expected a number, not true."),
         ("only: [{seed: true}]", "only[0]: seed: expected a number, not true."),
         ("description: 1.10", "description: expected text; quote it: '1.10'."),

@@ -65,6 +65,11 @@ def test_a_composed_model_s_card_has_a_column_of_kernels_per_module(modules: lis
     assert 'load_model("cut.safetensors").predict_names("photo.jpg")' in text
 
 
+def test_a_file_name_stands_in_the_code_as_it_is_written(modules: list[Module]) -> None:
+    text = model_card(modules[0], file_name='pär "1".safetensors', file_bytes=1)
+    assert r'load_model("pär \"1\".safetensors")' in text
+
+
 def test_a_patched_model_s_card_names_the_class_and_rule_and_claims_no_licence_for_the_network(
     modules: list[Module],
 ) -> None:

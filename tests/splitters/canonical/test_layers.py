@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from splitters.canonical.layers import plain_kind
-from splitters.files.network_description import build_network, describe_network
+from splitters.files.network_description import build_network, check_storable, describe_network
 
 _BATCH = images(2, 3, 8, 8)
 
@@ -97,3 +97,24 @@ def test_a_forward_that_was_replaced_on_the_layer_is_traced() -> None:
     net.other.forward = lambda x: x * 2
     graph = assert_exact(net, _BATCH)
     assert maskable(graph) == {"conv": 8, "last": 6}
+
+
+class _Gain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias, self.weight = (
+            nn.Parameter(torch.zeros(8, 1, 1)),
+            nn.Parameter(torch.linspace(0.5, 1.5, 8)[:, None, None]),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight + self.bias
+
+
+@pytest.mark.parametrize("layer", [nn.GroupNorm(4, 8), nn.BatchNorm2d(8), nn.LayerNorm([8, 8]), _Gain()])
+def test_any_parametrised_layer_is_one_of_its_own_class(layer: nn.Module) -> None:
+    net = Between(lambda net, x: net.other(x), other=_parametrised(layer))
+    graph = assert_exact(net, _BATCH)
+    assert not graph.frozen
+    check_storable(graph)
+    assert parametrize.is_parametrized(net.other, "weight"), "the model itself stays as it is"

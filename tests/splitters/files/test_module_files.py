@@ -1,6 +1,7 @@
 """Module files: round trips, refusals, and loading without anything else."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from splitters.data import Normalisation
 from splitters.errors import ModuleFileError
+from splitters.files.atomic_write import write_atomically
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import Module, extract_modules
@@ -282,3 +284,13 @@ def test_node_names_cannot_replace_attributes(saved: Path, tmp_path: Path, name:
     batch = images(2, 3, 8, 8)
     with torch.no_grad():
         assert torch.equal(Module.load(tmp_path / "renamed")(batch), Module.load(saved)(batch))
+
+
+def test_files_are_written_under_names_as_long_as_allowed_and_errors_name_them(tmp_path: Path) -> None:
+    longest = tmp_path / ("ä" * 127)
+    write_atomically(longest, b"1")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]
+    for path in (tmp_path, tmp_path / ("x" * 256)):
+        with pytest.raises(OSError, match=re.escape(repr(str(path)))):
+            write_atomically(path, b"2")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]

@@ -192,6 +192,17 @@ class _TwoArguments(nn.Module):
         return images + other
 
 
+def _overwrites_a_view(net: Whole, x: Tensor) -> Tensor:
+    maps = net.conv(x)
+    maps[:, :2].relu_()
+    return net.fc(maps.mean((2, 3)))
+
+
+def _under_autocast(net: Whole, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return net.fc(net.conv(x).mean((2, 3)))
+
+
 def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
     return Whole(run, conv=conv(3, 4), fc=nn.Linear(4, 4))
 
@@ -211,6 +222,10 @@ def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
         (_pooled(lambda net, x: net.fc(net.conv(x).view(2, 4, 8, 8).mean((2, 3)))), "does not take an image alone"),
         (nn.Sequential(conv(5, 4), nn.Flatten()), "does not take images of shape [2, 3, 8, 8]"),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), "has no convolution"),
+        (_pooled(lambda net, x: net.fc((net.conv(x) + torch.randn(4, 1, 1)).mean((2, 3)))), "draws random numbers"),
+        (_pooled(_overwrites_a_view), "it writes in place to a view of 'conv', which is read later"),
+        (_pooled(_under_autocast), "its forward turns autocast on"),
+        (_pooled(lambda net, x: net.fc(net.conv(x).mean((2, 3)))).half(), "the model's weights are torch.float16"),
         (_with_hook(), "the hooks of 'conv' change its values"),
         (_pooled(lambda net, x: F.dropout(net.conv(x), 0.5).mean((2, 3))), "pass training=self.training"),
     ],
@@ -219,6 +234,23 @@ def test_unsupported_models_are_refused_with_the_cause(model: nn.Module, message
     with pytest.raises(GraphError) as error, torch.random.fork_rng(devices=[]):
         ChannelGraph.trace(model, _BATCH)
     assert message in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+def test_torchscript_and_exported_graphs_are_refused_by_name() -> None:
+    model = nn.Sequential(conv(3, 4), nn.ReLU()).eval()
+    with pytest.raises(GraphError, match="the model is TorchScript"):
+        ChannelGraph.trace(torch.jit.script(model), _BATCH)
+    with pytest.raises(GraphError, match="the layer '1' is TorchScript"):
+        ChannelGraph.trace(nn.Sequential(model, torch.jit.script(model)), _BATCH)
+    with pytest.raises(GraphError, match=r"a graph of ATen operations, as torch\.export makes it"):
+        ChannelGraph.trace(fx.GraphModule(model, _aten_graph()), _BATCH)
+
+
+def _aten_graph() -> fx.Graph:
+    graph = fx.Graph()
+    graph.output(graph.call_function(torch.ops.aten.relu.default, (graph.placeholder("x"),)))
+    return graph
 
 
 def test_the_example_must_be_a_batch_of_images() -> None:

@@ -35,6 +35,20 @@ def test_split_returns_what_the_splitter_finds_and_the_modules_of_it() -> None:
     assert torch.equal(compose(modules).predict(task.select.images), scores.argmax(0))
 
 
+def test_what_is_no_model_or_image_set_is_refused_by_name() -> None:
+    task = tiny_task()
+    with pytest.raises(ConfigurationError, match=r"the model is a torch\.nn\.Module, not a ImageSet"):
+        split(task.train, task.model, task.select)
+    with pytest.raises(DataError, match="select is an ImageSet, not a list"):
+        split(task.model, task.train, [])
+
+
+def test_one_set_of_images_in_both_roles_is_reported() -> None:
+    task = tiny_task()
+    assert "the same images" in split(task.model, task.train, task.train, "random", **_HALF).warnings[-1]
+    assert not split(task.model, task.train, task.select, "random", **_HALF).warnings
+
+
 def test_callbacks_see_each_report_and_may_stop_the_split() -> None:
     task, reports = tiny_task(), []
 

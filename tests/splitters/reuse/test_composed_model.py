@@ -15,7 +15,7 @@ from splitters.data import IMAGENET, ImageSet, Normalisation
 from splitters.errors import ConfigurationError, DataError, SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult, SplitTask, make_splitter
-from splitters.modules.module import Module, extract_modules
+from splitters.modules.module import Module, extract_modules, require_modules
 from splitters.modules.score_kinds import HeadScores, LogitScores
 from splitters.networks.inference import accuracy, composed_answers, module_logits
 from splitters.networks.masks import KernelMasks
@@ -100,6 +100,11 @@ def test_what_does_not_fit_is_refused(modules: list[Module], message: str) -> No
     with pytest.raises(ConfigurationError) as error:
         ComposedModel(modules)
     assert message in str(error.value)
+
+
+def test_a_file_is_no_module() -> None:
+    with pytest.raises(ConfigurationError, match=r"a str is no module; load_model\(FILE\) reads one"):
+        require_modules([*_modules("a"), "b.safetensors"])
 
 
 def test_images_are_adapted_to_each_modules_size_and_normalisation() -> None:

@@ -122,6 +122,7 @@ def test_the_transform_is_what_predictions_do(tmp_path: Path) -> None:
         (".", False, "is a folder; list its files"),
         (5, False, "not a int"),
         ([None], False, "not a NoneType"),
+        (b"\x89PNG", False, "not a bytes"),
     ],
 )
 def test_what_is_no_image_is_refused_in_one_line(images: object, normalised: bool, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.cli.given_options import GivenOptions
 from harness.cli.options import split_names
 
 
@@ -21,3 +22,8 @@ from harness.cli.options import split_names
 )
 def test_names_are_separated_by_commas_that_no_backslash_precedes(text: str, names: list[str]) -> None:
     assert split_names(text) == names
+
+
+def test_the_classes_of_given_weights_are_separated_alike() -> None:
+    nothing = dict.fromkeys(("mean", "std", "normalisation", "input_shape", "transform_from", "class_map"))
+    assert GivenOptions(**nothing, class_names=r"cat\, wild,dog", force=False).names == ["cat, wild", "dog"]

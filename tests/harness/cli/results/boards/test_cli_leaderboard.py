@@ -64,6 +64,7 @@ def test_damage_is_reported_beside_every_format(call: Call, results: Path) -> No
     ("arguments", "message"),
     [
         (["no/such"], "there are no results at no/such"),
+        ([__file__], f"there are no results at {__file__}"),
         (["RESULTS", "--scenario", "tony"], "unknown scenario in these results 'tony'. Did you mean 'toy'"),
         (["RESULTS", "--sort", "loss"], "unknown measure 'loss'"),
         (["RESULTS", "--columns", "kernels"], "--columns: unknown measure 'kernels'"),
