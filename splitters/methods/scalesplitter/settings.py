@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.scalesplitter.presets import PRESETS
 from splitters.settings import Length, PhaseLength
+
+
+def _is_binary(value: object) -> bool:
+    return value == "binary"
 
 
 class ScaleSplitterSettings(MaskTrainingSettings):
@@ -29,6 +33,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
         tune_phase: Length of a round's tune phase, which trains scales and read-outs alone.
         final_phase: Length of the tune phase of recorded states after the last round: the one with the fewest kernels
             first, then others by bisection, to find the smallest that is within the tolerance; 0 for none.
+        tune_loss: What tune phases minimise: ``binary``, the mean of the modules' binary cross-entropies, as in mask
+            phases; or ``joint``, the cross-entropy over the scores of all modules, which lets them outscore each other.
         mask_learning_rate: Adam's rate for masks.
         learning_rate: Adam's rate for scales and read-outs; it falls to 0 within a tune phase.
         batch_size: Images per step.
@@ -49,6 +55,7 @@ class ScaleSplitterSettings(MaskTrainingSettings):
     mask_phase: PhaseLength = Length(count=80, unit="steps")
     tune_phase: PhaseLength = Length(count=30, unit="steps")
     final_phase: PhaseLength = Length(count=240, unit="steps")
+    tune_loss: Literal["binary", "joint"] = Field(default="binary", exclude_if=_is_binary)
     mask_learning_rate: float = Field(default=0.05, gt=0)
     learning_rate: float = Field(default=0.01, gt=0)
     batch_size: int = Field(default=16, ge=1)

@@ -54,6 +54,15 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         own = (labels[:, None] == self._classes).T
         return F.binary_cross_entropy_with_logits(found, own.to(found.dtype))
 
+    def tuning_loss_of(
+        self, gates: Float[Tensor, "module channel"], scores: LinearScores, indices: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, ""]:
+        """Return what tune phases minimise: ``loss_of``, or the cross-entropy over all modules' scores."""
+        if self.settings.tune_loss == "binary":
+            return self.loss_of(gates, scores, indices)
+        images, labels = self.images.batch(indices)
+        return F.cross_entropy(scores(self.network(images, gates)).T, labels)
+
     def score_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train scales and read-outs alone, through the current modules; the rate falls to 0 along the phase.
 
@@ -71,7 +80,7 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         optimiser = adam(parameters, lr=learning_rate, device=scales.device)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
         for indices in self.batches(steps):
-            loss = self.loss_of(bits if scales is None else bits * scales, scores, indices)
+            loss = self.tuning_loss_of(bits * scales, scores, indices)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if only is not None:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from splitters.methods.mask_training.kept_cost import KeptCost
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
@@ -99,6 +100,22 @@ def test_tune_phases_leave_masks_alone_and_lower_the_loss() -> None:
         losses.append(trainer.loss)
     assert losses[-1] < losses[0]
     assert torch.equal(trainer.masks, before)
+
+
+def test_joint_tuning_lowers_the_cross_entropy_over_all_modules_scores() -> None:
+    trainer = _trainer(tune_loss="joint")
+    trainer.scores = trainer.scores.map(torch.zeros_like)  # the base model alone is never wrong here
+
+    def cross_entropy() -> float:
+        images, labels = trainer.images.batch(torch.arange(len(trainer.images)))
+        found = trainer.scores(trainer.network(images, trainer.scales))
+        return float(F.cross_entropy(found.T, labels))
+
+    assert cross_entropy() == pytest.approx(math.log(3))
+    trainer.score_phase(_steps(20), 0.05)
+    assert cross_entropy() < 1
+    gates, some = torch.ones_like(trainer.masks), torch.arange(9)
+    assert trainer.tuning_loss_of(gates, trainer.scores, some) != trainer.loss_of(gates, trainer.scores, some)
 
 
 def test_a_tune_phase_for_some_modules_leaves_the_others_bit_for_bit() -> None:
