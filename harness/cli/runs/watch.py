@@ -104,7 +104,7 @@ def _follow(states: Iterator[_State], results: str) -> _State:
                 write_line("\n".join(lines))
             shown, state = lines, next(states)
         return state
-    with Live(console=console, get_renderable=lambda: _view(state, results), transient=True):
+    with Live(console=console, get_renderable=lambda: _view(state, results), refresh_per_second=1, transient=True):
         while state.running:
             state = next(states)
     return state
