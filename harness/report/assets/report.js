@@ -52,6 +52,20 @@ addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 // ---- charts: drawn when they come near the window, the nearest first, and all of them for paper
 
 const specs = read("charts-data");
+function specOf(element) { // A copy with records in place of packed columns, and as many columns of a legend as fit.
+  return JSON.parse(JSON.stringify(specs[element.dataset.chart]), (key, value) => {
+    if (key === "columns") return Math.max(1, Math.floor((element.clientWidth - 80) / value));
+    return key === "data" && value.packed ? { values: records(value.packed) } : value;
+  });
+}
+function records(columns) {
+  const found = [];
+  for (const [name, column] of Object.entries(columns)) {
+    const values = column.texts ? column.at.map((at) => column.texts[at]) : column;
+    values.forEach((value, at) => { (found[at] ??= {})[name] = value; });
+  }
+  return found;
+}
 const undrawn = new Set(document.querySelectorAll("[data-chart]")), near = new Set();
 let isDrawing = false;
 const distance = (element) => {
@@ -85,9 +99,7 @@ async function draw(element) {
   near.delete(element);
   try {
     const options = { renderer: "svg", actions: false, tooltip: onTooltip };
-    const fitted = (key, value) => key === "columns" ? Math.max(1, Math.floor((element.clientWidth - 80) / value)) : value;
-    const spec = JSON.parse(JSON.stringify(specs[element.dataset.chart]), fitted);
-    const { view } = await window.vegaEmbed(element, spec, options);
+    const { view } = await window.vegaEmbed(element, specOf(element), options);
     view.addEventListener("click", async (event, item) => {
       const id = item?.datum?.cell;
       if (!id) return;
@@ -137,7 +149,7 @@ function numbers(spec) {
   return tables;
 }
 for (const element of document.querySelectorAll(".numbers")) element.addEventListener("toggle", () => {
-  if (element.children.length === 1) element.append(...numbers(specs[element.closest("figure").querySelector("[data-chart]").dataset.chart]));
+  if (element.children.length === 1) element.append(...numbers(specOf(element.closest("figure").querySelector("[data-chart]"))));
 });
 
 // ---- tables: sorted by their headings, filtered by a text

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from harness.ranking.budgets.recorded_states import RecordedState, anytime, loss_at, recorded_states
+from harness.ranking.budgets.recorded_states import RecordedState, anytime, loss_at
 from harness.ranking.leaderboard import Section
 from harness.ranking.statistics import Estimate
 from harness.report.charts.chart import Chart, Legend, Spec, dataset, faded_unless_shown, quantity, tooltip
@@ -28,9 +28,9 @@ Searches = Mapping[str, Sequence[Sequence[RecordedState]]]
 def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield the loss at equal retention, and the hypervolume over time, of a section's splitters."""
     found = {
-        name: [states for row in spread(rows, MAX_SPLITS) if (states := recorded_states(row))]
+        name: [states for states in data.recorded_states(spread(rows, MAX_SPLITS)) if states]
         for name, rows in data.by_method(section).items()
-        if any(row.cell_id in data.first_of_split for row in rows)
+        if data.is_first_of_split[rows].any()
     }
     searches = {name: splits for name, splits in found.items() if splits}
     losses = list(_losses(searches))

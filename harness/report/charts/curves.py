@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import (
@@ -41,16 +43,15 @@ _DEPTHS = ["#d99a26", "#dd7f45", "#d4627a", "#b065b8", "#8273d6", "#4f8ae0"]
 
 def learning_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield what the splitters reported for the steps of their searches, against steps and against time."""
-    by_method = {
-        name: [row for row in rows if row.cell_id in data.first_of_split]
-        for name, rows in data.by_method(section).items()
-    }
+    by_method = {name: np.array(rows)[data.is_first_of_split[rows]] for name, rows in data.by_method(section).items()}
     for figure, against, unit, axis in _FIGURES:
         curves, shown, total = [], 0, 0
         for method, rows in by_method.items():
-            steps_of = [steps for row in rows if len(steps := _steps(row, figure, against)) > 1]
-            total += len(steps_of)
-            for at, steps in enumerate(spread(steps_of, MAX_CURVES)):
+            figures = (figure,) if against == "step" else (figure, against)
+            searched = rows[data.n_steps(*figures)[rows] > 1].tolist()
+            total += len(searched)
+            for at, row in enumerate(data.models(spread(searched, MAX_CURVES))):
+                steps = _steps(row, figure, against)
                 curves += [{"method": method, "curve": f"{method} {at}", **step} for step in steps]
                 shown += 1
         if not curves:
@@ -125,7 +126,7 @@ def _means(curves: Sequence[Mapping[str, Any]], against: str) -> Iterator[dict[s
 def sensitivity_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield the layers' sensitivity curves, one chart per method that measures them."""
     for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
-        known = [row for row in rows if row.sensitivity and row.cell_id in data.first_of_split]
+        known = [row for row in rows if row.sensitivity and data.is_first_of_split[data.index(row)]]
         layers = [layer.layer for layer in known[0].sensitivity] if known else []
         alike = [row for row in known if [layer.layer for layer in row.sensitivity] == layers]
         if not alike:
