@@ -69,12 +69,15 @@ class Rows(Sequence[Row]):
         """Return the model of a row, or some of the rows."""
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        return _models(self._table.take(from_numpy(self.indices[index : index + 1 or None])))[0]
+        return next(iter(self.take(np.array([index]))))
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the models of all rows."""
-        for start in range(0, len(self), _MODELS_AT_ONCE):
-            yield from _models(self._table.take(from_numpy(self.indices[start : start + _MODELS_AT_ONCE])))
+        # Taking rows out of a table copies all of its nested columns; a slice copies nothing.
+        for rows in np.split(self.indices, np.flatnonzero(np.diff(self.indices) != 1) + 1):
+            for start in range(0, len(rows), _MODELS_AT_ONCE):
+                part = rows[start : start + _MODELS_AT_ONCE]
+                yield from _models(self._table.slice(int(part[0]), len(part)))
 
     def __eq__(self, other: object) -> bool:
         """Return whether another sequence holds equal rows."""

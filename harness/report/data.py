@@ -24,7 +24,7 @@ from benchmarks.cells import parse_config
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row, State
 from harness.ranking.budgets.recorded_states import RecordedState, n_states, states_of
-from harness.ranking.budgets.steps import steps_with
+from harness.ranking.budgets.steps import Steps, steps_with
 from harness.ranking.configuration import Configuration, Members, distinct_configs, groups_of
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
@@ -194,6 +194,10 @@ class ReportData:
     def recorded_states(self, rows: Sequence[int]) -> Iterator[list[RecordedState]]:
         """Yield the states that the searches of some rows recorded."""
         return states_of(self._take(rows))
+
+    def steps(self, rows: Sequence[int], *figures: str) -> Steps:
+        """Return the steps of some rows' searches that have all of some figures."""
+        return steps_with(self._take(rows), *figures)
 
     def n_steps(self, *figures: str) -> Indices:
         """Return for each row how many steps of its search have all of some figures."""

@@ -17,7 +17,7 @@ from harness.ranking.budgets.budget import Budget
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
 from harness.report.charts.pareto import measure_scale
-from harness.report.data import ReportData
+from harness.report.data import ItemT, ReportData
 from harness.suite_cell import ID_LENGTH, row_title
 from harness.text import printable
 from harness.views.leaderboards.entry_text import (
@@ -134,14 +134,8 @@ def _columns(section: Section) -> list[Column]:
 
 
 def _leaderboard(data: ReportData, board: Leaderboard, section: Section) -> Table:
-    columns = _columns(section)
-    headings = [
-        Heading("rank", is_number=True),
-        Heading("splitter"),
-        *(Heading(key.replace("_", " ")) for key in section.variants),
-        Heading("seeds", is_number=True, title="Seeds that succeeded, out of how many if some failed"),
-    ]
-    for column in columns:
+    headings: list[Heading] = []
+    for column in _columns(section):
         arrow = ARROWS[section.board.better(column.measure)]
         unit = {"time": "", "count": "", "ratio": "×"}.get(column.unit, column.unit)
         headings.append(Heading(f"{column.heading} {arrow}".strip(), unit, True, column.measure.replace("_", " ")))
@@ -149,24 +143,38 @@ def _leaderboard(data: ReportData, board: Leaderboard, section: Section) -> Tabl
             headings.append(
                 Heading("95 % interval", title=f"{section.sort.replace('_', ' ')}, mean and 95 % t-interval")
             )
+    names = [Heading("rank", is_number=True), Heading("splitter")]
+    texts = [Heading(key.replace("_", " ")) for key in section.variants]
+    seeds = Heading("seeds", is_number=True, title="Seeds that succeeded, out of how many if some failed")
+    headings = _in_order(section, names, texts, seeds, headings)
     entries = section.entries[:MAX_ENTRIES]
     span = _span(section, entries)
-    lines = [[*_names(data, section, entry), *_measures(data, section, entry, span)] for entry in entries]
+    lines = [_line(data, section, entry, span) for entry in entries]
     for label, entry in reference_entries(board, section):
         first = [Cell(REFERENCE, key=1e9, is_number=True), Cell(label)]
-        rest = [*map(Cell, variant_texts(section, entry)), Cell("–", is_number=True)]
-        lines.append([*first, *rest, *_measures(data, section, entry, span)])
+        variants = list(map(Cell, variant_texts(section, entry)))
+        measures = list(_measures(data, section, entry, span))
+        lines.append(_in_order(section, first, variants, Cell("–", is_number=True), measures))
     left_out = len(section.entries) - len(entries)
     notes = [section.board.note] if section.board.note else []
     notes += [f"{left_out:,} more entries: splitbench leaderboard {data.results}"] if left_out else []
     return Table(section.title, headings, lines, " ".join(notes))
 
 
-def _names(data: ReportData, section: Section, entry: Entry) -> list[Cell]:
+def _line(data: ReportData, section: Section, entry: Entry, span: tuple[float, float] | None) -> list[Cell]:
     rank = Cell(rank_text(entry), key=1e6 if entry.rank is None else entry.rank, is_number=True)
     name = Cell(entry.label, colour=_colour(data, entry))
     variants = [Cell(text) for text in variant_texts(section, entry)]
-    return [rank, name, *variants, Cell(seeds_text(entry), key=entry.n_seeds, is_number=True)]
+    seeds = Cell(seeds_text(entry), key=entry.n_seeds, is_number=True)
+    return _in_order(section, [rank, name], variants, seeds, list(_measures(data, section, entry, span)))
+
+
+def _in_order(
+    section: Section, names: list[ItemT], texts: list[ItemT], seeds: ItemT, measures: list[ItemT]
+) -> list[ItemT]:
+    """Return the columns of a line in their order: what ranks stands near the names, where phones show it."""
+    n_variants = sum(key != "score" for key in section.variants)
+    return [*names, *texts[:n_variants], *measures[:2], *texts[n_variants:], seeds, *measures[2:]]
 
 
 def _measures(data: ReportData, section: Section, entry: Entry, span: tuple[float, float] | None) -> Iterator[Cell]:

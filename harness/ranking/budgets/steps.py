@@ -20,10 +20,12 @@ class Steps:
 
     Args:
         row: The index of each one's row.
+        number: Its number in the row.
         values: By figure; NaN where it was not reported.
     """
 
     row: Int[NDArray[np.int64], " step"]
+    number: Int[NDArray[np.int64], " step"]
     values: Mapping[str, Float[NDArray[np.float64], " step"]]
 
     def count(self, n_rows: int) -> Int[NDArray[np.int64], " row"]:
@@ -44,8 +46,8 @@ def steps_with(rows: Rows, *names: str, optional: Sequence[str] = ()) -> Steps:
     step, name = (pc.struct_field(records, field) for field in ("step", "name"))
     value = to_numpy(pc.struct_field(records, "value"))
     # One number per row and step, ascending in both.
-    _, rank = np.unique(to_numpy(step, null=-1), return_inverse=True)
-    key = row * (len(rank) + 1) + rank
+    numbers, rank = np.unique(to_numpy(step, null=-1), return_inverse=True)
+    key = row * (len(numbers) + 1) + rank
     is_of_step = to_numpy(pc.is_valid(step))
     found: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
     for wanted in (*names, *optional):
@@ -56,7 +58,8 @@ def steps_with(rows: Rows, *names: str, optional: Sequence[str] = ()) -> Steps:
     shared = found[names[0]][0]
     for other in names[1:]:
         shared = np.intersect1d(shared, found[other][0], assume_unique=True)
-    return Steps(shared // (len(rank) + 1), {wanted: _at(shared, *known) for wanted, known in found.items()})
+    row, rank = np.divmod(shared, len(numbers) + 1)
+    return Steps(row, numbers[rank], {wanted: _at(shared, *known) for wanted, known in found.items()})
 
 
 def _at(keys: NDArray[np.int64], known: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,13 +47,11 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
     for figure, against, unit, axis in _FIGURES:
         curves, shown, total = [], 0, 0
         for method, rows in by_method.items():
-            figures = (figure,) if against == "step" else (figure, against)
-            searched = rows[data.n_steps(*figures)[rows] > 1].tolist()
+            searched = rows[data.n_steps(*_figures(figure, against))[rows] > 1].tolist()
             total += len(searched)
-            for at, row in enumerate(data.models(spread(searched, MAX_CURVES))):
-                steps = _steps(row, figure, against)
-                curves += [{"method": method, "curve": f"{method} {at}", **step} for step in steps]
-                shown += 1
+            sample = spread(searched, MAX_CURVES)
+            curves += _curves(data, method, sample, figure, against)
+            shown += len(sample)
         if not curves:
             continue
         names = [curve["method"] for curve in curves]
@@ -92,21 +90,23 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
         yield Chart(f"learning-{number}-{figure}-{against}", title, caption, {"layer": layers}, 240, legend)
 
 
-def _steps(row: Row, name: str, against: str) -> list[dict[str, Any]]:
-    by_step: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for figure in row.figures:
-        if figure.step is not None:
-            by_step[figure.step][figure.name] = figure.value
-    return [
-        {
-            "x": step if against == "step" else round(values[against], 2),
-            "y": round(100 * values[name], 3),
-            "seed": row.seed,
-            "cell": row.cell_id[:ID_LENGTH],
+def _curves(data: ReportData, method: str, rows: Sequence[int], figure: str, against: str) -> Iterator[dict[str, Any]]:
+    """Yield the points of a method's curves, one curve per row."""
+    steps = data.steps(rows, *_figures(figure, against))
+    places = steps.number if against == "step" else steps.values[against]
+    for at, x, y in zip(steps.row.tolist(), places.tolist(), steps.values[figure].tolist(), strict=True):
+        yield {
+            "method": method,
+            "curve": f"{method} {at}",
+            "x": x if against == "step" else round(x, 2),
+            "y": round(100 * y, 3),
+            "seed": data.seeds[rows[at]],
+            "cell": data.cell_ids[rows[at]][:ID_LENGTH],
         }
-        for step, values in sorted(by_step.items())
-        if name in values and (against == "step" or against in values)
-    ]
+
+
+def _figures(figure: str, against: str) -> tuple[str, ...]:
+    return (figure,) if against == "step" else (figure, against)
 
 
 def _means(curves: Sequence[Mapping[str, Any]], against: str) -> Iterator[dict[str, Any]]:

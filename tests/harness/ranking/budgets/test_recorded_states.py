@@ -68,6 +68,7 @@ def test_of_a_figure_that_was_reported_twice_the_last_value_counts() -> None:
     assert either.values["x"].tolist() == [0.2, 0.4]
     assert either.values["y"].tolist() == [0.3, pytest.approx(float("nan"), nan_ok=True)]
     assert either.count(2).tolist() == [0, 2]
+    assert either.number.tolist() == [1, 2]
 
 
 def test_the_front_leaves_out_what_another_state_dominates() -> None:
