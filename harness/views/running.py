@@ -18,7 +18,7 @@ from harness.views.quantities import duration_text
 
 _BAR_WIDTH = 16
 _LEAST_TITLE = 12
-_SHORT = {"kernel_retention": "kernels", "jaccard_distance": "distance", "lowest_accuracy": "lowest accuracy"}
+_SHORT = {"kernel_retention": "kernels", "jaccard_distance": "distance"}
 
 
 def running_view(activity: Activity, now: datetime) -> RenderableType:
@@ -129,5 +129,5 @@ def stage_text(stage: str, step: int, total: int | None, metrics: Mapping[str, f
     """Return a stage, its step and metrics in one line; nothing before the first stage."""
     if not stage:
         return ""
-    numbers = [f"{_SHORT.get(name, name)} {value:.3g}" for name, value in metrics.items()]
+    numbers = [f"{_SHORT.get(name, name.replace('_', ' '))} {value:.3g}" for name, value in metrics.items()]
     return printable("  ".join([f"{stage} {step}/{total}" if total else f"{stage} {step}", *numbers]))
