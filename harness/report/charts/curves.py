@@ -45,7 +45,8 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
     """Yield what the splitters reported for the steps of their searches, against steps and against time."""
     by_method = {name: np.array(rows)[data.is_first_of_split[rows]] for name, rows in data.by_method(section).items()}
     for figure, against, unit, axis in _FIGURES:
-        curves, shown, total = [], 0, 0
+        curves: list[dict[str, Any]] = []
+        shown = total = 0
         for method, rows in by_method.items():
             searched = rows[data.n_steps(*_figures(figure, against))[rows] > 1].tolist()
             total += len(searched)
