@@ -30,7 +30,6 @@ from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
 from harness.report.methods import Methods
 from harness.store import ResultStore, StoreContents
-from harness.suite_cell import ID_LENGTH
 from splitters.errors import UnknownNameError
 from splitters.methods.protocol import SPLITTERS
 
@@ -252,10 +251,6 @@ class ReportData:
     def _configs(self) -> tuple[Indices, list[str]]:
         """The index of each row's configuration, whatever its seed, and the configurations."""
         return distinct_configs(self.rows)
-
-    def rerun(self, cell_id: str) -> str:
-        """Return the command that runs a cell again."""
-        return f"splitbench rerun {cell_id[:ID_LENGTH]} {self.results_option}"
 
     @property
     def results_option(self) -> str:
