@@ -17,6 +17,7 @@ from benchmarks.rows.parquet_schema import READ_SCHEMA, ROW_SCHEMA
 from benchmarks.rows.row import Row
 
 _MODELS_AT_ONCE = 1000
+_MAX_SLICES = 50
 
 _NULLABLE = frozenset(field.name for field in ROW_SCHEMA if field.nullable)
 
@@ -69,12 +70,20 @@ class Rows(Sequence[Row]):
         """Return the model of a row, or some of the rows."""
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        return _models(self._table.take(from_numpy(self.indices[index : index + 1 or None])))[0]
+        return next(iter(self.take(np.array([index]))))
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the models of all rows."""
         for start in range(0, len(self), _MODELS_AT_ONCE):
-            yield from _models(self._table.take(from_numpy(self.indices[start : start + _MODELS_AT_ONCE])))
+            yield from _models(self._part(self.indices[start : start + _MODELS_AT_ONCE]))
+
+    def _part(self, indices: Int[NDArray[np.int64], " row"]) -> pa.Table:
+        """Return some rows of the table."""
+        runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
+        if len(runs) > _MAX_SLICES:
+            return self._table.take(from_numpy(indices))
+        # Taking few rows out of many would copy all values of nested columns; slices copy nothing.
+        return pa.concat_tables([self._table.slice(int(run[0]), len(run)) for run in runs])
 
     def __eq__(self, other: object) -> bool:
         """Return whether another sequence holds equal rows."""

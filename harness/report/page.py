@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
@@ -160,7 +160,7 @@ def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] 
         parts: What ``topics`` returned for them.
         notes: What could not be shown, and why.
     """
-    suites = sorted({row.suite for row in data.rows})
+    suites = sorted(set(data.rows.values("suite")))
     failures = [table for table in (failure_table(data), warning_table(data)) if table is not None]
     template = _environment().get_template("page.html.j2")
     return template.render(
@@ -176,7 +176,7 @@ def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] 
         topics=parts,
         failures=failures,
         sources=[provenance_table(data), source_table(data)],
-        specs=_json({chart.name: screen_spec(chart) for topic in parts for chart in topic.charts}),
+        specs=_json({chart.name: _packed(screen_spec(chart)) for topic in parts for chart in topic.charts}),
         cells=_json(cell_index(data)),
         n_cells=len(data.rows),
         shapes=SHAPE_PATHS,
@@ -202,6 +202,30 @@ def _environment() -> jinja2.Environment:
 
 def _asset(name: str) -> str:
     return resources.files("harness.report").joinpath("assets").joinpath(name).read_text(encoding="utf-8")
+
+
+def _packed(spec: Any) -> Any:
+    """Return a specification whose data are columns, with each text once: a third of what records would take."""
+    if isinstance(spec, list):
+        return [_packed(inner) for inner in spec]
+    if not isinstance(spec, Mapping):
+        return spec
+    return {name: _packed_data(inner) if name == "data" else _packed(inner) for name, inner in spec.items()}
+
+
+def _packed_data(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    records = data["values"]
+    names = {name: None for record in records for name in record}
+    if any(len(record) < len(names) for record in records):
+        return data  # What a record lacks is not null.
+    return {"packed": {name: _packed_column([record[name] for record in records]) for name in names}}
+
+
+def _packed_column(values: list[Any]) -> Any:
+    if not all(isinstance(value, str) for value in values):
+        return values
+    texts = {text: number for number, text in enumerate(dict.fromkeys(values))}
+    return {"texts": list(texts), "at": [texts[value] for value in values]}
 
 
 def _json(value: Any) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import numpy as np
+
 from benchmarks.boards import Column
-from benchmarks.rows.row import Provenance, Row, State
+from benchmarks.rows.columns import Rows
+from benchmarks.rows.row import Provenance
 from harness.ranking.budgets.budget import Budget
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
 from harness.report.charts.pareto import measure_scale
-from harness.report.data import ReportData, method_of
+from harness.report.data import ItemT, ReportData
 from harness.suite_cell import ID_LENGTH, row_title
 from harness.text import printable
 from harness.views.leaderboards.entry_text import (
@@ -118,7 +122,7 @@ def leaderboard_notes(data: ReportData) -> list[str]:
 def budget_tables(data: ReportData) -> list[Table]:
     """Return a table per section of splitters at equal retention; none where no row has recorded states."""
     try:
-        board = make_leaderboard(data.columns, budget=Budget.parse(BUDGET))
+        board = make_leaderboard(data.rows, budget=Budget.parse(BUDGET))
     except ConfigurationError:
         return []
     return [_leaderboard(data, board, section) for section in board.sections]
@@ -130,14 +134,8 @@ def _columns(section: Section) -> list[Column]:
 
 
 def _leaderboard(data: ReportData, board: Leaderboard, section: Section) -> Table:
-    columns = _columns(section)
-    headings = [
-        Heading("rank", is_number=True),
-        Heading("splitter"),
-        *(Heading(key.replace("_", " ")) for key in section.variants),
-        Heading("seeds", is_number=True, title="Seeds that succeeded, out of how many if some failed"),
-    ]
-    for column in columns:
+    headings: list[Heading] = []
+    for column in _columns(section):
         arrow = ARROWS[section.board.better(column.measure)]
         unit = {"time": "", "count": "", "ratio": "×"}.get(column.unit, column.unit)
         headings.append(Heading(f"{column.heading} {arrow}".strip(), unit, True, column.measure.replace("_", " ")))
@@ -145,24 +143,38 @@ def _leaderboard(data: ReportData, board: Leaderboard, section: Section) -> Tabl
             headings.append(
                 Heading("95 % interval", title=f"{section.sort.replace('_', ' ')}, mean and 95 % t-interval")
             )
+    names = [Heading("rank", is_number=True), Heading("splitter")]
+    texts = [Heading(key.replace("_", " ")) for key in section.variants]
+    seeds = Heading("seeds", is_number=True, title="Seeds that succeeded, out of how many if some failed")
+    headings = _in_order(section, names, texts, seeds, headings)
     entries = section.entries[:MAX_ENTRIES]
     span = _span(section, entries)
-    lines = [[*_names(data, section, entry), *_measures(data, section, entry, span)] for entry in entries]
+    lines = [_line(data, section, entry, span) for entry in entries]
     for label, entry in reference_entries(board, section):
         first = [Cell(REFERENCE, key=1e9, is_number=True), Cell(label)]
-        rest = [*map(Cell, variant_texts(section, entry)), Cell("–", is_number=True)]
-        lines.append([*first, *rest, *_measures(data, section, entry, span)])
+        variants = list(map(Cell, variant_texts(section, entry)))
+        measures = list(_measures(data, section, entry, span))
+        lines.append(_in_order(section, first, variants, Cell("–", is_number=True), measures))
     left_out = len(section.entries) - len(entries)
     notes = [section.board.note] if section.board.note else []
     notes += [f"{left_out:,} more entries: splitbench leaderboard {data.results}"] if left_out else []
     return Table(section.title, headings, lines, " ".join(notes))
 
 
-def _names(data: ReportData, section: Section, entry: Entry) -> list[Cell]:
+def _line(data: ReportData, section: Section, entry: Entry, span: tuple[float, float] | None) -> list[Cell]:
     rank = Cell(rank_text(entry), key=1e6 if entry.rank is None else entry.rank, is_number=True)
     name = Cell(entry.label, colour=_colour(data, entry))
     variants = [Cell(text) for text in variant_texts(section, entry)]
-    return [rank, name, *variants, Cell(seeds_text(entry), key=entry.n_seeds, is_number=True)]
+    seeds = Cell(seeds_text(entry), key=entry.n_seeds, is_number=True)
+    return _in_order(section, [rank, name], variants, seeds, list(_measures(data, section, entry, span)))
+
+
+def _in_order(
+    section: Section, names: list[ItemT], texts: list[ItemT], seeds: ItemT, measures: list[ItemT]
+) -> list[ItemT]:
+    """Return the columns of a line in their order: what ranks stands near the names, where phones show it."""
+    n_variants = sum(key != "score" for key in section.variants)
+    return [*names, *texts[:n_variants], *measures[:2], *texts[n_variants:], seeds, *measures[2:]]
 
 
 def _measures(data: ReportData, section: Section, entry: Entry, span: tuple[float, float] | None) -> Iterator[Cell]:
@@ -216,7 +228,7 @@ def _colour(data: ReportData, entry: Entry) -> str:
 
 def failure_table(data: ReportData) -> Table | None:
     """Return the cells that are not ``ok``, with reasons; None if there are none."""
-    failures = data.board.failures
+    failures = Rows.of(data.board.failures)
     if not failures:
         return None
     lines = [
@@ -228,7 +240,7 @@ def failure_table(data: ReportData) -> Table | None:
         ]
         for row in failures[:MAX_REASONS]
     ]
-    kinds = Counter(row.failure_kind or row.state.value for row in failures)
+    kinds = Counter(kind or state for kind, state in zip(*map(failures.values, ("failure_kind", "state")), strict=True))
     note = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(8))
     if len(failures) > MAX_REASONS:
         note += f". The first {MAX_REASONS} are listed."
@@ -238,9 +250,10 @@ def failure_table(data: ReportData) -> Table | None:
 
 def warning_table(data: ReportData) -> Table | None:
     """Return what cells warn of, one line per text; None if nothing was warned of."""
-    cells: dict[str, list[Row]] = {}
-    for row in data.rows:
-        for text in row.warnings if row.state is State.OK else ():
+    cells: dict[str, list[int]] = {}
+    warnings = data.rows.values("warnings")
+    for row in np.flatnonzero(data.succeeded).tolist():
+        for text in warnings[row]:
             cells.setdefault(text, []).append(row)
     if not cells:
         return None
@@ -248,8 +261,8 @@ def warning_table(data: ReportData) -> Table | None:
         [
             Cell(f"{len(rows):,}", key=len(rows), is_number=True),
             Cell(text),
-            Cell("; ".join(row_title(row) for row in rows[:2]) + (" …" if len(rows) > 2 else "")),
-            Cell(f"splitbench show {rows[0].cell_id[:ID_LENGTH]} {data.results_option}", is_code=True),
+            Cell("; ".join(map(row_title, data.models(rows[:2]))) + (" …" if len(rows) > 2 else "")),
+            Cell(f"splitbench show {data.cell_ids[rows[0]][:ID_LENGTH]} {data.results_option}", is_code=True),
         ]
         for text, rows in list(cells.items())[:MAX_REASONS]
     ]
@@ -260,9 +273,10 @@ def warning_table(data: ReportData) -> Table | None:
 
 def provenance_table(data: ReportData) -> Table:
     """Return the software and machines that computed the rows, one line per combination."""
-    names = list(Provenance.model_fields)
-    kinds = Counter(tuple(str(getattr(row, name) or "–") for name in (*names, "threads")) for row in data.rows)
-    headings = [Heading("cells", is_number=True), *(Heading(name.replace("_", " ")) for name in (*names, "threads"))]
+    names = [*Provenance.model_fields, "threads"]
+    columns = ([str(value or "–") for value in data.rows.values(name)] for name in names)
+    kinds = Counter(zip(*columns, strict=True))
+    headings = [Heading("cells", is_number=True), *(Heading(name.replace("_", " ")) for name in names)]
     lines = [
         [Cell(f"{count:,}", count, is_number=True), *(Cell(_short(value)) for value in values)]
         for values, count in kinds.most_common(MAX_REASONS)
@@ -272,10 +286,13 @@ def provenance_table(data: ReportData) -> Table:
 
 def source_table(data: ReportData) -> Table:
     """Return the images and base models behind the rows, by their hashes."""
+    names = ("dataset", "dataset_hash", "model", "base", "base_model_hash", "seed")
     kinds = Counter(
-        (row.dataset, row.dataset_hash or "–", row.model, row.base or "trained", row.base_model_hash or "–", row.seed)
-        for row in data.rows
-        if row.state is State.OK and (row.dataset_hash or row.base_model_hash)
+        (dataset, images or "–", model, base or "trained", weights or "–", seed)
+        for dataset, images, model, base, weights, seed in zip(
+            *map(data.rows.filter(data.succeeded).values, names), strict=True
+        )
+        if images or weights
     )
     headings = [
         Heading(name) for name in ("data set", "images, SHA-256", "base model", "weights from", "weights, SHA-256")
@@ -301,22 +318,28 @@ def cell_index(data: ReportData) -> Mapping[str, Any]:
     """
     texts: dict[str, int] = {}
 
+    @cache
     def number(text: str) -> int:
         return texts.setdefault(printable(text), len(texts))
 
+    rows = data.rows
+    scenarios, datasets, models, states, seconds = map(
+        rows.values, ("scenario", "dataset", "model", "state", "seconds")
+    )
+    order = list(zip(scenarios, datasets, models, data.method_of_rows, data.seeds, strict=True))
     lines = [
         [
-            row.cell_id[:ID_LENGTH],
-            number(row.scenario),
-            number(method_of(row)),
-            number(data.settings[row.cell_id]),
-            number(row.model),
-            number(row.dataset),
-            row.seed,
-            number(row.state.value.replace("_", " ")),
-            round(row.seconds, 1),
+            data.cell_ids[row][:ID_LENGTH],
+            number(scenarios[row]),
+            number(data.method_of_rows[row]),
+            number(data.settings[row]),
+            number(models[row]),
+            number(datasets[row]),
+            data.seeds[row],
+            number(states[row].replace("_", " ")),
+            round(seconds[row], 1),
         ]
-        for row in sorted(data.rows, key=lambda row: (row.scenario, row.dataset, row.model, method_of(row), row.seed))
+        for row in sorted(range(len(rows)), key=order.__getitem__)
     ]
     return {"texts": list(texts), "lines": lines, "options": data.results_option}
 

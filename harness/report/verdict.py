@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
+
 from benchmarks.boards import Column
 from benchmarks.rows.row import State
 from harness.ranking.entry import Entry
@@ -41,19 +43,18 @@ def overview(data: ReportData) -> list[str]:
     rows = data.rows
     if not rows:
         return ["There are no rows yet."]
-    states = Counter(row.state for row in rows)
-    counts = ", ".join(f"{states[state]:,} {state.value.replace('_', ' ')}" for state in State if states[state])
-    suites = sorted({row.suite for row in rows})
-    seeds = sorted({row.seed for row in rows})
-    began, last = min(row.started_at for row in rows), max(row.started_at for row in rows)
+    states = Counter(rows.values("state"))
+    counts = ", ".join(f"{n:,} {state.value.replace('_', ' ')}" for state in State if (n := states[state.value]))
+    suites, models, datasets, seeds = (sorted(set(rows.values(name))) for name in ("suite", "model", "dataset", "seed"))
+    began, last = (found.as_py() for found in pc.min_max(rows.arrow("started_at")).values())
     days = f"on {began:%Y-%m-%d}" if began.date() == last.date() else f"from {began:%Y-%m-%d} to {last:%Y-%m-%d}"
     return [
         f"{_count(len(rows), 'cell')} of {_names(suites)}: {counts}.",
         f"{_count(len(data.methods.names), 'method')} ({_names(data.methods.names)}) on "
-        f"{_count(len({row.model for row in rows}), 'base model')} ({_names(sorted({row.model for row in rows}))}) and "
-        f"{_count(len({row.dataset for row in rows}), 'data set')} ({_names(sorted({row.dataset for row in rows}))}), "
+        f"{_count(len(models), 'base model')} ({_names(models)}) and "
+        f"{_count(len(datasets), 'data set')} ({_names(datasets)}), "
         f"{_count(len(seeds), 'seed')} ({_names([str(seed) for seed in seeds])}).",
-        f"Run {days}, {duration_text(sum(row.seconds for row in rows))} of work in all.",
+        f"Run {days}, {duration_text(sum(rows.values('seconds')))} of work in all.",
     ]
 
 
@@ -66,10 +67,11 @@ def verdicts(data: ReportData) -> list[Verdict]:
 def caveats(data: ReportData) -> list[str]:
     """Return what a reader should know before quoting a number."""
     lines = []
-    if failed := [row for row in data.rows if not row.state.is_final]:
-        shown = _names([row_title(row) for row in failed], "; ")
+    states = data.rows.values("state")
+    if failed := [row for row, state in enumerate(states) if not State(state).is_final]:
+        shown = _names([row_title(row) for row in data.models(failed[:_MAX_NAMES])], "; ", n=len(failed))
         lines.append(f"{_count(len(failed), 'cell')} did not succeed and {_have(failed)} no part in any mean: {shown}.")
-    if warned := [row for row in data.rows if row.warnings]:
+    if warned := [texts for texts in data.rows.values("warnings") if texts]:
         lines.append(f"{_count(len(warned), 'cell')} succeeded with warnings, listed under “Failures and warnings”.")
     few = [section.title for section in data.sections if _is_unranked(section)]
     if few:
@@ -186,7 +188,14 @@ def _have(items: Sequence[object]) -> str:
     return "has" if len(items) == 1 else "have"
 
 
-def _names(names: Sequence[str], separator: str = ", ") -> str:
+def _names(names: Sequence[str], separator: str = ", ", *, n: int | None = None) -> str:
+    """Return names as a list in words.
+
+    Args:
+        names: The names.
+        separator: What stands between them.
+        n: How many there are, if only the first ones are given.
+    """
     shown = list(names[:_MAX_NAMES])
-    rest = len(names) - len(shown)
+    rest = (len(names) if n is None else n) - len(shown)
     return separator.join([*shown, f"{rest:,} more"] if rest else shown)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from rich.cells import cell_len
@@ -17,7 +18,7 @@ from harness.views.quantities import duration_text
 
 _BAR_WIDTH = 16
 _LEAST_TITLE = 12
-_SHORT = {"kernel_retention": "kernels", "jaccard_distance": "distance", "lowest_accuracy": "lowest accuracy"}
+_SHORT = {"kernel_retention": "kernels", "jaccard_distance": "distance"}
 
 
 def running_view(activity: Activity, now: datetime) -> RenderableType:
@@ -31,7 +32,7 @@ def running_view(activity: Activity, now: datetime) -> RenderableType:
 
 
 class _RunningView:
-    """The lines. On a narrow terminal, bars are left out first, and titles are cut before numbers are."""
+    """The lines. On a narrow terminal, bars are left out first, then titles are cut, then numbers; times stay."""
 
     def __init__(self, activity: Activity, now: datetime) -> None:
         self._activity = activity
@@ -39,24 +40,62 @@ class _RunningView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         cells, left = self._activity.running.values(), self._activity.seconds_left
-        titles = ["all cells", *(printable(cell.title) for cell in cells)]
-        bars = [_bar(self._activity.cells_finished, self._activity.to_do), *(_bar(c.step, c.total) for c in cells)]
-        texts = [counts_text(self._activity), *(cell_text(cell) for cell in cells)]
-        times = ["" if left is None else f"about {duration_text(left)} left"]
-        times += [duration_text(max(0.0, (self._now - cell.since).total_seconds())) for cell in cells]
-        room = options.max_width - max(map(cell_len, texts)) - max(map(cell_len, times)) - 3
-        has_bars = room >= max(map(cell_len, titles)) + _BAR_WIDTH + 1
-        table = Table.grid(padding=(0, 1, 0, 0))
-        table.add_column(
-            overflow="ellipsis", no_wrap=True, max_width=max(_LEAST_TITLE, room - has_bars * (_BAR_WIDTH + 1))
+        total = _Line(
+            "all cells",
+            _bar(self._activity.cells_finished, self._activity.to_do),
+            counts_text(self._activity),
+            "" if left is None else f"about {duration_text(left)} left",
         )
-        if has_bars:
-            table.add_column(width=_BAR_WIDTH)
-        table.add_column(overflow="ellipsis", no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
-        for title, bar, text, time in zip(titles, bars, texts, times, strict=True):
-            table.add_row(Text(title), *([bar] if has_bars else []), Text(text), Text(time))
-        yield table
+        lines = [
+            _Line(
+                printable(cell.title),
+                _bar(cell.step, cell.total),
+                cell_text(cell),
+                duration_text(max(0.0, (self._now - cell.since).total_seconds())),
+            )
+            for cell in cells
+        ]
+        most = options.max_width
+        with_bars = [total, *lines]
+        if sum(_widths(with_bars)) + _BAR_WIDTH + 3 <= most:
+            yield _grid(with_bars, most, has_bars=True)
+        else:
+            # The time left is longer than a cell's time, and would take room from its numbers.
+            yield _grid([total], most)
+            yield _grid(lines, most)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line: what is meant, its bar, counts or numbers, and a time."""
+
+    title: str
+    bar: RenderableType
+    text: str
+    time: str
+
+
+def _widths(lines: Sequence[_Line]) -> tuple[int, int, int]:
+    """Return the widths of titles, texts and times."""
+    columns = ([line.title for line in lines], [line.text for line in lines], [line.time for line in lines])
+    title, text, time = (max(map(cell_len, column), default=0) for column in columns)
+    return title, text, time
+
+
+def _grid(lines: Sequence[_Line], most: int, *, has_bars: bool = False) -> Table:
+    """Return lines as a table of some width at most, in which titles are cut first, then texts."""
+    title, text, time = _widths(lines)
+    room = most - time - 2 - has_bars * (_BAR_WIDTH + 1)
+    title = min(title, max(_LEAST_TITLE, room - text))
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=title)
+    if has_bars:
+        table.add_column(width=_BAR_WIDTH)
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=max(1, room - title))
+    table.add_column(justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(Text(line.title), *([line.bar] if has_bars else []), Text(line.text), Text(line.time))
+    return table
 
 
 def _bar(done: int, total: int | None) -> RenderableType:
@@ -90,5 +129,5 @@ def stage_text(stage: str, step: int, total: int | None, metrics: Mapping[str, f
     """Return a stage, its step and metrics in one line; nothing before the first stage."""
     if not stage:
         return ""
-    numbers = [f"{_SHORT.get(name, name)} {value:.3g}" for name, value in metrics.items()]
+    numbers = [f"{_SHORT.get(name, name.replace('_', ' '))} {value:.3g}" for name, value in metrics.items()]
     return printable("  ".join([f"{stage} {step}/{total}" if total else f"{stage} {step}", *numbers]))

@@ -92,6 +92,7 @@ def _states(store: ResultStore) -> Iterator[_State]:
 def _follow(states: Iterator[_State], results: str) -> _State:
     """Show each state until the last, which is returned: drawn in place on a terminal, in lines elsewhere."""
     from rich.live import Live
+    from rich.text import Text
 
     from harness.cli.output import PlainConsole, write_line
 
@@ -104,9 +105,19 @@ def _follow(states: Iterator[_State], results: str) -> _State:
                 write_line("\n".join(lines))
             shown, state = lines, next(states)
         return state
-    with Live(console=console, get_renderable=lambda: _view(state, results), transient=True):
-        while state.running:
-            state = next(states)
+    is_over = False
+    # Live shows its last frame whole and then removes it, which fails where it is taller than the terminal.
+    with Live(
+        console=console,
+        get_renderable=lambda: Text() if is_over else _view(state, results),
+        refresh_per_second=1,
+        transient=True,
+    ):
+        try:
+            while state.running:
+                state = next(states)
+        finally:
+            is_over = True
     return state
 
 

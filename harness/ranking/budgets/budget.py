@@ -17,6 +17,7 @@ from benchmarks.rows.columns import Rows
 from harness.ranking.budgets.recorded_states import (
     RecordedState,
     covered,
+    front_of,
     loss_at,
     retention_at,
     states_by,
@@ -162,7 +163,8 @@ def _measured(
         times = {} if shared_gpu else {name: covered(states_by(states, seconds)) for seconds, name in names.items()}
         return {**values, **times}
     read = loss_at if budget.kind == "retention" else retention_at
-    readings = {name: reading for value, name in names.items() if (reading := read(states, value)) is not None}
+    front = front_of(states)
+    readings = {name: reading for value, name in names.items() if (reading := read(front, value)) is not None}
     values |= {name: reading.value for name, reading in readings.items()}
     if readings:
         values["interpolated"] = sum(reading.is_interpolated for reading in readings.values()) / len(readings)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from numpy.typing import NDArray
 
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row
 from harness.ranking.budgets.fronts import Point, Reading, cost_at, front_indices, hypervolume
+from harness.ranking.budgets.steps import steps_with
 
 REFERENCE: Point = (1.0, 1.0)
 """The reference point of hypervolumes: all kernels kept, and all accuracy lost, as in sweeps."""
@@ -40,39 +45,33 @@ def recorded_states(row: Row) -> list[RecordedState]:
     Losses are on the select images that the splitter saw, since nothing else is known of states that were not chosen.
     A splitter without steps, such as a baseline, has its result alone; a row without losses on select has nothing.
     """
-    figures = ((figure.step, figure.name, figure.value) for figure in row.figures)
-    result = (row.kernel_retention, row.select_accuracy_loss, row.split_seconds)
-    return _states(row.select_base_accuracy, figures, *result)
+    return next(states_of(Rows.of([row])))
 
 
 def states_of(rows: Rows) -> Iterator[list[RecordedState]]:
     """Yield the ``recorded_states`` of each row."""
-    names = ("select_base_accuracy", "figures", "kernel_retention", "select_accuracy_loss", "split_seconds")
-    for base, figures, *result in zip(*map(rows.values, names), strict=True):
-        yield _states(base, ((figure["step"], figure["name"], figure["value"]) for figure in figures), *result)
+    steps = steps_with(rows, "kernel_retention", "accuracy", optional=("seconds",))
+    ends = np.cumsum(steps.count(len(rows))).tolist()
+    names = ("select_base_accuracy", "kernel_retention", "select_accuracy_loss", "split_seconds")
+    for begin, end, base, retention, loss, seconds in zip([0, *ends], ends, *map(rows.values, names), strict=False):
+        if base is None:
+            yield []
+            continue
+        reported = (steps.values[name][begin:end].tolist() for name in ("kernel_retention", "accuracy", "seconds"))
+        states = [
+            RecordedState(kept, base - accuracy, None if math.isnan(reached) else reached)
+            for kept, accuracy, reached in zip(*reported, strict=True)
+        ]
+        if retention is not None and loss is not None:
+            states.append(RecordedState(retention, loss, seconds))
+        yield states
 
 
-def _states(
-    base: float | None,
-    figures: Iterable[tuple[int | None, str, float]],
-    retention: float | None,
-    loss: float | None,
-    seconds: float | None,
-) -> list[RecordedState]:
-    if base is None:
-        return []
-    steps: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for number, name, value in figures:
-        if number is not None:
-            steps[number][name] = value
-    states = [
-        RecordedState(step["kernel_retention"], base - step["accuracy"], step.get("seconds"))
-        for _, step in sorted(steps.items())
-        if {"kernel_retention", "accuracy"} <= step.keys()
-    ]
-    if retention is not None and loss is not None:
-        states.append(RecordedState(retention, loss, seconds))
-    return states
+def n_states(rows: Rows) -> Int[NDArray[np.int64], " row"]:
+    """Return the number of ``recorded_states`` of each row."""
+    n_steps = steps_with(rows, "kernel_retention", "accuracy").count(len(rows))
+    has_result = ~np.isnan(rows.numbers("kernel_retention")) & ~np.isnan(rows.numbers("select_accuracy_loss"))
+    return np.where(np.isnan(rows.numbers("select_base_accuracy")), 0, n_steps + has_result)
 
 
 def front_of(states: Sequence[RecordedState]) -> list[RecordedState]:

@@ -49,15 +49,57 @@ const onTooltip = (_, event, __, value) => {
 addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 
-// ---- charts: drawn one after the other, so that the page answers from the start
+// ---- charts: drawn when they come near the window, the nearest first, and all of them for paper
 
 const specs = read("charts-data");
+function specOf(element) { // A copy with records in place of packed columns, and as many columns of a legend as fit.
+  return JSON.parse(JSON.stringify(specs[element.dataset.chart]), (key, value) => {
+    if (key === "columns") return Math.max(1, Math.floor((element.clientWidth - 80) / value));
+    return key === "data" && value.packed ? { values: records(value.packed) } : value;
+  });
+}
+function records(columns) {
+  const found = [];
+  for (const [name, column] of Object.entries(columns)) {
+    const values = column.texts ? column.at.map((at) => column.texts[at]) : column;
+    values.forEach((value, at) => { (found[at] ??= {})[name] = value; });
+  }
+  return found;
+}
+const undrawn = new Set(document.querySelectorAll("[data-chart]")), near = new Set();
+let isDrawing = false;
+const distance = (element) => {
+  const { top, bottom } = element.getBoundingClientRect();
+  return Math.max(top - innerHeight, -bottom, 0);
+};
+async function drawNear() {
+  if (isDrawing) return;
+  isDrawing = true;
+  while (near.size) {
+    await draw([...near].reduce((one, other) => distance(other) < distance(one) ? other : one));
+    await new Promise((resolve) => setTimeout(resolve)); // The page answers in between.
+  }
+  isDrawing = false;
+  document.documentElement.dataset.ready = "true";
+}
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting && undrawn.has(target)) near.add(target);
+    else near.delete(target);
+  }
+  drawNear();
+}, { rootMargin: "100% 0px" });
+for (const element of undrawn) observer.observe(element);
+// Nothing in ``draw`` waits for a timer or for the network, so all charts are there before the browser lays out pages.
+addEventListener("beforeprint", () => undrawn.forEach(draw));
+
 async function draw(element) {
+  observer.unobserve(element);
+  undrawn.delete(element);
+  near.delete(element);
   try {
     const options = { renderer: "svg", actions: false, tooltip: onTooltip };
-    const fitted = (key, value) => key === "columns" ? Math.max(1, Math.floor((element.clientWidth - 80) / value)) : value;
-    const spec = JSON.parse(JSON.stringify(specs[element.dataset.chart]), fitted);
-    const { view } = await window.vegaEmbed(element, spec, options);
+    const { view } = await window.vegaEmbed(element, specOf(element), options);
     view.addEventListener("click", async (event, item) => {
       const id = item?.datum?.cell;
       if (!id) return;
@@ -107,16 +149,8 @@ function numbers(spec) {
   return tables;
 }
 for (const element of document.querySelectorAll(".numbers")) element.addEventListener("toggle", () => {
-  if (element.children.length === 1) element.append(...numbers(specs[element.closest("figure").querySelector("[data-chart]").dataset.chart]));
+  if (element.children.length === 1) element.append(...numbers(specOf(element.closest("figure").querySelector("[data-chart]"))));
 });
-const idle = window.requestIdleCallback ?? ((callback) => setTimeout(callback, 1));
-async function drawAll() {
-  for (const element of document.querySelectorAll("[data-chart]")) {
-    await new Promise((resolve) => idle(resolve, { timeout: 50 }));
-    await draw(element);
-  }
-  document.documentElement.dataset.ready = "true";
-}
 
 // ---- tables: sorted by their headings, filtered by a text
 
@@ -211,4 +245,3 @@ addEventListener("beforeprint", () => {
 });
 addEventListener("afterprint", () => showPage(page));
 showPage();
-drawAll();

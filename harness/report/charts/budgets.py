@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from harness.ranking.budgets.recorded_states import RecordedState, anytime, loss_at, recorded_states
+from harness.ranking.budgets.recorded_states import RecordedState, anytime, front_of, loss_at
 from harness.ranking.leaderboard import Section
 from harness.ranking.statistics import Estimate
 from harness.report.charts.chart import Chart, Legend, Spec, dataset, faded_unless_shown, quantity, tooltip
@@ -28,9 +28,9 @@ Searches = Mapping[str, Sequence[Sequence[RecordedState]]]
 def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield the loss at equal retention, and the hypervolume over time, of a section's splitters."""
     found = {
-        name: [states for row in spread(rows, MAX_SPLITS) if (states := recorded_states(row))]
+        name: [states for states in data.recorded_states(spread(rows, MAX_SPLITS)) if states]
         for name, rows in data.by_method(section).items()
-        if any(row.cell_id in data.first_of_split for row in rows)
+        if data.is_first_of_split[rows].any()
     }
     searches = {name: splits for name, splits in found.items() if splits}
     losses = list(_losses(searches))
@@ -58,10 +58,11 @@ def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[C
 
 def _losses(searches: Searches) -> Iterator[dict[str, Any]]:
     for method, splits in searches.items():
+        fronts = [front_of(states) for states in splits]
         for share in _SHARES:
-            readings = [loss_at(states, share) for states in splits]
+            readings = [loss_at(front, share) for front in fronts]
             reached = [reading for reading in readings if reading is not None]
-            if len(reached) == len(splits):
+            if len(reached) == len(fronts):
                 loss = Estimate.of([100 * reading.value for reading in reached])
                 width = loss.half_width or 0.0
                 yield {

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from benchmarks.rows.row import Row
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import (
@@ -41,18 +43,16 @@ _DEPTHS = ["#d99a26", "#dd7f45", "#d4627a", "#b065b8", "#8273d6", "#4f8ae0"]
 
 def learning_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield what the splitters reported for the steps of their searches, against steps and against time."""
-    by_method = {
-        name: [row for row in rows if row.cell_id in data.first_of_split]
-        for name, rows in data.by_method(section).items()
-    }
+    by_method = {name: np.array(rows)[data.is_first_of_split[rows]] for name, rows in data.by_method(section).items()}
     for figure, against, unit, axis in _FIGURES:
-        curves, shown, total = [], 0, 0
+        curves: list[dict[str, Any]] = []
+        shown = total = 0
         for method, rows in by_method.items():
-            steps_of = [steps for row in rows if len(steps := _steps(row, figure, against)) > 1]
-            total += len(steps_of)
-            for at, steps in enumerate(spread(steps_of, MAX_CURVES)):
-                curves += [{"method": method, "curve": f"{method} {at}", **step} for step in steps]
-                shown += 1
+            searched = rows[data.n_steps(*_figures(figure, against))[rows] > 1].tolist()
+            total += len(searched)
+            sample = spread(searched, MAX_CURVES)
+            curves += _curves(data, method, sample, figure, against)
+            shown += len(sample)
         if not curves:
             continue
         names = [curve["method"] for curve in curves]
@@ -91,21 +91,23 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
         yield Chart(f"learning-{number}-{figure}-{against}", title, caption, {"layer": layers}, 240, legend)
 
 
-def _steps(row: Row, name: str, against: str) -> list[dict[str, Any]]:
-    by_step: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for figure in row.figures:
-        if figure.step is not None:
-            by_step[figure.step][figure.name] = figure.value
-    return [
-        {
-            "x": step if against == "step" else round(values[against], 2),
-            "y": round(100 * values[name], 3),
-            "seed": row.seed,
-            "cell": row.cell_id[:ID_LENGTH],
+def _curves(data: ReportData, method: str, rows: Sequence[int], figure: str, against: str) -> Iterator[dict[str, Any]]:
+    """Yield the points of a method's curves, one curve per row."""
+    steps = data.steps(rows, *_figures(figure, against))
+    places = steps.number if against == "step" else steps.values[against]
+    for at, x, y in zip(steps.row.tolist(), places.tolist(), steps.values[figure].tolist(), strict=True):
+        yield {
+            "method": method,
+            "curve": f"{method} {at}",
+            "x": x if against == "step" else round(x, 2),
+            "y": round(100 * y, 3),
+            "seed": data.seeds[rows[at]],
+            "cell": data.cell_ids[rows[at]][:ID_LENGTH],
         }
-        for step, values in sorted(by_step.items())
-        if name in values and (against == "step" or against in values)
-    ]
+
+
+def _figures(figure: str, against: str) -> tuple[str, ...]:
+    return (figure,) if against == "step" else (figure, against)
 
 
 def _means(curves: Sequence[Mapping[str, Any]], against: str) -> Iterator[dict[str, Any]]:
@@ -125,7 +127,7 @@ def _means(curves: Sequence[Mapping[str, Any]], against: str) -> Iterator[dict[s
 def sensitivity_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield the layers' sensitivity curves, one chart per method that measures them."""
     for index, (method, rows) in enumerate(data.detailed_by_method(section).items()):
-        known = [row for row in rows if row.sensitivity and row.cell_id in data.first_of_split]
+        known = [row for row in rows if row.sensitivity and data.is_first_of_split[data.index(row)]]
         layers = [layer.layer for layer in known[0].sensitivity] if known else []
         alike = [row for row in known if [layer.layer for layer in row.sensitivity] == layers]
         if not alike:

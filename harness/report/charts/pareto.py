@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from benchmarks.boards import Board
-from harness.ranking.budgets.recorded_states import recorded_states
+from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import (
     Chart,
@@ -19,7 +23,7 @@ from harness.report.charts.chart import (
     sampled_note,
     tooltip,
 )
-from harness.report.data import Measurement, ReportData, method_of, spread
+from harness.report.data import Measurements, ReportData, spread
 from harness.suite_cell import ID_LENGTH
 from harness.views.leaderboards.entry_text import described_variant
 
@@ -56,24 +60,57 @@ _SYMLOG_FROM = 20.0
 """Where the worst value is above this many points, and most are far below, the axis is logarithmic around zero."""
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """A point of a chart.
+
+    Args:
+        row: The index of its row.
+        entry: The entry of the leaderboard that it counts for.
+        x: Its cost, in the axis's unit.
+        y: The measure that ranks, in the axis's unit.
+    """
+
+    row: int
+    entry: Entry
+    x: float
+    y: float
+
+
 def pareto_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield a section's charts, one per measure of cost; none for scenarios that measure none."""
-    measured = [item for item in data.measurements(section) if section.sort in item.values]
-    known = {measure for item in measured for measure in item.values}
-    for cost in [name for name in _COSTS if name in known][: _MAX_COSTS if len(measured) >= _MIN_POINTS else 0]:
-        yield _chart(data, number, section, cost, [item for item in measured if cost in item.values])
+    known = [name for name in _COSTS if name in section.board.measures]
+    if not known:
+        return
+    measured = list(data.measurements(section))
+    is_ranked = [~np.isnan(item.means(section.sort)) for item in measured]
+    if sum(np.count_nonzero(ranked) for ranked in is_ranked) < _MIN_POINTS:
+        return
+    of_costs = ((cost, list(_cells(measured, cost, section))) for cost in known)
+    for cost, cells in islice(((cost, cells) for cost, cells in of_costs if cells), _MAX_COSTS):
+        yield _chart(data, number, section, cost, cells)
 
 
-def _chart(data: ReportData, number: int, section: Section, cost: str, measured: Sequence[Measurement]) -> Chart:
+def _cells(measured: Iterable[Measurements], cost: str, section: Section) -> Iterator[_Cell]:
+    """Yield the cells that have a cost and the measure that ranks."""
+    x_scale, y_scale = 1.0 if cost == "latency_ratio" else 100.0, measure_scale(section.board, section.sort)
+    for item in measured:
+        columns = (item.rows, item.means(cost), item.means(section.sort))
+        for row, x, y in zip(*(column.tolist() for column in columns), strict=True):
+            if not math.isnan(x) and not math.isnan(y):
+                yield _Cell(row, item.entry, round(x_scale * x, 3), round(y_scale * y, 3))
+
+
+def _chart(data: ReportData, number: int, section: Section, cost: str, cells: Sequence[_Cell]) -> Chart:
     higher_is_better = section.board.better(section.sort) == "higher"
-    points = [_point(data, item, cost, section) for item in measured]
-    names = [point["method"] for point in points]
-    paths = _paths(measured) if cost == "kernel_retention" and section.sort.endswith("accuracy_loss") else []
-    y_scale = value_axis([point["y"] for point in (*points, *paths)])
+    names = [data.method_of_rows[cell.row] for cell in cells]
+    is_searched = cost == "kernel_retention" and section.sort.endswith("accuracy_loss")
+    paths = _paths(data, [cell.row for cell in cells]) if is_searched else []
+    y_scale = value_axis([*(cell.y for cell in cells), *(point["y"] for point in paths)])
     y = quantity("y", measure_title(section.board, section.sort), **y_scale)
     x = quantity("x", _TITLES[cost])
     colour = data.methods.colours(names)
-    shown = spread(points, MAX_POINTS)
+    shown = [_point(data, cell, section) for cell in spread(cells, MAX_POINTS)]
     details = tooltip(
         method="method", setting="settings", variant="variant", seed="seed", x=_TITLES[cost], y=y["title"], cell="cell"
     )
@@ -91,7 +128,7 @@ def _chart(data: ReportData, number: int, section: Section, cost: str, measured:
         )  # fmt: skip
     layers += [
         {
-            "data": dataset(_fronts(points, higher_is_better)),
+            "data": dataset(_fronts(zip(names, cells, strict=True), higher_is_better)),
             "mark": {"type": "line", "strokeWidth": 2, "interpolate": "step-after", "tooltip": None},
             "encoding": {
                 "x": x, "y": y, "color": colour, "order": {"field": "x"}, "opacity": faded_unless_shown(0.9),
@@ -111,7 +148,7 @@ def _chart(data: ReportData, number: int, section: Section, cost: str, measured:
         f"Each point is a cell; the line is its method’s Pareto front; the {corner} left corner is best. "
         + ("Faint lines are the states that a search recorded, measured on select images. " if paths else "")
         + ("The vertical axis is logarithmic away from zero." if "axis" in y else "")
-        + sampled_note(len(shown), len(points), "cells")
+        + sampled_note(len(shown), len(cells), "cells")
     )
     title = f"{section.title}: {_SUBJECTS[cost]}"
     legend = data.methods.legend(names)
@@ -133,17 +170,16 @@ def measure_scale(board: Board, measure: str) -> float:
     return 100.0 if is_fraction else 1.0
 
 
-def _point(data: ReportData, item: Measurement, cost: str, section: Section) -> dict[str, Any]:
-    x_scale = 1.0 if cost == "latency_ratio" else 100.0
-    variant = described_variant(section, item.entry)
+def _point(data: ReportData, cell: _Cell, section: Section) -> dict[str, Any]:
+    variant = described_variant(section, cell.entry)
     return {
-        "x": round(x_scale * item.values[cost], 3),
-        "y": round(measure_scale(section.board, section.sort) * item.values[section.sort], 3),
-        "method": method_of(item.row),
-        "setting": data.settings[item.row.cell_id],
+        "x": cell.x,
+        "y": cell.y,
+        "method": data.method_of_rows[cell.row],
+        "setting": data.settings[cell.row],
         **({"variant": variant} if variant else {}),
-        "seed": item.row.seed,
-        "cell": item.row.cell_id[:ID_LENGTH],
+        "seed": data.seeds[cell.row],
+        "cell": data.cell_ids[cell.row][:ID_LENGTH],
     }
 
 
@@ -159,12 +195,17 @@ def value_axis(values: Sequence[float]) -> Spec:
     }
 
 
-def _fronts(points: Iterable[dict[str, Any]], higher_is_better: bool) -> Iterator[dict[str, Any]]:
-    """Yield the points of each method that no other of its points beats in both measures."""
+def _fronts(cells: Iterable[tuple[str, _Cell]], higher_is_better: bool) -> Iterator[dict[str, Any]]:
+    """Yield the points of each method that no other of its points beats in both measures.
+
+    Args:
+        cells: Cells after their methods.
+        higher_is_better: Whether larger values of the measure that ranks are better.
+    """
     by_method: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     sign = -1 if higher_is_better else 1
-    for point in points:
-        by_method[point["method"]].append((point["x"], sign * point["y"]))
+    for method, cell in cells:
+        by_method[method].append((cell.x, sign * cell.y))
     for method, costs in by_method.items():
         best = math.inf
         for x, y in sorted(costs):
@@ -173,16 +214,17 @@ def _fronts(points: Iterable[dict[str, Any]], higher_is_better: bool) -> Iterato
                 yield {"method": method, "x": x, "y": sign * y}
 
 
-def _paths(measured: Sequence[Measurement]) -> list[dict[str, Any]]:
-    searched = [item.row for item in measured if len(recorded_states(item.row)) > 1]
+def _paths(data: ReportData, rows: Sequence[int]) -> list[dict[str, Any]]:
+    searched = [row for row, n_states in zip(rows, data.n_states[rows].tolist(), strict=True) if n_states > 1]
+    shown = spread(searched, MAX_PATHS)
     return [
         {
-            "method": method_of(row),
-            "path": row.cell_id[:ID_LENGTH],
+            "method": data.method_of_rows[row],
+            "path": data.cell_ids[row][:ID_LENGTH],
             "step": step,
             "x": round(100 * state.retention, 3),
             "y": round(100 * state.loss, 3),
         }
-        for row in spread(searched, MAX_PATHS)
-        for step, state in enumerate(recorded_states(row))
+        for row, states in zip(shown, data.recorded_states(shown), strict=True)
+        for step, state in enumerate(states)
     ]

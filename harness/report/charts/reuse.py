@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.rows.row import PatchRecord
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
 from harness.report.charts.chart import Chart, Spec, dataset, faded_unless_shown, quantity, tooltip
@@ -23,29 +25,25 @@ _LINE_HEIGHT = 30
 
 def patch_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
     """Yield the F1 of each target class before and after its patch, one chart per kind of weak model."""
-    by_kind: defaultdict[str, dict[str, list[PatchRecord]]] = defaultdict(dict)
+    by_kind: defaultdict[str, dict[str, pa.Table]] = defaultdict(dict)
     for method, rows in data.by_method(section).items():
-        patches: defaultdict[str, list[PatchRecord]] = defaultdict(list)
-        for row in rows:
-            for patch in row.patches:
-                patches[patch.weak_kind].append(patch)
-        for kind, records in patches.items():
-            by_kind[kind][method] = records
-    for index, (kind, records_of) in enumerate(by_kind.items()):
-        fusions = {method: best_fusion(records) for method, records in records_of.items()}
+        for kind, patches in _parts(data.patches(rows), "weak_kind"):
+            by_kind[kind][method] = patches
+    for index, (kind, patches_of) in enumerate(by_kind.items()):
+        fusions = {method: best_fusion(patches) for method, patches in patches_of.items()}
         points: list[dict[str, Any]] = [
             point
-            for method, records in records_of.items()
-            for point in _patch_points(method, [record for record in records if record.fusion == fusions[method]])
+            for method, patches in patches_of.items()
+            for point in _patch_points(method, dict(_parts(patches, "fusion"))[fusions[method]])
         ]
         rules = "; ".join(f"{method}: {fusion}" for method, fusion in fusions.items())
         caption = (
             "From the bar (the weak model) to the point (patched), means over seeds, with the fusion rule that is best "
             f"on select images ({rules}). The leaderboard has all rules."
         )
-        n_lines = len({point["class"] for point in points}) * len(records_of)
+        n_lines = len({point["class"] for point in points}) * len(patches_of)
         title = f"{section.title} · {kind.replace('_', ' ')}"
-        spec, legend = _patch_spec(data, points), data.methods.legend(records_of)
+        spec, legend = _patch_spec(data, points), data.methods.legend(patches_of)
         yield Chart(f"patches-{number}-{index}", title, caption, spec, 14 * n_lines + 20, legend)
 
 
@@ -81,31 +79,39 @@ def _patch_spec(data: ReportData, points: Sequence[dict[str, Any]]) -> Spec:
     }  # fmt: skip
 
 
-def best_fusion(records: Sequence[PatchRecord]) -> str:
-    """Return the fusion rule with the best mean F1 of the target class on select."""
-    scores: defaultdict[str, list[float]] = defaultdict(list)
-    for record in records:
-        scores[record.fusion].append(record.select_tc_f1_after)
-    return max(scores, key=lambda fusion: fmean(scores[fusion]))
+def best_fusion(patches: pa.Table) -> str:
+    """Return the fusion rule with the best mean F1 of the target class on select.
+
+    Args:
+        patches: The columns of ``PatchRecord``.
+    """
+    scores = {fusion: _mean(alike, "select_tc_f1_after") for fusion, alike in _parts(patches, "fusion")}
+    return max(scores, key=lambda fusion: scores[fusion])
 
 
-def _patch_points(method: str, records: Sequence[PatchRecord]) -> Iterator[dict[str, Any]]:
-    by_class: defaultdict[str, list[PatchRecord]] = defaultdict(list)
-    for record in records:
-        by_class[record.target_class].append(record)
-    for name, patches in sorted(by_class.items()):
+def _patch_points(method: str, patches: pa.Table) -> Iterator[dict[str, Any]]:
+    for name, alike in sorted(_parts(patches, "target_class"), key=lambda part: part[0]):
         yield {
             "method": method,
             "class": name,
-            "fusion": patches[0].fusion,
-            "before": round(100 * fmean(patch.tc_f1_before for patch in patches), 2),
-            "after": round(100 * fmean(patch.tc_f1_after for patch in patches), 2),
-            "others": round(
-                100 * fmean(patch.non_tc_accuracy_after - patch.non_tc_accuracy_before for patch in patches), 2
-            ),
-            "right": round(fmean(patch.turned_right for patch in patches), 1),
-            "wrong": round(fmean(patch.turned_wrong for patch in patches), 1),
+            "fusion": alike.column("fusion")[0].as_py(),
+            "before": round(100 * _mean(alike, "tc_f1_before"), 2),
+            "after": round(100 * _mean(alike, "tc_f1_after"), 2),
+            "others": round(100 * _mean(alike, "non_tc_accuracy_after", minus="non_tc_accuracy_before"), 2),
+            "right": round(_mean(alike, "turned_right"), 1),
+            "wrong": round(_mean(alike, "turned_wrong"), 1),
         }
+
+
+def _parts(patches: pa.Table, name: str) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the parts of a table that have the same text in a column, after the text."""
+    for text in patches.column(name).unique().to_pylist():
+        yield text, patches.filter(pc.equal(patches.column(name), text))
+
+
+def _mean(patches: pa.Table, name: str, *, minus: str = "") -> float:
+    values = patches.column(name)
+    return fmean((pc.subtract(values, patches.column(minus)) if minus else values).to_pylist())
 
 
 def composition_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:

@@ -29,7 +29,8 @@ from harness.views.leaderboards.entry_text import (
     variant_texts,
 )
 
-_NAME_WIDTH = 12
+_NAME_WIDTHS = 12, 16
+"""Least width of the column of names: that of their longest word, within these limits."""
 
 
 def leaderboard_view(board: Leaderboard, *, contents: StoreContents | None = None, results: str = "") -> RenderableType:
@@ -71,11 +72,11 @@ class _SectionTable:
         columns = [_Column(column, self._section.board, shown) for column in self._section.columns]
         dropped: list[_Column] = []
         for measure in self._droppable():
-            if self._fixed_width(columns) + self._variants_width() + _NAME_WIDTH <= options.max_width:
+            if self._least_width(columns) <= options.max_width:
                 break
             dropped += [column for column in columns if column.measure == measure]
             columns = [column for column in columns if column.measure != measure]
-        yield self._table(columns)
+        yield self._table(columns, folds_variants=self._least_width(columns) > options.max_width)
         if dropped:
             names = ", ".join(column.heading[0].rstrip(" ↑↓") for column in dropped)
             yield Text(f"Too narrow for {names}; a wider terminal or --columns shows them.\n", style="dim")
@@ -89,6 +90,14 @@ class _SectionTable:
         first = [measure for _, measure in by_priority] if self._section.shown is None else []
         return [*first, *(column.measure for column in reversed(columns) if column.measure not in first)]
 
+    def _least_width(self, columns: Sequence[_Column]) -> int:
+        return self._fixed_width(columns) + self._variants_width() + self._name_width()
+
+    def _name_width(self) -> int:
+        least, most = _NAME_WIDTHS
+        words = (word for entry in self._entries for word in printable(entry.label).split())
+        return max(least, min(most, max(map(len, words), default=0)))
+
     def _fixed_width(self, columns: Sequence[_Column]) -> int:
         """Return the width of everything but names: two spaces between columns, one at each edge."""
         seeds = max(map(len, [seeds_heading(self._section), *map(seeds_text, self._entries)]))
@@ -98,12 +107,13 @@ class _SectionTable:
         texts = [[key, *(entry.texts.get(key, "") for entry in self._entries)] for key in self._section.variants]
         return sum(max(map(len, column)) + 2 for column in texts)
 
-    def _table(self, columns: Sequence[_Column]) -> Table:
+    def _table(self, columns: Sequence[_Column], *, folds_variants: bool) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("rank", justify="right", no_wrap=True)
-        table.add_column("splitter", overflow="fold", min_width=_NAME_WIDTH)
+        table.add_column("splitter", overflow="fold", min_width=None if folds_variants else self._name_width())
         for key in self._section.variants:
-            table.add_column(key.replace("_", " "), no_wrap=True)
+            # Names and variants may be folded, numbers may not be cut.
+            table.add_column(key.replace("_", " "), overflow="fold", no_wrap=not folds_variants)
         table.add_column(seeds_heading(self._section), justify="right", no_wrap=True)
         for column in columns:
             style = "bold" if column.measure == self._sort else None

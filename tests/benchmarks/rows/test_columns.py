@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from benchmarks.boards import BOARDS, PATCHING, SUB_TASK, Sample
 from benchmarks.rows.columns import Rows
@@ -33,11 +34,14 @@ def patch(target: str, gain: float, **values: Any) -> PatchRecord:
     )
 
 
-def test_rows_are_the_models_that_they_were_made_of() -> None:
+@pytest.mark.parametrize("max_slices", [0, 50])
+def test_rows_are_the_models_that_they_were_made_of(monkeypatch: pytest.MonkeyPatch, max_slices: int) -> None:
+    monkeypatch.setattr("benchmarks.rows.columns._MAX_SLICES", max_slices)
     models = [row(3), row(1, state=State.FAILED, reason="a reason"), row(2, patches=[patch("cat", 0.5)])]
     rows = Rows.of(models)
     assert rows == models
     assert (rows[1], list(rows[1:])) == (models[1], models[1:])
+    assert rows[-1] == models[-1]
     assert rows.sorted_by("seed") == [models[1], models[2], models[0]]
     assert rows.filter(rows.equal("state", "ok")) == [models[0], models[2]]
 

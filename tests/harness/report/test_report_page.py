@@ -5,6 +5,7 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from report_rows import CLASSES, METHODS, example_rows, example_store, searched_row
 
@@ -88,8 +89,8 @@ def test_names_are_shown_as_they_are_and_never_become_elements(html: str) -> Non
     for text in (*METHODS, "no <em>weights</em>", "the <u>base</u> model is weak", "a <note>"):
         assert text in page.text
     specs = json.loads(page.data["charts-data"])
-    classes = {value["class"] for value in specs["retention-0-0"]["data"]["values"]}
-    assert classes == {CLASSES[0], CLASSES[1], r"dog\u202e"}
+    classes = specs["retention-0-0"]["data"]["packed"]["class"]
+    assert classes["texts"] == [CLASSES[0], CLASSES[1], r"dog\u202e"]
     assert "\u202e" not in html
 
 
@@ -152,12 +153,12 @@ def test_alike_modules_become_neighbours() -> None:
 
 
 def test_the_fusion_rule_of_a_chart_is_chosen_on_select(data: ReportData) -> None:
-    patches = data.by_method(next(s for s in data.sections if s.scenario == "patching"))["toy"][0].patches
+    rows = data.by_method(next(s for s in data.sections if s.scenario == "patching"))["toy"]
     better = [
-        patch.model_copy(update={"select_tc_f1_after": 0.95, "tc_f1_after": 0.1}) if patch.fusion == "platt" else patch
-        for patch in patches
+        {**patch, "select_tc_f1_after": 0.95, "tc_f1_after": 0.1} if patch["fusion"] == "platt" else patch
+        for patch in data.patches(rows).to_pylist()
     ]
-    assert best_fusion(better) == "platt"
+    assert best_fusion(pa.Table.from_pylist(better)) == "platt"
 
 
 def _rows_on_a_curve(n: int) -> list[Row]:

@@ -272,6 +272,14 @@ def test_a_terminal_that_is_too_narrow_says_what_it_leaves_out_and_how_to_see_it
     assert note.startswith("Too narrow for base, FLOPs, split, sum, kernels; a wider terminal or --columns shows them.")
 
 
+def test_a_terminal_that_is_too_narrow_folds_names_and_rules_before_it_cuts_the_measure_that_ranks() -> None:
+    patches = [patch_record(target, rule) for target in "38" for rule in ("min_max_clipped", "temperature")]
+    text = plain(leaderboard_view(make_leaderboard([patching_row(patches)])), 44)
+    assert max(map(len, text.splitlines())) <= 44
+    assert text.count("25.00 ±0.00") == 2
+    assert "F1 gain ↑" in text
+
+
 def test_latex_keeps_its_notes_within_the_table_and_has_labels() -> None:
     board = make_leaderboard([*rows(), on_cifar(patching_row([patch_record("3"), patch_record("8")]))])
     text = to_latex(board)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from click.testing import Result
 from conftest import toy_item, toy_row
 
 from benchmarks.rows.row import State
+from harness.cli.output import PlainConsole
+from harness.cli.runs.watch import _follow, _states
 from harness.runs.declaration import RunDeclaration
 from harness.runs.time_left import TimeLeft
 from harness.store import ResultStore
@@ -105,3 +109,15 @@ def test_where_no_run_is_it_ends_at_once(call: Call, tmp_path: Path) -> None:
     result = call("watch", tmp_path)
     assert result.exit_code == 0
     assert "No run has been recorded here." in result.stdout
+
+
+def test_a_board_that_is_taller_than_the_terminal_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = io.StringIO()
+    console = PlainConsole(file=output, force_terminal=True, width=60, height=8)
+    monkeypatch.setattr("harness.cli.output.PlainConsole", lambda: console)
+    with running(ResultStore(tmp_path)):
+        state = next(_states(ResultStore(tmp_path)))
+        _follow(iter([state, replace(state, status=replace(state.status, runs=()))]), "results")
+    assert "Ordered by" not in output.getvalue(), "the end of the board"

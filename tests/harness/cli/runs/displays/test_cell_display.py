@@ -123,6 +123,18 @@ def test_a_narrow_terminal_loses_bars_and_then_titles_but_no_figures(
     assert ("━" in cell, item.title in cell) == (has_bar, has_title)
 
 
+def test_a_very_narrow_terminal_has_all_figures_and_times() -> None:
+    activity, item = Activity(to_do=2, seconds_left=3600.0), toy_item(seed=1)
+    activity.start(item)
+    activity.report(item, Progress("search", 150, 200, {"accuracy": 0.75, "kernel_retention": 0.5}))
+    output = io.StringIO()
+    Console(file=output, width=64).print(running_view(activity, datetime.now(timezone.utc)))
+    total, cell = output.getvalue().splitlines()
+    assert total.endswith("about 60.0 min left")
+    assert "search 150/200  accuracy 0.75  kernels 0.5" in cell
+    assert cell.endswith(" s")
+
+
 def test_a_worker_hands_on_every_milestone_though_it_is_asked_seldom() -> None:
     worker = CellWorker(gpu_share=1.0)
     for step in (1, 1, 2, 3):
