@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conftest import toy_row
+from toys import toy_row
 
 from benchmarks.rows.row import FigureRecord, Row
 

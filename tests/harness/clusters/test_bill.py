@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import Result
-from conftest import ROOT, toy_item, toy_row
+from toys import ROOT, toy_item, toy_row
 
 from harness.clusters.bill import Bill, bill_of
 from harness.clusters.cluster_file import ClusterFile, ClusterNotes, NodeType

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import HERE, ROOT
 from machines import HEAD, WORKER, Machines, make_machines
+from toys import HERE, ROOT
 
 from harness.store import ResultStore
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from conftest import ROOT
+from toys import ROOT
 
 from harness.clusters import remote
 from harness.clusters.cluster_file import read_cluster_file

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import toy_cell, toy_item
+from toys import toy_cell, toy_item
 
 from benchmarks.cells import Cell
 from benchmarks.rows.row import Row, State

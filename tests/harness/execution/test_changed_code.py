@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import toy_cell, toy_row
+from toys import toy_cell, toy_row
 
 from benchmarks.scenarios.current_code import CodeChangedError, changed_code, check_code_unchanged, with_current_code
 from benchmarks.scenarios.scenario import make_scenario

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import toy_item
 from inline_runs import FaultyListener, Recorder, run
 from toy_plugin import ToyScenario
+from toys import toy_item
 
 from benchmarks.cells import Cell
 from benchmarks.pipeline.workspace import Workspace

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import toy_item
 from inline_runs import run
 from torch.backends import cudnn
 from toy_plugin import KEPT, change_process
+from toys import toy_item
 
 from benchmarks.rows.row import State
 from harness.execution.attempt import Surroundings

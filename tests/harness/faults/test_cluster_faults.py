@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import HERE, ROOT
+from toys import HERE, ROOT
 
 from benchmarks.rows.row import Row
 from harness.store import ResultStore

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from conftest import toy_item
 from pyarrow import fs
+from toys import toy_item
 
 from benchmarks.rows.row import ROW_FORMAT, State
 from harness.execution import Limits

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import toy_item, toy_row
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import Row, StageRecord
 from harness.planning.memory_needs import memory_needs

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import toy_item, toy_row
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import State
 from harness.planning.plan import Status, make_plan

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from conftest import toy_row
+from toys import toy_row
 
 from benchmarks.rows.columns import Rows
 from harness.ranking.configuration import configurations, distinct_configs

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
-from conftest import patch_record, patching_row, toy_cell, toy_row
+from toys import patch_record, patching_row, toy_cell, toy_row
 
 from benchmarks.boards import MODULARIZATION
 from benchmarks.cells import ModelSpec

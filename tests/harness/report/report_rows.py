@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from conftest import patch_record, toy_cell, toy_row
+from toys import patch_record, toy_cell, toy_row
 from trial_rows import rows_of
 
 from benchmarks.cells import Cell

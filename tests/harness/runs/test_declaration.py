@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, toy_item, toy_row
 from processes import splitbench, wait_for
+from toys import ROOT, toy_item, toy_row
 
 from benchmarks.rows.row import State
 from harness.execution import Limits, SilentListener

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import toy_cell
+from toys import toy_cell
 
 from harness.runs.shard import Shard
 from harness.store import ResultStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import toy_item, toy_row
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import State
 from harness.faults import WORKER_DIED

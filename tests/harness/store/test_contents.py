@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import toy_cell, toy_row
+from toys import toy_cell, toy_row
 
 from benchmarks.rows.row import State
 from harness.store import ResultStore, find_cell, read_stores

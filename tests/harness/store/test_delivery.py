@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import toy_row
+from toys import toy_row
 
 from harness.store import ResultStore
 from harness.store.delivery import Outbox

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import toy_row
+from toys import toy_row
 
 from harness.store import ResultStore, beneath
 from harness.store.locations import last_part, parent_of

@@ -9,8 +9,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import toy_cell, toy_row
 from pyarrow import fs
+from toys import toy_cell, toy_row
 
 from benchmarks.rows.row import Row, State
 from harness.store import KEY_COLUMNS, ResultStore

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import toy_cell, toy_row
 from pyarrow import fs
+from toys import toy_cell, toy_row
 
 from harness.store import ResultStore
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, toy_cell, toy_row
 from pyarrow import fs
+from toys import ROOT, toy_cell, toy_row
 
 from benchmarks.rows.parquet_schema import ROW_SCHEMA
 from benchmarks.rows.row import LayerRecord, Row

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import toy_row
+from toys import toy_row
 
 from benchmarks.rows.row import Row
 from harness.store import ResultStore, row_files

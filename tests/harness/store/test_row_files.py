@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import patch_record, patching_row, toy_row
+from toys import patch_record, patching_row, toy_row
 
 from benchmarks.rows.row import ROW_FORMAT, Row
 from harness.store import ResultStore, StoreContents

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HERE
 from filelock import FileLock
+from toys import HERE
 from trial_rows import rows_of
 
 from benchmarks.rows.row import Row, StageRecord

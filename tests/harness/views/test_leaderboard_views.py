@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from conftest import patch_record, patching_row, toy_row
 from rendering import plain
+from toys import patch_record, patching_row, toy_row
 
 from benchmarks.boards import MODULARIZATION
 from benchmarks.rows.row import (

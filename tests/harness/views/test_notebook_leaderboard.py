@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from conftest import toy_row
+from toys import toy_row
 
 import harness
 from benchmarks.rows.row import State

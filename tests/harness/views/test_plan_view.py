@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from conftest import toy_item, toy_row
 from rendering import plain
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import (
     State,

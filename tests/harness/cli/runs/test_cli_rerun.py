@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import HERE, ROOT, toy_cell, toy_row
+from toys import HERE, ROOT, toy_cell, toy_row
 
 from benchmarks.rows.row import Row, State
 from benchmarks.scenarios.current_code import with_current_code

@@ -18,8 +18,8 @@ import optuna
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from conftest import ROOT, toy_item, toy_row
 from PIL import Image
+from toys import ROOT, toy_item, toy_row
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.rows.row import Metrics, Row, State

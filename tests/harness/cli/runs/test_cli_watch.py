@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import toy_item, toy_row
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import State
 from harness.cli.output import PlainConsole

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from conftest import toy_cell, toy_item
+from toys import toy_cell, toy_item
 
 from harness.execution.ray import cluster
 from harness.execution.ray.cluster import AutoscaledKind, Node, autoscaled_kinds, check_fits, gpu_share_of, nodes

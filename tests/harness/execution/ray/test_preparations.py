@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import toy_item
+from toys import toy_item
 
 from harness.config.expand import expand
 from harness.config.suite import load_suite

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import ray
 from click.testing import Result
-from conftest import HERE, toy_item
 from inline_runs import FaultyListener, Recorder
 from processes import splitbench, states, wait_for
+from toys import HERE, toy_item
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.rows.row import Row, State

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import toy_item, toy_row
 from ray import exceptions
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import Row, State
 from harness.execution import Limits

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import toy_item, toy_row
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import Row, State
 from harness.execution.observers import Listeners

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import toy_row
 from recorded_rows import recorded_row
+from toys import toy_row
 
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import FigureRecord

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
-from conftest import patch_record, patching_row, toy_cell, toy_row
 from scipy import stats
+from toys import patch_record, patching_row, toy_cell, toy_row
 
 from benchmarks.cells import ModelSpec
 from benchmarks.rows.row import Row, State

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HERE
+from toys import HERE
 
 from harness.config.plugins import Plugins
 from harness.config.trust import Consent

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import toy_row
+from toys import toy_row
 
 from harness.views.rows.conditions import select
 from splitters.errors import ConfigurationError, UnknownNameError

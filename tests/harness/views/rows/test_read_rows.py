@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from conftest import toy_row
+from toys import toy_row
 
 from benchmarks.rows.row import LayerRecord, State
 from harness import read_rows

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import toy_row
 from recorded_rows import recorded_row
+from toys import toy_row
 
 from benchmarks.rows.row import State
 from harness.store import ResultStore

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import patch_record, patching_row
+from toys import patch_record, patching_row
 
 from harness.store import ResultStore
 

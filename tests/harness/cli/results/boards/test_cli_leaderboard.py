@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from conftest import toy_cell, toy_row
 from recorded_rows import recorded_row
+from toys import toy_cell, toy_row
 
 from benchmarks.rows.row import State
 from harness.store import ResultStore

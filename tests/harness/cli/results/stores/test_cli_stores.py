@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from conftest import toy_row
+from toys import toy_row
 
 from benchmarks.rows.row import State
 from harness.store import ResultStore

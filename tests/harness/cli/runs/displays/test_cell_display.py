@@ -6,8 +6,8 @@ import io
 from datetime import datetime, timezone
 
 import pytest
-from conftest import toy_item, toy_row
 from rich.console import Console
+from toys import toy_item, toy_row
 
 from benchmarks.rows.row import State
 from harness.cli.progress import FEW_SECONDS, MINUTE, Pace, progress_text, show_progress
