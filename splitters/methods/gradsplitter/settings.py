@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
-from typing_extensions import Self
+from pydantic import Field
 
 from splitters.methods.gradsplitter.presets import PRESETS
 from splitters.methods.mask_training.settings import MaskTrainingSettings
@@ -35,11 +34,9 @@ class GradSplitterSettings(MaskTrainingSettings):
     Args:
         preset: A schedule: ``paper`` (hours), ``small`` (minutes on a CPU) or ``fast`` (a first try); it replaces the
             defaults, and given settings override both.
-        alpha: Weight of the sparsity term in the loss of mask phases.
-        cost: What the sparsity term is: the share of ``kernels`` that modules keep, or the square root of their share
-            of the base model's ``flops`` or ``parameters``. The root falls in step with the kernels.
-        sparsity: How ``cost: kernels`` counts: the maskable ``channels``, where one that ties several convolutions
-            (residual sums) counts once, or their ``kernels``, where it counts once for each of them.
+        alpha: Weight of the mean of all bits in the loss of mask phases.
+        sparsity: What that mean is over: the maskable ``channels`` of all modules, where one that ties several
+            convolutions (residual sums) counts once, or their ``kernels``, where it counts once for each of them.
         rounds: Pairs of a mask phase and a head phase.
         warmup: Length of the first head phase, e.g. ``5 epochs`` or ``75 steps``.
         mask_phase: Length of a round's mask phase, which trains masks and heads; at least one step.
@@ -81,11 +78,3 @@ class GradSplitterSettings(MaskTrainingSettings):
     tolerance: float = Field(default=0.01, ge=0, le=1)
     rescue: bool = True
     rescue_attempts: int = Field(default=3, ge=1)
-
-    @model_validator(mode="after")
-    def _counts_one_thing(self) -> Self:
-        if self.cost != "kernels" and self.sparsity != "channels":
-            raise ValueError(
-                f"sparsity: {self.sparsity} says how cost: kernels counts; leave it out with cost: {self.cost}"
-            )
-        return self

@@ -39,7 +39,7 @@ class Trainer(MaskTrainer[GradSplitterSettings, HeadScores]):
         return F.cross_entropy(scores(self.network(images, gates)).T, labels)
 
     def sparsity(self, bits: Float[Tensor, "module channel"]) -> Float[Tensor, ""]:
-        """Return the sparsity term, where kernels may count as the papers count them."""
+        """Return the share of kept channels, or of the kernels that may be dropped."""
         if self.settings.sparsity == "channels":
             return super().sparsity(bits)
         return (bits @ self._kernels_per_channel).mean() / self._kernels_per_channel.sum()

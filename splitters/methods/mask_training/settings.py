@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, field_validator
 
 from splitters.methods.kernel_choice.kernel_multiples import KernelMultiples
@@ -14,16 +12,11 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-def _is_kernels(value: object) -> bool:
-    return value == "kernels"
-
-
 class MaskTrainingSettings(PresetSettings, KernelMultiples):
     """What the shared trainer and search read; methods add their own and set the defaults.
 
     Args:
-        alpha: Weight of the sparsity term in the loss of mask phases.
-        cost: What the sparsity term counts: kernels, FLOPs or parameters.
+        alpha: Weight of the share of kept channels in the loss of mask phases.
         rounds: Rounds of a mask phase and a phase that trains everything but masks.
         mask_phase: Length of a round's mask phase; at least one step.
         mask_learning_rate: Adam's rate for masks.
@@ -38,7 +31,6 @@ class MaskTrainingSettings(PresetSettings, KernelMultiples):
     """
 
     alpha: float = Field(ge=0)
-    cost: Literal["kernels", "flops", "parameters"] = Field(default="kernels", exclude_if=_is_kernels)
     rounds: int = Field(ge=1)
     mask_phase: PhaseLength
     mask_learning_rate: float = Field(gt=0)

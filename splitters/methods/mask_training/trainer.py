@@ -15,7 +15,6 @@ from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.kernel_choice.kernel_multiples import round_up
 from splitters.methods.mask_training.binarise import binarise, kept_channels
-from splitters.methods.mask_training.kept_cost import KeptCost
 from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.protocol import SplitTask
 from splitters.methods.scoring.adam import adam
@@ -69,7 +68,6 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         )
         self.scores = self.new_scores()
         memory = None if settings.memory_mb is None else settings.memory_mb << 20
-        self._cost = None if settings.cost == "kernels" else KeptCost(graph, settings.cost, task.device)
         self.network = ChunkedNetwork(masked_network(graph).to(task.device), memory)
         self._loss: float | Tensor = math.nan
         self._cut: tuple[Tensor, ModuleNetworks] | None = None
@@ -166,11 +164,8 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         self.check_finite()
 
     def sparsity(self, bits: Float[Tensor, "module channel"]) -> Float[Tensor, ""]:
-        """Return the sparsity term: the share of kept channels, or the root of the share of FLOPs or parameters.
-
-        The root falls in step with the kept channels, as a layer costs its inputs times its outputs.
-        """
-        return bits.mean() if self._cost is None else self._cost(bits).sqrt().mean()
+        """Return the share of kept channels, which ``alpha`` weighs."""
+        return bits.mean()
 
     def trainable_scores(self) -> ScoresT:
         """Return a copy of the scores that records gradients."""

@@ -23,11 +23,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
     Args:
         preset: A schedule: ``fast`` (a first try) or ``thorough`` (the fewest kernels); it replaces the defaults, and
             given settings override both.
-        alpha: Weight of the sparsity term in the loss of mask phases, which is the mean of the modules' binary
+        alpha: Weight of the share of kept channels in the loss of mask phases, which is the mean of the modules' binary
             cross-entropies.
-        cost: What the sparsity term is: the share of ``kernels`` that modules keep, where one that ties several
-            convolutions counts once, or the square root of their share of the base model's ``flops`` or
-            ``parameters``. The root falls in step with the kernels.
         rounds: Pairs of a mask phase and a tune phase.
         mask_phase: Length of a round's mask phase, which trains masks, scales and read-outs; at least one step.
         tune_phase: Length of a round's tune phase, which trains scales and read-outs alone.

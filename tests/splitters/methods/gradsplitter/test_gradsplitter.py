@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from splitters.errors import ConfigurationError, SplitFailedError
+from splitters.errors import SplitFailedError
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.gradsplitter import GradSplitter, GradSplitterSettings
 from splitters.methods.gradsplitter.trainer import Trainer
@@ -377,22 +377,3 @@ def test_sparsity_can_count_kernels_as_the_paper_does() -> None:
     bits[0, 0] = bits[1, 13] = 0  # of the first convolution, and of the two that the residual sum ties
     assert channels.sparsity(bits) == pytest.approx(40 / 42)
     assert kernels.sparsity(bits) == pytest.approx((3 * 22 - 1 - 2) / (3 * 22))
-
-
-def test_sparsity_can_weigh_what_modules_cost() -> None:
-    bits = torch.ones(3, 14)
-    assert _trainer(cost="flops").sparsity(bits) == pytest.approx(1)
-    bits[:, 6:10] = 0  # half of the channels that the residual sum ties
-    parameters = (27 + 1) * 6, (6 * 9 + 1) * 8 + (8 * 9 + 1) * 8, (8 + 1) * 3
-    kept = (27 + 1) * 6, (6 * 9 + 1) * 4 + (4 * 9 + 1) * 4, (4 + 1) * 3
-    assert _trainer(cost="parameters").sparsity(bits) == pytest.approx((sum(kept) / sum(parameters)) ** 0.5)
-
-
-def test_what_sparsity_counts_is_said_once() -> None:
-    with pytest.raises(ConfigurationError, match="sparsity: kernels says how cost: kernels counts"):
-        GradSplitterSettings.parse({"cost": "flops", "sparsity": "kernels"}, where="test")
-
-
-def test_a_configuration_without_a_cost_keeps_its_identity() -> None:
-    assert "cost" not in GradSplitterSettings(cost="kernels").model_dump()
-    assert GradSplitterSettings(cost="flops").model_dump()["cost"] == "flops"

@@ -54,12 +54,7 @@ def test_waits_are_counted() -> None:
 
 @pytest.mark.parametrize(
     ("method", "changes"),
-    [
-        ("gradsplitter", {}),
-        ("gradsplitter", {"sparsity": "kernels"}),
-        ("scalesplitter", {}),
-        ("scalesplitter", {"cost": "flops"}),
-    ],
+    [("gradsplitter", {}), ("gradsplitter", {"sparsity": "kernels"}), ("scalesplitter", {})],
 )
 def test_no_step_of_a_mask_phase_waits(method: str, changes: dict[str, object]) -> None:
     assert _waits_of_mask_phase(method, _MANY, **changes) == _waits_of_mask_phase(method, _FEW, **changes)

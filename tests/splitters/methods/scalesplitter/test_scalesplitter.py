@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from splitters.methods.mask_training.kept_cost import KeptCost
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
 from splitters.methods.scalesplitter import ScaleSplitterSettings, splitter
 from splitters.methods.scalesplitter.trainer import Trainer
@@ -56,17 +55,6 @@ def test_alpha_drives_kernels_out() -> None:
         _split(alpha=alpha, rescue=False).history[-1]["kernel_retention"] for alpha in (0.0, 0.5, 20.0)
     )
     assert without >= some > much
-
-
-@pytest.mark.parametrize("cost", ["flops", "parameters"])
-def test_the_sparsity_term_can_weigh_what_modules_cost(cost: str) -> None:
-    trainer = _trainer(cost=cost)
-    bits = torch.ones_like(trainer.masks)
-    bits[:, ::2] = 0
-    shares = KeptCost(trainer.graph, cost, torch.device("cpu"))(bits)
-    assert trainer.sparsity(bits) == pytest.approx(float(shares.sqrt().mean()))
-    assert trainer.sparsity(bits) < 0.6
-    assert "cost" not in ScaleSplitterSettings().model_dump()
 
 
 def test_scales_are_learned_for_kept_kernels_and_cut_into_the_modules() -> None:
