@@ -90,6 +90,7 @@ const observer = new IntersectionObserver((entries) => {
   drawNear();
 }, { rootMargin: "100% 0px" });
 for (const element of undrawn) observer.observe(element);
+if (!undrawn.size) drawNear(); // No observer says that the page is ready.
 // Nothing in ``draw`` waits for a timer or for the network, so all charts are there before the browser lays out pages.
 addEventListener("beforeprint", () => undrawn.forEach(draw));
 

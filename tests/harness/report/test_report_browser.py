@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium"),
 ]
 
+_PATIENCE = 120_000  # milliseconds: machines may be busy
 _WIDTHS = (390, 1440)
 _THEMES = ("light", "dark")
 
@@ -57,6 +58,7 @@ class _Visit:
         self.messages: list[str] = []
         self.requests: list[str] = []
         self.page: Page = browser.new_page(**options)
+        self.page.set_default_timeout(_PATIENCE)
         self.page.on("console", lambda message: self.messages.append(message.text))
         self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))

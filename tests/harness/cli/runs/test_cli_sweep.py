@@ -379,7 +379,7 @@ def test_cells_that_are_not_there_or_meant_twice_are_not_run(call: Call, swept: 
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.05)
