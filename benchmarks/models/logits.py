@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,19 +36,24 @@ def read_class_map(path: Path) -> tuple[str, ...]:
         raise ConfigurationError(f"class_map: {path}: {str(error).splitlines()[0]}") from None
     if isinstance(content, Mapping):
         content = _in_order(content, path)
-    listed: list[object] = content if isinstance(content, list) else [content]
-    odd = [name for name in listed if type(name) not in (str, int) or listed is not content]
-    if not content or odd:
-        found = f"{type(odd[0]).__name__} {odd[0]!r}" if content else "no name"
+    if not content or not isinstance(content, list) or any(type(name) not in (str, int) for name in content):
         raise ConfigurationError(
             f"class_map: {path} is a list of names in the order of the logits, or a mapping from names to logits; this "
-            f"file holds {found}."
+            f"file holds {_what_is_odd(content)}."
         )
-    names = tuple(normalise_class_name(str(name)) for name in listed)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"class_map: {path}: {twice[0]!r} appears twice; each logit has a class of its own.")
+    names = tuple(normalise_class_name(str(name)) for name in content)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise ConfigurationError(f"class_map: {path}: {twice!r} appears twice; each logit has a class of its own.")
     return names
+
+
+def _what_is_odd(content: object) -> str:
+    if not content:
+        return "no name"
+    listed = content if isinstance(content, list) else [content]
+    odd = next((name for name in listed if type(name) not in (str, int)), content)
+    return f"{type(odd).__name__} {odd!r}"
 
 
 def _lines_or_yaml(text: str, path: Path) -> object:

@@ -209,10 +209,13 @@ def _state_of(path: Path, content: object) -> dict[str, Tensor]:
         key: inner for key, inner in content.items()
         if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values())
     }  # fmt: skip
-    known = [key for key in _STATE_KEYS if key in states]
-    for key in known or (states if len(states) == 1 else ()):
-        return _tensors(path, states[key], f"entry {key!r}, ")
-    if not any(isinstance(value, Tensor) for value in content.values()):
+    has_tensors = any(isinstance(value, Tensor) for value in content.values())
+    entry = next((key for key in _STATE_KEYS if key in states), None)
+    if entry is None and len(states) == 1 and not has_tensors:
+        (entry,) = states
+    if entry is not None:
+        return _tensors(path, states[entry], f"entry {entry!r}, ")
+    if not has_tensors:
         raise ModuleFileError(
             f"{path}: no state dict in it: looked for tensors, and for {', '.join(map(repr, _STATE_KEYS))}; it holds "
             f"{', '.join(repr(str(key)) for key in list(content)[:8]) or 'nothing'}. Save the state dict alone: "

@@ -245,7 +245,9 @@ class ReportData:
         first: dict[tuple[str, int], int] = {}
         for row in np.argsort(~self.rows.equal("scenario", "modularization"), kind="stable").tolist():
             first.setdefault(keys[row], row)
-        return np.isin(np.arange(len(self.rows)), list(first.values()))
+        found = np.zeros(len(self.rows), dtype=bool)
+        found[list(first.values())] = True
+        return found
 
     @cached_property
     def _configs(self) -> tuple[Indices, list[str]]:

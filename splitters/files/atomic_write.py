@@ -22,7 +22,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder; name a file in it", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")  # not longer than a name that the file may have
+    temporary = path.with_name(
+        f".{secrets.token_hex(8)}.tmp"
+    )  # short, so that the file may have the longest name allowed
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -30,6 +32,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        if error.errno is None:
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary file's name
     finally:
         with contextlib.suppress(OSError):

@@ -114,7 +114,7 @@ def split(
     base_accuracy = accuracy(network_logits(graph.network, task.select).argmax(1), task.select.labels)
     doubts = _accuracy_warnings(base_accuracy, task.n_classes)
     if train.images.data_ptr() == select.images.data_ptr():
-        doubts += ("train and select are the same images, so that every choice is flattered; give each its own.",)
+        doubts += ("train and select are the same images, so scores on select are optimistic; pass separate images.",)
     for doubt in doubts:
         _LOGGER.warning(doubt)
 
@@ -137,11 +137,11 @@ def split(
 
 def _check_types(model: object, train: object, select: object) -> None:
     if not isinstance(model, nn.Module):
-        raise ConfigurationError(f"the model is a torch.nn.Module, not a {type(model).__name__}.")
+        raise ConfigurationError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
     for name, images in (("train", train), ("select", select)):
         if not isinstance(images, ImageSet):
             raise DataError(
-                f"{name} is an ImageSet, not a {type(images).__name__}; ImageSet.from_dataset, from_folder and "
+                f"{name} must be an ImageSet, got {type(images).__name__}; ImageSet.from_dataset, from_folder and "
                 "from_arrays make one."
             )
 

@@ -126,7 +126,8 @@ def require_modules(given: Iterable[object]) -> None:
     for one in given:
         if not isinstance(one, Module):
             raise ConfigurationError(
-                f"a {type(one).__name__} is no module; load_model(FILE) reads one, result.modules() makes a split's."
+                f"expected a Module, got {type(one).__name__}; load_model(FILE) reads one, and result.modules() makes "
+                "those of a split."
             )
 
 

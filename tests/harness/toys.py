@@ -1,4 +1,4 @@
-"""Cells, rows and patches of toys, as a run would make them, and where these tests lie."""
+"""Cells, rows and patches of toys, as a run would make them, and the folders of these tests."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def patch_record(target: str = "3", fusion: str = "platt", *, gain: float = 0.25
         "turned_right": 12,
         "turned_wrong": 2,
     }
-    told = {"weak_kind": "under_fitted", "target_class": target, "fusion": fusion}
-    return PatchRecord(**{**values, **f1, **overall, **told, **keys})
+    identity = {"weak_kind": "under_fitted", "target_class": target, "fusion": fusion}
+    return PatchRecord(**{**values, **f1, **overall, **identity, **keys})
 
 
 def patching_row(patches: Sequence[PatchRecord], *, splitter: str = "toy", seed: int = 0) -> Row:

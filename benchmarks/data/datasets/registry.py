@@ -14,7 +14,7 @@ from benchmarks.data.sources.parquet import ParquetSource
 from benchmarks.data.sources.source import Location, Source
 from benchmarks.data.sources.torchvision_sets import TORCHVISION_SETS, TorchvisionSource
 from benchmarks.data.sources.union import UnionSource, member_names
-from splitters.errors import UnknownNameError
+from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.registry import Registry
 
 
@@ -32,7 +32,7 @@ class DatasetEntry:
     description: str
     open: Callable[[str, Location], Source]
     options: tuple[str, ...] = ()
-    members: Callable[..., tuple[str, ...]] | None = None
+    members: Callable[[str], tuple[str, ...]] | None = None
 
 
 DATASETS: Registry[DatasetEntry] = Registry("data set", entry_point_group="splitbench.datasets")
@@ -75,7 +75,11 @@ def find_dataset(name: str, *, where: str = "") -> tuple[DatasetEntry, str]:
         ConfigurationError: If the name is invalid; see ``check_dataset``.
     """
     entry, text = DATASETS.get(_key(name, where=where)), name.partition(":")[2]
-    for member in entry.members(text, where=where) if entry.members else ():
+    try:
+        members = entry.members(text) if entry.members else ()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}" if where else str(error)) from None
+    for member in members:
         find_dataset(member, where=where)
     if entry.options:
         for option in NamedFolder.parse(name.partition(":")[0], text).options:

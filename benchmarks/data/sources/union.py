@@ -17,12 +17,11 @@ from splitters.errors import ConfigurationError
 SEPARATOR = "+"
 
 
-def member_names(text: str, *, where: str = "") -> tuple[str, ...]:
+def member_names(text: str) -> tuple[str, ...]:
     """Return the data sets that a union's name joins.
 
     Args:
         text: What follows ``union:`` in the name.
-        where: The file and key that held the name, for the message.
 
     Raises:
         ConfigurationError: If there are fewer than two, one is a union, or two cannot be told apart.
@@ -39,7 +38,7 @@ def member_names(text: str, *, where: str = "") -> tuple[str, ...]:
         reason = f"holds {twice!r} twice; name each data set once"
     else:
         return names
-    raise ConfigurationError(f"{where}: " * bool(where) + f"data set 'union:{text}' {reason}.")
+    raise ConfigurationError(f"data set 'union:{text}' {reason}.")
 
 
 class UnionSource(Source):
@@ -99,10 +98,19 @@ def _join(parts: list[Part], first_labels: list[int]) -> Part:
 
 
 def _labels(names: tuple[str, ...]) -> list[str]:
-    """Return each data set's name before its classes: the last part of its folder, or all of it if others end alike."""
+    """Return each data set's name before its classes.
+
+    It is the last component of the data set's folder; where two would be called alike, the whole folder, or at last its
+    kind, too.
+    """
     folders = [_folder(name) for name in names]
-    ends = [folder.name for folder in folders]
-    return [end if ends.count(end) == 1 else folder.as_posix() for end, folder in zip(ends, folders, strict=True)]
+    labels = [
+        f"{name.partition(':')[0]}:{folder.as_posix()}" if ":" in name else name
+        for name, folder in zip(names, folders, strict=True)
+    ]
+    for shorter in ([folder.as_posix() for folder in folders], [folder.name for folder in folders]):
+        labels = [short if shorter.count(short) == 1 else label for short, label in zip(shorter, labels, strict=True)]
+    return labels
 
 
 def _folder(name: str) -> PurePath:

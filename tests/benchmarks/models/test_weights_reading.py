@@ -50,6 +50,12 @@ def test_a_state_is_found_wherever_checkpoints_keep_it(tmp_path: Path, content: 
     assert state_hash(model.state_dict()) == state_hash(net().state_dict())
 
 
+def test_tensors_at_the_top_are_never_passed_over_for_those_of_one_entry(tmp_path: Path) -> None:
+    torch.save({**net().state_dict(), "3._extra_state": {"scale": torch.ones(1)}}, tmp_path / "weights.pth")
+    with pytest.raises(ModuleFileError, match=r"'3\._extra_state' is a dict, not a plain tensor"):
+        read_weights(tmp_path / "weights.pth")
+
+
 def test_a_files_content_counts_not_its_suffix(tmp_path: Path) -> None:
     torch.save(net().state_dict(), tmp_path / "torch.safetensors")
     save_file(net().state_dict(), tmp_path / "safetensors.pth")

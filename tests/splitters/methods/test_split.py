@@ -37,9 +37,9 @@ def test_split_returns_what_the_splitter_finds_and_the_modules_of_it() -> None:
 
 def test_what_is_no_model_or_image_set_is_refused_by_name() -> None:
     task = tiny_task()
-    with pytest.raises(ConfigurationError, match=r"the model is a torch\.nn\.Module, not a ImageSet"):
+    with pytest.raises(ConfigurationError, match=r"model must be a torch\.nn\.Module, got ImageSet"):
         split(task.train, task.model, task.select)
-    with pytest.raises(DataError, match="select is an ImageSet, not a list"):
+    with pytest.raises(DataError, match="select must be an ImageSet, got list"):
         split(task.model, task.train, [])
 
 

@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused(modules: list[Module], message: str) -> No
 
 
 def test_a_file_is_no_module() -> None:
-    with pytest.raises(ConfigurationError, match=r"a str is no module; load_model\(FILE\) reads one"):
+    with pytest.raises(ConfigurationError, match=r"expected a Module, got str; load_model\(FILE\) reads one"):
         require_modules([*_modules("a"), "b.safetensors"])
 
 

@@ -12,6 +12,8 @@ from benchmarks.cells import DatasetSpec
 from benchmarks.data.datasets import check_dataset, load_dataset
 from benchmarks.data.datasets.dataset import Dataset
 from benchmarks.data.roles import make_roles
+from benchmarks.data.sources.digits import DigitsSource
+from benchmarks.data.sources.union import UnionSource
 from splitters.errors import ConfigurationError, DataError
 
 
@@ -65,8 +67,8 @@ def test_a_damaged_image_is_named_by_its_member(shapes: Path) -> None:
         ("union:digits", r"'union:digits' joins two or more data sets, e\.g\. union:digits\+fashion_mnist"),
         ("union:digits+", r"joins two or more data sets"),
         ("union:digits+digits", r"holds 'digits' twice"),
-        ("union:folder:shapes+folder:./shapes", r"holds 'shapes' twice"),
-        ("union:parquet:x:label=a+parquet:x:label=b", r"holds 'x' twice"),
+        ("union:folder:shapes+folder:./shapes", r"holds 'folder:shapes' twice"),
+        ("union:parquet:x:label=a+parquet:x:label=b", r"holds 'parquet:x' twice"),
         ("union:mnist+union:digits+folder:x:test=a", r"another union; write union:mnist\+digits\+folder:x:test=a\."),
     ],
 )
@@ -81,6 +83,12 @@ def test_sets_in_folders_of_the_same_name_are_told_apart_by_the_whole_path(shape
     copytree(shapes / "old", shapes / "new")
     names = _load("union:folder:old/v1+folder:new/v1", shapes).class_names
     assert names == ("old/v1/circle", "old/v1/square", "new/v1/circle", "new/v1/square")
+
+
+def test_sets_of_one_name_and_two_kinds_are_told_apart_by_their_kinds() -> None:
+    check_dataset("union:parquet:x+folder:x")
+    union = UnionSource("", {name: DigitsSource() for name in ("digits", "folder:digits")})
+    assert union.read().class_names[::10] == ("digits/0", "folder:digits/0")
 
 
 def test_roles_and_classes_of_a_union_are_those_of_any_data_set(shapes: Path) -> None:
