@@ -116,7 +116,7 @@ class SearchState:
             before the first generation.
         history: One record per generation: its best composition by the plain fitness, and timings.
         seconds: Seconds since the split began.
-        peak_bytes: Peak memory of activations.
+        peak_bytes: Peak memory of activations; on a GPU, an upper bound of it.
         reused_seconds: Seconds that reused findings took when they were computed.
     """
 
