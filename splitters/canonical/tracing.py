@@ -69,7 +69,8 @@ def _traced_builtins(model: nn.Module) -> Iterator[None]:
         return value.is_instance(kinds) if isinstance(value, _Numbers) else isinstance(value, kinds)
 
     classes = {base for module in model.modules() for base in type(module).__mro__}
-    files = {base.__module__ for base in classes if base.__module__.split(".")[0] not in ("torch", "builtins")}
+    not_the_models = {"torch", *sys.stdlib_module_names}
+    files = {base.__module__ for base in classes if base.__module__.split(".")[0] not in not_the_models}
     traced = {"len": traced_len, "isinstance": traced_isinstance}
     added = [(vars(sys.modules[file]), name) for file in files & sys.modules.keys() for name in traced]
     added = [(space, name) for space, name in added if name not in space]

@@ -2,7 +2,9 @@
 
 import math
 import re
+import typing
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import pytest
 import torch
@@ -159,6 +161,25 @@ def test_a_dropout_that_never_ends_has_a_message_of_its_own() -> None:
     ):
         ChannelGraph.trace(net, _BATCH)
     assert_exact(Between(lambda net, x: F.dropout(x, 0.0) + F.alpha_dropout(x, 0.5)), _BATCH)
+
+
+_Kind = TypeVar("_Kind")
+
+
+class _Generic(_Inner, Generic[_Kind]):
+    """A layer one of whose classes, ``Generic``, is of the standard library."""
+
+
+def test_builtins_are_replaced_in_a_models_files_and_not_in_the_standard_library() -> None:
+    replaced = []
+
+    def look(x: Tensor) -> Tensor:
+        replaced.append(("isinstance" in globals(), "isinstance" in vars(typing)))
+        return x
+
+    ChannelGraph.trace(Between(lambda net, x: net.inner(x), inner=_Generic(look)), _BATCH)
+    assert (True, False) in replaced
+    assert all(not of_typing for _, of_typing in replaced)
 
 
 class _Recurrent(nn.Module):
