@@ -38,7 +38,8 @@ class CallRules(CanonicalBuilder):
         return self._emit("expand", (args[0], self._sizes(args[1:], kwargs)))
 
     def _rewrite_view_as(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
-        return self._emit("reshape", (args[0], self._emit("size", ((*args[1:], kwargs.get("other"))[0],))))
+        other = _given(args, kwargs, "input", "other")["other"]
+        return self._emit("reshape", (args[0], self._emit("size", (other,))))
 
     _rewrite_reshape_as = _rewrite_view_as
 
@@ -153,9 +154,8 @@ class CallRules(CanonicalBuilder):
             return self._emit("getitem", (x, _EXTREMA[name]))
         if name == "data":
             return x
-        if name in ("mT", "mH", "T", "H"):
-            axes = range(self.values[x].dim())
-            return self._emit("transpose", (x, -2, -1)) if len(axes) == 2 or name[0] == "m" else None
+        if name in ("mT", "mH") or (name in ("T", "H") and self.values[x].dim() == 2):
+            return self._emit("transpose", (x, -2, -1))
         return self._emit("size", (x,)) if name == "shape" else None
 
     def _rewrite_getitem(self, args: Any, kwargs: dict[str, Any]) -> Any:
