@@ -64,7 +64,7 @@ class CallRules(CanonicalBuilder):
             x = self._emit("expand", (x, expanded))
         for axis, (size, count) in enumerate(zip(shape, repeats, strict=True)):
             if size != 1 and count != 1:
-                if not isinstance(count, int):
+                if not isinstance(count, int) or count == 0:
                     return None
                 x = self._emit("cat", ((x,) * count, axis))
         return x

@@ -31,7 +31,7 @@ from splitters.canonical.torch_layers import (
     affine_of_batch_norm,
     fold_affine,
 )
-from splitters.canonical.tracing import attribute_at, reads_sizes, trace_model
+from splitters.canonical.tracing import attribute_at, trace_model
 from splitters.errors import GraphError
 
 _FUNCTION_NAMES: dict[str, str] = {
@@ -47,6 +47,9 @@ _FUNCTION_NAMES: dict[str, str] = {
 
 _UNCHANGED = frozenset({"contiguous", "clone", "detach"})
 """Calls that return their input."""
+
+_COPIES = frozenset({"clone", "repeat", "tile"})
+"""Calls that return new memory, even where the canonical graph has one node for their input and their result."""
 
 _CONVERSIONS = frozenset({"to", "type", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda"})
 """Calls that return their input where it already has the type and the device that are asked for."""
@@ -69,16 +72,19 @@ _OPERATORS = frozenset({
 
 def canonical_graph(
     model: nn.Module, example: Float[Tensor, "batch channel height width"]
-) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
+) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str], list[str]]:
     """Rewrite a model into a canonical graph.
+
+    A write in place to a view also changes the tensor that is viewed; the canonical graph leaves that one as it is.
+    This matters only if the overwritten part is read through that tensor later: compare the outputs.
 
     Args:
         model: A ``copy_of_model``, which may get further attributes.
         example: At least two images.
 
     Returns:
-        The canonical network, the value of each of its nodes for the example, and the qualified name in the model of
-        each convolution and linear node.
+        The canonical network, the value of each of its nodes for the example, the qualified name in the model of each
+        convolution and linear node, and a sentence about each write in place to a view.
 
     Raises:
         GraphError: If the model cannot be traced.
@@ -118,10 +124,10 @@ class _Rewriter(CallRules):
         self.model = model
         self.example = example
         self.renamed: dict[fx.Node, Any] = {}
-        self.memory: dict[fx.Node, fx.Node] = {}  # the node whose memory a node of the model shares
-        self.blocks: dict[fx.Node, fx.Node] = {}  # the node that allocated it; views share it in part
+        self.owners: dict[fx.Node, fx.Node] = {}  # the node of the model whose tensor a node returns
+        self.view_writes: list[str] = []
 
-    def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str]]:
+    def finish(self) -> tuple[fx.GraphModule, dict[fx.Node, Any], dict[fx.Node, str], list[str]]:
         self.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         _make_relus_in_place(self.graph, self.root)
         network = fx.GraphModule(self.root, self.graph, class_name="CanonicalNetwork")
@@ -131,6 +137,7 @@ class _Rewriter(CallRules):
             network,
             {node: value for node, value in self.values.items() if node in alive},
             {node: name for node, name in self.sources.items() if node in alive},
+            self.view_writes,
         )
 
     def add(self, node: fx.Node) -> None:
@@ -139,14 +146,22 @@ class _Rewriter(CallRules):
         Raises:
             GraphError: If it cannot be added, with the node, its layer and the cause in one line.
         """
-        stack = node.meta.get("nn_module_stack")
-        self.layer_path, kind = list(stack.values())[-1] if stack else ("", type(self.model))
+        self.layer_path, _ = self._layer_of(node)
         try:
             self._add(node)
         except Exception as error:
-            layer = f"layer {self.layer_path!r} ({kind.__name__})" if self.layer_path else kind.__name__
             cause = str(error) if isinstance(error, GraphError) else first_line(error)
-            raise GraphError(f"node {node.name!r} ({_raw_name(node)}) of {layer}: {cause}") from error
+            raise GraphError(f"{self._place(node)}: {cause}") from error
+
+    def _layer_of(self, node: fx.Node) -> tuple[str, type[nn.Module]]:
+        stack = node.meta.get("nn_module_stack")
+        return list(stack.values())[-1] if stack else ("", type(self.model))
+
+    def _place(self, node: fx.Node) -> str:
+        """Return a node and its layer, for messages."""
+        path, kind = self._layer_of(node)
+        layer = f"layer {path!r} ({kind.__name__})" if path else kind.__name__
+        return f"node {node.name!r} ({_raw_name(node)}) of {layer}"
 
     def _add(self, node: fx.Node) -> None:
         args, kwargs = fx.map_arg((node.args, dict(node.kwargs)), lambda old: self.renamed[old])
@@ -166,21 +181,11 @@ class _Rewriter(CallRules):
                 self.renamed[node] = self._module(node, args, kwargs)
             case _:
                 self.renamed[node] = self._function(node, args, kwargs)
-        self.memory[node] = self._owner(node)
-        self.blocks[node] = self._block(node)
-
-    def _block(self, node: fx.Node) -> fx.Node:
-        """Return the node of the model that allocated the memory in which a node's value lies."""
-        storages = {part.untyped_storage()._cdata for part in self._tensors(node)}
-        for source in node.all_input_nodes if _raw_name(node) != "clone" else ():
-            if any(part.untyped_storage()._cdata in storages for part in self._tensors(source)):
-                return self.blocks[source]
-        return node
+        self.owners[node] = self._owner(node)
 
     def _owner(self, node: fx.Node) -> fx.Node:
-        """Return the node of the model that owns the memory of a node's value."""
         shared = [source for source in node.all_input_nodes if self.renamed[source] is self.renamed.get(node)]
-        return self.memory[shared[0]] if shared and _raw_name(node) != "clone" else node
+        return self.owners[shared[0]] if shared and _raw_name(node) not in _COPIES else node
 
     # Modules
 
@@ -265,15 +270,14 @@ class _Rewriter(CallRules):
     def _rebind_in_place(self, node: fx.Node, in_place: bool, new: fx.Node) -> None:
         """Let later readers of an overwritten input read the result, as in the model."""
         if in_place and node.all_input_nodes:
-            owner = self.memory[node.all_input_nodes[0]]
-            (written,) = self._tensors(node.all_input_nodes[0])
-            block = self.blocks[node.all_input_nodes[0]]
-            for old in self.renamed:
-                is_view = self.blocks[old] is block and self.memory[old] is not owner
-                if is_view and self._is_read_later(old) and any(_overlap(part, written) for part in self._tensors(old)):
-                    raise GraphError(f"it writes in place to a view of {old.name!r}, which is read later; use the "
-                                     "operation that returns a new tensor.")  # fmt: skip
-                if self.memory[old] is owner:
+            written = node.all_input_nodes[0]
+            if any(part._is_view() for part in self._tensors(written)):
+                self.view_writes.append(
+                    f"{self._place(node)} writes in place to {written.name!r}, a view of a tensor that is read later; "
+                    "use the operation that returns a new tensor."
+                )
+            for old, owner in self.owners.items():
+                if owner is self.owners[written]:
                     self.renamed[old] = new
 
     def _tensors(self, old: fx.Node) -> list[Tensor]:
@@ -281,10 +285,6 @@ class _Rewriter(CallRules):
         parts = _flat(self._real(self.renamed.get(old)))
         values = [part.value if isinstance(part, Constant) else part for part in parts]
         return [value for value in values if isinstance(value, Tensor)]
-
-    def _is_read_later(self, old: fx.Node) -> bool:
-        """Return whether a node that is still to come reads values of a node, not sizes alone."""
-        return any(user not in self.renamed and not reads_sizes(user) for user in old.users)
 
     # Functions and methods
 
@@ -354,13 +354,6 @@ def _make_relus_in_place(graph: fx.Graph, root: nn.Module) -> None:
         is_layer = x.op == "call_module" and isinstance(getattr(root, str(x.target)), (nn.Conv2d, nn.Linear))
         if len(x.users) == 1 and (is_layer or x.target is OPERATIONS["max_pool2d"].function):
             node.kwargs = {"inplace": True}
-
-
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Return whether two views of one block of memory have a place in common."""
-    places = torch.arange(one.untyped_storage().nbytes() // one.element_size())
-    both = (places.as_strided(part.size(), part.stride(), part.storage_offset()) for part in (one, other))
-    return bool(torch.isin(*both).any())
 
 
 def _flat(value: Any) -> list[Any]:

@@ -189,12 +189,12 @@ class _ExampleTracer(fx.Tracer):
             return _comes_from_images(node)
         for current in _with_ancestors(node, lambda source: not isinstance(values[source], Tensor)):
             tensors = [source for source in current.all_input_nodes if isinstance(values[source], Tensor)]
-            if not reads_sizes(current) and any(map(_comes_from_images, tensors)):
+            if not _reads_sizes(current) and any(map(_comes_from_images, tensors)):
                 return True
         return False
 
 
-def reads_sizes(node: fx.Node) -> bool:
+def _reads_sizes(node: fx.Node) -> bool:
     """Return whether a node reads of tensors only what no pixel determines."""
     name = node.args[1] if node.target is getattr else getattr(node.target, "__name__", node.target)
     return name in _SIZES

@@ -100,8 +100,9 @@ class ChannelGraph:
         example = example.detach()
         example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
         frozen = copy_of_model(model)
-        network, values, sources = canonical_graph(frozen, example)
-        alone = _check_output(frozen, network, example)
+        with torch.autocast(example.device.type, enabled=False):
+            network, values, sources, view_writes = canonical_graph(frozen, example)
+            alone = _check_output(frozen, network, example, view_writes)
         in_channels_last(network)
         propagation = Propagation(network, values, sources)
         for node, value in values.items():
@@ -141,19 +142,24 @@ def _lost_batch_axis(value: Tensor, alone: Any) -> bool:
     return isinstance(alone, Tensor) and value.shape[1:] != alone.shape[1:]
 
 
-def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) -> dict[fx.Node, Any]:
+def _check_output(
+    model: nn.Module, network: fx.GraphModule, example: Tensor, view_writes: list[str]
+) -> dict[fx.Node, Any]:
     """Check that a network computes the model's logits, for each image alone; return its nodes' values for one."""
     with torch.no_grad():
         expected = model(example)
     if not isinstance(expected, Tensor) or expected.dim() != 2 or len(expected) != len(example):
         shape = list(expected.shape) if isinstance(expected, Tensor) else type(expected).__name__
         raise GraphError(f"the model must return [batch, class] logits; for {len(example)} images it returns {shape}.")
+    if not bool(expected.isfinite().all()):
+        raise GraphError("the model's logits are not finite; check its weights and the normalisation of the images.")
     allowed = _TOLERANCE * max(float(expected.abs().max()), 1e-6)
     with torch.no_grad():
         logits = network(example)
         if logits.shape != expected.shape or not float((logits - expected).abs().max()) <= allowed:
             raise GraphError(
-                f"the traced graph does not compute what the model computes; {_likely_cause(model, example)}"
+                "the traced graph does not compute what the model computes; "
+                f"{_likely_cause(model, example, view_writes)}"
             )
         try:
             interpreters = [fx.Interpreter(network, garbage_collect_values=False) for _ in example]
@@ -170,13 +176,15 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor) ->
     return interpreters[0].env
 
 
-def _likely_cause(model: nn.Module, example: Tensor) -> str:
+def _likely_cause(model: nn.Module, example: Tensor, view_writes: list[str]) -> str:
     """Return why a model computes something else than its forward says."""
     if not torch.equal(model(example), model(example)):
         return "its forward draws random numbers in eval mode; draw them only if self.training."
     hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
     if hooked:
         return f"the hooks of {', '.join(repr(name) for name in hooked)} change its values. Do that in its forward."
+    if view_writes:
+        return view_writes[0]
     return "its forward keeps a state between calls, or overwrites tensors in a way that tracing does not see."
 
 

@@ -105,6 +105,36 @@ def _first_half_in_place(first: Tensor, second: Tensor) -> Tensor:
     return torch.cat([first.relu_(), second], 1)
 
 
+def _halves_in_place(overwrite: Callable[[Tensor, Tensor], object]) -> Forward:
+    def show(net: Between, x: Tensor) -> Tensor:
+        first, second = x.split(4, 1)
+        overwrite(first, second)
+        return torch.cat([first, second], 1)
+
+    return show
+
+
+def _augmented_half(first: Tensor, second: Tensor) -> None:
+    first += 1
+    first *= 2
+
+
+def _slices_in_place(net: Between, x: Tensor) -> Tensor:
+    first, second = x.chunk(2, 1)
+    left = first[:, :2]
+    left.relu_()
+    right = first[:, 2:]
+    right.mul_(2)
+    return torch.cat([left, right, second], 1)
+
+
+def _copy_in_place(net: Between, x: Tensor) -> Tensor:
+    repeated, tiled = x.repeat(1, 1, 1, 1), x.tile((1,))
+    repeated.relu_()
+    tiled.mul_(2)
+    return x + repeated - tiled.sigmoid()
+
+
 def _augmented(net: Between, x: Tensor) -> Tensor:
     y, mask = x, x > 0
     y += 1
@@ -138,6 +168,12 @@ def _activations() -> list[Case]:
         "exp, log, sqrt, abs": lambda net, x: torch.sqrt(torch.log(torch.exp(x).abs() + 1) + 1),
         "augmented assignments": _augmented,
         "a part overwritten": lambda net, x: _first_half_in_place(*x.chunk(2, 1)),
+        "both parts overwritten": _halves_in_place(lambda first, second: (first.relu_(), F.relu(second, inplace=True))),
+        "a part overwritten twice": _halves_in_place(lambda first, second: (first.relu_(), first.mul_(2))),
+        "a part overwritten twice in one line": _halves_in_place(lambda first, second: first.relu_().mul_(2)),
+        "augmented assignments to a part": _halves_in_place(_augmented_half),
+        "slices of a part overwritten": _slices_in_place,
+        "a copy by repeat overwritten": _copy_in_place,
         "a view overwritten": lambda net, x: x.flatten(1).relu_().view(x.shape),
         "x is a tensor": lambda net, x: x if isinstance(x, Tensor) else -x,
         "len": lambda net, x: x.reshape(len(x), -1).view(x.shape),
@@ -428,6 +464,8 @@ def _frozen_cases() -> list[Case]:
     counted = "computes with the number of channels"
     by_position = "picks channels by their position"
     return [
+        _frozen("a repeat of no channel", lambda net, x: torch.cat([x, x.repeat(1, 0, 1, 1)], 1),
+                "an unknown operation"),
         _frozen("layer norm", lambda net, x: F.layer_norm(x, (8, 8, 8)), "mixes channels"),
         _frozen("group norm over all channels", lambda net, x: net.norm(x), "its only group holds all",
                 norm=nn.GroupNorm(1, 8)),

@@ -198,6 +198,12 @@ def _overwrites_a_view(net: Whole, x: Tensor) -> Tensor:
     return net.fc(maps.mean((2, 3)))
 
 
+def _overwrites_all_by_a_view(net: Whole, x: Tensor) -> Tensor:
+    maps = net.conv(x)
+    maps.flatten(1).relu_()
+    return net.fc(maps.mean((2, 3)))
+
+
 def _under_autocast(net: Whole, x: Tensor) -> Tensor:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         return net.fc(net.conv(x).mean((2, 3)))
@@ -223,7 +229,9 @@ def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
         (nn.Sequential(conv(5, 4), nn.Flatten()), "does not take images of shape [2, 3, 8, 8]"),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), "has no convolution"),
         (_pooled(lambda net, x: net.fc((net.conv(x) + torch.randn(4, 1, 1)).mean((2, 3)))), "draws random numbers"),
-        (_pooled(_overwrites_a_view), "it writes in place to a view of 'conv', which is read later"),
+        (_pooled(_overwrites_a_view), "node 'relu_' (relu_) of Whole writes in place to 'getitem', a view of a tensor"),
+        (_pooled(_overwrites_all_by_a_view), "writes in place to 'flatten', a view of a tensor that is read later"),
+        (_pooled(lambda net, x: net.fc(net.conv(x).mean((2, 3)) * float("nan"))), "logits are not finite"),
         (_pooled(_under_autocast), "its forward turns autocast on"),
         (_pooled(lambda net, x: net.fc(net.conv(x).mean((2, 3)))).half(), "the model's weights are torch.float16"),
         (_with_hook(), "the hooks of 'conv' change its values"),
@@ -234,6 +242,13 @@ def test_unsupported_models_are_refused_with_the_cause(model: nn.Module, message
     with pytest.raises(GraphError) as error, torch.random.fork_rng(devices=[]):
         ChannelGraph.trace(model, _BATCH)
     assert message in str(error.value)
+
+
+def test_a_callers_autocast_does_not_reach_tracing() -> None:
+    model = Between(lambda net, x: net.norm(x), norm=nn.BatchNorm2d(8)).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        graph = ChannelGraph.trace(model, _BATCH)
+    torch.testing.assert_close(graph.network(_BATCH), model(_BATCH))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")

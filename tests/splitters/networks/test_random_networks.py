@@ -2,7 +2,7 @@
 
 import torch
 from exactness import TOLERANCE, images, random_bits, random_scales, shaken, worst_difference
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_nets import BETWEEN, Between, Case, conv
 from torch import Tensor, nn
@@ -48,7 +48,10 @@ class Chain(nn.Module):
     seed=st.integers(0, 1000),
 )
 def test_masked_forward_equals_extracted_network(blocks: list[tuple[Case, bool, bool]], seed: int) -> None:
-    model = shaken(Chain(blocks), seed=seed).eval()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = shaken(Chain(blocks), seed=seed).eval()
+        assume(bool(model(_BATCH).isfinite().all()))  # powers of powers overflow
     graph = ChannelGraph.trace(model, _BATCH)
     for keep in (0.7, 0.2):
         bits = random_bits(graph, 2, keep=keep, seed=seed)
