@@ -198,6 +198,12 @@ def _overwrites_a_view(net: Whole, x: Tensor) -> Tensor:
     return net.fc(maps.mean((2, 3)))
 
 
+def _limits_a_view(net: Whole, x: Tensor) -> Tensor:
+    maps = net.conv(x)
+    maps[:, :2].clamp_(max=6)
+    return net.fc(maps.mean((2, 3)))
+
+
 def _overwrites_all_by_a_view(net: Whole, x: Tensor) -> Tensor:
     maps = net.conv(x)
     maps.flatten(1).relu_()
@@ -230,6 +236,7 @@ def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), "has no convolution"),
         (_pooled(lambda net, x: net.fc((net.conv(x) + torch.randn(4, 1, 1)).mean((2, 3)))), "draws random numbers"),
         (_pooled(_overwrites_a_view), "node 'relu_' (relu_) of Whole writes in place to 'getitem', a view of a tensor"),
+        (_pooled(_limits_a_view), "node 'clamp_' (clamp_) of Whole writes in place to 'getitem', a view of a tensor"),
         (_pooled(_overwrites_all_by_a_view), "writes in place to 'flatten', a view of a tensor that is read later"),
         (_pooled(lambda net, x: net.fc(net.conv(x).mean((2, 3)) * float("nan"))), "logits are not finite"),
         (_pooled(_under_autocast), "its forward turns autocast on"),
