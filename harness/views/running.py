@@ -55,19 +55,19 @@ class _RunningView:
             )
             for cell in cells
         ]
-        most = options.max_width
+        max_width = options.max_width
         with_bars = [total, *lines]
-        if sum(_widths(with_bars)) + _BAR_WIDTH + 3 <= most:
-            yield _grid(with_bars, most, has_bars=True)
+        if sum(_widths(with_bars)) + _BAR_WIDTH + 3 <= max_width:
+            yield _grid(with_bars, max_width, has_bars=True)
         else:
             # The time left is longer than a cell's time, and would take room from its numbers.
-            yield _grid([total], most)
-            yield _grid(lines, most)
+            yield _grid([total], max_width)
+            yield _grid(lines, max_width)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line: what is meant, its bar, counts or numbers, and a time."""
+    """A line of the view: title, bar, text and time."""
 
     title: str
     bar: RenderableType
@@ -82,10 +82,10 @@ def _widths(lines: Sequence[_Line]) -> tuple[int, int, int]:
     return title, text, time
 
 
-def _grid(lines: Sequence[_Line], most: int, *, has_bars: bool = False) -> Table:
-    """Return lines as a table of some width at most, in which titles are cut first, then texts."""
+def _grid(lines: Sequence[_Line], max_width: int, *, has_bars: bool = False) -> Table:
+    """Return lines as a table no wider than ``max_width``, in which titles are cut first, then texts."""
     title, text, time = _widths(lines)
-    room = most - time - 2 - has_bars * (_BAR_WIDTH + 1)
+    room = max_width - time - 2 - has_bars * (_BAR_WIDTH + 1)
     title = min(title, max(_LEAST_TITLE, room - text))
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(overflow="ellipsis", no_wrap=True, max_width=title)

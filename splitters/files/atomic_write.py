@@ -22,9 +22,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder; name a file in it", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{secrets.token_hex(8)}.tmp"
-    )  # short, so that the file may have the longest name allowed
+    # Short, since the file may have the longest name allowed.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)

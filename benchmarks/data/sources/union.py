@@ -24,7 +24,7 @@ def member_names(text: str) -> tuple[str, ...]:
         text: What follows ``union:`` in the name.
 
     Raises:
-        ConfigurationError: If there are fewer than two, one is a union, or two cannot be told apart.
+        ConfigurationError: If the name joins fewer than two data sets, nests a union, or has one data set twice.
     """
     names = tuple(part.strip() for part in text.split(SEPARATOR))
     called = _labels(names)
