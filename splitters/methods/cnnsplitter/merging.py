@@ -9,8 +9,8 @@ by a maximum, and no list of scores is needed.
 
 An image of class c counts for a merged pair if its side's module of class c wins there, and wins against the other
 side too. All compositions of a side that share that module share the second condition, so the accuracies of all pairs
-are matrix products of bits, one per class and candidate. A GPU compares the keys of all pairs instead: launching so many
-small products would cost more than the extra arithmetic.
+are matrix products of bits, one per class and candidate. A GPU compares the keys of all pairs instead: launching so
+many small products would cost more than the extra arithmetic.
 """
 
 from __future__ import annotations
