@@ -78,7 +78,7 @@ class SharedForward:
         # does a masked copy: where a branch holds a layer's inputs, a slice of them and its outputs, it masks inputs.
         self.bytes_per_image = self.peak_bytes
         self.peak_bytes = 0
-        self._masked = masked_network(graph).to(device) if _is_launch_bound(device) else None
+        self._masked = masked_network(graph).to(device) if is_launch_bound(device) else None
         self._max_images = batch_size
         self._memory_bytes = memory_bytes
 
@@ -128,7 +128,7 @@ class SharedForward:
         return walk.logits
 
 
-def _is_launch_bound(device: torch.device) -> bool:
+def is_launch_bound(device: torch.device) -> bool:
     """Return whether starting an operation on a device takes longer than a small operation itself."""
     return device.type != "cpu"
 

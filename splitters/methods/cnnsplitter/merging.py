@@ -23,6 +23,7 @@ from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from splitters.errors import SplitFailedError
+from splitters.networks.shared_forward import is_launch_bound
 
 _DISTANCE_UNIT = 2.0**-16
 """Distances break ties between equal accuracies as multiples of this unit, whose sums are exact in float64."""
@@ -99,7 +100,7 @@ class Merger:
 
     def __init__(self, labels: Int64[Tensor, " sample"], n_classes: int, *, memory_bytes: int = 1 << 30) -> None:
         self._memory_bytes = memory_bytes
-        self._compares_pairs = labels.device.type != "cpu"
+        self._compares_pairs = is_launch_bound(labels.device)
         self._order = labels.argsort(stable=True)
         self._labels = labels[self._order]
         counts = torch.bincount(labels, minlength=n_classes).tolist()

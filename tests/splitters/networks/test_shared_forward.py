@@ -57,7 +57,7 @@ def masks_with_common_beginnings(graph, count, seed):
 @pytest.fixture(params=["as a tree", "folded"])
 def way(request, monkeypatch):
     """Run candidates as on a CPU, and as on a GPU."""
-    monkeypatch.setattr(shared_forward, "_is_launch_bound", lambda device: request.param == "folded")
+    monkeypatch.setattr(shared_forward, "is_launch_bound", lambda device: request.param == "folded")
 
 
 @pytest.mark.usefixtures("way")
@@ -97,7 +97,7 @@ def test_folded_candidates_run_in_chunks_that_fit_in_memory(monkeypatch):
     graph = tiny_graph(images)
     bits, classes = masks_with_common_beginnings(graph, 12, seed=5), torch.arange(12) % 3
     expected = SharedForward(graph, batch_size=40, memory_bytes=1 << 30).class_logits(bits, classes, images)
-    monkeypatch.setattr(shared_forward, "_is_launch_bound", lambda device: True)
+    monkeypatch.setattr(shared_forward, "is_launch_bound", lambda device: True)
     forward = SharedForward(graph, batch_size=10, memory_bytes=1 << 30)
     budget = 5 * 10 * forward.bytes_per_image
     forward = SharedForward(graph, batch_size=10, memory_bytes=budget)
@@ -110,7 +110,7 @@ def test_folded_candidates_run_in_chunks_that_fit_in_memory(monkeypatch):
 
 
 def test_folded_candidates_never_wait_for_the_device(monkeypatch):
-    monkeypatch.setattr(shared_forward, "_is_launch_bound", lambda device: True)
+    monkeypatch.setattr(shared_forward, "is_launch_bound", lambda device: True)
     images = images_of(8, 12)
     graph = tiny_graph(images)
     forward = SharedForward(graph, batch_size=12, memory_bytes=1)  # one candidate and one image at a time
