@@ -80,14 +80,6 @@ class ChannelLayout:
         maskable = self.kernel_channels[self.kernel_channels != ALWAYS_KEPT]
         return torch.bincount(maskable, minlength=self.n_channels)
 
-    @cached_property
-    def group_of_channel(self) -> Int64[Tensor, " channel"]:
-        """The index of each maskable channel's group."""
-        index = torch.empty(self.n_channels, dtype=torch.int64)
-        for number, group in enumerate(self.groups):
-            index[list(group.channels)] = number
-        return index
-
     def required_channels(self, device: torch.device) -> Int64[Tensor, "required member"]:
         """Return the channels of the required sets on a device, one set per row; short rows repeat their first one."""
         if device not in self._required_channels:

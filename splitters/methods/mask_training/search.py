@@ -296,10 +296,6 @@ class _Shape:
     def of(cls, trainer: MaskTrainer[Any, Any]) -> _Shape:
         return cls(trainer.masks.clone(), None if trainer.scales is None else trainer.scales.clone())
 
-    @classmethod
-    def stored(cls, tensors: Mapping[str, Tensor], device: torch.device) -> _Shape:
-        return cls(**{name: tensor.to(device) for name, tensor in tensors.items()})
-
     def tensors(self) -> dict[str, Tensor]:
         return {"masks": self.masks} if self.scales is None else {"masks": self.masks, "scales": self.scales}
 

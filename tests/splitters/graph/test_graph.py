@@ -148,7 +148,7 @@ def test_layers_come_in_the_order_in_which_they_run() -> None:
     graph = ChannelGraph.trace(model, _BATCH)
     assert [(layer.name, layer.kernels) for layer in graph.layout.layers] == [("late", 4), ("early", 5)]
     assert torch.equal(graph.layout.kernel_channels, torch.arange(9))
-    assert graph.layout.group_of_channel.tolist() == [0] * 4 + [1] * 5
+    assert [list(group.channels) for group in graph.layout.groups] == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
 
 
 def test_part_of_a_layer_can_freeze() -> None:

@@ -119,7 +119,6 @@ def test_a_lost_layer_is_refused_and_named() -> None:
 def test_layout_counts() -> None:
     assert (LAYOUT.n_channels, LAYOUT.n_kernels) == (10, N_KERNELS)
     assert LAYOUT.kernels_per_channel.tolist() == [1, 1, 1, 2, 2, 1, 1, 1, 1, 1]
-    assert LAYOUT.group_of_channel.tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 3]
 
 
 def test_required_channels_are_padded_with_their_first_one() -> None:
