@@ -43,8 +43,8 @@ def taylor_terms(
         SplitFailedError: If the network has no channel that a module could drop.
     """
     check_droppable(graph)
-    network = _gated_network(graph)
     device = images.images.device
+    network = _gated_network(graph).to(device)
     totals = torch.zeros(images.n_classes, graph.layout.n_channels, dtype=torch.float64, device=device)
     for number, batch in enumerate(images.batches(batch_size)):
         labels = images.labels[number * batch_size : number * batch_size + len(batch)]
