@@ -36,7 +36,7 @@ def _waits(work: Callable[[], object]) -> int:
             work()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(warning.message) for warning in caught)
+    return sum("called a synchronizing CUDA operation" in str(warning.message) for warning in caught)
 
 
 def _trainer(method: str, steps: int) -> MaskTrainer:
@@ -70,9 +70,14 @@ def test_no_step_of_a_head_or_tune_phase_waits(method: str) -> None:
     assert waits[1] == waits[2]
 
 
+def _noise(count: int) -> ImageSet:
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return ImageSet(images, torch.arange(count) % 10, tuple(map(str, range(10))), IMAGENET)
+
+
 def test_no_step_of_base_training_waits(tmp_path: Path) -> None:
-    task = tiny_task()
-    roles = Roles(train=task.train, select=task.select, test=task.select)
+    few = _noise(20)
+    roles = Roles(train=_noise(60), select=few, test=few)
 
     def train(batch_size: int) -> None:
         train_base_model(
@@ -106,8 +111,7 @@ def test_candidates_never_wait() -> None:
 
 def test_candidates_take_no_more_memory_than_they_may() -> None:
     device = torch.device("cuda:0")
-    images = torch.randint(0, 256, (256, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    select = ImageSet(images, torch.arange(256) % 10, tuple(map(str, range(10))), IMAGENET).to(device)
+    select = _noise(256).to(device)
     spec = ModelSpec(name="simcnn", settings={"width": 0.5})
     model = build_model(spec, n_classes=10, input_shape=(3, 32, 32), seed=0).to(device).eval()
     graph = ChannelGraph.trace(model, select.normalise(select.images[:2]))
