@@ -19,7 +19,8 @@ _RESET_PEAK = "5"
 def reset_peak_memory(device: torch.device | str) -> None:
     """Start a new measurement, on a GPU or on Linux; elsewhere the peak of a process cannot be reset."""
     if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        if torch.cuda.is_initialized():  # before its first use, a GPU has no peak, and torch refuses to reset it
+            torch.cuda.reset_peak_memory_stats(device)
         return
     # Linux may be built without it, and containers may forbid it.
     with contextlib.suppress(OSError):

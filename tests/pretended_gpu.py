@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -100,27 +101,9 @@ def pretended_gpu(memory_bytes: int = 1 << 30) -> Iterator[torch.device]:
     Args:
         memory_bytes: Its memory, all of which is always free.
     """
-    facts = {
-        "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
-        "get_device_name": lambda device=None: "Pretended GPU",
-        "get_device_capability": lambda device=None: (8, 0),
-        "mem_get_info": lambda device=None: (memory_bytes, memory_bytes),
-        "memory_reserved": lambda device=None: 0,
-        "memory_allocated": lambda device=None: 0,
-        "max_memory_allocated": lambda device=None: PEAK_MEMORY_BYTES,
-        "reset_peak_memory_stats": lambda device=None: None,
-        "synchronize": lambda device=None: None,
-        "empty_cache": lambda: None,
-        "get_rng_state": lambda device=None: torch.get_rng_state(),
-        "set_rng_state": lambda state, device=None: None,
-        "default_generators": (torch.Generator(),),
-        "is_current_stream_capturing": lambda: False,
-        "_lazy_init": lambda: None,
-    }
+    driver = _Driver(memory_bytes)
     with ExitStack() as stack:
-        for name, value in facts.items():
+        for name, value in driver.functions().items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         # Optimisers ask the accelerator whether a graph is being captured.
         stack.enter_context(mock.patch.object(torch.accelerator, "is_available", return_value=False))
@@ -132,6 +115,56 @@ def pretended_gpu(memory_bytes: int = 1 << 30) -> Iterator[torch.device]:
         stack.enter_context(_Operations())
         stack.enter_context(_Functions())
         yield GPU
+
+
+class _Driver:
+    """What ``torch.cuda`` answers. As with a real one, nothing is initialised before its first use."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self.memory_bytes = memory_bytes
+        self.initialised = False
+
+    def functions(self) -> dict[str, Any]:
+        return {
+            "is_available": lambda: True,
+            "device_count": lambda: 1,
+            "is_initialized": lambda: self.initialised,
+            "is_current_stream_capturing": lambda: False,
+            "empty_cache": lambda: None,
+            "memory_allocated": lambda device=None: 0,
+            "memory_reserved": lambda device=None: 0,
+            "max_memory_allocated": lambda device=None: PEAK_MEMORY_BYTES if self.initialised else 0,
+            "reset_peak_memory_stats": self.reset_peak_memory_stats,
+            "default_generators": (),
+            "init": self.initialise,
+            "_lazy_init": self.initialise,
+            **{
+                name: partial(self.answer, value)
+                for name, value in {
+                    "current_device": 0,
+                    "get_device_name": "Pretended GPU",
+                    "get_device_capability": (8, 0),
+                    "is_bf16_supported": True,
+                    "mem_get_info": (self.memory_bytes, self.memory_bytes),
+                    "synchronize": None,
+                    "get_rng_state": torch.get_rng_state(),
+                    "set_rng_state": None,
+                }.items()
+            },
+        }
+
+    def initialise(self) -> None:
+        if not self.initialised:
+            self.initialised = True
+            torch.cuda.default_generators = (torch.Generator(),)
+
+    def answer(self, value: Any, *_: Any, **__: Any) -> Any:
+        self.initialise()
+        return value
+
+    def reset_peak_memory_stats(self, device: object = None) -> None:
+        if not self.initialised:
+            raise RuntimeError("Invalid device argument 0: did you call init?")
 
 
 class _Operations(TorchDispatchMode):
@@ -200,6 +233,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     found = func(*held_args, **held_kwargs)
     if not to_gpu:
         return found
+    torch.cuda.init()
     found = tree_map(lambda value: GpuTensor(value) if isinstance(value, Tensor) else value, found)
     return return_and_correct_aliasing(func, args, kwargs, found) if on_gpu else found
 

@@ -4,6 +4,8 @@ import mmap
 from pathlib import Path
 
 import pytest
+import torch
+from pretended_gpu import PEAK_MEMORY_BYTES, pretended_gpu
 
 from benchmarks import peak_memory
 from benchmarks.peak_memory import peak_memory_bytes, reset_peak_memory
@@ -28,6 +30,16 @@ def test_a_stage_does_not_inherit_the_peak_of_an_earlier_one() -> None:
     assert high - start > 0.9 * _BYTES
     reset_peak_memory("cpu")
     assert high - peak_memory_bytes("cpu") > 0.9 * _BYTES
+
+
+def test_a_stage_may_begin_before_the_gpu_is_used() -> None:
+    with pretended_gpu() as device:
+        stages = Stages(str(device))
+        with stages.measured("data"):
+            pass
+        with stages.measured("train"):
+            torch.ones(1, device=device)
+    assert [stage.peak_memory_bytes for stage in stages.records] == [0, PEAK_MEMORY_BYTES]
 
 
 def test_a_stage_counts_the_peaks_of_work_that_measured_itself_inside() -> None:

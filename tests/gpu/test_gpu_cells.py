@@ -36,4 +36,4 @@ def test_cells_of_quick_run_on_a_gpu(precision: str, tmp_path: Path) -> None:
     assert full.base_accuracy == split.base_accuracy > 0.8
     assert 0.1 < split.kernel_retention < 1
     assert all(row.cuda_version and row.gpu_share == 1 for row in report.rows)
-    assert all(stage.peak_memory_bytes for row in report.rows for stage in row.stages)
+    assert all(stage.peak_memory_bytes for row in report.rows for stage in row.stages if stage.name != "data")
