@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -13,6 +15,14 @@ def derive_seed(seed: int, *labels: str | int) -> int:
     """Return a 63-bit seed for one purpose; different labels give independent streams."""
     text = "/".join(str(part) for part in (seed, *labels))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seed_global_generators(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch, for code that draws from them all the same."""
+    seed = derive_seed(seed, "global")
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from benchmarks.cells import Cell
 from benchmarks.rows.row import Metrics, Provenance, Row, State
+from benchmarks.seeding import seed_global_generators
 from benchmarks.threads import torch_threads
 from harness.config.plugins import Plugins
 from harness.execution.isolation import NotRestoredError, restored_process
@@ -199,6 +200,7 @@ def _isolated_outcome(
     """Return how a cell ends, having undone what it changed in this process."""
     try:
         with restored_process(), torch_threads(cell.threads):
+            seed_global_generators(cell.seed)
             return _outcome(lambda: _do(work, cell, surroundings, device, progress))
     except NotRestoredError as error:
         return _failure(error, State.FAILED, PROCESS_NOT_RESTORED)

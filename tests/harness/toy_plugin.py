@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import decimal
 import errno
+import gc
+import io
+import locale
+import logging
 import os
 import random
 import signal
+import socket
 import sys
 import time
 import warnings
@@ -15,7 +21,7 @@ from typing import NoReturn
 
 import numpy as np
 import torch
-from torch.backends import cudnn
+from torch.backends import cuda, cudnn, mkldnn
 
 from benchmarks.cache.artifacts import ArtifactCache
 from benchmarks.cache.shared_cache import SharedCache
@@ -49,6 +55,38 @@ def change_process(folder: str) -> None:
     os.chdir(folder)
     sys.path.insert(0, folder)
     warnings.simplefilter("ignore")
+    change_torch()
+    change_interpreter()
+
+
+def change_torch() -> None:
+    """Changes torch's rarer settings."""
+    torch.set_flush_denormal(True)
+    torch.set_autocast_enabled("cpu", True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output * 2)
+    mkldnn.enabled = False
+    cuda.enable_math_sdp(False)
+    # From now on, torch raises where older settings of precision are read.
+    cudnn.conv.fp32_precision = "ieee"
+    cuda.matmul.fp32_precision = "tf32"
+
+
+def change_interpreter() -> None:
+    """Changes what Python and NumPy keep for the whole process."""
+    np.seterr(all="raise")
+    decimal.getcontext().prec = 3
+    locale.setlocale(locale.LC_ALL, "C" if "UTF-8" in locale.setlocale(locale.LC_ALL) else "C.UTF-8")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 1000)
+    logging.disable(logging.CRITICAL)
+    logging.getLogger().setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(logging.NullHandler())
+    sys.setrecursionlimit(sys.getrecursionlimit() + 1)
+    sys.stdout = io.StringIO()
+    gc.disable()
+    socket.setdefaulttimeout(1.0)
+    os.umask(0o777)
 
 
 class ToySettings(Settings):
@@ -150,6 +188,9 @@ class ToyScenario(Scenario):
 
     def _leave_changes(self, settings: ToySettings, workspace: Workspace) -> None:
         change_process(settings.folder)
+
+    def _draw(self, settings: ToySettings, workspace: Workspace) -> None:
+        raise SplitFailedError(f"{random.random()} {np.random.rand()} {torch.rand(()).item()}")
 
     def _enter_inference_mode(self, settings: ToySettings, workspace: Workspace) -> None:
         KEPT.append(torch.inference_mode())

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import decimal
+import gc
+import locale
+import logging
 import os
 import random
+import signal
+import socket
 import sys
 import warnings
 from pathlib import Path
@@ -10,14 +16,20 @@ import numpy as np
 import pytest
 import torch
 from inline_runs import run
-from torch.backends import cudnn
+from torch.backends import cuda, cudnn, mkldnn
 from toy_plugin import KEPT, change_process
 from toys import toy_item
 
 from benchmarks.rows.row import State
-from harness.execution.attempt import Surroundings
+from harness.execution.attempt import Surroundings, run_attempt
 from harness.execution.isolation import NotRestoredError, restored_process
 from harness.store import ResultStore
+
+
+def file_mode_mask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def process_state() -> dict[str, object]:
@@ -29,9 +41,26 @@ def process_state() -> dict[str, object]:
         "anomaly": (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "warn only": torch.is_deterministic_algorithms_warn_only_enabled(),
-        "matmul": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
-        "cudnn": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
+        "cudnn": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic),
+        "precision": (cudnn.conv.fp32_precision, cuda.matmul.fp32_precision),
+        "mkldnn": mkldnn.enabled,
+        "attention": cuda.math_sdp_enabled(),
+        "denormals": sys.float_info.min * 0.5,
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "fill": torch.utils.deterministic.fill_uninitialized_memory,
+        "hooks": len(torch.nn.modules.module._global_forward_hooks),
+        "numpy errors": np.geterr(),
+        "decimal": decimal.getcontext().prec,
+        "locale": locale.setlocale(locale.LC_ALL),
+        "signals": signal.getsignal(signal.SIGINT),
+        "timer": signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0,
+        "logging": (logging.root.manager.disable, logging.getLogger().level, list(logging.getLogger().handlers)),
+        "recursion": sys.getrecursionlimit(),
+        "stdout": sys.stdout,
+        "garbage": gc.isenabled(),
+        "sockets": socket.getdefaulttimeout(),
+        "files": file_mode_mask(),
         "torch": torch.get_rng_state().tolist(),
         "numpy": np.random.get_state()[1].tolist(),
         "python": random.getstate(),
@@ -76,3 +105,38 @@ def test_after_a_cell_that_cannot_be_undone_the_process_runs_no_other(
         KEPT.pop().__exit__(None, None, None)
     (row,) = ResultStore(tmp_path / "results").read().latest()
     assert (row.seed, row.state, row.failure_kind) == (0, State.FAILED, "process_not_restored")
+
+
+def test_a_device_that_a_cell_entered_and_did_not_leave_is_reported() -> None:
+    entered = torch.device("meta")
+    try:
+        with pytest.raises(NotRestoredError, match=r"a torch\.device was entered and not left"), restored_process():
+            entered.__enter__()
+    finally:
+        entered.__exit__(None, None, None)
+
+
+def test_settings_of_precision_that_torch_does_not_read_stop_no_cell() -> None:
+    before = cudnn.conv.fp32_precision
+    try:
+        cudnn.conv.fp32_precision = "ieee"
+        with pytest.raises(RuntimeError):
+            cudnn.allow_tf32  # noqa: B018
+        with restored_process():
+            pass
+        assert cudnn.conv.fp32_precision == "ieee"
+    finally:
+        cudnn.conv.fp32_precision = before
+
+
+def test_a_method_that_draws_from_global_generators_has_other_numbers_for_each_seed_and_the_same_each_time(
+    surroundings: Surroundings,
+) -> None:
+    def draw(seed: int) -> str | None:
+        return run_attempt(toy_item(seed=seed, behaviour="draw"), surroundings, device="cpu").reason
+
+    first = draw(0)
+    assert first is not None
+    assert draw(1) != first
+    random.random(), np.random.rand(), torch.rand(())
+    assert draw(0) == first
