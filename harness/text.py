@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
+
+_MARKDOWN = re.compile(r"[\\`|$]|[*~](?=\S)|^[*#+>-](?=\s)|(?<![^\W_])_+(?=[^\s_])|\](?=[(\[])|&(?=#?\w+;)")
+"""What Markdown would interpret. Brackets alone, or an underscore within a word, it shows as they are."""
 
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
@@ -33,6 +37,12 @@ def _is_invisible(character: str) -> bool:
 def _escaped(character: str) -> str:
     code = ord(character)
     return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def markdown_text(text: object) -> str:
+    """Return a text in one line that Markdown shows as it is."""
+    escaped = _MARKDOWN.sub(lambda match: re.sub(r"(.)", r"\\\1", match[0]), printable(text))
+    return escaped.replace("<", "&lt;")
 
 
 def indented_json(value: Any, *, ensure_ascii: bool = False) -> str:

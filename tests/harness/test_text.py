@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import math
+from html import unescape
 from typing import Any
 
 import pytest
 
-from harness.text import indented_json
+from harness.text import indented_json, markdown_text, printable
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,24 @@ def test_indented_json_is_that_of_the_library(value: Any, ensure_ascii: bool) ->
 def test_json_has_no_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
         indented_json([{"a": math.nan}])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ours *new*", r"ours \*new*"),
+        ("__init__", r"\_\_init__"),
+        ("min_max 1/2*", "min_max 1/2*"),
+        ("a|`b`", r"a\|\`b\`"),
+        ("[fast] [x](http://y)", r"[fast] [x\](http://y)"),
+        ("<img src=x>", "&lt;img src=x>"),
+        ("&lt;", r"\&lt;"),
+        ("$x_1$ ~~y~~", r"\$x_1\$ \~\~y\~~"),
+        ("# a\nb", r"\# a\\nb"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
+    assert markdown_text(text) == shown
+    markdown_it = pytest.importorskip("markdown_it")
+    html = markdown_it.MarkdownIt("commonmark").enable("strikethrough").render(shown)
+    assert unescape(html) == f"<p>{printable(text)}</p>\n"

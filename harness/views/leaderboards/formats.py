@@ -10,7 +10,7 @@ from benchmarks.boards import MODULARIZATION, Column
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.suite_cell import ID_LENGTH, row_title
-from harness.text import indented_json, printable
+from harness.text import indented_json, markdown_text
 from harness.views.leaderboards.entry_text import (
     ARROWS,
     PUBLISHED_TITLE,
@@ -30,7 +30,6 @@ from harness.views.leaderboards.tables import (
     csv_text,
     latex_lines,
     markdown_lines,
-    markdown_note,
 )
 
 
@@ -142,14 +141,14 @@ def to_markdown(board: Leaderboard) -> str:
     """Return a table per section, and a list of the cells that are not ``ok``."""
     lines = [line for section in board.sections for line in markdown_lines(_section_table(board, section))]
     for note in table_notes(board):
-        lines += [markdown_note(note), ""]
+        lines += [markdown_text(note), ""]
     if board.published:
-        lines += [PUBLISHED_TITLE, "", *(f"- {note}" for note in published_notes(board)), ""]
+        lines += [PUBLISHED_TITLE, "", *(f"- {markdown_text(note)}" for note in published_notes(board)), ""]
     if board.failures:
         lines += ["Not ok:", ""]
     for row in board.failures:
         reason = row.reason or row.failure_kind or ""
-        lines.append(f"- `{row.cell_id[:ID_LENGTH]}` {row_title(row)}: {row.state.value}: {printable(reason)}")
+        lines.append(f"- `{row.cell_id[:ID_LENGTH]}` {markdown_text(f'{row_title(row)}: {row.state.value}: {reason}')}")
     return "\n".join(lines).strip()
 
 

@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.text import indented_json, printable
+from harness.text import indented_json, markdown_text, printable
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Document:
         return csv_text(self.records)
 
     def _markdown(self) -> str:
-        blocks = [markdown_lines(b) if isinstance(b, TextTable) else [markdown_note(b), ""] for b in self.blocks]
+        blocks = [markdown_lines(b) if isinstance(b, TextTable) else [markdown_text(b), ""] for b in self.blocks]
         return "\n".join(line for lines in blocks for line in lines).strip()
 
     def _latex(self) -> str:
@@ -94,12 +94,11 @@ def _rich_table(table: TextTable) -> Table:
 def markdown_lines(table: TextTable) -> list[str]:
     """Return the lines of a table in Markdown, its title as a heading."""
     rule = ["---:" if side == "r" else ":---" for side in table.alignment]
-    return [f"### {table.title}", "", *map(_markdown_line, [table.headings, rule, *table.lines]), ""]
+    return [f"### {markdown_text(table.title)}", "", *map(_markdown_line, [table.headings, rule, *table.lines]), ""]
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
-    escaped = [printable(cell).replace("|", r"\|").replace("<", "&lt;") for cell in cells]
-    return f"| {' | '.join(escaped)} |"
+    return f"| {' | '.join(map(markdown_text, cells))} |"
 
 
 LATEX_PREAMBLE = r"% needs \usepackage{booktabs}"
@@ -157,11 +156,6 @@ def latex_text(text: str) -> str:
 
 def _latex_line(cells: Sequence[str]) -> str:
     return " & ".join(map(latex_text, cells)) + r" \\"
-
-
-def markdown_note(text: str) -> str:
-    """Return a note in Markdown."""
-    return printable(text).replace("*", r"\*")
 
 
 def latex_note(text: str) -> str:
