@@ -43,13 +43,16 @@ class Plugins:
                 importlib.import_module(name)
             # A plugin is foreign code: it may raise anything, and its author wants to know where.
             except Exception as error:
-                raise ConfigurationError(f"the plugin {name!r} cannot be imported: {self._cause(error)}") from error
+                raise ConfigurationError(
+                    f"the plugin {name!r} cannot be imported: {self._cause(name, error)}"
+                ) from error
 
-    def _cause(self, error: Exception) -> str:
+    def _cause(self, name: str, error: Exception) -> str:
         if place := _place(error):
             return f"{place}: {type(error).__name__}: {error}"
         places = f"installed, or in {self.folder}" if self.folder else "installed"
-        return f"{error}. It must be a module's dotted name, {places}."
+        meant = f" Did you mean {Path(name).stem!r}?" if name.endswith(".py") else ""
+        return f"{error}. It must be a module's dotted name, {places}.{meant}"
 
 
 def _place(error: Exception) -> str:

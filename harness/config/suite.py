@@ -184,7 +184,7 @@ class Suite(Settings):
         exclude: Cells that match one of these are left out.
     """
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^[\w.-]*[\w-][\w.-]*$")
     description: str = ""
     plugins: Names = ()
     scenario: Scenarios = Field(default=(ScenarioEntry(name="modularization"),), min_length=1)

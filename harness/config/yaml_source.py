@@ -17,6 +17,9 @@ EntryPath = tuple[str | int, ...]
 """Keys of mappings and indices of lists that lead to an entry."""
 
 _TAG = "tag:yaml.org,2002:"
+_NO_KEYS = frozenset(f"{_TAG}{kind}" for kind in ("null", "bool", "float"))
+"""Kinds of values that are text where they are keys, so that messages spell them as the file does."""
+
 _BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 _INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _FLOAT = re.compile(
@@ -187,6 +190,8 @@ class _CoreLoader(yaml.SafeLoader):
             if key.value in seen:
                 _refuse(key, f"the key {key.value!r} appears twice")
             seen.add(key.value)
+            if key.tag in _NO_KEYS:
+                key.tag = _TAG + "str"
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:

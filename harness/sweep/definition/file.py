@@ -157,7 +157,7 @@ class Sweep(Settings):
         early_stopping: Whether trials that do badly while they run are stopped, and by which number. Default: no.
     """
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^[\w.-]*[\w-][\w.-]*$")
     description: str = ""
     plugins: Names = ()
     scenario: str = "modularization"

@@ -116,6 +116,8 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ({"exclude": [{"dataset": "digits"}]}, "no cell is left"),
         ({"plugins": ["no_such_module_x"]}, "the plugin 'no_such_module_x' cannot be imported"),
         ({"plugins": [".x"]}, "the plugin '.x' cannot be imported: .* It must be a module's dotted name"),
+        ({"plugins": ["lab/x.py"]}, "the plugin 'lab/x.py' cannot be imported: .* dotted name.* Did you mean 'x'?"),
+        ({"name": ".."}, "name: String should match pattern"),
         ({"plugins": [""]}, "the plugin '' cannot be imported: Empty module name"),
         ({"models": ["python:.x:f"]}, r"line \d+: models: model 'python:.x:f': the module '.x' cannot be imported"),
         ({"splitters": [{"name": "toy", "settings": {"behaviour": "refused"}}]}, "digits · seed 0: the toy refuses"),

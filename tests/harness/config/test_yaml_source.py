@@ -166,3 +166,10 @@ def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         read_text(tmp_path, kind="suite")
     assert str(refusal.value) == f"{tmp_path}: the suite cannot be read: Is a directory."
+
+
+@pytest.mark.parametrize("key", ["true", "~", "1.5", "null"])
+def test_a_key_is_text_as_it_is_spelt(key: str) -> None:
+    value, source = read_yaml(f"a: 1\n{key}: 2\n", name="f.yaml")
+    assert value == {"a": 1, key: 2}
+    assert source.where(key) == "f.yaml, line 2"
