@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Collection
@@ -19,6 +20,12 @@ from splitters.errors import ConfigurationError
 
 TEMPORARY = ".tmp-"
 """Prefix of the names of files that are still being written."""
+
+_FOREIGN_FOLDER = re.compile(r"(?!\.\.$)[._@#$~].*|lost\+found", re.DOTALL)
+_FOREIGN_FILE = re.compile(
+    r"[._@#$~].*|.*(~|\.part|\.partial|\.crdownload|\.tmp)|desktop\.ini|thumbs\.db", re.DOTALL | re.I
+)
+"""Names that are no store's: what is still being written, and what file managers, editors, copiers and disks leave."""
 
 _REMOTE_REQUESTS = 32
 _ATTEMPTS = 6
@@ -82,12 +89,15 @@ class Storage:
     def files(self, folder: str) -> list[fs.FileInfo]:
         """Return all files below a folder, with absolute paths; none if there is no such folder.
 
-        Files and folders whose names begin with ``.`` or ``_`` are left out: they belong to other programs
-        (``.DS_Store``, ``_SUCCESS``, ``.nfs0001``) or are still being written.
+        Files and folders of other programs (``.DS_Store``, ``_SUCCESS``, ``desktop.ini``) and what is still being
+        written are left out.
+
+        Raises:
+            ConfigurationError: If a name is not UTF-8.
+            OSError: If the folder cannot be read.
         """
-        selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), recursive=True, allow_not_found=True)
-        infos = with_retries(lambda: self.fs.get_file_info(selector))
-        return [info for info in infos if info.type == fs.FileType.File and not _is_hidden(self.relative(info))]
+        infos = self._list(folder, recursive=True)
+        return [info for info in infos if info.type == fs.FileType.File and not _is_foreign(self.relative(info))]
 
     def relative(self, info: fs.FileInfo) -> str:
         """Return the relative path of a file that ``files`` returned."""
@@ -112,11 +122,10 @@ class Storage:
         return bool(with_retries(lambda: self.fs.get_file_info(self.root)).type == fs.FileType.Directory)
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of a folder's subfolders, without those that begin with ``.`` or ``_``."""
-        selector = fs.FileSelector(f"{self.root}/{folder}".rstrip("/"), allow_not_found=True)
-        infos = with_retries(lambda: self.fs.get_file_info(selector))
+        """Return the names of a folder's subfolders, without those of other programs; see ``files``."""
+        infos = self._list(folder, recursive=False)
         names = [info.base_name for info in infos if info.type == fs.FileType.Directory]
-        return sorted(name for name in names if not _is_hidden(name))
+        return sorted(name for name in names if not _FOREIGN_FOLDER.fullmatch(name))
 
     def has_folder(self, folder: str) -> bool:
         """Return whether there is such a folder."""
@@ -147,6 +156,18 @@ class Storage:
         with ThreadPoolExecutor(_REMOTE_REQUESTS) as requests:
             list(requests.map(self.delete, paths))
 
+    def _list(self, folder: str, *, recursive: bool) -> list[fs.FileInfo]:
+        path = f"{self.root}/{folder}".rstrip("/")
+        selector = fs.FileSelector(path, recursive=recursive, allow_not_found=True)
+        try:
+            infos: list[fs.FileInfo] = with_retries(lambda: self.fs.get_file_info(selector))
+            for info in infos:
+                info.path  # noqa: B018  # decodes it
+        except UnicodeDecodeError as error:
+            name = error.object.decode(errors="backslashreplace")
+            raise ConfigurationError(f"{name}: the name of this file is not UTF-8; rename or remove it.") from None
+        return infos
+
     def _put(self, path: str, data: bytes, *, durable: bool) -> None:
         folder, _, name = f"{self.root}/{path}".rpartition("/")
         if self.is_local:
@@ -162,8 +183,9 @@ class Storage:
         return data
 
 
-def _is_hidden(path: str) -> bool:
-    return any(name.startswith((".", "_")) and name != ".." for name in path.split("/"))
+def _is_foreign(path: str) -> bool:
+    *folders, name = path.split("/")
+    return any(map(_FOREIGN_FOLDER.fullmatch, folders)) or _FOREIGN_FILE.fullmatch(name) is not None
 
 
 def with_retries(request: Callable[[], ResultT]) -> ResultT:

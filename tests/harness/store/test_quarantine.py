@@ -14,6 +14,7 @@ from pyarrow import fs
 from toys import toy_cell, toy_row
 
 from harness.store import ResultStore
+from splitters.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -82,9 +83,13 @@ def test_a_file_that_does_not_have_the_name_of_a_row_is_moved_away(store: Result
 
 @pytest.mark.parametrize(
     "name",
-    [".DS_Store", "_SUCCESS", ".nfs0001", ".tmp-lost.parquet", "_delta_log/0.json", ".ipynb_checkpoints/a.parquet"],
-)
-def test_names_that_begin_with_a_dot_or_an_underscore_are_ignored(store: ResultStore, name: str) -> None:
+    [
+        ".DS_Store", "_SUCCESS", ".nfs0001", ".tmp-lost.parquet", "_delta_log/0.json", ".ipynb_checkpoints/a.parquet",
+        "desktop.ini", "Thumbs.db", "a.parquet~", "#a.parquet#", "a.parquet.part", "a.crdownload", "@eaDir/a.parquet",
+        "$RECYCLE.BIN/a.parquet", "lost+found/a.parquet",
+    ],
+)  # fmt: skip
+def test_names_of_other_programs_are_ignored(store: ResultStore, name: str) -> None:
     foreign = Path(store.write(toy_row())).parent / name
     foreign.parent.mkdir(exist_ok=True)
     foreign.write_bytes(b"half")
@@ -92,6 +97,20 @@ def test_names_that_begin_with_a_dot_or_an_underscore_are_ignored(store: ResultS
     contents = store.read(quarantine=True)
     assert (contents.table.num_rows, contents.damaged, contents.being_written) == (1, (), ())
     assert foreign.read_bytes() == b"half"
+
+
+def test_a_data_sets_name_that_ends_like_another_programs_file_hides_no_row(store: ResultStore) -> None:
+    row = toy_row().model_copy(update={"dataset": "folder:pets~"})
+    store.write(row)
+    store.write(row.model_copy(update={"attempt_id": "b", "dataset": "folder:pets.part"}))
+    assert store.read().table.num_rows == 2
+
+
+def test_a_name_that_is_not_utf_8_is_named(store: ResultStore) -> None:
+    folder = Path(store.write(toy_row())).parent
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.parquet")).write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=r"/caf\\xe9\.parquet: the name of this file is not UTF-8"):
+        store.read()
 
 
 def test_looking_moves_nothing_and_an_unreadable_file_that_is_young_is_being_written(store: ResultStore) -> None:
