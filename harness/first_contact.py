@@ -13,6 +13,9 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from splitters.errors import ConfigurationError
 
@@ -61,11 +64,12 @@ def limit_seconds() -> float:
     raise ConfigurationError(f"{LIMIT_VARIABLE}={text}: a number of seconds above 0 is needed, for example 30.")
 
 
-def require_store_answers(location: str) -> None:
+def require_store_answers(location: str, *, what: str = "results") -> None:
     """Check that a remote store answers, whatever the answer is.
 
     Args:
         location: Folder or URI; local ones are not contacted.
+        what: What is there, for the message.
 
     Raises:
         ConfigurationError: If it does not answer in time, or three requests fail.
@@ -88,9 +92,33 @@ def require_store_answers(location: str) -> None:
     if reason:
         endpoint = "".join(f", {name}={os.environ[name]}" for name in _ENDPOINT_VARIABLES if name in os.environ)
         raise ConfigurationError(
-            f"the results at {location}{endpoint} cannot be reached: {reason}. "
+            f"the {what} at {location}{endpoint} cannot be reached: {reason}. "
             "Check the address, the network, and the credentials in the environment."
         )
+
+
+def require_server_answers(uri: str, *, what: str) -> None:
+    """Check that an HTTP server answers, whatever the answer is.
+
+    Args:
+        uri: Its address; others than ``http:`` and ``https:`` are not contacted.
+        what: What is there, for the message.
+
+    Raises:
+        ConfigurationError: If it does not answer in time.
+    """
+    if not uri.lower().startswith(("http://", "https://")):
+        return
+    limit = limit_seconds()
+    try:
+        urlopen(uri, timeout=limit).close()
+    except HTTPError:
+        return
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            reason = f"no answer within {limit:g} s ({LIMIT_VARIABLE} changes this limit)"
+        raise ConfigurationError(f"the {what} at {uri} cannot be reached: {reason}.") from None
 
 
 def require_cluster_answers(address: str, *, source: str) -> None:

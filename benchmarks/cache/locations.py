@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -14,6 +18,19 @@ from splitters.errors import ConfigurationError
 _MISSING_SLASH = re.compile(
     r"(?P<scheme>s3|gs|gcs|hdfs|viewfs|abfs|abfss|file|[A-Za-z][A-Za-z0-9+.-]+(?=:/)):/?(?!/)(?P<rest>.*)", re.DOTALL
 )
+
+_SILENCE_SECONDS = 60.0
+
+
+@contextmanager
+def network_timeout(seconds: float = _SILENCE_SECONDS) -> Iterator[None]:
+    """Let connections that are opened in a block fail where nothing comes for a time; Python's own have no limit."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def open_location(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
@@ -26,6 +43,10 @@ def open_location(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
     Raises:
         ConfigurationError: If the URI is malformed, or of an unknown or unreachable kind.
     """
+    if not location.strip() or "\0" in unquote(location):
+        raise ConfigurationError(
+            f"{location!r}: no location {purpose}. Give a folder, or a URI such as s3://bucket/folder."
+        )
     mistyped = _MISSING_SLASH.match(location)
     if mistyped:
         root = "/" if mistyped["scheme"] == "file" else ""
@@ -35,6 +56,10 @@ def open_location(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
         )
     if "://" not in location:
         return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    if "#" in location:
+        raise ConfigurationError(
+            f"{location}: a # begins a URI's fragment, which names nothing here; for a # in a name, write %23."
+        )
     try:
         filesystem, root = fs.FileSystem.from_uri(location)
     except (pa.ArrowException, ValueError, OSError) as error:

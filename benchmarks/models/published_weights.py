@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import torch
 
+from benchmarks.cache.locations import network_timeout
 from splitters.errors import DataError
 
 
@@ -89,7 +90,8 @@ class UrlSource(WeightsSource):
         path.parent.mkdir(parents=True, exist_ok=True)
         known = re.search(r"-([0-9a-f]{8,})\.", self._file_name)
         try:
-            torch.hub.download_url_to_file(self.url, str(path), hash_prefix=known and known[1], progress=False)
+            with network_timeout():
+                torch.hub.download_url_to_file(self.url, str(path), hash_prefix=known and known[1], progress=False)
         except (URLError, OSError, RuntimeError) as error:
             raise DataError(f"{self.url} cannot be fetched: {error}") from error
         return path

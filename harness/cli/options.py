@@ -98,9 +98,14 @@ def shared_cache_of(given: str | None, *, results: str, address: str | None) -> 
         given: The value of ``--shared-cache``.
         results: Location of the rows.
         address: A Ray cluster's address, if one was given.
+
+    Raises:
+        ConfigurationError: If a given URI does not answer.
     """
+    from harness.first_contact import require_store_answers
     from harness.store import beneath
 
+    require_store_answers(given or "", what="shared cache")
     return given or (beneath(results, "cache") if "://" in results and address else None)
 
 

@@ -17,25 +17,25 @@ _MAX_NAMED = 5
 
 def beneath(location: str, name: str) -> str:
     """Return the location of a name in a folder or URI; a URI's options stay behind its ``?``."""
-    path, options = _split(location)
-    return f"{path.rstrip('/')}/{name}{options}"
+    host, path, options = _split(location)
+    return f"{host}{path.rstrip('/')}/{name}{options}"
 
 
 def parent_of(location: str) -> str:
     """Return the parent of a folder or URI; that of a bucket is the bucket itself."""
-    path, options = _split(location)
-    if not _is_uri(location):
+    host, path, options = _split(location)
+    if not host:
         return os.path.normpath(f"{path}/..") if path.rstrip("/") else path
-    scheme, _, rest = path.rstrip("/").partition("://")
-    return f"{scheme}://{rest.rpartition('/')[0] or rest}{options}"
+    parent = path.rstrip("/").rpartition("/")[0]
+    return f"{host}{parent or ('/' if host.endswith('://') else '')}{options}"
 
 
 def last_part(location: str) -> str:
     """Return the name of a folder, or the last part of a URI's path; empty if there is none."""
-    if not _is_uri(location):
-        return os.path.basename(os.path.abspath(location))
-    path, _ = _split(location)
-    name = unquote(path.partition("://")[2]).rstrip("/").rpartition("/")[2]
+    host, path, _ = _split(location)
+    if not host:
+        return os.path.basename(os.path.abspath(path))
+    name = unquote(path).rstrip("/").rpartition("/")[2] or host.partition("://")[2]
     return "" if name in (".", "..") else name
 
 
@@ -71,9 +71,11 @@ def _is_uri(location: str) -> bool:
     return "://" in location
 
 
-def _split(location: str) -> tuple[str, str]:
-    """Return a location up to a URI's ``?``, and the rest."""
+def _split(location: str) -> tuple[str, str, str]:
+    """Return a URI's scheme with its host or bucket, its path, and its options; a folder is all path."""
     if not _is_uri(location):
-        return location, ""
-    path, mark, options = location.partition("?")
-    return path, mark + options
+        return "", location, ""
+    address, mark, options = location.partition("?")
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host}", slash + path, mark + options

@@ -6,13 +6,23 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from click.testing import Result
 
+from benchmarks.cache.locations import network_timeout
 from harness.execution.ray import cluster
-from harness.first_contact import LIMIT_VARIABLE, limit_seconds, require_cluster_answers
+from harness.first_contact import (
+    LIMIT_VARIABLE,
+    limit_seconds,
+    require_cluster_answers,
+    require_server_answers,
+)
 from splitters.errors import ConfigurationError
 
 Call = Callable[..., Result]
@@ -121,3 +131,36 @@ def test_a_limit_that_is_no_time_is_refused(text: str, monkeypatch: pytest.Monke
     monkeypatch.setenv(LIMIT_VARIABLE, text)
     with pytest.raises(ConfigurationError, match=f"{LIMIT_VARIABLE}={text}: a number of seconds"):
         limit_seconds()
+
+
+def test_a_shared_cache_that_does_not_answer_is_refused(
+    call: Call, write_suite: Callable[..., Path], silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "1.5")
+    result = call("run", write_suite(), "--backend", "inline", "--shared-cache", s3_at(silent.getsockname()[1]))
+    assert result.exit_code == 2
+    assert "the shared cache at s3://" in result.stderr
+    assert "no answer within 1.5 s" in result.stderr
+
+
+def test_a_server_that_never_answers_is_refused_and_any_answer_will_do(
+    silent: socket.socket, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "0.2")
+    with pytest.raises(ConfigurationError, match=r"the MLflow server at http://.* no answer within 0.2 s"):
+        require_server_answers(f"http://127.0.0.1:{silent.getsockname()[1]}", what="MLflow server")
+    with pytest.raises(ConfigurationError, match="Connection refused"):
+        require_server_answers(f"http://127.0.0.1:{free_port}", what="MLflow server")
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        monkeypatch.setenv(LIMIT_VARIABLE, "30")
+        require_server_answers(f"http://127.0.0.1:{server.server_port}", what="MLflow server")
+        answering.join()
+    require_server_answers("sqlite:///x.db", what="MLflow server")
+
+
+def test_a_download_that_stops_is_given_up(silent: socket.socket) -> None:
+    with network_timeout(0.2), pytest.raises(OSError, match="timed out"):
+        urlopen(f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert socket.getdefaulttimeout() is None

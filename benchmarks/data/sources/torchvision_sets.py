@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cache.file_locks import file_lock
+from benchmarks.cache.locations import network_timeout
 from benchmarks.data.sources.source import Contents, Location, Part, Source, hash_files
 from splitters.errors import DataError
 from splitters.methods.protocol import ignore_progress
@@ -128,7 +129,7 @@ class TorchvisionSource(Source):
         lock = self._location.cache / "downloads" / f"{self._name}.lock"
         # torchvision writes files under their final names, where two writers would damage them: wait without limit.
         waiting = file_lock(lock, progress=ignore_progress, stage="download", silent_after=None)
-        with waiting, self._errors_explained("fetched"):
+        with waiting, self._errors_explained("fetched"), network_timeout():
             for is_train in (True, False):
                 self._open(is_train=is_train, download=True)
 

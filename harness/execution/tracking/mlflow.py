@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.rows.row import State
 from harness.execution.tracking.tracker import CellLog, Tracker
+from harness.first_contact import require_server_answers
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
 
@@ -34,6 +35,8 @@ class MlflowTracker(Tracker):
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
+        # MLflow itself would try for a quarter of an hour.
+        require_server_answers(uri, what="MLflow server")
         try:
             self._client = MlflowClient(tracking_uri=uri)
             known = self._client.get_experiment_by_name(experiment)

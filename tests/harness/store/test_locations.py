@@ -100,6 +100,7 @@ def test_a_run_prints_where_its_rows_are_as_a_uri_that_can_be_used_again(
         ("results/quick", "results/quick/cache"),
         ("s3://bucket/quick/", "s3://bucket/quick/cache"),
         ("s3://bucket/quick?scheme=http", "s3://bucket/quick/cache?scheme=http"),
+        ("file:///", "file:///cache"),
         ("a?b", "a?b/cache"),
     ],
 )
@@ -115,6 +116,8 @@ def test_a_location_beneath_another_one(location: str, inner: str) -> None:
         ("s3://b", "b", "s3://b"),
         ("s3://b/my%20quick", "my quick", "s3://b"),
         ("s3://b/..", "", "s3://b"),
+        ("file:///tmp/", "tmp", "file:///"),
+        ("file:///", "", "file:///"),
         ("far/quick/", "quick", "far"),
         ("far/a?b", "a?b", "far"),
         ("far/quick/..", "far", "."),
@@ -142,6 +145,19 @@ def test_an_unknown_scheme_is_refused() -> None:
 )
 def test_a_uri_that_lacks_slashes_is_refused(location: str, meant: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(f"did you mean {meant}?")):
+        ResultStore(location)
+
+
+@pytest.mark.parametrize(
+    ("location", "complaint"),
+    [
+        ("file:///tmp/run#2", "for a # in a name, write %23"),
+        ("file:///tmp/a%00b", "no location for results"),
+        ("", "'': no location for results. Give a folder"),
+    ],
+)
+def test_a_location_that_would_lead_elsewhere_is_refused(location: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(complaint)):
         ResultStore(location)
 
 
