@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ _MAX_SETTINGS_IN_NAME = 3
 
 _CODE_LENGTH = 12
 """Characters of a code fingerprint that tell two fingerprints apart on screen."""
+
+_FINGERPRINT = re.compile(r"\b[0-9a-f]{64}\b")
 
 Members = Int[NDArray[np.int64], " member"]
 """Indices of the rows of a group."""
@@ -239,10 +242,14 @@ def _distinct_name(name: str, own: Mapping[str, Any], namesakes: Sequence[Mappin
     differing = sorted(key for key in keys if len({json.dumps(settings.get(key)) for settings in namesakes}) > 1)
     given = [key for key in differing if own.get(key) is not None]
     non_empty = [key for key in given if own[key] not in ([], "")] or given
-    suffix = ", ".join(f"{key.rpartition('.')[2]}={own[key]}" for key in non_empty)
+    suffix = ", ".join(f"{key.rpartition('.')[2]}={_shown(own[key])}" for key in non_empty)
     if len(differing) > _MAX_SETTINGS_IN_NAME or (differing and not suffix):
         suffix = f"#{content_hash(own)[:6]}"
     return f"{name} ({suffix})" if suffix else name
+
+
+def _shown(value: object) -> str:
+    return _FINGERPRINT.sub(lambda found: found[0][:_CODE_LENGTH], str(value))
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

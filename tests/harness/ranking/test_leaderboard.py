@@ -178,6 +178,14 @@ def test_rows_of_a_version_that_had_a_protocol_go_with_todays_and_those_of_other
     assert (first.n_seeds, second.n_seeds) == (1, 1)
 
 
+def test_code_that_differs_is_named_by_the_beginning_of_its_fingerprint() -> None:
+    cells = [toy_cell().model_copy(update={"scenario_code": digit * 64}) for digit in "ab"]
+    board = make_leaderboard([toy_row(cell=cell) for cell in cells])
+    assert [section.title for section in board.sections] == [
+        "digits · simcnn (scenario_code=aaaaaaaaaaaa)", "digits · simcnn (scenario_code=bbbbbbbbbbbb)",
+    ]  # fmt: skip
+
+
 def test_empty_settings_are_left_out_of_names() -> None:
     rows = [toy_row(folder=folder, behaviour=name) for folder, name in (("", "a"), ("x", "b"))]
     assert {label for _, label in ranks(make_leaderboard(rows))} == {"toy (behaviour=a)", "toy (behaviour=b, folder=x)"}
