@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from harness.ranking.entry import BlockSamples
 from harness.ranking.leaderboard import Leaderboard
 from splitters.errors import DataError
 
-_CHOOSES = "select_tc_f1_gain"
-_REPORTED = "tc_f1_gain"
+_MEASURES = ("select_tc_f1_gain", "tc_f1_gain")
+"""The measure that chooses, and the one that is reported."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class RuleGains:
 def rule_gains(board: Leaderboard) -> list[RuleGains]:
     """Return the gains of all fusion rules, the one with the highest mean on select first.
 
-    Groups count equally, however many patches they have. Only those count in which every rule was measured.
+    Groups count equally, however many patches they have. Only those count in which every rule was measured, and of
+    these the seeds and target classes that all rules share.
 
     Args:
         board: The leaderboard of the scenario ``patching``.
@@ -52,15 +54,14 @@ def rule_gains(board: Leaderboard) -> list[RuleGains]:
     Raises:
         DataError: If there is no such group.
     """
-    groups: defaultdict[tuple[str, str, str], dict[str, tuple[float, float]]] = defaultdict(dict)
+    groups: defaultdict[tuple[str, str, str], dict[str, BlockSamples]] = defaultdict(dict)
     for section in board.sections:
         for entry in section.entries:
-            select, test = entry.mean(_CHOOSES), entry.mean(_REPORTED)
-            if select is not None and test is not None:
+            if all(measure in entry.estimates for measure in _MEASURES):
                 key = (section.title, entry.label, entry.variant["weak_kind"])
-                groups[key][entry.variant["fusion"]] = (select, test)
+                groups[key][entry.variant["fusion"]] = entry.samples
     rules = sorted({rule for group in groups.values() for rule in group})
-    complete = [group for group in groups.values() if len(group) == len(rules)]
+    complete = [gains for group in groups.values() if len(group) == len(rules) and (gains := _shared_gains(group))]
     if not complete:
         raise DataError(
             "there are no patches by all rules with gains on select; rows of before row format 6 lack these. Run the "
@@ -69,6 +70,18 @@ def rule_gains(board: Leaderboard) -> list[RuleGains]:
     return sorted((_gains(rule, complete) for rule in rules), key=lambda gains: -gains.select_gain)
 
 
-def _gains(rule: str, groups: Sequence[Mapping[str, tuple[float, float]]]) -> RuleGains:
+def _shared_gains(group: Mapping[str, BlockSamples]) -> dict[str, list[float]]:
+    """Return each rule's mean of every measure over what all rules of a group share; empty if they share nothing."""
+    seeds = frozenset.intersection(*(samples.measured(name) for samples in group.values() for name in _MEASURES))
+    means = {rule: [samples.subject_means(name, seeds) for name in _MEASURES] for rule, samples in group.items()}
+    subjects = set.intersection(*(set(found) for of_rule in means.values() for found in of_rule))
+    if not subjects:
+        return {}
+    return {
+        rule: [fmean(found[one] for one in sorted(subjects)) for found in of_rule] for rule, of_rule in means.items()
+    }
+
+
+def _gains(rule: str, groups: Sequence[Mapping[str, Sequence[float]]]) -> RuleGains:
     select, test = zip(*(group[rule] for group in groups), strict=True)
     return RuleGains(rule, tuple(select), tuple(test))

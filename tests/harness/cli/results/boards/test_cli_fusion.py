@@ -53,14 +53,26 @@ def test_the_table_shows_points_and_the_choice(call: Call, results: Path) -> Non
 
 
 def test_groups_that_lack_a_rule_do_not_count(call: Call, results: Path) -> None:
-    ResultStore(results).write(
-        patching_row([patch_record("3", rule, select_tc_f1_gain=0.4) for rule in ("platt", "gate", "min_max")], seed=7)
-    )
+    gains = {"min_max": 0.5, "platt": 0.4, "gate": 0.3}
+    records = [patch_record("3", rule, select_tc_f1_gain=gain) for rule, gain in gains.items()]
+    ResultStore(results).write(patching_row(records, seed=7))
     third = [patch_record("3", rule, select_tc_f1_gain=gain) for rule, gain in (("platt", 0.9), ("gate", 0.0))]
     ResultStore(results).write(patching_row(third, splitter="third"))
     values = json.loads(call("fusion", results, "--json").stdout)
     assert values["groups"] == 1
     assert [rule["rule"] for rule in values["rules"]] == ["min_max", "platt", "gate"]
+
+
+def test_rules_are_compared_on_the_seeds_and_classes_that_all_have(call: Call, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    gains = {"platt": 0.3, "gate": 0.2}
+    store.write(patching_row([patch_record("3", rule, select_tc_f1_gain=gain) for rule, gain in gains.items()]))
+    # Harder seeds and classes, on which only one rule was measured.
+    store.write(patching_row([patch_record("3", "platt", select_tc_f1_gain=-0.9)], seed=1))
+    store.write(patching_row([patch_record("8", "platt", select_tc_f1_gain=-0.9)], seed=2))
+    values = json.loads(call("fusion", tmp_path / "r", "--json").stdout)
+    assert values["chosen"] == "platt"
+    assert [rule["select_gain"] for rule in values["rules"]] == pytest.approx([0.3, 0.2])
 
 
 def test_rows_without_gains_on_select_are_refused_with_the_way_out(call: Call, tmp_path: Path) -> None:
