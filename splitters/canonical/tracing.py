@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -57,7 +59,7 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
 
 @contextmanager
 def _traced_builtins(model: nn.Module) -> Iterator[None]:
-    """Let ``len(x)`` stay symbolic and ``isinstance(x, Tensor)`` be true in the files of a model's classes.
+    """Let ``len(x)`` stay symbolic and ``isinstance(x, Tensor)`` be true in the code of a model.
 
     Python's own ``len`` returns plain numbers only, and its ``isinstance`` knows a traced value as what records it.
     """
@@ -68,12 +70,8 @@ def _traced_builtins(model: nn.Module) -> Iterator[None]:
     def traced_isinstance(value: Any, kinds: Any) -> bool:
         return value.is_instance(kinds) if isinstance(value, _Numbers) else isinstance(value, kinds)
 
-    classes = {base for module in model.modules() for base in type(module).__mro__}
-    not_the_models = {"torch", *sys.stdlib_module_names}
-    files = {base.__module__ for base in classes if base.__module__.split(".")[0] not in not_the_models}
     traced = {"len": traced_len, "isinstance": traced_isinstance}
-    added = [(vars(sys.modules[file]), name) for file in files & sys.modules.keys() for name in traced]
-    added = [(space, name) for space, name in added if name not in space]
+    added = [(space, name) for space in _namespaces(model) for name in traced if name not in space]
     for space, name in added:
         space[name] = traced[name]
     try:
@@ -81,6 +79,30 @@ def _traced_builtins(model: nn.Module) -> Iterator[None]:
     finally:
         for space, name in added:
             del space[name]
+
+
+def _namespaces(model: nn.Module) -> list[dict[str, Any]]:
+    """Return the globals of the files that a model may be written in: of its classes, their packages, their folders."""
+    classes = {base for module in model.modules() for base in type(module).__mro__}
+    not_the_models = {"torch", *sys.stdlib_module_names}
+    files = {base.__module__ for base in classes if _package(base.__module__) not in not_the_models}
+    packages = {_package(file) for file in files} - {__name__.partition(".")[0]}
+    folders = {_folder(sys.modules.get(file)) for file in files if _package(file) in packages} - {None}
+    return [
+        vars(module)
+        for name, module in list(sys.modules.items())
+        if isinstance(module, ModuleType)
+        and (name in files or _package(name) in packages or ("." not in name and _folder(module) in folders))
+    ]
+
+
+def _package(file: str) -> str:
+    return file.partition(".")[0]
+
+
+def _folder(module: ModuleType | None) -> str | None:
+    file = getattr(module, "__file__", None)
+    return None if file is None else os.path.dirname(file)
 
 
 class _ExampleTracer(fx.Tracer):

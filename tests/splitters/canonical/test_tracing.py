@@ -1,9 +1,12 @@
 """Control flow while a model is traced: sizes are numbers, pixels and the number of images are not."""
 
+import importlib
 import math
 import re
+import sys
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import pytest
@@ -180,6 +183,42 @@ def test_builtins_are_replaced_in_a_models_files_and_not_in_the_standard_library
     ChannelGraph.trace(Between(lambda net, x: net.inner(x), inner=_Generic(look)), _BATCH)
     assert (True, False) in replaced
     assert all(not of_typing for _, of_typing in replaced)
+
+
+_HELPER = """
+from torch import Tensor
+
+def pooled(x):
+    return x.mean((2, 3)).view(len(x), -1) if isinstance(x, Tensor) else None
+"""
+_NET = """
+from torch import nn
+from {helper} import pooled
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 6, 3), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.fc(pooled(self.conv(x).relu()))
+"""
+
+
+@pytest.mark.parametrize(("net", "helper"), [("own_net", "own_helper"), ("own_lab.nets.net", "own_lab.helper")])
+def test_code_beside_a_models_classes_is_traced_as_theirs(
+    net: str, helper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in ((net, _NET.format(helper=helper)), (helper, _HELPER)):
+        file = tmp_path.joinpath(*name.split(".")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert_exact(importlib.import_module(net).Net(), _BATCH)
+    finally:
+        for name in [name for name in sys.modules if name.startswith("own_")]:
+            del sys.modules[name]
 
 
 class _Recurrent(nn.Module):
