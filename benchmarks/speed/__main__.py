@@ -65,8 +65,14 @@ BENCHMARKS: Mapping[str, Row] = {
     "gradsplitter.mask_step_dense": Row(
         "a mask step of nearly whole modules", functools.partial(mask_step.measure, "dense"), _TINY_STEP
     ),
+    "gradsplitter.mask_step_dense_bf16": Row(
+        "the same with ours in bfloat16", functools.partial(mask_step.measure, "dense", precision="bf16"), _TINY_STEP
+    ),
     "gradsplitter.mask_step_sparse": Row(
         "a mask step at 40 % of the kernels", functools.partial(mask_step.measure, "sparse"), _TINY_STEP
+    ),
+    "gradsplitter.mask_step_sparse_bf16": Row(
+        "the same with ours in bfloat16", functools.partial(mask_step.measure, "sparse", precision="bf16"), _TINY_STEP
     ),
     "gradsplitter.split": Row(
         "a short split on handwritten digits",

@@ -82,7 +82,9 @@ def test_benchmarks_are_listed_by_the_beginning_of_their_names():
     assert [line.split()[0] for line in result.stdout.splitlines()] == [
         "compose.predict",
         "gradsplitter.mask_step_dense",
+        "gradsplitter.mask_step_dense_bf16",
         "gradsplitter.mask_step_sparse",
+        "gradsplitter.mask_step_sparse_bf16",
     ]
 
 
