@@ -35,6 +35,11 @@ def test_the_table_of_dead_modules_is_made_from_the_kept_rows(dead_modules: Modu
     assert dead_modules.table(rows) in (DOCS / "results.md").read_text(encoding="utf-8")
 
 
+def test_the_table_of_precisions_is_made_from_the_kept_rows() -> None:
+    rows = read_rows(DOCS / "results" / "precision").to_pylist()
+    assert _script("precision").table(rows) in (DOCS / "speed.md").read_text(encoding="utf-8")
+
+
 def test_the_table_of_times_to_quality_is_made_from_the_kept_rows() -> None:
     contents = ResultStore(str(DOCS / "results" / "scalesplitter")).read()
     rows = contents.in_full(row.cell_id for row in contents.latest())
