@@ -1,4 +1,4 @@
-"""The tables of docs/results.md are those that their commands make from the rows kept beside it."""
+"""Tables of docs/results.md and docs/speed.md are those that their commands make from the rows kept beside them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness import read_rows
+from harness.speed.time_to_quality import HEADER, times_to_quality
+from harness.store import ResultStore
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.fixture
-def dead_modules() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dead_modules", DOCS / "results" / "dead_modules.py")
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / "results" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -24,9 +25,30 @@ def dead_modules() -> ModuleType:
     return module
 
 
+@pytest.fixture
+def dead_modules() -> ModuleType:
+    return _script("dead_modules")
+
+
 def test_the_table_of_dead_modules_is_made_from_the_kept_rows(dead_modules: ModuleType) -> None:
     rows = pq.read_table(DOCS / "results" / "dead-modules.parquet").to_pylist()
     assert dead_modules.table(rows) in (DOCS / "results.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_precisions_is_made_from_the_kept_rows() -> None:
+    rows = read_rows(DOCS / "results" / "precision").to_pylist()
+    assert _script("precision").table(rows) in (DOCS / "speed.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_times_to_quality_is_made_from_the_kept_rows() -> None:
+    lines = [*_times("scalesplitter"), *(line for line in _times("time-to-quality") if line.startswith("| paper"))]
+    assert "\n".join([HEADER, *lines]) in (DOCS / "speed.md").read_text(encoding="utf-8")
+
+
+def _times(folder: str) -> list[str]:
+    contents = ResultStore(str(DOCS / "results" / folder)).read()
+    rows = contents.in_full(row.cell_id for row in contents.latest() if row.state.value == "ok")
+    return [found.line() for found in times_to_quality(rows, loss=0.03, retention=0.5)]
 
 
 @pytest.mark.parametrize("folder", ["real-images", "cifar-cpu", "many-classes"])

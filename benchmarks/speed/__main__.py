@@ -65,8 +65,14 @@ BENCHMARKS: Mapping[str, Row] = {
     "gradsplitter.mask_step_dense": Row(
         "a mask step of nearly whole modules", functools.partial(mask_step.measure, "dense"), _TINY_STEP
     ),
+    "gradsplitter.mask_step_dense_bf16": Row(
+        "the same with ours in bfloat16", functools.partial(mask_step.measure, "dense", precision="bf16"), _TINY_STEP
+    ),
     "gradsplitter.mask_step_sparse": Row(
         "a mask step at 40 % of the kernels", functools.partial(mask_step.measure, "sparse"), _TINY_STEP
+    ),
+    "gradsplitter.mask_step_sparse_bf16": Row(
+        "the same with ours in bfloat16", functools.partial(mask_step.measure, "sparse", precision="bf16"), _TINY_STEP
     ),
     "gradsplitter.split": Row(
         "a short split on handwritten digits",
@@ -84,6 +90,14 @@ BENCHMARKS: Mapping[str, Row] = {
 }  # fmt: skip
 
 
+def _usable(context: click.Context, parameter: click.Parameter, device: str) -> str:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
+        raise click.BadParameter(f"torch cannot use {device!r} here: {str(error).splitlines()[0]}") from None
+    return device
+
+
 @click.command()
 @click.argument("rows", nargs=-1, metavar="[ROW]...")
 @click.option("--only", default="", metavar="PREFIX", help="Run only benchmarks that start with PREFIX.")
@@ -95,7 +109,7 @@ BENCHMARKS: Mapping[str, Row] = {
     help="Print a list of {name, seconds, reference_seconds, ratio, floor_seconds, repeats, detail}.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="torch's number of threads. Default: all cores.")
-@click.option("--device", default="cpu", show_default=True, help="Where the networks run, e.g. cuda.")
+@click.option("--device", default="cpu", show_default=True, callback=_usable, help="Where the networks run, e.g. cuda.")
 @click.option("--small", is_flag=True, help="Tiny sizes: a test that all works, without meaning.")
 @click.option("--profile", "profiled", is_flag=True, help="Print the operations on which our time is spent.")
 def main(

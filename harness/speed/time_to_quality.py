@@ -12,6 +12,9 @@ from benchmarks.rows.row import Row
 from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.protocol import make_splitter
 
+_STATE = {"accuracy", "kernel_retention", "seconds"}
+"""What is recorded of a state; a baseline's only one has no time."""
+
 
 @dataclass(frozen=True)
 class TimeToQuality:
@@ -45,7 +48,8 @@ HEADER = "| splitter | network | splits that reached it | mask steps | seconds |
 def times_to_quality(rows: Iterable[Row], *, loss: float, retention: float) -> list[TimeToQuality]:
     """Return, by splitter and network, when a recorded state first reached a quality.
 
-    Rows without recorded states, or without the base model's accuracy on select, are left out.
+    Rows without recorded states (baselines search for nothing), or without the base model's accuracy on select, are
+    left out.
 
     Args:
         rows: Finished rows of the scenarios ``modularization`` or ``selection``.
@@ -78,12 +82,12 @@ def _summary(splitter: str, model: str, times: list[tuple[float, float] | None])
 
 
 def _states(row: Row) -> Mapping[int, Mapping[str, float]]:
-    """Return the recorded states of a search by mask training, by round."""
+    """Return the recorded states of a search, by round."""
     states: dict[int, dict[str, float]] = defaultdict(dict)
     for figure in row.figures or ():
         if figure.step is not None:
             states[figure.step][figure.name] = figure.value
-    return {number: state for number, state in states.items() if "kernel_retention" in state and "accuracy" in state}
+    return {number: state for number, state in states.items() if state.keys() >= _STATE}
 
 
 def _mask_steps(row: Row, number: int) -> int:

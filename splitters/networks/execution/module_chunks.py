@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, fx
 from torch.utils.checkpoint import checkpoint
 
-from splitters.networks.execution.compilation import compiled
+from splitters.networks.execution.compilation import compiled, is_compiling
 from splitters.networks.execution.precision import run_network
+from splitters.networks.execution.whole_modules import are_whole, sharing_pays, whole_logits
 
 _SHARE_OF_GPU = 0.8
 """The part of a GPU's free memory that activations may take; the rest is for gradients, fragments and other work."""
@@ -20,7 +21,8 @@ class ChunkedNetwork:
     """A masked network that runs its modules in chunks, so that training needs no more memory than there is.
 
     Chunks compute what the modules would compute together. If there is more than one, activations are not kept but
-    computed again in the backward pass, chunk by chunk, which costs a second forward pass.
+    computed again in the backward pass, chunk by chunk, which costs a second forward pass. On a CPU, modules that all
+    are still the whole network share one forward pass where that saves time.
 
     Args:
         network: See ``masked_network``.
@@ -33,6 +35,8 @@ class ChunkedNetwork:
         self._run = partial(run_network, compiled(network))
         self._memory_bytes = memory_bytes
         self._chunk: int | None = None
+        self._is_compiled = is_compiling()
+        self._is_whole: bool | None = None
 
     def __call__(
         self, images: Float[Tensor, "batch channel height width"], gates: Float[Tensor, "module maskable"]
@@ -41,6 +45,8 @@ class ChunkedNetwork:
 
         The size of the chunks is settled by the first batch, which later ones must not exceed.
         """
+        if self.shares_forward(images, gates):
+            return whole_logits(self.network, images, gates)
         if self._chunk is None:
             self._chunk = self._modules_that_fit(images, gates)
         if self._chunk >= len(gates):
@@ -50,6 +56,18 @@ class ChunkedNetwork:
             for part in gates.split(self._chunk)
         ]
         return torch.cat(parts)
+
+    def shares_forward(self, images: Tensor, gates: Tensor) -> bool:
+        """Return whether the modules run one forward pass, since so far all of them have been the whole network.
+
+        From the first pass of which this is not true, gates are not looked at any more.
+        """
+        if self._is_whole is None:
+            # Looking at gates would make a GPU wait.
+            may_share = images.device.type == "cpu" and not self._is_compiled
+            self._is_whole = may_share and are_whole(gates) and sharing_pays(self.network, images, gates)
+        self._is_whole = self._is_whole and are_whole(gates)
+        return self._is_whole
 
     def _modules_that_fit(self, images: Tensor, gates: Tensor) -> int:
         limit = self._memory_bytes

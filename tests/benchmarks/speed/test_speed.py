@@ -12,6 +12,7 @@ from benchmarks.speed.gradsplitter.contest import Contest, synthetic_task
 from benchmarks.speed.measurement import Measurement
 from splitters.methods.cnnsplitter.merging import Merger, StageLimits, stage_sizes
 from splitters.methods.gradsplitter import GradSplitterSettings
+from splitters.networks.execution import whole_modules
 from splitters.networks.masks import jaccard_distances
 
 
@@ -36,6 +37,12 @@ def test_an_unknown_row_names_the_benchmarks():
     result = CliRunner().invoke(main, ["cnnsplitter.merge", "train.epochs"])
     assert result.exit_code == 2
     assert "'train.epochs'" in result.output
+
+
+def test_a_device_that_is_not_there_is_named():
+    result = CliRunner().invoke(main, ["gradsplitter.first_steps", "--small", "--device", "cuda:99"])
+    assert result.exit_code == 2
+    assert "torch cannot use 'cuda:99' here" in result.stderr
 
 
 def test_plain_merging_finds_the_same_best_fitness():
@@ -75,7 +82,9 @@ def test_benchmarks_are_listed_by_the_beginning_of_their_names():
     assert [line.split()[0] for line in result.stdout.splitlines()] == [
         "compose.predict",
         "gradsplitter.mask_step_dense",
+        "gradsplitter.mask_step_dense_bf16",
         "gradsplitter.mask_step_sparse",
+        "gradsplitter.mask_step_sparse_bf16",
     ]
 
 
@@ -91,8 +100,10 @@ def test_the_floor_is_the_operations_at_the_given_rate():
     assert measurement.record()["floor_seconds"] is None
 
 
+@pytest.mark.parametrize("shares", [False, True])
 @pytest.mark.parametrize("kept", [1.0, 0.5])
-def test_masks_and_heads_train_as_in_plain_torch(kept):
+def test_masks_and_heads_train_as_in_plain_torch(kept, shares, monkeypatch):
+    monkeypatch.setattr(whole_modules, "_MANY_OPERATIONS", 1 if shares else 1 << 60)
     task = synthetic_task(width=0.04, images=24, classes=3)
     settings = GradSplitterSettings.parse(
         {"batch_size": 8, "mask_phase": "3 steps", "mask_learning_rate": 0.01, "alpha": 0.5}, where="gradsplitter"

@@ -58,3 +58,9 @@ def test_medians_are_over_the_splits_that_reached_it_and_networks_stand_apart() 
 
 def test_rows_without_recorded_states_are_left_out() -> None:
     assert times_to_quality([_row([])], loss=0.01, retention=0.5) == []
+
+
+def test_baselines_which_record_no_times_are_left_out() -> None:
+    baseline = _row(_STATES)
+    baseline.figures = [figure for figure in baseline.figures if figure.name != "seconds"]
+    assert times_to_quality([baseline], loss=0.01, retention=0.5) == []

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from splitters.networks.execution import whole_modules
 from splitters.networks.execution.compilation import compiled, compiling, is_compiling
+from splitters.networks.execution.module_chunks import ChunkedNetwork
 from splitters.networks.masked_network import masked_network
 from splitters.testing import TinyNet, tiny_task
 
@@ -40,6 +42,16 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is(
     assert [record.message for record in caplog.records] == [
         "a network could not be compiled and runs as it is: no C++ compiler"
     ]
+
+
+def test_compiled_networks_never_share_a_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_modules, "_MANY_OPERATIONS", 1)
+    task = tiny_task()
+    graph, images = task.trace(), next(task.train.batches(2))
+    for enabled in (False, True):
+        with compiling(enabled):
+            chunked = ChunkedNetwork(masked_network(graph))
+        assert chunked.shares_forward(images, torch.ones(3, graph.layout.n_channels)) is not enabled
 
 
 def test_errors_of_the_network_are_its_own() -> None:
