@@ -70,7 +70,7 @@ def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[
             continue
         spec = _overlap_spec(names, mean)
         caption = (
-            "Jaccard distance between the kernels that two modules keep (0: the same kernels), mean over "
+            "Jaccard distance between the kernels that two modules keep (0, as on the diagonal: the same), mean over "
             f"{_cells(alike)}; similar modules are neighbours. The dendrogram on the right joins modules at their "
             "average distance, zero at the matrix (average linkage, optimal leaf order)."
         )
