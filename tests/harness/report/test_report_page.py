@@ -19,6 +19,7 @@ from harness.report.charts.matrices.modules import jaccard_distances
 from harness.report.charts.pareto import pareto_charts
 from harness.report.charts.reuse import best_fusion
 from harness.report.data import ReportData
+from harness.report.figures import write_latex
 from harness.report.page import make_page, topics
 from harness.report.tables import warning_table
 from harness.report.verdict import caveats, overview, verdicts
@@ -170,6 +171,12 @@ def test_charts_beyond_the_limit_are_not_made(data: ReportData, monkeypatch: pyt
     assert [chart.name for chart in shown.charts] == ["0-0", "0-1", "0-2", "1-0"]
     assert shown.notes == ["The first 4 charts are shown; there are more."]
     assert made == [0, 0, 0, 1, 1], "one more is made to know whether there are more"
+
+
+def test_latex_can_hold_back_all_figures_between_two_page_breaks(data: ReportData, tmp_path: Path) -> None:
+    list(write_latex(data, [Chart(str(number), "", "", {}) for number in range(25)], tmp_path))
+    parts = (tmp_path / "figures.tex").read_text().split("\n\\clearpage")
+    assert [part.count("\\begin{figure}") for part in parts] == [12, 12, 1]
 
 
 def test_an_empty_store_has_a_report(tmp_path: Path) -> None:
