@@ -26,7 +26,8 @@ ADDED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "SECURIT
 
 NOTEBOOKS = {"docs/tutorial.ipynb": "tutorial.md"}
 
-_STYLE = ".md-typeset td:first-child code { white-space: nowrap; }\n"
+# Tables of a terminal, a hundred columns wide, fit beside the contents.
+_STYLE = ".md-grid { max-width: 80rem; }\n.md-typeset td:first-child code { white-space: nowrap; }\n"
 
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)")
 

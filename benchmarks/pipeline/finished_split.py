@@ -26,6 +26,7 @@ from splitters.methods.protocol import (
     CheckpointState,
     SplitResult,
     SplitTask,
+    checked_result,
     make_splitter,
 )
 from splitters.methods.scoring.kinds import score_name
@@ -136,7 +137,7 @@ class _CellSplits:
             result = splitter.split(
                 self._task(complete), graph=self.graph, progress=self.workspace.progress, checkpoint=checkpoint
             )
-            return to_state(result)
+            return to_state(checked_result(result))
 
         artifact = self.workspace.artifacts.get_or_make(
             SPLITS, self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress

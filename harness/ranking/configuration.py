@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,9 @@ from splitters.errors import UnknownNameError
 
 _MAX_SETTINGS_IN_NAME = 3
 """Names that would need more settings than this show a hash instead."""
+
+_MAX_DIGITS = 8
+"""Numbers in names that would be longer are rounded."""
 
 _CODE_LENGTH = 12
 """Characters of a code fingerprint that tell two fingerprints apart on screen."""
@@ -227,29 +231,41 @@ def unknown_key(key: str, known: Collection[str], *, where: str) -> UnknownNameE
 def distinct_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names; to those that occur several times, the settings in which they differ are added.
 
+    Long numbers are rounded where the names stay distinct.
+
     Args:
         names: One name per configuration.
         settings: The settings of each, flat.
     """
-    return [
-        _distinct_name(name, own, [other for alike, other in zip(names, settings, strict=True) if alike == name])
-        for name, own in zip(names, settings, strict=True)
-    ]
+    known = list(zip(names, settings, strict=True))
+    full, brief = (
+        [_distinct_name(name, own, [other for alike, other in known if alike == name], text) for name, own in known]
+        for text in (_full, _brief)
+    )
+    n_alike = Counter(brief)
+    return [short if n_alike[short] == 1 else long for short, long in zip(brief, full, strict=True)]
 
 
-def _distinct_name(name: str, own: Mapping[str, Any], namesakes: Sequence[Mapping[str, Any]]) -> str:
+def _full(value: object) -> str:
+    return _FINGERPRINT.sub(lambda found: found[0][:_CODE_LENGTH], str(value))
+
+
+def _brief(value: object) -> str:
+    text = _full(value)
+    return f"{value:.4g}" if isinstance(value, float) and len(text) > _MAX_DIGITS else text
+
+
+def _distinct_name(
+    name: str, own: Mapping[str, Any], namesakes: Sequence[Mapping[str, Any]], text: Callable[[object], str]
+) -> str:
     keys = {key for settings in namesakes for key in settings} if len(namesakes) > 1 else set()
     differing = sorted(key for key in keys if len({json.dumps(settings.get(key)) for settings in namesakes}) > 1)
     given = [key for key in differing if own.get(key) is not None]
     non_empty = [key for key in given if own[key] not in ([], "")] or given
-    suffix = ", ".join(f"{key.rpartition('.')[2]}={_shown(own[key])}" for key in non_empty)
+    suffix = ", ".join(f"{key.rpartition('.')[2]}={text(own[key])}" for key in non_empty)
     if len(differing) > _MAX_SETTINGS_IN_NAME or (differing and not suffix):
         suffix = f"#{content_hash(own)[:6]}"
     return f"{name} ({suffix})" if suffix else name
-
-
-def _shown(value: object) -> str:
-    return _FINGERPRINT.sub(lambda found: found[0][:_CODE_LENGTH], str(value))
 
 
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,6 +15,9 @@ from harness.views.leaderboards.tables import latex_text
 
 _DPI = 300
 
+_MAX_FLOATS = 12
+"""Figures in a row without text; LaTeX refuses more than 18 where its format is old."""
+
 FORMATS: dict[str, Callable[[Spec], bytes]] = {
     "pdf": lambda spec: bytes(vl_convert.vegalite_to_pdf(spec)),
     "svg": lambda spec: str(vl_convert.vegalite_to_svg(spec)).encode(),
@@ -47,10 +50,11 @@ def write_figures(charts: Sequence[Chart], folder: Path) -> Iterator[Path]:
 def write_latex(data: ReportData, charts: Sequence[Chart], folder: Path) -> Iterator[Path]:
     """Write the leaderboards as tables, and a figure environment per chart, and yield the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    environments = [
-        "% needs \\usepackage{graphicx}; the files are beside this one",
-        *(_environment(chart) for chart in charts),
-    ]
+    environments = ["% needs \\usepackage{graphicx}; the files are beside this one"]
+    for number, chart in enumerate(charts):
+        if number and number % _MAX_FLOATS == 0:
+            environments.append(r"\clearpage % LaTeX holds back a limited number of figures")
+        environments.append(_environment(chart))
     for name, text in ((TABLES, to_latex(data.board)), (FIGURES, "\n\n".join(environments))):
         path = folder / name
         path.write_text(text + "\n", encoding="utf-8")

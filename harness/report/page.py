@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata, resources
+from itertools import islice
 from typing import Any
 
 import jinja2
@@ -129,27 +130,31 @@ _BY_SECTION: tuple[tuple[str, str, str, tuple[SectionCharts, ...]], ...] = (
 
 def topics(data: ReportData, sweeps: Sequence[SweepResults]) -> list[Topic]:
     """Return the parts of a report that have something to show, in order."""
-    found = [_section_topic(data, *part) for part in _BY_SECTION]
-    charts = [chart for number, results in enumerate(sweeps) for chart in sweep_charts(data, number, results)]
+    found = [_topic(name, title, lead, _section_charts(data, makers)) for name, title, lead, makers in _BY_SECTION]
+    found = [
+        replace(topic, tables=budget_tables(data)) if topic.name == "budgets" and topic.charts else topic
+        for topic in found
+    ]
     lead = "Trials are chosen on select images; only what was chosen is scored on test."
-    found.insert(-1, Topic("sweeps", "Sweeps", lead, charts[:MAX_CHARTS]))
+    of_sweeps = (chart for number, results in enumerate(sweeps) for chart in sweep_charts(data, number, results))
+    found.insert(-1, _topic("sweeps", "Sweeps", lead, of_sweeps))
     over_all = "Each base model and data set counts as one observation, so that no easy one outweighs the others."
-    found.insert(
-        0, Topic("overall", "Over all base models and data sets", over_all, list(overall_charts(data))[:MAX_CHARTS])
-    )
+    found.insert(0, _topic("overall", "Over all base models and data sets", over_all, overall_charts(data)))
     return [topic for topic in found if topic.charts]
 
 
-def _section_topic(data: ReportData, name: str, title: str, lead: str, makers: Iterable[SectionCharts]) -> Topic:
-    charts = [
-        chart
-        for make in makers
-        for number, section in enumerate(data.sections)
-        for chart in make(data, number, section)
-    ]
-    notes = [f"{len(charts) - MAX_CHARTS} more charts are left out."] if len(charts) > MAX_CHARTS else []
-    tables = budget_tables(data) if name == "budgets" and charts else ()
-    return Topic(name, title, lead, charts[:MAX_CHARTS], tables, notes)
+def _section_charts(data: ReportData, makers: Iterable[SectionCharts]) -> Iterator[Chart]:
+    for number, section in enumerate(data.sections):
+        for make in makers:
+            yield from make(data, number, section)
+
+
+def _topic(name: str, title: str, lead: str, charts: Iterator[Chart]) -> Topic:
+    """Return a topic of the first charts; further ones are not made."""
+    shown = list(islice(charts, MAX_CHARTS))
+    more = len(shown) == MAX_CHARTS and next(charts, None) is not None
+    notes = [f"The first {MAX_CHARTS} charts are shown; there are more."] if more else []
+    return Topic(name, title, lead, shown, notes=notes)
 
 
 def make_page(data: ReportData, parts: Sequence[Topic], *, notes: Sequence[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ BUDGET = "retention=30%,50%,70%"
 
 MAX_REASONS = 200
 """Failures, and warnings, that are listed."""
+
+_SPECIFICS = re.compile(r"'[^']*'(, '[^']*')*|\d+(\.\d+)?")
+"""What tells warnings of one kind apart."""
 
 _INTERVAL_WIDTH = 110
 _INTERVAL_MARGIN = 5
@@ -249,26 +253,32 @@ def failure_table(data: ReportData) -> Table | None:
 
 
 def warning_table(data: ReportData) -> Table | None:
-    """Return what cells warn of, one line per text; None if nothing was warned of."""
+    """Return what cells warn of, one line for texts that differ in numbers and quoted names alone; None without any."""
     cells: dict[str, list[int]] = {}
+    first_texts: dict[str, str] = {}
     warnings = data.rows.values("warnings")
     for row in np.flatnonzero(data.succeeded).tolist():
         for text in warnings[row]:
-            cells.setdefault(text, []).append(row)
+            kind = _SPECIFICS.sub("…", text)
+            first_texts.setdefault(kind, text)
+            if row not in cells.setdefault(kind, [])[-1:]:
+                cells[kind].append(row)
     if not cells:
         return None
     lines = [
         [
             Cell(f"{len(rows):,}", key=len(rows), is_number=True),
-            Cell(text),
+            Cell(first_texts[kind]),
             Cell("; ".join(map(row_title, data.models(rows[:2]))) + (" …" if len(rows) > 2 else "")),
             Cell(f"splitbench show {data.cell_ids[rows[0]][:ID_LENGTH]} {data.results_option}", is_code=True),
         ]
-        for text, rows in list(cells.items())[:MAX_REASONS]
+        for kind, rows in list(cells.items())[:MAX_REASONS]
     ]
     headings = [Heading("cells", is_number=True), Heading("warning"), Heading("for example"), Heading("show")]
     left_out = len(cells) - len(lines)
-    return Table("Warnings of cells that succeeded", headings, lines, f"{left_out:,} more." if left_out else "")
+    note = "Warnings that differ only in numbers and quoted names share a line, with the text of the first."
+    note += f" {left_out:,} more are left out." if left_out else ""
+    return Table("Warnings of cells that succeeded", headings, lines, note)
 
 
 def provenance_table(data: ReportData) -> Table:

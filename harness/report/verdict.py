@@ -22,6 +22,9 @@ from harness.views.quantities import duration_text
 
 _COSTS = ("kernel_retention", "flops_retention_sum")
 
+_MEASURES = {"tc_f1_gain": "gain in the target class’s F1"}
+"""Measures in words, where the name alone would not do."""
+
 _MAX_NAMES = 6
 
 
@@ -73,7 +76,7 @@ def caveats(data: ReportData) -> list[str]:
         lines.append(f"{_count(len(failed), 'cell')} did not succeed and {_have(failed)} no part in any mean: {shown}.")
     if warned := [texts for texts in data.rows.values("warnings") if texts]:
         lines.append(f"{_count(len(warned), 'cell')} succeeded with warnings, listed under “Failures and warnings”.")
-    few = [section.title for section in data.sections if _is_unranked(section)]
+    few = [text for section in data.sections if (text := _unranked(section))]
     if few:
         lines.append(f"Too few seeds, classes or tasks for a test: {_names(few, '; ')}.")
     if data.contents.damaged:
@@ -99,8 +102,8 @@ def _over_all(data: ReportData) -> Iterable[Verdict]:
                 _names([overview.methods[method] for method in group]) for group in overview.cliques if len(group) > 1
             ]
             together = f"; not told apart: {' | '.join(groups)}" if groups else ""
-            apart = f"two do from {test.critical_difference:.2f} ranks on{together}"
-            sentences.append(f"They differ (Friedman p = {test.p_value:.2g}); {apart}.")
+            apart = f"two methods differ if their mean ranks are {test.critical_difference:.2f} or more apart{together}"
+            sentences.append(f"The ranks differ (Friedman p = {test.p_value:.2g}); {apart}.")
         yield Verdict(f"{overview_title(overview)}, all cells", tuple(sentences))
 
 
@@ -111,7 +114,7 @@ def _sentences(section: Section) -> Iterable[str]:
         yield "No cell succeeded yet."
         return
     best, direction = entries[0], "highest" if section.board.better(section.sort) == "higher" else "lowest"
-    measure = section.sort.replace("_", " ")
+    measure = _MEASURES.get(section.sort, section.sort.replace("_", " "))
     yield f"{_name(section, best)} has the {direction} mean {measure}: {_value(best, column)}{_costs(best)}."
     if best.rank is None:
         if len(entries) > 1:
@@ -137,7 +140,10 @@ def _listed(section: Section, entries: Sequence[Entry], column: Column) -> str:
     texts = []
     for label, variants in by_label.items():
         if len(variants) == 1:
-            texts.append(f"{_name(section, variants[0])} ({_value(variants[0], column)}{_costs(variants[0])})")
+            (entry,) = variants
+            variant = described_variant(section, entry)
+            value = f"{_value(entry, column)}{_costs(entry)}"
+            texts.append(f"{entry.label} ({variant}; {value})" if variant else f"{entry.label} ({value})")
         else:
             means = [measure_text(entry, column).partition(" ±")[0] for entry in variants]
             texts.append(f"{len(variants)} variants of {label} ({means[0]} to {means[-1]})")
@@ -176,8 +182,13 @@ def _costs(entry: Entry) -> str:
     return "" if flops is None else f" at {flops:.1f} times the base model’s FLOPs"
 
 
-def _is_unranked(section: Section) -> bool:
-    return any(section.sort in entry.estimates and entry.rank is None for entry in section.entries)
+def _unranked(section: Section) -> str:
+    """Return a section's title, with the names of the entries without a rank if others have one; empty if all do."""
+    measured = [entry for entry in section.entries if section.sort in entry.estimates]
+    unranked = list(dict.fromkeys(entry.label for entry in measured if entry.rank is None))
+    if not unranked or all(entry.rank is None for entry in measured):
+        return section.title if unranked else ""
+    return f"{_names(unranked)} in {section.title}"
 
 
 def _count(number: int, noun: str) -> str:

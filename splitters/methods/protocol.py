@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from splitters.canonical.model_copy import copy_of_model
 from splitters.data import ImageSet
-from splitters.errors import ConfigurationError, DataError
+from splitters.errors import ConfigurationError, DataError, SplitFailedError
 from splitters.files.network_description import check_storable
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
@@ -231,6 +231,17 @@ class SplitResult:
     history: tuple[Mapping[str, float], ...] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
     sensitivity: tuple[LayerSensitivity, ...] = ()
+
+
+def checked_result(result: object) -> SplitResult:
+    """Return what a splitter returned.
+
+    Raises:
+        SplitFailedError: If it is no ``SplitResult``.
+    """
+    if isinstance(result, SplitResult):
+        return result
+    raise SplitFailedError(f"'split' must return a splitters.SplitResult, and returned {type(result).__name__}.")
 
 
 class _MissingSettings:

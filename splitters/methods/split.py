@@ -12,7 +12,7 @@ from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError, DataError
 from splitters.files.weights_hash import weights_hash
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, SplitTask, make_splitter
+from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, SplitTask, checked_result, make_splitter
 from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.module import Module, extract_modules
 from splitters.networks.inference import accuracy, network_logits
@@ -122,7 +122,7 @@ def split(
         for callback in callbacks:
             callback(progress)
 
-    found = splitter.split(task, graph=graph, progress=report)
+    found = checked_result(splitter.split(task, graph=graph, progress=report))
     return ModelSplit(
         **{**vars(found), "warnings": (*doubts, *found.warnings)},
         graph=graph,

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from splitters.errors import ConfigurationError
-from splitters.methods.protocol import Progress, SplitTask, Splitter, make_splitter
+from splitters.methods.protocol import Progress, SplitTask, Splitter, checked_result, make_splitter
 from splitters.modules.module import Module, extract_modules
 from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.inference import module_logits
@@ -58,7 +58,7 @@ class SplitterTestCase:
         """The masks fit the base model; scores are ``[module, sample]`` and finite."""
         task = self.task()
         graph = task.trace()
-        result = self.make().split(task, graph=graph)
+        result = checked_result(self.make().split(task, graph=graph))
         _require(
             result.masks.layout == graph.layout,
             "the masks belong to another network than the task's: pass the 'layout' of the graph that 'split' is given",

@@ -87,17 +87,21 @@ def _named(section: Section, name: str) -> list[Entry]:
 
 
 def verdict(pairs: list[HeadToHead], first: str, second: str) -> str:
-    """Return the outcome of comparisons in one sentence."""
+    """Return the outcome in one sentence; it calls a splitter better only where the test separates the two."""
     if not pairs:
         return f"{first} and {second} were never measured on the same seeds of the same base model and data set."
-    wins = sum(pair.is_significant and pair.comparison.first_is_better for pair in pairs)
-    losses = sum(pair.is_significant and not pair.comparison.first_is_better for pair in pairs)
-    open_pairs = len(pairs) - wins - losses
+    tested = [pair for pair in pairs if pair.p_value is not None]
+    wins = sum(pair.is_significant and pair.comparison.first_is_better for pair in tested)
+    losses = sum(pair.is_significant and not pair.comparison.first_is_better for pair in tested)
+    n_open, n_untested = len(tested) - wins - losses, len(pairs) - len(tested)
     parts = []
     if wins:
         parts.append(f"{first} is better in {wins}")
     if losses:
         parts.append(f"{second} is better in {losses}")
-    if open_pairs:
-        parts.append(f"{open_pairs} {'is' if open_pairs == 1 else 'are'} inconclusive")
-    return f"Of {len(pairs)} comparison{'s' if len(pairs) > 1 else ''}, {', '.join(parts)} (p < {SIGNIFICANCE:g})."
+    if n_open:
+        parts.append(f"{n_open} {'is' if n_open == 1 else 'are'} inconclusive")
+    if n_untested:
+        parts.append(f"{n_untested} {'has' if n_untested == 1 else 'have'} too few pairs to test")
+    level = f" (p < {SIGNIFICANCE:g})" if tested else ""
+    return f"Of {len(pairs)} comparison{'s' if len(pairs) > 1 else ''}, {', '.join(parts)}{level}."

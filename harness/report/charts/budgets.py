@@ -52,7 +52,7 @@ def budget_charts(data: ReportData, number: int, section: Section) -> Iterator[C
             "them; mean over splits. Higher and earlier is better."
         )
         spec = _curves(data, volumes, "seconds since the start", "hypervolume, %", interpolate="step-after", axis={})
-        title = f"{section.title}: over time"
+        title = f"{section.title}: hypervolume over time"
         yield Chart(f"anytime-{number}", title, caption, spec, 280, _legend(data, volumes))
 
 

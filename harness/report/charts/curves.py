@@ -22,6 +22,7 @@ from harness.report.charts.chart import (
     tooltip,
     whole_numbers,
 )
+from harness.report.charts.pareto import value_axis
 from harness.report.data import ReportData, spread
 from harness.report.methods import gradient, wrapped_legend
 from harness.suite_cell import ID_LENGTH
@@ -55,9 +56,10 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
             shown += len(sample)
         if not curves:
             continue
-        names = [curve["method"] for curve in curves]
+        names, places = [curve["method"] for curve in curves], [curve["x"] for curve in curves]
+        scale = whole_numbers(places) if against == "step" else value_axis(places)
         encoding = {
-            "x": quantity("x", axis, **(whole_numbers(curve["x"] for curve in curves) if against == "step" else {})),
+            "x": quantity("x", axis, **scale),
             "y": quantity("y", unit),
             **data.methods.lines(names),
         }
@@ -85,6 +87,8 @@ def learning_charts(data: ReportData, number: int, section: Section) -> Iterator
         caption = "One thin line per split" + ("; the thick line is their mean at each step." if means else ".")
         if shown < total:
             caption += f" {shown} of {total} splits are drawn."
+        if against == "seconds" and "axis" in scale:
+            caption += " The horizontal axis is logarithmic away from zero."
         subject = "accuracy" if figure == "accuracy" else "kernels"
         title = f"{section.title}: {subject} by {'step' if against == 'step' else 'time'}"
         legend = data.methods.legend(names, of_lines=True)
@@ -158,7 +162,7 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
             "dotted: in none."
         )
         entries = [LegendEntry(name, colour, dash=[1, 0]) for name, colour in zip(layers, colours, strict=True)]
-        title, legend = f"{method} · {section.title}", Legend("layer", entries)
+        title, legend = f"{method} · {section.title}: sensitivity", Legend("layer", entries)
         yield Chart(f"sensitivity-{number}-{index}", title, caption, spec, 260, legend)
 
 

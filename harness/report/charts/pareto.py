@@ -191,7 +191,7 @@ def value_axis(values: Sequence[float]) -> Spec:
     domain = [min(0.0, 1.3 * min(values)), max(0.0, 1.3 * max(values))]
     return {
         "scale": {"type": "symlog", "constant": 1, "domain": domain, "nice": False},
-        "axis": {"values": [-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100]},
+        "axis": {"values": [-100, -30, -10, -3, -1, 0, *(10**n * factor for n in range(6) for factor in (1, 3))]},
     }
 
 

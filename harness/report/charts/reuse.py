@@ -18,7 +18,7 @@ from harness.report.methods import wrapped_legend
 from harness.views.leaderboards.entry_text import described_variant
 
 _COMPOSED = "composed_accuracy"
-_BASELINE_SHAPES = ("stroke", "triangle-up", "diamond", "cross", "triangle-down")
+_BASELINE_SHAPES = ("square", "triangle-up", "diamond", "cross", "triangle-down")
 
 _LINE_HEIGHT = 30
 
@@ -129,7 +129,8 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
     ]
     title = "accuracy on test, %"
     lines = [bar["line"] for bar in bars]
-    y = {"field": "line", "type": "nominal", "sort": lines, "title": None, "axis": {"labelLimit": 220}}
+    axis = {"labelLimit": 220, "labelExpr": "split(datum.label, ' · ')"}  # the variant in a second line
+    y = {"field": "line", "type": "nominal", "sort": lines, "title": None, "axis": axis}
     colour = {**data.methods.colours(bar["method"] for bar in bars), "legend": None}
     kinds = list(dict.fromkeys(point["baseline"] for point in points))
     shape = {"field": "baseline", "type": "nominal", "sort": None, "title": None, "legend": wrapped_legend(kinds)}
@@ -160,7 +161,10 @@ def composition_charts(data: ReportData, number: int, section: Section) -> Itera
         ],
         "resolve": {"scale": {"shape": "independent", "color": "independent"}},
     }  # fmt: skip
-    caption = f"Filled: composed models, with 95 % intervals over {section.board.subjects}; hollow: their baselines."
+    caption = (
+        f"Filled: composed models, with 95 % intervals over {section.board.subjects}; outlined: the models that one "
+        "would use instead."
+    )
     yield Chart(f"composed-{number}", section.title, caption, spec, _LINE_HEIGHT * len(entries) + 20)
 
 

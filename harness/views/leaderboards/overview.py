@@ -26,7 +26,7 @@ _IQM_LEGEND = (
     "are enough seeds."
 )
 _PAIRS_LEGEND = (
-    "better than: how often the method of the line is better than that of the column, ties counted half; "
+    "better than: how often the method of the row has the better value than that of the column, ties counted half; "
     f"{SIGNIFICANT_MARK} the two differ (p < {SIGNIFICANCE:g}, Holm-corrected)."
 )
 
@@ -155,13 +155,17 @@ def _count(found: Overview, cell: CellValues) -> str:
 
 
 def pair_sentence(found: Overview) -> str:
-    """Return how two methods compare over all cells."""
+    """Return how two methods compare over all cells, and which is better if the test separates them."""
     (pair,) = found.pairs
-    tested = "" if pair.p_value is None else f" ({found.pair_test}: p = {pair.p_value:.3g})"
-    return (
-        f"{found.methods[pair.first]} is better than {found.methods[pair.second]} on {100 * pair.probability:.0f} % "
-        f"of {found.section.board.subjects}{tested}."
-    )
+    first, second = found.methods[pair.first], found.methods[pair.second]
+    subjects = f"{100 * pair.probability:.0f} % of {found.section.board.subjects}"
+    share = f"{first} has the better value on {subjects}, ties counted half"
+    if pair.p_value is None:
+        return f"{first} and {second} are not tested; {share}."
+    test = f"{found.pair_test}: p = {pair.p_value:.3g}"
+    if pair.is_significant:
+        return f"{first} is better than {second} ({test}); {share}."
+    return f"{first} and {second} are not told apart ({test}); {share}."
 
 
 def overview_object(found: Overview) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -60,7 +60,7 @@ class Document:
                 parts.append(Text(block))
             else:
                 gap = [Text()] if isinstance(before, str) else []
-                parts += [*gap, Text(block.title, style="bold"), _rich_table(block)]
+                parts += [*gap, Text(block.title, style="bold"), _TerminalTable(block)]
         return Group(*parts)
 
     def text(self, form: str) -> str:
@@ -82,13 +82,37 @@ class Document:
         return "\n".join([LATEX_PREAMBLE, *(line for lines in blocks for line in lines)])
 
 
-def _rich_table(table: TextTable) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for heading, side in zip(table.headings, table.alignment, strict=True):
-        shown.add_column(printable(heading), justify="right" if side == "r" else "left", overflow="fold")
-    for index, line in enumerate(table.lines):
-        shown.add_row(*map(printable, line), style="bold" if index in table.bold else None)
-    return shown
+class _TerminalTable:
+    """A table in a terminal: on a narrow one, its texts are broken between words."""
+
+    def __init__(self, table: TextTable) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table."""
+        table = self._table
+        lines = [[*map(printable, line)] for line in (table.headings, *table.lines)]
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        widths = _widths([*zip(*lines, strict=True)], options.max_width)
+        for heading, side, width in zip(lines[0], table.alignment, widths, strict=True):
+            shown.add_column(heading, justify="right" if side == "r" else "left", overflow="fold", width=width)
+        for index, line in enumerate(lines[1:]):
+            shown.add_row(*line, style="bold" if index in table.bold else None)
+        yield shown
+
+
+def _widths(columns: Sequence[Sequence[str]], available: int) -> Sequence[int | None]:
+    """Return the columns' widths if they fit with no word broken, numbers before names; else None for each."""
+    least = [max(len(word) for text in column for word in text.split() or [""]) for column in columns]
+    spare = available - sum(least) - 2 * len(columns)
+    if spare < 0:
+        return [None] * len(columns)
+    widths = []
+    for column, width in zip(reversed(columns), reversed(least), strict=True):
+        more = min(spare, max(map(len, column)) - width)
+        widths.append(width + more)
+        spare -= more
+    return widths[::-1]
 
 
 def markdown_lines(table: TextTable) -> list[str]:

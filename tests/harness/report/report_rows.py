@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from benchmarks.rows.row import (
     StageRecord,
     State,
 )
+from harness.report.data import ReportData
 from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
 from harness.sweep.study.results import SweepResults
@@ -115,12 +117,23 @@ def example_rows() -> list[Row]:
     return [*rows, failed.model_copy(update={"reason": "no <em>weights</em>"})]
 
 
-def example_store(folder: Path) -> ResultStore:
-    """Return a store of ``example_rows``."""
+def store_of(folder: Path, rows: Iterable[Row]) -> ResultStore:
+    """Return a store of rows."""
     store = ResultStore(folder)
-    for row in example_rows():
+    for row in rows:
         store.write(row)
     return store
+
+
+def data_of(folder: Path, rows: Iterable[Row]) -> ReportData:
+    """Return the data of a report on rows."""
+    store = store_of(folder, rows)
+    return ReportData(store, store.read())
+
+
+def example_store(folder: Path) -> ResultStore:
+    """Return a store of ``example_rows``."""
+    return store_of(folder, example_rows())
 
 
 def bowl_results(sweep: Sweep) -> SweepResults:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report_rows import CLASSES, METHODS, bowl_results, example_store, searched_row
+from report_rows import CLASSES, METHODS, bowl_results, data_of, example_store, searched_row
 
-from benchmarks.rows.row import FigureRecord, Row
+from benchmarks.rows.row import FigureRecord
 from harness.report.charts.budgets import budget_charts
 from harness.report.charts.chart import Chart, whole_numbers
 from harness.report.charts.matrices.confusions import composed_confusions, patched_confusions
@@ -17,7 +17,6 @@ from harness.report.charts.sweeps import sweep_charts
 from harness.report.data import ReportData
 from harness.report.page import make_page
 from harness.report.theme import figure_spec, screen_spec
-from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
 
 
@@ -25,13 +24,6 @@ def values(chart: Chart, layer: int | None = None) -> list[dict[str, object]]:
     spec = chart.spec if layer is None else chart.spec["layer"][layer]
     found: list[dict[str, object]] = spec["data"]["values"]
     return found
-
-
-def data_of(folder: Path, rows: Iterable[Row]) -> ReportData:
-    store = ResultStore(folder)
-    for row in rows:
-        store.write(row)
-    return ReportData(store, store.read())
 
 
 def test_answers_are_summed_over_seeds_and_drawn_before_beside_after(tmp_path: Path) -> None:
@@ -94,6 +86,12 @@ def test_a_dendrogram_begins_at_its_matrix_and_rises_with_the_distance(tmp_path:
     assert len(tree) == 8, "three modules, two merges of four points"
     low, high = min(point["x"] for point in tree), max(point["x"] for point in tree)
     assert (low, 3 < low < high <= 3 * 1.3) == (3.06, True)
+
+
+def test_the_shades_of_an_overlap_tell_its_pairs_apart(tmp_path: Path) -> None:
+    data = data_of(tmp_path, [searched_row("toy", 0.1, 0)])
+    (chart,) = overlap_charts(data, 0, data.sections[0])
+    assert chart.spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == pytest.approx([1 - 8 / 16, 1 - 2 / 11])
 
 
 def test_the_page_has_buttons_in_place_of_legends_and_figures_have_legends(tmp_path: Path) -> None:

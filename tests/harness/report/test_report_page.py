@@ -2,20 +2,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from report_rows import CLASSES, METHODS, example_rows, example_store, searched_row
+from report_rows import CLASSES, METHODS, data_of, example_rows, example_store, searched_row
+from toys import toy_cell, toy_row
 
 from benchmarks.rows.row import Row
+from harness.ranking.leaderboard import Section
+from harness.report.charts.chart import Chart
 from harness.report.charts.matrices.dendrogram import Dendrogram
 from harness.report.charts.matrices.modules import jaccard_distances
 from harness.report.charts.pareto import pareto_charts
 from harness.report.charts.reuse import best_fusion
 from harness.report.data import ReportData
+from harness.report.figures import write_latex
 from harness.report.page import make_page, topics
+from harness.report.tables import warning_table
 from harness.report.verdict import caveats, overview, verdicts
 from harness.store import ResultStore
 from harness.suite_cell import ID_LENGTH
@@ -116,7 +122,7 @@ def test_the_verdict_names_the_best_and_what_the_test_separates_from_it(data: Re
     assert first.startswith(
         "toy (score head) has the lowest mean accuracy loss: 1.10 ±0.25 points at 40.0 % of the kernels"
     )
-    assert others[0].startswith("It is better than <b>bold</b> (score moments) (5.10 ±0.25 points")
+    assert others[0].startswith("It is better than <b>bold</b> (score moments; 5.10 ±0.25 points")
     assert "so this order may be chance" in found["accuracy_composition · digits · simcnn"][1]
 
 
@@ -125,6 +131,52 @@ def test_it_says_what_was_run_and_what_to_beware_of(data: ReportData) -> None:
     text = " ".join(caveats(data))
     assert "1 cell did not succeed and has no part in any mean: toy · simcnn · digits · seed 7." in text
     assert "3 cells succeeded with warnings" in text
+
+
+def test_an_entry_with_too_few_seeds_does_not_make_its_table_look_untested(tmp_path: Path) -> None:
+    rows = [searched_row(label, loss, seed) for label, loss in (("a", 0.1), ("b", 0.2)) for seed in range(3)]
+    data = data_of(tmp_path, [*rows, searched_row("c", 0.3, 0)])
+    assert caveats(data)[-1] == "Too few seeds, classes or tasks for a test: c in digits · simcnn."
+
+
+def test_scenarios_that_share_a_split_show_its_search_once(tmp_path: Path) -> None:
+    row = searched_row("toy", 0.1, 0)
+    cell = toy_cell(loss=0.1).model_copy(update={"scenario": "patching", "scenario_version": 2})
+    patched = toy_row(loss=None, cell=cell, label="toy")
+    data = data_of(tmp_path, [row, patched])
+    assert dict(zip(data.rows.values("scenario"), data.is_first_of_split.tolist(), strict=True)) == {
+        "modularization": True, "patching": False,
+    }  # fmt: skip
+
+
+def test_warnings_that_differ_in_numbers_share_a_line_that_counts_cells(tmp_path: Path) -> None:
+    texts = ["round 1: dead modules: '3'.", "round 12: dead modules: '0', '7'.", "the base model is weak"]
+    rows = [searched_row("toy", 0.1, seed).model_copy(update={"warnings": texts}) for seed in range(2)]
+    table = warning_table(data_of(tmp_path, rows))
+    assert table is not None
+    assert [[cell.text for cell in line[:2]] for line in table.lines] == [["2", texts[0]], ["2", texts[2]]]
+
+
+def test_charts_beyond_the_limit_are_not_made(data: ReportData, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
+        for index in range(3):
+            made.append(number)
+            yield Chart(f"{number}-{index}", "", "", {})
+
+    monkeypatch.setattr("harness.report.page._BY_SECTION", (("modules", "Modules", "", (charts,)),))
+    monkeypatch.setattr("harness.report.page.MAX_CHARTS", 4)
+    shown = next(topic for topic in topics(data, []) if topic.name == "modules")
+    assert [chart.name for chart in shown.charts] == ["0-0", "0-1", "0-2", "1-0"]
+    assert shown.notes == ["The first 4 charts are shown; there are more."]
+    assert made == [0, 0, 0, 1, 1], "one more is made to know whether there are more"
+
+
+def test_latex_can_hold_back_all_figures_between_two_page_breaks(data: ReportData, tmp_path: Path) -> None:
+    list(write_latex(data, [Chart(str(number), "", "", {}) for number in range(25)], tmp_path))
+    parts = (tmp_path / "figures.tex").read_text().split("\n\\clearpage")
+    assert [part.count("\\begin{figure}") for part in parts] == [12, 12, 1]
 
 
 def test_an_empty_store_has_a_report(tmp_path: Path) -> None:

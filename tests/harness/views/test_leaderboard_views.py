@@ -17,6 +17,7 @@ from benchmarks.rows.row import (
 )
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard, without_references
 from harness.views.leaderboards.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
+from harness.views.leaderboards.tables import Document, TextTable
 from harness.views.leaderboards.terminal import leaderboard_view
 
 SPLITTING_KEYS = [
@@ -297,3 +298,15 @@ def test_latex_keeps_its_notes_within_the_table_and_has_labels() -> None:
     assert "ref" not in to_latex(without_references(board)).replace("refer", "")
     for table in tables:
         assert table.count("{") == table.count("}")
+
+
+def test_a_narrow_terminal_breaks_texts_between_words_and_names_before_numbers() -> None:
+    lines = [["1 scalesplitter thorough", "1.50", "55.63 [36.18, 67.93]"]]
+    view = Document([TextTable("t", ["method", "mean rank", "IQM, points"], "lrr", lines)], {}, []).view()
+    assert [line.split() for line in plain(view, 45).splitlines()[2:-1] if "─" not in line] == [
+        ["mean"],
+        ["method", "rank", "IQM,", "points"],
+        ["1", "1.50", "55.63", "[36.18,", "67.93]"],
+        ["scalesplitter"],
+        ["thorough"],
+    ]

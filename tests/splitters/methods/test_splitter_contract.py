@@ -6,7 +6,9 @@ from typing import ClassVar
 import pytest
 import torch
 
+from splitters.errors import SplitFailedError
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter
+from splitters.methods.split import split
 from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
 from splitters.settings import Settings
@@ -129,6 +131,27 @@ def test_the_contract_test_notices_a_splitter_that_knows_no_nested_layers() -> N
     case.make = lambda: _ByModelNames(Settings())
     with pytest.raises(AttributeError):
         case.test_no_module_loses_a_layer()
+
+
+class _Forgetful(Splitter[Settings]):
+    """Returns nothing."""
+
+    Settings = Settings
+
+    def split(self, task: SplitTask, *, graph=None, progress=None, checkpoint=None) -> SplitResult:
+        return None  # type: ignore[return-value]
+
+
+def test_a_splitter_that_returns_something_else_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = SplitterTestCase()
+    case.make = lambda: _Forgetful(Settings())
+    message = "'split' must return a splitters.SplitResult, and returned NoneType"
+    with pytest.raises(SplitFailedError, match=message):
+        case.test_result_has_one_mask_and_one_score_per_class()
+    monkeypatch.setattr("splitters.methods.split.make_splitter", lambda *_: case.make())
+    task = tiny_task()
+    with pytest.raises(SplitFailedError, match=message):
+        split(task.model, task.train, task.select, "forgetful")
 
 
 def test_tiny_task_is_learnt() -> None:

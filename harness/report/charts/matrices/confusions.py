@@ -22,8 +22,8 @@ _LINE_HEIGHT = 15
 _MAX_HEIGHT = 420
 
 _READING = (
-    "Lines are the images’ classes, columns the answers; the stronger the colour, the larger the share of the class’s "
-    "images: blue where the answer is right, orange where it is wrong."
+    "Rows are the true classes, columns the predicted ones; the stronger the colour, the larger the share of the "
+    "class’s images: blue where the answer is right, orange where it is wrong."
 )
 
 

@@ -54,7 +54,7 @@ def retention_charts(data: ReportData, number: int, section: Section) -> Iterato
         }
         height = min(_MAX_HEIGHT, max(120, _CELL_HEIGHT * len(layers)))
         caption = f"Kernels kept per layer (from the input downwards) and module, mean over {_cells(alike)}."
-        yield Chart(f"retention-{number}-{index}", f"{method} · {section.title}", caption, spec, height)
+        yield Chart(f"retention-{number}-{index}", f"{method} · {section.title}: kernels kept", caption, spec, height)
 
 
 def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[Chart]:
@@ -70,12 +70,12 @@ def overlap_charts(data: ReportData, number: int, section: Section) -> Iterator[
             continue
         spec = _overlap_spec(names, mean)
         caption = (
-            "Jaccard distance between the kernels that two modules keep (0: the same kernels), mean over "
-            f"{_cells(alike)}; alike modules are neighbours. The dendrogram on the right joins modules at their "
+            "Jaccard distance between the kernels that two modules keep (0, as on the diagonal: the same), mean over "
+            f"{_cells(alike)}; similar modules are neighbours. The dendrogram on the right joins modules at their "
             "average distance, zero at the matrix (average linkage, optimal leaf order)."
         )
         height = min(_MAX_HEIGHT, max(160, _CELL_HEIGHT * len(names)))
-        yield Chart(f"overlap-{number}-{index}", f"{method} · {section.title}", caption, spec, height)
+        yield Chart(f"overlap-{number}-{index}", f"{method} · {section.title}: overlap", caption, spec, height)
 
 
 def _overlap_spec(names: Sequence[str], distances: Sequence[Sequence[float]]) -> Spec:
@@ -89,7 +89,8 @@ def _overlap_spec(names: Sequence[str], distances: Sequence[Sequence[float]]) ->
     ordered = [names[at] for at in order]
     end = n * (1 + _TREE_WIDTH)
     columns, lines = named_axis(ordered, end=end), named_axis(ordered, downwards=True)
-    longest = max(0.1, *(max(line) for line in distances))
+    between = [distance for i, line in enumerate(distances) for j, distance in enumerate(line) if i != j]
+    longest = max(0.1, *between)
     scale = (_TREE_WIDTH - 0.04) * n / longest
     merges = [
         {"merge": number, "at": at, "x": round(1.02 * n + scale * distance, 3), "y": leaf + 0.5}
@@ -104,7 +105,7 @@ def _overlap_spec(names: Sequence[str], distances: Sequence[Sequence[float]]) ->
                 "mark": {"type": "rect"},
                 "encoding": {
                     **cell_channels(columns, lines),
-                    "color": _shades("distance", "Jaccard distance", [0, longest]),
+                    "color": _shades("distance", "Jaccard distance", [min(longest - 0.05, *between), longest]),
                     "tooltip": tooltip(one="module", other="and module", distance="Jaccard distance"),
                 },
             },
@@ -153,5 +154,5 @@ def _classes(field: str, names: Sequence[str]) -> dict[str, object]:
 
 def _shades(field: str, title: str, domain: Sequence[float]) -> dict[str, object]:
     legend = {"title": title, "gradientThickness": 8, "gradientLength": 140, "titleOrient": "left"}
-    scale = {"domain": domain, "range": _SHADES}
+    scale = {"domain": domain, "range": _SHADES, "clamp": True}
     return {"field": field, "type": "quantitative", "scale": scale, "legend": legend}

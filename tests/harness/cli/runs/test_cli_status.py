@@ -31,7 +31,7 @@ def test_it_counts_cells_and_tells_of_runs(call: Call, write_suite: Callable[...
     assert result.exit_code == 0
     assert "2 cells with rows: 1 ok, 1 failed." in result.stdout
     assert "done: toys on" in result.stdout
-    assert "2 attempts finished, 1 of them not ok, 2 of 2 cells to do" in " ".join(result.stdout.split())
+    assert "then with 2 of 2 cells to do; 2 attempts finished, 1 of them not ok" in " ".join(result.stdout.split())
     told = json.loads(call("status", tmp_path / "r", "--json").stdout)
     assert told["cells"] == {"ok": 1, "failed": 1}
     (failure,) = told["failures"]

@@ -47,7 +47,29 @@ def test_two_seeds_cannot_be_told_apart(call: Call, tmp_path: Path) -> None:
     for seed in range(2):
         store.write(toy_row(seed=seed, loss=0.01))
         store.write(toy_row(splitter="other", seed=seed, loss=0.5))
-    assert "Of 1 comparison, 1 is inconclusive (p < 0.05)." in call("compare", "toy", "other", tmp_path / "r").stdout
+    output = call("compare", "toy", "other", tmp_path / "r").stdout
+    assert "Of 1 comparison, 1 has too few pairs to test." in output
+
+
+@pytest.mark.parametrize(
+    ("losses", "sentence"),
+    [
+        ((0.11, 0.12, 0.13), "toy is better than other (paired t-test over seeds: p = 0"),
+        ((0.5, 0.03, 0.02), "toy and other are not told apart (paired t-test over seeds: p = 0."),
+        ((0.5, 0.6), "toy and other are not tested"),
+    ],
+)
+def test_two_methods_are_called_better_only_where_the_test_separates_them(
+    losses: tuple[float, ...], sentence: str, call: Call, tmp_path: Path
+) -> None:
+    store = ResultStore(tmp_path / "r")
+    for seed, loss in enumerate(losses):
+        store.write(toy_row(seed=seed, loss=0.01 * (seed + 1)))
+        store.write(toy_row(splitter="other", seed=seed, loss=loss))
+    output = " ".join(call("compare", tmp_path / "r").stdout.split())
+    assert sentence in output
+    assert output.count("is better than ") == sentence.count("is better than")
+    assert "toy has the better value on" in output
 
 
 def test_an_unknown_splitter_is_refused_with_the_nearest_name(call: Call, results: Path) -> None:
