@@ -13,7 +13,7 @@ from benchmarks.rows.row import State
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
 from harness.ranking.over_cells.overview import overviews
-from harness.ranking.paired.ranks import TEST
+from harness.ranking.paired.ranks import TEST, separated_from_first
 from harness.report.charts.overall import overview_title
 from harness.report.data import ReportData
 from harness.suite_cell import row_title
@@ -120,8 +120,9 @@ def _sentences(section: Section) -> Iterable[str]:
         if len(entries) > 1:
             yield f"There are too few {section.board.subjects} for a test, so this order may be chance."
     else:
-        equals = [entry for entry in entries[1:] if entry.rank == best.rank]
-        worse = [entry for entry in entries[1:] if (entry.rank or 0) > best.rank and not entry.missing_seeds]
+        worse = separated_from_first(entries, section.sort)
+        complete = [entry for entry in entries[1:] if entry.rank is not None and not entry.missing_seeds]
+        equals = [entry for entry in complete if entry not in worse]
         if equals:
             yield f"The test does not separate it from {_listed(section, equals, column)}."
         if worse:

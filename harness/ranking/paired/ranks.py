@@ -51,6 +51,24 @@ def ranked(entries: Sequence[Entry], measure: str, *, higher_is_better: bool) ->
     ]
 
 
+def separated_from_first(entries: Sequence[Entry], measure: str) -> list[Entry]:
+    """Return the complete entries that the test of ``ranked`` separates from the first one.
+
+    A later rank alone does not mean that: it may begin at an entry before, which varies less.
+
+    Args:
+        entries: Entries that were ranked.
+        measure: What they were ranked by.
+    """
+    first, *others = [entry for entry in entries if entry.rank is not None and not entry.missing_seeds] or [None]
+    if first is None or not others:
+        return []
+    seeds = first.seeds_with(measure)
+    leader, *values = _by_subject([entry.subject_means(seeds, measure) for entry in (first, *others)])
+    p_values = _p_values(leader, np.array(values))
+    return [entry for entry, p_value in zip(others, p_values, strict=True) if p_value < SIGNIFICANCE]
+
+
 def _ranked_on(
     seeds: Collection[Block], entries: Sequence[Entry], measure: str, higher_is_better: bool, *, first: int
 ) -> Iterator[Entry]:
@@ -67,12 +85,19 @@ def _ranked_on(
         if (~np.isnan(values[position:] - leader)).sum(axis=1).min() < MIN_PAIRS:
             yield from ordered[position:]
             return
-        p_values = holm(paired_t_p_values(leader, others).tolist()) if len(others) else []
-        if any(abs(p - SIGNIFICANCE) < _DOUBTFUL for p in p_values):
-            p_values = holm([_exact_p_value(leader, other) for other in others])
+        p_values = _p_values(leader, others) if len(others) else []
         sharing = next((n for n, p in enumerate(p_values) if p < SIGNIFICANCE), len(others))
         yield from (replace(entry, rank=first + position) for entry in ordered[position : position + 1 + sharing])
         position += 1 + sharing
+
+
+def _p_values(
+    leader: Float[NDArray[np.float64], " subject"], others: Float[NDArray[np.float64], "other subject"]
+) -> list[float]:
+    p_values = holm(paired_t_p_values(leader, others).tolist())
+    if any(abs(p - SIGNIFICANCE) < _DOUBTFUL for p in p_values):
+        p_values = holm([_exact_p_value(leader, other) for other in others])
+    return p_values
 
 
 def _exact_p_value(

@@ -22,7 +22,7 @@ WARNING_MARK = "!"
 
 WARNING_NOTE = f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' has them."
 
-RANK_NOTE = f"A rank is shared unless a {TEST}, separates it from its best."
+RANK_NOTE = f"A rank begins where a {TEST}, separates an entry from the first one of the rank above."
 
 UNRANKED_NOTE = "Too few seeds, classes or tasks to tell entries apart: no ranks."
 

@@ -126,6 +126,21 @@ def test_the_verdict_names_the_best_and_what_the_test_separates_from_it(data: Re
     assert "so this order may be chance" in found["accuracy_composition · digits · simcnn"][1]
 
 
+def test_a_later_rank_alone_makes_nobody_worse(tmp_path: Path) -> None:
+    losses = {"best": (0.0, 0.01, 0.02), "steady": (0.05, 0.06, 0.07), "wild": (0.01, 0.1, 0.3)}
+    rows = [
+        toy_row(loss=loss, cell=toy_cell(loss=number, seed=seed), label=label)
+        for number, (label, values) in enumerate(losses.items())
+        for seed, loss in enumerate(values)
+    ]
+    data = data_of(tmp_path, rows)
+    assert [entry.rank for entry in data.sections[0].entries] == [1, 2, 2]
+    (found,) = verdicts(data)
+    assert found.sentences[1].startswith("The test does not separate it from wild (")
+    assert found.sentences[2].startswith("It is better than steady (")
+    assert "wild" not in found.sentences[2]
+
+
 def test_it_says_what_was_run_and_what_to_beware_of(data: ReportData) -> None:
     assert overview(data)[0] == "16 cells of toys: 15 ok, 1 failed."
     text = " ".join(caveats(data))

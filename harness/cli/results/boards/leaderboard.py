@@ -42,7 +42,8 @@ def command(
 ) -> None:
     """Rank splitters by the rows in RESULTS, a folder or a pyarrow.fs URI, or several.
 
-    Means over seeds with 95 % t-intervals; a rank is shared unless a corrected paired test separates it from its best.
+    Means over seeds with 95 % t-intervals. A rank begins where a corrected paired test separates an entry from the
+    first one of the rank above.
     Splitters that lack seeds which others have are marked and ranked after the complete ones.
 
     --at compares at equal budgets, from the states that the splitters recorded: the loss with at most 40 % of the
