@@ -60,11 +60,12 @@ def separated_from_first(entries: Sequence[Entry], measure: str) -> list[Entry]:
         entries: Entries that were ranked.
         measure: What they were ranked by.
     """
-    first, *others = [entry for entry in entries if entry.rank is not None and not entry.missing_seeds] or [None]
-    if first is None or not others:
+    complete = [entry for entry in entries if entry.rank is not None and not entry.missing_seeds]
+    if len(complete) < 2:
         return []
+    first, *others = complete
     seeds = first.seeds_with(measure)
-    leader, *values = _by_subject([entry.subject_means(seeds, measure) for entry in (first, *others)])
+    leader, *values = _by_subject([entry.subject_means(seeds, measure) for entry in complete])
     p_values = _p_values(leader, np.array(values))
     return [entry for entry, p_value in zip(others, p_values, strict=True) if p_value < SIGNIFICANCE]
 
