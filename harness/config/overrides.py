@@ -42,7 +42,11 @@ class Change:
         return cls(key.strip(), value.strip())
 
 
-_EXAMPLES = {"--set": "--set training.epochs=3", "--only": "--only splitter=gradsplitter"}
+_EXAMPLES = {
+    "--set": "--set training.epochs=3",
+    "--only": "--only splitter=gradsplitter",
+    "--space": "--space gradsplitter.alpha=0.1:2.0",
+}
 
 
 def apply_changes(values: dict[str, Any], changes: Iterable[str]) -> tuple[str, ...]:

@@ -24,11 +24,23 @@ from harness.cli.options import (
 from harness.cli.runs.displays.tracking import Tracking, tracking_options, warn_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.sweep.definition.file import Sweep
     from harness.sweep.run import SweepReport
 
 
 @click.command()
-@click.argument("sweep", metavar="SWEEP|FILE")
+@click.argument("sweep", metavar="[SWEEP|FILE]", required=False)
+@click.option("--suite", metavar="SUITE|FILE", help="Instead of a sweep: search on this suite's cells; see --space.")
+@click.option(
+    "--space",
+    "spaces",
+    multiple=True,
+    metavar="[SPLITTER.]SETTING=LOW:HIGH",
+    help="A setting that is searched with --suite, e.g. --space alpha=0.1:2.0:log, --space batch_size=[16,32]. "
+    "Repeatable.",
+)
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Total number of trials of the study.")
 @click.option("--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SWEEP]")
 @click.option("--address", metavar="ADDR", help="A Ray cluster. [default: RAY_ADDRESS, else this machine]")
@@ -48,7 +60,9 @@ if TYPE_CHECKING:
 @json_option
 @report_errors
 def command(
-    sweep: str,
+    sweep: str | None,
+    suite: str | None,
+    spaces: tuple[str, ...],
     trials: int | None,
     results: str | None,
     address: str | None,
@@ -64,6 +78,8 @@ def command(
 ) -> None:
     """Search settings to a Pareto front: a name from 'splitbench ls sweeps', or a YAML file (docs/sweeps.md).
 
+    Without a file, --suite names the cells and --space what is searched; small losses and few kernels are the aim.
+
     Trials are chosen on select images; the front is scored on test, once. The same command resumes a sweep that was
     stopped or killed; trials that still fit an edited file are reused.
     """  # fmt: skip
@@ -73,14 +89,13 @@ def command(
     from harness.execution.attempt import Surroundings
     from harness.machines.node_facts import versions
     from harness.runs.shard import Shard
-    from harness.sweep.definition.load import load_sweep
     from harness.sweep.listener import TrackedSweep
     from harness.sweep.plan import plan_sweep
     from harness.sweep.plan_view import opening_lines, sweep_plan_object, sweep_plan_view
     from harness.sweep.run import run_sweep
 
     part = Shard.parse(shard) if shard else None
-    loaded = load_sweep(sweep, changes=[*changes, *([f"trials={trials}"] if trials else [])])
+    loaded = _load(sweep, suite, spaces, [*changes, *([f"trials={trials}"] if trials else [])])
     location = results or f"results/{loaded.name}"
     store = open_store(location)
     location_of_data = make_location(data_root, download, loaded.plugin_modules)
@@ -111,6 +126,17 @@ def command(
     warn_of(listener.tracking_error)
     show_json(_report_object(report, location)) if as_json else _show_report(report, location)
     sys.exit(_exit_code(report))
+
+
+def _load(sweep: str | None, suite: str | None, spaces: Sequence[str], changes: Sequence[str]) -> Sweep:
+    from harness.sweep.definition.from_suite import sweep_of_suite
+    from harness.sweep.definition.load import load_sweep
+
+    if sweep is not None and suite is None and not spaces:
+        return load_sweep(sweep, changes=changes)
+    if suite is None or sweep is not None:
+        raise click.UsageError("name a sweep, or a suite by --suite with what is searched by --space")
+    return sweep_of_suite(suite, spaces, changes=changes)
 
 
 def _show_report(report: SweepReport, location: str) -> None:

@@ -1,0 +1,103 @@
+"""A sweep without a file of its own: ``splitbench sweep --suite FILE --space keep=0.3:1.0``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.config.expand import plugins_of
+from harness.config.overrides import Change, apply_changes
+from harness.config.suite import SplitterEntry, Suite, load_suite
+from harness.config.yaml_source import read_yaml
+from harness.sweep.definition.file import Sweep
+from harness.sweep.definition.load import make_sweep
+from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.methods.protocol import SPLITTERS
+
+_OF_ITS_OWN = {"name", "description", "scenario", "splitters"}
+_OBJECTIVES = {"accuracy_loss": "min", "kernel_retention": "min"}
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"(?P<low>{_NUMBER}):(?P<high>{_NUMBER})(?P<log>:log)?(?:\s+(?P<unit>steps|epochs))?")
+
+
+def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequence[str] = ()) -> Sweep:
+    """Return the sweep of a suite's models, data sets and seeds over some settings of its splitters.
+
+    Its objectives are ``accuracy_loss`` and ``kernel_retention``, both to be small.
+
+    Args:
+        suite: A name in ``suite_names()``, or a YAML file.
+        spaces: ``SETTING=VALUES`` for every splitter of the suite that has the setting, or ``SPLITTER.SETTING=VALUES``.
+            Values are a range ``LOW:HIGH``, with ``:log`` for a logarithmic one and ``steps`` or ``epochs`` for a
+            length, or what a sweep file holds there, as YAML.
+        changes: ``KEY=VALUE`` changes as of a sweep file.
+
+    Raises:
+        ConfigurationError: If there is no such suite, splitter or setting, or no space, or a value is not allowed.
+    """
+    found = load_suite(suite)
+    plugins_of(found).load()
+    searched: dict[str, dict[str, Any]] = {}
+    for text in spaces:
+        change = Change.read(text, option="--space")
+        owner, _, setting = change.key.rpartition(".")
+        for entry in _entries_with(found, owner, setting, where=f"--space {text}"):
+            searched.setdefault(_title(entry), {})[setting] = _values(change.text, where=f"--space {text}")
+    if not searched:
+        raise ConfigurationError("--suite: say what is searched, for example --space gradsplitter.alpha=0.1:2.0.")
+    shared = set(Sweep.model_fields) & set(Suite.model_fields) - _OF_ITS_OWN
+    values: dict[str, Any] = {
+        "name": f"{found.name}-sweep",
+        **found.model_dump(mode="json", include=shared, exclude_defaults=True),
+        "splitters": [_searched(entry, space) for entry in found.splitters if (space := searched.get(_title(entry)))],
+        "objectives": _OBJECTIVES,
+    }
+    applied = apply_changes(values, changes)
+    return make_sweep(values, replace(found.source, lines={}, spellings={}, changes=applied))
+
+
+def _title(entry: SplitterEntry) -> str:
+    return entry.label or entry.name
+
+
+def _entries_with(suite: Suite, owner: str, setting: str, *, where: str) -> list[SplitterEntry]:
+    """Return the splitters that a space is of."""
+    named = [entry for entry in suite.splitters if not owner or owner in (entry.name, entry.label)]
+    if not named:
+        raise UnknownNameError(
+            "splitter of the suite", owner, [_title(entry) for entry in suite.splitters], where=where
+        )
+    fields = {_title(entry): SPLITTERS.get(entry.name).Settings.model_fields for entry in named}
+    entries = [entry for entry in named if setting in fields[_title(entry)]]
+    if not entries:
+        known = sorted({field for names in fields.values() for field in names})
+        raise UnknownNameError("setting", setting, known, where=where)
+    return entries
+
+
+def _searched(entry: SplitterEntry, space: Mapping[str, Any]) -> dict[str, Any]:
+    if entry.overrides:
+        raise ConfigurationError(
+            f"splitter {_title(entry)!r} has 'overrides', which a sweep does not know; write a sweep file."
+        )
+    values = entry.model_dump(mode="json", include={"name", "label", "settings"}, exclude_none=True)
+    return {**values, "space": dict(space)}
+
+
+def _values(text: str, *, where: str) -> object:
+    """Return a parameter as a sweep file holds it."""
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        values, _ = read_yaml(text, name=where)
+        if not isinstance(values, list | Mapping):
+            raise ConfigurationError(
+                f"{where}: expected a range such as 0.1:2.0, 1:8 or 0.01:0.1:log, or a list such as [16, 32]."
+            )
+        return values
+    ends = [match["low"], match["high"]]
+    is_whole = all(re.fullmatch(r"[-+]?\d+", end) for end in ends)
+    values = {"int": [int(end) for end in ends]} if is_whole else {"float": [float(end) for end in ends]}
+    return {**values, **({"log": True} if match["log"] else {}), **({"unit": match["unit"]} if match["unit"] else {})}

@@ -1,0 +1,94 @@
+"""A sweep made of a suite and ranges on the command line is the one that a file with them describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import Result
+
+from harness.sweep.definition.from_suite import sweep_of_suite
+from harness.sweep.definition.load import load_sweep
+from splitters.errors import ConfigurationError, UnknownNameError
+
+_CELLS = {
+    "seeds": [3, 4],
+    "datasets": ["digits"],
+    "models": [{"name": "simcnn", "settings": {"width": 0.1}}],
+    "training": {"recipe": "one_cycle", "epochs": 2},
+}
+_SPLITTERS = [
+    {"name": "gradsplitter", "settings": {"rounds": 2}},
+    {"name": "gradsplitter", "label": "long", "settings": {"rounds": 8}},
+    "full",
+]
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"name": "mine", "timeout": "1h", **_CELLS, "splitters": _SPLITTERS}))
+    return path
+
+
+def test_ranges_mean_what_a_file_says(suite: Path, tmp_path: Path) -> None:
+    spaces = ["long.alpha=0.1:2.0:log", "batch_size=[16, 32]", "long.mask_phase=30:120 steps"]
+    found = sweep_of_suite(suite, spaces, changes=["trials=7", "splitters.long.settings.rescue=false"])
+    space = {"alpha": {"float": [0.1, 2.0], "log": True}, "batch_size": [16, 32],
+             "mask_phase": {"int": [30, 120], "unit": "steps"}}  # fmt: skip
+    file = {
+        "name": "mine-sweep",
+        "trials": 7,
+        "objectives": {"accuracy_loss": "min", "kernel_retention": "min"},
+        **_CELLS,
+        "splitters": [
+            {**_SPLITTERS[0], "space": {"batch_size": [16, 32]}},  # type: ignore[dict-item]
+            {"name": "gradsplitter", "label": "long", "settings": {"rounds": 8, "rescue": False}, "space": space},
+        ],
+    }
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(file))
+    assert found.model_dump() == load_sweep(path).model_dump()
+    assert [item.cell.cell_id for item in found.cells] == [item.cell.cell_id for item in load_sweep(path).cells]
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("alpha", "--space alpha: expected KEY=VALUE, for example --space gradsplitter.alpha=0.1:2.0"),
+        ("alpha=0.1", "--space alpha=0.1: expected a range such as 0.1:2.0"),
+        ("alpha=2.0:0.1", "gradsplitter.space.alpha"),
+        ("short.alpha=0.1:1.0", "unknown splitter of the suite 'short'"),
+        ("alhpa=0.1:1.0", "unknown setting 'alhpa'.*'alpha'"),
+        ("full.alpha=0.1:1.0", "unknown setting 'alpha'"),
+    ],
+)
+def test_what_cannot_be_searched_is_named(space: str, message: str, suite: Path) -> None:
+    with pytest.raises((ConfigurationError, UnknownNameError), match=message):
+        sweep_of_suite(suite, [space])
+
+
+def test_a_suite_without_ranges_is_no_sweep(suite: Path) -> None:
+    with pytest.raises(ConfigurationError, match="say what is searched"):
+        sweep_of_suite(suite, [])
+
+
+def test_overrides_need_a_file(suite: Path) -> None:
+    values = yaml.safe_load(suite.read_text())
+    values["splitters"][0]["overrides"] = [{"model": "simcnn", "settings": {"rounds": 3}}]
+    suite.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigurationError, match="splitter 'gradsplitter' has 'overrides'"):
+        sweep_of_suite(suite, ["gradsplitter.alpha=0.1:1.0"])
+    assert [entry.title for entry in sweep_of_suite(suite, ["long.alpha=0.1:1.0"]).splitters] == ["long"]
+
+
+def test_the_command_takes_a_suite_in_place_of_a_sweep(call: Callable[..., Result], suite: Path) -> None:
+    shown = call("sweep", "--suite", str(suite), "--space", "alpha=0.1:1.0", "--trials", "3", "--dry-run")
+    assert shown.exit_code == 0
+    assert "3 of 3 trials are to be run." in shown.output
+    for wrong in ([], ["sweep-quick", "--suite", "quick"], ["--space", "alpha=0.1:1.0"]):
+        refused = call("sweep", *wrong)
+        assert refused.exit_code == 2
+        assert "name a sweep, or a suite by --suite" in refused.output
