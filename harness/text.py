@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-_MARKDOWN = re.compile(r"[\\`|$]|[*~](?=\S)|^[*#+>-](?=\s)|(?<![^\W_])_+(?=[^\s_])|\](?=[(\[])|&(?=#?\w+;)")
+_MARKDOWN = re.compile(
+    r"[\\`|$]|[*~](?=\S)|^[*#+>-](?=\s)|^\d+[.)](?=\s)|^-{3,}$"
+    r"|(?<![^\W_])_+(?=[^\s_])|\](?=[(\[:])|&(?=#?\w+;)"
+)
 """What Markdown would interpret. Brackets alone, or an underscore within a word, it shows as they are."""
 
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
@@ -41,7 +44,7 @@ def _escaped(character: str) -> str:
 
 def markdown_text(text: object) -> str:
     """Return a text in one line that Markdown shows as it is."""
-    escaped = _MARKDOWN.sub(lambda match: re.sub(r"(.)", r"\\\1", match[0]), printable(text))
+    escaped = _MARKDOWN.sub(lambda match: re.sub(r"([^\da-zA-Z])", r"\\\1", match[0]), printable(text))
     return escaped.replace("<", "&lt;")
 
 

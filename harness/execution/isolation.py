@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from splitters.errors import SplitbenchError
@@ -78,11 +79,17 @@ def _attributes(owner: object, *names: str) -> Restore:
 
 
 def _all(*restores: Restore) -> Restore:
-    """Return what runs these one after the other."""
+    """Return what runs these one after the other, all of them even if some fail."""
 
     def restore() -> None:
+        errors = []
         for each in restores:
-            each()
+            try:
+                each()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     return restore
 
@@ -236,7 +243,10 @@ def _interpreter() -> Restore:
 
 
 def _file_mode_mask() -> int:
-    # It can be read only by setting it; meanwhile, other threads' files are for this user alone.
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("Umask:")), 8)
+    # Elsewhere it can be read only by setting it; meanwhile, other threads' files are for this user alone.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -267,7 +277,11 @@ def _logging() -> Restore:
     def restore_handlers() -> None:
         root.handlers[:] = handlers
 
-    return _all(_value(lambda: root.level, root.setLevel), _attributes(root.manager, "disable"), restore_handlers)
+    return _all(
+        _value(lambda: root.level, root.setLevel),
+        _value(lambda: root.manager.disable, logging.disable),
+        restore_handlers,
+    )
 
 
 def _warning_filters() -> Restore:

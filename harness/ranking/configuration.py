@@ -237,13 +237,21 @@ def distinct_names(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) 
         names: One name per configuration.
         settings: The settings of each, flat.
     """
-    known = list(zip(names, settings, strict=True))
+    namesakes: dict[str, list[Mapping[str, Any]]] = {}
+    for name, own in zip(names, settings, strict=True):
+        namesakes.setdefault(name, []).append(own)
+    differing = {name: _differing_keys(alike) for name, alike in namesakes.items()}
     full, brief = (
-        [_distinct_name(name, own, [other for alike, other in known if alike == name], text) for name, own in known]
+        [_distinct_name(name, own, differing[name], text) for name, own in zip(names, settings, strict=True)]
         for text in (_full, _brief)
     )
     n_alike = Counter(brief)
     return [short if n_alike[short] == 1 else long for short, long in zip(brief, full, strict=True)]
+
+
+def _differing_keys(namesakes: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = {key for settings in namesakes for key in settings} if len(namesakes) > 1 else set()
+    return sorted(key for key in keys if len({json.dumps(settings.get(key)) for settings in namesakes}) > 1)
 
 
 def _full(value: object) -> str:
@@ -255,11 +263,7 @@ def _brief(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) and len(text) > _MAX_DIGITS else text
 
 
-def _distinct_name(
-    name: str, own: Mapping[str, Any], namesakes: Sequence[Mapping[str, Any]], text: Callable[[object], str]
-) -> str:
-    keys = {key for settings in namesakes for key in settings} if len(namesakes) > 1 else set()
-    differing = sorted(key for key in keys if len({json.dumps(settings.get(key)) for settings in namesakes}) > 1)
+def _distinct_name(name: str, own: Mapping[str, Any], differing: Sequence[str], text: Callable[[object], str]) -> str:
     given = [key for key in differing if own.get(key) is not None]
     non_empty = [key for key in given if own[key] not in ([], "")] or given
     suffix = ", ".join(f"{key.rpartition('.')[2]}={text(own[key])}" for key in non_empty)

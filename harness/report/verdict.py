@@ -120,9 +120,7 @@ def _sentences(section: Section) -> Iterable[str]:
         if len(entries) > 1:
             yield f"There are too few {section.board.subjects} for a test, so this order may be chance."
     else:
-        worse = separated_from_first(entries, section.sort)
-        complete = [entry for entry in entries[1:] if entry.rank is not None and not entry.missing_seeds]
-        equals = [entry for entry in complete if entry not in worse]
+        worse, equals = separated_from_first(entries, section.sort)
         if equals:
             yield f"The test does not separate it from {_listed(section, equals, column)}."
         if worse:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 from click.testing import Result
 
 from benchmarks.cache.locations import network_timeout
+from harness import first_contact
 from harness.execution.ray import cluster
 from harness.first_contact import (
     LIMIT_VARIABLE,
@@ -158,6 +161,22 @@ def test_a_server_that_never_answers_is_refused_and_any_answer_will_do(
         require_server_answers(f"http://127.0.0.1:{server.server_port}", what="MLflow server")
         answering.join()
     require_server_answers("sqlite:///x.db", what="MLflow server")
+
+
+def test_a_server_is_contacted_without_the_users_password_and_whoever_signed_its_certificate(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        ConfigurationError, match=rf"the MLflow server at http://127.0.0.1:{free_port} cannot"
+    ) as caught:
+        require_server_answers(f"http://me:secret@127.0.0.1:{free_port}", what="MLflow server")
+    assert "secret" not in str(caught.value)
+
+    def refuse(uri: str, timeout: float) -> None:
+        raise URLError(ssl.SSLCertVerificationError("self-signed certificate"))
+
+    monkeypatch.setattr(first_contact, "urlopen", refuse)
+    require_server_answers("https://here", what="MLflow server")
 
 
 def test_a_download_that_stops_is_given_up(silent: socket.socket) -> None:

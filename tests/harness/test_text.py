@@ -40,6 +40,10 @@ def test_json_has_no_nan() -> None:
         ("&lt;", r"\&lt;"),
         ("$x_1$ ~~y~~", r"\$x_1\$ \~\~y\~~"),
         ("# a\nb", r"\# a\\nb"),
+        ("1. first", r"1\. first"),
+        ("12) x", r"12\) x"),
+        ("---", r"\-\-\-"),
+        ("[a]: http://y", r"[a\]: http://y"),
     ],
 )
 def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:

@@ -51,8 +51,10 @@ def ranked(entries: Sequence[Entry], measure: str, *, higher_is_better: bool) ->
     ]
 
 
-def separated_from_first(entries: Sequence[Entry], measure: str) -> list[Entry]:
-    """Return the complete entries that the test of ``ranked`` separates from the first one.
+def separated_from_first(entries: Sequence[Entry], measure: str) -> tuple[list[Entry], list[Entry]]:
+    """Return the entries that the test of ``ranked`` separates from the first one, and those that it does not.
+
+    They are tested on the seeds that all of them have; if the first one lacks no seed, those that do are left out.
 
     A later rank alone does not mean that: it may begin at an entry before, which varies less.
 
@@ -60,14 +62,17 @@ def separated_from_first(entries: Sequence[Entry], measure: str) -> list[Entry]:
         entries: Entries that were ranked.
         measure: What they were ranked by.
     """
-    complete = [entry for entry in entries if entry.rank is not None and not entry.missing_seeds]
-    if len(complete) < 2:
-        return []
-    first, *others = complete
-    seeds = first.seeds_with(measure)
-    leader, *values = _by_subject([entry.subject_means(seeds, measure) for entry in complete])
-    p_values = _p_values(leader, np.array(values))
-    return [entry for entry, p_value in zip(others, p_values, strict=True) if p_value < SIGNIFICANCE]
+    first = entries[0]
+    tested = [e for e in entries if e.rank is not None and bool(e.missing_seeds) == bool(first.missing_seeds)]
+    seeds = frozenset.intersection(*(entry.seeds_with(measure) for entry in tested))
+    if len(tested) < 2 or not seeds:
+        return [], []
+    leader, *values = _by_subject([entry.subject_means(seeds, measure) for entry in tested])
+    separated: list[Entry] = []
+    rest: list[Entry] = []
+    for entry, p_value in zip(tested[1:], _p_values(leader, np.array(values)), strict=True):
+        (separated if p_value < SIGNIFICANCE else rest).append(entry)
+    return separated, rest
 
 
 def _ranked_on(

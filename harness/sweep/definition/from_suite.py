@@ -26,7 +26,8 @@ _RANGE = re.compile(rf"(?P<low>{_NUMBER}):(?P<high>{_NUMBER})(?P<log>:log)?(?:\s
 def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequence[str] = ()) -> Sweep:
     """Return the sweep of a suite's models, data sets and seeds over some settings of its splitters.
 
-    Its objectives are ``accuracy_loss`` and ``kernel_retention``, both to be small.
+    Its objectives are ``accuracy_loss`` and ``kernel_retention``, both to be small. Of the suite's scenarios it is
+    ``modularization``; the time limit of cells is not taken over, since ``budget`` limits trials.
 
     Args:
         suite: A name in ``suite_names()``, or a YAML file.
@@ -36,9 +37,11 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
         changes: ``KEY=VALUE`` changes as of a sweep file.
 
     Raises:
-        ConfigurationError: If there is no such suite, splitter or setting, or no space, or a value is not allowed.
+        ConfigurationError: If there is no such suite, splitter or setting, or no space, a value is not allowed, or the
+            suite leaves out cells or does not measure ``modularization``.
     """
     found = load_suite(suite)
+    _check(found)
     plugins_of(found).load()
     searched: dict[str, dict[str, Any]] = {}
     for text in spaces:
@@ -59,13 +62,25 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
     return make_sweep(values, replace(found.source, lines={}, spellings={}, changes=applied))
 
 
+def _check(suite: Suite) -> None:
+    if suite.only or suite.exclude:
+        raise ConfigurationError(f"--suite {suite.name}: a sweep has no 'only' and no 'exclude'; write a sweep file.")
+    scenarios = [entry.name for entry in suite.scenario]
+    if Sweep.model_fields["scenario"].default not in scenarios:
+        raise ConfigurationError(
+            f"--suite {suite.name}: its scenarios are {', '.join(scenarios)}, and a sweep without a file needs "
+            "modularization."
+        )
+
+
 def _title(entry: SplitterEntry) -> str:
     return entry.label or entry.name
 
 
 def _entries_with(suite: Suite, owner: str, setting: str, *, where: str) -> list[SplitterEntry]:
     """Return the splitters that a space is of."""
-    named = [entry for entry in suite.splitters if not owner or owner in (entry.name, entry.label)]
+    titled = [entry for entry in suite.splitters if _title(entry) == owner]
+    named = titled or [entry for entry in suite.splitters if owner in ("", entry.name)]
     if not named:
         raise UnknownNameError(
             "splitter of the suite", owner, [_title(entry) for entry in suite.splitters], where=where

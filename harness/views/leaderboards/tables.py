@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -103,13 +104,13 @@ class _TerminalTable:
 
 def _widths(columns: Sequence[Sequence[str]], available: int) -> Sequence[int | None]:
     """Return the columns' widths if they fit with no word broken, numbers before names; else None for each."""
-    least = [max(len(word) for text in column for word in text.split() or [""]) for column in columns]
+    least = [max(cell_len(word) for text in column for word in text.split() or [""]) for column in columns]
     spare = available - sum(least) - 2 * len(columns)
     if spare < 0:
         return [None] * len(columns)
     widths = []
     for column, width in zip(reversed(columns), reversed(least), strict=True):
-        more = min(spare, max(map(len, column)) - width)
+        more = min(spare, max(map(cell_len, column)) - width)
         widths.append(width + more)
         spare -= more
     return widths[::-1]

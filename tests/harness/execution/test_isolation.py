@@ -86,6 +86,14 @@ def test_whatever_a_block_changes_in_its_process_is_put_back(tmp_path: Path, rai
     assert [name for name in before if during[name] == before[name]] == []
 
 
+def test_loggers_that_were_asked_while_logging_was_disabled_log_again() -> None:
+    logger = logging.getLogger("tests.asked_while_disabled")
+    with restored_process():
+        logging.disable(logging.CRITICAL)
+        assert not logger.isEnabledFor(logging.WARNING)
+    assert logger.isEnabledFor(logging.WARNING)
+
+
 def test_the_next_cell_in_the_same_process_finds_it_as_it_was(surroundings: Surroundings, tmp_path: Path) -> None:
     items = [toy_item(seed=0, behaviour="leave_changes", folder=str(tmp_path)), toy_item(seed=1, behaviour="add")]
     report = run(items, surroundings, tmp_path)

@@ -141,6 +141,18 @@ def test_a_later_rank_alone_makes_nobody_worse(tmp_path: Path) -> None:
     assert "wild" not in found.sentences[2]
 
 
+def test_entries_of_which_none_has_all_seeds_are_tested_on_those_that_they_share(tmp_path: Path) -> None:
+    losses = {"one": (0.0, 0.01, 0.02, 0.03, None), "other": (None, 0.11, 0.12, 0.13, 0.14)}
+    rows = [
+        toy_row(loss=loss, cell=toy_cell(loss=number, seed=seed), label=label)
+        for number, (label, values) in enumerate(losses.items())
+        for seed, loss in enumerate(values)
+        if loss is not None
+    ]
+    (found,) = verdicts(data_of(tmp_path, rows))
+    assert found.sentences[1].startswith("It is better than other (")
+
+
 def test_it_says_what_was_run_and_what_to_beware_of(data: ReportData) -> None:
     assert overview(data)[0] == "16 cells of toys: 15 ok, 1 failed."
     text = " ".join(caveats(data))

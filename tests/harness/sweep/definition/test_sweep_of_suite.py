@@ -75,6 +75,28 @@ def test_a_suite_without_ranges_is_no_sweep(suite: Path) -> None:
         sweep_of_suite(suite, [])
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("exclude", [{"model": "simcnn"}], "a sweep has no 'only' and no 'exclude'"),
+        ("only", [{"model": "simcnn"}], "a sweep has no 'only' and no 'exclude'"),
+        ("scenario", ["patching", "sub_task"], "its scenarios are patching, sub_task"),
+    ],
+)
+def test_cells_that_a_sweep_would_not_run_as_the_suite_does_are_refused(
+    key: str, value: object, message: str, suite: Path
+) -> None:
+    suite.write_text(yaml.safe_dump({**yaml.safe_load(suite.read_text()), key: value}))
+    with pytest.raises(ConfigurationError, match=message):
+        sweep_of_suite(suite, ["alpha=0.1:1.0"])
+
+
+def test_a_splitter_without_a_label_is_addressed_alone(suite: Path) -> None:
+    assert [entry.title for entry in sweep_of_suite(suite, ["gradsplitter.alpha=0.1:1.0"]).splitters] == [
+        "gradsplitter"
+    ]
+
+
 def test_overrides_need_a_file(suite: Path) -> None:
     values = yaml.safe_load(suite.read_text())
     values["splitters"][0]["overrides"] = [{"model": "simcnn", "settings": {"rounds": 3}}]
