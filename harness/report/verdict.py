@@ -101,7 +101,7 @@ def _over_all(data: ReportData) -> Iterable[Verdict]:
             groups = [
                 _names([overview.methods[method] for method in group]) for group in overview.cliques if len(group) > 1
             ]
-            together = f"; not told apart: {' | '.join(groups)}" if groups else ""
+            together = f"; without a significant difference: {' | '.join(groups)}" if groups else ""
             apart = f"two methods differ if their mean ranks are {test.critical_difference:.2f} or more apart{together}"
             sentences.append(f"The ranks differ (Friedman p = {test.p_value:.2g}); {apart}.")
         yield Verdict(f"{overview_title(overview)}, all cells", tuple(sentences))

@@ -131,7 +131,7 @@ def _notes(found: Overview) -> Iterator[str]:
     test = found.friedman
     if test is not None:
         outcome = "ranks differ" if test.is_significant else "no difference between ranks is significant"
-        groups = "; methods that share a group are not told apart" if test.is_significant else ""
+        groups = "; methods that share a group do not differ significantly" if test.is_significant else ""
         yield (
             f"Friedman's test: χ² = {test.statistic:.2f}, p = {test.p_value:.3g}: {outcome}. "
             f"Nemenyi's critical difference: {test.critical_difference:.2f} ranks (p < {SIGNIFICANCE:g}){groups}."
@@ -165,7 +165,7 @@ def pair_sentence(found: Overview) -> str:
     test = f"{found.pair_test}: p = {pair.p_value:.3g}"
     if pair.is_significant:
         return f"{first} is better than {second} ({test}); {share}."
-    return f"{first} and {second} are not told apart ({test}); {share}."
+    return f"{first} and {second} do not differ significantly ({test}); {share}."
 
 
 def overview_object(found: Overview) -> dict[str, Any]:

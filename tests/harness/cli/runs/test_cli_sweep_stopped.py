@@ -68,7 +68,7 @@ def test_a_driver_that_is_killed_or_stopped_again_and_again_ends_where_one_left_
     runs = runs_of_cells(marks)
     cells = {cell_id[:12] for trial in report["trials"] for cell_id in trial["cell_ids"]}
     assert len(cells) == 8
-    # What ran when the driver was killed left no row, and may have been a configuration that nobody knows of.
+    # Trials that were running when the driver was killed left no rows, so their configurations may be unknown.
     assert cells <= set(runs)
     assert len(runs) <= 9
     # A cell that was stopped at its very end has run twice; once it had its row, it never ran again.

@@ -55,7 +55,7 @@ def test_two_seeds_cannot_be_told_apart(call: Call, tmp_path: Path) -> None:
     ("losses", "sentence"),
     [
         ((0.11, 0.12, 0.13), "toy is better than other (paired t-test over seeds: p = 0"),
-        ((0.5, 0.03, 0.02), "toy and other are not told apart (paired t-test over seeds: p = 0."),
+        ((0.5, 0.03, 0.02), "toy and other do not differ significantly (paired t-test over seeds: p = 0."),
         ((0.5, 0.6), "toy and other are not tested"),
     ],
 )
