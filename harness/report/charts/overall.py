@@ -80,8 +80,8 @@ def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:
         caption += "There are too few of them, or too few methods or seeds, for a test."
     else:
         caption += (
-            f"Grey bars join methods that do not differ significantly: Friedman p = {test.p_value:.2g}, Nemenyi’s critical "
-            f"difference {test.critical_difference:.2f}."
+            f"Grey bars join methods that do not differ significantly: Friedman p = {test.p_value:.2g}, Nemenyi’s "
+            f"critical difference {test.critical_difference:.2f}."
         )
     return Chart(f"ranks-{number}", f"{overview_title(overview)}: ranks", caption, spec, _LINE_HEIGHT * len(order) + 10)
 
