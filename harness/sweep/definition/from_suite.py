@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from harness.config.expand import plugins_of
+from harness.config.expand import expand, plugins_of
 from harness.config.overrides import Change, apply_changes
-from harness.config.suite import SplitterEntry, Suite, load_suite
+from harness.config.suite import ScenarioEntry, SplitterEntry, Suite, load_suite
 from harness.config.yaml_source import read_yaml
 from harness.sweep.definition.file import Sweep
 from harness.sweep.definition.load import make_sweep
@@ -18,6 +19,7 @@ from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.methods.protocol import SPLITTERS
 
 _OF_ITS_OWN = {"name", "description", "scenario", "splitters"}
+_SCENARIO = Sweep.model_fields["scenario"].default
 _OBJECTIVES = {"accuracy_loss": "min", "kernel_retention": "min"}
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(?P<low>{_NUMBER}):(?P<high>{_NUMBER})(?P<log>:log)?(?:\s+(?P<unit>steps|epochs))?")
@@ -38,10 +40,10 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
 
     Raises:
         ConfigurationError: If there is no such suite, splitter or setting, or no space, a value is not allowed, or the
-            suite leaves out cells or does not measure ``modularization``.
+            suite does not measure ``modularization`` or leaves out cells that the sweep would run.
     """
     found = load_suite(suite)
-    _check(found)
+    _check_scenarios(found)
     plugins_of(found).load()
     searched: dict[str, dict[str, Any]] = {}
     for text in spaces:
@@ -59,14 +61,39 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
         "objectives": _OBJECTIVES,
     }
     applied = apply_changes(values, changes)
-    return make_sweep(values, replace(found.source, lines={}, spellings={}, changes=applied))
+    sweep = make_sweep(values, replace(found.source, lines={}, spellings={}, changes=applied))
+    _check_left_out(found, sweep)
+    return sweep
 
 
-def _check(suite: Suite) -> None:
-    if suite.only or suite.exclude:
-        raise ConfigurationError(f"--suite {suite.name}: a sweep has no 'only' and no 'exclude'; write a sweep file.")
+def _check_left_out(suite: Suite, sweep: Sweep) -> None:
+    """Refuse a sweep over cells that the suite leaves out, since a trial measures a splitter on every model."""
+    scenario = ScenarioEntry(name=_SCENARIO)
+    whole = _named_cells(suite.model_copy(update={"scenario": (scenario,), "only": (), "exclude": ()}))
+    left_out = whole - _named_cells(suite)
+    titles = [entry.title for entry in sweep.splitters]
+    datasets = [dataset.name for dataset in sweep.datasets]
+    for title, model, dataset in product(titles, [model.name for model in sweep.models], datasets):
+        seeds = [seed for seed in sweep.seeds if (title, model, dataset, seed) in left_out]
+        if seeds:
+            raise ConfigurationError(
+                f"--suite {suite.name}: it leaves out {title} on {model} and {dataset} with seed {seeds[0]}, and a trial "
+                "measures a splitter on every model. Choose models, for example with --set 'models=[simcnn]', or write a "
+                "sweep file."
+            )
+
+
+def _named_cells(suite: Suite) -> set[tuple[str, str, str, int]]:
+    return {
+        (item.splitter, item.cell.model.name, item.cell.dataset.name, item.cell.seed)
+        for item in expand(suite)
+        if item.cell.scenario == _SCENARIO
+    }
+
+
+def _check_scenarios(suite: Suite) -> None:
     scenarios = [entry.name for entry in suite.scenario]
-    if Sweep.model_fields["scenario"].default not in scenarios:
+    if _SCENARIO not in scenarios:
         raise ConfigurationError(
             f"--suite {suite.name}: its scenarios are {', '.join(scenarios)}, and a sweep without a file needs "
             "modularization."

@@ -78,17 +78,39 @@ def test_a_suite_without_ranges_is_no_sweep(suite: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("exclude", [{"model": "simcnn"}], "a sweep has no 'only' and no 'exclude'"),
-        ("only", [{"model": "simcnn"}], "a sweep has no 'only' and no 'exclude'"),
+        ("exclude", [{"model": "rescnn"}], "leaves out gradsplitter on rescnn and digits with seed 3"),
+        ("exclude", [{"splitter": "long", "seed": 4}], "leaves out long on simcnn and digits with seed 4"),
+        ("only", [{"model": "simcnn"}], "leaves out gradsplitter on rescnn and digits with seed 3"),
+        ("scenario", [{"name": "modularization", "splitters": ["full"]}], "leaves out gradsplitter on simcnn"),
         ("scenario", ["patching", "sub_task"], "its scenarios are patching, sub_task"),
     ],
 )
-def test_cells_that_a_sweep_would_not_run_as_the_suite_does_are_refused(
-    key: str, value: object, message: str, suite: Path
-) -> None:
-    suite.write_text(yaml.safe_dump({**yaml.safe_load(suite.read_text()), key: value}))
+def test_cells_that_a_suite_leaves_out_are_not_swept(key: str, value: object, message: str, suite: Path) -> None:
+    _change(suite, models=[{"name": "simcnn"}, {"name": "rescnn"}], **{key: value})
     with pytest.raises(ConfigurationError, match=message):
         sweep_of_suite(suite, ["alpha=0.1:1.0"])
+
+
+def test_cells_that_a_suite_leaves_out_do_not_matter_where_the_sweep_has_none_of_them(suite: Path) -> None:
+    _change(suite, models=[{"name": "simcnn"}, {"name": "rescnn"}], exclude=[{"splitter": "long", "model": "rescnn"}])
+    assert [entry.title for entry in sweep_of_suite(suite, ["gradsplitter.alpha=0.1:1.0"]).splitters] == [
+        "gradsplitter"
+    ]
+    with pytest.raises(ConfigurationError, match="leaves out long on rescnn"):
+        sweep_of_suite(suite, ["alpha=0.1:1.0"])
+    found = sweep_of_suite(suite, ["alpha=0.1:1.0"], changes=["models=[simcnn]"])
+    assert [entry.title for entry in found.splitters] == ["gradsplitter", "long"]
+
+
+def test_the_suite_quick_can_be_swept_on_both_of_its_nets() -> None:
+    assert [model.name for model in sweep_of_suite("quick", ["gradsplitter.alpha=0.1:2.0:log"]).models] == [
+        "simcnn",
+        "rescnn",
+    ]
+
+
+def _change(suite: Path, **values: object) -> None:
+    suite.write_text(yaml.safe_dump({**yaml.safe_load(suite.read_text()), **values}))
 
 
 def test_a_splitter_without_a_label_is_addressed_alone(suite: Path) -> None:
