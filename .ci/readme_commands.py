@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 _BLOCK = re.compile(
@@ -30,7 +31,9 @@ def main() -> int:
             print(f"-- left out ({block['reason']}):\n{block['commands']}", flush=True)
             continue
         print(f"-- {block['commands']}", flush=True)
+        start = time.monotonic()
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", block["commands"]], env={**os.environ, "PATH": path})
+        print(f"-- {time.monotonic() - start:.0f} s", flush=True)
         if done.returncode:
             print(f"failed with exit code {done.returncode}", file=sys.stderr)
             return done.returncode

@@ -6,6 +6,7 @@ python docs/results/dead_modules.py results/dead-modules
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +20,15 @@ _FOLDER = Path(__file__).parent
 _PAGE = _FOLDER.parent / "results.md"
 _START, _END = "<!-- dead modules: made by docs/results/dead_modules.py -->", "<!-- /dead modules -->"
 _HEADER = """\
-| net | mask steps | rescue | splits | modules lost | dead | in the last round | new heads | loss | worst | kernels, % |
-| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+| splitter | net | mask steps | rescue | splits | modules lost | dead | last round | new | loss | worst | kernels, % |
+| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+
+_COMPARED = (
+    ("GradSplitter", 240, ("rescue", "no-rescue")),
+    ("GradSplitter", 960, ("rescue-960", "no-rescue-960")),
+    ("ScaleSplitter", 240, ("scalesplitter fast",)),
+)
+"""Splitters, mask steps, and the labels of splits with rescue and without."""
 
 Row = dict[str, Any]
 
@@ -29,6 +37,7 @@ def read_rows(results: str) -> list[Row]:
     """Return what the table needs of a results folder's rows."""
     from harness.store import ResultStore
 
+    labels = {label for _, _, names in _COMPARED for label in names}
     contents = ResultStore(results).read()
     rows = contents.in_full(row.cell_id for row in contents.latest())
     return [
@@ -39,18 +48,22 @@ def read_rows(results: str) -> list[Row]:
             "accuracy_loss": row.accuracy_loss,
             "kernel_retention": row.kernel_retention,
             "select_f1": [module.select_f1 for module in row.modules],
-            **_facts({(figure.step, figure.name): figure.value for figure in row.figures}),
+            **_facts({(figure.step, figure.name): figure.value for figure in row.figures}, _rounds(row.config)),
             "cell_id": row.cell_id,
             "git_commit": row.git_commit,
             "torch_version": row.torch_version,
         }
         for row in sorted(rows, key=lambda row: (row.splitter_label or "", row.model, row.seed))
-        if row.state.value == "ok"
+        if row.state.value == "ok" and row.scenario == "modularization" and row.splitter_label in labels
     ]
 
 
-def _facts(figures: dict[tuple[int | None, str], float]) -> Row:
-    last = max(step for step, _ in figures if step is not None)
+def _rounds(config: str) -> int:
+    return int(json.loads(config)["splitter"]["settings"]["rounds"])
+
+
+def _facts(figures: dict[tuple[int | None, str], float], last: int) -> Row:
+    """Return a split's counts, and the state after its last round; ScaleSplitter records tuned states after it."""
     return {
         "dead_modules": int(figures[None, "dead_modules"]),
         "rescues": int(figures[None, "rescues"]),
@@ -74,14 +87,14 @@ def table(rows: Sequence[Row]) -> str:
 
 def _lines(rows: Sequence[Row]) -> Iterator[str]:
     by_key = {(row["label"], row["model"], row["seed"]): row for row in rows}
-    for steps, suffix in (("240", ""), ("960", "-960")):
+    for splitter, steps, labels in _COMPARED:
         for model in ("rescnn", "simcnn"):
-            labels = [f"rescue{suffix}", f"no-rescue{suffix}"]
-            seeds = sorted(s for label, m, s in by_key if label == labels[0] and m == model)
-            paired = [seed for seed in seeds if (labels[1], model, seed) in by_key]
-            for label in labels if paired else ():
-                splits = [by_key[label, model, seed] for seed in paired]
-                yield f"| {model} | {steps} | {'yes' if label == labels[0] else 'no'} | {_figures(splits)} |"
+            seeds = sorted(seed for label, m, seed in by_key if label == labels[0] and m == model)
+            shared = [seed for seed in seeds if all((label, model, seed) in by_key for label in labels)]
+            for label, rescue in zip(labels, ("yes", "no"), strict=False):
+                if shared:
+                    splits = [by_key[label, model, seed] for seed in shared]
+                    yield f"| {splitter} | {model} | {steps} | {rescue} | {_figures(splits)} |"
 
 
 def _figures(splits: Sequence[Row]) -> str:
