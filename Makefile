@@ -21,10 +21,10 @@ bench: $(VENV)/.installed
 	  [ $$status -gt 1 ] || $(BIN)/splitbench report $(RESULTS) --out $(RESULTS)/report.html || exit; exit $$status
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m 'not cluster' -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m 'not cluster' -n 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types
-	$(BIN)/python .ci/changed_tests.py | xargs $(BIN)/python -m pytest -m 'not cluster and not ray and not slow' -n 2 --dist loadfile
+	$(BIN)/python .ci/changed_tests.py | xargs $(BIN)/python -m pytest -m 'not cluster and not ray and not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
