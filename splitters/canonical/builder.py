@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
 from splitters.canonical.constants import Constant, ConstantNodes
-from splitters.canonical.operations import OPERATIONS
+from splitters.canonical.operations import OPERATIONS, ChannelRule
 from splitters.errors import GraphError
 
 
@@ -29,7 +29,10 @@ class CanonicalBuilder:
         self.layer_path = ""  # the layer of the model whose forward is being rewritten
 
     def _emit(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> fx.Node:
-        return self._call(OPERATIONS[name].function, args, kwargs or {})
+        kwargs = kwargs or {}
+        if OPERATIONS[name].rule is ChannelRule.REDUCE:
+            args, kwargs = _behind_stack(args, kwargs)
+        return self._call(OPERATIONS[name].function, args, kwargs)
 
     def _emit_operation(
         self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, reads_alone: bool
@@ -104,3 +107,13 @@ class CanonicalBuilder:
         self.root.add_module(node.name, module)
         self.sources[node] = source
         return self._record(node, module(self.values[x]))
+
+
+def _behind_stack(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Return the arguments of a reduction, which reads a stack of tensors before its first two axes are exchanged."""
+    named = {**dict(zip(("x", "dim", "keepdim"), args, strict=False)), **kwargs}
+    x = named.pop("x")
+    is_stack = isinstance(x, fx.Node) and x.target is torch.transpose and x.args[1:] == (0, 1)
+    if not is_stack or named.get("dim") not in (0, (0,), [0]) or named.get("keepdim"):
+        return args, kwargs
+    return (x.args[0], 1), {name: value for name, value in named.items() if name not in ("dim", "keepdim")}

@@ -91,6 +91,18 @@ class CallRules(CanonicalBuilder):
         before = (slice(None),) * dim
         return tuple(self._emit("getitem", (x, (*before, index))) for index in range(self.values[x].shape[dim]))
 
+    def _rewrite_select(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        x, dim, index = _given(args, kwargs, "input", "dim", "index").values()
+        before = (slice(None),) * (dim % self.values[x].dim())
+        return self._emit("getitem", (x, (*before, index)))
+
+    def _rewrite_softmin(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        given = _given(args, kwargs, "input", "dim")
+        return self._emit("softmax", (self._emit("neg", (given["input"],)),), {"dim": given["dim"]})
+
+    def _rewrite_adjoint(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        return self._emit("transpose", (args[0], -2, -1))
+
     def _rewrite_hstack(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         return self._emit("cat", (args[0], 1))
 
@@ -244,6 +256,14 @@ class CallRules(CanonicalBuilder):
         scale = like + 1 if weight is None else weight.clone()
         return self._layer(ChannelAffine(scale, like if bias is None else bias.clone()), norm, self.sources[learned[0]])
 
+    def _rewrite_clamp_min(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        given = _given(args, kwargs, "input", "min")
+        return self._emit("clamp", (given["input"],), {"min": given["min"]})
+
+    def _rewrite_clamp_max(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        given = _given(args, kwargs, "input", "max")
+        return self._emit("clamp", (given["input"],), {"max": given["max"]})
+
     def _rewrite_add(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         return self._scaled_sum("add", *args, **kwargs)
 
@@ -291,6 +311,12 @@ class CallRules(CanonicalBuilder):
             return None
         return self._emit("add", (self._emit("zeros_like", (given["input"],)), given["fill_value"]))
 
+    def _rewrite_fill(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._rewrite_full_like((args[0], *args[1:], *kwargs.values()), {})
+
+    def _rewrite_zero(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        return self._emit("zeros_like", (args[0],))
+
     def _rewrite_zeros(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         return self._filled(torch.zeros, _dims(args, kwargs), kwargs)
 
@@ -311,6 +337,9 @@ class CallRules(CanonicalBuilder):
     def _rewrite_new_full(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         given = {"fill_value": args[2], **kwargs} if args[2:] else kwargs
         return self._filled(self.values[args[0]].new_full, _dims(args[1:2], kwargs), given)
+
+    # What is allocated is overwritten by ``fill_`` or ``zero_``.
+    _rewrite_empty, _rewrite_new_empty = _rewrite_zeros, _rewrite_new_zeros
 
     def _filled(self, fill: Callable[..., Tensor], sizes: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         """Make one value for every image, channel and place a value per channel that is expanded."""
@@ -411,7 +440,10 @@ class CallRules(CanonicalBuilder):
         if not isinstance(tensors, (tuple, list)):
             return None
         dim %= self.values[tensors[0]].dim() + 1
-        return self._emit("cat", (tuple(self._emit("unsqueeze", (part, dim)) for part in tensors), dim))
+        axis = max(dim, 1)
+        stacked = self._emit("cat", (tuple(self._emit("unsqueeze", (part, axis)) for part in tensors), axis))
+        # Images stay first where the tensors are only stacked to be reduced again.
+        return self._emit("transpose", (stacked, 0, 1)) if dim == 0 else stacked
 
     def _rewrite_flip(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         return self._emit("flip", (args[0], tuple(_dims(args[1:], kwargs))))

@@ -35,7 +35,7 @@ class ChannelRule(Enum):
     MIX = auto()
     """All channels mix: they freeze."""
     NUMBER = auto()
-    """The result is a number or a size, not a tensor."""
+    """The result is a number or a size; of tensors, it is computed element by element."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,10 @@ OPERATIONS: dict[str, Operation] = {
         where=torch.where, gt=operator.gt, ge=operator.ge, lt=operator.lt, le=operator.le, eq=operator.eq,
         ne=operator.ne, bitwise_and=operator.and_, bitwise_or=operator.or_, bitwise_not=operator.invert,
         logical_and=torch.logical_and, logical_or=torch.logical_or, logical_not=torch.logical_not,
-        zeros_like=torch.zeros_like, ones_like=torch.ones_like,
+        zeros_like=torch.zeros_like, ones_like=torch.ones_like, atan=torch.atan, atan2=torch.atan2, sinh=torch.sinh,
+        cosh=torch.cosh, tan=torch.tan, asinh=torch.asinh, log2=torch.log2, log10=torch.log10, exp2=torch.exp2,
+        erfc=torch.erfc, fmod=torch.fmod, logaddexp=torch.logaddexp,
+        nan_to_num=torch.nan_to_num, heaviside=torch.heaviside,
     ),
     **_table(
         ChannelRule.SPATIAL,

@@ -41,11 +41,12 @@ _FUNCTION_NAMES: dict[str, str] = {
     "and": "bitwise_and", "or": "bitwise_or", "invert": "bitwise_not", "greater": "gt", "greater_equal": "ge",
     "less": "lt", "less_equal": "le", "not_equal": "ne", "bmm": "matmul", "nelement": "numel",
     "native_channel_shuffle": "channel_shuffle", "ipow": "pow", "iand": "bitwise_and", "ior": "bitwise_or",
-    "broadcast_to": "expand", "moveaxis": "movedim", "special_expit": "sigmoid",
+    "broadcast_to": "expand", "moveaxis": "movedim", "special_expit": "sigmoid", "swapdims": "transpose",
+    "arctan": "atan", "arcsinh": "asinh", "special_erf": "erf", "remainder": "mod", "arctan2": "atan2",
 }  # fmt: skip
 """Aliases of operations, as functions and as methods."""
 
-_UNCHANGED = frozenset({"contiguous", "clone", "detach"})
+_UNCHANGED = frozenset({"contiguous", "clone", "detach", "positive", "pos", "requires_grad"})
 """Calls that return their input."""
 
 _COPIES = frozenset({"clone", "repeat", "tile"})
@@ -65,7 +66,7 @@ _NUMPY_NAMES = {"axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "ke
 
 _OPERATORS = frozenset({
     operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.neg, operator.gt, operator.ge,
-    operator.lt, operator.le, operator.eq, operator.ne, operator.and_, operator.or_, operator.invert,
+    operator.lt, operator.le, operator.eq, operator.ne, operator.and_, operator.or_, operator.invert, operator.mod,
 })  # fmt: skip
 """Functions that take no argument by name."""
 
@@ -172,7 +173,7 @@ class _Rewriter(CallRules):
             case "output":
                 if not isinstance(args[0], fx.Node):
                     raise GraphError(
-                        f"the model returns {type(args[0]).__name__}; it must return one tensor of logits."
+                        f"the model returns a {_plain_name(args[0])}; it must return one tensor of logits."
                     )
                 self.graph.output(args[0])
             case "get_attr":
@@ -354,6 +355,10 @@ def _make_relus_in_place(graph: fx.Graph, root: nn.Module) -> None:
         is_layer = x.op == "call_module" and isinstance(getattr(root, str(x.target)), (nn.Conv2d, nn.Linear))
         if len(x.users) == 1 and (is_layer or x.target is OPERATIONS["max_pool2d"].function):
             node.kwargs = {"inplace": True}
+
+
+def _plain_name(value: Any) -> str:
+    return type(value).__name__.removeprefix("immutable_")  # torch.fx has its own lists and dicts
 
 
 def _flat(value: Any) -> list[Any]:

@@ -113,6 +113,7 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.PixelShuffle: _call("pixel_shuffle", "upscale_factor"),
     nn.PixelUnshuffle: _call("pixel_unshuffle", "downscale_factor"),
     nn.ChannelShuffle: _call("channel_shuffle", "groups"),
+    nn.Softmin: _call("softmin", dim="dim"),
     nn.Softmax: _call("softmax", dim="dim"),
     nn.LogSoftmax: _call("log_softmax", dim="dim"),
     nn.LayerNorm: _call("layer_norm", "normalized_shape", weight="weight", bias="bias", eps="eps"),

@@ -35,6 +35,10 @@ _CONSTANT_CALLS = frozenset({"dim", "ndimension", "is_floating_point", "is_compl
 _SIZES = frozenset({"shape", "size", "numel", "nelement", "stride", "len"}) | _CONSTANTS | _CONSTANT_CALLS
 """Attributes, methods and functions of tensors that no pixel determines."""
 
+_FUNCTIONS_OF_SIZES = ("zeros", "ones", "empty")
+_METHODS_OF_SIZES = ("expand", "repeat", "tile", "view", "reshape", "new_zeros", "new_ones")
+"""Functions, and methods of tensors of no image, that take sizes one by one."""
+
 
 def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
     """Trace a model.
@@ -48,7 +52,7 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
     """
     tracer = _ExampleTracer(example)
     try:
-        with _traced_builtins(model):
+        with _traced_builtins(model), _traced_sizes(tracer):
             return tracer.trace(model)
     except Exception as error:
         # torch's functions answer a number that was refused with an error of their own.
@@ -71,7 +75,9 @@ def _traced_builtins(model: nn.Module) -> Iterator[None]:
         return value.is_instance(kinds) if isinstance(value, _Numbers) else isinstance(value, kinds)
 
     traced = {"len": traced_len, "isinstance": traced_isinstance}
-    added = [(space, name) for space in _namespaces(model) for name in traced if name not in space]
+    # A module may be known by several names: a script by __main__ and __mp_main__.
+    spaces = {id(space): space for space in _namespaces(model)}.values()
+    added = [(space, name) for space in spaces for name in traced if name not in space]
     for space, name in added:
         space[name] = traced[name]
     try:
@@ -79,6 +85,35 @@ def _traced_builtins(model: nn.Module) -> Iterator[None]:
     finally:
         for space, name in added:
             del space[name]
+
+
+@contextmanager
+def _traced_sizes(tracer: _ExampleTracer) -> Iterator[None]:
+    """Let torch take traced sizes that are given one by one, as in ``torch.zeros(x.size(0), 1)``.
+
+    By itself, torch hands calls to proxies only where one of them is an argument that may be a tensor, or in a tuple.
+    """
+
+    def taking_sizes(kind: str, target: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            traced = any(isinstance(part, fx.Proxy) for part in (*args, *kwargs.values()))
+            return tracer.create_proxy(kind, target, args, kwargs) if traced else function(*args, **kwargs)
+
+        return call
+
+    originals = {name: getattr(torch, name) for name in _FUNCTIONS_OF_SIZES}
+    try:
+        for name, function in originals.items():
+            setattr(torch, name, taking_sizes("call_function", function, function))
+        for name in _METHODS_OF_SIZES:
+            setattr(Tensor, name, taking_sizes("call_method", name, getattr(Tensor, name)))
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(torch, name, function)
+        for name in _METHODS_OF_SIZES:
+            if name in vars(Tensor):  # else it is inherited
+                delattr(Tensor, name)
 
 
 def _namespaces(model: nn.Module) -> list[dict[str, Any]]:
@@ -108,12 +143,15 @@ def _folder(module: ModuleType | None) -> str | None:
 class _ExampleTracer(fx.Tracer):
     """Records a graph, and runs as much of it on examples as Python needs numbers from."""
 
+    proxy_buffer_attributes = True
+
     def __init__(self, example: Tensor) -> None:
         super().__init__(autowrap_modules=())  # type: ignore[arg-type]
         self._runs = [_Run(example), _Run(torch.cat([example, example[:1]]))]
         self.refusal: GraphError | None = None  # why Python could not have a number
         self._is_running = False
         self._layers: list[tuple[str, nn.Module]] = []
+        self._made: set[nn.Module] = set()  # in a forward; their settings may be traced sizes
 
     def where(self) -> str:
         """Return the innermost layer in which tracing stopped, for messages."""
@@ -126,7 +164,7 @@ class _ExampleTracer(fx.Tracer):
         return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if "forward" in vars(m):
+        if "forward" in vars(m) or m in self._made:
             return False
         return super().is_leaf_module(m, module_qualified_name) or plain_kind(m) is not None
 
@@ -135,6 +173,10 @@ class _ExampleTracer(fx.Tracer):
     ) -> Any:
         if self._is_running:
             return forward(*args, **kwargs)
+        if m not in self.submodule_paths:  # type: ignore[operator]
+            self.root.add_module(f"made_in_forward_{len(self._made)}", m)
+            self.submodule_paths = {module: name for name, module in self.root.named_modules()}
+            self._made.update(m.modules())
         self._layers.append((self.path_of_module(m), m))
         result = super().call_module(m, forward, args, kwargs)
         self._layers.pop()  # not in a ``finally``: where tracing stopped is read afterwards

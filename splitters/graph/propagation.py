@@ -105,7 +105,7 @@ class Propagation:
             self._visit_number(node)
             return
         match rule:
-            case ChannelRule.POINTWISE:
+            case ChannelRule.POINTWISE | ChannelRule.NUMBER:
                 self._pointwise(node)
             case ChannelRule.SPATIAL:
                 self._spatial(node)
@@ -156,6 +156,10 @@ class Propagation:
         """Return the ids that a layer produces; a repeated call produces the same ids and ties the inputs."""
         name = self.sources[node]
         known = self.producers.get(name)
+        if known is not None and (len(known.outputs), len(known.inputs)) != (count, len(inputs)):
+            # One weight serves two kinds of layers, as in tied encoders and decoders: those are two producers.
+            name = self.sources[node] = f"{name} ({self.operation_name(node)})"
+            known = self.producers.get(name)
         if known is not None:
             self._tie(node, known.inputs, inputs)
             return known.outputs
@@ -369,9 +373,12 @@ class Propagation:
             self._mix(node, reason="sums over all axes")
             return
         axes = [dim % ids.dim() for dim in dims if isinstance(dim, int)]
-        if set(axes) & {0, *varying_axes(ids)}:
+        varying = {*varying_axes(ids)}
+        if 0 in axes or (varying and varying <= {*axes}):
             self._mix(node, reason="sums over the channels")
             return
+        for axis in varying.intersection(axes):  # branches that were stacked
+            self._tie(node, ids.narrow(axis, 0, 1), ids)
         self.ids[node] = torch.amax(ids, dim=axes, keepdim=keep)
 
     def _mixes_other_axes(self, node: fx.Node) -> bool:

@@ -151,7 +151,7 @@ def _activations() -> list[Case]:
         nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(),
         nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Hardswish(), nn.Hardsigmoid(), nn.Hardtanh(-0.5, 0.7),
         nn.Softplus(2.0), nn.Softsign(), nn.LogSigmoid(), nn.Softshrink(0.1), nn.Hardshrink(0.1), nn.Tanhshrink(),
-        nn.Threshold(0.1, 0.8), nn.Sigmoid(), nn.Tanh(), nn.PReLU(), nn.PReLU(8),
+        nn.Threshold(0.1, 0.8), nn.Sigmoid(), nn.Tanh(), nn.PReLU(), nn.PReLU(8), nn.Softmin(3),
     ]  # fmt: skip
     functions: dict[str, Forward] = {
         "torch.relu": lambda net, x: torch.relu(x),
@@ -177,6 +177,9 @@ def _activations() -> list[Case]:
         "a view overwritten": lambda net, x: x.flatten(1).relu_().view(x.shape),
         "x is a tensor": lambda net, x: x if isinstance(x, Tensor) else -x,
         "len": lambda net, x: x.reshape(len(x), -1).view(x.shape),
+        "bounds one by one": lambda net, x: x.clamp_min(-0.1) + torch.clamp_max(x, max=0.3) + (+x),
+        "remainders": lambda net, x: x % 0.5 + torch.remainder(x, 0.3) + x.fmod(0.2) + x // 0.25,
+        "further functions of a number": lambda net, x: torch.atan2(x.atan(), x.cosh()) + x.abs().log2(),
         "powers": lambda net, x: x**2 + x.pow(exponent=3) + torch.pow(x, 2) + 1.5 ** (-x),
         "quotient": lambda net, x: x / (x * x + 1).div(other=2),
         "where": lambda net, x: torch.where(x > 0, x, 0.1 * x).where(x < 1, 1.0),
@@ -290,6 +293,8 @@ def _rearrangements() -> list[Case]:
         fours("channel shuffle", lambda net, x: net.shuffle(x), 8, 4, shuffle=nn.ChannelShuffle(2)),
         fours("Unflatten", lambda net, x: net.part(x.flatten(2)), 8, 8, part=nn.Unflatten(2, (4, 16))),
         fours("stack along a new axis", lambda net, x: torch.stack([x, x.relu()], dim=-1).sum(-1), 8, 8),
+        fours("largest of two channels", lambda net, x: x.view(x.size(0), 4, 2, 8, 8).amax(2), 4, 4),
+        fours("mean of two halves", lambda net, x: x.unflatten(1, (2, -1)).mean(1), 4, 4),
         fours("stack before the channels", lambda net, x: torch.stack([x, -x], dim=1).amax(1), 8, 8),
         fours("gated linear unit", lambda net, x: net.gate(x), 4, 4, gate=nn.GLU(1)),
     ]
@@ -326,6 +331,8 @@ def _shapes() -> list[Case]:
         "broadcast to": lambda net, x: x * torch.broadcast_to(x.mean((2, 3), keepdim=True), x.shape),
         "movedim": lambda net, x: torch.moveaxis(x.movedim((2, 3), (1, 2)).relu(), -1, 1).mT,
         "tensor_split and hstack": lambda net, x: torch.hstack(x.tensor_split(3, 1)[::-1]),
+        "rows by number": lambda net, x: x.select(3, 0)[..., None] + x.mT.adjoint().select(dim=-1, index=1)[..., None],
+        "swapped axes": lambda net, x: x.swapdims(2, 3),
         "unbound rows": lambda net, x: torch.stack(x.unbind(2)[::-1], -1),
         "new tensors of its size": lambda net, x: (
             x.mul(2) - x.new_ones(x.shape) * torch.zeros(x.size()) + x.new_full((x.size(0), 8, 8, 8), 0.3)
@@ -366,6 +373,20 @@ def _ties() -> list[Case]:
         _tied("depthwise", lambda net, x: net.other(x), conv(8, 8, groups=8)),
         _tied("grouped in twos", lambda net, x: net.other(x), conv(8, 8, groups=4), channels=4 + 6),
         _tied("size taken from another tensor", lambda net, x: net.other(x).reshape(x.shape), conv(8, 8)),
+        _tied("branches in a stack", lambda net, x: torch.stack([x, net.other(x)]).mean(0), conv(8, 8)),
+        _tied("branches behind one another", lambda net, x: torch.cat([x.flatten(2), net.other(x).flatten(2)], 2)
+              .amax(2)[..., None, None], conv(8, 8)),
+        _tied("the largest of a stack", lambda net, x: torch.stack([x, net.other(x)], -1).max(-1)[0], conv(8, 8)),
+        Case(
+            "an encoder whose weight decodes",
+            lambda: Between(
+                lambda net, x: x + F.conv_transpose2d(F.relu(F.conv2d(x, net.code, padding=1)), net.code, padding=1),
+                code=nn.Parameter(conv(8, 5).weight.detach()),
+            ),
+            {"conv": 8, "last": 6, "code": 5, "code (ConvTranspose2d)": 8},
+            frozenset({frozenset({"conv", "code (ConvTranspose2d)"})}),
+            8 + 5 + 6,
+        ),
         _tied("expand as another tensor", lambda net, x: net.other(x).mean((2, 3), True).expand_as(x), conv(8, 8)),
         Case(
             "squeeze and excitation by convolutions",
@@ -547,6 +568,8 @@ def _constants() -> list[Case]:
         ),
         "addmm": lambda net, x: x * torch.addmm(net.shift, x.mean((2, 3)), net.map[0, 0]).sigmoid()[..., None, None],
         "sum with a factor": lambda net, x: torch.add(x, net.shift[:, None, None], alpha=2).sub(x**2, alpha=0.3),
+        "a buffer for each image": lambda net, x: x + net.buffer.expand(x.size(0), -1, x.size(2), x.size(3)),
+        "a buffer that decides": lambda net, x: x * net.buffer if net.buffer[0, 0] < 0 else x,
         "a grid of places": lambda net, x: x * torch.arange(x.size(2)).view(-1, 1),
         "a scale in place": lambda net, x: x.mul_(net.scale[:, None, None]) + x,
         "scale and shift of computed values": lambda net, x: (
@@ -569,7 +592,8 @@ def _constants() -> list[Case]:
         "instance norm with computed weights": lambda net, x: F.instance_norm(x, weight=net.scale * 2, bias=net.shift),
     }
     return [
-        *[_between(name, show, scale=scale, shift=shift, map=map_) for name, show in per_channel.items()],
+        *[_between(name, show, scale=scale, shift=shift, map=map_, buffer=values.view(1, 8, 1, 1))
+          for name, show in per_channel.items()],
         _between("one constant for two tensors", lambda net, x: torch.cat(
             [x * net.scale[:, None, None], torch.cat([x[:, 4:], x[:, :4]], 1) * net.scale[:, None, None]], 1),
             16, scale=scale),
@@ -651,6 +675,11 @@ def _parameter_free_shortcuts() -> list[Case]:
         case("shortcut between new zeros", lambda x: torch.cat([
             x.new_zeros(x.size(0), 8 - x.size(1) // 2, x.size(2), x.size(3)), x, x.new_zeros((x.size(0), 4, 4, 4)),
         ], 1), 16),
+        case("shortcut joined with zeros by sizes", lambda x: torch.cat([x, torch.zeros(x.size(0), 8, 4, 4)], 1), 16),
+        case("shortcut joined with new memory", lambda x: torch.cat([
+            x.new_empty(x.size(0), 4, 4, 4).zero_(), x, torch.empty(x.size(0), x.size(1) // 2, 4, 4).fill_(0.5),
+        ], 1), 16),
+        case("shortcut padded by a layer made in the forward", lambda x: nn.ZeroPad3d((0, 0, 0, 0, 4, 4))(x), 16),
         case("shortcut cut and padded", lambda x: F.pad(x, (0, 0, 0, 0, -2, 10)), 18),
         Case("shortcut that loses channels", lambda: Between(
             lambda net, x: net.other(x) + F.pad(x, (0, 0, 0, 0, -1, -2)), 5, other=conv(8, 5)),

@@ -143,7 +143,6 @@ def _assigning(x: Tensor) -> Tensor:
         (_full, "its forward branches on the number of images (node 'eq')"),
         (_assigning, "its forward assigns to a part of the tensor 'relu'; use torch.where, torch.cat or F.pad."),
         (_first_image, "its forward loops over the images of a batch"),
-        (lambda x: x + torch.zeros(x.size(0), 1, 1, 1), "its forward computes on the number of images (node 'size')"),
         (lambda x: x + sum(range(x.size(0))), "its forward computes on the number of images (node 'size')"),
     ],
 )
@@ -183,6 +182,34 @@ def test_builtins_are_replaced_in_a_models_files_and_not_in_the_standard_library
     ChannelGraph.trace(Between(lambda net, x: net.inner(x), inner=_Generic(look)), _BATCH)
     assert (True, False) in replaced
     assert all(not of_typing for _, of_typing in replaced)
+
+
+def test_a_network_of_a_script_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "another_name", sys.modules[__name__])  # as a script is __mp_main__, too
+    inner = _Inner(lambda x: x if isinstance(x, Tensor) else -x)
+    assert_exact(Between(lambda net, x: net.inner(x), inner=inner), _BATCH)
+
+
+def test_layers_made_in_a_forward_are_traced() -> None:
+    def show(net: Between, x: Tensor) -> Tensor:
+        x = nn.Sequential(nn.ReLU(), nn.MaxPool2d(kernel_size=x.size(2) // 4))(x)
+        return nn.AvgPool2d(x.size(2))(x) + x
+
+    assert maskable(assert_exact(Between(show), _BATCH)) == {"conv": 8, "last": 6}
+    with pytest.raises(GraphError, match=r"dropout drops values in eval mode as well"):
+        ChannelGraph.trace(Between(lambda net, x: nn.Dropout()(x)), _BATCH)
+
+
+def test_torch_is_as_before_after_tracing() -> None:
+    before = torch.zeros, Tensor.expand, "expand" in vars(Tensor)
+    assert_exact(Between(lambda net, x: x + torch.zeros(x.size(0), 1, 1, 1)), _BATCH)
+    assert before == (torch.zeros, Tensor.expand, "expand" in vars(Tensor))
+
+
+def test_an_output_of_several_tensors_is_named() -> None:
+    net = Whole(lambda net, x: {"logits": net.conv(x).mean((2, 3))}, conv=conv(3, 4))
+    with pytest.raises(GraphError, match="the model returns a dict; it must return one tensor of logits"):
+        ChannelGraph.trace(net, _BATCH)
 
 
 _HELPER = """
