@@ -56,7 +56,7 @@ class ImageSet:
         """Read a folder that has one folder of image files, or folders of them, per class.
 
         Images are turned upright and transparent pixels become white; they become grey or coloured as the
-        normalisation has one channel or three.
+        normalisation has one channel or three. Files that are not read are counted in a warning (logger ``splitters``).
 
         Args:
             folder: The folder.

@@ -126,7 +126,10 @@ def open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
         DataError: If there is no such file, or it cannot be decoded.
     """
     if isinstance(source, Image.Image):
-        return upright(source)
+        try:
+            return upright(source)
+        except DAMAGE as error:
+            raise DataError(f"the image cannot be decoded ({error}).") from error
     if not isinstance(source, (str, os.PathLike)):
         raise DataError(f"{_EXPECTED}, not a {type(source).__name__}.")
     path = Path(source)
@@ -153,10 +156,13 @@ def as_channels_first(pixels: Tensor | NDArray[np.generic]) -> UInt8[Tensor, "ch
         DataError: If they are not uint8, or not one image.
     """
     is_tensor = isinstance(pixels, Tensor)
-    tensor = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.array(_numeric(pixels)))
-    if tensor.dtype != torch.uint8:
-        way_out = "; normalised floats are taken with normalised=True" if tensor.is_floating_point() else ""
-        raise DataError(f"pixels are uint8, 0 to 255, not {typed(tensor)}{way_out}.")
+    dtype = str(pixels.dtype).removeprefix("torch.")
+    if dtype != "uint8":
+        if not is_tensor and pixels.dtype.kind not in "biuf":  # type: ignore[union-attr]
+            raise DataError(f"{_EXPECTED}, not an array of {dtype}.")
+        way_out = "; normalised floats are taken with normalised=True" if "float" in dtype else ""
+        raise DataError(f"pixels are uint8, 0 to 255, not {dtype} {list(pixels.shape)}{way_out}.")
+    tensor = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.array(pixels))
     if tensor.dim() == 2:
         return tensor[None]
     if tensor.dim() == 3 and tensor.numel():
@@ -171,12 +177,6 @@ def as_channels_first(pixels: Tensor | NDArray[np.generic]) -> UInt8[Tensor, "ch
 _EXPECTED = "images are files, PIL images, uint8 arrays or tensors, or lists of these"
 
 
-def _numeric(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{_EXPECTED}, not an array of {array.dtype}.")
-    return array.astype(np.int64) if array.dtype.kind == "u" and array.dtype.itemsize > 1 else array
-
-
 def _from_pixels(pixels: UInt8[Tensor, "channel height width"]) -> Image.Image:
     array = pixels.permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array))
@@ -187,11 +187,14 @@ def _convert(picture: Image.Image, mode: str) -> Image.Image:
         raise DataError("the image has floating-point pixels, whose range is unknown; give 8 or 16 bits per channel.")
     if picture.mode.startswith("I"):
         return _from_16_bit(picture).convert(mode)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture).convert("RGB")
-    return picture if picture.mode == mode else picture.convert(mode)
+    try:
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture).convert("RGB")
+        return picture if picture.mode == mode else picture.convert(mode)
+    except ValueError as error:
+        raise DataError(f"images of mode {picture.mode!r} are not taken ({error}); convert it to 'RGB'.") from error
 
 
 def _from_16_bit(picture: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from splitters.data.image_files import describe_skipped, files_in, is_image_file
 from splitters.data.normalisation import AnyNormalisation, Normalisation, as_normalisation, typed
 from splitters.data.pictures import as_channels_first, natural_shape, open_picture, to_pixels
 from splitters.errors import DataError
+from splitters.settings import normalise_class_name
 
-_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-)  # fmt: skip
+_LOGGER = logging.getLogger("splitters")
 _SHOWN = 5
 
 
@@ -44,8 +45,11 @@ def read_folder(
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root} is no folder; image files are read from {root / 'CLASS' / 'FILE.png'}.")
-    found = {path.name: _image_files(path) for path in sorted(root.iterdir()) if _is_class(path)}
-    names = tuple(class_names or found)
+    found: dict[str, list[Path]] = {}
+    for path in filter(_is_class, sorted(root.iterdir())):
+        found.setdefault(normalise_class_name(path.name), []).extend(filter(is_image_file, files_in(path)))
+    found = dict(sorted(found.items()))
+    names = tuple(map(normalise_class_name, class_names or found))
     if set(names) != set(found):
         raise DataError(f"{root} has the folders {_listed(found)}, but the classes are {_listed(names)}.")
     empty = [name for name in names if not found[name]]
@@ -54,6 +58,9 @@ def read_folder(
             f"{root}: no image files in {_listed(empty) or 'it'}; there must be a folder of them per class."
         )
     files = [file for name in names for file in found[name]]
+    skipped = sorted({*files_in(root)} - {*files})
+    if skipped:
+        _LOGGER.warning("%s: %s", root, describe_skipped(skipped, root))
     _, height, width = first = natural_shape(open_picture(files[0]))
     chosen = as_normalisation(normalisation, channels=first[0])
     shape = (len(chosen.mean), *(size or (height, width)))
@@ -163,11 +170,6 @@ def _names_of(dataset: Any) -> Sequence[str] | None:
 
 def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
-
-
-def _image_files(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    return sorted(path for path in files if not path.name.startswith("."))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -18,6 +18,9 @@ from splitters.modules.input_adapter import InputForm
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
 
+_FAR = 10
+"""Normalised floats may be that many times what pixels become: images are also made otherwise, as by noise."""
+
 _BATCH = 256
 """Images per forward pass of a prediction."""
 
@@ -45,7 +48,19 @@ def model_input(
             f"normalised images are floats [image, {', '.join(map(str, form.shape))}] for this model, "
             f"not {typed(batch)}; uint8 images of any size are taken without normalised=True."
         )
+    _check_range(batch, form)
     return batch
+
+
+def _check_range(batch: Tensor, form: InputForm) -> None:
+    """Refuse floats far outside of what pixels become: bytes as floats, above all."""
+    statistics = zip(form.normalisation.mean, form.normalisation.std, strict=True)
+    ends = [(value - mean) / std for mean, std in statistics for value in (0, 1)]
+    if batch.numel() and float(batch.abs().max()) > _FAR * max(1, *map(abs, ends)):
+        raise DataError(
+            f"floats from {float(batch.min()):.3g} to {float(batch.max()):.3g} are not normalised; this model's input "
+            f"is from {min(ends):.3g} to {max(ends):.3g}. Give images as uint8, without normalised=True."
+        )
 
 
 @torch.no_grad()

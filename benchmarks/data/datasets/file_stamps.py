@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ class FileStamps:
         try:
             values: Any = json.loads(path.read_text(encoding="utf-8"))
             versions = [
-                (str(entry["fingerprint"]), {name: (int(size), int(at)) for name, (size, at) in entry["files"].items()})
+                (str(entry["fingerprint"]), {name: tuple(map(int, stamp)) for name, stamp in entry["files"].items()})
                 for entry in values["contents"]
             ]
             data_root = values["data_root"]
@@ -69,7 +68,7 @@ class FileStamps:
                 return fingerprint
         began = time.time_ns()
         fingerprint = source.fingerprint()
-        latest = max((when for _, when in listing.values()), default=0)
+        latest = max((when for _, when, *_ in listing.values()), default=0)
         if source.listing() == listing and latest < began - _SETTLED_NS:
             others = [entry for entry in self.versions if entry[0] != fingerprint]
             kept = (*others[1 - _MAX_VERSIONS :], (fingerprint, listing))
@@ -84,6 +83,11 @@ class FileStamps:
         os.replace(temporary, self.path)
 
 
-def count_changed(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> int:
-    """Return the number of files that were added, removed or changed, judging by size and time."""
-    return sum(before.get(name) != now.get(name) for name in {*before, *now})
+def count_changed(before: Listing, now: Listing) -> int:
+    """Return the number of files that were added, removed or changed.
+
+    Judged by size and time; where these say that none was, by the time of status change, which a copy alters as well.
+    """
+    absent = (-1,)
+    pairs = [(before.get(name, absent), now.get(name, absent)) for name in {*before, *now}]
+    return sum(old[:2] != new[:2] for old, new in pairs) or sum(old != new for old, new in pairs)

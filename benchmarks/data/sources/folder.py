@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.data.sources.named_folder import NamedFolder
 from benchmarks.data.sources.source import (
@@ -22,7 +18,7 @@ from benchmarks.data.sources.source import (
     list_files,
 )
 from benchmarks.data.sources.splits import PARTS, choose_split, is_split_name
-from splitters.data.pictures import IMAGE_FORMATS
+from splitters.data.image_files import describe_skipped, files_in, is_image_file
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
 
@@ -62,18 +58,14 @@ class FolderSource(Source):
 
     def warnings(self) -> tuple[str, ...]:
         """Return a sentence on the files that are skipped, if there are some."""
-        skipped = [path for part in PARTS for path in _walk(self._split(part)) if not self._is_read(path)]
+        skipped = [path for part in PARTS for path in files_in(self._split(part)) if not self._is_read(path)]
         splits = {self._split(part) for part in PARTS}
         for folder in _folders_in(self._root):
             if folder not in splits and is_split_name(folder.name):
-                skipped += _walk(folder)
+                skipped += files_in(folder)
         if not skipped:
             return ()
-        kinds = Counter(path.suffix.lower() or "no suffix" for path in skipped)
-        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
-        example = skipped[0].relative_to(self._root).as_posix()
-        files = f"{len(skipped)} file{'s are' if len(skipped) != 1 else ' is'}"
-        return (f"{self._name}: {files} not read ({counts}), e.g. {example}.",)
+        return (f"{self._name}: {describe_skipped(skipped, self._root)}",)
 
     def read(self) -> Contents:
         """List the files.
@@ -115,7 +107,7 @@ class FolderSource(Source):
     def _classes(self, part: str) -> dict[str, list[Path]]:
         """Return the image files of each class."""
         return {
-            name: [path for folder in folders for path in _walk(folder) if is_image_file(path)]
+            name: [path for folder in folders for path in files_in(folder) if is_image_file(path)]
             for name, folders in self._class_folders(part).items()
         }
 
@@ -135,30 +127,5 @@ class FolderSource(Source):
         return Part(part, np.asarray(labels, dtype=np.int64), images, lambda i: str(files[i]))
 
 
-def is_image_file(path: Path) -> bool:
-    """Return whether a file has the suffix of an image format that is read."""
-    return path.suffix.lower() in _suffixes()
-
-
-@cache
-def _suffixes() -> frozenset[str]:
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in IMAGE_FORMATS)
-
-
 def _folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _walk(folder: Path) -> list[Path]:
-    """Return all files in a folder and its sub-folders, in order, without hidden ones; links are followed once."""
-    found: list[Path] = []
-    visited = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        visited.add(os.path.realpath(parent))
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) not in visited
-        ]
-        found += [Path(parent, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 EncodedImage: TypeAlias = "bytes | NDArray[np.uint8]"
 """An image file's bytes, or pixels as ``[height, width]`` or ``[height, width, channel]``."""
 
-Listing: TypeAlias = "dict[str, tuple[int, int]]"
-"""Files by name, each with its size in bytes and the time of its last change in nanoseconds."""
+Listing: TypeAlias = "dict[str, tuple[int, ...]]"
+"""Files by name, each with its size in bytes, the time of its last change in nanoseconds, and what else tells."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,12 @@ class Location:
 
 
 def list_files(files: Iterable[tuple[str, Path]]) -> Listing:
-    """Return named files' sizes and times."""
-    return {name: (status.st_size, status.st_mtime_ns) for name, path in files for status in [path.stat()]}
+    """Return named files' sizes, times of change, and times of status change, which no program can set back."""
+    return {
+        name: (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        for name, path in files
+        for status in [path.stat()]
+    }
 
 
 def hash_files(files: Iterable[tuple[str, Path]]) -> str:

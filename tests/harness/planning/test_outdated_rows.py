@@ -93,6 +93,20 @@ def test_files_that_are_touched_or_copied_with_the_same_content_change_nothing(c
     assert "Nothing to do" in run(call).stdout
 
 
+def test_images_changed_in_place_are_noticed_though_size_and_time_are_as_before(call: Call, at_home: Path) -> None:
+    path = at_home / "data" / "pets" / "train" / "cat" / "3.bmp"
+    Image.new("RGB", (16, 16), "red").save(path)
+    os.utime(path, ns=(10**18, 10**18))
+    run(call)
+    before = path.stat()
+    Image.new("RGB", (16, 16), "blue").save(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert (
+        "folder:pets: 1 file changed since 1 row was written; their cells run again." in call("plan", "own.yaml").stderr
+    )
+
+
 def test_without_the_cache_changed_images_are_noticed_all_the_same(call: Call, at_home: Path, cache: Path) -> None:
     run(call)
     shutil.rmtree(cache)

@@ -56,6 +56,19 @@ def test_a_folder_per_class_is_read_with_its_sub_folders_in_order_of_names(tmp_p
         assert np.array_equal(found.permute(1, 2, 0).numpy(), expected)
 
 
+def test_files_of_a_folder_that_are_not_read_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _folder(tmp_path, "cat/1.png", "cat/2.jpe", "loose.png")
+    (tmp_path / "cat" / "raw.heic").write_text("no image")
+    assert len(ImageSet.from_folder(tmp_path, normalisation="imagenet")) == 2
+    assert caplog.messages == [f"{tmp_path}: 2 files are not read (1 .heic, 1 .png), e.g. cat/raw.heic."]
+
+
+def test_folders_and_class_names_agree_in_any_unicode_form(tmp_path: Path) -> None:
+    _folder(tmp_path, "cafe\u0301/1.png", "zoo/1.png")
+    images = ImageSet.from_folder(tmp_path, normalisation="none", class_names=["zoo", "caf\u00e9"])
+    assert (images.class_names, images.labels.tolist()) == (("zoo", "caf\u00e9"), [0, 1])
+
+
 def test_class_names_give_the_order_of_a_folders_classes(tmp_path: Path) -> None:
     _folder(tmp_path, "dog/1.png", "cat/1.png")
     images = ImageSet.from_folder(tmp_path, normalisation="none", class_names=["dog", "cat"])

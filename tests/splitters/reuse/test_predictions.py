@@ -1,5 +1,6 @@
 """Predictions from images of any kind are those of the same pixels, prepared by hand."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,13 @@ def test_the_transform_is_what_predictions_do(tmp_path: Path) -> None:
         (torch.rand(1, 1, 8, 8), True, r"floats \[image, 3, 8, 8\]"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), True, "without normalised=True"),
         ([Image.new("RGB", (8, 8))], True, "not a Image"),
+        (
+            torch.full((1, 3, 8, 8), 255.0),
+            True,
+            r"from 255 to 255 are not normalised; this model's input is from -2 to 8",
+        ),
+        (np.zeros((8, 8, 3), np.uint16), False, r"not uint16 \[8, 8, 3\]"),
+        (Image.new("La", (8, 8)), False, "images of mode 'La' are not taken"),
         (torch.zeros(7, 9, 11, dtype=torch.uint8), False, "an image is"),
         ("absent.png", False, "absent.png is no file"),
         (".", False, "is a folder; list its files"),
@@ -135,6 +143,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"damaged\.png: the image cannot be decoded"):
         _composed().predict(tmp_path / "damaged.png")
+    _photo(64, 64).save(tmp_path / "whole.png")
+    cut = (tmp_path / "whole.png").read_bytes()[:-4000]
+    with pytest.raises(DataError, match="the image cannot be decoded"):
+        _composed().predict(Image.open(io.BytesIO(cut)))
 
 
 def test_probabilities_of_heads_are_their_shares() -> None:
