@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -69,11 +70,18 @@ def consent_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+class _HomePath(click.Path):
+    """A path that may begin with ``~``, which shells leave alone in ``--option=~/folder``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for where data sets are and whether to download them."""
     decorators = (
         click.option(
-            "--data-root", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR",
+            "--data-root", type=_HomePath(file_okay=False, exists=True, path_type=Path), metavar="DIR",
             help="Folder of data sets.",
         ),
         click.option("--download", is_flag=True, help="Download missing data."),

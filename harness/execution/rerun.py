@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.cells import Cell
-from benchmarks.data.datasets import check_dataset
+from benchmarks.data.datasets import check_dataset, check_present, last_data_root_of
+from benchmarks.data.sources.source import Location
 from benchmarks.models import check_model
 from benchmarks.rows.row import Metrics, Row, State
 from benchmarks.scenarios.current_code import changed_code, with_current_code
@@ -17,6 +18,7 @@ from harness.config.plugins import Plugins
 from harness.config.trust import Consent, names_of_code, places_of
 from harness.execution.attempt import Surroundings, run_attempt
 from harness.machines.devices import device_here
+from harness.planning.missing_data import datasets_of
 from harness.store import ResultStore, find_cell, read_stores
 from harness.suite_cell import ID_LENGTH, SuiteCell
 from splitters.errors import ConfigurationError
@@ -39,6 +41,17 @@ class Rerun:
     row: Row
     before: Row
     changed_code: Sequence[str] = ()
+
+    @property
+    def changed_images(self) -> Sequence[str]:
+        """The data sets whose images are others now."""
+        cell = _cell_of(self.before)
+        other = make_scenario(cell.scenario, cell.scenario_settings).other_dataset(cell)
+        hashes = [
+            (cell.dataset.name, self.before.dataset_hash, self.row.dataset_hash),
+            (other.name if other else "", self.before.other_dataset_hash, self.row.other_dataset_hash),
+        ]
+        return [name for name, before, now in hashes if before and now and before != now]
 
     @property
     def numbers(self) -> list[str]:
@@ -132,6 +145,18 @@ def require_runnable(row: Row, plugins: Plugins) -> None:
     check_model(cell.model, where=where)
     check_dataset(cell.dataset.name, where=where)
     scenario.check(cell)
+
+
+def locate_data(row: Row, location: Location) -> Location:
+    """Return where a row's cell finds its data: without a data root, also where it was found last.
+
+    Raises:
+        DataError: If a data set that the cell needs is absent.
+    """
+    cell = _cell_of(row)
+    for spec in datasets_of([cell]):
+        check_present(spec, location=location, last_data_root=True)
+    return replace(location, data_root=location.data_root or last_data_root_of(cell.dataset, location.cache))
 
 
 def rerun_cell(

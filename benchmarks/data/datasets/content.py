@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from benchmarks.cells import DatasetSpec
 from benchmarks.data.datasets.decoded import find_decoded
@@ -56,10 +57,15 @@ def check_present(spec: DatasetSpec, *, location: Location, last_data_root: bool
         SplitbenchError: If it is absent; the message names the places that were searched.
     """
     if last_data_root and location.data_root is None:
-        location = replace(location, data_root=FileStamps.load(spec.name, location.cache).last_data_root)
+        location = replace(location, data_root=last_data_root_of(spec, location.cache))
     source = open_dataset(spec.name, location)
     source.check_present()
     return source.warnings()
+
+
+def last_data_root_of(spec: DatasetSpec, cache: Path) -> Path | None:
+    """Return the folder of data sets in which this one was found last, if one was named."""
+    return FileStamps.load(spec.name, cache).last_data_root
 
 
 def current_content(

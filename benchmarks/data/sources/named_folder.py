@@ -51,7 +51,7 @@ class NamedFolder:
         Raises:
             DataError: If it is in none of them.
         """
-        candidates = [base / self.folder for base in location.bases]
+        candidates = [base / Path(self.folder).expanduser() for base in location.bases]
         for path in candidates:
             if path.is_dir():
                 return path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import EXIT_FAILED, report_errors
-from harness.cli.options import consent_options, data_options, json_option, open_store
+from harness.cli.options import consent_options, data_options, json_option, make_location, open_store
 
 if TYPE_CHECKING:
     from harness.config.trust import Consent
@@ -48,6 +48,7 @@ def command(
     from harness.execution.attempt import Surroundings
     from harness.execution.rerun import (
         find_row,
+        locate_data,
         plugins_of_row,
         require_runnable,
         require_trusted_models,
@@ -60,13 +61,13 @@ def command(
         require_trusted_models(row, consent)
         plugins = plugins_of_row(row, consent)
         require_runnable(row, plugins)
-        meant.append((store, row, plugins))
+        meant.append((store, row, plugins, locate_data(row, make_location(data_root, download, plugins))))
     with _cache(fresh) as cache:
-        for store, row, plugins in meant:
+        for store, row, plugins, data in meant:
             surroundings = Surroundings(
                 suite=row.suite,
                 cache=cache,
-                data_root=data_root.absolute() if data_root else None,
+                data_root=data.data_root,
                 download=download,
                 plugins=plugins,
             )
@@ -98,6 +99,8 @@ def _text(run: Rerun) -> str:
         head += f": {run.row.reason}"
     if run.changed_code:
         head += f"\n  the code of {' and '.join(run.changed_code)} has changed since, so this counts as a new cell"
+    if run.changed_images:
+        head += f"\n  the images of {' and '.join(run.changed_images)} have changed since"
     if not run.is_comparable:
         return f"{head}\n  {run.before.state.value} before: no numbers to compare"
     if not run.differing:
@@ -116,6 +119,7 @@ def _object(run: Rerun) -> dict[str, Any]:
         "state_before": run.before.state.value,
         "same": not run.differing if run.is_comparable else None,
         "changed_code": list(run.changed_code),
+        "changed_images": list(run.changed_images),
         "differing": {name: {"before": before, "now": now} for name, (before, now) in run.differing.items()},
         **{name: getattr(run.row, name) for name in run.numbers},
     }

@@ -13,11 +13,12 @@ import pytest
 from click.testing import Result
 from toys import HERE, ROOT, toy_cell, toy_row
 
+from benchmarks.cells import DatasetSpec
 from benchmarks.rows.row import Row, State
 from benchmarks.scenarios.current_code import with_current_code
 from harness.config.plugins import Plugins
 from harness.config.trust import Consent, names_of_code, trust, trust_named
-from harness.execution.rerun import plugins_of_row
+from harness.execution.rerun import Rerun, plugins_of_row
 from harness.store import ResultStore
 
 Call = Callable[..., Result]
@@ -167,3 +168,18 @@ def test_a_model_beside_its_suite_is_found_again(call: Call, results: Path, tmp_
     source.rename(moved / source.name)
     assert plugins_of_row(row) == Plugins(models=True)
     assert plugins_of_row(row, Consent(folder=str(moved))) == Plugins(folder=str(moved), models=True)
+
+
+def test_a_missing_data_set_ends_the_call_before_any_cell_is_run(call: Call, results: Path) -> None:
+    absent = toy_cell().model_copy(update={"dataset": DatasetSpec(name="folder:pets", input_shape=(3, 8, 8))})
+    known, lost = stored(results, toy_row(), toy_row(cell=with_current_code(absent)))
+    result = call("rerun", known, lost, "--results", results)
+    assert result.exit_code == 2
+    assert "is no folder. Type --data-root DIR, where DIR holds pets" in result.stderr
+    assert len(rows_in(results)) == 2
+
+
+def test_images_that_have_changed_are_named() -> None:
+    before = toy_row().model_copy(update={"dataset_hash": "these"})
+    now = [toy_row().model_copy(update={"dataset_hash": value}) for value in ("these", "others", None)]
+    assert [Rerun(row, before).changed_images for row in now] == [[], ["digits"], []]
