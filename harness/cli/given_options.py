@@ -157,11 +157,13 @@ def given_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def find_models_here() -> None:
-    """Let ``python:`` models be found in the current folder, as they are beside a suite's file."""
+def find_models_here(suite: str | None = None) -> None:
+    """Let ``python:`` models be found beside the file of a suite, if one is named, and in the current folder."""
     from harness.config.plugins import Plugins
 
-    Plugins(folder=os.getcwd(), models=True).load()
+    beside = [str(Path(suite).absolute().parent)] if suite and Path(suite).is_file() else []
+    for folder in (os.getcwd(), *beside):
+        Plugins(folder=folder, models=True).load()
 
 
 def _transform_of(family: str, name: str | None, workspace: Workspace) -> dict[str, object]:

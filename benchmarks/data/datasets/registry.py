@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from benchmarks.cells import DatasetSpec
 from benchmarks.data.sources.digits import DigitsSource
@@ -108,6 +109,9 @@ def _key(name: str, *, where: str = "") -> str:
     kinds = {key.partition(":")[0]: key for key in DATASETS if ":" in key}
     key = kinds.get(kind, name) if colon and rest.strip() else name
     if key not in DATASETS or (key == name and colon):
+        if name and Path(name).is_dir():
+            remedy = f"The folder of that name is called folder:{name} or parquet:{name}."
+            raise UnknownNameError("data set", name, DATASETS, where=where, remedy=remedy)
         raise DATASETS.unknown(name, where=where)
     return key
 

@@ -59,8 +59,8 @@ def _load(member: str, where: str) -> Callable[..., nn.Module]:
         module = importlib.import_module(module_name)
     except (ImportError, SyntaxError, TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"{where}: the module {module_name!r} cannot be imported ({error}); install it, or name its folder in "
-            "PYTHONPATH."
+            f"{where}: the module {module_name!r} cannot be imported ({error}). It is looked for beside the suite's "
+            "file and, on the command line, in the current folder; else install it, or name its folder in PYTHONPATH."
         ) from error
     factory = getattr(module, factory_name, None)
     if factory is None:

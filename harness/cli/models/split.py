@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.given_options import GivenOptions, given_model_options, weights_option
+from harness.cli.given_options import GivenOptions, find_models_here, given_model_options, weights_option
 from harness.cli.options import data_options, json_option, make_workspace, split_names
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def command(
             "name either a network to train (--model) or a trained one (--weights); with both, --model says what "
             "network the weights are of."
         )
+    find_models_here(suite)
     workspace = make_workspace(data_root, download, suite=suite)
     spec = None if weights is None else given.model(model, weights, workspace)
     trained = load_weights(weights, expected=model) if weights and spec is None else None

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.errors import report_errors
+from harness.cli.given_options import find_models_here
 from harness.cli.options import data_options, json_option, make_workspace, out_option
 
 
@@ -47,6 +48,7 @@ def command(
     from harness.cli.output import show_json, write_line
     from harness.config.single_cell import single_cell
 
+    find_models_here(suite)
     cell = single_cell(model, data, seed=seed, suite=suite, changes=changes)
     prepared = train_model(cell, make_workspace(data_root, download, suite=suite))
     base = prepared.base

@@ -51,6 +51,13 @@ def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
         check_dataset(name, where="suite.yaml: dataset")
 
 
+def test_a_folders_name_alone_gets_the_kinds_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError, match="The folder of that name is called folder:pets or parquet:pets"):
+        check_dataset("pets")
+
+
 @pytest.mark.parametrize("name", ["parquet:x:labels=y", "folder:x:label=y"])
 def test_an_unknown_option_of_a_name_is_refused(name: str) -> None:
     with pytest.raises(UnknownNameError, match=r"^suite\.yaml: dataset: unknown option of '.*' 'labels?'.*Known: "):

@@ -12,6 +12,7 @@ import torch
 from click.testing import Result
 
 from benchmarks.single_model.weights_file import load_weights
+from harness.cli.given_options import find_models_here
 from splitters.modules.module import Module
 
 Call = Callable[..., Result]
@@ -67,6 +68,28 @@ def test_a_checkpoint_is_split_and_its_modules_know_how_it_was_made(call: Call, 
     assert info.base_model == "python:cli_nets:net"
     assert info.trained_on[0] == {}, "nobody knows which images the network has seen"
     assert info.trained_on[1]["part"] == "split_train"
+
+
+def test_code_of_networks_is_found_beside_a_suite_before_the_current_folder(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own / "suites").mkdir()
+    (own / "suites" / "mine.yaml").touch()
+    monkeypatch.setattr(sys, "path", ["elsewhere"])
+    find_models_here("quick")
+    assert sys.path == [str(own), "elsewhere"]
+    find_models_here("suites/mine.yaml")
+    assert sys.path == [str(own / "suites"), str(own), "elsewhere"]
+
+
+@pytest.mark.parametrize("verb", ["train", "split"])
+def test_a_network_in_the_current_folder_is_found_by_a_command_that_trains_it(
+    call: Call, own: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry or ".").absolute() != own])
+    split = ("--splitter", "full") if verb == "split" else ()
+    result = call(verb, "--model", "python:cli_nets:nett", "--data", "digits", *split, "--out", "nothing")
+    assert "unknown factory in cli_nets 'nett'" in result.stderr
 
 
 def test_a_file_of_ours_is_taken_as_its_own_network_or_as_described(call: Call, own: Path, workshop: Path) -> None:
