@@ -26,6 +26,8 @@ RANK_NOTE = f"A rank begins where a {TEST}, separates an entry from the first on
 
 UNRANKED_NOTE = "Too few seeds, classes or tasks to tell entries apart: no ranks."
 
+UNRANKED_ENTRY_NOTE = "– too few seeds, classes or tasks in common with the entries above to rank the entry."
+
 INCOMPLETE_NOTE = (
     f"{INCOMPLETE_MARK} has no value on seeds on which other entries have one: ranked after the complete entries, "
     "on the seeds that all such entries share."
@@ -90,7 +92,7 @@ def table_notes(board: Leaderboard) -> list[str]:
     notes = [RANK_NOTE] if ranked else []
     notes += [note for note in (_averaged_note(board), _baseline_note(board)) if note]
     if board.has_unranked_entries:
-        notes.append(UNRANKED_NOTE)
+        notes.append(UNRANKED_ENTRY_NOTE if ranked else UNRANKED_NOTE)
     if board.has_incomplete_entries:
         notes.append(INCOMPLETE_NOTE)
     if board.has_warnings:

@@ -73,6 +73,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "section": section.title,
         "seeds": list(entry.seeds),
         "missing_seeds": list(entry.missing_seeds),
+        "n_warnings": entry.n_warnings,
         "cell_ids": list(entry.cell_ids),
         **_differences(section, entry),
     }

@@ -84,9 +84,18 @@ def test_too_few_seeds_have_no_ranks_and_the_notes_say_why() -> None:
 def test_rows_with_warnings_are_marked_and_explained() -> None:
     row = toy_row().model_copy(update={"warnings": ["no recorded state is within 0.01"]})
     board = make_leaderboard([row])
-    for text in (plain(leaderboard_view(board)), to_markdown(board)):
+    for text in (plain(leaderboard_view(board)), to_markdown(board), to_latex(board)):
         assert "1!" in text
-        assert "! rows with warnings: 'splitbench show CELL_ID' has them." in text
+        assert "! rows with warnings: 'splitbench show" in text
+    assert [entry["n_warnings"] for entry in leaderboard_objects(board)] == [1]
+
+
+def test_an_entry_without_a_rank_beside_ranked_ones_is_explained() -> None:
+    board = make_leaderboard([*rows()[:3], toy_row(splitter="other", seed=0, loss=0.4)])
+    assert [entry.rank for entry in board.sections[0].entries] == [1, None]
+    text = to_markdown(board)
+    assert "– too few seeds, classes or tasks in common with the entries above to rank the entry." in text
+    assert "no ranks" not in text
 
 
 def test_json_has_the_documented_keys_with_fractions() -> None:
