@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
 import click
 
 from harness.cli.errors import report_errors
 from harness.cli.options import at_option, json_option, open_store
 
+if TYPE_CHECKING:
+    from harness.store import ResultStore
+
 
 @click.command()
-@click.argument("splitters", nargs=-1, metavar="[SPLITTER]...")
-@click.argument("results")
+@click.argument("words", nargs=-1, required=True, metavar="[SPLITTER]... RESULTS...")
 @click.option("--scenario", metavar="S", help="Compare in this scenario only.")
 @click.option("--sort", metavar="MEASURE", help="Measure to compare. [default: the scenario's own]")
 @click.option(
@@ -21,15 +26,14 @@ from harness.cli.options import at_option, json_option, open_store
 @json_option
 @report_errors
 def command(
-    splitters: tuple[str, ...],
-    results: str,
+    words: tuple[str, ...],
     scenario: str | None,
     sort: str | None,
     form: str,
     at: str | None,
     as_json: bool,
 ) -> None:
-    """Compare splitters by the rows in RESULTS, on the seeds that they share, and say which is better.
+    """Compare splitters by the rows in RESULTS, one folder or several, on the seeds that they share.
 
     Two splitters are compared seed by seed: differences, a paired t-test with Holm's correction, Wilcoxon's test. Three
     or more, or all if none is named, are compared over all cells (base model and data set): mean ranks with Friedman's
@@ -43,19 +47,24 @@ def command(
     from harness.ranking.leaderboard import columns_for, make_leaderboard
     from harness.ranking.over_cells.overview import overviews
     from harness.ranking.paired.head_to_head import compare
+    from harness.store import union
     from harness.views.leaderboards.comparison import comparison_document
     from harness.views.leaderboards.overview import overview_document
     from splitters.errors import ConfigurationError
 
+    splitters, stores = _splitters_and_stores(words)
+    for store in stores:
+        store.require_rows()
+    twice = [name for name in splitters if splitters.count(name) > 1]
+    if twice:
+        raise ConfigurationError(f"compare: {twice[0]!r} is named twice; a splitter is compared with another one.")
     if len(splitters) == 1:
         raise ConfigurationError(
             f"compare: {splitters[0]!r} alone has nothing to be compared with; name another splitter before RESULTS, "
             "or none to compare all."
         )
     budget = None if at is None else Budget.parse(at)
-    store = open_store(results)
-    store.require()
-    latest = store.read(columns=columns_for(budget)).latest()
+    latest = union([store.read(columns=columns_for(budget)) for store in stores]).latest()
     board = make_leaderboard(latest, scenario=scenario, sort=sort, budget=budget)
     overall = overviews(board, splitters)
     if len(splitters) == 2:
@@ -68,3 +77,11 @@ def command(
         show(document.view())
     else:
         write(document.text(form))
+
+
+def _splitters_and_stores(words: tuple[str, ...]) -> tuple[list[str], list[ResultStore]]:
+    """Return the names of splitters, and the results behind them: the last word, and those before it that hold rows."""
+    *others, last = words
+    stores = list(takewhile(lambda store: store.storage.has_folder("rows"), map(open_store, reversed(others))))
+    names = others[: len(others) - len(stores)]
+    return names, [*reversed(stores), open_store(last)]

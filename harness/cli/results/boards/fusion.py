@@ -23,7 +23,7 @@ def command(results: str, as_json: bool) -> None:
     from harness.views.leaderboards.fusion_choice import fusion_choice_objects, fusion_choice_view
 
     store = open_store(results)
-    store.require()
+    store.require_rows()
     latest = store.read(columns=columns_for(None)).latest()
     gains = rule_gains(make_leaderboard(latest, scenario="patching"))
     if as_json:

@@ -45,7 +45,7 @@ def command(results: str, out: Path, figures: Path | None, latex: bool, consent:
     if latex and figures is None:
         raise ConfigurationError("--latex writes its files beside the figures: add --figures DIR.")
     store = open_store(results)
-    store.require()
+    store.require_rows()
     sweeps, notes = _studies(store, consent)
     data = ReportData(store, store.read())
     parts = topics(data, sweeps)

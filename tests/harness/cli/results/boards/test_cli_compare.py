@@ -145,3 +145,21 @@ def test_two_splitters_are_compared_at_an_equal_budget(call: Call, tmp_path: Pat
     assert comparison["first"] == pytest.approx([0.02, 0.025, 0.03])
     assert comparison["second"] == pytest.approx([0.1] * 3)
     assert values["verdict"] == "Of 1 comparison, toy is better in 1 (p < 0.05)."
+
+
+def test_rows_of_several_folders_are_compared_together(call: Call, tmp_path: Path) -> None:
+    for seed in range(4):
+        store = ResultStore(tmp_path / ("a" if seed < 2 else "b"))
+        store.write(toy_row(seed=seed, loss=0.01))
+        store.write(toy_row(splitter="other", seed=seed, loss=0.5))
+    values = json.loads(call("compare", "toy", "other", tmp_path / "a", tmp_path / "b", "--json").stdout)
+    assert values["comparisons"][0]["subjects"] == ["0", "1", "2", "3"]
+    assert "(4 seeds)" in call("compare", tmp_path / "a", tmp_path / "b").stdout
+    absent = call("compare", "toy", "other", tmp_path / "a", tmp_path / "c")
+    assert (absent.exit_code, "there are no results at" in absent.stderr) == (2, True)
+
+
+def test_a_splitter_is_not_compared_with_itself(call: Call, results: Path) -> None:
+    result = call("compare", "toy", "toy", results)
+    assert result.exit_code == 2
+    assert "compare: 'toy' is named twice; a splitter is compared with another one." in result.stderr
