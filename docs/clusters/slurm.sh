@@ -43,10 +43,6 @@ if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
     echo "slurm.sh: --array takes a range, such as 1-4: which task a number of a list is, Slurm does not say" >&2
     exit 2
   fi
-  if [[ $verb == sweep ]]; then
-    echo "slurm.sh: a sweep is one study; submit it without --array" >&2
-    exit 2
-  fi
   shard=(--shard "$number/$SLURM_ARRAY_TASK_COUNT")
 fi
 environment="$HOME/splitbench-env"
