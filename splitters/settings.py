@@ -243,6 +243,18 @@ PhaseLength = Annotated[
 """A ``Length`` that is read from, and written as, ``"75 steps"`` or ``"5 epochs"``."""
 
 
+_IN_WORDS_OF_FILES = {
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping, KEY: VALUE",
+    "mapping_type": "expected a mapping, KEY: VALUE",
+    "model_type": "expected a mapping, KEY: VALUE",
+    "int_parsing_size": "expected an integer of 64 bits",
+    "too_short": "expected a list of {min_length} or more",
+}
+"""What is said instead of pydantic's words, which are Python's."""
+
+
 def _describe(model: type[Settings], error: ErrorDetails, where: str, spelling: str | None = None) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
@@ -252,11 +264,16 @@ def _describe(model: type[Settings], error: ErrorDetails, where: str, spelling: 
         known = ", ".join(sorted(keys)) or "none"
         return f"{where}: unknown key {path!r}.{hint} Known: {known}. See {model.explained_in}."
     if error["type"] == "missing":
+        *above, last = error["loc"]
+        if isinstance(last, int):
+            return f"{where}: {'.'.join(map(str, above))}: too short: item {last + 1} is missing."
         return f"{where}: the key {path!r} is missing."
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float | None):
         return f"{where}: {path}: expected text; quote it: {_quoted(error['input'], spelling)}."
-    given = f" (given: {error['input']!r})" if error["type"] != "value_error" else ""
-    message = error["msg"].removeprefix("Value error, ")
+    given = "nothing" if error["input"] is None else repr(error["input"])
+    given = f" (given: {given})" if error["type"] != "value_error" else ""
+    template = _IN_WORDS_OF_FILES.get(error["type"])
+    message = template.format(**error.get("ctx", {})) if template else error["msg"].removeprefix("Value error, ")
     return f"{where}: {path or 'value'}: {message}{given}."
 
 

@@ -45,7 +45,7 @@ def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
         ConfigurationError: If a name, a setting, or a combination of them is wrong, or no cell is left.
     """
     _check_size(suite)
-    plugins_of(suite).load()
+    plugins_of(suite).load(where=f"{suite.source.where('plugins')}: plugins")
     suite = _with_complete_models(suite)
     _check_names(suite)
     # A seed changes neither the settings nor what there is to check.

@@ -30,8 +30,11 @@ class Plugins:
         """The folder of the suite's file, in which relative folders of data sets are looked for too."""
         return Path(self.folder) if self.folder else None
 
-    def load(self) -> None:
+    def load(self, *, where: str = "") -> None:
         """Import the modules.
+
+        Args:
+            where: The file and key that name them, for the message.
 
         Raises:
             ConfigurationError: If a module cannot be imported.
@@ -43,8 +46,9 @@ class Plugins:
                 importlib.import_module(name)
             # A plugin is foreign code: it may raise anything, and its author wants to know where.
             except Exception as error:
+                prefix = f"{where}: " if where else ""
                 raise ConfigurationError(
-                    f"the plugin {name!r} cannot be imported: {self._cause(name, error)}"
+                    f"{prefix}the plugin {name!r} cannot be imported: {self._cause(name, error)}"
                 ) from error
 
     def _cause(self, name: str, error: Exception) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+from pydantic.config import JsonDict
 
 from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
 from harness.config.overrides import Change, apply_changes
@@ -35,7 +36,11 @@ def _read_duration(value: object) -> object:
 
 _DurationText = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*[smhd]?\s*$", examples=["30m"])]
 
-Duration = Annotated[float, BeforeValidator(_read_duration, json_schema_input_type=float | _DurationText), Field(gt=0)]
+Duration = Annotated[
+    float,
+    BeforeValidator(_read_duration, json_schema_input_type=Annotated[float, Field(gt=0)] | _DurationText),
+    Field(gt=0),
+]
 """Seconds, read from a number or from ``30m``."""
 
 
@@ -58,10 +63,11 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 _Seed = Annotated[int, Field(ge=0, lt=2**63)]
+_SeedList = Annotated[list[_Seed], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 Seeds = Annotated[
     tuple[_Seed, ...],
-    BeforeValidator(_read_seeds, json_schema_input_type=Annotated[int, Field(ge=1)] | list[_Seed]),
+    BeforeValidator(_read_seeds, json_schema_input_type=Annotated[int, Field(ge=1)] | _SeedList),
     AfterValidator(_distinct),
     Field(min_length=1),
 ]
@@ -153,9 +159,15 @@ def _as_entries(value: object) -> object:
 
 Scenarios = Annotated[
     tuple[ScenarioEntry, ...],
-    BeforeValidator(_as_entries, json_schema_input_type=str | ScenarioEntry | list[str | ScenarioEntry]),
+    BeforeValidator(
+        _as_entries,
+        json_schema_input_type=str | ScenarioEntry | Annotated[list[str | ScenarioEntry], Field(min_length=1)],
+    ),
 ]
 """Scenarios as a list, or a single one, each a name or a name with settings."""
+
+
+_NOT_EMPTY: JsonDict = {"minItems": 1}
 
 
 class Suite(Settings):
@@ -199,8 +211,8 @@ class Suite(Settings):
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
     training: TrainingSpec = Field(default_factory=TrainingSpec)
     splitters: tuple[SplitterEntry, ...] = Field(min_length=1)
-    only: tuple[Filter, ...] = ()
-    exclude: tuple[Filter, ...] = ()
+    only: tuple[Filter, ...] = Field(default=(), json_schema_extra=_NOT_EMPTY)
+    exclude: tuple[Filter, ...] = Field(default=(), json_schema_extra=_NOT_EMPTY)
 
     _source: Source = PrivateAttr(default=Source("suite"))
 

@@ -22,6 +22,13 @@ class _Outer(Settings):
     maybe: _Inner | None = None
 
 
+class _Lists(Settings):
+    names: tuple[str, ...] = ()
+    shape: tuple[int, int, int] = (3, 32, 32)
+    few: list[int] = Field(default=[1], min_length=1)
+    table: dict[str, int] = Field(default_factory=dict)
+
+
 def _refusal(values: dict[str, object], model: type[Settings] = _Outer) -> str:
     with pytest.raises(ConfigurationError) as error:
         model.parse(values, where="file.yaml")
@@ -79,6 +86,21 @@ def test_missing_and_wrong_values_are_named() -> None:
     assert _refusal({}) == "file.yaml: the key 'rate' is missing."
     assert _refusal({"rate": -1}) == "file.yaml: rate: Input should be greater than 0 (given: -1)."
     assert "nan" in _refusal({"rate": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"names": None}, "names: expected a list (given: nothing)."),
+        ({"few": "x"}, "few: expected a list (given: 'x')."),
+        ({"few": []}, "few: expected a list of 1 or more (given: [])."),
+        ({"table": [1]}, "table: expected a mapping, KEY: VALUE (given: [1])."),
+        ({"shape": [3, 32]}, "shape: too short: item 3 is missing."),
+        ({"shape": [1e308, 1, 1]}, "shape.0: expected an integer of 64 bits (given: 1e+308)."),
+    ],
+)
+def test_wrong_kinds_of_values_are_named_in_the_words_of_files(values: dict[str, object], message: str) -> None:
+    assert _refusal(values, _Lists) == f"file.yaml: {message}"
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -44,7 +44,7 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
     """
     found = load_suite(suite)
     _check_scenarios(found)
-    plugins_of(found).load()
+    plugins_of(found).load(where=f"{found.source.where('plugins')}: plugins")
     searched: dict[str, dict[str, Any]] = {}
     for text in spaces:
         change = Change.read(text, option="--space")

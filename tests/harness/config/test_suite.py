@@ -114,7 +114,10 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ({"exclude": [{"splitter": "tooy"}]}, r"exclude\[0\]: unknown splitter of this suite 'tooy'. .*'toy'"),
         ({"exclude": [{"seed": 9}]}, "unknown seed of this suite '9'"),
         ({"exclude": [{"dataset": "digits"}]}, "no cell is left"),
-        ({"plugins": ["no_such_module_x"]}, "the plugin 'no_such_module_x' cannot be imported"),
+        (
+            {"plugins": ["no_such_module_x"]},
+            r"toys.yaml, line \d+: plugins: the plugin 'no_such_module_x' cannot be imported",
+        ),
         ({"plugins": [".x"]}, "the plugin '.x' cannot be imported: .* It must be a module's dotted name"),
         ({"plugins": ["lab/x.py"]}, "the plugin 'lab/x.py' cannot be imported: .* dotted name.* Did you mean 'x'?"),
         ({"name": ".."}, "name: String should match pattern"),

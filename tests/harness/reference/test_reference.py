@@ -70,7 +70,13 @@ _SUITE: dict[str, Any] = {"name": "a", "models": ["simcnn"], "datasets": ["digit
     [
         {"seed": 3},
         {"seeds": 0},
+        {"seeds": []},
+        {"seeds": [1, 1]},
+        {"scenario": []},
+        {"only": []},
+        {"exclude": []},
         {"timeout": "soon"},
+        {"timeout": 0},
         {"training": {"epoch": 3}},
         {"splitters": [{"name": "gradsplitter", "settings": {"alfa": 0.3}}]},
         {"splitters": [{"name": "gradsplitter", "settings": {"warmup": "5 minutes"}}]},
