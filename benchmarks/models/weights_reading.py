@@ -83,7 +83,8 @@ class StoredWeights:
         """Copy the weights into a network.
 
         Prefixes that wrappers put before all names (``module.``, ``model.``, ``net.``, ``_orig_mod.``) are stripped
-        where the network does not have them itself, and batch counts of batch norms may be absent.
+        where the network does not have them itself, and so is any other one behind which are the network's names.
+        Batch counts of batch norms may be absent.
 
         Args:
             model: The network.
@@ -125,7 +126,7 @@ def read_weights(path: Path | str) -> StoredWeights:
     """Read a safetensors file, or a torch file that holds a state dict.
 
     The state may be the whole file, its entry ``state_dict``, ``model_state_dict`` or ``model``, or the only other
-    entry that holds tensors by name.
+    entry, or entry of an entry, that holds tensors by name. Arrays of NumPy are taken as tensors.
 
     Raises:
         ModuleFileError: If the file is absent, damaged, no weights file, or holds more than tensors and plain values.
@@ -205,23 +206,34 @@ def _state_of(path: Path, content: object) -> dict[str, Tensor]:
             f"{path}: holds a {type(content).__name__}, not a state dict; write one with "
             "torch.save(model.state_dict(), 'weights.pth')."
         )
-    states = {
-        key: inner for key, inner in content.items()
-        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values())
-    }  # fmt: skip
+    states = _states_in(content) or _states_in(
+        {f"{key}.{inner}": value for key, part in content.items() if isinstance(part, Mapping)
+         for inner, value in part.items()}
+    )  # fmt: skip
     has_tensors = any(isinstance(value, Tensor) for value in content.values())
     entry = next((key for key in _STATE_KEYS if key in states), None)
     if entry is None and len(states) == 1 and not has_tensors:
         (entry,) = states
     if entry is not None:
         return _tensors(path, states[entry], f"entry {entry!r}, ")
+    if content and all(isinstance(value, np.ndarray) for value in content.values()):
+        return _tensors(path, {key: torch.from_numpy(value) for key, value in content.items()}, "")
     if not has_tensors:
+        meant, count = ("the one that is meant", f" ({len(states)} state dicts)") if states else ("the state dict", "")
         raise ModuleFileError(
             f"{path}: no state dict in it: looked for tensors, and for {', '.join(map(repr, _STATE_KEYS))}; it holds "
-            f"{', '.join(repr(str(key)) for key in list(content)[:8]) or 'nothing'}. Save the state dict alone: "
+            f"{', '.join(repr(str(key)) for key in list(content)[:8]) or 'nothing'}{count}. Save {meant} alone: "
             "torch.save(model.state_dict(), 'weights.pth')."
         )
     return _tensors(path, content, "")
+
+
+def _states_in(content: Mapping[Any, object]) -> dict[Any, Mapping[object, object]]:
+    """Return the entries that hold tensors by name."""
+    return {
+        key: inner for key, inner in content.items()
+        if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values())
+    }  # fmt: skip
 
 
 def _tensors(path: Path, state: Mapping[object, object], where: str) -> dict[str, Tensor]:
@@ -236,11 +248,18 @@ def _tensors(path: Path, state: Mapping[object, object], where: str) -> dict[str
 
 def _without_prefix(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     state, stripped = dict(given), ""
+    if "n_averaged" not in wanted:
+        state.pop("n_averaged", None)  # of torch's AveragedModel, beside 'module.'
     while prefix := _common_prefix(state):
         if any(key.startswith(prefix) for key in wanted):
             break
         state = {key.removeprefix(prefix): value for key, value in state.items()}
         stripped += prefix
+    # Any other prefix, such as 'backbone.', if the network's own names are behind it.
+    first = next(iter(state), "").partition(".")[0] + "."
+    behind = {key.removeprefix(first): value for key, value in state.items() if key.startswith(first)}
+    if len(behind) == len(state) and not state.keys() <= wanted.keys() and behind.keys() <= wanted.keys():
+        return behind, stripped + first
     return state, stripped
 
 
