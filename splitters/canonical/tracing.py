@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
 from torch.fx.proxy import Attribute
 
 from splitters.canonical.layers import plain_kind
@@ -29,7 +31,8 @@ _CONSTANTS = frozenset({"ndim", "device", "dtype", "layout", "is_cuda", "is_spar
                         "is_mkldnn", "is_mps", "is_meta"})  # fmt: skip
 """Attributes of tensors that are constants of a traced network."""
 
-_CONSTANT_CALLS = frozenset({"dim", "ndimension", "is_floating_point", "is_complex", "get_device", "element_size"})
+_CONSTANT_CALLS = frozenset({"dim", "ndimension", "is_floating_point", "is_complex", "get_device", "element_size",
+                             "is_contiguous"})  # fmt: skip
 """Methods of tensors whose results are constants of a traced network."""
 
 _SIZES = frozenset({"shape", "size", "numel", "nelement", "stride", "len"}) | _CONSTANTS | _CONSTANT_CALLS
@@ -52,12 +55,14 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
     """
     tracer = _ExampleTracer(example)
     try:
-        with _traced_builtins(model), _traced_sizes(tracer):
+        with _traced_builtins(model), _traced_torch(tracer), _compiled_functions_called_directly():
             return tracer.trace(model)
     except Exception as error:
         # torch's functions answer a number that was refused with an error of their own.
         refusal = error if isinstance(error, GraphError) else tracer.refusal
         cause = str(refusal) if refusal else first_line(error)
+        if f"found type '{_Value.__name__}'" in str(error):
+            cause = "its forward calls a TorchScript function; call the Python function that it was made from."
         raise GraphError(f"{type(model).__name__} cannot be traced by torch.fx: {tracer.where()}{cause}") from error
 
 
@@ -88,11 +93,17 @@ def _traced_builtins(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _traced_sizes(tracer: _ExampleTracer) -> Iterator[None]:
-    """Let torch take traced sizes that are given one by one, as in ``torch.zeros(x.size(0), 1)``.
+def _traced_torch(tracer: _ExampleTracer) -> Iterator[None]:
+    """Let torch take traced sizes that are given one by one, as in ``torch.zeros(x.size(0), 1)``, and know tensors.
 
     By itself, torch hands calls to proxies only where one of them is an argument that may be a tensor, or in a tuple.
     """
+
+    def is_tensor(value: Any) -> bool:
+        return value.is_instance(Tensor) if isinstance(value, _Numbers) else original_is_tensor(value)
+
+    def tensor(data: Any, **settings: Any) -> Tensor:
+        return original_tensor(map_aggregate(data, tracer.plain), **settings)
 
     def taking_sizes(kind: str, target: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -101,10 +112,12 @@ def _traced_sizes(tracer: _ExampleTracer) -> Iterator[None]:
 
         return call
 
-    originals = {name: getattr(torch, name) for name in _FUNCTIONS_OF_SIZES}
+    originals = {name: getattr(torch, name) for name in (*_FUNCTIONS_OF_SIZES, "is_tensor", "tensor")}
+    original_is_tensor, original_tensor = originals["is_tensor"], originals["tensor"]
     try:
-        for name, function in originals.items():
-            setattr(torch, name, taking_sizes("call_function", function, function))
+        torch.is_tensor, torch.tensor = is_tensor, tensor
+        for name in _FUNCTIONS_OF_SIZES:
+            setattr(torch, name, taking_sizes("call_function", originals[name], originals[name]))
         for name in _METHODS_OF_SIZES:
             setattr(Tensor, name, taking_sizes("call_method", name, getattr(Tensor, name)))
         yield
@@ -114,6 +127,17 @@ def _traced_sizes(tracer: _ExampleTracer) -> Iterator[None]:
         for name in _METHODS_OF_SIZES:
             if name in vars(Tensor):  # else it is inherited
                 delattr(Tensor, name)
+
+
+@contextmanager
+def _compiled_functions_called_directly() -> Iterator[None]:
+    """Let functions that ``torch.compile`` has decorated run as they are written."""
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo is None:  # nothing was compiled; the import takes seconds
+        yield
+        return
+    with dynamo.config.patch(error_on_nested_fx_trace=False):
+        yield
 
 
 def _namespaces(model: nn.Module) -> list[dict[str, Any]]:
@@ -194,6 +218,9 @@ class _ExampleTracer(fx.Tracer):
             )
         return super().create_node(kind, *args, **kwargs)
 
+    def create_arg(self, a: Any) -> Any:
+        return super().create_arg(a.item() if isinstance(a, np.generic) else a)
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Value(node, self)
 
@@ -232,6 +259,10 @@ class _ExampleTracer(fx.Tracer):
         else:
             return first
         raise self.refusal
+
+    def plain(self, value: Any) -> Any:
+        """Return the number behind a traced size, and any other value as it is."""
+        return self.number(value, "computes") if isinstance(value, _Numbers) else value
 
     def constant(self, proxy: fx.Proxy) -> Any:
         """Return a value that is the same for all images: a device, a data type, a number of axes."""
@@ -399,5 +430,7 @@ class _TensorAttribute(_Numbers, Attribute):
     """An attribute of a traced value, or one of its methods."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.attr == "prod" and self.root.is_instance(tuple):  # as ``numpy.prod`` of sizes calls it
+            return math.prod(self.root)
         result = Attribute.__call__(self, *args, **kwargs)
         return self.tracer.constant(result) if self.attr in _CONSTANT_CALLS else result

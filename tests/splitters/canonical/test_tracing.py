@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -67,12 +68,23 @@ def _rounding(net: Between, x: Tensor) -> Tensor:
     return x[:, :, :half] * float(x.size(3)) ** 0.5
 
 
+def _numpys_numbers(net: Between, x: Tensor) -> Tensor:
+    flat = x.view(-1, int(np.prod(x.shape[1:]))).view(x.size(0), np.prod(x.shape[1:3]), 8)
+    return (flat * np.float32(2)).view(x.shape) / torch.tensor(x.shape[-1]) * torch.tensor([x.size(2), 3])[0]
+
+
+def _asked_for_kinds(net: Between, x: Tensor) -> Tensor:
+    return x * 2 if torch.is_tensor(x) and (x if x.is_contiguous() else x.contiguous()).dim() == 4 else x
+
+
 def _weight_decides(net: Between, x: Tensor) -> Tensor:
     return x * 2 if net.conv.weight.shape[0] == 8 and net.conv.bias.ndim == 1 else x
 
 
 @pytest.mark.parametrize(
-    "show", [_checked, _same_padding, _constants, _loops, _rounding, _weight_decides], ids=lambda show: show.__name__
+    "show",
+    [_checked, _same_padding, _constants, _loops, _rounding, _numpys_numbers, _asked_for_kinds, _weight_decides],
+    ids=lambda show: show.__name__,
 )
 def test_control_flow_over_sizes_is_followed(show: Callable[..., Tensor]) -> None:
     assert maskable(assert_exact(Between(show), _BATCH)) == {"conv": 8, "last": 6}
@@ -200,10 +212,21 @@ def test_layers_made_in_a_forward_are_traced() -> None:
         ChannelGraph.trace(Between(lambda net, x: nn.Dropout()(x)), _BATCH)
 
 
+def _doubled(x: Tensor) -> Tensor:
+    return x * 2
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated")
+def test_a_torchscript_function_is_named_as_the_cause() -> None:
+    scripted = torch.jit.script(_doubled)
+    with pytest.raises(GraphError, match="its forward calls a TorchScript function; call the Python function"):
+        ChannelGraph.trace(Between(lambda net, x: scripted(x)), _BATCH)
+
+
 def test_torch_is_as_before_after_tracing() -> None:
-    before = torch.zeros, Tensor.expand, "expand" in vars(Tensor)
+    before = torch.zeros, torch.tensor, Tensor.expand, "expand" in vars(Tensor)
     assert_exact(Between(lambda net, x: x + torch.zeros(x.size(0), 1, 1, 1)), _BATCH)
-    assert before == (torch.zeros, Tensor.expand, "expand" in vars(Tensor))
+    assert before == (torch.zeros, torch.tensor, Tensor.expand, "expand" in vars(Tensor))
 
 
 def test_an_output_of_several_tensors_is_named() -> None:
