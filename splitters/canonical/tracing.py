@@ -42,6 +42,9 @@ _FUNCTIONS_OF_SIZES = ("zeros", "ones", "empty")
 _METHODS_OF_SIZES = ("expand", "repeat", "tile", "view", "reshape", "new_zeros", "new_ones")
 """Functions, and methods of tensors of no image, that take sizes one by one."""
 
+_ORIGINALS = {name: getattr(torch, name) for name in (*_FUNCTIONS_OF_SIZES, "is_tensor", "tensor")}
+"""The functions of torch that are replaced while a model is traced."""
+
 
 def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
     """Trace a model.
@@ -100,10 +103,10 @@ def _traced_torch(tracer: _ExampleTracer) -> Iterator[None]:
     """
 
     def is_tensor(value: Any) -> bool:
-        return value.is_instance(Tensor) if isinstance(value, _Numbers) else original_is_tensor(value)
+        return value.is_instance(Tensor) if isinstance(value, _Numbers) else isinstance(value, Tensor)
 
-    def tensor(data: Any, **settings: Any) -> Tensor:
-        return original_tensor(map_aggregate(data, tracer.plain), **settings)
+    def tensor(data: Any, **settings: Any) -> Any:
+        return _ORIGINALS["tensor"](map_aggregate(data, tracer.plain), **settings)
 
     def taking_sizes(kind: str, target: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -112,18 +115,17 @@ def _traced_torch(tracer: _ExampleTracer) -> Iterator[None]:
 
         return call
 
-    originals = {name: getattr(torch, name) for name in (*_FUNCTIONS_OF_SIZES, "is_tensor", "tensor")}
-    original_is_tensor, original_tensor = originals["is_tensor"], originals["tensor"]
     try:
-        torch.is_tensor, torch.tensor = is_tensor, tensor
+        for function in (is_tensor, tensor):
+            setattr(torch, function.__name__, function)
         for name in _FUNCTIONS_OF_SIZES:
-            setattr(torch, name, taking_sizes("call_function", originals[name], originals[name]))
+            setattr(torch, name, taking_sizes("call_function", _ORIGINALS[name], _ORIGINALS[name]))
         for name in _METHODS_OF_SIZES:
             setattr(Tensor, name, taking_sizes("call_method", name, getattr(Tensor, name)))
         yield
     finally:
-        for name, function in originals.items():
-            setattr(torch, name, function)
+        for name, original in _ORIGINALS.items():
+            setattr(torch, name, original)
         for name in _METHODS_OF_SIZES:
             if name in vars(Tensor):  # else it is inherited
                 delattr(Tensor, name)

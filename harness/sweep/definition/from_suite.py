@@ -77,9 +77,9 @@ def _check_left_out(suite: Suite, sweep: Sweep) -> None:
         seeds = [seed for seed in sweep.seeds if (title, model, dataset, seed) in left_out]
         if seeds:
             raise ConfigurationError(
-                f"--suite {suite.name}: it leaves out {title} on {model} and {dataset} with seed {seeds[0]}, and a trial "
-                "measures a splitter on every model. Choose models, for example with --set 'models=[simcnn]', or write a "
-                "sweep file."
+                f"--suite {suite.name}: it leaves out {title} on {model} and {dataset} with seed {seeds[0]}, and a "
+                "trial measures a splitter on every model. Choose models, for example with --set 'models=[simcnn]', or "
+                "write a sweep file."
             )
 
 
