@@ -221,7 +221,11 @@ class _ExampleTracer(fx.Tracer):
         return super().create_node(kind, *args, **kwargs)
 
     def create_arg(self, a: Any) -> Any:
-        return super().create_arg(a.item() if isinstance(a, np.generic) else a)
+        if isinstance(a, np.generic):
+            a = a.item()
+        elif isinstance(a, nn.Parameter) and all(a is not parameter for parameter in self.root.parameters()):
+            a = a.detach()  # held by a closure, so a constant of the traced model
+        return super().create_arg(a)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Value(node, self)

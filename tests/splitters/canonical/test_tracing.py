@@ -223,6 +223,11 @@ def test_a_torchscript_function_is_named_as_the_cause() -> None:
         ChannelGraph.trace(Between(lambda net, x: scripted(x)), _BATCH)
 
 
+def test_a_parameter_that_a_closure_holds_is_a_constant() -> None:
+    scale = nn.Parameter(torch.linspace(-1, 1, 8).view(8, 1, 1))
+    assert maskable(assert_exact(Between(lambda net, x: x * scale), _BATCH)) == {"conv": 8, "last": 6}
+
+
 def test_torch_is_as_before_after_tracing() -> None:
     before = torch.zeros, torch.tensor, Tensor.expand, "expand" in vars(Tensor)
     assert_exact(Between(lambda net, x: x + torch.zeros(x.size(0), 1, 1, 1)), _BATCH)
