@@ -65,7 +65,7 @@ def complete_given(
     base = folder or Path.cwd()
     values: dict[str, object] = {}
     if spec.class_map:
-        values |= {"class_names": read_class_map(base / spec.class_map), "class_map": ""}
+        values |= {"class_names": read_class_map(base / Path(spec.class_map).expanduser()), "class_map": ""}
     published = find_published(spec, cache, download=download)
     if published is None:
         values |= _described_by_file(spec, read_weights(base / Path(spec.weights).expanduser()), title)

@@ -49,6 +49,17 @@ def load(weights: Path, classes: tuple[str, ...], name: str = "python:given_nets
     return load_given(spec, task_classes=classes, input_shape=SHAPE, cache=weights.parent)
 
 
+def test_weights_and_class_maps_may_be_named_from_the_home_folder(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (weights.parent / "names.txt").write_text("e\nd\nc\nb\na\n")
+    monkeypatch.setenv("HOME", str(weights.parent))
+    spec = ModelSpec.model_validate(
+        {"name": "python:given_nets:net", "weights": "~/five.pth", "class_map": "~/names.txt"}
+    )
+    assert complete_given(spec, cache=weights.parent).class_names == tuple("edcba")
+
+
 @pytest.mark.parametrize("name", ["python:given_nets:net", "python:given_nets:five"])
 def test_a_task_of_some_classes_gets_their_logits_in_its_own_order(weights: Path, name: str) -> None:
     whole = load(weights, tuple("abcde"), name=name).network

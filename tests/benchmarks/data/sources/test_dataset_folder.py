@@ -138,6 +138,15 @@ def test_a_relative_folder_is_looked_for_in_the_data_root_beside_the_suite_and_h
     assert grey_of(tmp_path, tmp_path / "suites") == 1
 
 
+def test_a_folder_may_be_named_from_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "test"):
+        _write(tmp_path / "my pets", part, "cat", 7)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = "folder:~/my pets"
+    dataset = load_dataset(name, input_shape=(1, 4, 4), data_root=tmp_path / "elsewhere", cache=tmp_path / "c")
+    assert int(dataset.train.images[0, 0, 0, 0]) == 7
+
+
 def test_an_absent_folder_says_where_it_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"folder:pets: .*pets nor .*pets is no folder\. Type --data-root DIR"):
         _load(tmp_path)
