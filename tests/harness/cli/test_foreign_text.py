@@ -125,12 +125,19 @@ def test_an_error_shows_what_was_given(tmp_path: Path) -> None:
 # --- LaTeX
 
 
-def boards_text() -> str:
-    return to_latex(make_leaderboard([*good_rows(), toy_row(label="[1pt]", folder="other")]))
+LATEX_LABELS = (
+    "a_b & 50% {x} #1 ~^\\", "[1pt]", "*star", "a|b<c>d", "x--y ?` ``q''", '"quoted" $x$', "Ärger ß ğ ł Wąż ðþ «é»",
+    "β-VAE α→ω ≥ × … — “q” °", "中文方法", "🚀", "e\u0301x\u0301", "\u00a0", "name " * 30,
+)  # fmt: skip
+
+
+def boards_text(*labels: str) -> str:
+    rows = [toy_row(label=label, folder=f"latex {number}") for number, label in enumerate(labels)]
+    return to_latex(make_leaderboard([*good_rows(), *rows]))
 
 
 def test_no_line_end_is_followed_by_what_latex_takes_for_its_argument() -> None:
-    text = boards_text()
+    text = boards_text("[1pt]")
     assert not re.search(r"\\\\(\s|%[^\n]*\n)*[\[*]", text)
     without_commands = re.sub(r"(?m)^%.*$", "", re.sub(r"\\[&%$#_{}]", "", text))
     assert not re.search(r"(?<!\\)[#~^]|(?<!\\)_", re.sub(r"\$\\\w+\$|\\\w+\{\}", "", without_commands))
@@ -138,7 +145,8 @@ def test_no_line_end_is_followed_by_what_latex_takes_for_its_argument() -> None:
 
 @pytest.mark.skipif(not (shutil.which("pdflatex") or shutil.which("tectonic")), reason="no LaTeX here")
 def test_the_tables_compile(tmp_path: Path) -> None:
-    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + boards_text() + "\n\\end{document}\n"
+    begin, end = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}", "\\end{document}"
+    page = "\n".join([begin, boards_text(*LATEX_LABELS), end])
     (tmp_path / "page.tex").write_text(page, encoding="utf-8")
     program = shutil.which("pdflatex") or shutil.which("tectonic")
     options = ["-interaction=nonstopmode", "-halt-on-error"] if program.endswith("pdflatex") else []
