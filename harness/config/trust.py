@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
@@ -46,7 +47,7 @@ class Consent:
             where: The results, for messages.
 
         Raises:
-            ConfigurationError: If they name code that is not trusted here.
+            ConfigurationError: If they name code that is not trusted here, or plugins that cannot be found.
         """
         plugins, untrusted = named, named
         if set(named.modules) <= set(self.own.modules):
@@ -58,6 +59,7 @@ class Consent:
             trust(code)
         else:
             _require(code, where)
+        _require_found(plugins.modules, self.folder or plugins.folder, where)
         return plugins
 
 
@@ -129,6 +131,18 @@ def _require(code: Iterable[str], where: str) -> None:
             "rights. If you trust whoever wrote these results, give --trust-code to 'splitbench front', 'rerun' or "
             "'export-study', once; if plugins are elsewhere on this machine, --plugins DIR."
         )
+
+
+def _require_found(modules: Iterable[str], folder: str, where: str) -> None:
+    for name in modules:
+        if not (folder and _is_in(name, folder)) and not _is_installed(name):
+            places = f"neither in {folder} nor installed" if folder else "not installed"
+            raise ConfigurationError(f"{where}: the plugin {name!r} is {places}. Say where it is with --plugins DIR.")
+
+
+def _is_installed(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top in sys.modules or PathFinder.find_spec(top) is not None
 
 
 def _is_in(module: str, folder: str) -> bool:

@@ -35,7 +35,9 @@ class DatasetEntry:
     members: Callable[[str], tuple[str, ...]] | None = None
 
 
-DATASETS: Registry[DatasetEntry] = Registry("data set", entry_point_group="splitbench.datasets")
+DATASETS: Registry[DatasetEntry] = Registry(
+    "data set", entry_point_group="splitbench.datasets", instance_of=DatasetEntry
+)
 """All data sets by name; ``parquet:FOLDER`` and ``folder:FOLDER`` stand for one per folder."""
 
 _PLACEHOLDER = "FOLDER"

@@ -208,6 +208,8 @@ def test_an_encoding_that_lacks_a_character_stops_no_command(results: str) -> No
         ("\n1 / 0\n", r"broken_plugin.py, line 2: ZeroDivisionError: division by zero"),
         ("def f(:\n", r"broken_plugin.py, line 1: SyntaxError"),
         ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("import json\njson.loads('')\n", "broken_plugin.py, line 2: JSONDecodeError: Expecting value"),
+        ("import sys\nsys.exit(0)\n", "broken_plugin.py, line 2: SystemExit: 0"),
     ],
 )
 def test_a_plug_in_that_cannot_be_imported_is_named_with_file_line_and_cause(
