@@ -180,8 +180,11 @@ print("later")
     assert done.stderr.splitlines() == ["a plug-in was here", "and a program"]
 
 
-def test_json_stands_alone_though_a_plug_in_prints_when_it_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "loud_plugin.py").write_text("print('hello from the plug-in')\n")
+def test_json_stands_alone_though_a_plug_in_prints_when_it_is_imported_and_at_exit(tmp_path: Path) -> None:
+    (tmp_path / "loud_plugin.py").write_text(
+        "import atexit, ctypes\nprint('hello from the plug-in')\natexit.register(print, 'and at exit')\n"
+        "ctypes.CDLL(None).puts(b'and from C, whose buffer is written at exit')\n"
+    )
     (tmp_path / "loud.yaml").write_text(
         "name: loud\nplugins: [loud_plugin]\nseeds: [1]\nsplitters: [full]\nmodels: [simcnn]\ndatasets: [digits]\n"
     )
@@ -189,7 +192,16 @@ def test_json_stands_alone_though_a_plug_in_prints_when_it_is_imported(tmp_path:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["suite"] == "loud"
-    assert "hello from the plug-in" in done.stderr
+    for text in ("hello from the plug-in", "and at exit", "and from C"):
+        assert text in done.stderr
+
+
+def test_streams_that_the_caller_closed_are_open_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "__stdout__"):
+        monkeypatch.setattr(sys, name, None)
+    main(["--version"], standalone_mode=False)
+    for stream in (sys.stdout, sys.__stdout__):
+        assert stream.write("a plug-in prints") == len("a plug-in prints")
 
 
 def test_an_encoding_that_lacks_a_character_stops_no_command(results: str) -> None:
