@@ -28,6 +28,8 @@ class PlainConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        if self.width < 1:  # COLUMNS=0, of a terminal that does not know its size
+            self.width = _PLAIN_WIDTH
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield a renderable's segments, with control characters in their text escaped."""

@@ -196,6 +196,13 @@ def test_json_stands_alone_though_a_plug_in_prints_when_it_is_imported_and_at_ex
         assert text in done.stderr
 
 
+def test_a_terminal_that_says_it_has_no_columns_shows_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    output = io.StringIO()
+    PlainConsole(file=output, force_terminal=True).print("text")
+    assert "text" in output.getvalue()
+
+
 def test_streams_that_the_caller_closed_are_open_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdout", "__stdout__"):
         monkeypatch.setattr(sys, name, None)
