@@ -96,9 +96,10 @@ def _latex_part(part: str) -> str:
         return _LATEX[part]
     if part.isascii() or part in _LATEX_READY:
         return part
-    letter, *accents = unicodedata.normalize("NFD", part)
-    if letter.isascii() and len(accents) == 1 and accents[0] in _ACCENTS:
-        return f"\\{_ACCENTS[accents[0]]}{{{letter}}}"
+    decomposed = unicodedata.normalize("NFD", part)
+    letter, accent = decomposed[0], decomposed[1:]
+    if letter.isascii() and accent in _ACCENTS:
+        return f"\\{_ACCENTS[accent]}{{{letter}}}"
     return rf"\ifdefined\Umathchar {part}\else U+{ord(part):04X}\fi{{}}"
 
 

@@ -50,11 +50,11 @@ def _open_closed_streams() -> None:
 class _Verbs(click.Group):
     """Finds a verb's command in the module of the same name."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, *args: Any, **extra: Any) -> Any:
         _open_closed_streams()
-        if standalone_mode:
+        if extra.get("standalone_mode", True):
             extra.setdefault("obj", STANDALONE)
-        return super().main(*args, standalone_mode=standalone_mode, **extra)
+        return super().main(*args, **extra)
 
     def make_context(self, *args: Any, **keywords: Any) -> click.Context:
         with _printable_errors():

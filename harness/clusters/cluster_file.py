@@ -139,12 +139,16 @@ def _node_types(values: Mapping[str, Any], notes: ClusterNotes) -> tuple[NodeTyp
         resources = kinds[name]["resources"]
         # Ray counts the CPUs and GPUs that a machine has where the file states neither.
         cpus, gpus = resources.get("CPU"), resources.get("GPU", None if from_cloud or "CPU" not in resources else 0)
-        sizes = (None if size is None else int(size) for size in (cpus, gpus))
-        return NodeType(name, *sizes, count, notes.price_per_hour.get(name))
+        return NodeType(name, _whole(cpus), _whole(gpus), count, notes.price_per_hour.get(name))
 
     # Workers may be of the head's type, if the file allows any.
     workers = (node_type(name, count) for name, count in most.items() if name != head or count)
     return node_type(head, 1), tuple(workers)
+
+
+def _whole(number: float | None) -> int | None:
+    """Return a number that Ray takes for an integer as one: 2.0 is allowed."""
+    return None if number is None else int(number)
 
 
 def _local_node_types(values: Mapping[str, Any], notes: ClusterNotes) -> tuple[NodeType, tuple[NodeType, ...]]:
