@@ -49,6 +49,23 @@ def constructing(what: str) -> Iterator[None]:
         raise ConfigurationError(f"{what} cannot be constructed: {_cause(error) or _text(error)}") from error
 
 
+@contextmanager
+def calling(what: str) -> Iterator[None]:
+    """Call code in the block that may be foreign, before anything is run.
+
+    Raises:
+        ConfigurationError: If foreign code raises anything but the errors of this package.
+    """
+    try:
+        yield
+    except SplitbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not (cause := _cause(error)):
+            raise
+        raise ConfigurationError(f"{what} fails: {cause}") from error
+
+
 def _cause(error: BaseException) -> str:
     """Return what happened after the file and line of foreign code where it did; empty if it did elsewhere."""
     if isinstance(error, SyntaxError) and error.filename:

@@ -20,6 +20,7 @@ from harness.machines.devices import device_here
 from harness.store import ResultStore, find_cell, read_stores
 from harness.suite_cell import ID_LENGTH, SuiteCell
 from splitters.errors import ConfigurationError
+from splitters.foreign_code import calling
 from splitters.methods.protocol import ProgressCallback, ignore_progress, make_splitter
 
 _TIMES = ("split_seconds",)
@@ -131,7 +132,8 @@ def require_runnable(row: Row, plugins: Plugins) -> None:
     make_splitter(cell.splitter.name, cell.splitter.settings, where=where)
     check_model(cell.model, where=where)
     check_dataset(cell.dataset.name, where=where)
-    scenario.check(cell)
+    with calling(f"{where}: scenario {cell.scenario!r}"):
+        scenario.check(cell)
 
 
 def rerun_cell(

@@ -15,6 +15,7 @@ from benchmarks.data.sources.source import Location, Source
 from benchmarks.data.sources.torchvision_sets import TORCHVISION_SETS, TorchvisionSource
 from benchmarks.data.sources.union import UnionSource, member_names
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.foreign_code import calling
 from splitters.registry import Registry
 
 
@@ -98,7 +99,11 @@ def open_dataset(name: str, location: Location) -> Source:
         DataError: If its folder is absent.
     """
     entry, text = find_dataset(name)
-    return entry.open(text, location)
+    with calling(f"the data set {name!r}"):
+        source = entry.open(text, location)
+    if not isinstance(source, Source):
+        raise ConfigurationError(f"the data set {name!r} opens as {source!r}; it must be a benchmarks.Source.")
+    return source
 
 
 def _open_union(text: str, location: Location) -> Source:
