@@ -47,7 +47,7 @@ class Consent:
             where: The results, for messages.
 
         Raises:
-            ConfigurationError: If they name code that is not trusted here, or plugins that cannot be found.
+            ConfigurationError: If they name code that is not trusted here.
         """
         plugins, untrusted = named, named
         if set(named.modules) <= set(self.own.modules):
@@ -59,7 +59,6 @@ class Consent:
             trust(code)
         else:
             _require(code, where)
-        _require_found(plugins.modules, self.folder or plugins.folder, where)
         return plugins
 
 
@@ -133,8 +132,19 @@ def _require(code: Iterable[str], where: str) -> None:
         )
 
 
-def _require_found(modules: Iterable[str], folder: str, where: str) -> None:
-    for name in modules:
+def require_found(plugins: Plugins, consent: Consent, *, where: str) -> None:
+    """Check that the plugins that were admitted for results can be found, before they are imported.
+
+    Args:
+        plugins: The plugins.
+        consent: What admitted them.
+        where: The results, for messages.
+
+    Raises:
+        ConfigurationError: If one is neither in its folder nor installed.
+    """
+    folder = consent.folder or plugins.folder
+    for name in plugins.modules:
         if not (folder and _is_in(name, folder)) and not _is_installed(name):
             places = f"neither in {folder} nor installed" if folder else "not installed"
             raise ConfigurationError(f"{where}: the plugin {name!r} is {places}. Say where it is with --plugins DIR.")

@@ -14,7 +14,7 @@ from benchmarks.rows.row import Metrics, Row, State
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
 from harness.config.plugins import Plugins
-from harness.config.trust import Consent, names_of_code, places_of
+from harness.config.trust import Consent, names_of_code, places_of, require_found
 from harness.execution.attempt import Surroundings, run_attempt
 from harness.machines.devices import device_here
 from harness.store import ResultStore, find_cell, read_stores
@@ -103,7 +103,9 @@ def plugins_of_row(row: Row, consent: Consent | None = None) -> Plugins:
     folder = folders[0] if folders else ""
     if not modules:
         return Plugins(folder=consent.folder or folder, models=True) if models else Plugins()
-    return replace(consent.admit(Plugins(modules, folder), {}, where=where), models=bool(models))
+    plugins = consent.admit(Plugins(modules, folder), {}, where=where)
+    require_found(plugins, consent, where=where)
+    return replace(plugins, models=bool(models))
 
 
 def require_trusted_models(row: Row, consent: Consent | None = None) -> None:

@@ -207,7 +207,8 @@ def test_streams_that_the_caller_closed_are_open_to_nothing(monkeypatch: pytest.
     for name in ("stdout", "__stdout__"):
         monkeypatch.setattr(sys, name, None)
     main(["--version"], standalone_mode=False)
-    for stream in (sys.stdout, sys.__stdout__):
+    assert sys.stdout is sys.__stdout__
+    with sys.stdout as stream:
         assert stream.write("a plug-in prints") == len("a plug-in prints")
 
 
