@@ -48,6 +48,61 @@ def markdown_text(text: object) -> str:
     return escaped.replace("<", "&lt;")
 
 
+def _greek_command(letter: str) -> str:
+    _, case, _, name = unicodedata.name(letter).replace("LAMDA", "LAMBDA").split()
+    return f"$\\{name.capitalize() if case == 'CAPITAL' else name.lower()}$"
+
+
+_LATEX = {**{character: f"\\{character}" for character in "&%$#_{}"}, "\\": r"\textbackslash{}"}
+_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\textasciigrave{}", '"': r"\char34{}"}
+# After a line's end, \\, a bracket would be read as the distance to the next line.
+_LATEX |= {"[": "{[}", "]": "{]}"}
+# Fonts in the default encoding have other characters in the places of these.
+_LATEX |= {"<": "$<$", ">": "$>$", "|": "$|$"}
+_LATEX |= {"±": r"$\pm$", "·": r"$\cdot$", "×": r"$\times$", "−": "$-$", "–": "--", "²": "$^2$", "³": "$^3$"}
+_LATEX |= {"≤": r"$\le$", "≥": r"$\ge$", "≠": r"$\ne$", "≈": r"$\approx$", "∞": r"$\infty$", "√": r"$\surd$"}
+_LATEX |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "←": r"$\leftarrow$", "→": r"$\rightarrow$"}
+_LATEX |= {"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}"}
+_LATEX |= {"—": "---", "‘": r"\textquoteleft{}", "’": r"\textquoteright{}", "“": r"\textquotedblleft{}"}
+_LATEX |= {"”": r"\textquotedblright{}", "…": r"\dots{}", "•": r"\textbullet{}", "µ": r"$\mu$", "\u00a0": "~"}
+_LATEX |= {letter: _greek_command(letter) for letter in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"}
+
+_COMBINING = "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0323\u0327"
+_ACCENTS = dict(zip(_COMBINING, "`'^~=u.\"rHvdc", strict=True))
+"""Commands of LaTeX by combining character."""
+
+_LATEX_READY = frozenset("¡¿§¶©®°†‡‰€™")
+"""Further characters that every engine and encoding shows."""
+
+
+def latex_text(text: object) -> str:
+    """Return a text in one line that LaTeX shows as it is, whatever the engine and the encoding of its fonts.
+
+    Characters that only XeTeX and LuaTeX can show, such as Chinese, become their code points elsewhere.
+    """
+    shown = unicodedata.normalize("NFC", printable(text))
+    escaped = re.sub(r"--+|''+|,,+|.", lambda match: _latex_part(match[0]), shown)
+    if re.fullmatch(r"-\d.*", escaped):
+        return f"$-${escaped[1:]}"  # a minus, which is wider than a hyphen
+    # A star would be read as part of the command before it.
+    return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
+
+
+def _latex_part(part: str) -> str:
+    """Return a character, or a run of one that TeX would join to another character."""
+    if len(part) > 1:
+        return "{}".join(part)
+    if part in _LATEX:
+        return _LATEX[part]
+    if part.isascii() or part in _LATEX_READY:
+        return part
+    decomposed = unicodedata.normalize("NFD", part)
+    letter, accent = decomposed[0], decomposed[1:]
+    if letter.isascii() and accent in _ACCENTS:
+        return f"\\{_ACCENTS[accent]}{{{letter}}}"
+    return rf"\ifdefined\Umathchar {part}\else U+{ord(part):04X}\fi{{}}"
+
+
 def indented_json(value: Any, *, ensure_ascii: bool = False) -> str:
     """Return what ``json.dumps(value, indent=2, allow_nan=False)`` returns, several times as fast.
 

@@ -7,9 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.foreign_code import importing
+from splitters.settings import Settings
 from splitters.source_code import code_fingerprint
 
 T = TypeVar("T")
@@ -23,24 +27,36 @@ class Registry(Generic[T]):
         entry_point_group: The group under which installed packages offer entries of their own;
             each is loaded when its name is first asked for.
         homes: Names and the modules that register them; each is imported when its name is first asked for.
+        subclass_of: The base class of entries that are classes.
+        instance_of: The class of entries that are objects.
     """
 
     def __init__(
-        self, kind: str, *, entry_point_group: str | None = None, homes: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        *,
+        entry_point_group: str | None = None,
+        homes: Mapping[str, str] | None = None,
+        subclass_of: type | None = None,
+        instance_of: type | None = None,
     ) -> None:
         self.kind = kind
+        self._subclass_of = subclass_of
+        self._instance_of = instance_of
         self._group = entry_point_group
         self._homes = dict(homes or {})
         self._entries: dict[str, T] = {}
         self._modules: dict[str, str] = {}
-        self._unrivalled: set[str] = set()
+        self._checked: set[str] = set()
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers its object under ``name``.
 
         Raises:
-            ConfigurationError: If the name is taken by something else.
+            ConfigurationError: If the name is taken by something else, or is none.
         """
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f'a {self.kind} is registered under a name: @...register("mine"), not {name!r}.')
         module = str(sys._getframe(1).f_globals.get("__name__", ""))
 
         def add(entry: T) -> T:
@@ -64,15 +80,17 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: If there is no such entry.
-            ConfigurationError: If installed packages offer others of that name.
+            ConfigurationError: If installed packages offer others of that name, or the entry cannot be imported or is
+                of the wrong type.
         """
         if name not in self._entries:
             self._load(name)
         if name not in self._entries:
             raise self.unknown(name, where=where)
-        if name not in self._unrivalled:
+        if name not in self._checked:
             self._refuse_rivals(name)
-            self._unrivalled.add(name)
+            self._require_usable(name, self._entries[name])
+            self._checked.add(name)
         return self._entries[name]
 
     def unknown(self, name: str, *, where: str = "") -> UnknownNameError:
@@ -111,14 +129,31 @@ class Registry(Generic[T]):
             importlib.import_module(self._homes[name])
         elif name in self._offered:
             point = self._offered[name][0]
-            entry = point.load()
+            entry = self._loaded(point)
             self._entries.setdefault(name, entry)
             self._modules.setdefault(name, point.module)
 
     def _refuse_rivals(self, name: str) -> None:
         for point in self._offered.get(name, ()):
-            if name in self._homes or point.load() is not self._entries[name]:
+            if name in self._homes or self._loaded(point) is not self._entries[name]:
                 raise self._registered_twice(name, self._module_of(name), point.module)
+
+    def _loaded(self, point: EntryPoint) -> T:
+        package = f", of the installed package {point.dist.name!r}," if point.dist else ""
+        with importing(f"the {self.kind} {point.name!r}{package}", remedy="Update or uninstall the package."):
+            entry: T = point.load()
+        return entry
+
+    def _require_usable(self, name: str, entry: T) -> None:
+        problem = ""
+        if self._instance_of and not isinstance(entry, self._instance_of):
+            problem = f"is {entry!r}; it must be a {_public_name(self._instance_of)}"
+        elif self._subclass_of and not (isinstance(entry, type) and issubclass(entry, self._subclass_of)):
+            problem = f"is {entry!r}; it must be a subclass of {_public_name(self._subclass_of)}"
+        elif self._subclass_of:
+            problem = _class_problem(entry)
+        if problem:
+            raise ConfigurationError(f"the {self.kind} {name!r} of {_place(self._module_of(name))} {problem}.")
 
     def _module_of(self, name: str) -> str:
         return self._modules.get(name) or getattr(self._entries.get(name), "__module__", "") or self._homes[name]
@@ -128,6 +163,26 @@ class Registry(Generic[T]):
             f"the {self.kind} {name!r} is registered twice: by {_place(first)} and by {_place(second)}; "
             "rename one of them."
         )
+
+
+def _class_problem(entry: Any) -> str:
+    """Return why a class cannot be used; empty if it can."""
+    if missing := sorted(getattr(entry, "__abstractmethods__", ())):
+        return f"lacks {', '.join(f'{method}()' for method in missing)}"
+    if not isinstance(getattr(entry, "version", 1), int):
+        return f"has the version {entry.version!r}; it must be an integer"
+    settings = getattr(entry, "Settings", Settings)
+    if not (isinstance(settings, type) and issubclass(settings, Settings)):
+        return f"has {settings!r} as its Settings; they must be a subclass of splitters.Settings"
+    try:
+        settings.model_rebuild()
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        return f"has Settings with a type that cannot be found: {error.message.partition(chr(10))[0]}"
+    return ""
+
+
+def _public_name(base: type) -> str:
+    return f"{base.__module__.partition('.')[0]}.{base.__name__}"
 
 
 def _place(module: str) -> str:

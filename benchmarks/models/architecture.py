@@ -81,7 +81,7 @@ class Architecture(ABC):
         raise NotImplementedError
 
 
-MODELS: Registry[Architecture] = Registry("model", entry_point_group="splitbench.models")
+MODELS: Registry[Architecture] = Registry("model", entry_point_group="splitbench.models", instance_of=Architecture)
 """All architectures by name. A family is registered as ``family:PLACEHOLDER``, in capitals."""
 
 

@@ -11,6 +11,7 @@ from benchmarks.cells import Cell, DatasetSpec, content_hash
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics
 from splitters.errors import SplitbenchError
+from splitters.foreign_code import constructing
 from splitters.registry import Registry
 from splitters.settings import Settings as AnySettings
 from splitters.source_code import code_fingerprint
@@ -88,6 +89,7 @@ class Scenario(ABC):
 SCENARIOS: Registry[type[Scenario]] = Registry(
     "scenario",
     entry_point_group="splitbench.scenarios",
+    subclass_of=Scenario,
     homes={
         "accuracy_composition": "benchmarks.scenarios.accuracy_composition",
         "modularization": "benchmarks.scenarios.modularization",
@@ -112,4 +114,7 @@ def make_scenario(name: str, settings: Mapping[str, Any], *, where: str = "") ->
         ConfigurationError: If the name or a key is unknown, or a value is not allowed.
     """
     cls = SCENARIOS.get(name, where=where)
-    return cls(cls.Settings.parse(settings, where=f"{where + ': ' if where else ''}scenario {name!r}"))
+    title = f"{where + ': ' if where else ''}scenario {name!r}"
+    parsed = cls.Settings.parse(settings, where=title)
+    with constructing(title):
+        return cls(parsed)

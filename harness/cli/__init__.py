@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from harness.cli.errors import STANDALONE
 from harness.text import printable
 
 _ROOMS = {
@@ -35,8 +38,23 @@ def _printable_errors() -> Iterator[None]:
         raise
 
 
+def _open_closed_streams() -> None:
+    """Open standard streams that were closed by the caller, in whose places files would be opened otherwise."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115  (for as long as the process lives)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
 class _Verbs(click.Group):
     """Finds a verb's command in the module of the same name."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        _open_closed_streams()
+        if extra.get("standalone_mode", True):
+            extra.setdefault("obj", STANDALONE)
+        return super().main(*args, **extra)
 
     def make_context(self, *args: Any, **keywords: Any) -> click.Context:
         with _printable_errors():

@@ -18,6 +18,9 @@ EXIT_WRONG = 2
 EXIT_INTERRUPTED = 130
 LINE_BREAK = "\n"
 
+STANDALONE = "standalone"
+"""Marks a call of the command after which the process ends."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -56,4 +59,10 @@ def _output(options: Mapping[str, object]) -> AbstractContextManager[None]:
 
     replace_unencodable()
     for_programs = options.get("as_json") or options.get("form", "rich") != "rich"
-    return reserved_stdout() if for_programs else nullcontext()
+    return reserved_stdout(for_good=ends_process()) if for_programs else nullcontext()
+
+
+def ends_process() -> bool:
+    """Return whether the process ends with the command, as it does unless a program calls it for its result."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.find_root().obj == STANDALONE

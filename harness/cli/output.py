@@ -28,6 +28,8 @@ class PlainConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        if self.width < 1:  # COLUMNS=0, of a terminal that does not know its size
+            self.width = _PLAIN_WIDTH
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield a renderable's segments, with control characters in their text escaped."""
@@ -81,10 +83,13 @@ def replace_unencodable() -> None:
 
 
 @contextmanager
-def reserved_stdout() -> Iterator[None]:
+def reserved_stdout(*, for_good: bool = False) -> Iterator[None]:
     """Keep stdout for ``show``, ``write`` and ``show_json``; whatever else is printed goes to stderr.
 
     This holds for plug-ins and splitters that print, for compiled code, and for processes started in the meantime.
+
+    Args:
+        for_good: Whether this holds until the process ends, for threads that go on and for what is printed at exit.
     """
     stdout = sys.stdout
     if _descriptor(stdout) != _STDOUT or _descriptor(sys.stderr) != _STDERR:
@@ -107,8 +112,9 @@ def reserved_stdout() -> Iterator[None]:
         finally:
             ours.flush()
             sys.stderr.flush()
-            os.dup2(ours.fileno(), _STDOUT)
-            sys.stdout = stdout
+            if not for_good:
+                os.dup2(ours.fileno(), _STDOUT)
+                sys.stdout = stdout
             _reserved.reset(token)
 
 

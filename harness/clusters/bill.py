@@ -116,7 +116,7 @@ def _worker(cells: list[PlannedCell], cluster: ClusterFile, gpu_share: float) ->
         threads = max(cell.item.cell.threads for cell in cells)
         sizes = ", ".join(
             f"{node.name}: {_known(node.cpus)} CPUs, {_known(node.gpus)} GPUs"
-            for node in (cluster.head, *cluster.workers)
+            for node in {node.name: node for node in (cluster.head, *cluster.workers)}.values()
         )
         raise ConfigurationError(
             f"{cluster.path}: no machine has room for a cell with {threads} CPU threads and {gpu_share:g} GPU "

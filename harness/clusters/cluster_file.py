@@ -115,7 +115,7 @@ def read_cluster_file(path: Path | str) -> ClusterFile:
     section = ("metadata", "splitbench")
     notes = ClusterNotes.parse(_notes(values), where=".".join(section), origin=source, at=section)
     head, workers = _node_types(values, notes)
-    known = [head.name, *(worker.name for worker in workers)]
+    known = {head.name, *(worker.name for worker in workers)}
     for name in notes.price_per_hour:
         if name not in known:
             raise UnknownNameError("node type", name, known, where=f"{source.name}: metadata.splitbench.price_per_hour")
@@ -131,16 +131,24 @@ def _notes(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def _node_types(values: Mapping[str, Any], notes: ClusterNotes) -> tuple[NodeType, tuple[NodeType, ...]]:
     if values["provider"]["type"] == "local":
         return _local_node_types(values, notes)
-    kinds, head, most = values["available_node_types"], values["head_node_type"], values["max_workers"]
-    unstated = None if sizes_come_from_the_cloud(values) else 0
+    kinds, head = values["available_node_types"], str(values["head_node_type"])
+    most = {name: int(min(values["max_workers"], kind["max_workers"])) for name, kind in kinds.items()}
+    from_cloud = sizes_come_from_the_cloud(values)
 
-    def node_type(name: str) -> NodeType:
+    def node_type(name: str, count: int) -> NodeType:
         resources = kinds[name]["resources"]
-        count = 1 if name == head else min(most, kinds[name]["max_workers"])
-        price = notes.price_per_hour.get(name)
-        return NodeType(name, resources.get("CPU", unstated), resources.get("GPU", unstated), count, price)
+        # Ray counts the CPUs and GPUs that a machine has where the file states neither.
+        cpus, gpus = resources.get("CPU"), resources.get("GPU", None if from_cloud or "CPU" not in resources else 0)
+        return NodeType(name, _whole(cpus), _whole(gpus), count, notes.price_per_hour.get(name))
 
-    return node_type(str(head)), tuple(node_type(name) for name in kinds if name != head)
+    # Workers may be of the head's type, if the file allows any.
+    workers = (node_type(name, count) for name, count in most.items() if name != head or count)
+    return node_type(head, 1), tuple(workers)
+
+
+def _whole(number: float | None) -> int | None:
+    """Return a number that Ray takes for an integer as one: 2.0 is allowed."""
+    return None if number is None else int(number)
 
 
 def _local_node_types(values: Mapping[str, Any], notes: ClusterNotes) -> tuple[NodeType, tuple[NodeType, ...]]:

@@ -22,7 +22,12 @@ _PROVIDER_KEYS = {
 }
 """By provider, the keys that Ray reads although its schema, which accepts any key of a provider, does not list them."""
 
-_COMMON_PROVIDER_KEYS = ("disable_launch_config_check", "foreground_node_launch", "worker_liveness_check")
+_COMMON_PROVIDER_KEYS = (
+    "disable_launch_config_check",
+    "foreground_node_launch",
+    "use_external_head_ip",
+    "worker_liveness_check",
+)
 
 
 def complete(values: Mapping[str, Any], source: Source) -> dict[str, Any]:
@@ -45,7 +50,8 @@ def complete(values: Mapping[str, Any], source: Source) -> dict[str, Any]:
         raise
     # Ray's errors have no common class; whatever it raises here, 'ray up' would raise too.
     except Exception as error:
-        reason = str(error).rstrip(".") or type(error).__name__
+        missing = f"the key {error} is missing" if isinstance(error, KeyError) else ""
+        reason = missing or str(error).rstrip(".") or type(error).__name__
         raise ConfigurationError(f"{source.where()}: Ray would refuse it: {reason}.") from None
 
 
@@ -97,6 +103,8 @@ def _completed(values: Mapping[str, Any], source: Source) -> dict[str, Any]:
         _check_types(values)
         raise
     kinds, head = completed["available_node_types"], completed["head_node_type"]
+    if not isinstance(head, str):
+        _check_types(values)
     if head not in kinds:
         raise UnknownNameError("node type", str(head), kinds, where=f"{source.where('head_node_type')}: head_node_type")
     if sizes_come_from_the_cloud(completed):

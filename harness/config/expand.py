@@ -17,6 +17,7 @@ from harness.config.suite import MAX_CELLS, Filter, ScenarioEntry, SplitterEntry
 from harness.config.trust import names_of_code
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
+from splitters.foreign_code import calling
 from splitters.methods.protocol import SPLITTERS, make_splitter
 from splitters.settings import Settings
 
@@ -326,6 +327,8 @@ def _check_filter(condition: Filter, cells: list[SuiteCell], where: str) -> None
 
 def _check(item: SuiteCell, suite: Suite) -> None:
     try:
-        make_scenario(item.cell.scenario, item.cell.scenario_settings).check(item.cell)
+        scenario = make_scenario(item.cell.scenario, item.cell.scenario_settings)
+        with calling(f"scenario {item.cell.scenario!r}"):
+            scenario.check(item.cell)
     except ConfigurationError as error:
         raise ConfigurationError(f"{suite.source.where()}: {item.title}: {error}") from None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from splitters.errors import ConfigurationError
+from splitters.foreign_code import importing
 
 
 @dataclass(frozen=True)
@@ -41,28 +40,9 @@ class Plugins:
         """
         if (self.modules or self.models) and self.folder and self.folder not in sys.path:
             sys.path.insert(0, self.folder)
-        for name in self.modules:
-            try:
-                importlib.import_module(name)
-            # A plugin is foreign code: it may raise anything, and its author wants to know where.
-            except Exception as error:
-                prefix = f"{where}: " if where else ""
-                raise ConfigurationError(
-                    f"{prefix}the plugin {name!r} cannot be imported: {self._cause(name, error)}"
-                ) from error
-
-    def _cause(self, name: str, error: Exception) -> str:
-        if place := _place(error):
-            return f"{place}: {type(error).__name__}: {error}"
         places = f"installed, or in {self.folder}" if self.folder else "installed"
-        meant = f" Did you mean {Path(name).stem!r}?" if name.endswith(".py") else ""
-        return f"{error}. It must be a module's dotted name, {places}.{meant}"
-
-
-def _place(error: Exception) -> str:
-    """Return the file and line of an error, or nothing if Python's importer raised it."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    # The first frame is this file's own.
-    return f"{frames[-1].filename}, line {frames[-1].lineno}" if len(frames) > 1 else ""
+        for name in self.modules:
+            meant = f" Did you mean {Path(name).stem!r}?" if name.endswith(".py") else ""
+            remedy = f"It must be a module's dotted name, {places}.{meant}"
+            with importing(f"{where}: the plugin {name!r}" if where else f"the plugin {name!r}", remedy=remedy):
+                importlib.import_module(name)

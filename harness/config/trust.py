@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
@@ -129,6 +130,29 @@ def _require(code: Iterable[str], where: str) -> None:
             "rights. If you trust whoever wrote these results, give --trust-code to 'splitbench front', 'rerun' or "
             "'export-study', once; if plugins are elsewhere on this machine, --plugins DIR."
         )
+
+
+def require_found(plugins: Plugins, consent: Consent, *, where: str) -> None:
+    """Check that the plugins that were admitted for results can be found, before they are imported.
+
+    Args:
+        plugins: The plugins.
+        consent: What admitted them.
+        where: The results, for messages.
+
+    Raises:
+        ConfigurationError: If one is neither in its folder nor installed.
+    """
+    folder = consent.folder or plugins.folder
+    for name in plugins.modules:
+        if not (folder and _is_in(name, folder)) and not _is_installed(name):
+            places = f"neither in {folder} nor installed" if folder else "not installed"
+            raise ConfigurationError(f"{where}: the plugin {name!r} is {places}. Say where it is with --plugins DIR.")
+
+
+def _is_installed(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top in sys.modules or PathFinder.find_spec(top) is not None
 
 
 def _is_in(module: str, folder: str) -> bool:

@@ -15,13 +15,14 @@ from benchmarks.rows.row import Metrics, Row, State
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
 from harness.config.plugins import Plugins
-from harness.config.trust import Consent, names_of_code, places_of
+from harness.config.trust import Consent, names_of_code, places_of, require_found
 from harness.execution.attempt import Surroundings, run_attempt
 from harness.machines.devices import device_here
 from harness.planning.missing_data import datasets_of
 from harness.store import ResultStore, find_cell, read_stores
 from harness.suite_cell import ID_LENGTH, SuiteCell
 from splitters.errors import ConfigurationError
+from splitters.foreign_code import calling
 from splitters.methods.protocol import ProgressCallback, ignore_progress, make_splitter
 
 _TIMES = ("split_seconds",)
@@ -115,7 +116,9 @@ def plugins_of_row(row: Row, consent: Consent | None = None) -> Plugins:
     folder = folders[0] if folders else ""
     if not modules:
         return Plugins(folder=consent.folder or folder, models=True) if models else Plugins()
-    return replace(consent.admit(Plugins(modules, folder), {}, where=where), models=bool(models))
+    plugins = consent.admit(Plugins(modules, folder), {}, where=where)
+    require_found(plugins, consent, where=where)
+    return replace(plugins, models=bool(models))
 
 
 def require_trusted_models(row: Row, consent: Consent | None = None) -> None:
@@ -144,7 +147,8 @@ def require_runnable(row: Row, plugins: Plugins) -> None:
     make_splitter(cell.splitter.name, cell.splitter.settings, where=where)
     check_model(cell.model, where=where)
     check_dataset(cell.dataset.name, where=where)
-    scenario.check(cell)
+    with calling(f"{where}: scenario {cell.scenario!r}"):
+        scenario.check(cell)
 
 
 def locate_data(row: Row, location: Location) -> Location:

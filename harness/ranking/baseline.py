@@ -14,8 +14,9 @@ from splitters.errors import UnknownNameError
 def with_baseline(board: Leaderboard, name: str) -> Leaderboard:
     """Return a leaderboard whose entries know their differences from a baseline.
 
-    Differences are taken on the seeds (classes, tasks) that both have, between entries of the same variant. Published
-    figures, which have no such pairs, are left out. Sections without the baseline stay as they are.
+    Differences are taken on the seeds (classes, tasks) on which both have the measure, between entries of the same
+    variant; without such a seed or variant there are none. Published figures, which have no such pairs, are left out.
+    Sections without the baseline stay as they are.
 
     Args:
         board: The leaderboard.
@@ -43,17 +44,17 @@ def _with_baseline(section: Section, name: str) -> Section:
 
     def compared(entry: Entry) -> Entry:
         baseline = baselines.get(tuple(entry.variant.items()))
-        if baseline is None or entry is baseline:
+        if entry is baseline:
             return entry
-        return replace(entry, differences=_differences(entry, baseline))
+        return replace(entry, differences={} if baseline is None else _differences(entry, baseline))
 
     return replace(section, entries=tuple(map(compared, section.entries)), references=(), baseline=measured[0])
 
 
 def _differences(entry: Entry, baseline: Entry) -> Mapping[str, Estimate]:
-    shared = set(entry.seeds) & set(baseline.seeds)
     differences = {}
     for measure in entry.estimates:
+        shared = entry.seeds_with(measure) & baseline.seeds_with(measure)
         ours, theirs = entry.subject_means(shared, measure), baseline.subject_means(shared, measure)
         values = [ours[subject] - theirs[subject] for subject in ours if subject in theirs]
         if values:

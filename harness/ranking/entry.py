@@ -54,11 +54,26 @@ class BlockSamples:
         values = {measure: found[order] for measure, found in samples.values.items()}
         return cls(known, block[order], samples.subject[order], samples.subjects, values)
 
+    def on(self, blocks: Collection[Block]) -> BlockSamples:
+        """Return the measurements of some of the blocks."""
+        keep = np.array([block in blocks for block in self.blocks], np.bool_)
+        if keep.all():
+            return self
+        kept, number = keep[self.block], np.cumsum(keep) - 1
+        return BlockSamples(
+            tuple(block for block in self.blocks if block in blocks),
+            number[self.block[kept]],
+            self.subject[kept],
+            self.subjects,
+            {measure: found[kept] for measure, found in self.values.items()},
+        )
+
     def measured(self, measure: str) -> frozenset[Block]:
         """Return the blocks on which a measure was measured."""
         if measure not in self._measured:
-            known = ~np.isnan(self.values[measure]) if measure in self.values else slice(0)
-            self._measured[measure] = frozenset(self.blocks[index] for index in np.unique(self.block[known]).tolist())
+            known = ~np.isnan(self.values[measure]) if measure in self.values else np.zeros(len(self.block), np.bool_)
+            of_known = range(len(self.blocks)) if known.all() else np.unique(self.block[known]).tolist()
+            self._measured[measure] = frozenset(self.blocks[index] for index in of_known)
         return self._measured[measure]
 
     def subject_means(self, measure: str, blocks: Collection[Block] | None = None) -> dict[str, float]:
@@ -217,6 +232,15 @@ class Entry:
     def seeds_with(self, measure: str) -> frozenset[Block]:
         """Return the seeds on which a measure was measured."""
         return self.samples.measured(measure)
+
+    def on(self, seeds: Collection[Block]) -> Entry:
+        """Return the entry with what was measured on some of the seeds."""
+        samples = self.samples.on(seeds)
+        return self if samples is self.samples else replace(self, samples=samples, estimates=LazyEstimates(samples))
+
+    def is_partial(self, measure: str) -> bool:
+        """Return whether some of its seeds have a measure and others lack it."""
+        return 0 < len(self.seeds_with(measure)) < self.n_seeds
 
     def subject_means(self, seeds: Collection[Block], measure: str) -> dict[str, float]:
         """Return a measure's mean per subject, over some of the seeds."""

@@ -10,8 +10,8 @@ import vl_convert
 from harness.report.charts.chart import Chart, Spec
 from harness.report.data import ReportData
 from harness.report.theme import FIGURE_WIDTH, figure_spec
+from harness.text import latex_text
 from harness.views.leaderboards.formats import to_latex
-from harness.views.leaderboards.tables import latex_text
 
 _DPI = 300
 

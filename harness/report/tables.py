@@ -26,6 +26,7 @@ from harness.views.leaderboards.entry_text import (
     PUBLISHED_TITLE,
     REFERENCE,
     measure_text,
+    partial_text,
     published_notes,
     rank_text,
     reference_entries,
@@ -192,11 +193,13 @@ def _measure(section: Section, entry: Entry, column: Column) -> Cell:
     estimate = entry.estimates.get(column.measure)
     if estimate is None:
         return Cell("–", key=1e300, is_number=True)
-    text, _, half = measure_text(entry, column).partition(" ±")
+    partial = partial_text(entry, column.measure)
+    text, _, half = measure_text(entry, column).removesuffix(partial).partition(" ±")
     if not half and estimate.half_width is not None and column.unit in ("%", "ratio", "count"):
         scale = measure_scale(section.board, column.measure)
         half = f"{scale * estimate.half_width:.{2 if column.unit == 'ratio' else 1}f}"
-    return Cell(text.removesuffix("x") if column.unit == "ratio" else text, estimate.mean, half, is_number=True)
+    text = text.removesuffix("x") if column.unit == "ratio" else text
+    return Cell(text + ("" if half else partial), estimate.mean, half + (partial if half else ""), is_number=True)
 
 
 def _span(section: Section, entries: Sequence[Entry]) -> tuple[float, float] | None:

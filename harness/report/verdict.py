@@ -13,7 +13,7 @@ from benchmarks.rows.row import State
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
 from harness.ranking.over_cells.overview import overviews
-from harness.ranking.paired.ranks import TEST, separated_from_first
+from harness.ranking.paired.ranks import TEST, ranked_with_first, separated_from_first
 from harness.report.charts.overall import overview_title
 from harness.report.data import ReportData
 from harness.suite_cell import row_title
@@ -113,22 +113,35 @@ def _sentences(section: Section) -> Iterable[str]:
     if not entries:
         yield "No cell succeeded yet."
         return
-    best, direction = entries[0], "highest" if section.board.better(section.sort) == "higher" else "lowest"
+    peers = ranked_with_first(entries, section.sort)
+    others = list(dict.fromkeys(_name(section, entry) for entry in entries[len(peers) :]))
+    best, direction = peers[0], "highest" if section.board.better(section.sort) == "higher" else "lowest"
+    if not best.seeds:
+        names = _names([_name(section, entry) for entry in peers])
+        yield f"{names} have no seed in common, so their means do not compare."
+        return
+    among = ""
+    if others:
+        among = "Of those with a value on every seed, "
+    elif best.missing_seeds:
+        among = f"On the seeds that all have ({_names(list(map(str, best.seeds)))}), "
     measure = _MEASURES.get(section.sort, section.sort.replace("_", " "))
-    yield f"{_name(section, best)} has the {direction} mean {measure}: {_value(best, column)}{_costs(best)}."
+    yield f"{among}{_name(section, best)} has the {direction} mean {measure}: {_value(best, column)}{_costs(best)}."
     if best.rank is None:
-        if len(entries) > 1:
+        if len(peers) > 1:
             yield f"There are too few {section.board.subjects} for a test, so this order may be chance."
     else:
-        worse, equals = separated_from_first(entries, section.sort)
+        worse, equals = separated_from_first(peers, section.sort)
         if equals:
             yield f"The test does not separate it from {_listed(section, equals, column)}."
         if worse:
             yield f"It is better than {_listed(section, worse, column)} ({TEST})."
-    smallest = _undominated(section, entries)
+    smallest = _undominated(section, peers)
     if len(smallest) > 1:
         names = _names([_name(section, entry) for entry in smallest])
         yield f"By their means, none is beaten in both {measure} and cost: {names}."
+    if others:
+        yield f"Left out for missing seeds: {_names(others)}."
 
 
 def _listed(section: Section, entries: Sequence[Entry], column: Column) -> str:
@@ -151,7 +164,7 @@ def _listed(section: Section, entries: Sequence[Entry], column: Column) -> str:
 
 def _undominated(section: Section, entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries that no other one beats in both the measure and its cost, by their means, the best first."""
-    cost = next((name for name in _COSTS if all(name in entry.estimates for entry in entries)), None)
+    cost = next((name for name in _COSTS if all(entry.seeds_with(name) == set(entry.seeds) for entry in entries)), None)
     if cost is None:
         return []
     found, least = [], float("inf")

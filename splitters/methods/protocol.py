@@ -17,6 +17,7 @@ from splitters.canonical.model_copy import copy_of_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError, SplitFailedError
 from splitters.files.network_description import check_storable
+from splitters.foreign_code import constructing
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
 from splitters.modules.scores import Scores
@@ -342,6 +343,7 @@ class SplitterReference(Settings):
 SPLITTERS: Registry[type[Splitter[Any]]] = Registry(
     "splitter",
     entry_point_group="splitbench.splitters",
+    subclass_of=Splitter,
     homes={
         "cnnsplitter": "splitters.methods.cnnsplitter",
         "full": "splitters.methods.baselines",
@@ -372,6 +374,7 @@ def make_splitter(name: str, settings: Mapping[str, object] | None = None, *, wh
         ConfigurationError: If the name or a key is unknown, or a value is not allowed.
     """
     cls = SPLITTERS.get(name, where=where)
-    if not (isinstance(cls, type) and issubclass(cls, Splitter)):
-        raise ConfigurationError(f"the splitter {name!r} is {cls!r}; it must be a subclass of splitters.Splitter.")
-    return cls(cls.Settings.parse(settings or {}, where=f"{where + ': ' if where else ''}splitter {name!r}"))
+    title = f"{where + ': ' if where else ''}splitter {name!r}"
+    parsed = cls.Settings.parse(settings or {}, where=title)
+    with constructing(title):
+        return cls(parsed)

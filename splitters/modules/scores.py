@@ -106,6 +106,7 @@ class Scores(ABC):
 SCORES: Registry[type[Scores]] = Registry(
     "kind of scores",
     entry_point_group="splitbench.scores",
+    subclass_of=Scores,
     homes=dict.fromkeys(("head", "linear", "logit", "scaled_logit"), "splitters.modules.score_kinds"),
 )
 """All kinds of scores by name."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.text import indented_json, markdown_text, printable
+from harness.text import indented_json, latex_text, markdown_text, printable
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,21 @@ def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
     markdown_it = pytest.importorskip("markdown_it")
     html = markdown_it.MarkdownIt("commonmark").enable("strikethrough").render(shown)
     assert unescape(html) == f"<p>{printable(text)}</p>\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("a|b<c>d", "a$|$b$<$c$>$d"),
+        ("x--y, ''", "x-{}-y, '{}'"),
+        ('?` "q"', r"?\textasciigrave{} \char34{}q\char34{}"),
+        ("Ångström ß", r"\r{A}ngstr\"{o}m \ss{}"),
+        ("e\u0301", r"\'{e}"),
+        ("λ=3 ≥ Σ", r"$\lambda$=3 $\ge$ $\Sigma$"),
+        ("中", r"\ifdefined\Umathchar 中\else U+4E2D\fi{}"),
+        ("-3.5", "$-$3.5"),
+        ("*", "{*}"),
+    ],
+)
+def test_latex_shows_every_character_with_any_engine_and_encoding(text: str, latex: str) -> None:
+    assert latex_text(text) == latex

@@ -126,6 +126,51 @@ def test_what_is_no_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         make_splitter("wrong", {})
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("class Mine: pass", "is <class '.*Mine'>; it must be a subclass of splitters.Splitter"),
+        ("class Mine(Splitter): Settings = Settings", r"lacks split\(\)"),
+        ("class Mine(Splitter): Settings = dict; split = print", "has <class 'dict'> as its Settings"),
+        ("class Mine(Splitter): Settings = Settings; version = '2'; split = print", "has the version '2'"),
+        (
+            "class Own(Settings): x: 'Nope' = 1\nclass Mine(Splitter): Settings = Own; split = print",
+            "a type that cannot be found: name 'Nope' is not defined",
+        ),
+        (
+            "class Mine(Splitter):\n    Settings = Settings; split = print\n    def __init__(self): pass",
+            "cannot be constructed: TypeError",
+        ),
+    ],
+)
+def test_a_splitter_that_cannot_be_used_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, lines: str, message: str
+) -> None:
+    defined = {"Splitter": Splitter, "Settings": Settings, "__name__": __name__}
+    exec(lines, defined)
+    monkeypatch.setitem(SPLITTERS._entries, "mine", defined["Mine"])
+    with pytest.raises(ConfigurationError, match=f"splitter 'mine'.* {message}"):
+        make_splitter("mine", {})
+
+
+def test_the_parentheses_of_register_cannot_be_forgotten() -> None:
+    with pytest.raises(ConfigurationError, match=r'under a name: @...register\("mine"\)'):
+        SPLITTERS.register(Splitter)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", ["raise RuntimeError('no licence')", "raise SystemExit(0)"])
+def test_an_installed_package_that_cannot_be_imported_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str
+) -> None:
+    name = f"broken_{len(code)}"
+    (tmp_path / f"{name}.py").write_text(f"\n{code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[object] = Registry("thing", entry_point_group="things")
+    registry.__dict__["_offered"] = {"mine": [EntryPoint("mine", f"{name}:THING", "things")]}
+    with pytest.raises(ConfigurationError, match=rf"thing 'mine' cannot be imported: .*{name}\.py, line 2: "):
+        registry.get("mine")
+
+
 def test_a_reference_says_everything_that_determines_the_result() -> None:
     reference = SplitterReference(name="random", settings={"retention": 0.25})
     assert reference.settings == {"retention": 0.25, "like": None, "score": "best", "head_steps": 1000}

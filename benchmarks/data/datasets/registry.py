@@ -16,6 +16,7 @@ from benchmarks.data.sources.source import Location, Source
 from benchmarks.data.sources.torchvision_sets import TORCHVISION_SETS, TorchvisionSource
 from benchmarks.data.sources.union import UnionSource, member_names
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.foreign_code import calling
 from splitters.registry import Registry
 
 
@@ -36,7 +37,9 @@ class DatasetEntry:
     members: Callable[[str], tuple[str, ...]] | None = None
 
 
-DATASETS: Registry[DatasetEntry] = Registry("data set", entry_point_group="splitbench.datasets")
+DATASETS: Registry[DatasetEntry] = Registry(
+    "data set", entry_point_group="splitbench.datasets", instance_of=DatasetEntry
+)
 """All data sets by name; ``parquet:FOLDER`` and ``folder:FOLDER`` stand for one per folder."""
 
 _PLACEHOLDER = "FOLDER"
@@ -97,7 +100,11 @@ def open_dataset(name: str, location: Location) -> Source:
         DataError: If its folder is absent.
     """
     entry, text = find_dataset(name)
-    return entry.open(text, location)
+    with calling(f"the data set {name!r}"):
+        source = entry.open(text, location)
+    if not isinstance(source, Source):
+        raise ConfigurationError(f"the data set {name!r} opens as {source!r}; it must be a benchmarks.Source.")
+    return source
 
 
 def _open_union(text: str, location: Location) -> Source:

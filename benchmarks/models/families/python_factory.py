@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmarks.models.architecture import MODELS, Architecture
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.foreign_code import importing
 from splitters.source_code import code_fingerprint
 
 _OFFERED = ("n_classes", "input_shape")
@@ -55,13 +56,12 @@ def _load(member: str, where: str) -> Callable[..., nn.Module]:
     module_name, colon, factory_name = member.partition(":")
     if not (colon and module_name and factory_name):
         raise ConfigurationError(f"{where}: {member!r} is not written as package.module:factory.")
-    try:
+    remedy = (
+        "It is looked for beside the suite's file and, on the command line, in the current folder; else install it, or "
+        "name its folder in PYTHONPATH."
+    )
+    with importing(f"{where}: the module {module_name!r}", remedy=remedy):
         module = importlib.import_module(module_name)
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"{where}: the module {module_name!r} cannot be imported ({error}). It is looked for beside the suite's "
-            "file and, on the command line, in the current folder; else install it, or name its folder in PYTHONPATH."
-        ) from error
     factory = getattr(module, factory_name, None)
     if factory is None:
         choices = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]

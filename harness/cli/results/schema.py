@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from harness.cli.errors import report_errors
+from harness.cli.errors import ends_process, report_errors
 
 if TYPE_CHECKING:
     from harness.reference.schema import FileKind
@@ -21,7 +21,8 @@ def command(kind: str) -> None:
     Save it, and begin the file with '# yaml-language-server: $schema=suite.schema.json'. Installed plug-ins are
     part of it. docs/suites.md says the same for people.
     """
-    from harness.cli.output import show_json
+    from harness.cli.output import reserved_stdout, show_json
     from harness.reference.schema import file_schema
 
-    show_json(file_schema(cast("FileKind", kind)))
+    with reserved_stdout(for_good=ends_process()):
+        show_json(file_schema(cast("FileKind", kind)))

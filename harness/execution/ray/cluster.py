@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,16 +111,30 @@ _SESSION_BYTES = len("/ray/session_2026-01-31_23-59-59_123456_1234567/sockets/pl
 
 
 def _check_temporary_folder() -> None:
-    """Check that Ray's sockets on this machine get paths that the system allows."""
+    """Check that Ray can write to its folder on this machine, and that the system allows the paths of its sockets."""
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
     if variable is None:
         return
-    length, most = len(os.fsencode(os.environ[variable])), _SOCKET_PATH_BYTES - _SESSION_BYTES
+    folder = os.environ[variable]
+    length, most = len(os.fsencode(folder)), _SOCKET_PATH_BYTES - _SESSION_BYTES
     if length > most:
         raise ConfigurationError(
-            f"{variable}={os.environ[variable]}: Ray keeps sockets in this folder, whose paths may not be longer than "
+            f"{variable}={folder}: Ray keeps sockets in this folder, whose paths may not be longer than "
             f"{_SOCKET_PATH_BYTES} bytes; that leaves {most} for the folder, and it has {length}. "
             "Set RAY_TMPDIR to a shorter one, for example /tmp."
+        )
+    cause = "" if os.path.isabs(folder) else "it is no absolute path"
+    try:
+        if not cause:
+            os.makedirs(folder, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        cause = str(error.strerror)
+    if cause:
+        raise ConfigurationError(
+            f"{variable}={folder}: Ray cannot keep its sockets and logs in this folder: {cause}. "
+            "Set RAY_TMPDIR to another one, for example /tmp."
         )
 
 

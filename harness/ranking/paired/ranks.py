@@ -51,22 +51,31 @@ def ranked(entries: Sequence[Entry], measure: str, *, higher_is_better: bool) ->
     ]
 
 
+def ranked_with_first(entries: Sequence[Entry], measure: str) -> list[Entry]:
+    """Return the first entry and those that were ranked on the same seeds as it, each with these seeds alone.
+
+    Args:
+        entries: The entries of a section that have the measure, after ``ranked``.
+        measure: What they were ranked by.
+    """
+    alike = [entry for entry in entries if bool(entry.missing_seeds) == bool(entries[0].missing_seeds)]
+    seeds = frozenset.intersection(*(entry.seeds_with(measure) for entry in alike))
+    return [entry.on(seeds) for entry in alike]
+
+
 def separated_from_first(entries: Sequence[Entry], measure: str) -> tuple[list[Entry], list[Entry]]:
     """Return the entries that the test of ``ranked`` separates from the first one, and those that it does not.
-
-    They are tested on the seeds that all of them have; if the first one lacks no seed, those that do are left out.
 
     A later rank alone does not mean that: it may begin at an entry before, which varies less.
 
     Args:
-        entries: Entries that were ranked.
+        entries: What ``ranked_with_first`` returns.
         measure: What they were ranked by.
     """
-    first = entries[0]
-    tested = [e for e in entries if e.rank is not None and bool(e.missing_seeds) == bool(first.missing_seeds)]
-    seeds = frozenset.intersection(*(entry.seeds_with(measure) for entry in tested))
-    if len(tested) < 2 or not seeds:
+    tested = [entry for entry in entries if entry.rank is not None]
+    if len(tested) < 2:
         return [], []
+    seeds = tested[0].seeds_with(measure)
     leader, *values = _by_subject([entry.subject_means(seeds, measure) for entry in tested])
     separated: list[Entry] = []
     rest: list[Entry] = []

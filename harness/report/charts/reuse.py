@@ -178,7 +178,7 @@ def _composed(data: ReportData, section: Section, entry: Entry) -> dict[str, Any
         "low": round(100 * (composed.mean - width), 2),
         "high": round(100 * (composed.mean + width), 2),
         "interval": "–" if composed.half_width is None else f"±{100 * width:.2f}",
-        "n": entry.n_seeds,
+        "n": len(entry.seeds_with(_COMPOSED)),
     }
 
 

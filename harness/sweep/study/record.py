@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.cells import CELL_FORMAT, SPLITTING_VERSION, TRAINING_VERSION, content_hash
 from harness.config.plugins import Plugins
-from harness.config.trust import Consent
+from harness.config.trust import Consent, require_found
 from harness.config.yaml_source import Source
 from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
@@ -56,6 +56,7 @@ class StudyRecord:
         """
         named = Plugins(tuple(self.values.get("plugins", ())), self.folder)
         plugins = self.consent.admit(named, self.values, where=self.path)
+        require_found(plugins, self.consent, where=self.path)
         return make_sweep(self.values, Source(self.path), folder=plugins.folder)
 
 

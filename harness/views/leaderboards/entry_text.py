@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from benchmarks.boards import Column
 from harness.ranking.configuration import setting_name
 from harness.ranking.entry import Entry
@@ -32,6 +34,8 @@ INCOMPLETE_NOTE = (
     f"{INCOMPLETE_MARK} has no value on seeds on which other entries have one: ranked after the complete entries, "
     "on the seeds that all such entries share."
 )
+
+PARTIAL_NOTE = "2/3 after a value: measured on two of three seeds."
 
 PUBLISHED_TITLE = "ref: published figures, not measured here, of other networks and training:"
 
@@ -95,9 +99,18 @@ def table_notes(board: Leaderboard) -> list[str]:
         notes.append(UNRANKED_ENTRY_NOTE if ranked else UNRANKED_NOTE)
     if board.has_incomplete_entries:
         notes.append(INCOMPLETE_NOTE)
+    if any(_has_partial_values(section) for section in board.sections):
+        notes.append(PARTIAL_NOTE)
     if board.has_warnings:
         notes.append(WARNING_NOTE)
     return notes + list(dict.fromkeys(section.board.note for section in board.sections if section.board.note))
+
+
+def _has_partial_values(section: Section) -> bool:
+    """Return whether a value is shown with its number of seeds; boards that always do so explain it in their note."""
+    measures = [column.measure for column in section.columns if not column.counts_seeds]
+    shown = [entry for entry in section.entries if entry.differences is None]
+    return any(entry.is_partial(measure) for entry in shown for measure in measures)
 
 
 def _averaged_note(board: Leaderboard) -> str:
@@ -110,12 +123,17 @@ def _averaged_note(board: Leaderboard) -> str:
 
 
 def _baseline_note(board: Leaderboard) -> str:
-    baselines = dict.fromkeys(section.baseline.label for section in board.sections if section.baseline)
+    baselines = baseline_labels(board)
     if not baselines:
         return ""
     without = [section.title for section in board.sections if section.baseline is None]
     note = f"Differences from {' or '.join(baselines)}, whose own values are shown, on the seeds that both have."
     return f"{note} It was not measured in: {'; '.join(without)}." if without else note
+
+
+def baseline_labels(board: Leaderboard) -> list[str]:
+    """Return the labels of the baselines that a leaderboard shows differences from."""
+    return list(dict.fromkeys(section.baseline.label for section in board.sections if section.baseline))
 
 
 def seeds_heading(section: Section) -> str:
@@ -131,10 +149,14 @@ def measure_text(entry: Entry, column: Column) -> str:
         return "–"
     if entry.differences is not None:
         size = _in_unit(Estimate(abs(estimate.mean), estimate.half_width), column)
-        return f"{'-' if estimate.mean < 0 else '+'}{size}" if size.strip("0.") else size
-    n_seeds = len(entry.seeds_with(column.measure))
-    count = f" {n_seeds}/{entry.n_seeds}" if column.counts_seeds and n_seeds < entry.n_seeds else ""
-    return _in_unit(estimate, column) + count
+        is_zero = not re.search("[1-9]", size.partition(" ±")[0])
+        return size if is_zero else f"{'-' if estimate.mean < 0 else '+'}{size}"
+    return _in_unit(estimate, column) + partial_text(entry, column.measure)
+
+
+def partial_text(entry: Entry, measure: str) -> str:
+    """Return on how many of an entry's seeds a measure was measured, where not on all."""
+    return f" {len(entry.seeds_with(measure))}/{entry.n_seeds}" if entry.is_partial(measure) else ""
 
 
 def _in_unit(estimate: Estimate, column: Column) -> str:

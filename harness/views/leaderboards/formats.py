@@ -15,6 +15,7 @@ from harness.views.leaderboards.entry_text import (
     ARROWS,
     PUBLISHED_TITLE,
     REFERENCE,
+    baseline_labels,
     measure_text,
     published_notes,
     rank_text,
@@ -28,6 +29,7 @@ from harness.views.leaderboards.tables import (
     LATEX_PREAMBLE,
     TextTable,
     csv_text,
+    latex_labels,
     latex_lines,
     markdown_lines,
 )
@@ -39,12 +41,14 @@ def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
     Entries of every scenario have the measures of splitting as keys, so that programs can read all of them alike.
     Published figures follow the entries of each section; their ``measured`` is false, and ``source`` names the paper.
     """
-    return [entry for section in board.sections for entry in _section_objects(section)]
+    compares = bool(baseline_labels(board))
+    return [entry for section in board.sections for entry in _section_objects(section, compares=compares)]
 
 
-def _section_objects(section: Section) -> Iterator[dict[str, Any]]:
+def _section_objects(section: Section, *, compares: bool) -> Iterator[dict[str, Any]]:
     for entry in section.entries:
-        yield {**_object(section, entry), "measured": True, "published": None, "source": None}
+        differences = _differences(section, entry) if compares else {}
+        yield {**_object(section, entry), **differences, "measured": True, "published": None, "source": None}
     for reference in section.references:
         if reference.entry.estimates:
             source = {"measured": False, "published": reference.figure.text, "source": reference.figure.source}
@@ -75,20 +79,21 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         "missing_seeds": list(entry.missing_seeds),
         "n_warnings": entry.n_warnings,
         "cell_ids": list(entry.cell_ids),
-        **_differences(section, entry),
     }
 
 
 def _partial(section: Section) -> list[str]:
-    """Return the measures that some seeds of an entry may lack."""
-    return [column.measure for column in section.columns if column.counts_seeds]
+    """Return the measures at budgets, which searches may miss, and others that some seeds of an entry lack."""
+    return [
+        measure
+        for measure in section.measures
+        if section.board.column(measure).counts_seeds or any(entry.is_partial(measure) for entry in section.entries)
+    ]
 
 
 def _differences(section: Section, entry: Entry) -> dict[str, Any]:
-    """Return an entry's differences from the section's baseline, if it has one."""
-    if section.baseline is None:
-        return {}
-    values: dict[str, Any] = {"baseline": section.baseline.label}
+    """Return an entry's differences from the section's baseline; None for each where there is none."""
+    values: dict[str, Any] = {"baseline": section.baseline and section.baseline.label}
     for measure in section.measures:
         difference = (entry.differences or {}).get(measure)
         values[f"{measure}_difference"] = difference and difference.mean
@@ -155,10 +160,10 @@ def to_markdown(board: Leaderboard) -> str:
 
 def to_latex(board: Leaderboard) -> str:
     """Return a ``booktabs`` table per section, each complete: caption, label, notes; failures follow as comments."""
+    tables = [replace(_section_table(board, part), notes=_latex_notes(board, part)) for part in board.sections]
     lines = [LATEX_PREAMBLE]
-    for section in board.sections:
-        table = replace(_section_table(board, section), notes=_latex_notes(board, section))
-        lines += latex_lines(table)
+    for table, label in zip(tables, latex_labels(tables), strict=True):
+        lines += latex_lines(table, label)
     lines += [f"% not ok: {row.cell_id[:ID_LENGTH]} {row.state.value}" for row in board.failures]
     return "\n".join(lines)
 
@@ -167,6 +172,8 @@ def _latex_notes(board: Leaderboard, section: Section) -> list[str]:
     """Return the notes on a section's table, for a place inside its float."""
     of_section = replace(board, sections=(section,))
     notes = table_notes(of_section)
+    if section.baseline is None and (labels := baseline_labels(board)):
+        notes.append(f"{' or '.join(labels)} was not measured here: these are values, not differences.")
     if numbers := [board.published.index(figure) for figure in of_section.published]:
         described = published_notes(board)
         notes += [PUBLISHED_TITLE, *(described[number] for number in numbers)]

@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from harness.text import indented_json, markdown_text, printable
+from harness.text import indented_json, latex_text, markdown_text, printable
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Document:
         return "\n".join(line for lines in blocks for line in lines).strip()
 
     def _latex(self) -> str:
-        blocks = [latex_lines(b) if isinstance(b, TextTable) else [latex_note(b)] for b in self.blocks]
+        labels = iter(latex_labels([block for block in self.blocks if isinstance(block, TextTable)]))
+        blocks = [latex_lines(b, next(labels)) if isinstance(b, TextTable) else [latex_note(b)] for b in self.blocks]
         return "\n".join([LATEX_PREAMBLE, *(line for lines in blocks for line in lines)])
 
 
@@ -128,15 +129,12 @@ def _markdown_line(cells: Sequence[str]) -> str:
 
 LATEX_PREAMBLE = r"% needs \usepackage{booktabs}"
 
-_LATEX_SPECIAL = {**{character: f"\\{character}" for character in "&%$#_{}"}, "\\": r"\textbackslash{}"}
-_LATEX_SPECIAL |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-# After a line's end, \\\\, a bracket would be read as the distance to the next line, and a star as part of the command.
-_LATEX_SPECIAL |= {"[": "{[}", "]": "{]}"}
-_LATEX_SPECIAL |= {"±": r"$\pm$", "·": r"$\cdot$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
-_LATEX_SPECIAL |= {"χ": r"$\chi$", "²": "$^2$", "≤": r"$\le$", "<": "$<$"}
+
+_MAX_UNBROKEN = 40
+"""Columns with longer texts than this are given a width in LaTeX, where they are broken."""
 
 
-def latex_lines(table: TextTable) -> list[str]:
+def latex_lines(table: TextTable, label: str) -> list[str]:
     """Return the lines of a ``booktabs`` table, complete: caption, label, and its notes inside the float."""
     names, units = zip(*map(_name_and_unit, table.headings), strict=True)
     return [
@@ -144,8 +142,8 @@ def latex_lines(table: TextTable) -> list[str]:
         r"\centering\small",
         r"\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{latex_text(table.title)}}}",
-        f"\\label{{tab:{'-'.join(re.findall('[a-z0-9]+', table.title.lower()))}}}",
-        f"\\begin{{tabular}}{{{table.alignment}}}",
+        f"\\label{{tab:{label}}}",
+        f"\\begin{{tabular}}{{{_latex_columns(table)}}}",
         r"\toprule",
         _latex_line(names),
         *([_latex_line(units)] if any(units) else []),
@@ -158,6 +156,21 @@ def latex_lines(table: TextTable) -> list[str]:
     ]
 
 
+def latex_labels(tables: Sequence[TextTable]) -> list[str]:
+    """Return a label for each table, each once, made of the titles' letters and digits."""
+    slugs = ["-".join(re.findall("[a-z0-9]+", table.title.lower())) or "table" for table in tables]
+    earlier = [slugs[:number].count(slug) for number, slug in enumerate(slugs)]
+    return [f"{slug}-{count + 1}" if count else slug for slug, count in zip(slugs, earlier, strict=True)]
+
+
+def _latex_columns(table: TextTable) -> str:
+    longest = [max(map(len, texts), default=0) for texts in zip(*table.lines, strict=True)] or [0] * len(table.headings)
+    return "".join(
+        r"p{0.3\linewidth}" if length > _MAX_UNBROKEN and side == "l" else side
+        for side, length in zip(table.alignment, longest, strict=True)
+    )
+
+
 def _name_and_unit(heading: str) -> tuple[str, str]:
     """Return a heading as two lines, since a paper's column is narrow: the name with its arrow, and the unit."""
     match = re.fullmatch(r"(.*?),? (%|points)( [↑↓])?", heading)
@@ -168,15 +181,6 @@ def _latex_notes(notes: Sequence[str]) -> list[str]:
     """Return notes in a box of the table's float, where their font ends with it."""
     lines = [rf"{latex_text(note)}\par" for note in notes]
     return [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *lines, r"\end{minipage}"] if lines else []
-
-
-def latex_text(text: str) -> str:
-    """Return a text with everything that LaTeX would interpret escaped."""
-    escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text))
-    if re.fullmatch(r"-\d.*", escaped):
-        escaped = f"$-${escaped[1:]}"  # a minus, which is wider than a hyphen
-    # A star would be read as part of the command before it.
-    return f"{{*}}{escaped[1:]}" if escaped.startswith("*") else escaped
 
 
 def _latex_line(cells: Sequence[str]) -> str:

@@ -142,6 +142,7 @@ class Fusion(nn.Module, ABC):
 FUSIONS: Registry[type[Fusion]] = Registry(
     "fusion rule",
     entry_point_group="splitbench.fusions",
+    subclass_of=Fusion,
     homes={
         "gate": "splitters.reuse.fusion.gate",
         "logistic": "splitters.reuse.fusion.logistic",

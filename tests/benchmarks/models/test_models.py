@@ -299,5 +299,5 @@ def test_a_factory_that_makes_no_classifier_is_refused(factories: str, member: s
 
 
 def test_a_module_that_cannot_be_imported_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"'no_such_module' cannot be imported .*PYTHONPATH"):
+    with pytest.raises(ConfigurationError, match=r"'no_such_module' cannot be imported: .*PYTHONPATH"):
         check_model(ModelSpec(name="python:no_such_module:net"))

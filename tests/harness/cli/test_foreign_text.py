@@ -125,12 +125,19 @@ def test_an_error_shows_what_was_given(tmp_path: Path) -> None:
 # --- LaTeX
 
 
-def boards_text() -> str:
-    return to_latex(make_leaderboard([*good_rows(), toy_row(label="[1pt]", folder="other")]))
+LATEX_LABELS = (
+    "a_b & 50% {x} #1 ~^\\", "[1pt]", "*star", "a|b<c>d", "x--y ?` ``q''", '"quoted" $x$', "Ärger ß ğ ł Wąż ðþ «é»",
+    "β-VAE α→ω ≥ × … — “q” °", "中文方法", "🚀", "e\u0301x\u0301", "\u00a0", "name " * 30,
+)  # fmt: skip
+
+
+def boards_text(*labels: str) -> str:
+    rows = [toy_row(label=label, folder=f"latex {number}") for number, label in enumerate(labels)]
+    return to_latex(make_leaderboard([*good_rows(), *rows]))
 
 
 def test_no_line_end_is_followed_by_what_latex_takes_for_its_argument() -> None:
-    text = boards_text()
+    text = boards_text("[1pt]")
     assert not re.search(r"\\\\(\s|%[^\n]*\n)*[\[*]", text)
     without_commands = re.sub(r"(?m)^%.*$", "", re.sub(r"\\[&%$#_{}]", "", text))
     assert not re.search(r"(?<!\\)[#~^]|(?<!\\)_", re.sub(r"\$\\\w+\$|\\\w+\{\}", "", without_commands))
@@ -138,7 +145,8 @@ def test_no_line_end_is_followed_by_what_latex_takes_for_its_argument() -> None:
 
 @pytest.mark.skipif(not (shutil.which("pdflatex") or shutil.which("tectonic")), reason="no LaTeX here")
 def test_the_tables_compile(tmp_path: Path) -> None:
-    page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + boards_text() + "\n\\end{document}\n"
+    begin, end = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}", "\\end{document}"
+    page = "\n".join([begin, boards_text(*LATEX_LABELS), end])
     (tmp_path / "page.tex").write_text(page, encoding="utf-8")
     program = shutil.which("pdflatex") or shutil.which("tectonic")
     options = ["-interaction=nonstopmode", "-halt-on-error"] if program.endswith("pdflatex") else []
@@ -172,8 +180,11 @@ print("later")
     assert done.stderr.splitlines() == ["a plug-in was here", "and a program"]
 
 
-def test_json_stands_alone_though_a_plug_in_prints_when_it_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "loud_plugin.py").write_text("print('hello from the plug-in')\n")
+def test_json_stands_alone_though_a_plug_in_prints_when_it_is_imported_and_at_exit(tmp_path: Path) -> None:
+    (tmp_path / "loud_plugin.py").write_text(
+        "import atexit, ctypes\nprint('hello from the plug-in')\natexit.register(print, 'and at exit')\n"
+        "ctypes.CDLL(None).puts(b'and from C, whose buffer is written at exit')\n"
+    )
     (tmp_path / "loud.yaml").write_text(
         "name: loud\nplugins: [loud_plugin]\nseeds: [1]\nsplitters: [full]\nmodels: [simcnn]\ndatasets: [digits]\n"
     )
@@ -181,7 +192,24 @@ def test_json_stands_alone_though_a_plug_in_prints_when_it_is_imported(tmp_path:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["suite"] == "loud"
-    assert "hello from the plug-in" in done.stderr
+    for text in ("hello from the plug-in", "and at exit", "and from C"):
+        assert text in done.stderr
+
+
+def test_a_terminal_that_says_it_has_no_columns_shows_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    output = io.StringIO()
+    PlainConsole(file=output, force_terminal=True).print("text")
+    assert "text" in output.getvalue()
+
+
+def test_streams_that_the_caller_closed_are_open_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "__stdout__"):
+        monkeypatch.setattr(sys, name, None)
+    main(["--version"], standalone_mode=False)
+    assert sys.stdout is sys.__stdout__
+    with sys.stdout as stream:
+        assert stream.write("a plug-in prints") == len("a plug-in prints")
 
 
 def test_an_encoding_that_lacks_a_character_stops_no_command(results: str) -> None:
@@ -200,6 +228,8 @@ def test_an_encoding_that_lacks_a_character_stops_no_command(results: str) -> No
         ("\n1 / 0\n", r"broken_plugin.py, line 2: ZeroDivisionError: division by zero"),
         ("def f(:\n", r"broken_plugin.py, line 1: SyntaxError"),
         ("import no_such_module\n", "No module named 'no_such_module'"),
+        ("import json\njson.loads('')\n", "broken_plugin.py, line 2: JSONDecodeError: Expecting value"),
+        ("import sys\nsys.exit(0)\n", "broken_plugin.py, line 2: SystemExit: 0"),
     ],
 )
 def test_a_plug_in_that_cannot_be_imported_is_named_with_file_line_and_cause(

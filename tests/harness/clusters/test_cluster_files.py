@@ -145,6 +145,27 @@ def test_what_ray_fills_in_need_not_be_written(tmp_path: Path) -> None:
     assert len(read_cluster_file(old).workers) == 1
 
 
+def test_workers_may_be_of_the_heads_type(tmp_path: Path) -> None:
+    kind = {"node_config": {"InstanceType": "g4dn.xlarge"}, "resources": {"CPU": 4, "GPU": 1}, "max_workers": 3}
+    changes = {"available_node_types": {"node": kind}, "head_node_type": "node", "max_workers": 8}
+    cluster = read_cluster_file(changed_file(tmp_path, "aws", **changes))
+    assert (cluster.head.name, cluster.head.most) == ("node", 1)
+    assert [(worker.name, worker.gpus, worker.most) for worker in cluster.workers] == [("node", 1, 3)]
+
+
+def test_sizes_that_ray_reads_off_the_machine_are_unknown(tmp_path: Path) -> None:
+    kinds = {"head": {"node_config": {}, "resources": {}}, "worker": {"node_config": {}, "resources": {"CPU": 2.0}}}
+    cluster = read_cluster_file(changed_file(tmp_path, "gcp", available_node_types=kinds, max_workers=2.0))
+    assert (cluster.head.cpus, cluster.head.gpus) == (None, None)
+    (worker,) = cluster.workers
+    assert str((worker.cpus, worker.gpus, worker.most)) == "(2, 0, 2)"
+
+
+def test_what_ray_reads_of_every_provider_is_known(tmp_path: Path) -> None:
+    provider = {"type": "aws", "region": "r", "use_internal_ips": True, "use_external_head_ip": True}
+    assert read_cluster_file(changed_file(tmp_path, "aws", provider=provider)).provider == "aws"
+
+
 def test_what_ray_does_not_fill_in_must_be_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="'resources' is a required property; Ray would refuse it"):
         read_cluster_file(changed_file(tmp_path, "gcp"))
@@ -157,6 +178,10 @@ def test_what_ray_does_not_fill_in_must_be_written(tmp_path: Path) -> None:
         read_cluster_file(changed_file(tmp_path, "aws", available_node_types=kinds))
     with pytest.raises(ConfigurationError, match="3 is not of type 'object'; Ray would refuse it"):
         read_cluster_file(changed_file(tmp_path, "aws", available_node_types=3))
+    with pytest.raises(ConfigurationError, match="head_node_type: 1 is not of type 'string'; Ray would refuse it"):
+        read_cluster_file(changed_file(tmp_path, "aws", head_node_type=1))
+    with pytest.raises(ConfigurationError, match="Ray would refuse it: the key 'setup_commands' is missing"):
+        read_cluster_file(changed_file(tmp_path, "external"))
     with pytest.raises(ConfigurationError, match="Ray would refuse it: Unsupported node provider: nimbus"):
         read_cluster_file(changed_file(tmp_path, "nimbus"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_plugin import ToyScenario
 
 from harness.config.expand import expand
 from harness.config.suite import load_suite
@@ -150,3 +151,15 @@ def test_a_scenario_may_keep_to_some_splitters_models_and_seeds(write_suite: Wri
 def test_a_scenario_that_keeps_to_what_is_not_there_is_refused(write_suite: WriteSuite, key: str) -> None:
     with pytest.raises(UnknownNameError, match=rf"scenario.toy: {key}: unknown entry of {key} 'none'"):
         expand(load_suite(write_suite(scenario=[{"name": "toy", key: "none"}])))
+
+
+def test_a_scenario_of_a_plug_in_whose_check_fails_is_named_with_the_line(
+    write_suite: WriteSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(scenario: ToyScenario, cell: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(ToyScenario, "check", check)
+    message = r"toys\.yaml: .*: scenario 'toy' fails: .*test_expand\.py, line \d+: ZeroDivisionError: by zero"
+    with pytest.raises(ConfigurationError, match=message):
+        cells_of(write_suite)

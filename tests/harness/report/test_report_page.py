@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -150,7 +150,40 @@ def test_entries_of_which_none_has_all_seeds_are_tested_on_those_that_they_share
         if loss is not None
     ]
     (found,) = verdicts(data_of(tmp_path, rows))
-    assert found.sentences[1].startswith("It is better than other (")
+    assert found.sentences[0].startswith(
+        "On the seeds that all have (1, 2, 3), one has the lowest mean accuracy loss: 2.00"
+    )
+    assert found.sentences[1].startswith("It is better than other (12.00 ±")
+
+
+@pytest.mark.parametrize(
+    ("losses", "sentences"),
+    [
+        (
+            {"one": (0.3, 0.02, 0.03), "other": (None, 0.01, 0.01)},
+            [
+                "Of those with a value on every seed, one has the lowest mean accuracy loss: 11.67 ±39.46 points at "
+                "40.0 % of the kernels.",
+                "Left out for missing seeds: other.",
+            ],
+        ),
+        (
+            {"one": (0.1, 0.1, None, None), "other": (None, None, 0.2, 0.2)},
+            ["one, other have no seed in common, so their means do not compare."],
+        ),
+    ],
+)  # fmt: skip
+def test_the_verdict_compares_no_means_over_different_seeds(
+    tmp_path: Path, losses: Mapping[str, Sequence[float | None]], sentences: list[str]
+) -> None:
+    rows = [
+        toy_row(loss=loss, cell=toy_cell(loss=number, seed=seed), label=label)
+        for number, (label, values) in enumerate(losses.items())
+        for seed, loss in enumerate(values)
+        if loss is not None
+    ]
+    (found,) = verdicts(data_of(tmp_path, rows))
+    assert list(found.sentences) == sentences
 
 
 def test_it_says_what_was_run_and_what_to_beware_of(data: ReportData) -> None:

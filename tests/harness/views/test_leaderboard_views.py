@@ -15,8 +15,16 @@ from benchmarks.rows.row import (
     Row,
     State,
 )
+from harness.ranking.baseline import with_baseline
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard, without_references
-from harness.views.leaderboards.formats import leaderboard_objects, to_csv, to_json, to_latex, to_markdown
+from harness.views.leaderboards.formats import (
+    leaderboard_objects,
+    section_lines,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+)
 from harness.views.leaderboards.tables import Document, TextTable
 from harness.views.leaderboards.terminal import leaderboard_view
 
@@ -207,6 +215,51 @@ def test_programs_see_which_seeds_each_entry_has_and_lacks() -> None:
     assert [(line["seeds"], line["missing_seeds"]) for line in lines] == [("0 1 2", ""), ("0", "1 2")]
 
 
+def test_a_mean_over_fewer_seeds_than_its_neighbours_says_so_in_every_form() -> None:
+    rows = [toy_row(seed=seed).model_copy(update={"flops_retention": value}) for seed, value in enumerate([0.9, None])]
+    board = make_leaderboard(rows)
+    for form in (plain(leaderboard_view(board)), to_markdown(board), to_latex(board)):
+        assert "90.0 1/2" in form
+        assert "2/3 after a value: measured on two of three seeds." in " ".join(form.split())
+    assert leaderboard_objects(board)[0]["flops_retention_n_seeds"] == 1
+
+
+def test_differences_are_taken_on_the_seeds_that_have_the_measure() -> None:
+    measured = {"toy": (0.1, 0.5), "other": (None, 0.6)}
+    rows = [
+        patching_row(
+            [patch_record("3", select_tc_f1_gain=value), patch_record("4", select_tc_f1_gain=value)],
+            splitter=splitter,
+            seed=seed,
+        )
+        for splitter, values in measured.items()
+        for seed, value in enumerate(values)
+    ]
+    entries = leaderboard_objects(with_baseline(make_leaderboard(rows), "toy"))
+    found = {entry["splitter"]: entry["select_tc_f1_gain_difference"] for entry in entries}
+    assert found == {"toy": None, "other": pytest.approx(0.1)}
+
+
+def test_a_rule_that_the_baseline_lacks_has_no_difference() -> None:
+    rows = [
+        patching_row([patch_record(fusion=rule) for rule in rules], splitter=splitter)
+        for splitter, rules in {"toy": ["gate", "platt"], "other": ["platt"]}.items()
+    ]
+    board = with_baseline(make_leaderboard(rows), "other")
+    shown = {(line[1], line[2]): line[-1] for line in section_lines(board, board.sections[0])}
+    assert shown == {("toy", "gate"): "–", ("toy", "platt"): "0.00", ("other", "platt"): "10.00"}
+
+
+def test_a_table_without_the_baseline_says_that_it_has_values() -> None:
+    others = [toy_row(splitter="other", threads=2)]
+    board = with_baseline(make_leaderboard([toy_row(), *others]), "toy")
+    assert len(board.sections) == 2
+    assert {values["splitter"]: values["baseline"] for values in leaderboard_objects(board)} == {
+        "toy": "toy", "other": None,
+    }  # fmt: skip
+    assert to_latex(board).count("toy was not measured here: these are values, not differences.") == 1
+
+
 def test_every_form_shows_the_same_entries_in_the_same_order_with_the_same_digits() -> None:
     board = make_leaderboard(
         toy_row(seed=seed, loss=((7 * seed + 13 * n) % 100 + n) / 1000, label=f"method-{n}", folder=str(n))
@@ -261,6 +314,17 @@ def test_latex_escapes_what_it_must() -> None:
     assert r"loss $\downarrow$ & kernels $\downarrow$" in text
     assert r" & \% & \% & points & \%" in text
     assert r"92.0 & $-$2.00" in to_latex(make_leaderboard([toy_row(loss=-0.02)]))
+
+
+def test_latex_labels_are_unique_though_titles_differ_in_signs_alone() -> None:
+    tables = [TextTable(title, ["name"], "l", [["x"]]) for title in ("a_b", "a-b", "方法")]
+    text = Document(tables, {}, []).text("latex")
+    assert re.findall(r"label{(.*)}", text) == ["tab:a-b", "tab:a-b-2", "tab:table"]
+
+
+def test_latex_breaks_long_names() -> None:
+    text = to_latex(make_leaderboard([toy_row(label="a long name " * 5)]))
+    assert r"\begin{tabular}{rp{0.3\linewidth}r" in text
 
 
 @pytest.mark.parametrize("width", [100, 80, 70])

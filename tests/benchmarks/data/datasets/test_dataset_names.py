@@ -1,6 +1,7 @@
 """Data sets by name: what there is, and what is said when there is none."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from benchmarks.data.datasets import DATASETS, check_dataset, load_dataset
+from benchmarks.data.datasets.registry import DatasetEntry, open_dataset
+from benchmarks.data.sources.source import Location, Source
 from splitters.errors import ConfigurationError, DataError, UnknownNameError
 
 
@@ -204,3 +207,22 @@ def test_a_failed_download_is_explained(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", download)
     with pytest.raises(DataError, match=r"mnist: it could not be fetched .no route to host"):
         load_dataset("mnist", input_shape=(1, 28, 28), data_root=tmp_path, cache=tmp_path, download=True)
+
+
+def _raise(text: str, location: Location) -> Source:
+    raise KeyError("oops")
+
+
+@pytest.mark.parametrize(
+    ("opening", "message"),
+    [
+        (_raise, r"'mine' fails: .*test_dataset_names\.py, line \d+: KeyError: 'oops'"),
+        (lambda text, location: text, "'mine' opens as ''; it must be a benchmarks.Source"),
+    ],
+)
+def test_a_data_set_of_a_plug_in_that_cannot_be_opened_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, opening: Callable[..., Source], message: str
+) -> None:
+    monkeypatch.setitem(DATASETS._entries, "mine", DatasetEntry("x", opening))
+    with pytest.raises(ConfigurationError, match=message):
+        open_dataset("mine", Location(None, tmp_path, False))

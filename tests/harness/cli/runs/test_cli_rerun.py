@@ -152,6 +152,20 @@ def test_of_two_folders_with_a_plugin_one_has_to_be_named(call: Call, results: P
     assert call("rerun", cell_id, "--results", results).exit_code == 0
 
 
+def test_a_plugin_that_is_no_longer_where_it_was_is_asked_for(call: Call, results: Path, tmp_path: Path) -> None:
+    trust(names_of_code(Plugins(("gone_plugin",), str(tmp_path)), {}))
+    (cell_id,) = stored(results, toy_row().model_copy(update={"plugins": ["gone_plugin"]}))
+    for options in ([], ["--trust-code"], ["--plugins", results]):
+        refused = call("rerun", cell_id, "--results", results, *options)
+        folder = options[-1] if "--plugins" in options else tmp_path
+        assert refused.exit_code == 2
+        assert (
+            f"the plugin 'gone_plugin' is neither in {folder} nor installed. Say where it is with --plugins DIR."
+            in (refused.stderr)
+        )
+    assert len(rows_in(results)) == 1
+
+
 def test_a_model_beside_its_suite_is_found_again(call: Call, results: Path, tmp_path: Path) -> None:
     source = tmp_path / "net_of_rerun.py"
     source.write_text("from splitters.testing import TinyNet as net")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
@@ -89,5 +90,19 @@ def test_a_temporary_folder_whose_name_is_too_long_for_sockets_is_refused_by_nam
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv(variable, "/" + "x" * 59)
     message = rf"{variable}=/x{{59}}: .* 107 bytes; that leaves 39 .* it has 60\. Set RAY_TMPDIR"
+    with pytest.raises(ConfigurationError, match=message), cluster.connection(None):
+        pass
+
+
+@pytest.mark.parametrize(("folder", "cause"), [("relative", "no absolute path"), (__file__, "exists|Not a directory")])
+def test_a_temporary_folder_that_ray_cannot_write_to_is_refused_by_name(
+    folder: str, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", lambda **keys: pytest.fail("Ray was started"))
+    monkeypatch.setattr(cluster, "_SOCKET_PATH_BYTES", 1000)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    message = rf"RAY_TMPDIR={re.escape(folder)}: Ray cannot keep .*({cause})"
     with pytest.raises(ConfigurationError, match=message), cluster.connection(None):
         pass
