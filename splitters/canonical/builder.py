@@ -108,6 +108,10 @@ class CanonicalBuilder:
         self.sources[node] = source
         return self._record(node, module(self.values[x]))
 
+    def _stored(self, node: Any) -> Tensor | None:
+        value = self.values[node] if isinstance(node, fx.Node) and node.op == "get_attr" else None
+        return value if isinstance(value, Tensor) else None
+
 
 def _behind_stack(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Return the arguments of a reduction, which reads a stack of tensors before its first two axes are exchanged."""
