@@ -14,7 +14,7 @@ FLOOR = Path(splitters.__file__).parent
 ROOMS = ("data", "canonical", "graph", "networks", "files", "modules", "methods", "reuse", "testing")
 """From the lowest to the highest."""
 
-SHARED = {"__init__", "errors", "registry", "settings", "source_code", "tensor_names"}
+SHARED = {"__init__", "errors", "foreign_code", "registry", "settings", "source_code", "tensor_names"}
 """The files at the floor's top that rooms import."""
 
 

@@ -14,12 +14,6 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
         "tolerance": 0.03,
     },
     # 960 mask steps: the fewest kernels.
-    "thorough": {
-        "rounds": 12,
-        "mask_phase": "80 steps",
-        "tune_phase": "30 steps",
-        "final_phase": "240 steps",
-        "learning_rate": 0.03,
-    },
+    "thorough": {"rounds": 12, "mask_phase": "80 steps", "tune_phase": "30 steps", "final_phase": "240 steps"},
 }
 """Presets by name; settings that one leaves out take their defaults."""
