@@ -26,7 +26,7 @@ class Column:
         heading: Its heading.
         unit: The unit that numbers are formatted in.
         drop_priority: On a narrow terminal, the columns with the lowest numbers are left out first; None stays.
-        counts_seeds: Whether programs are always told how many seeds have the measure, not only where some lack it.
+        counts_seeds: Whether JSON and CSV always state how many seeds have the measure, not just where some lack it.
     """
 
     measure: str

@@ -40,7 +40,7 @@ shard=()
 if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
   number=$(((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN) / SLURM_ARRAY_TASK_STEP + 1))
   if ((number > SLURM_ARRAY_TASK_COUNT)); then
-    echo "slurm.sh: --array takes a range, such as 1-4: which task a number of a list is, Slurm does not say" >&2
+    echo "slurm.sh: --array takes a range, such as 1-4; of a list, Slurm does not say which task is which" >&2
     exit 2
   fi
   shard=(--shard "$number/$SLURM_ARRAY_TASK_COUNT")

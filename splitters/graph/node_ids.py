@@ -29,7 +29,7 @@ class Taint:
 
 
 class NodeIds:
-    """The channel ids of every tensor of a canonical network, as far as they are known.
+    """The channel ids of a canonical network's tensors, which are filled in node by node.
 
     Args:
         network: The canonical network.

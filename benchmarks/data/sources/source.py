@@ -16,7 +16,7 @@ EncodedImage: TypeAlias = "bytes | NDArray[np.uint8]"
 """An image file's bytes, or pixels as ``[height, width]`` or ``[height, width, channel]``."""
 
 Listing: TypeAlias = "dict[str, tuple[int, ...]]"
-"""Files by name, each with its size in bytes, the time of its last change in nanoseconds, and what else tells."""
+"""Files by name, each with its size in bytes, the time of its last change in nanoseconds, and other stamps, if any."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Location:
 
 
 def list_files(files: Iterable[tuple[str, Path]]) -> Listing:
-    """Return named files' sizes, times of change, and times of status change, which no program can set back."""
+    """Return named files' sizes, times of change, and times of status change, which programs cannot set."""
     return {
         name: (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         for name, path in files

@@ -64,7 +64,7 @@ class LayerRules(CanonicalBuilder):
 
     def _rewrite_batch_norm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        given = by_name(args, kwargs, *names)
         mean, variance = self._stored(given.get("running_mean")), self._stored(given.get("running_var"))
         if given.get("training") or mean is None or variance is None:
             return None

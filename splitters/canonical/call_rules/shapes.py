@@ -100,7 +100,7 @@ class ShapeRules(CanonicalBuilder):
         return sizes[0] if whole else tuple(sizes)
 
     def _rewrite_narrow(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        given = {**dict(zip(("input", "dim", "start", "length"), args, strict=False)), **kwargs}
+        given = by_name(args, kwargs, "input", "dim", "start", "length")
         x, numbers = given["input"], self._real((given["dim"], given["start"], given["length"]))
         if not all(isinstance(number, int) for number in numbers):
             return None

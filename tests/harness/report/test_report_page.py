@@ -143,13 +143,7 @@ def test_a_later_rank_alone_makes_nobody_worse(tmp_path: Path) -> None:
 
 def test_entries_of_which_none_has_all_seeds_are_tested_on_those_that_they_share(tmp_path: Path) -> None:
     losses = {"one": (0.0, 0.01, 0.02, 0.03, None), "other": (None, 0.11, 0.12, 0.13, 0.14)}
-    rows = [
-        toy_row(loss=loss, cell=toy_cell(loss=number, seed=seed), label=label)
-        for number, (label, values) in enumerate(losses.items())
-        for seed, loss in enumerate(values)
-        if loss is not None
-    ]
-    (found,) = verdicts(data_of(tmp_path, rows))
+    (found,) = verdicts(data_of(tmp_path, _rows_of(losses)))
     assert found.sentences[0].startswith(
         "On the seeds that all have (1, 2, 3), one has the lowest mean accuracy loss: 2.00"
     )
@@ -176,14 +170,18 @@ def test_entries_of_which_none_has_all_seeds_are_tested_on_those_that_they_share
 def test_the_verdict_compares_no_means_over_different_seeds(
     tmp_path: Path, losses: Mapping[str, Sequence[float | None]], sentences: list[str]
 ) -> None:
-    rows = [
+    (found,) = verdicts(data_of(tmp_path, _rows_of(losses)))
+    assert list(found.sentences) == sentences
+
+
+def _rows_of(losses: Mapping[str, Sequence[float | None]]) -> list[Row]:
+    """Return a row for each loss, by label and seed; None stands for a seed that was not run."""
+    return [
         toy_row(loss=loss, cell=toy_cell(loss=number, seed=seed), label=label)
         for number, (label, values) in enumerate(losses.items())
         for seed, loss in enumerate(values)
         if loss is not None
     ]
-    (found,) = verdicts(data_of(tmp_path, rows))
-    assert list(found.sentences) == sentences
 
 
 def test_it_says_what_was_run_and_what_to_beware_of(data: ReportData) -> None:
