@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splitters.networks.channels import take_channels
+
 _FEW = 0.8
 """Share of channels up to which slices are cheaper than whole layers; measured with ``benchmarks.speed``."""
 
@@ -107,10 +109,12 @@ class _Sliced(torch.autograd.Function):
         for images, row in zip(_batches(x, len(gates), is_first=is_first), gates, strict=True):
             kept = _kept(row)
             factors = row[kept]
-            inputs = _take(images, kept)
+            inputs = take_channels(images, kept)
             if bool((factors != 1).any()):
                 inputs = inputs * factors.to(x.dtype).view(1, -1, 1, 1)
-            outputs.append(torch.conv2d(inputs, _take(weight, kept), convolution.bias, stride, padding, dilation))
+            outputs.append(
+                torch.conv2d(inputs, take_channels(weight, kept), convolution.bias, stride, padding, dilation)
+            )
         return torch.cat(outputs)
 
     @staticmethod
@@ -125,7 +129,7 @@ class _Sliced(torch.autograd.Function):
             weight = whole
             if output_gates is not None:
                 kept = _kept(output_gates[index])
-                gradient, weight = _take(gradient, kept), whole.index_select(0, kept)
+                gradient, weight = take_channels(gradient, kept), whole.index_select(0, kept)
             to_masked, _, _ = torch.ops.aten.convolution_backward(
                 gradient, images.to(gradient.dtype), weight, None, stride, padding, dilation,
                 False, [0, 0], 1, [True, False, False],
@@ -159,8 +163,3 @@ def _kept(gates: Tensor) -> Tensor:
     """Return the channels that a module keeps; where it keeps none, one that it drops, since no layer may be empty."""
     kept = gates.nonzero().squeeze(1)
     return kept if len(kept) else kept.new_zeros(1)
-
-
-def _take(x: Tensor, channels: Tensor) -> Tensor:
-    """Return some channels in ``channels_last`` memory order."""
-    return x.permute(0, 2, 3, 1).index_select(3, channels).permute(0, 3, 1, 2)

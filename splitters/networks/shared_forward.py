@@ -24,6 +24,7 @@ from torch import Tensor, fx
 from splitters.data import ImageSet
 from splitters.data.transfer import send
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.networks.channels import take_channels
 from splitters.networks.execution.precision import autocast, run_network
 from splitters.networks.extraction import LayerSlicer
 from splitters.networks.masked_network import masked_network
@@ -192,7 +193,7 @@ class _Walk:
             present = (before[site.channels] | always).nonzero().squeeze(1)
             kept = (after[site.channels] | always)[present]
             if not bool(kept.all()):
-                part = _take(part, site.axis, kept.nonzero().squeeze(1).to(part.device))
+                part = _narrowed_part(part, site.axis, kept.nonzero().squeeze(1).to(part.device))
             narrowed.append(part)
         return tuple(narrowed) if isinstance(value, tuple) else narrowed[0]
 
@@ -223,11 +224,9 @@ class _Walk:
         return function(*args, **kwargs)
 
 
-def _take(x: Tensor, axis: int, positions: Int64[Tensor, " position"]) -> Tensor:
+def _narrowed_part(x: Tensor, axis: int, positions: Int64[Tensor, " position"]) -> Tensor:
     """Return some positions along an axis. Images stay in ``channels_last`` order, the fastest for convolutions."""
-    if x.dim() == 4 and axis == 1:
-        return x.permute(0, 2, 3, 1).index_select(3, positions).permute(0, 3, 1, 2)
-    return x.index_select(axis, positions)
+    return take_channels(x, positions) if x.dim() == 4 and axis == 1 else x.index_select(axis, positions)
 
 
 def _is_halving(
