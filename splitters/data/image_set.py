@@ -110,9 +110,14 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         """Check that the parts are what they should be and fit each other."""
+        if not isinstance(self.normalisation, Normalisation):
+            raise DataError(
+                f"the normalisation is a splitters.Normalisation, not {self.normalisation!r}; from_arrays takes names."
+            )
         images = _as_tensor(self.images, "images", "uint8 [image, channel, height, width]")
         labels = _as_tensor(self.labels, "labels", "integers [image]")
         _check_images(images, self.normalisation)
+        labels = _as_int64(labels)
         _check_labels(labels, n_images=len(images), n_classes=self.n_classes)
         strange = [name for name in self.class_names if not isinstance(name, str)]
         if strange:
@@ -120,7 +125,7 @@ class ImageSet:
         object.__setattr__(self, "class_names", tuple(map(normalise_class_name, self.class_names)))
         _check_names(self.class_names)
         object.__setattr__(self, "images", images)
-        object.__setattr__(self, "labels", labels.to(images.device, torch.int64))
+        object.__setattr__(self, "labels", labels.to(images.device))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -231,9 +236,14 @@ def _check_images(images: Tensor, normalisation: Normalisation) -> None:
         )
 
 
-def _check_labels(labels: Tensor, *, n_images: int, n_classes: int) -> None:
+def _as_int64(labels: Tensor) -> Tensor:
+    """Return labels as int64, since torch compares no unsigned integers of more than 8 bits."""
     if labels.dim() != 1 or labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise DataError(f"labels are integers [image], not {typed(labels)}.")
+    return labels.to(torch.int64)
+
+
+def _check_labels(labels: Tensor, *, n_images: int, n_classes: int) -> None:
     if len(labels) != n_images:
         raise DataError(f"{n_images} images but {len(labels)} labels; every image needs one.")
     lowest, highest = int(labels.min()), int(labels.max())

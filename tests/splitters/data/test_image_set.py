@@ -115,7 +115,7 @@ _GREY = Normalisation((0.5,), (0.5,))
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4"])
 def test_labels_of_any_integer_type_are_taken(dtype: str) -> None:
     assert ImageSet(_BYTES, np.array([1, 0]).astype(dtype), ("a", "b"), IMAGENET).labels.tolist() == [1, 0]
-    if dtype.startswith(("int", "uint8")):
+    if dtype[0] != ">":
         labels = torch.tensor([1, 0], dtype=getattr(torch, dtype))
         assert ImageSet(torch.from_numpy(_BYTES), labels, ("a", "b"), IMAGENET).labels.dtype == torch.int64
 
@@ -164,6 +164,11 @@ def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> 
             "the images have 1 channels, but their normalisation has 3; give a Normalisation with 1",
         ),
         ({"normalisation": _GREY}, "the images have 3 channels, but their normalisation has 1"),
+        (
+            {"normalisation": "imagenet"},
+            "the normalisation is a splitters.Normalisation, not 'imagenet'; from_arrays takes",
+        ),
+        ({"normalisation": None}, "the normalisation is a splitters.Normalisation, not None"),
         ({"images": [[1]]}, "images are a tensor or a numpy array, .*, not a list"),
         ({"labels": [0, 1]}, "labels are a tensor or a numpy array, integers .image., not a list"),
         ({"labels": np.array([0.0, 1.0])}, "labels are integers .image., not float64 .2."),
@@ -172,6 +177,7 @@ def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> 
         ({"labels": np.array([0])}, "2 images but 1 labels"),
         ({"labels": np.array([0, 2])}, "labels lie in .0, 2., but there are 2 classes"),
         ({"labels": np.array([-1, 0], np.int8)}, "labels lie in .-1, 0., but there are 2 classes"),
+        ({"labels": torch.tensor([0, 2], dtype=torch.uint16)}, "labels lie in .0, 2., but there are 2 classes"),
         ({"class_names": ()}, "but there are 0 classes"),
         ({"class_names": (0, 1)}, "class names are strings; 0 is none"),
     ],
