@@ -20,7 +20,7 @@ from benchmarks.seeding import seed_global_generators
 from benchmarks.threads import torch_threads
 from harness.config.plugins import Plugins
 from harness.execution.isolation import NotRestoredError, restored_process
-from harness.execution.observers import ObserverGuard
+from harness.execution.observers import ObserverGuard, plain_progress
 from harness.faults import NODE_DIFFERS, NODE_DISK, PROCESS_NOT_RESTORED, is_disk_fault
 from harness.machines.node_facts import differences
 from harness.machines.provenance import provenance
@@ -132,7 +132,11 @@ def run_attempt(
         outcome = Outcome(State.FAILED, reason=f"this machine has {', '.join(different)}", kind=NODE_DIFFERS)
     else:
         guard = ObserverGuard()
-        outcome = _isolated_outcome(item.cell, surroundings, device, lambda report: guard(progress, report), work)
+
+        def report(made: Progress) -> None:
+            guard(lambda: progress(plain_progress(made)))
+
+        outcome = _isolated_outcome(item.cell, surroundings, device, report, work)
         if guard.message is not None:
             _LOG.warning("%s: reporting its progress failed: %s", item.title, guard.message)
     return make_row(

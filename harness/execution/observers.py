@@ -1,8 +1,10 @@
-"""Several listeners as one, and a guard that keeps errors of a run's observers from ending the run."""
+"""Several listeners as one, a guard that keeps errors of a run's observers from ending the run, and plain reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from typing_extensions import ParamSpec
 
@@ -69,3 +71,40 @@ class Listeners:
             guard(event, listener)
         if guard.error is not None:
             raise guard.error
+
+
+def plain_progress(progress: Progress) -> Progress:
+    """Return a report whose stage is text that JSON can hold, and whose numbers are ints and finite floats.
+
+    Splitters of third parties may report anything. Arrays and tensors of one value become numbers; a step without a
+    number is 0, and metrics without one are left out.
+    """
+    metrics = progress.metrics if isinstance(progress.metrics, Mapping) else {}
+    numbers = {_text(name): _number(value) for name, value in metrics.items()}
+    return Progress(
+        _text(progress.stage),
+        _count(progress.step) or 0,
+        _count(progress.total),
+        {name: number for name, number in numbers.items() if number is not None},
+        milestone=bool(progress.milestone),
+    )
+
+
+def _text(value: Any) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _count(value: Any) -> int | None:
+    number = _number(value)
+    return None if number is None else int(number)
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number; None for anything else."""
+    if isinstance(value, str | bytes):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
+    return number if math.isfinite(number) else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from datetime import datetime, timezone
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -66,10 +64,7 @@ class Activity(BaseModel):
         known = self.running.get(item.cell.cell_id)
         if known is None:
             return
-        # Splitters of third parties may report anything, and JSON has no NaN.
-        numeric = {name: float(value) for name, value in progress.metrics.items() if isinstance(value, numbers.Real)}
-        metrics = {name: value for name, value in numeric.items() if math.isfinite(value)}
-        shown = dict(list(metrics.items())[:_MOST_METRICS])
+        shown = dict(list(progress.metrics.items())[:_MOST_METRICS])
         fields = {
             "stage": progress.stage,
             "step": progress.step,
