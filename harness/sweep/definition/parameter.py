@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Literal
 
 from splitters.errors import ConfigurationError, UnknownNameError
@@ -79,8 +80,18 @@ class Parameter:
         step = 1 if self.kind == "int" and self.step is None else self.step
         if step is None or (self.high - self.low) / step > _MAX_VALUES:
             return None
-        values = [self.low + index * step for index in range(math.floor((self.high - self.low) / step + _NEAR) + 1)]
+        values = [self.low + index * step for index in range(self._n_values(step))]
         return [int(value) for value in values] if self.kind == "int" else values
+
+    def draw(self, random: Random) -> Any:
+        """Return a random value; all values, or all parts of a range without a step, are equally probable."""
+        if self.kind == "choice":
+            return random.choice(self.choices)
+        step = 1 if self.kind == "int" and self.step is None else self.step
+        if step is None:
+            return random.uniform(self.low, self.high)
+        value = self.low + step * random.randint(0, self._n_values(step) - 1)
+        return int(value) if self.kind == "int" else value
 
     def setting(self, value: Any) -> Any:
         """Return a value as the splitter's setting."""
@@ -104,6 +115,9 @@ class Parameter:
         if self.step is not None and abs(_off_grid(value, self.low, self.step)) > 1e-6:
             raise ValueError(f"{setting!r} is no multiple of {self.step:g} from {self.low:g} on")
         return value
+
+    def _n_values(self, step: float) -> int:
+        return math.floor((self.high - self.low) / step + _NEAR) + 1
 
     def _read_choice(self, setting: Any) -> Any:
         for choice in self.choices:

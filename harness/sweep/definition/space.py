@@ -168,7 +168,7 @@ class Space:
     def random_points(self, random: Random) -> Iterator[Values]:
         """Yield random points without end, so that points of a finite space come again."""
         while True:
-            yield self.choose(lambda p: random.choice(p.values) if p.values else random.uniform(p.low, p.high))
+            yield self.choose(lambda parameter: parameter.draw(random))
 
 
 def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, where: str) -> Parameter:

@@ -147,6 +147,19 @@ def test_random_points_cover_a_finite_space() -> None:
     assert set(points) == set(map(str, small.points()))
 
 
+def test_random_points_of_a_range_that_is_too_long_to_list_are_settings_too() -> None:
+    searched = {
+        "batch_size": {"int": [1, 100_000]},
+        "rounds": {"int": [1, 100_001], "step": 2},
+        "mask_phase": {"int": [1, 100_000], "unit": "steps"},
+        "alpha": {"float": [0.0, 100.0], "step": 0.001},
+    }
+    large = space({}, searched)
+    assert large.size is None
+    for values in islice(large.random_points(Random(0)), 20):
+        assert large.read(large.spec(values)) == values
+
+
 def test_a_space_of_many_points_is_listed_without_being_built() -> None:
     steps = {"float": [0.0001, 1.0], "step": 0.0001}
     large = space({}, {"alpha": steps, "mask_learning_rate": steps, "head_learning_rate": steps})
