@@ -49,13 +49,18 @@ def open_location(location: str, *, purpose: str) -> tuple[fs.FileSystem, str]:
         )
     mistyped = _MISSING_SLASH.match(location)
     if mistyped:
-        root = "/" if mistyped["scheme"] == "file" else ""
+        leading = "/" if mistyped["scheme"] == "file" else ""
         raise ConfigurationError(
             f"{location}: a URI has two slashes behind its colon; "
-            f"did you mean {mistyped['scheme']}://{root}{mistyped['rest']}?"
+            f"did you mean {mistyped['scheme']}://{leading}{mistyped['rest']}?"
         )
     if "://" not in location:
-        return fs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+        root = str(Path(location).expanduser().absolute())
+        if root != root.encode(errors="replace").decode():
+            raise ConfigurationError(
+                f"{root!r}: the name of this location {purpose} is not UTF-8. Give another folder."
+            )
+        return fs.LocalFileSystem(), root
     if "#" in location:
         raise ConfigurationError(
             f"{location}: a # begins a URI's fragment, which names nothing here; for a # in a name, write %23."

@@ -154,6 +154,7 @@ def test_a_uri_that_lacks_slashes_is_refused(location: str, meant: str) -> None:
         ("file:///tmp/run#2", "for a # in a name, write %23"),
         ("file:///tmp/a%00b", "no location for results"),
         ("", "'': no location for results. Give a folder"),
+        ("/tmp/caf\udce9", r"'/tmp/caf\udce9': the name of this location for results is not UTF-8"),
     ],
 )
 def test_a_location_that_would_lead_elsewhere_is_refused(location: str, complaint: str) -> None:
