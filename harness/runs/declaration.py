@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Collection
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
 
 from benchmarks.rows.row import Row
@@ -180,6 +180,20 @@ class RunDeclaration:
             for record, written in records
             if record.run_id != self.record.run_id and self._is_alive(record, written, now)
         ]
+
+    def had_other_driver(self, since: datetime) -> bool:
+        """Return whether another driver may have run the study after a time, by clocks that may differ a little.
+
+        Raises:
+            OSError: If the records cannot be read.
+        """
+        earliest = since - timedelta(seconds=ALIVE_SECONDS)
+        return any(
+            record.study == self.record.study
+            and record.run_id != self.record.run_id
+            and record.heartbeat_at >= earliest
+            for record, _ in read_records(self._storage)
+        )
 
     def _is_alive(self, record: RunRecord, written: float | None, now: float | None) -> bool:
         """Return whether a run is alive; times are by the store's clock, since those of machines differ."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from itertools import cycle, islice
 
 from benchmarks.rows.row import Row
@@ -14,7 +15,7 @@ from harness.runs.time_left import TimeLeft
 from harness.store import ResultStore, StoreContents
 from harness.suite_cell import SuiteCell
 from harness.sweep.definition.file import Sweep
-from harness.sweep.study.record import Continuation, continue_study, read_studies
+from harness.sweep.study.record import Continuation, began_at, continue_study, read_studies
 from harness.sweep.study.results import SweepResults
 from harness.sweep.study.trials import Configurations, Trials, read_trials
 
@@ -26,6 +27,7 @@ class SweepPlan:
     """What a sweep would do, given the rows of a store.
 
     ``outdated`` holds the attempts that were measured on other images than there are now; their cells run again.
+    ``read_at`` is when the rows were read.
     """
 
     sweep: Sweep
@@ -33,6 +35,7 @@ class SweepPlan:
     contents: StoreContents
     trials: Trials
     continuation: Continuation
+    read_at: datetime
     outdated: frozenset[str] = frozenset()
 
     @property
@@ -70,6 +73,15 @@ class SweepPlan:
         # Which configurations will be tried is not known yet.
         return TimeLeft(n_cells=self.n_to_run * self.cells_per_trial, history=self.expected().history)
 
+    def refreshed(self, store: ResultStore) -> SweepPlan:
+        """Return the plan of the same study, given the rows of the store as they are now."""
+        studies = read_studies(store, consent=self.sweep.consent)
+        continuation = replace(self.continuation, began_at=began_at(self.continuation.study, studies))
+        contents = store.read()
+        trials = read_trials(self.sweep, self.configurations, contents.latest(), since=continuation.began_at)
+        trials = trials.without(self.outdated)
+        return replace(self, contents=contents, trials=trials, continuation=continuation)
+
     def results(self, new_rows: Iterable[Row] = ()) -> SweepResults:
         """Return the study's results, with rows that were stored since the plan was made."""
         by_id = {row.cell_id: row for row in self.contents.latest() if row.attempt_id not in self.outdated}
@@ -98,6 +110,7 @@ def plan_sweep(
         quarantine: Whether to move damaged files to quarantine; see ``ResultStore.read``.
         find_changed: Returns which rows of cells were measured on images that have changed; see ``find_outdated_rows``.
     """
+    read_at = datetime.now(timezone.utc)
     configurations, contents = Configurations(sweep), store.read(quarantine=quarantine)
     continuation = continue_study(sweep, read_studies(store, consent=sweep.consent))
     rows = contents.latest()
@@ -107,4 +120,4 @@ def plan_sweep(
         cells = [item for trial in trials.all for item in configurations.all_items(trial.configuration)]
         outdated = find_changed(cells, rows).attempts
         trials = trials.without(outdated)
-    return SweepPlan(sweep, configurations, contents, trials, continuation, outdated)
+    return SweepPlan(sweep, configurations, contents, trials, continuation, read_at, outdated)

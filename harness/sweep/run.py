@@ -124,7 +124,7 @@ def _run_trials(
     from harness.sweep.tune.schedulers import TrialEnder
     from harness.sweep.tune.tuner import Budget, run_trials, trial_resources
 
-    began, budget, resources = time.monotonic(), Budget(plan), trial_resources(plan)
+    began, resources = time.monotonic(), trial_resources(plan)
     with (
         RunDeclaration(
             store.storage,
@@ -137,7 +137,13 @@ def _run_trials(
         ) as declaration,
         stop,
     ):
+        if declaration.had_other_driver(since=plan.read_at):
+            # It may have run trials after the rows were read and before this run was declared.
+            plan = plan.refreshed(store)
         write_study(store, plan.sweep, plan.continuation)
+        if not plan.n_to_run:
+            return SweepReport(plan, plan.results())
+        budget = Budget(plan)
         elsewhere = {cell_id: other for other in declaration.living_others() for cell_id in other.declared}
         study = Study(plan.sweep, plan.configurations, plan.trials, elsewhere=elsewhere)
         ender = TrialEnder.of(plan, study, store)

@@ -189,6 +189,19 @@ def test_one_driver_at_a_time_runs_a_study(run: Run, make_bowls: MakeSweep, mark
     assert states(run(sweep)) == {TrialState.COMPLETE: 1}
 
 
+def test_trials_that_another_driver_ran_after_the_plan_was_made_are_not_run_again(
+    run: Run, make_bowls: MakeSweep, marks: Path, tmp_path: Path
+) -> None:
+    keys: dict[str, Any] = {"sampler": "random", "splitters": [bowl(marks)]}
+    store = ResultStore(tmp_path / "results")
+    surroundings = Surroundings("bowls", tmp_path / "cache", plugins=Plugins(("bowl_plugin",), str(HERE)))
+    smaller, larger = (plan_sweep(make_bowls(trials=trials, **keys), store) for trials in (2, 3))
+    assert states(run(smaller.sweep)) == {TrialState.COMPLETE: 2}
+    reports = [run_sweep(plan, store, surroundings, listener=Recorder()) for plan in (smaller, larger)]
+    assert [(report.run_trials, states(report)[TrialState.COMPLETE]) for report in reports] == [(0, 2), (1, 3)]
+    assert runs_of(marks).total() == len(runs_of(marks)) == 6
+
+
 def test_a_shard_scores_its_share_of_the_front_once_all_trials_are_finished(
     make_bowls: MakeSweep, marks: Path, tmp_path: Path
 ) -> None:
