@@ -23,6 +23,7 @@ from splitters.methods.protocol import (
     Splitter,
     ignore_progress,
 )
+from splitters.methods.scalesplitter.bisection import SmallestState
 from splitters.methods.scalesplitter.settings import ScaleSplitterSettings
 from splitters.methods.scalesplitter.trainer import Trainer
 from splitters.modules.score_kinds import LinearScores
@@ -37,12 +38,12 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
     logits that begins as the logit of its own class. Modules are trained by the binary cross-entropy of "my class or
     not", which they do not share and whose gradient does not fade in a sigmoid followed by a softmax. Between mask
     phases, scales and read-outs are tuned with masks frozen. At the end, recorded states are tuned for longer, that
-    with the fewest kernels first and then by bisection, to find the smallest that is within the tolerance. The choice
-    of the result and the rescue of dead modules are GradSplitter's.
+    with the fewest kernels first and then by bisection over those that no smaller one surpasses, to find the smallest
+    that is within the tolerance. The choice of the result and the rescue of dead modules are GradSplitter's.
     """
 
     Settings = ScaleSplitterSettings
-    version = 2
+    version = 3
 
     def split(
         self,
@@ -79,20 +80,14 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
         """Tune recorded states for longer, to find the one with the fewest kernels that is within the tolerance."""
         if not self.trainer.steps_of(self.settings.final_phase):
             return
-        recorded = sorted(self.states, key=lambda state: state.n_kernels)
-        # If accuracy grows with kernels, the smallest one within the tolerance is in recorded[low:high + 1].
-        low, high, tried = 0, len(recorded), 0
-        at_most = 1 + (len(recorded) - 1).bit_length()
-        self.report("tune", 0, total=at_most)
-        while low < high:
-            tuned = self._tuned(recorded[tried])
+        recorded = sorted(self.states, key=lambda state: (state.n_kernels, -state.accuracy))
+        search = SmallestState([state.accuracy for state in recorded])
+        self.report("tune", 0, total=search.at_most)
+        while (position := search.next()) is not None:
+            tuned = self._tuned(recorded[position])
             yield tuned
-            self.report("tune", len(self.states) - len(recorded), total=at_most)
-            if is_within(tuned, self.base_accuracy, self.settings.tolerance):
-                high = tried
-            else:
-                low = tried + 1
-            tried = (low + high) // 2
+            self.report("tune", len(self.states) - len(recorded), total=search.at_most)
+            search.note(position, will_do=is_within(tuned, self.base_accuracy, self.settings.tolerance))
 
     def _tuned(self, state: RecordedState) -> RecordedState:
         trainer = self.trainer
