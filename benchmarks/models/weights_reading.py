@@ -21,6 +21,7 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from benchmarks.cells import ModelSpec
+from splitters.data.stand_ins import describe_stand_in
 from splitters.errors import ConfigurationError, ModuleFileError
 from splitters.files.safetensors_file import FileHeader, read_format, read_plain_tensors, read_tensor_file
 
@@ -155,12 +156,8 @@ def _is_torch_file(path: Path) -> bool:
         raise ModuleFileError(f"{path}: there is no such file.") from None
     except OSError as error:
         raise ModuleFileError(f"{path}: the file cannot be read ({error}).") from error
-    if start.startswith(b"version https://git-lfs"):
-        raise ModuleFileError(
-            f"{path}: a Git LFS pointer, not the weights themselves; fetch them with 'git lfs pull' in its repository."
-        )
-    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise ModuleFileError(f"{path}: a web page, not weights; the download went wrong, so fetch the file again.")
+    if stand_in := describe_stand_in(start, expected="weights"):
+        raise ModuleFileError(f"{path}: {stand_in}.")
     return start.startswith((b"PK\x03\x04", b"\x80"))
 
 

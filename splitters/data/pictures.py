@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from splitters.data.normalisation import typed
+from splitters.data.stand_ins import describe_stand_in, read_start
 from splitters.errors import DataError
 
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.generic] | Tensor
@@ -140,8 +141,22 @@ def open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
             if picture.width * picture.height > MAX_PIXELS:
                 raise DataError(f"{path}: {picture.width} x {picture.height} pixels; at most {MAX_PIXELS} are decoded.")
             return upright(picture)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: {describe_unidentified(read_start(path))}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, *DAMAGE) as error:
         raise DataError(f"{path}: the image cannot be decoded ({error}).") from error
+
+
+def describe_unidentified(data: bytes) -> str:
+    """Return why Pillow takes a file for no image.
+
+    Args:
+        data: The file's bytes, or the first of them.
+    """
+    if not data:
+        return "the image cannot be decoded (it has no bytes)."
+    cause = describe_stand_in(data, expected="an image")
+    return f"the image cannot be decoded ({cause or 'it begins like no ' + ', '.join(IMAGE_FORMATS)})."
 
 
 def natural_shape(picture: Image.Image) -> tuple[int, int, int]:

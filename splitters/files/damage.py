@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from splitters.data.stand_ins import describe_stand_in, read_start
 from splitters.errors import ModuleFileError
 
 _MAX_HEADER_BYTES = 64 << 20
@@ -24,11 +25,13 @@ def check_header_size(path: Path) -> None:
 
 
 def describe_damage(path: Path) -> str:
-    """Return whether a file is truncated, foreign or damaged inside.
+    """Return whether a file is truncated, foreign or damaged inside, or what else is in its place.
 
     A safetensors file starts with the length of its header in eight bytes and the header, a JSON object.
     """
     size = path.stat().st_size
+    if stand_in := describe_stand_in(read_start(path), expected="a safetensors file"):
+        return f"the file is {stand_in}"
     with path.open("rb") as file:
         start = file.read(9)
         length = int.from_bytes(start[:8], "little")

@@ -6,10 +6,10 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from benchmarks.data.sources.source import EncodedImage
-from splitters.data.pictures import DAMAGE, IMAGE_FORMATS, MAX_PIXELS, fitted, upright
+from splitters.data.pictures import DAMAGE, IMAGE_FORMATS, MAX_PIXELS, describe_unidentified, fitted, upright
 from splitters.errors import DataError
 
 
@@ -39,7 +39,10 @@ def decode_image(image: EncodedImage, *, input_shape: tuple[int, int, int]) -> N
 def _open(image: EncodedImage) -> Image.Image:
     if isinstance(image, np.ndarray):
         return Image.fromarray(image)
-    picture = Image.open(io.BytesIO(image), formats=IMAGE_FORMATS)
+    try:
+        picture = Image.open(io.BytesIO(image), formats=IMAGE_FORMATS)
+    except UnidentifiedImageError as error:
+        raise DataError(describe_unidentified(image)) from error
     if picture.width * picture.height > MAX_PIXELS:
         raise DataError(
             f"the image is too large ({picture.width} x {picture.height}); at most {MAX_PIXELS} pixels are decoded."

@@ -182,6 +182,13 @@ def test_foreign_files_are_distinguished_from_damaged_ones(tmp_path: Path) -> No
     assert "but not a Splitbench module" in _refusal(tmp_path / "other")
 
 
+def test_a_git_lfs_pointer_says_how_to_fetch_the_file(tmp_path: Path) -> None:
+    (tmp_path / "three.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "the file is a Git LFS pointer, not a safetensors file; fetch the file with 'git lfs pull'" in _refusal(
+        tmp_path / "three.safetensors"
+    )
+
+
 _Change = Callable[[dict, dict], object]
 
 

@@ -20,7 +20,7 @@ Labels: TypeAlias = "NDArray[np.int64] | NDArray[np.str_]"
 
 _TEXT_TESTS = (
     pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary, pa.types.is_large_binary,
-    pa.types.is_boolean,
+    pa.types.is_binary_view, pa.types.is_boolean,
 )  # fmt: skip
 _NUMBER_TESTS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 
@@ -43,6 +43,8 @@ def read_labels(column: pa.Array, *, name: str, file: Path) -> Labels:
     Raises:
         DataError: If the column has another type, or a label is null, empty or no whole number.
     """
+    if pa.types.is_null(column.type) and not len(column):
+        return np.empty(0, dtype=np.int64)
     if not is_label_type(column.type):
         raise DataError(
             f"{file}: the column {name!r} holds {column.type}; it must hold integers, whole floats or strings. "

@@ -21,6 +21,7 @@ from benchmarks.data.sources.parquet.columns import Column, ColumnFinder, image_
 from benchmarks.data.sources.parquet.labels import Labels, classes_of, read_labels
 from benchmarks.data.sources.source import Contents, Listing, Location, Part, Source, hash_files, list_files
 from benchmarks.data.sources.splits import PARTS, Shard, check_shards, choose_split, is_split_name
+from splitters.data.stand_ins import describe_stand_in, read_start
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
 
@@ -188,10 +189,14 @@ class _Split:
 def _check_alike(tables: Sequence[_ImageTable]) -> None:
     first = tables[0]
     for table in tables[1:]:
-        if table.class_names != first.class_names:
-            raise DataError(
-                f"{table.path} has the class names {table.class_names}, but {first.path} has {first.class_names}."
-            )
+        names = (table.class_names, first.class_names)
+        if names[0] != names[1]:
+            has, other = ("no class names" if each is None else f"the class names {each}" for each in names)
+            raise DataError(f"{table.path} has {has}, but {first.path} has {other}.")
+    # No label has a type of its own: a shard without rows fits all.
+    filled = [table for table in tables if len(table.labels)]
+    for table in filled[1:]:
+        first = filled[0]
         kinds = ["strings" if each.labels.dtype.kind == "U" else "integers" for each in (table, first)]
         if kinds[0] != kinds[1]:
             raise DataError(f"{table.path}: the labels are {kinds[0]}, but those of {first.path} are {kinds[1]}.")
@@ -224,7 +229,14 @@ def _class_names(features: Mapping[str, Any] | None, label_column: Column, path:
             f"{path}: the schema's 'huggingface' metadata does not describe the column {str(label_column)!r} "
             f"({error!r})."
         ) from error
-    return None if names is None else tuple(normalise_class_name(str(name)) for name in names)
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(str(name).strip() for name in names):
+        raise DataError(
+            f"{path}: the schema's 'huggingface' metadata names the classes of {str(label_column)!r} as {names!r}; it "
+            "must be a list of names, one per label, none of them empty."
+        )
+    return tuple(normalise_class_name(str(name)) for name in names)
 
 
 @contextmanager
@@ -232,4 +244,5 @@ def _damage_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: it is no readable Parquet file ({error}).") from error
+        stand_in = describe_stand_in(read_start(path), expected="a Parquet file")
+        raise DataError(f"{path}: it is {stand_in or f'no readable Parquet file ({error})'}.") from error

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,26 @@ def test_a_colour_that_stands_for_transparency_is_white(
 def test_a_transparent_value_of_sixteen_bit_grey_is_white() -> None:
     image = Image.fromarray(np.array([[0, 257 * 100]], dtype=np.uint16))
     assert decode_image(_encode(image, transparency=0), input_shape=(1, 1, 2)).tolist() == [[[255, 100]]]
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (b"", "it has no bytes"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "a Git LFS pointer, not an image; .*lfs pull.*",
+        ),
+        (b"<html>no such image</html>", "a web page, not an image; .*"),
+        (b"%PDF-1.7", "it begins like no PNG, JPEG, .*AVIF"),
+    ],
+)
+def test_the_reason_says_what_a_file_is_instead_of_an_image(data: bytes, cause: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(DataError, match=rf"^the image cannot be decoded \({cause}\)\.$"):
+        decode_image(data, input_shape=(3, 2, 2))
+    with pytest.raises(DataError, match=rf"a\.png: the image cannot be decoded \({cause}\)\.$"):
+        open_picture(tmp_path / "a.png")
 
 
 _UPRIGHT = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40

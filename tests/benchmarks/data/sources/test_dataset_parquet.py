@@ -119,6 +119,22 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
     _refuse(tmp_path, r"test\.parquet: it is no readable Parquet file")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "a Git LFS pointer, not a Parquet file; .*lfs pull",
+        ),
+        ("<!DOCTYPE html><html>not found", "a web page, not a Parquet file"),
+    ],
+)
+def test_what_lies_in_a_files_place_is_named(text: str, message: str, tmp_path: Path) -> None:
+    _write(tmp_path / "pets" / "train.parquet")
+    (tmp_path / "pets" / "test.parquet").write_text(text)
+    _refuse(tmp_path, rf"test\.parquet: it is {message}")
+
+
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = tmp_path / "pets" / "train.parquet"
     path.parent.mkdir()
@@ -195,6 +211,22 @@ def test_an_empty_class_is_refused(tmp_path: Path) -> None:
 def test_files_with_different_class_names_are_refused(tmp_path: Path) -> None:
     _write(tmp_path / "pets" / "test.parquet", names=("dog", "cat"))
     _refuse(tmp_path, r"test\.parquet has the class names \('dog', 'cat'\), but .*train\.parquet")
+
+
+@pytest.mark.parametrize("others", [(True, False), (False, True)])
+def test_files_of_which_one_has_no_class_names_are_refused(others: tuple[bool, bool], tmp_path: Path) -> None:
+    for part, named in zip(("train", "test"), others, strict=True):
+        _write(tmp_path / "pets" / f"{part}.parquet", metadata=None if named else {"other": "x"})
+    has = ["the class names \\('cat', 'dog'\\)" if named else "no class names" for named in others]
+    _refuse(tmp_path, rf"test\.parquet has {has[1]}, but .*train\.parquet has {has[0]}\.$")
+
+
+@pytest.mark.parametrize("names", [{"0": "cat", "1": "dog"}, "cd", ["cat", " "], 2])
+def test_class_names_that_are_no_list_of_names_are_refused(names: object, tmp_path: Path) -> None:
+    feature = {"_type": "ClassLabel", "names": names}
+    metadata = {"huggingface": json.dumps({"info": {"features": {"label": feature}}})}
+    _write(tmp_path / "pets" / "train.parquet", metadata=metadata)
+    _refuse(tmp_path, r"train\.parquet: the schema's 'huggingface' metadata names the classes of 'label' as .* a list")
 
 
 def test_equal_class_names_are_refused(tmp_path: Path) -> None:
@@ -285,6 +317,23 @@ def test_columns_of_other_names_are_found(columns: tuple[str, str], tmp_path: Pa
     for part in ("train", "test"):
         _write(tmp_path / "pets" / f"{part}.parquet", columns=columns)
     assert _load(tmp_path).train.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_views_are_read_as_other_bytes(tmp_path: Path) -> None:
+    table = pa.table({"image": pa.array([_png(1), _png(2)], pa.binary_view()), "label": [0, 1]})
+    for part in ("train", "test"):
+        (tmp_path / "pets").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / "pets" / f"{part}.parquet")
+    assert _load(tmp_path).train.images[:, 0, 0, 0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.int64(), pa.string()])
+def test_a_shard_without_rows_fits_labels_of_every_type(kind: pa.DataType, tmp_path: Path) -> None:
+    _write_labels(tmp_path, ["a", "b"])
+    shards = [tmp_path / "pets" / f"train-{number}.parquet" for number in range(2)]
+    (tmp_path / "pets" / "train.parquet").rename(shards[1])
+    pq.write_table(pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], kind)}), shards[0])
+    assert _load(tmp_path).train.labels.tolist() == [0, 1]
 
 
 def _write_columns(root: Path, **columns: object) -> None:
