@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -151,7 +152,7 @@ class Registry(Generic[T]):
         elif self._subclass_of and not (isinstance(entry, type) and issubclass(entry, self._subclass_of)):
             problem = f"is {entry!r}; it must be a subclass of {_public_name(self._subclass_of)}"
         elif self._subclass_of:
-            problem = _class_problem(entry)
+            problem = _class_problem(entry) or _signature_problem(entry, self._subclass_of)
         if problem:
             raise ConfigurationError(f"the {self.kind} {name!r} of {_place(self._module_of(name))} {problem}.")
 
@@ -178,6 +179,24 @@ def _class_problem(entry: Any) -> str:
         settings.model_rebuild()
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         return f"has Settings with a type that cannot be found: {error.message.partition(chr(10))[0]}"
+    return ""
+
+
+def _signature_problem(entry: Any, base: Any) -> str:
+    """Return which arguments its callers name and a method does not take; empty if there are none."""
+    for name in sorted(base.__abstractmethods__):
+        declared, method = getattr(base, name), getattr(entry, name)
+        if not (inspect.isfunction(declared) and inspect.isfunction(method)):
+            continue
+        taken = inspect.signature(method).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+            continue
+        wanted = [p.name for p in inspect.signature(declared).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        missing = [argument for argument in wanted if argument not in [parameter.name for parameter in taken]]
+        if missing:
+            return (
+                f"has a {name}() that does not take {', '.join(missing)}; its callers pass {', '.join(wanted)} by name"
+            )
     return ""
 
 

@@ -238,11 +238,25 @@ def checked_result(result: object) -> SplitResult:
     """Return what a splitter returned.
 
     Raises:
-        SplitFailedError: If it is no ``SplitResult``.
+        SplitFailedError: If it is no ``SplitResult``, or one with a field of another type.
     """
-    if isinstance(result, SplitResult):
-        return result
-    raise SplitFailedError(f"'split' must return a splitters.SplitResult, and returned {type(result).__name__}.")
+    if not isinstance(result, SplitResult):
+        raise SplitFailedError(f"'split' must return a splitters.SplitResult, and returned {type(result).__name__}.")
+    for name, kind in (("masks", KernelMasks), ("scores", Scores)):
+        value = getattr(result, name)
+        if not isinstance(value, kind):
+            raise SplitFailedError(
+                f"{name!r} of the SplitResult must be splitters.{kind.__name__}, not {type(value).__name__}."
+            )
+    if isinstance(result.warnings, str) or not all(isinstance(warning, str) for warning in result.warnings):
+        raise SplitFailedError(f"'warnings' of the SplitResult must be a tuple of sentences, not {result.warnings!r}.")
+    for name, records in (("facts", (result.facts,)), ("history", result.history)):
+        for key, value in (item for record in records for item in record.items()):
+            if not isinstance(value, (int, float)):
+                raise SplitFailedError(
+                    f"{key!r} in {name!r} of the SplitResult must be a Python number, not {value!r}."
+                )
+    return result
 
 
 class _MissingSettings:

@@ -34,6 +34,11 @@ class MemoryCheckpoint:
 
     def save(self, state: CheckpointState) -> None:
         """Store a state."""
+        if not isinstance(state, CheckpointState):
+            raise AssertionError(
+                f"'checkpoint.save' was called with {state!r}; it takes a splitters.CheckpointState. Why it matters: "
+                "tensors and plain values are written to one file, and read from it, without pickle."
+            )
         self._tensors = {name: value.detach().cpu().clone() for name, value in state.tensors.items()}
         self._values = json.dumps(state.values, allow_nan=False)
         self.saves += 1

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from splitters.errors import ConfigurationError
-from splitters.methods.protocol import Progress, SplitTask, Splitter, checked_result, make_splitter
+from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter, checked_result, make_splitter
 from splitters.modules.module import Module, extract_modules
 from splitters.modules.scores import describe_scores, rebuild_scores
 from splitters.networks.inference import module_logits
@@ -52,13 +52,18 @@ class SplitterTestCase:
 
     def make(self) -> Splitter[Any]:
         """Return the configured splitter."""
+        _require(
+            isinstance(getattr(self, "splitter", None), str),
+            f"{type(self).__name__} does not name its splitter; add splitter = 'NAME' to the class",
+            "the tests are the same for all splitters",
+        )
         return make_splitter(self.splitter, self.settings)
 
     def test_result_has_one_mask_and_one_score_per_class(self) -> None:
         """The masks fit the base model; scores are ``[module, sample]`` and finite."""
         task = self.task()
         graph = task.trace()
-        result = checked_result(self.make().split(task, graph=graph))
+        result = self._split(task, graph=graph)
         _require(
             result.masks.layout == graph.layout,
             "the masks belong to another network than the task's: pass the 'layout' of the graph that 'split' is given",
@@ -84,7 +89,7 @@ class SplitterTestCase:
 
     def test_no_module_loses_a_layer(self) -> None:
         """Every module keeps a kernel of every convolution."""
-        masks = self.make().split(self.task()).masks
+        masks = self._split(self.task()).masks
         counts = masks.kernels_per_layer
         lost = [
             f"module {module} of {masks.layout.layers[layer].name!r}"
@@ -100,7 +105,7 @@ class SplitterTestCase:
         """An extracted module gives the scores of the result."""
         task = self.task()
         graph = task.trace()
-        result = self.make().split(task, graph=graph)
+        result = self._split(task, graph=graph)
         modules = extract_modules(graph, result, task.select.class_names, task.select.normalisation)
         images = task.select.normalisation(task.select.images)
         with torch.no_grad():
@@ -118,7 +123,7 @@ class SplitterTestCase:
         """The scores can be rebuilt from their kind, a JSON value and tensors."""
         task = self.task()
         graph = task.trace()
-        result = self.make().split(task, graph=graph)
+        result = self._split(task, graph=graph)
         description, tensors = describe_scores(result.scores)
         stored = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         rebuilt = rebuild_scores(json.loads(json.dumps(description)), stored)
@@ -133,7 +138,7 @@ class SplitterTestCase:
         """A module that was saved and loaded gives the same scores."""
         task = self.task()
         graph = task.trace()
-        result = self.make().split(task, graph=graph)
+        result = self._split(task, graph=graph)
         images = task.select.normalisation(task.select.images)
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
             for module in extract_modules(graph, result, task.select.class_names, task.select.normalisation):
@@ -154,7 +159,7 @@ class SplitterTestCase:
         task.model.get_submodule(next(name for name, _ in task.model.named_children())).eval()
         next(task.model.parameters()).requires_grad_(False)
         before = _state_of(task.model)
-        self.make().split(task)
+        self._split(task)
         after = _state_of(task.model)
         changed = [name for name in before if name not in after or not same_value(before[name], after[name])]
         changed += [f"{name} (new)" for name in after if name not in before]
@@ -167,9 +172,9 @@ class SplitterTestCase:
     def test_same_seed_gives_the_same_result_whatever_the_global_generators_hold(self) -> None:
         """All random numbers come from the task's seed."""
         with _globally_seeded(1):
-            first = self.make().split(self.task())
+            first = self._split(self.task())
         with _globally_seeded(2):
-            second = self.make().split(self.task())
+            second = self._split(self.task())
         with _explained(
             "two splits of one task differ: draw random numbers from torch.Generator().manual_seed(task.seed)",
             "results could not be reproduced",
@@ -180,7 +185,7 @@ class SplitterTestCase:
         """The global generators of torch and numpy are neither used nor seeded."""
         task = self.task()
         before = torch.get_rng_state(), str(np.random.get_state())
-        self.make().split(task)
+        self._split(task)
         for library, same in (
             ("torch", torch.equal(torch.get_rng_state(), before[0])),
             ("numpy", str(np.random.get_state()) == before[1]),
@@ -199,18 +204,23 @@ class SplitterTestCase:
             "graph = task.usable_graph(graph), and change nothing in it",
             "callers trace a model once and split it often",
         ):
-            assert_equal_results(self.make().split(task), self.make().split(task, graph=task.trace()))
+            assert_equal_results(self._split(task), self._split(task, graph=task.trace()))
 
     def test_progress_is_reported(self) -> None:
         """There is at least one report, and its numbers are finite."""
         reports: list[Progress] = []
-        self.make().split(self.task(), progress=reports.append)
+        self._split(self.task(), progress=reports.append)
         _require(
             bool(reports),
             "'progress' is never called; call it at least once, e.g. progress(Progress('split', 1, 1))",
             "it shows how far a split is, and is where a split can be stopped",
         )
         for report in reports:
+            _require(
+                isinstance(report, Progress),
+                f"'progress' was called with {report!r}; it takes a splitters.Progress",
+                "a step and a total are read from it",
+            )
             _require(
                 0 <= report.step <= (math.inf if report.total is None else report.total),
                 f"{report} is step {report.step} of {report.total}",
@@ -231,7 +241,7 @@ class SplitterTestCase:
     def test_resumed_after_any_checkpoint_is_uninterrupted(self) -> None:
         """A split that was interrupted just after a checkpoint resumes to the same result."""
         counting = MemoryCheckpoint()
-        expected = self.make().split(self.task(), checkpoint=counting)
+        expected = self._split(self.task(), checkpoint=counting)
         for number in range(1, counting.saves + 1):
             checkpoint = MemoryCheckpoint(interrupt_after=number)
             self._interrupt(checkpoint, lambda report: None)
@@ -240,12 +250,12 @@ class SplitterTestCase:
                 "one; save everything that later steps depend on, generators and optimisers included",
                 _RESUMED_WHY,
             ):
-                assert_equal_results(self.make().split(self.task(), checkpoint=checkpoint), expected)
+                assert_equal_results(self._split(self.task(), checkpoint=checkpoint), expected)
 
     def test_resumed_between_checkpoints_is_uninterrupted(self) -> None:
         """Work after a checkpoint does not change what was saved."""
         reports: list[Progress] = []
-        expected = self.make().split(self.task(), progress=reports.append)
+        expected = self._split(self.task(), progress=reports.append)
         for number in sorted({1, len(reports) // 2 + 1, len(reports)}):
             checkpoint = MemoryCheckpoint()
             self._interrupt(checkpoint, _interrupt_at(number))
@@ -254,7 +264,7 @@ class SplitterTestCase:
                 "uninterrupted one; give 'checkpoint.save' tensors that are not changed afterwards (clone them)",
                 _RESUMED_WHY,
             ):
-                assert_equal_results(self.make().split(self.task(), checkpoint=checkpoint), expected)
+                assert_equal_results(self._split(self.task(), checkpoint=checkpoint), expected)
 
     def test_unknown_settings_are_refused_with_the_nearest_name(self) -> None:
         """A misspelt key is an error that names the nearest key."""
@@ -269,7 +279,7 @@ class SplitterTestCase:
 
     def test_facts_and_history_are_finite(self) -> None:
         """Facts and history hold no NaN and no infinity, and warnings are single lines; rows refuse all else."""
-        result = self.make().split(self.task())
+        result = self._split(self.task())
         _require_finite(result.facts, "the facts")
         for record in result.history:
             _require_finite(record, "the history")
@@ -279,6 +289,9 @@ class SplitterTestCase:
                 f"the warning {warning!r} is not one line of text",
                 "tables show a warning per line",
             )
+
+    def _split(self, task: SplitTask, **arguments: Any) -> SplitResult:
+        return checked_result(self.make().split(task, **arguments))
 
     def _refusal_of(self, settings: Mapping[str, object]) -> str:
         try:

@@ -179,7 +179,7 @@ def _activations() -> list[Case]:
         "len": lambda net, x: x.reshape(len(x), -1).view(x.shape),
         "bounds one by one": lambda net, x: x.clamp_min(-0.1) + torch.clamp_max(x, max=0.3) + (+x),
         "remainders": lambda net, x: x % 0.5 + torch.remainder(x, 0.3) + x.fmod(0.2) + x // 0.25,
-        "further functions of a number": lambda net, x: torch.atan2(x.atan(), x.cosh()) + x.abs().log2(),
+        "further functions of a number": lambda net, x: torch.atan2(x.atan(), x.cosh()) + (x.abs() + 1).log2(),
         "powers": lambda net, x: x**2 + x.pow(exponent=3) + torch.pow(x, 2) + 1.5 ** (-x),
         "quotient": lambda net, x: x / (x * x + 1).div(other=2),
         "where": lambda net, x: torch.where(x > 0, x, 0.1 * x).where(x < 1, 1.0),

@@ -131,6 +131,10 @@ def test_what_is_no_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ("class Mine: pass", "is <class '.*Mine'>; it must be a subclass of splitters.Splitter"),
         ("class Mine(Splitter): Settings = Settings", r"lacks split\(\)"),
+        (
+            "class Mine(Splitter):\n    Settings = Settings\n    def split(self, task, graph=None): ...",
+            r"has a split\(\) that does not take progress, checkpoint; its callers pass graph, progress, checkpoint by",
+        ),
         ("class Mine(Splitter): Settings = dict; split = print", "has <class 'dict'> as its Settings"),
         ("class Mine(Splitter): Settings = Settings; version = '2'; split = print", "has the version '2'"),
         (

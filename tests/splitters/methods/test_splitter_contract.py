@@ -1,13 +1,14 @@
 """Built-in splitters pass the contract tests, which catch a splitter that breaks them."""
 
 import re
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from splitters.errors import SplitFailedError
-from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter
+from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter, checked_result
 from splitters.methods.split import split
 from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
@@ -152,6 +153,63 @@ def test_a_splitter_that_returns_something_else_is_told_so(monkeypatch: pytest.M
     task = tiny_task()
     with pytest.raises(SplitFailedError, match=message):
         split(task.model, task.train, task.select, "forgetful")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"masks": torch.ones(3, 4)}, "'masks' of the SplitResult must be splitters.KernelMasks, not Tensor."),
+        ({"scores": abs}, "'scores' of the SplitResult must be splitters.Scores, not builtin_function_or_method."),
+        ({"warnings": "few images"}, "'warnings' of the SplitResult must be a tuple of sentences, not 'few images'."),
+        (
+            {"facts": {"loss": torch.tensor(1.0)}},
+            "'loss' in 'facts' of the SplitResult must be a Python number, not tensor(1.).",
+        ),
+        (
+            {"history": ({"step": 1}, {"step": "2"})},
+            "'step' in 'history' of the SplitResult must be a Python number, not '2'.",
+        ),
+    ],
+)
+def test_a_field_of_another_type_is_named(fields: dict[str, Any], message: str) -> None:
+    graph = tiny_task().trace()
+    result = SplitResult(KernelMasks.full(graph.layout, 3), LogitScores())
+    assert checked_result(result) is result
+    with pytest.raises(SplitFailedError, match=f"^{re.escape(message)}$"):
+        checked_result(replace(result, **fields))
+
+
+class _WithWrongCalls(_Careless):
+    """Calls what it is given with something else."""
+
+    def split(self, task: SplitTask, *, graph=None, progress=None, checkpoint=None) -> SplitResult:
+        if checkpoint is not None:
+            checkpoint.save({"step": 1})
+        if progress is not None:
+            progress("half of it")
+        return super().split(task)
+
+
+@pytest.mark.parametrize(
+    ("broken", "wrong"),
+    [
+        ("test_progress_is_reported", "'progress' was called with 'half of it'; it takes a splitters.Progress"),
+        (
+            "test_resumed_after_any_checkpoint_is_uninterrupted",
+            "'checkpoint.save' was called with {'step': 1}; it takes a splitters.CheckpointState",
+        ),
+    ],
+)
+def test_the_contract_test_names_calls_with_something_else(broken: str, wrong: str) -> None:
+    case = SplitterTestCase()
+    case.make = lambda: _WithWrongCalls(Settings())
+    with pytest.raises(AssertionError, match=re.escape(wrong)):
+        getattr(case, broken)()
+
+
+def test_a_contract_test_that_names_no_splitter_says_so() -> None:
+    with pytest.raises(AssertionError, match="SplitterTestCase does not name its splitter; add splitter = 'NAME'"):
+        SplitterTestCase().test_progress_is_reported()
 
 
 def test_tiny_task_is_learnt() -> None:
