@@ -32,7 +32,7 @@ class UnknownNameError(ConfigurationError):
         self.kind = kind
         self.name = name
         self.choices = tuple(sorted(choices))
-        near = nearest_name(name, self.choices)
+        near = nearest_name(name, self.choices) if isinstance(name, str) else None
         hint = f" Did you mean {near!r}?" if near else ""
         known = ", ".join(self.choices) or "none"
         prefix, tail = f"{where}: " if where else "", f" {remedy}" if remedy else ""

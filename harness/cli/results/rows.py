@@ -14,12 +14,14 @@ _FORMATS = ("csv", "json", "parquet")
 
 @click.command()
 @click.argument("results", metavar="RESULTS...", nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(_FORMATS), default="csv", show_default=True, help="Output format.")
+@click.option(
+    "--format", "form", type=click.Choice(_FORMATS), help="Output format; by default what --out ends in, or csv."
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file.")
 @click.option("--settings", is_flag=True, help="Add a column per setting, e.g. splitter.alpha or training.epochs.")
 @click.option("--all-attempts", is_flag=True, help="Write every attempt at a cell, not only the one that counts.")
 @report_errors
-def command(results: tuple[str, ...], form: str, out: Path | None, settings: bool, all_attempts: bool) -> None:
+def command(results: tuple[str, ...], form: str | None, out: Path | None, settings: bool, all_attempts: bool) -> None:
     """Write the rows in RESULTS, one folder or URI or several, one per cell: the attempt that counts.
 
     In Python: harness.read_rows(RESULTS, as_="pandas").
@@ -29,6 +31,9 @@ def command(results: tuple[str, ...], form: str, out: Path | None, settings: boo
     from harness.views.rows.read import read_rows
     from splitters.errors import ConfigurationError
 
+    if form is None:
+        suffix = out.suffix[1:].lower() if out else ""
+        form = suffix if suffix in _FORMATS else "csv"
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise ConfigurationError("--format parquet: a terminal cannot show it; name a file with --out FILE.")
     table = read_rows(results, all_attempts=all_attempts, settings=settings)
@@ -36,5 +41,6 @@ def command(results: tuple[str, ...], form: str, out: Path | None, settings: boo
     if out is None:
         write_bytes(data)
         return
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(data)
     click.echo(f"{out}: {table.num_rows} rows, {table.num_columns} columns", err=True)

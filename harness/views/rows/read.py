@@ -16,11 +16,6 @@ from harness.ranking.configuration import settings_of
 from harness.store import ResultStore, union
 from splitters.errors import ConfigurationError, UnknownNameError
 
-_IN_ORDER = sorted(
-    Row.model_fields, key=lambda name: (name in Metrics.model_fields) + 2 * (name in Provenance.model_fields)
-)
-"""Columns: what a row is of, what was measured, where it comes from."""
-
 TableType = Literal["arrow", "pandas", "polars"]
 
 _IN_ORDER = sorted(
@@ -52,7 +47,9 @@ def read_rows(
         ConfigurationError: If there are no rows there, or the library of ``as_`` is not installed.
     """
     convert = _converter(as_)
-    locations = [results] if isinstance(results, str | Path) else list(results)
+    locations = [results] if isinstance(results, str | Path) else results
+    if not isinstance(locations, Sequence) or not locations:
+        raise ConfigurationError(f"rows are read from a results folder or URI, or a list of them, not {results!r}.")
     stores = [ResultStore(location, cache=cache_folder()) for location in locations]
     for store in stores:
         store.require_rows()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,25 @@ def test_what_is_not_installed_or_not_known_is_said_in_one_line(results: Path, m
         read_rows(results, as_="pandas")
     with pytest.raises(UnknownNameError, match="Known: arrow, pandas, polars"):
         read_rows(results, as_="numpy")
+    with pytest.raises(UnknownNameError, match=r"type of table None\. Known: arrow, pandas, polars"):
+        read_rows(results, as_=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [[], None, 3])
+def test_what_is_no_results_folder_is_refused(wrong: object) -> None:
+    with pytest.raises(ConfigurationError, match=rf"read from a results folder .* not {re.escape(repr(wrong))}\."):
+        read_rows(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.parquet", b"PAR1"), ("a.JSON", b"["), ("a.txt", b"row_format,")])
+def test_the_format_is_what_the_file_ends_in_unless_it_is_named(
+    call: Call, results: Path, tmp_path: Path, name: str, start: bytes
+) -> None:
+    out = tmp_path / "absent" / name
+    assert call("rows", results, "--out", out).exit_code == 0
+    assert out.read_bytes().startswith(start)
+    assert call("rows", results, "--out", out, "--format", "csv").exit_code == 0
+    assert out.read_bytes().startswith(b"row_format,")
 
 
 def test_every_format_has_the_same_digits(call: Call, results: Path, tmp_path: Path) -> None:
