@@ -15,7 +15,7 @@ from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.foreign_code import importing
 from splitters.settings import Settings
-from splitters.source_code import code_fingerprint
+from splitters.source_code import code_fingerprint, defining_modules
 
 T = TypeVar("T")
 
@@ -107,6 +107,8 @@ class Registry(Generic[T]):
         """
         entry = self.get(name)  # first: an entry of another package is registered when it is loaded
         modules = {self._modules.get(name, ""), getattr(entry, "__module__", "")}
+        if self._subclass_of and isinstance(entry, type):
+            modules |= defining_modules(entry, self._subclass_of)
         return code_fingerprint(filter(None, modules))
 
     def __iter__(self) -> Iterator[str]:

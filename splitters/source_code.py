@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +14,9 @@ from pathlib import Path
 
 _OWN = frozenset({"splitters", "benchmarks", "harness"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+_SESSION = secrets.token_hex(32)
+"""Stands for code that was typed into this process: another process cannot know whether it is the same."""
 
 _known: dict[str, tuple[ModuleSpec | None, str]] = {}
 
@@ -23,23 +28,32 @@ def is_foreign(module: str) -> bool:
 
 
 def code_fingerprint(modules: Iterable[str]) -> str:
-    """Return the SHA-256, in hex, of some imported modules' source, and of what they import from beside them.
+    """Return the SHA-256, in hex, of some imported modules' source, and of what they import that is no installation.
 
-    "Beside them" means the same package, or, for modules of a folder that is no installation, the same folder. Imports
-    count wherever they are written, inside functions too; modules that are imported by a computed name do not.
+    That is the same package, or, for modules of a folder that is no installation, the same folder, and modules of other
+    such folders on Python's path. Imports count wherever they are written, inside functions too; modules that are
+    imported by a computed name do not. Code that was typed into a notebook or an interpreter has no file: its hash is
+    another one in each process.
 
     Args:
         modules: Dotted names of imported modules; foreign ones count, see ``is_foreign``.
 
     Returns:
-        The hash; for a single file that imports nothing beside it, that of the file. Empty if there is no source.
+        The hash; for a single file that imports nothing of that kind, that of the file. Empty if there is no source.
     """
     found = sorted({fingerprint for name in set(modules) if is_foreign(name) and (fingerprint := _of_module(name))})
     return found[0] if len(found) == 1 else _hash_all(found) if found else ""
 
 
+def defining_modules(cls: type, base: type) -> set[str]:
+    """Return the modules of a class and of the classes between it and a base."""
+    return {each.__module__ for each in cls.__mro__ if issubclass(each, base)}
+
+
 def _of_module(name: str) -> str:
     module = sys.modules.get(name)
+    if name == "__main__" and not getattr(module, "__file__", None):
+        return _SESSION
     spec = getattr(module, "__spec__", None)
     # A file may have changed since it was imported. What runs is what was imported, which reloading replaces.
     if name not in _known or _known[name][0] is not spec:
@@ -88,12 +102,28 @@ class _Sources:
 
     def _path(self, name: str) -> Path | None:
         top = name.partition(".")[0]
-        if self.root is None or not is_foreign(name) or (self.only and top != self.only):
+        if self.root is None or not is_foreign(name):
             return None
-        stem = self.root.joinpath(*name.split("."))
-        return next(
-            (path for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if path.is_file()), None
-        )
+        here = None if self.only and top != self.only else _file_in(self.root, name)
+        return here or _file_in(_folder_of(top), name)
+
+
+def _file_in(root: Path | None, name: str) -> Path | None:
+    if root is None:
+        return None
+    stem = root.joinpath(*name.split("."))
+    return next((path for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")) if path.is_file()), None)
+
+
+def _folder_of(top: str) -> Path | None:
+    """Return the folder on Python's path that holds a package or module; None if packages are installed there."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    places = [*(spec.submodule_search_locations or ()), *filter(None, [spec.origin])] if spec else []
+    folder = Path(places[0]).resolve().parent if places else None
+    return None if folder is None or _INSTALLED & set(folder.parts) else folder
 
 
 def _imports(module: str, path: Path) -> Iterator[str]:
@@ -106,12 +136,23 @@ def _imports(module: str, path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield _absolute(node.args[0].value, package)
         elif isinstance(node, ast.ImportFrom):
             levels = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
             base = ".".join([*levels, *filter(None, [node.module])])
             if base:
                 yield base
                 yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _absolute(name: str, package: str) -> str:
+    try:
+        return importlib.util.resolve_name(name, package)
+    except ImportError:
+        return name
 
 
 def _parents(module: str) -> Iterator[str]:

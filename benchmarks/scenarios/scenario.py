@@ -14,7 +14,7 @@ from splitters.errors import SplitbenchError
 from splitters.foreign_code import constructing
 from splitters.registry import Registry
 from splitters.settings import Settings as AnySettings
-from splitters.source_code import code_fingerprint
+from splitters.source_code import code_fingerprint, defining_modules
 
 
 class CellSkippedError(SplitbenchError):
@@ -48,7 +48,7 @@ class Scenario(ABC):
 
         Scenarios whose settings name plug-ins, such as fusion rules, add them with ``settings_fingerprints``.
         """
-        fingerprints = (code_fingerprint({type(self).__module__}), *self.settings_fingerprints())
+        fingerprints = (code_fingerprint(defining_modules(type(self), Scenario)), *self.settings_fingerprints())
         parts = sorted({fingerprint for fingerprint in fingerprints if fingerprint})
         return parts[0] if len(parts) == 1 else content_hash({"parts": parts}) if parts else ""
 

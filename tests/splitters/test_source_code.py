@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from splitters.methods.protocol import SPLITTERS, SplitterReference
+from splitters.methods.protocol import SPLITTERS, Splitter, SplitterReference
 from splitters.registry import Registry
 from splitters.source_code import code_fingerprint
 
@@ -90,6 +91,65 @@ def test_installed_packages_beside_each_other_are_not_one_anothers_code(
     before = fingerprint("lab_one")
     (site / "lab_two.py").write_text("X = 1\n")
     assert fingerprint("lab_one") == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import lab_two",
+        "import importlib\nlab = importlib.import_module('lab_two')",
+        "from importlib import import_module\nimport_module('lab_two')",
+        "def late():\n    __import__('lab_two')",
+    ],
+)
+def test_code_in_another_folder_of_pythons_path_counts(
+    line: str, fingerprint: Fingerprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {"plugins/lab_one.py": line, "src/lab_two.py": ""}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(f"{text}\n")
+        monkeypatch.syspath_prepend((tmp_path / name).parent)
+    before = fingerprint("lab_one")
+    (tmp_path / "src" / "lab_two.py").write_text("X = 1\n")
+    assert fingerprint("lab_one") != before
+
+
+def test_a_module_that_is_imported_by_its_place_in_the_package_counts(fingerprint: Fingerprint, tmp_path: Path) -> None:
+    (tmp_path / "lab_parts" / "__init__.py").write_text(
+        "import importlib\nimportlib.import_module('.masks', __package__)\nimport_module = print\nimport_module('..')\n"
+    )
+    before = fingerprint("lab_parts")
+    (tmp_path / "lab_parts" / "masks.py").write_text("X = 1\n")
+    assert fingerprint("lab_parts") != before
+
+
+def test_code_without_a_file_is_the_same_in_one_process_only() -> None:
+    command = "from splitters.source_code import code_fingerprint as f; assert f(['__main__']) == f(['__main__']); "
+    found = {
+        subprocess.run([sys.executable, "-c", f"{command}print(f(['__main__']))"], capture_output=True).stdout
+        for _ in range(2)
+    }
+    assert len(found) == 2
+    assert all(len(output.strip()) == 64 for output in found)
+
+
+def test_the_class_that_an_entry_extends_counts(fingerprint: Fingerprint, tmp_path: Path) -> None:
+    (tmp_path / "lab_base.py").write_text(
+        "from splitters import Settings, Splitter\nclass Base(Splitter):\n    Settings = Settings\n    split = None\n"
+    )
+
+    def code() -> str:
+        fingerprint("lab_base")
+        base = sys.modules["lab_base"].Base
+        names: Registry[type] = Registry("thing", subclass_of=Splitter)
+        names.register("mine")(type("Mine", (base,), {"__module__": __name__}))
+        return names.code_fingerprint("mine")
+
+    before = code()
+    assert code() == before
+    with (tmp_path / "lab_base.py").open("a") as file:
+        file.write("X = 2\n")
+    assert code() != before
 
 
 def test_built_in_code_and_pythons_own_have_none() -> None:
