@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.scenarios.scenario import Scenario
 
 _LOG = logging.getLogger(__name__)
+_LONGEST_REASON = 500
 
 
 class CellStopped(BaseException):
@@ -288,4 +289,8 @@ def _not_finite(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    # Tables, run lines and reports show reasons in full; the traceback has the rest.
+    left_out = len(lines[0]) - _LONGEST_REASON
+    return lines[0] if left_out <= 0 else f"{lines[0][:_LONGEST_REASON]}… ({left_out:,} more characters)"

@@ -156,7 +156,11 @@ def find_cell(prefix: str, stores: Mapping[str, StoreContents]) -> tuple[str, li
     Raises:
         ConfigurationError: If no cell's id begins like that, or several do.
     """
-    prefix = prefix.lower()
+    prefix = prefix.strip().lower()
+    if not prefix:
+        raise ConfigurationError(
+            "'' is no cell's id: type the beginning of one, as 'splitbench plan SUITE' lists them."
+        )
     known = {cell_id for contents in stores.values() for cell_id in contents.cell_ids()}
     found = sorted(cell_id for cell_id in known if cell_id.startswith(prefix))
     if not stores:

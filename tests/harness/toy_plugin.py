@@ -160,6 +160,9 @@ class ToyScenario(Scenario):
     def _raise(self, settings: ToySettings, workspace: Workspace) -> None:
         raise SplitFailedError("no usable modules\nsecond line")
 
+    def _long_reason(self, settings: ToySettings, workspace: Workspace) -> None:
+        raise SplitFailedError("x" * 2000)
+
     def _exit(self, settings: ToySettings, workspace: Workspace) -> None:
         sys.exit(3)
 

@@ -13,7 +13,7 @@ from harness.store.row_files import ID_LENGTH, is_merged, read_row_files
 
 
 def forget_cell(store: ResultStore, cell_id: str, *, settle_seconds: float = SETTLE_SECONDS) -> int:
-    """Remove all attempts at a cell from a store, and return how many there were.
+    """Remove all attempts at a cell from a store, their learning curves too, and return how many there were.
 
     The other rows of a merged file are written to a new one first.
 
@@ -25,12 +25,8 @@ def forget_cell(store: ResultStore, cell_id: str, *, settle_seconds: float = SET
     Raises:
         OSError: If the store cannot be read or written. No other row is lost.
     """
-    storage = store.storage
-    infos = [
-        info
-        for info in storage.files("rows")
-        if is_merged(info.path) or info.base_name.startswith(f"{cell_id[:ID_LENGTH]}-")
-    ]
+    storage, start = store.storage, f"{cell_id[:ID_LENGTH]}-"
+    infos = [info for info in storage.files("rows") if is_merged(info.path) or info.base_name.startswith(start)]
     attempts: set[str] = set()
     removed: list[str] = []
     rewritten = False
@@ -49,5 +45,6 @@ def forget_cell(store: ResultStore, cell_id: str, *, settle_seconds: float = SET
         removed.append(path)
     if rewritten:
         time.sleep(settle_seconds)
-    storage.delete_all(removed)
+    curves = [storage.relative(info) for info in storage.files("curves") if info.base_name.startswith(start)]
+    storage.delete_all([*removed, *curves])
     return len(attempts) + store.discard_unsent(cell_id)

@@ -64,6 +64,12 @@ def test_on_a_machine_of_other_versions_nothing_is_computed(surroundings: Surrou
     assert row.reason == f"this machine has torch {torch.__version__} and not 1.0"
 
 
+def test_a_long_reason_is_cut_and_the_traceback_has_all_of_it(surroundings: Surroundings) -> None:
+    row = attempt(surroundings, behaviour="long_reason")
+    assert row.reason == "x" * 500 + "… (1,500 more characters)"
+    assert "x" * 2000 in row.traceback
+
+
 def test_text_that_parquet_cannot_hold_becomes_a_row_too(surroundings: Surroundings, tmp_path: Path) -> None:
     row = attempt(surroundings, behaviour="no_text")
     store = ResultStore(tmp_path / "results")

@@ -219,6 +219,16 @@ def test_a_forgotten_cell_is_gone_with_all_its_attempts_and_no_other(
     assert forget_cell(store, rows[1].cell_id, settle_seconds=0.0) == 0
 
 
+def test_a_forgotten_cells_learning_curves_leave_too(store: ResultStore) -> None:
+    rows = [toy_row(seed=seed) for seed in range(2)]
+    for row in rows:
+        store.write(row)
+        store.write_file(f"curves/{row.cell_id[:16]}-{row.attempt_id}.parquet", b"curve")
+    assert forget_cell(store, rows[0].cell_id, settle_seconds=0.0) == 1
+    (left,) = store.read_files("curves")
+    assert left.endswith(f"/{rows[1].cell_id[:16]}-{rows[1].attempt_id}.parquet")
+
+
 def test_rows_that_wait_on_this_machine_are_forgotten_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ResultStore(tmp_path / "results", cache=tmp_path / "cache")
     with monkeypatch.context() as patch:

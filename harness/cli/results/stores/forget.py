@@ -10,10 +10,11 @@ from harness.cli.options import json_option, open_store
 
 @click.command()
 @click.argument("cell_id")
-@click.argument("results")
+@click.argument("results", required=False)
+@click.option("--results", "named", metavar="URI", help="The same as the argument RESULTS.")
 @json_option
 @report_errors
-def command(cell_id: str, results: str, as_json: bool) -> None:
+def command(cell_id: str, results: str | None, named: str | None, as_json: bool) -> None:
     """Remove all rows of a cell from RESULTS, and its split from this machine's cache.
 
     CELL_ID is an id or an unambiguous prefix of one. The next run of the suite computes the cell again. Trained weights
@@ -26,6 +27,9 @@ def command(cell_id: str, results: str, as_json: bool) -> None:
     from harness.store.maintenance.forgetting import forget_cell
     from harness.suite_cell import ID_LENGTH, row_title
 
+    if (results is None) == (named is None):
+        raise click.UsageError("Name the results folder once: splitbench forget CELL_ID RESULTS.")
+    results = results or named or ""
     store = open_store(results)
     store.require_rows()
     _, attempts = find_cell(cell_id, {results: store.read()})

@@ -72,3 +72,17 @@ def test_a_forgotten_cell_is_computed_again(call: Call, tmp_path: Path, write_su
 def test_forget_refuses_what_names_no_cell(call: Call, tmp_path: Path) -> None:
     ResultStore(tmp_path / "r").write(toy_row())
     assert call("forget", "zzz", tmp_path / "r").exit_code == 2
+    for nothing in ("", " "):
+        result = call("forget", nothing, tmp_path / "r")
+        assert result.exit_code == 2
+        assert "'' is no cell's id" in result.stderr
+    assert len(ResultStore(tmp_path / "r").read().latest()) == 1
+
+
+def test_forget_takes_the_results_as_the_other_verbs_do(call: Call, tmp_path: Path) -> None:
+    row = toy_row()
+    ResultStore(tmp_path / "r").write(row)
+    assert call("forget", row.cell_id).exit_code == 2
+    assert call("forget", row.cell_id, tmp_path / "r", "--results", tmp_path / "r").exit_code == 2
+    assert call("forget", row.cell_id, "--results", tmp_path / "r").exit_code == 0
+    assert ResultStore(tmp_path / "r").read().latest() == []
