@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import builtins
 import decimal
 import gc
 import locale
-import logging
+import logging.config
 import os
 import random
 import signal
 import socket
 import sys
+import tempfile
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from inline_runs import run
+from PIL import Image, ImageFile
 from torch.backends import cuda, cudnn, mkldnn
 from toy_plugin import KEPT, change_process
 from toys import toy_item
@@ -24,6 +29,7 @@ from benchmarks.rows.row import State
 from harness.execution.attempt import Surroundings, run_attempt
 from harness.execution.isolation import NotRestoredError, restored_process
 from harness.store import ResultStore
+from splitters.networks import inference
 
 
 def file_mode_mask() -> int:
@@ -148,3 +154,85 @@ def test_a_method_that_draws_from_global_generators_has_other_numbers_for_each_s
     assert draw(1) != first
     random.random(), np.random.rand(), torch.rand(())
     assert draw(0) == first
+
+
+class _Function(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (torch.nn.functional, "relu"),
+        (torch, "rand"),
+        (torch.Tensor, "sum"),
+        (torch.nn.Conv2d, "forward"),
+        (torch.nn.Conv2d, "__call__"),
+        (torch.optim.Adam, "step"),
+        (np, "mean"),
+        (random, "random"),
+        (time, "perf_counter"),
+        (builtins, "sum"),
+        (inference, "network_logits"),
+    ],
+)
+def test_a_function_that_a_block_replaces_is_put_back(owner: object, name: str) -> None:
+    before, is_own = getattr(owner, name), name in vars(owner)
+    with restored_process():
+        setattr(owner, name, lambda *args, **keywords: None)
+    assert getattr(owner, name) == before
+    assert (name in vars(owner)) == is_own
+
+
+def test_what_a_block_adds_to_a_module_stays() -> None:
+    try:
+        with restored_process():
+            torch.nn.Mine = torch.nn.Identity
+        assert torch.nn.Mine is torch.nn.Identity
+    finally:
+        del torch.nn.Mine
+
+
+@pytest.mark.parametrize(
+    ("read", "change"),
+    [
+        (lambda: Image.MAX_IMAGE_PIXELS, lambda: setattr(Image, "MAX_IMAGE_PIXELS", 1)),
+        (lambda: ImageFile.LOAD_TRUNCATED_IMAGES, lambda: setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)),
+        (lambda: torch.get_autocast_dtype("cpu"), lambda: torch.set_autocast_dtype("cpu", torch.float16)),
+        (torch.is_warn_always_enabled, lambda: torch.set_warn_always(True)),
+        (cuda.cudnn_sdp_enabled, lambda: cuda.enable_cudnn_sdp(False)),
+        (lambda: repr(torch.tensor(1 / 3)), lambda: torch.set_printoptions(precision=1)),
+        (lambda: repr(np.array(1 / 3)), lambda: np.set_printoptions(precision=1)),
+        (np.random.rand, lambda: np.random.set_bit_generator(np.random.PCG64())),
+        (lambda: torch.default_generator, lambda: setattr(torch, "default_generator", torch.Generator())),
+        (lambda: len(sys.meta_path), lambda: sys.meta_path.insert(0, object())),
+        (lambda: list(sys.argv), lambda: sys.argv.append("x")),
+        (gc.get_threshold, lambda: gc.set_threshold(1)),
+        (sys.getprofile, lambda: sys.setprofile(lambda *args: None)),
+        (lambda: tempfile.gettempdir(), lambda: setattr(tempfile, "tempdir", "/no/such/folder")),
+        (lambda: time.tzname, lambda: (os.environ.update(TZ="Asia/Tokyo"), time.tzset())),
+        (lambda: logging.getLogger("harness").level, lambda: logging.getLogger("harness").setLevel(50)),
+        (lambda: logging.getLogger("harness").disabled, lambda: logging.config.dictConfig({"version": 1})),
+        (lambda: os.fstat(1).st_ino, lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 1)),
+        (lambda: os.fstat(2).st_ino, lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2)),
+    ],
+)
+def test_rarer_settings_are_put_back(read: Callable[[], object], change: Callable[[], object]) -> None:
+    logging.getLogger("harness")
+    state = np.random.get_state()
+    before = read()
+    np.random.set_state(state)
+    with restored_process():
+        change()
+        assert read() != before
+    assert read() == before
+
+
+def test_a_mode_that_a_cell_entered_and_did_not_leave_is_reported() -> None:
+    entered = _Function()
+    try:
+        with pytest.raises(NotRestoredError, match=r"a TorchFunctionMode .* was entered"), restored_process():
+            entered.__enter__()
+    finally:
+        entered.__exit__(None, None, None)
