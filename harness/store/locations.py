@@ -35,7 +35,7 @@ def last_part(location: str) -> str:
     host, path, _ = _split(location)
     if not host:
         return os.path.basename(os.path.abspath(path))
-    name = unquote(path).rstrip("/").rpartition("/")[2] or host.partition("://")[2]
+    name = unquote(path).rstrip("/").rpartition("/")[2] or host.partition("://")[2].rpartition("@")[2]
     return "" if name in (".", "..") else name
 
 

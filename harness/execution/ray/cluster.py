@@ -71,7 +71,7 @@ def connection(address: str | None) -> Iterator[None]:
     require_cluster_answers(address, source=source)
     with temporary_environment(_local_environment() if address == "local" else {}):
         with kept_sigterm():  # Ray's own handler exits with an unexpected code.
-            _connect(address)
+            _connect(address, source=source)
         try:
             yield
         finally:
@@ -138,7 +138,7 @@ def _check_temporary_folder() -> None:
         )
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, *, source: str) -> None:
     if address == "local":
         _check_temporary_folder()
     try:
@@ -153,9 +153,14 @@ def _connect(address: str) -> None:
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        if address == "local":
+            raise ConfigurationError(
+                f"Ray cannot be started on this machine: {reason}. Use --backend inline, or name a cluster: --address."
+            ) from error
         raise ConfigurationError(
-            f"no Ray cluster can be used at {address!r}: {error} Start one with 'ray start --head', "
-            "or leave --address out, or use --backend inline."
+            f"no Ray cluster can be used at {address!r}, from {source}: {reason}. Start one with 'ray start --head', "
+            "name another with --address, or use --backend inline."
         ) from error
 
 

@@ -114,6 +114,7 @@ def test_a_location_beneath_another_one(location: str, inner: str) -> None:
         ("s3://b/quick?endpoint_override=HOST&region=R", "quick", "s3://b?endpoint_override=HOST&region=R"),
         ("s3://b/a/quick/?x=/y", "quick", "s3://b/a?x=/y"),
         ("s3://b", "b", "s3://b"),
+        ("s3://key:secret@b/", "b", "s3://key:secret@b"),
         ("s3://b/my%20quick", "my quick", "s3://b"),
         ("s3://b/..", "", "s3://b"),
         ("file:///tmp/", "tmp", "file:///"),

@@ -75,7 +75,9 @@ def test_the_handler_of_sigterm_outlives_the_connection_to_ray(monkeypatch: pyte
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
-    monkeypatch.setattr(cluster, "_connect", lambda address: signal.signal(signal.SIGTERM, lambda *args: os._exit(15)))
+    monkeypatch.setattr(
+        cluster, "_connect", lambda *args, **keys: signal.signal(signal.SIGTERM, lambda *args: os._exit(15))
+    )
     with cluster.connection("somewhere"):
         assert signal.getsignal(signal.SIGTERM) is before
 
@@ -106,3 +108,24 @@ def test_a_temporary_folder_that_ray_cannot_write_to_is_refused_by_name(
     message = rf"RAY_TMPDIR={re.escape(folder)}: Ray cannot keep .*({cause})"
     with pytest.raises(ConfigurationError, match=message), cluster.connection(None):
         pass
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("nonsense", r"at 'nonsense', from the environment variable RAY_ADDRESS: no address\. Start one"),
+        ("", r"^Ray cannot be started on this machine: no address\. Use --backend inline"),
+    ],
+)
+def test_what_ray_refuses_is_told_in_one_line_with_where_the_address_came_from(
+    address: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**keys: object) -> None:
+        raise ValueError("no address.\n  1. Unset it.")
+
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", refuse)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConfigurationError, match=message) as caught, cluster.connection(None):
+        pass
+    assert "\n" not in str(caught.value)
