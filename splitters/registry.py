@@ -15,7 +15,7 @@ from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.foreign_code import importing
 from splitters.settings import Settings
-from splitters.source_code import code_fingerprint, defining_modules
+from splitters.source_code import code_fingerprint, defining_modules, is_typed, note_typed_anew
 
 T = TypeVar("T")
 
@@ -61,13 +61,17 @@ class Registry(Generic[T]):
         module = str(sys._getframe(1).f_globals.get("__name__", ""))
 
         def add(entry: T) -> T:
-            if name in self._entries and self._entries[name] is not entry:
+            known = self._entries.get(name, entry)
+            if known is not entry and not _is_redefined(known, entry):
                 raise self._registered_twice(name, self._module_of(name), module)
             home = self._homes.get(name, module)
             if module != home and not module.startswith(f"{home}."):
                 raise self._registered_twice(name, home, module)
             self._entries[name] = entry
             self._modules.setdefault(name, module)
+            self._checked.discard(name)
+            if known is not entry:
+                note_typed_anew()
             return entry
 
         return add
@@ -166,6 +170,12 @@ class Registry(Generic[T]):
             f"the {self.kind} {name!r} is registered twice: by {_place(first)} and by {_place(second)}; "
             "rename one of them."
         )
+
+
+def _is_redefined(known: Any, entry: Any) -> bool:
+    """Return whether a definition was typed again, as in a notebook whose cell runs twice."""
+    names = [(getattr(each, "__module__", None), getattr(each, "__qualname__", None)) for each in (known, entry)]
+    return names[0] == names[1] and is_typed(str(names[0][0]))
 
 
 def _class_problem(entry: Any) -> str:

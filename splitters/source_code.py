@@ -15,10 +15,21 @@ from pathlib import Path
 _OWN = frozenset({"splitters", "benchmarks", "harness"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
-_SESSION = secrets.token_hex(32)
+_typed = secrets.token_hex(32)
 """Stands for code that was typed into this process: another process cannot know whether it is the same."""
 
 _known: dict[str, tuple[ModuleSpec | None, str]] = {}
+
+
+def note_typed_anew() -> None:
+    """Give the code that was typed into this process another fingerprint, since some of it was typed again."""
+    global _typed
+    _typed = secrets.token_hex(32)
+
+
+def is_typed(module: str) -> bool:
+    """Return whether a module's code was typed into this process: a notebook or an interpreter."""
+    return module == "__main__" and not getattr(sys.modules.get(module), "__file__", None)
 
 
 def is_foreign(module: str) -> bool:
@@ -51,9 +62,9 @@ def defining_modules(cls: type, base: type) -> set[str]:
 
 
 def _of_module(name: str) -> str:
+    if is_typed(name):
+        return _typed
     module = sys.modules.get(name)
-    if name == "__main__" and not getattr(module, "__file__", None):
-        return _SESSION
     spec = getattr(module, "__spec__", None)
     # A file may have changed since it was imported. What runs is what was imported, which reloading replaces.
     if name not in _known or _known[name][0] is not spec:

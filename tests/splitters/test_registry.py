@@ -12,6 +12,7 @@ from splitters.errors import ConfigurationError, SplitbenchError, UnknownNameErr
 from splitters.methods.protocol import SPLITTERS, Splitter, SplitterReference, make_splitter
 from splitters.registry import Registry
 from splitters.settings import Settings
+from splitters.source_code import code_fingerprint
 
 
 def test_registered_entries_are_found_under_their_name() -> None:
@@ -30,6 +31,22 @@ def test_the_same_entry_may_register_again_but_no_other() -> None:
     names.register("a")(word)
     with pytest.raises(ConfigurationError, match="the word 'a' is registered twice"):
         names.register("a")("another")
+
+
+def test_a_class_whose_definition_runs_again_takes_the_place_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: Registry[type] = Registry("word")
+    # A notebook has no file.
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    fingerprints = set()
+    for _ in range(2):
+
+        @names.register("a")
+        class Entry:
+            __module__ = "__main__"
+
+        assert names.get("a") is Entry
+        fingerprints.add(code_fingerprint({"__main__"}))
+    assert len(fingerprints) == 2, "its results are not taken for those of the first"
 
 
 def test_a_plugin_cannot_take_a_built_ins_name_whether_that_was_imported_or_not(
