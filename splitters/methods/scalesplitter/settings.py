@@ -28,8 +28,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
         rounds: Pairs of a mask phase and a tune phase.
         mask_phase: Length of a round's mask phase, which trains masks, scales and read-outs; at least one step.
         tune_phase: Length of a round's tune phase, which trains scales and read-outs alone.
-        final_phase: Length of the tune phase of recorded states after the last round: the one with the fewest kernels
-            first, then others by bisection, to find the smallest that is within the tolerance; 0 for none.
+        final_phase: Length of the tune phase of recorded states after the last round: those with the fewest kernels
+            first, until one is within the tolerance; 0 for none.
         tune_loss: What tune phases minimise: ``binary``, the mean of the modules' binary cross-entropies, as in mask
             phases; or ``joint``, the cross-entropy over the scores of all modules, which lets them outscore each other.
         mask_learning_rate: Adam's rate for masks.

@@ -23,7 +23,6 @@ from splitters.methods.protocol import (
     Splitter,
     ignore_progress,
 )
-from splitters.methods.scalesplitter.bisection import SmallestState
 from splitters.methods.scalesplitter.settings import ScaleSplitterSettings
 from splitters.methods.scalesplitter.trainer import Trainer
 from splitters.modules.score_kinds import LinearScores
@@ -37,9 +36,9 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
     factor per kept kernel, which extraction folds into the weights that read it, and a linear read-out of all class
     logits that begins as the logit of its own class. Modules are trained by the binary cross-entropy of "my class or
     not", which they do not share and whose gradient does not fade in a sigmoid followed by a softmax. Between mask
-    phases, scales and read-outs are tuned with masks frozen. At the end, recorded states are tuned for longer, that
-    with the fewest kernels first and then by bisection over those that no smaller one surpasses, to find the smallest
-    that is within the tolerance. The choice of the result and the rescue of dead modules are GradSplitter's.
+    phases, scales and read-outs are tuned with masks frozen. At the end, recorded states are tuned for longer, those
+    with the fewest kernels first, until one is within the tolerance. The choice of the result and the rescue of dead
+    modules are GradSplitter's.
     """
 
     Settings = ScaleSplitterSettings
@@ -77,17 +76,19 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
         self.trainer.score_phase(self.settings.tune_phase, self.settings.learning_rate, only=dead)
 
     def later_states(self) -> Iterator[RecordedState]:
-        """Tune recorded states for longer, to find the one with the fewest kernels that is within the tolerance."""
+        """Tune recorded states for longer, those with the fewest kernels first, until one is within the tolerance."""
         if not self.trainer.steps_of(self.settings.final_phase):
             return
-        recorded = sorted(self.states, key=lambda state: (state.n_kernels, -state.accuracy))
-        search = SmallestState([state.accuracy for state in recorded])
-        self.report("tune", 0, total=search.at_most)
-        while (position := search.next()) is not None:
-            tuned = self._tuned(recorded[position])
+        # Accuracy does not grow steadily with kernels, neither before tuning nor after it, so a bisection passes over
+        # small states that would do.
+        recorded = sorted(self.states, key=lambda state: state.n_kernels)
+        self.report("tune", 0, total=len(recorded))
+        for number, state in enumerate(recorded, start=1):
+            tuned = self._tuned(state)
             yield tuned
-            self.report("tune", len(self.states) - len(recorded), total=search.at_most)
-            search.note(position, will_do=is_within(tuned, self.base_accuracy, self.settings.tolerance))
+            self.report("tune", number, total=len(recorded))
+            if is_within(tuned, self.base_accuracy, self.settings.tolerance):
+                return
 
     def _tuned(self, state: RecordedState) -> RecordedState:
         trainer = self.trainer
