@@ -38,7 +38,7 @@ shell:
 
 ```sh
 splitbench rows results/quick --settings > results/rows.csv
-splitbench rows results/quick --format parquet --out results/rows.parquet   # or json; --all-attempts
+splitbench rows results/quick --out results/rows.parquet   # or .json, .csv; --all-attempts
 ```
 
 Other readers of hive partitions see all attempts: `pandas.read_parquet("results/quick/rows")`, or
