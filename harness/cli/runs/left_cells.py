@@ -14,7 +14,7 @@ Left = Mapping[str, RunRecord]
 def left_text(left: Left, *, way_out: str = "run again later, or use --shard") -> str:
     """Return a line for each other run to which cells were left."""
     return "\n".join(
-        f"{len(cell_ids)} cells are being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
+        f"{'1 cell is' if len(cell_ids) == 1 else f'{len(cell_ids)} cells are'} being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
         f"{way_out}."
         for record, cell_ids in _by_run(left)
     )
