@@ -13,11 +13,12 @@ Left = Mapping[str, RunRecord]
 
 def left_text(left: Left, *, way_out: str = "run again later, or use --shard") -> str:
     """Return a line for each other run to which cells were left."""
-    return "\n".join(
-        f"{'1 cell is' if len(cell_ids) == 1 else f'{len(cell_ids)} cells are'} being run by {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC; "
-        f"{way_out}."
-        for record, cell_ids in _by_run(left)
-    )
+    lines = []
+    for record, cell_ids in _by_run(left):
+        cells = "1 cell is" if len(cell_ids) == 1 else f"{len(cell_ids)} cells are"
+        since = f"{record.started_at:%Y-%m-%d %H:%M} UTC"
+        lines.append(f"{cells} being run by {record.hostname} since {since}; {way_out}.")
+    return "\n".join(lines)
 
 
 def left_objects(left: Left) -> list[dict[str, Any]]:
