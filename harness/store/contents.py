@@ -157,10 +157,6 @@ def find_cell(prefix: str, stores: Mapping[str, StoreContents]) -> tuple[str, li
         ConfigurationError: If no cell's id begins like that, or several do.
     """
     prefix = prefix.strip().lower()
-    if not prefix:
-        raise ConfigurationError(
-            "'' is no cell's id: type the beginning of one, as 'splitbench plan SUITE' lists them."
-        )
     known = {cell_id for contents in stores.values() for cell_id in contents.cell_ids()}
     found = sorted(cell_id for cell_id in known if cell_id.startswith(prefix))
     if not stores:
@@ -172,13 +168,12 @@ def find_cell(prefix: str, stores: Mapping[str, StoreContents]) -> tuple[str, li
         raise ConfigurationError(
             f"no cell's id begins with {prefix!r}. 'splitbench plan SUITE' lists ids; --results URI names other rows."
         )
-    if len(found) > 1:
+    if len(found) > 1 or not prefix:
         shown = found[:_MAX_CANDIDATES]
         rows = [row for contents in stores.values() for row in contents.in_full(shown)]
         lines = sorted({f"  {row.cell_id[: len(prefix) + ID_LENGTH]}  {row_title(row)}" for row in rows})
-        raise ConfigurationError(
-            f"{len(found)} cells' ids begin with {prefix!r}; type more of it:\n" + "\n".join(lines)
-        )
+        begin = "1 cell's id begins" if len(found) == 1 else f"{len(found)} cells' ids begin"
+        raise ConfigurationError(f"{begin} with {prefix!r}; type more of it:\n" + "\n".join(lines))
     attempts = [(location, row) for location, contents in stores.items() for row in contents.attempts(found[0])]
     attempts.sort(key=lambda attempt: (attempt[1].state.is_final, attempt[1].started_at))
     return attempts[-1][0], [row for _, row in attempts]

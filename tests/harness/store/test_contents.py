@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -51,20 +50,20 @@ def test_a_cell_is_found_by_the_beginning_of_its_id_with_the_attempt_that_counts
     assert (location, [row.state.value for row in attempts]) == (where, states)
 
 
-def test_a_beginning_that_several_ids_have_lists_them_and_one_that_none_has_is_refused(tmp_path: Path) -> None:
-    store = ResultStore(tmp_path / "results")
-    for seed in range(17):
-        store.write(toy_row(seed=seed))
-    stores = read_stores(str(tmp_path / "results"))
-    # Of 17 ids, two have the same first digit.
-    ((digit, number),) = Counter(toy_cell(seed=seed).cell_id[0] for seed in range(17)).most_common(1)
+@pytest.mark.usefixtures("two_stores")
+def test_a_beginning_that_several_ids_have_lists_them_and_one_that_none_has_is_refused() -> None:
     with pytest.raises(
-        ConfigurationError, match=rf"{number} cells' ids begin with '{digit}'; type more of it:\n  .*seed \d+\n  .*seed"
+        ConfigurationError, match=r"2 cells' ids begin with ''; type more of it:\n  .*seed [01]\n  .*seed"
     ):
-        find_cell(digit, stores)
-    for beginning, message in (("zzz", "no cell's id begins with 'zzz'"), (" ", "'' is no cell's id")):
-        with pytest.raises(ConfigurationError, match=message):
-            find_cell(beginning, stores)
+        find_cell("", read_stores(None))
+    with pytest.raises(ConfigurationError, match="no cell's id begins with 'zzz'"):
+        find_cell("zzz", read_stores("results/b"))
+
+
+def test_an_empty_beginning_means_no_cell_even_if_there_is_only_one(store: ResultStore) -> None:
+    store.write(toy_row(seed=0))
+    with pytest.raises(ConfigurationError, match="1 cell's id begins with ''; type more of it"):
+        find_cell(" ", read_stores(store.location))
 
 
 def test_without_any_results_their_folder_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,9 +36,7 @@ def running(store: ResultStore) -> Iterator[RunDeclaration]:
             store.write(row)
             run.finished(row)
         run.started(items[2])
-        run.progressed(
-            items[2], Progress("search", 3, 8, {"accuracy": 0.75, "kernel_retention": 0.5, "bad": float("nan")})
-        )
+        run.progressed(items[2], Progress("search", 3, 8, {"accuracy": 0.75, "kernel_retention": 0.5}))
         run._try_to_write()
         yield run
 

@@ -75,7 +75,7 @@ def test_forget_refuses_what_names_no_cell(call: Call, tmp_path: Path) -> None:
     for nothing in ("", " "):
         result = call("forget", nothing, tmp_path / "r")
         assert result.exit_code == 2
-        assert "'' is no cell's id" in result.stderr
+        assert "1 cell's id begins with ''" in result.stderr
     assert len(ResultStore(tmp_path / "r").read().latest()) == 1
 
 
