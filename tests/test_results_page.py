@@ -48,10 +48,12 @@ def test_the_tables_of_times_to_quality_are_made_from_the_kept_rows(loss: float)
     assert "\n".join([HEADER, *lines]) in (DOCS / "speed.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_real_images_is_made_from_the_kept_rows() -> None:
+def test_the_tables_of_real_images_are_made_from_the_kept_rows() -> None:
     folders = (DOCS / "results" / name for name in ("cifar-cpu", "real-images"))
     rows = [row for folder in folders for row in read_rows(folder).to_pylist()]
-    assert _script("real_images").table(rows) in (DOCS / "results.md").read_text(encoding="utf-8")
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert _script("real_images").table(rows) in page
+    assert _script("real_images").pairs(read_rows(DOCS / "results" / "real-images").to_pylist()) in page
 
 
 def test_the_table_of_twenty_classes_holds_each_splitters_figures() -> None:

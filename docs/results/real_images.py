@@ -1,4 +1,4 @@
-"""The table of real images in docs/results.md, from the rows of docs/results/real-images.yaml and of cifar-cpu.
+"""The tables of real images in docs/results.md, from the rows of docs/results/real-images.yaml and of cifar-cpu.
 
 python docs/results/real_images.py docs/results/cifar-cpu docs/results/real-images
 """
@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from harness import read_rows
-from harness.ranking.statistics import Estimate
+from harness.ranking.statistics import Estimate, paired_t_p_value
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
 _NAMES |= {"scalesplitter": "ScaleSplitter", "cnnsplitter": "CNNSplitter"}
@@ -26,6 +26,14 @@ _SPLITTERS = (
 _HEADER = """\
 | data, net, width | splitter | score | seeds | loss, points | kernels, % | FLOPs of all modules, % |
 | --- | --- | --- | ---: | ---: | ---: | ---: |"""
+
+_COMPARED = (
+    ("gradsplitter", "cnnsplitter"), ("gradsplitter", "taylor"), ("cnnsplitter", "taylor like cnnsplitter"),
+    ("scalesplitter", "gradsplitter"), ("scalesplitter", "taylor like scalesplitter"),
+)  # fmt: skip
+_PAIRS_HEADER = """\
+| comparison | data | base models | loss, points | p | kernels, points | p |
+| --- | --- | ---: | ---: | ---: | ---: | ---: |"""
 
 Row = Mapping[str, Any]
 
@@ -42,10 +50,38 @@ def table(rows: Iterable[Row]) -> str:
         title = f"{_DATA[data]}, {_NAMES[model]}, {Fraction(-width)} (base {base:.1f} %)"
         for splitter in _SPLITTERS:
             if splitter in found:
-                name = _NAMES.get(splitter, f"`{splitter.split()[0]}`" + " of its size" * (" like " in splitter))
-                lines.append(f"| {title} | {name} | {_figures(found[splitter])} |")
+                lines.append(f"| {title} | {_name(splitter)} | {_figures(found[splitter])} |")
                 title = ""
     return "\n".join(lines)
+
+
+def pairs(rows: Iterable[Row]) -> str:
+    """Return differences of splitters on the same base models, with p of a paired t-test, in Markdown."""
+    found: dict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
+    for row in rows:
+        found[row["splitter_label"] or row["splitter"]][row["dataset"], row["model"], row["seed"]] = row
+    lines = [_PAIRS_HEADER]
+    for first, second in _COMPARED:
+        shared = sorted(found[first].keys() & found[second].keys())
+        for data, name in {"": "all", **_DATA}.items():
+            both = [(found[first][key], found[second][key]) for key in shared if data in ("", key[0])]
+            figures = " | ".join(_difference(both, column) for column in ("accuracy_loss", "kernel_retention"))
+            title = f"{_name(first)} - {_name(second)}" if not data else ""
+            lines.append(f"| {title} | {name} | {len(both)} | {figures} |")
+    return "\n".join(lines)
+
+
+def _difference(both: Sequence[tuple[Row, Row]], column: str) -> str:
+    first, second = zip(*((100 * a[column], 100 * b[column]) for a, b in both), strict=True)
+    if first == second:
+        return "0 | "
+    estimate = Estimate.of([a - b for a, b in zip(first, second, strict=True)])
+    one_sided = paired_t_p_value(first, second)
+    return f"{estimate.mean:+.2f} ±{estimate.half_width:.2f} | {2 * min(one_sided, 1 - one_sided):.3f}"
+
+
+def _name(splitter: str) -> str:
+    return _NAMES.get(splitter, f"`{splitter.split()[0]}`" + " of its size" * (" like " in splitter))
 
 
 def _figures(rows: Sequence[Row]) -> str:
@@ -58,3 +94,4 @@ def _figures(rows: Sequence[Row]) -> str:
 
 if __name__ == "__main__":
     print(table(row for folder in sys.argv[1:] for row in read_rows(folder).to_pylist()))
+    print(f"\n{pairs(read_rows(sys.argv[-1]).to_pylist())}")

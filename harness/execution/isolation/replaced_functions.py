@@ -1,4 +1,4 @@
-"""Functions and classes that a cell has replaced, in torch's and NumPy's modules, Python's and ours, are put back."""
+"""Put back the functions and classes that a cell has replaced in torch, NumPy, Python or this package."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _restore(owner: object, values: Mapping[str, object]) -> None:
 
 
 def _owners() -> Iterator[object]:
-    """Yield modules and classes whose functions are called while a cell is measured, as far as they are imported."""
+    """Yield the imported modules and classes whose functions are called while a cell is measured."""
     import torch
 
     yield torch.Tensor

@@ -1,57 +1,20 @@
 """parquet:FOLDER, Hugging Face's layout, and each thing that can be wrong with it."""
 
-import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from parquet_files import STRUCT, class_metadata, load_pets, png, write_images
 
-from benchmarks.data.datasets import Dataset, load_dataset
 from splitters.errors import DataError
-
-_STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-
-def _png(grey: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("L", (4, 4), grey).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _metadata(column: str, names: Sequence[str] | None) -> dict[str, str]:
-    feature = {"_type": "ClassLabel", "names": list(names)} if names else {"_type": "Value", "dtype": "int64"}
-    return {"huggingface": json.dumps({"info": {"features": {column: feature}}})}
-
-
-def _write(
-    path: Path,
-    labels: Sequence[int | None] = (0, 1, 0, 1),
-    *,
-    images: Sequence[bytes | None] | None = None,
-    columns: tuple[str, str] = ("image", "label"),
-    kind: pa.DataType = _STRUCT,
-    names: Sequence[str] | None = ("cat", "dog"),
-    metadata: dict[str, str] | None = None,
-) -> None:
-    images = [_png(10 * (i + 1)) for i in range(len(labels))] if images is None else images
-    values = [{"bytes": image, "path": "x.png"} for image in images] if kind == _STRUCT else images
-    table = pa.table({columns[0]: pa.array(values, kind), columns[1]: pa.array(labels, pa.int64())})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.replace_schema_metadata(metadata or _metadata(columns[1], names)), path)
-
-
-def _load(root: Path, name: str = "parquet:pets") -> Dataset:
-    return load_dataset(name, input_shape=(1, 4, 4), data_root=root, cache=root / "cache")
 
 
 def test_structs_of_bytes_with_class_names(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet")
-    _write(tmp_path / "pets" / "test.parquet", [1, 0])
-    pets = _load(tmp_path)
+    write_images(tmp_path / "pets" / "train.parquet")
+    write_images(tmp_path / "pets" / "test.parquet", [1, 0])
+    pets = load_pets(tmp_path)
     assert pets.name == "parquet:pets"
     assert pets.class_names == ("cat", "dog")
     assert pets.flips
@@ -63,16 +26,16 @@ def test_structs_of_bytes_with_class_names(tmp_path: Path) -> None:
 def test_plain_bytes_fine_labels_and_several_files_in_data(tmp_path: Path) -> None:
     folder = tmp_path / "pets" / "data"
     for number, kind in enumerate((pa.binary(), pa.large_binary())):
-        _write(folder / f"train-0000{number}-of-00002.parquet", columns=("img", "fine_label"), kind=kind)
-    _write(folder / "test-00000-of-00001.parquet", columns=("img", "fine_label"))
-    assert _load(tmp_path).train.labels.tolist() == [0, 1, 0, 1] * 2
+        write_images(folder / f"train-0000{number}-of-00002.parquet", columns=("img", "fine_label"), kind=kind)
+    write_images(folder / "test-00000-of-00001.parquet", columns=("img", "fine_label"))
+    assert load_pets(tmp_path).train.labels.tolist() == [0, 1, 0, 1] * 2
 
 
-@pytest.mark.parametrize("metadata", [{"other": "x"}, _metadata("label", None)])
+@pytest.mark.parametrize("metadata", [{"other": "x"}, class_metadata("label", None)])
 def test_classes_without_names_are_numbered_and_not_mirrored(metadata: dict[str, str], tmp_path: Path) -> None:
     for part in ("train", "test"):
-        _write(tmp_path / "pets" / f"{part}.parquet", [2, 1, 0], metadata=metadata)
-    pets = _load(tmp_path)
+        write_images(tmp_path / "pets" / f"{part}.parquet", [2, 1, 0], metadata=metadata)
+    pets = load_pets(tmp_path)
     assert pets.class_names == ("0", "1", "2")
     assert not pets.flips
 
@@ -80,41 +43,41 @@ def test_classes_without_names_are_numbered_and_not_mirrored(metadata: dict[str,
 @pytest.mark.parametrize("label", [3, 10**12])
 def test_a_damaged_label_is_a_class_of_its_own_that_test_lacks(label: int, tmp_path: Path) -> None:
     folder = tmp_path / "pets"
-    _write(folder / "train-0.parquet", [0], metadata={"other": "x"})
-    _write(folder / "train-1.parquet", [1, label], metadata={"other": "x"})
-    _write(folder / "test.parquet", [0, 1], metadata={"other": "x"})
+    write_images(folder / "train-0.parquet", [0], metadata={"other": "x"})
+    write_images(folder / "train-1.parquet", [1, label], metadata={"other": "x"})
+    write_images(folder / "test.parquet", [0, 1], metadata={"other": "x"})
     with pytest.raises(DataError, match=rf"pets: test holds no image of class 2 \('{label}'\)"):
-        _load(tmp_path)
+        load_pets(tmp_path)
 
 
 def test_a_negative_label_stands_for_no_class(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet", [0, 1], metadata={"other": "x"})
-    _write(tmp_path / "pets" / "test.parquet", [0, -1], metadata={"other": "x"})
+    write_images(tmp_path / "pets" / "train.parquet", [0, 1], metadata={"other": "x"})
+    write_images(tmp_path / "pets" / "test.parquet", [0, -1], metadata={"other": "x"})
     _refuse(tmp_path, r"test\.parquet, row 1: the label -1 is outside the classes, which are 0 to 1 \(0, 1\)")
 
 
 def _refuse(tmp_path: Path, message: str) -> None:
     for part in ("train", "test"):
         if not (tmp_path / "pets" / f"{part}.parquet").exists():
-            _write(tmp_path / "pets" / f"{part}.parquet")
+            write_images(tmp_path / "pets" / f"{part}.parquet")
     with pytest.raises(DataError, match=message):
-        _load(tmp_path)
+        load_pets(tmp_path)
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pets").mkdir()
     with pytest.raises(DataError, match=r"there is no train\*\.parquet in .*pets, nor in its sub-folder data"):
-        _load(tmp_path)
+        load_pets(tmp_path)
 
 
 def test_an_absent_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"parquet:pets: .* Type --data-root DIR"):
-        _load(tmp_path)
+        load_pets(tmp_path)
 
 
 def test_a_torn_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "pets" / "test.parquet"
-    _write(path)
+    write_images(path)
     path.write_bytes(path.read_bytes()[:-20])
     _refuse(tmp_path, r"test\.parquet: it is no readable Parquet file")
 
@@ -130,7 +93,7 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_lies_in_a_files_place_is_named(text: str, message: str, tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet")
+    write_images(tmp_path / "pets" / "train.parquet")
     (tmp_path / "pets" / "test.parquet").write_text(text)
     _refuse(tmp_path, rf"test\.parquet: it is {message}")
 
@@ -149,7 +112,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 def test_labels_that_are_no_classes_are_refused(labels: list[object], tmp_path: Path) -> None:
     path = tmp_path / "pets" / "train.parquet"
     path.parent.mkdir()
-    pq.write_table(pa.table({"image": [_png(1)], "label": labels}), path)
+    pq.write_table(pa.table({"image": [png(1)], "label": labels}), path)
     _refuse(
         tmp_path,
         r"train\.parquet(, row 0)?: the column 'label' (holds list<|holds bytes that|is no whole|is empty|is null)",
@@ -164,59 +127,59 @@ def test_an_image_column_of_another_type_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_null_label_is_named_by_its_row(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet", [0, 1, None, 1])
+    write_images(tmp_path / "pets" / "train.parquet", [0, 1, None, 1])
     _refuse(tmp_path, r"train\.parquet, row 2: the column 'label' is null")
 
 
 def test_a_label_outside_the_classes_is_named_by_its_row_in_its_file(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train-0.parquet")
-    _write(tmp_path / "pets" / "train-1.parquet", [0, 7])
-    _write(tmp_path / "pets" / "test.parquet")
+    write_images(tmp_path / "pets" / "train-0.parquet")
+    write_images(tmp_path / "pets" / "train-1.parquet", [0, 7])
+    write_images(tmp_path / "pets" / "test.parquet")
     with pytest.raises(DataError, match=r"train-1\.parquet, row 1: the label 7 is outside .* 0 to 1 \(cat, dog\)"):
-        _load(tmp_path)
+        load_pets(tmp_path)
 
 
 def test_a_corrupt_image_is_named_by_its_row_in_its_file(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train-0.parquet")
-    _write(tmp_path / "pets" / "train-1.parquet", [0, 1, 0], images=[_png(1), _png(2)[:40], _png(3)])
-    _write(tmp_path / "pets" / "test.parquet")
+    write_images(tmp_path / "pets" / "train-0.parquet")
+    write_images(tmp_path / "pets" / "train-1.parquet", [0, 1, 0], images=[png(1), png(2)[:40], png(3)])
+    write_images(tmp_path / "pets" / "test.parquet")
     with pytest.raises(DataError, match=r"train-1\.parquet, row 1: the image cannot be decoded"):
-        _load(tmp_path)
+        load_pets(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [_STRUCT, pa.binary()])
+@pytest.mark.parametrize("kind", [STRUCT, pa.binary()])
 def test_a_null_image_is_named_by_its_row(kind: pa.DataType, tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet", [0, 1], images=[_png(1), None], kind=kind)
+    write_images(tmp_path / "pets" / "train.parquet", [0, 1], images=[png(1), None], kind=kind)
     _refuse(tmp_path, r"train\.parquet, row 1: the column 'image' holds no bytes")
 
 
 def test_a_null_struct_is_named_by_its_row(tmp_path: Path) -> None:
     path = tmp_path / "pets" / "train.parquet"
     path.parent.mkdir()
-    pq.write_table(pa.table({"image": pa.array([{"bytes": _png(1)}, None], _STRUCT), "label": [0, 1]}), path)
-    _write(tmp_path / "pets" / "test.parquet", metadata={"other": "x"})
+    pq.write_table(pa.table({"image": pa.array([{"bytes": png(1)}, None], STRUCT), "label": [0, 1]}), path)
+    write_images(tmp_path / "pets" / "test.parquet", metadata={"other": "x"})
     _refuse(tmp_path, r"train\.parquet, row 1: the column 'image' holds no bytes")
 
 
 def test_no_rows_are_refused(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "test.parquet", [])
+    write_images(tmp_path / "pets" / "test.parquet", [])
     _refuse(tmp_path, "pets: test holds no images; it needs some of every class")
 
 
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet", [1, 1])
+    write_images(tmp_path / "pets" / "train.parquet", [1, 1])
     _refuse(tmp_path, r"pets: train holds no image of class 0 \('cat'\)")
 
 
 def test_files_with_different_class_names_are_refused(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "test.parquet", names=("dog", "cat"))
+    write_images(tmp_path / "pets" / "test.parquet", names=("dog", "cat"))
     _refuse(tmp_path, r"test\.parquet has the class names \('dog', 'cat'\), but .*train\.parquet")
 
 
 @pytest.mark.parametrize("others", [(True, False), (False, True)])
 def test_files_of_which_one_has_no_class_names_are_refused(others: tuple[bool, bool], tmp_path: Path) -> None:
     for part, named in zip(("train", "test"), others, strict=True):
-        _write(tmp_path / "pets" / f"{part}.parquet", metadata=None if named else {"other": "x"})
+        write_images(tmp_path / "pets" / f"{part}.parquet", metadata=None if named else {"other": "x"})
     has = ["the class names \\('cat', 'dog'\\)" if named else "no class names" for named in others]
     _refuse(tmp_path, rf"test\.parquet has {has[1]}, but .*train\.parquet has {has[0]}\.$")
 
@@ -225,19 +188,19 @@ def test_files_of_which_one_has_no_class_names_are_refused(others: tuple[bool, b
 def test_class_names_that_are_no_list_of_names_are_refused(names: object, tmp_path: Path) -> None:
     feature = {"_type": "ClassLabel", "names": names}
     metadata = {"huggingface": json.dumps({"info": {"features": {"label": feature}}})}
-    _write(tmp_path / "pets" / "train.parquet", metadata=metadata)
+    write_images(tmp_path / "pets" / "train.parquet", metadata=metadata)
     _refuse(tmp_path, r"train\.parquet: the schema's 'huggingface' metadata names the classes of 'label' as .* a list")
 
 
 def test_equal_class_names_are_refused(tmp_path: Path) -> None:
     for part in ("train", "test"):
-        _write(tmp_path / "pets" / f"{part}.parquet", names=("cat", "cat"))
+        write_images(tmp_path / "pets" / f"{part}.parquet", names=("cat", "cat"))
     _refuse(tmp_path, "pets: two classes are called 'cat'")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"info": {"features": {}}}'])
 def test_metadata_that_do_not_describe_the_labels_are_refused(text: str, tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "train.parquet", metadata={"huggingface": text})
+    write_images(tmp_path / "pets" / "train.parquet", metadata={"huggingface": text})
     _refuse(
         tmp_path,
         r"train\.parquet: the schema's 'huggingface' metadata (is damaged|does not describe the column 'label')",
@@ -250,7 +213,7 @@ def _write_labels(root: Path, train: object, test: object | None = None, *, colu
         path = root / "pets" / f"{part}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         array = labels if isinstance(labels, pa.Array) else pa.array(labels)
-        pq.write_table(pa.table({"image": [_png(i) for i in range(len(array))], column: array}), path)
+        pq.write_table(pa.table({"image": [png(i) for i in range(len(array))], column: array}), path)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +235,7 @@ def _write_labels(root: Path, train: object, test: object | None = None, *, colu
 )
 def test_labels_of_many_types_become_sorted_classes(labels: object, names: tuple[str, ...], tmp_path: Path) -> None:
     _write_labels(tmp_path, labels)
-    pets = _load(tmp_path)
+    pets = load_pets(tmp_path)
     assert pets.class_names == names
     array = (labels if isinstance(labels, pa.Array) else pa.array(labels)).to_pylist()
     plain = [next(iter(label.values())) if isinstance(label, dict) else label for label in array]
@@ -286,21 +249,21 @@ def test_labels_of_many_types_become_sorted_classes(labels: object, names: tuple
 
 def test_one_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
     _write_labels(tmp_path, ["caf\u00e9", "cafe\u0301", "tea", "tea"], ["cafe\u0301", "tea"])
-    pets = _load(tmp_path)
+    pets = load_pets(tmp_path)
     assert pets.class_names == ("caf\u00e9", "tea")
     assert pets.train.labels.tolist() == [0, 0, 1, 1]
 
 
 def test_class_names_of_the_metadata_are_composed(tmp_path: Path) -> None:
     for part in ("train", "test"):
-        _write(tmp_path / "pets" / f"{part}.parquet", names=("cafe\u0301", "tea"))
-    assert _load(tmp_path).class_names == ("caf\u00e9", "tea")
+        write_images(tmp_path / "pets" / f"{part}.parquet", names=("cafe\u0301", "tea"))
+    assert load_pets(tmp_path).class_names == ("caf\u00e9", "tea")
 
 
 def test_named_classes_without_any_image_are_left_out(tmp_path: Path) -> None:
     for part in ("train", "test"):
-        _write(tmp_path / "pets" / f"{part}.parquet", [3, 1], names=("ant", "bee", "cat", "dog"))
-    pets = _load(tmp_path)
+        write_images(tmp_path / "pets" / f"{part}.parquet", [3, 1], names=("ant", "bee", "cat", "dog"))
+    pets = load_pets(tmp_path)
     assert pets.class_names == ("bee", "dog")
     assert pets.train.labels.tolist() == [1, 0]
 
@@ -315,16 +278,16 @@ def test_labels_of_different_types_are_refused(tmp_path: Path) -> None:
 )
 def test_columns_of_other_names_are_found(columns: tuple[str, str], tmp_path: Path) -> None:
     for part in ("train", "test"):
-        _write(tmp_path / "pets" / f"{part}.parquet", columns=columns)
-    assert _load(tmp_path).train.labels.tolist() == [0, 1, 0, 1]
+        write_images(tmp_path / "pets" / f"{part}.parquet", columns=columns)
+    assert load_pets(tmp_path).train.labels.tolist() == [0, 1, 0, 1]
 
 
 def test_views_are_read_as_other_bytes(tmp_path: Path) -> None:
-    table = pa.table({"image": pa.array([_png(1), _png(2)], pa.binary_view()), "label": [0, 1]})
+    table = pa.table({"image": pa.array([png(1), png(2)], pa.binary_view()), "label": [0, 1]})
     for part in ("train", "test"):
         (tmp_path / "pets").mkdir(exist_ok=True)
         pq.write_table(table, tmp_path / "pets" / f"{part}.parquet")
-    assert _load(tmp_path).train.images[:, 0, 0, 0].tolist() == [1, 2]
+    assert load_pets(tmp_path).train.images[:, 0, 0, 0].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("kind", [pa.null(), pa.int64(), pa.string()])
@@ -333,7 +296,7 @@ def test_a_shard_without_rows_fits_labels_of_every_type(kind: pa.DataType, tmp_p
     shards = [tmp_path / "pets" / f"train-{number}.parquet" for number in range(2)]
     (tmp_path / "pets" / "train.parquet").rename(shards[1])
     pq.write_table(pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], kind)}), shards[0])
-    assert _load(tmp_path).train.labels.tolist() == [0, 1]
+    assert load_pets(tmp_path).train.labels.tolist() == [0, 1]
 
 
 def _write_columns(root: Path, **columns: object) -> None:
@@ -347,10 +310,10 @@ def test_the_only_class_label_of_the_metadata_is_the_label(tmp_path: Path) -> No
     features = {"breed": {"_type": "ClassLabel", "names": ["pug", "tabby"]}, "owner": {"_type": "Value"}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     for part in ("train", "test"):
-        table = pa.table({"image": [_png(1), _png(2)], "owner": [7, 7], "breed": [0, 1]})
+        table = pa.table({"image": [png(1), png(2)], "owner": [7, 7], "breed": [0, 1]})
         (tmp_path / "pets").mkdir(exist_ok=True)
         pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "pets" / f"{part}.parquet")
-    assert _load(tmp_path).class_names == ("pug", "tabby")
+    assert load_pets(tmp_path).class_names == ("pug", "tabby")
 
 
 @pytest.mark.parametrize(
@@ -368,7 +331,7 @@ def test_the_only_class_label_of_the_metadata_is_the_label(tmp_path: Path) -> No
 def test_an_ambiguous_column_is_refused_with_the_option_that_names_it(
     columns: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    content: dict[str, list[object]] = {"image": [_png(1), _png(2)], "label": [0, 1]}
+    content: dict[str, list[object]] = {"image": [png(1), png(2)], "label": [0, 1]}
     _write_columns(tmp_path, **{name: content[kind] for name, kind in columns.items()})
     _refuse(tmp_path, message)
 
@@ -378,13 +341,13 @@ def test_options_in_the_name_settle_columns_and_splits(tmp_path: Path) -> None:
     for split in ("early", "late"):
         path = tmp_path / "pets" / f"{split}.parquet"
         path.parent.mkdir(exist_ok=True)
-        pq.write_table(pa.table({"left": [_png(1), _png(2)], "right": [_png(3), _png(4)], "about": struct}), path)
+        pq.write_table(pa.table({"left": [png(1), png(2)], "right": [png(3), png(4)], "about": struct}), path)
     name = "parquet:pets:image=right:label=about.breed:train=early:test=late"
-    pets = _load(tmp_path, name)
+    pets = load_pets(tmp_path, name)
     assert pets.name == name
     assert pets.class_names == ("pug", "tabby")
     assert pets.train.images[:, 0, 0, 0].tolist() == [3, 4]
-    assert _load(tmp_path, name.replace("right", "left").replace("breed", "owner")).class_names == ("3", "4")
+    assert load_pets(tmp_path, name.replace("right", "left").replace("breed", "owner")).class_names == ("3", "4")
 
 
 @pytest.mark.parametrize(
@@ -398,93 +361,6 @@ def test_options_in_the_name_settle_columns_and_splits(tmp_path: Path) -> None:
 )
 def test_an_option_that_names_nothing_is_refused(option: str, message: str, tmp_path: Path) -> None:
     for part in ("train", "test"):
-        _write(tmp_path / "pets" / f"{part}.parquet")
+        write_images(tmp_path / "pets" / f"{part}.parquet")
     with pytest.raises(DataError, match=message):
-        _load(tmp_path, f"parquet:pets:{option}")
-
-
-@pytest.mark.parametrize(
-    ("train", "test"), [("training", "testing"), ("train", "validation"), ("Train", "val"), ("train", "valid")]
-)
-@pytest.mark.parametrize(
-    "layout", ["{split}.parquet", "data/{split}-00000-of-00001-0a1b2c.parquet", "{split}/0000.parquet"]
-)
-def test_splits_of_other_names_and_layouts_are_found(train: str, test: str, layout: str, tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / layout.format(split=train), [0, 1, 1])
-    _write(tmp_path / "pets" / layout.format(split=test), [1, 0])
-    pets = _load(tmp_path)
-    assert (len(pets.train), len(pets.test)) == (3, 2)
-    assert pets.warnings == ()
-
-
-def test_validation_images_beside_a_test_set_are_left_out_with_a_warning(tmp_path: Path) -> None:
-    for split in ("train", "test", "validation", "extra"):
-        _write(tmp_path / "pets" / f"{split}.parquet")
-    assert _load(tmp_path).warnings == (
-        "parquet:pets: 2 Parquet files are not read, being of other splits, e.g. extra.parquet.",
-    )
-
-
-@pytest.mark.parametrize(
-    ("splits", "message"),
-    [
-        (
-            ("train", "training", "test"),
-            r"train and training may both be the train images; .* parquet:pets:train=train\.",
-        ),
-        (("train", "val", "valid"), r"val and valid may both be the test images; .* parquet:pets:test=val\."),
-        (("train", "train_extra", "test"), r"train and train_extra may both be the train images"),
-        (("train", "other"), r"no test\*\.parquet .* There is other, train; .* parquet:pets:test=SPLIT\."),
-    ],
-)
-def test_ambiguous_and_absent_splits_are_refused_with_the_option_that_names_one(
-    splits: tuple[str, ...], message: str, tmp_path: Path
-) -> None:
-    for split in splits:
-        _write(tmp_path / "pets" / f"{split}.parquet")
-    with pytest.raises(DataError, match=message):
-        _load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (
-            ("train-00000-of-00003", "train-00002-of-00003"),
-            r"1 of the 3 files of train missing: number 1, ",
-        ),
-        (("train-00001-of-00002",), r"1 of the 2 files of train missing: number 0, "),
-        (("train-0", "train-1", "train-3"), r"missing: number 2, "),
-        (("train-00000-of-00001", "train-00000-of-00002", "train-00001-of-00002"), "are different exports of train"),
-        (("train-00000-of-00001", "train"), "are different exports of train"),
-        (("train-00000-of-00001", "train-0"), "are different exports of train"),
-        (("train", "train-0"), "are different exports of train"),
-        (("train-00000-of-00001-aa", "train-00000-of-00001-bb"), "are the same part of train"),
-        (
-            ("train-00005-of-00002", "train-00000-of-00002"),
-            r"train-00005-of-00002\.parquet cannot be one of the 2 files",
-        ),
-        (("train-00000-of-00001", "data/train-00000-of-00001"), "both hold train; keep one of the two exports"),
-    ],
-)
-def test_incomplete_and_doubled_exports_are_refused(files: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    for file in (*files, "test"):
-        _write(tmp_path / "pets" / f"{file}.parquet")
-    with pytest.raises(DataError, match=message):
-        _load(tmp_path)
-
-
-@pytest.mark.parametrize("numbers", [(0, 1, 2), (1, 2, 3)])
-def test_complete_shards_are_read_in_order(numbers: tuple[int, ...], tmp_path: Path) -> None:
-    for number in numbers:
-        _write(tmp_path / "pets" / f"train-{number:05}-of-00003.parquet", [number % 2, 1, 0])
-    _write(tmp_path / "pets" / "test.parquet")
-    assert _load(tmp_path).train.labels[::3].tolist() == [number % 2 for number in numbers]
-
-
-def test_a_sub_folder_that_may_be_meant_is_named(tmp_path: Path) -> None:
-    _write(tmp_path / "pets" / "plain_text" / "train.parquet")
-    with pytest.raises(
-        DataError, match=r"There are Parquet files in plain_text; e\.g\. parquet:pets/plain_text names one"
-    ):
-        _load(tmp_path)
+        load_pets(tmp_path, f"parquet:pets:{option}")
