@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from benchmarks.cells import ModelSpec
@@ -225,6 +224,8 @@ def best_order(answers: Tensor, labels: Tensor, n_classes: int) -> tuple[list[in
         labels: Its class.
         n_classes: The number of classes.
     """
+    from scipy.optimize import linear_sum_assignment  # here, because importing it takes half a second
+
     confusion = torch.bincount(answers * n_classes + labels, minlength=n_classes * n_classes)
     counts = confusion.view(n_classes, n_classes).numpy()
     logits, classes = linear_sum_assignment(counts, maximize=True)

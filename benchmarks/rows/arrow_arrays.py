@@ -56,6 +56,17 @@ def from_numpy(indices: NDArray[np.int64]) -> pa.Array:
 
 def coded(texts: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], list[Any]]:
     """Return the index of each text in a list of the different ones, None among them where it occurs, and the list."""
+    indices, different = _encoded(texts)
+    return indices, different.to_pylist()
+
+
+def codes_of(texts: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], int]:
+    """Return the same index of each text, and the number of different texts, without making the list."""
+    indices, different = _encoded(texts)
+    return indices, len(different)
+
+
+def _encoded(texts: pa.Array | pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
     array = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     encoded = array.dictionary_encode(null_encoding="encode")
-    return to_numpy(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist()
+    return to_numpy(encoded.indices).astype(np.int64), encoded.dictionary

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from benchmarks.cells import content_hash, parse_config
+from benchmarks.rows.arrow_arrays import coded, to_numpy
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Metrics, Row, State
 from splitters.errors import UnknownNameError
@@ -125,26 +126,33 @@ def configurations(rows: Rows) -> RowConfigurations:
     of_rows, texts = distinct_configs(rows)
     plain = RowConfigurations(of_rows, [Configuration.parse(text) for text in texts])
     succeeded = rows.equal("state", State.OK.value)
-    images = [(dataset_hash or "")[:8] for dataset_hash in rows.values("dataset_hash")]
-    devices = ["gpu" if is_gpu else "cpu" for is_gpu in pc.is_valid(rows.arrow("cuda_version")).to_pylist()]
-    kinds = list(zip(images, devices, strict=True))
-    parts = [part for part in groups_of(plain.sections) if len({kinds[row] for row in part[succeeded[part]]}) > 1]
+    kinds, images_and_devices = _images_and_devices(rows)
+    parts = [part for part in groups_of(plain.sections) if len(np.unique(kinds[part[succeeded[part]]])) > 1]
     if not parts:
         return plain
     distinct, of_rows = list(plain.distinct), of_rows.copy()
     for part in parts:
         first = kinds[part[succeeded[part]][0]]
-        known: dict[tuple[int, tuple[str, str]], int] = {}
+        known: dict[tuple[int, int], int] = {}
         for row in part.tolist():
-            images_and_device = kinds[row] if succeeded[row] else first
-            key = (int(of_rows[row]), images_and_device)
+            key = (int(of_rows[row]), int(kinds[row] if succeeded[row] else first))
             if key not in known:
                 known[key] = len(distinct)
                 configuration = distinct[key[0]]
-                more = dict(zip(("images", "ran on"), images_and_device, strict=True))
+                more = dict(zip(("images", "ran on"), images_and_devices[key[1]], strict=True))
                 distinct.append(Configuration(configuration.splitter, {**configuration.rest, **more}))
             of_rows[row] = known[key]
     return RowConfigurations(of_rows, distinct)
+
+
+def _images_and_devices(rows: Rows) -> tuple[Int[NDArray[np.int64], " row"], list[tuple[str, str]]]:
+    """Return the index of each row's images and kind of device in a list of both."""
+    of_hash, hashes = coded(rows.arrow("dataset_hash"))
+    images = [(dataset_hash or "")[:8] for dataset_hash in hashes]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(images))}
+    is_gpu = to_numpy(pc.is_valid(rows.arrow("cuda_version")))
+    of_images = np.array([numbers[name] for name in images], np.int64)[of_hash]
+    return 2 * of_images + is_gpu, [(name, device) for name in numbers for device in ("cpu", "gpu")]
 
 
 def distinct_configs(rows: Rows) -> tuple[Int[NDArray[np.int64], " row"], list[str]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -72,8 +74,10 @@ class BlockSamples:
         """Return the blocks on which a measure was measured."""
         if measure not in self._measured:
             known = ~np.isnan(self.values[measure]) if measure in self.values else np.zeros(len(self.block), np.bool_)
-            of_known = range(len(self.blocks)) if known.all() else np.unique(self.block[known]).tolist()
-            self._measured[measure] = frozenset(self.blocks[index] for index in of_known)
+            of_known = np.unique(self.block[known]).tolist()
+            self._measured[measure] = (
+                self._all_blocks if known.all() else frozenset(self.blocks[index] for index in of_known)
+            )
         return self._measured[measure]
 
     def subject_means(self, measure: str, blocks: Collection[Block] | None = None) -> dict[str, float]:
@@ -95,13 +99,18 @@ class BlockSamples:
             keep &= np.array([block in wanted for block in self.blocks], np.bool_)[self.block]
         if not keep.all():
             values, subjects = values[keep], _Subjects.of(self.subject[keep])
-        if subjects.members is None:
+        if subjects.ends is None:
             return subjects.numbers, values.tolist()
-        return subjects.numbers, [fmean(values[members].tolist()) for members in subjects.members]
+        ordered = values[subjects.order].tolist()
+        return subjects.numbers, [math.fsum(ordered[i:j]) / (j - i) for i, j in pairwise((0, *subjects.ends))]
 
     @cached_property
     def _subjects(self) -> _Subjects:
         return _Subjects.of(self.subject)
+
+    @cached_property
+    def _all_blocks(self) -> frozenset[Block]:
+        return frozenset(self.blocks)
 
     @cached_property
     def _measured(self) -> dict[str, frozenset[Block]]:
@@ -114,18 +123,21 @@ class _Subjects:
 
     Args:
         numbers: The subjects, in the order of their first appearance.
-        members: The indices of each one's measurements; None where each has one.
+        order: The indices of measurements, subject by subject.
+        ends: Where each subject's measurements end in this order; None where each has one.
     """
 
     numbers: list[int]
-    members: list[Members] | None
+    order: Members
+    ends: list[int] | None
 
     @classmethod
     def of(cls, subject: Indices) -> _Subjects:
         if np.bincount(subject).max(initial=0) <= 1:
-            return cls(subject.tolist(), None)
+            return cls(subject.tolist(), np.arange(len(subject)), None)
         members = groups_of(subject)
-        return cls([int(subject[one[0]]) for one in members], members)
+        numbers = [int(subject[one[0]]) for one in members]
+        return cls(numbers, np.concatenate(members), np.cumsum([len(one) for one in members]).tolist())
 
 
 NO_SAMPLES = BlockSamples((), np.empty(0, np.int64), np.empty(0, np.int64), (), {})

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int
 from numpy.typing import NDArray
 
-from benchmarks.rows.arrow_arrays import coded, from_numpy, to_numpy
+from benchmarks.rows.arrow_arrays import coded, codes_of, from_numpy, to_numpy
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.parquet_schema import READ_SCHEMA
 from benchmarks.rows.row import Row, State
@@ -109,7 +109,7 @@ class StoreContents:
         """Return the indices of the attempts that count, in the table's order."""
         state, states = coded(self.table.column("state"))
         is_final = np.array([State(name).is_final for name in states], np.int64)[state]
-        cell, _ = coded(self.table.column("cell_id"))
+        cell, _ = codes_of(self.table.column("cell_id"))
         keys = pa.table(
             {
                 "cell": from_numpy(cell),
@@ -128,8 +128,8 @@ def distinct_attempts(rows: pa.Table) -> pa.Table:
 
     An attempt may be stored twice, in its own file and in a merged one, or in two results folders.
     """
-    attempt, attempts = coded(rows.column("attempt_id"))
-    if len(attempts) == rows.num_rows:
+    attempt, n_attempts = codes_of(rows.column("attempt_id"))
+    if n_attempts == rows.num_rows:
         return rows
     _, first = np.unique(attempt, return_index=True)
     return rows.take(from_numpy(np.sort(first)))

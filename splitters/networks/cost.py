@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from splitters.graph.channel_graph import ChannelGraph
 
@@ -37,6 +36,8 @@ def network_cost(network: nn.Module, input_shape: tuple[int, int, int]) -> Cost:
         network: Any network that takes images.
         input_shape: Image channels, height and width.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # here, because importing it takes a quarter of a second
+
     device = next((tensor.device for tensor in _tensors(network)), torch.device("cpu"))
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

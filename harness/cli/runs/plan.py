@@ -23,6 +23,7 @@ from harness.cli.options import (
     split_kinds,
     suite_options,
 )
+from harness.garbage import collects_no_garbage
 
 if TYPE_CHECKING:
     from harness.clusters.cluster_file import ClusterFile
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 )
 @json_option
 @report_errors
+@collects_no_garbage
 def command(
     suite: str,
     changes: tuple[str, ...],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,16 +46,18 @@ def leaderboard_objects(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def _section_objects(section: Section, *, compares: bool) -> Iterator[dict[str, Any]]:
+    partial = _partial(section)
     for entry in section.entries:
         differences = _differences(section, entry) if compares else {}
-        yield {**_object(section, entry), **differences, "measured": True, "published": None, "source": None}
+        yield {**_object(section, entry, partial), **differences, "measured": True, "published": None, "source": None}
     for reference in section.references:
         if reference.entry.estimates:
             source = {"measured": False, "published": reference.figure.text, "source": reference.figure.source}
-            yield {**_object(section, reference.entry), **source}
+            yield {**_object(section, reference.entry, partial), **source}
 
 
-def _object(section: Section, entry: Entry) -> dict[str, Any]:
+def _object(section: Section, entry: Entry, partial: Sequence[str]) -> dict[str, Any]:
+    """Return an entry's values; ``partial`` names the measures whose seeds are counted."""
     sort = section.board.sort
     ranked = entry.estimates.get(sort)
     others = () if section.shown is not None else MODULARIZATION.measures
@@ -71,7 +73,7 @@ def _object(section: Section, entry: Entry) -> dict[str, Any]:
         **{key: entry.variant.get(key) for key in section.board.variants},
         **{measure: entry.mean(measure) for measure in section.measures},
         **({f"{sort}_half_width": ranked.half_width if ranked else None} if sort in section.measures else {}),
-        **{f"{measure}_n_seeds": len(entry.seeds_with(measure)) for measure in _partial(section)},
+        **{f"{measure}_n_seeds": len(entry.seeds_with(measure)) for measure in partial},
         "label": entry.label,
         "score": entry.score or None,
         "section": section.title,

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from splitters.networks.execution.precision import run_network
 
@@ -29,6 +28,8 @@ def sharing_pays(network: nn.Module, images: Tensor, gates: Tensor) -> bool:
         images: A batch.
         gates: Of at least one module.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # here, because importing it takes a quarter of a second
+
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network(images[:1], gates[:1].detach())
