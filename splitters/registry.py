@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 
@@ -158,7 +159,11 @@ class Registry(Generic[T]):
         elif self._subclass_of and not (isinstance(entry, type) and issubclass(entry, self._subclass_of)):
             problem = f"is {entry!r}; it must be a subclass of {_public_name(self._subclass_of)}"
         elif self._subclass_of:
-            problem = _class_problem(entry) or _signature_problem(entry, self._subclass_of)
+            problem = (
+                _class_problem(entry)
+                or _attribute_problem(entry, self._subclass_of)
+                or _signature_problem(entry, self._subclass_of)
+            )
         if problem:
             raise ConfigurationError(f"the {self.kind} {name!r} of {_place(self._module_of(name))} {problem}.")
 
@@ -182,8 +187,6 @@ def _class_problem(entry: Any) -> str:
     """Return why a class cannot be used; empty if it can."""
     if missing := sorted(getattr(entry, "__abstractmethods__", ())):
         return f"lacks {', '.join(f'{method}()' for method in missing)}"
-    if not isinstance(getattr(entry, "version", 1), int):
-        return f"has the version {entry.version!r}; it must be an integer"
     settings = getattr(entry, "Settings", Settings)
     if not (isinstance(settings, type) and issubclass(settings, Settings)):
         return f"has {settings!r} as its Settings; they must be a subclass of splitters.Settings"
@@ -192,6 +195,24 @@ def _class_problem(entry: Any) -> str:
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         return f"has Settings with a type that cannot be found: {error.message.partition(chr(10))[0]}"
     return ""
+
+
+def _attribute_problem(entry: Any, base: Any) -> str:
+    """Return which class attribute is not of the type that the base class declares; empty if all are."""
+    for name, hint in get_type_hints(base).items():
+        if get_origin(hint) is ClassVar and hasattr(entry, name) and name != "Settings":
+            (declared,) = get_args(hint)
+            value = getattr(entry, name)
+            if not _is_of(value, declared):
+                return f"has the {name} {value!r}; it must be of the type {getattr(declared, '__name__', declared)}"
+    return ""
+
+
+def _is_of(value: Any, declared: Any) -> bool:
+    origin = get_origin(declared)
+    if origin is type:
+        return isinstance(value, type) and issubclass(value, get_args(declared)[0])
+    return isinstance(value, declared if origin in (None, UnionType) else origin)
 
 
 def _signature_problem(entry: Any, base: Any) -> str:

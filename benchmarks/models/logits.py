@@ -31,7 +31,7 @@ def read_class_map(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"class_map: {path} cannot be read ({error}).") from None
     try:
-        content = json.loads(text) if path.suffix == ".json" else _lines_or_yaml(text, path)
+        content = json.loads(text) if path.suffix.lower() == ".json" else _lines_or_yaml(text, path)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"class_map: {path}: {str(error).splitlines()[0]}") from None
     if isinstance(content, Mapping):
@@ -57,7 +57,7 @@ def _what_is_odd(content: object) -> str:
 
 
 def _lines_or_yaml(text: str, path: Path) -> object:
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in (".yaml", ".yml"):
         # The base loader keeps names such as 'no' and '05' as they are written.
         return yaml.BaseLoader(text).get_single_data()
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -34,6 +34,9 @@ def _read_duration(value: object) -> object:
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
+_MAX_NAME_BYTES = 200
+"""Bytes of a suite's name; file systems take 255."""
+
 _DurationText = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*[smhd]?\s*$", examples=["30m"])]
 
 Duration = Annotated[
@@ -42,6 +45,16 @@ Duration = Annotated[
     Field(gt=0),
 ]
 """Seconds, read from a number or from ``30m``."""
+
+
+def _short_enough(name: str) -> str:
+    if len(name.encode()) > _MAX_NAME_BYTES:
+        raise ValueError(f"a name is at most {_MAX_NAME_BYTES} bytes, as results are in a folder of that name")
+    return name
+
+
+SuiteName = Annotated[str, Field(pattern=r"^[\w.-]*[\w-][\w.-]*$"), AfterValidator(_short_enough)]
+"""The name of a suite or sweep, and of the folder of its results."""
 
 
 def _read_seeds(value: object) -> object:
@@ -196,7 +209,7 @@ class Suite(Settings):
         exclude: Cells that match one of these are left out.
     """
 
-    name: str = Field(pattern=r"^[\w.-]*[\w-][\w.-]*$")
+    name: SuiteName
     description: str = ""
     plugins: Names = ()
     scenario: Scenarios = Field(default=(ScenarioEntry(name="modularization"),), min_length=1)

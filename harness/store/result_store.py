@@ -177,7 +177,7 @@ class ResultStore:
                 raise PermissionError("it is read-only")
         except OSError as error:
             raise ConfigurationError(
-                f"results cannot be written to {self.location}: {error}. Name another folder or URI with --results."
+                f"results cannot be written to {self.location}: {error}. Choose another folder or URI."
             ) from error
 
     def probe(self) -> None:

@@ -6,7 +6,9 @@ larger ones, which never change either.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Collection, Sequence
@@ -25,6 +27,11 @@ from splitters.errors import ConfigurationError
 
 ID_LENGTH = 16
 """Characters of a cell's id in the names of its files."""
+
+_MAX_FOLDER_NAME = 200
+"""Characters of a name in that of its folder; file systems take 255."""
+
+_CUT_ESCAPE = re.compile("%.?$")
 
 _PATH_COLUMNS = ("scenario", "dataset", "cell_id", "attempt_id")
 
@@ -86,7 +93,16 @@ def path_of_rows(rows: pa.Table, name: str) -> str:
 
 
 def _partition(scenario: str, dataset: str) -> str:
-    return f"rows/in_scenario={_quoted(scenario)}/in_dataset={_quoted(dataset)}"
+    return f"rows/in_scenario={_folder_name(scenario)}/in_dataset={_folder_name(dataset)}"
+
+
+def _folder_name(value: str) -> str:
+    """Return a value as part of a folder's name; of a long one, its beginning and a hash."""
+    quoted = _quoted(value)
+    if len(quoted) <= _MAX_FOLDER_NAME:
+        return quoted
+    digest = hashlib.sha256(value.encode()).hexdigest()[:ID_LENGTH]
+    return f"{_CUT_ESCAPE.sub('', quoted[: _MAX_FOLDER_NAME - len(digest) - 1])}-{digest}"
 
 
 def _quoted(value: str) -> str:

@@ -12,7 +12,7 @@ from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
 from benchmarks.scenarios.scenario import SCENARIOS
 from harness.config.expand import expand, plugins_beside
 from harness.config.plugins import Plugins
-from harness.config.suite import Duration, Names, ScenarioEntry, Seeds, SplitterEntry, Suite
+from harness.config.suite import Duration, Names, ScenarioEntry, Seeds, SplitterEntry, Suite, SuiteName
 from harness.config.trust import Consent, consent_of
 from harness.config.yaml_source import Source
 from harness.suite_cell import SuiteCell
@@ -157,7 +157,7 @@ class Sweep(Settings):
         early_stopping: Whether trials that do badly while they run are stopped, and by which number. Default: no.
     """
 
-    name: str = Field(pattern=r"^[\w.-]*[\w-][\w.-]*$")
+    name: SuiteName
     description: str = ""
     plugins: Names = ()
     scenario: str = "modularization"

@@ -1,4 +1,4 @@
-"""Wrong settings of scenarios are refused before anything runs, with the way out."""
+"""Wrong settings of scenarios, and classes that are no scenarios, are refused before anything runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from reuse_cells import reuse_cell
 
-from benchmarks.scenarios.scenario import make_scenario
+from benchmarks.scenarios.modularization import Modularization
+from benchmarks.scenarios.scenario import SCENARIOS, make_scenario
 from splitters.errors import ConfigurationError
 
 _DIGITS = {"name": "digits", "classes": ["5", "6"]}
@@ -44,3 +45,20 @@ def test_wrong_settings_are_refused_before_anything_runs(scenario: str, settings
     cell = reuse_cell(scenario, classes=("0", "1", "3"), **settings)
     with pytest.raises(ConfigurationError, match=message):
         make_scenario(scenario, cell.scenario_settings).check(cell)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("board", {"sort": "accuracy_loss"}, "has the board .*; it must be of the type Board"),
+        ("version", "2", "has the version '2'; it must be of the type int"),
+        ("selection", 3, r"has the selection 3; it must be of the type str \| None"),
+    ],
+)
+def test_a_class_attribute_of_another_type_is_refused_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, attribute: str, value: object, message: str
+) -> None:
+    mine = type("Mine", (Modularization,), {attribute: value})
+    monkeypatch.setitem(SCENARIOS._entries, "mine", mine)
+    with pytest.raises(ConfigurationError, match=f"scenario 'mine'.* {message}"):
+        make_scenario("mine", {})

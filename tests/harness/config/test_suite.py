@@ -121,6 +121,7 @@ def test_names_stand_for_entries_and_a_count_for_seeds(write_suite: WriteSuite) 
         ({"plugins": [".x"]}, "the plugin '.x' cannot be imported: .* It must be a module's dotted name"),
         ({"plugins": ["lab/x.py"]}, "the plugin 'lab/x.py' cannot be imported: .* dotted name.* Did you mean 'x'?"),
         ({"name": ".."}, "name: String should match pattern"),
+        ({"name": "ä" * 101}, "name: .*a name is at most 200 bytes"),
         ({"plugins": [""]}, "the plugin '' cannot be imported: Empty module name"),
         ({"models": ["python:.x:f"]}, r"line \d+: models: model 'python:.x:f': the module '.x' cannot be imported"),
         ({"splitters": [{"name": "toy", "settings": {"behaviour": "refused"}}]}, "digits · seed 0: the toy refuses"),

@@ -49,6 +49,18 @@ def test_rows_are_in_partitions_with_quoted_names(store: ResultStore, tmp_path: 
     assert table.column("dataset").to_pylist() == table.column("in_dataset").to_pylist() == ["parquet:a/b"]
 
 
+def test_names_longer_than_those_of_folders_may_be_have_folders_of_their_own(store: ResultStore) -> None:
+    names = ["folder:" + "/ä" * 150, "folder:" + "/ä" * 150 + "/b"]
+    cells = [
+        toy_cell().model_copy(update={"dataset": toy_cell().dataset.model_copy(update={"name": name})})
+        for name in names
+    ]
+    paths = [Path(store.write(toy_row(cell=cell))) for cell in cells]
+    assert len({path.parent for path in paths}) == 2
+    assert all(len(path.parent.name) < 255 for path in paths)
+    assert [row.dataset for row in store.read().latest()] == names
+
+
 def test_a_store_that_does_not_exist_is_empty(store: ResultStore) -> None:
     contents = store.read()
     assert (contents.table.num_rows, contents.latest(), contents.damaged) == (0, [], ())

@@ -105,10 +105,10 @@ class ParquetSource(Source):
         """Return the files of each split, by the beginning of their names, or by the name of their folder."""
         splits: dict[str, list[Shard]] = {}
         for folder in (self._root, self._root / "data"):
-            for path in sorted(folder.glob("[!.]*.parquet")):
+            for path in _parquet_files(folder, "*"):
                 shard = Shard.of(path)
                 splits.setdefault(shard.stem, []).append(shard)
-            for path in sorted(folder.glob("[!.]*/[!.]*.parquet")):
+            for path in _parquet_files(folder, "[!.]*/*"):
                 split = path.parent.name
                 if is_split_name(split) or split in self._name.options.values():
                     splits.setdefault(split, []).append(Shard.of(path))
@@ -118,10 +118,18 @@ class ParquetSource(Source):
         """Return what else may be meant: another split, or a sub-folder."""
         if splits := sorted(self._splits()):
             return f" There is {', '.join(splits)}; a split is named as in {self._name.hint(part, 'SPLIT')}."
-        folders = sorted({path.parent.name for path in self._root.glob("[!.]*/[!.]*.parquet")})
+        folders = sorted({path.parent.name for path in _parquet_files(self._root, "[!.]*/*")})
         if folders:
             return f" There are Parquet files in {', '.join(folders)}; e.g. {self._name.beneath(folders[0])} names one."
         return ""
+
+
+def _parquet_files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.suffix.lower() == ".parquet" and not path.name.startswith(".") and not path.is_dir()
+    )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,14 @@ from splitters.errors import DataError
     ("train", "test"), [("training", "testing"), ("train", "validation"), ("Train", "val"), ("train", "valid")]
 )
 @pytest.mark.parametrize(
-    "layout", ["{split}.parquet", "data/{split}-00000-of-00001-0a1b2c.parquet", "{split}/0000.parquet"]
+    "layout",
+    [
+        "{split}.parquet",
+        "{split}.PARQUET",
+        "data/{split}-00000-of-00001-0a1b2c.parquet",
+        "{split}/0000.parquet",
+        "{split}.parquet/part-00000-0a1b2c-c000.snappy.parquet",
+    ],
 )
 def test_splits_of_other_names_and_layouts_are_found(train: str, test: str, layout: str, tmp_path: Path) -> None:
     write_images(tmp_path / "pets" / layout.format(split=train), [0, 1, 1])
