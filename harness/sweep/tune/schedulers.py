@@ -95,14 +95,18 @@ class Halving:
         return bool(scheduler.on_trial_result(controller, named, result) == TrialScheduler.STOP)
 
     def replay(self, trials: Iterable[Trial], curves: pa.Table) -> None:
-        """Record the steps of earlier starts, so that a resumed sweep compares with all of its trials."""
+        """Record the steps of earlier starts, so that a resumed sweep compares with all of its trials.
+
+        Of several attempts at a cell, the one that counts is recorded.
+        """
         points: defaultdict[str, list[CurvePoint]] = defaultdict(list)
         for record in sorted(curves.to_pylist(), key=lambda record: int(record["step"])):
-            points[record["cell_id"]].append(
+            points[record["attempt_id"]].append(
                 CurvePoint(**{field.name: record[field.name] for field in fields(CurvePoint)})
             )
         for trial in trials:
-            for point in points[trial.configuration.items[0].cell.cell_id]:
+            row = trial.rows.get(trial.configuration.items[0].cell.cell_id)
+            for point in points[row.attempt_id] if row is not None else ():
                 self.is_behind(trial, point)
 
 

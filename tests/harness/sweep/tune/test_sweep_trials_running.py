@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
 from harness.sweep.study.study import Study
 from harness.sweep.study.trials import BEATEN, STOPPED_EARLY, Configurations, Trials, TrialState, read_trials
-from harness.sweep.tune.learning_curves import curve_of, read_curves
+from harness.sweep.tune.learning_curves import curve_of, read_curves, write_curve
 from harness.sweep.tune.row_callback import RowCallback
 from harness.sweep.tune.schedulers import Halving, TrialEnder
 from harness.sweep.tune.searcher import StudySearcher
@@ -179,6 +179,17 @@ def test_a_resumed_sweep_compares_with_the_trials_of_earlier_starts(bench: Calla
     again = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.0, 0.9]))
     states = {trial.configuration.values["x"]: trial.state for trial in again.run().all}
     assert states == {0.0: TrialState.COMPLETE, 0.9: TrialState.STOPPED}
+
+
+def test_of_several_attempts_at_a_cell_trials_are_compared_with_the_one_that_counts(bench: Callable[..., Bench]) -> None:
+    stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
+    made = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.8, 0.2]), trials=1)
+    (trial,) = made.run().all
+    (row,) = trial.rows.values()
+    better = [replace(point, select_accuracy=1.0) for point in curve_of(row, [])]
+    write_curve(made.store, row.model_copy(update={"attempt_id": "0" * 12}), better)
+    again = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.8, 0.2])).run()
+    assert {each.state for each in again.all} == {TrialState.COMPLETE}
 
 
 def test_splitters_are_compared_with_themselves_when_trials_are_stopped_early(bench: Callable[..., Bench]) -> None:
