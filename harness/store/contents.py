@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +86,11 @@ class StoreContents:
     def cell_ids(self) -> set[str]:
         """Return the ids of all cells that have a row."""
         return set(self.table.column("cell_id").to_pylist())
+
+    def first_starts(self) -> dict[str, datetime]:
+        """Return when the first attempt at each cell began."""
+        first = self.table.group_by("cell_id").aggregate([("started_at", "min")])
+        return dict(zip(first.column("cell_id").to_pylist(), first.column("started_at_min").to_pylist(), strict=True))
 
     def latest(self) -> Rows:
         """Return the attempt that counts of each cell, without the largest columns: layers, modules and the like.

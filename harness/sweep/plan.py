@@ -78,7 +78,7 @@ class SweepPlan:
         studies = read_studies(store, consent=self.sweep.consent)
         continuation = replace(self.continuation, began_at=began_at(self.continuation.study, studies))
         contents = store.read()
-        trials = read_trials(self.sweep, self.configurations, contents.latest(), since=continuation.began_at)
+        trials = _read_trials(self.sweep, self.configurations, contents, contents.latest(), continuation)
         trials = trials.without(self.outdated)
         return replace(self, contents=contents, trials=trials, continuation=continuation)
 
@@ -89,7 +89,7 @@ class SweepPlan:
             if row.state.is_final or row.cell_id not in by_id or not by_id[row.cell_id].state.is_final:
                 by_id[row.cell_id] = row
         rows = list(by_id.values())
-        trials = read_trials(self.sweep, self.configurations, rows, since=self.continuation.began_at)
+        trials = _read_trials(self.sweep, self.configurations, self.contents, rows, self.continuation)
         others = sorted({record.study for record in self.continuation.earlier} - {self.continuation.study})
         return SweepResults(self.continuation.study, self.sweep, self.configurations, trials, rows, others)
 
@@ -114,10 +114,20 @@ def plan_sweep(
     configurations, contents = Configurations(sweep), store.read(quarantine=quarantine)
     continuation = continue_study(sweep, read_studies(store, consent=sweep.consent))
     rows = contents.latest()
-    trials = read_trials(sweep, configurations, rows, since=continuation.began_at)
+    trials = _read_trials(sweep, configurations, contents, rows, continuation)
     outdated: frozenset[str] = frozenset()
     if find_changed is not None:
         cells = [item for trial in trials.all for item in configurations.all_items(trial.configuration)]
         outdated = find_changed(cells, rows).attempts
         trials = trials.without(outdated)
     return SweepPlan(sweep, configurations, contents, trials, continuation, read_at, outdated)
+
+
+def _read_trials(
+    sweep: Sweep,
+    configurations: Configurations,
+    contents: StoreContents,
+    rows: Iterable[Row],
+    continuation: Continuation,
+) -> Trials:
+    return read_trials(sweep, configurations, rows, first_starts=contents.first_starts(), since=continuation.began_at)

@@ -145,8 +145,10 @@ def read_results(store: ResultStore, study: str | None = None, *, consent: Conse
     """
     known = read_studies(store, consent=consent)
     record = find_study(known, study, where=store.location)
-    sweep, rows = record.sweep, list(store.read(columns=LATEST_COLUMNS).latest())
-    configurations = Configurations(sweep)
-    trials = read_trials(sweep, configurations, rows, since=began_at(record.study, known))
+    sweep, contents = record.sweep, store.read(columns=LATEST_COLUMNS)
+    configurations, rows = Configurations(sweep), list(contents.latest())
+    trials = read_trials(
+        sweep, configurations, rows, first_starts=contents.first_starts(), since=began_at(record.study, known)
+    )
     others = sorted({other.study for other in known} - {record.study})
     return SweepResults(record.study, sweep, configurations, trials, rows, others)

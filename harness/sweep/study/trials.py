@@ -310,7 +310,12 @@ def _front(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def read_trials(
-    sweep: Sweep, configurations: Configurations, rows: Iterable[Row], *, since: datetime | None = None
+    sweep: Sweep,
+    configurations: Configurations,
+    rows: Iterable[Row],
+    *,
+    first_starts: Mapping[str, datetime] | None = None,
+    since: datetime | None = None,
 ) -> Trials:
     """Return the trials that rows describe: every configuration of the sweep's spaces with a row of its cells.
 
@@ -318,6 +323,8 @@ def read_trials(
         sweep: The sweep.
         configurations: Its configurations.
         rows: The attempt that counts of each cell of the store.
+        first_starts: When the first attempt at each cell began, by which trials are numbered: a cell that runs again
+            does not change its trial's number.
         since: When the study began; verdicts before that are those of another study, with another meaning.
     """
     splitters = {space.splitter for space in sweep.spaces}
@@ -336,5 +343,6 @@ def read_trials(
         own = {cell_id: by_id[cell_id] for cell_id in ids if cell_id in by_id}
         if configuration is not None and own:
             trials.append(Trial(configuration, own, sweep.goals, sweep.bounds))
-    trials.sort(key=lambda trial: (trial.started_at, trial.key))
+    began = {row.cell_id: row.started_at for row in by_id.values()} | dict(first_starts or {})
+    trials.sort(key=lambda trial: (min(began[cell_id] for cell_id in trial.rows), trial.key))
     return Trials(tuple(replace(trial, number=number) for number, trial in enumerate(trials)))

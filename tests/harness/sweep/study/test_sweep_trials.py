@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from trial_rows import ORIGIN, rows_of
 
 from benchmarks.rows.row import State
+from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
+from harness.sweep.plan import plan_sweep
 from harness.sweep.study.trials import BEATEN, STOPPED_EARLY, Configurations, Trials, TrialState, read_trials
 from harness.sweep.tune.schedulers import race_verdict
 
@@ -27,6 +30,17 @@ def test_trials_come_back_from_rows_in_the_order_in_which_they_began(make_bowls:
     ]  # fmt: skip
     assert [trial.state for trial in trials.all] == [TrialState.COMPLETE] * 2
     assert trials.all[1].values["accuracy_loss"].mean == pytest.approx(0.4)
+
+
+def test_a_trial_keeps_its_number_when_its_cells_run_again(make_bowls: MakeSweep, tmp_path: Path) -> None:
+    sweep, store = make_bowls(), ResultStore(tmp_path)
+    for x, at in ((0.3, 0), (0.7, 5), (0.3, 10)):
+        for row in rows_of(sweep, x=x, y=0.0, at=at):
+            store.write(row)
+    trials = plan_sweep(sweep, store).trials.all
+    assert [(trial.configuration.values["x"], trial.started_at) for trial in trials] == [
+        (0.3, ORIGIN + timedelta(seconds=10)), (0.7, ORIGIN + timedelta(seconds=5)),
+    ]  # fmt: skip
 
 
 def test_rows_of_other_settings_spaces_or_scenarios_are_no_trials(make_bowls: MakeSweep) -> None:

@@ -181,7 +181,9 @@ def test_a_resumed_sweep_compares_with_the_trials_of_earlier_starts(bench: Calla
     assert states == {0.0: TrialState.COMPLETE, 0.9: TrialState.STOPPED}
 
 
-def test_of_several_attempts_at_a_cell_trials_are_compared_with_the_one_that_counts(bench: Callable[..., Bench]) -> None:
+def test_of_several_attempts_at_a_cell_trials_are_compared_with_the_one_that_counts(
+    bench: Callable[..., Bench],
+) -> None:
     stopping = {"metric": "accuracy", "grace": 2, "reduction": 2}
     made = bench(early_stopping=stopping, seeds=1, splitters=grid(x=[0.8, 0.2]), trials=1)
     (trial,) = made.run().all
