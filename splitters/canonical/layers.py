@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,14 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d
 """A layer whose output channels are kernels."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+
+_MANY_WEIGHTS = 1 << 20
+"""Weights from which a linear layer is worth oneDNN's call: those of nets from a quarter of the papers' width on."""
+
+_MANY_IMAGES = 8
+"""Rows below which reading the weights takes the time."""
+
+_linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -27,7 +35,10 @@ class _Given:
 
 
 class _GivenLinear(_Given, nn.Linear):
-    pass
+    def forward(self, x: Tensor) -> Tensor:
+        if _saves_time(x, self.weight):
+            return _frozen_linear(x, self.weight, self.bias)
+        return super().forward(x)
 
 
 class _GivenConv1d(_Given, nn.Conv1d):
@@ -90,7 +101,9 @@ def plain_kind(module: nn.Module) -> type[Convolution] | type[nn.Linear] | None:
     for kind in (*CONVOLUTIONS, nn.Linear):
         methods = ("forward", "_conv_forward", "_output_padding")
         if isinstance(module, kind):
-            own = any(getattr(type(module), name, None) is not getattr(kind, name, None) for name in methods)
+            own = not isinstance(module, _GivenLinear) and any(
+                getattr(type(module), name, None) is not getattr(kind, name, None) for name in methods
+            )
             return None if own or "forward" in vars(module) else kind
     return None
 
@@ -103,6 +116,53 @@ def plain_layer(module: nn.Module) -> Convolution | nn.Linear:
     if isinstance(module, nn.Linear):
         return linear_of(weight, bias)
     return convolution_of(weight, bias, like=module, groups=module.groups)
+
+
+def _saves_time(x: Tensor, weight: Tensor) -> bool:
+    """Return whether ``_frozen_linear`` can compute a layer faster than torch does.
+
+    torch computes float32 products on CPUs by MKL, which on processors that are not Intel's runs at half of the speed
+    of the convolutions, which oneDNN computes; see docs/speed.md.
+    """
+    return (
+        _linear is not None
+        # Tracers, and tensors without values, need torch's own operator.
+        and type(x) is Tensor
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not torch.compiler.is_compiling()
+        and weight.numel() >= _MANY_WEIGHTS
+        and x.dim() == 2
+        and len(x) >= _MANY_IMAGES
+        and x.device.type == weight.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not weight.requires_grad
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _frozen_linear(
+    x: Float[Tensor, "batch input"], weight: Float[Tensor, "output input"], bias: Float[Tensor, " output"] | None
+) -> Float[Tensor, "batch output"]:
+    """Return what ``torch.nn.functional.linear`` returns, but for rounding; gradients flow to ``x`` alone."""
+    outputs: Tensor = _FrozenLinear.apply(x, weight, bias)
+    return outputs
+
+
+class _FrozenLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.weight = weight
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _product(gradients[0], ctx.weight.t(), None), None, None
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    assert _linear is not None, "_saves_time checks that it is there"
+    outputs: Tensor = _linear(x, weight, bias, "none", [], "")
+    return outputs
 
 
 def in_channels_last(network: _Network) -> _Network:
