@@ -176,7 +176,8 @@ def overviews(board: Leaderboard, names: Sequence[str] = ()) -> list[Overview]:
 
     Args:
         board: The leaderboard.
-        names: Labels or names of the splitters to compare; all by default.
+        names: Labels or names of the splitters to compare, over the cells in which all of them were run; all splitters
+            by default.
 
     Raises:
         UnknownNameError: If the leaderboard has no such splitter.
@@ -191,7 +192,13 @@ def overviews(board: Leaderboard, names: Sequence[str] = ()) -> list[Overview]:
             if _run_seeds(entry, section) and (not names or {entry.label, entry.splitter} & set(names)):
                 variant = (section.scenario, *(entry.variant.get(key, "") for key in section.board.variants))
                 groups[variant].setdefault(section.title, []).append((section, entry))
-    return [overview for cells in groups.values() for overview in _overview(list(cells.values()))]
+    found = [[cell for cell in cells.values() if _has_all(cell, names)] for cells in groups.values()]
+    return [overview for cells in found if cells for overview in _overview(cells)]
+
+
+def _has_all(cell: Sequence[tuple[Section, Entry]], names: Sequence[str]) -> bool:
+    """Return whether all splitters of these names were run in a cell: one that some lack says nothing of them."""
+    return all(any(name in (entry.label, entry.splitter) for _, entry in cell) for name in names)
 
 
 def _overview(cells: Sequence[Sequence[tuple[Section, Entry]]]) -> Iterator[Overview]:

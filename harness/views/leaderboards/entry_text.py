@@ -7,7 +7,7 @@ import re
 from benchmarks.boards import Column
 from harness.ranking.configuration import setting_name
 from harness.ranking.entry import Entry
-from harness.ranking.leaderboard import Leaderboard, Section
+from harness.ranking.leaderboard import Leaderboard, Reference, Section
 from harness.ranking.paired.ranks import TEST
 from harness.ranking.statistics import Estimate
 from harness.views.quantities import duration_text, points_text
@@ -57,20 +57,36 @@ def described_variant(section: Section, entry: Entry) -> str:
 
 def reference_entries(board: Leaderboard, section: Section) -> list[tuple[str, Entry]]:
     """Return a section's published figures, if any of their numbers is shown, with labels that refer to the notes."""
+    numbers = _note_numbers(board)
+    return [
+        (f"{reference.entry.label} [{numbers[reference.figure.text]}]", reference.entry)
+        for reference in _shown_references(section)
+    ]
+
+
+def published_notes(board: Leaderboard, section: Section | None = None) -> list[str]:
+    """Return a line per published figure of a leaderboard or of one of its sections: what is reported, and where.
+
+    A figure has a number if a table has a row of it.
+    """
+    numbers = _note_numbers(board)
+    figures = board.published if section is None else [reference.figure for reference in section.references]
+    return [
+        f"{f'[{numbers[figure.text]}] ' if figure.text in numbers else ''}"
+        f"{figure.splitter}: {figure.text} ({figure.source})"
+        for figure in sorted(figures, key=lambda figure: numbers.get(figure.text, len(numbers) + 1))
+    ]
+
+
+def _note_numbers(board: Leaderboard) -> dict[str, int]:
+    """Return the numbers, from 1, of the published figures of which some table has a row, by their texts."""
+    texts = (reference.figure.text for section in board.sections for reference in _shown_references(section))
+    return {text: number for number, text in enumerate(dict.fromkeys(texts), start=1)}
+
+
+def _shown_references(section: Section) -> list[Reference]:
     shown = {column.measure for column in section.columns}
-    return [
-        (f"{reference.entry.label} [{board.published.index(reference.figure) + 1}]", reference.entry)
-        for reference in section.references
-        if shown & set(reference.entry.estimates)
-    ]
-
-
-def published_notes(board: Leaderboard) -> list[str]:
-    """Return a line per published figure: what is reported, and where."""
-    return [
-        f"[{number}] {figure.splitter}: {figure.text} ({figure.source})"
-        for number, figure in enumerate(board.published, start=1)
-    ]
+    return [reference for reference in section.references if shown & set(reference.entry.estimates)]
 
 
 def seeds_text(entry: Entry) -> str:

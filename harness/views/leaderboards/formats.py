@@ -176,9 +176,8 @@ def _latex_notes(board: Leaderboard, section: Section) -> list[str]:
     notes = table_notes(of_section)
     if section.baseline is None and (labels := baseline_labels(board)):
         notes.append(f"{' or '.join(labels)} was not measured here: these are values, not differences.")
-    if numbers := [board.published.index(figure) for figure in of_section.published]:
-        described = published_notes(board)
-        notes += [PUBLISHED_TITLE, *(described[number] for number in numbers)]
+    if section.references:
+        notes += [PUBLISHED_TITLE, *published_notes(board, section)]
     return notes
 
 

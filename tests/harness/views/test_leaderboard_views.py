@@ -17,6 +17,7 @@ from benchmarks.rows.row import (
 )
 from harness.ranking.baseline import with_baseline
 from harness.ranking.leaderboard import Leaderboard, make_leaderboard, without_references
+from harness.views.leaderboards.entry_text import PUBLISHED_TITLE
 from harness.views.leaderboards.formats import (
     leaderboard_objects,
     section_lines,
@@ -170,6 +171,17 @@ def test_published_figures_stand_below_what_was_measured_and_are_marked() -> Non
     assert "ref: published figures, not measured here" in markdown
     assert "ref & cnnsplitter {[}2{]} & -- & 12.54 & 2.14" in latex
     assert r"F1 +11.47 \% (arXiv 2311.04438, abstract)\par" in latex
+
+
+def test_published_figures_without_a_row_in_a_table_have_no_number() -> None:
+    row = on_cifar(toy_row()).model_copy(update={"scenario": "modularization"})
+    board = make_leaderboard([row])
+    lines = to_markdown(board).splitlines()
+    numbers = [int(found[1]) for line in lines if (found := re.match(r"\| ref \| .*? \[(\d+)\]", line))]
+    notes = lines[lines.index(PUBLISHED_TITLE) + 2 :]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert [note.startswith("- [") for note in notes if note] == [True] * len(numbers) + [False]
+    assert notes[len(numbers)].startswith("- gradsplitter: modules with 19.88 % fewer kernels")
 
 
 def test_published_figures_are_no_entries_for_programs() -> None:

@@ -82,6 +82,16 @@ def test_a_method_that_was_not_run_in_some_cell_is_left_out_and_named() -> None:
     assert (sorted(found.methods), found.left_out) == (["a", "b"], ("c",))
 
 
+def test_named_splitters_are_compared_over_the_cells_in_which_all_of_them_were_run() -> None:
+    rows = [
+        *cell_rows("simcnn", {"a": [0.1], "b": [0.2]}),
+        *cell_rows("rescnn", {"a": [0.1], "b": [0.2]}),
+        *cell_rows("incecnn", {"a": [0.1]}),
+    ]
+    found = only(rows, "a", "b")
+    assert (sorted(found.methods), len(found.cells), found.left_out) == (["a", "b"], 2, ())
+
+
 def test_one_seed_is_not_tested() -> None:
     rows = [row for net in NETS for row in cell_rows(net, {"a": [0.1], "b": [0.2], "c": [0.3]})]
     found = only(rows)
