@@ -10,11 +10,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from itertools import product
 from statistics import fmean
 from typing import Any
 
 from harness import read_rows
-from harness.ranking.statistics import Estimate, paired_t_p_value
+from harness.ranking.paired.comparison import MIN_PAIRS, SIGNIFICANCE, Comparison, holm
+from harness.ranking.statistics import Estimate
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
 _NAMES |= {"scalesplitter": "ScaleSplitter", "cnnsplitter": "CNNSplitter"}
@@ -28,12 +30,15 @@ _HEADER = """\
 | --- | --- | --- | ---: | ---: | ---: | ---: |"""
 
 _COMPARED = (
-    ("gradsplitter", "cnnsplitter"), ("gradsplitter", "taylor"), ("cnnsplitter", "taylor like cnnsplitter"),
-    ("scalesplitter", "gradsplitter"), ("scalesplitter", "taylor like scalesplitter"),
+    ("gradsplitter", "cnnsplitter"), ("gradsplitter", "taylor"), ("gradsplitter", "importance"),
+    ("cnnsplitter", "taylor like cnnsplitter"), ("scalesplitter", "gradsplitter"),
+    ("scalesplitter", "taylor like scalesplitter"),
 )  # fmt: skip
 _PAIRS_HEADER = """\
-| comparison | data | base models | loss, points | p | kernels, points | p |
-| --- | --- | ---: | ---: | ---: | ---: | ---: |"""
+| comparison | cells | loss, points | p | lower, higher, open | kernels, points | p | fewer, more, open |
+| --- | ---: | ---: | ---: | --- | ---: | ---: | --- |"""
+
+_MEASURES = ("accuracy_loss", "kernel_retention")
 
 Row = Mapping[str, Any]
 
@@ -56,28 +61,70 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def pairs(rows: Iterable[Row]) -> str:
-    """Return differences of splitters on the same base models, with p of a paired t-test, in Markdown."""
-    found: dict[str, dict[tuple[str, str, int], Row]] = defaultdict(dict)
+    """Return differences of splitters over cells, which are base models' nets on a data set, in Markdown.
+
+    The mean over a cell's seeds is its difference, and these means are the sample: interval and p of a paired t-test
+    are over cells, p corrected after Holm for all tests of the table. Beside them, in how many cells the paired t-test
+    over seeds, corrected for the number of cells as in ``splitbench compare``, decides for either side.
+    """
+    found: dict[str, dict[tuple[str, str], dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        found[row["splitter_label"] or row["splitter"]][row["dataset"], row["model"], row["seed"]] = row
+        found[row["splitter_label"] or row["splitter"]][row["dataset"], row["model"]][row["seed"]] = row
+    compared = {
+        (*names, column): _cells(*(found[name] for name in names), column)
+        for names in _COMPARED
+        for column in _MEASURES
+    }
+    tested = {
+        key: p_value
+        for key, cells in compared.items()
+        if any(a != b for cell in cells for a, b in cell) and (p_value := _over_cells(cells).p_value) is not None
+    }
+    p_values = dict(zip(tested, holm(list(tested.values())), strict=True))
     lines = [_PAIRS_HEADER]
     for first, second in _COMPARED:
-        shared = sorted(found[first].keys() & found[second].keys())
-        for data, name in {"": "all", **_DATA}.items():
-            both = [(found[first][key], found[second][key]) for key in shared if data in ("", key[0])]
-            figures = " | ".join(_difference(both, column) for column in ("accuracy_loss", "kernel_retention"))
-            title = f"{_name(first)} - {_name(second)}" if not data else ""
-            lines.append(f"| {title} | {name} | {len(both)} | {figures} |")
+        parts = [
+            _figures_over_cells(compared[key], p_values.get(key)) for key in product((first,), (second,), _MEASURES)
+        ]
+        n_cells = len(compared[first, second, "accuracy_loss"])
+        lines.append(f"| {_name(first)} - {_name(second)} | {n_cells} | {' | '.join(parts)} |")
     return "\n".join(lines)
 
 
-def _difference(both: Sequence[tuple[Row, Row]], column: str) -> str:
-    first, second = zip(*((100 * a[column], 100 * b[column]) for a, b in both), strict=True)
-    if first == second:
-        return "0 | "
-    estimate = Estimate.of([a - b for a, b in zip(first, second, strict=True)])
-    one_sided = paired_t_p_value(first, second)
-    return f"{estimate.mean:+.2f} ±{estimate.half_width:.2f} | {2 * min(one_sided, 1 - one_sided):.3f}"
+Cell = list[tuple[float, float]]
+"""Two splitters' values, in points, on the seeds of a cell that both have."""
+
+
+def _cells(first: Mapping[Any, Mapping[int, Row]], second: Mapping[Any, Mapping[int, Row]], column: str) -> list[Cell]:
+    cells = [
+        [
+            (100 * first[cell][seed][column], 100 * second[cell][seed][column])
+            for seed in first[cell].keys() & second[cell].keys()
+        ]
+        for cell in first.keys() & second.keys()
+    ]
+    return [cell for cell in cells if len(cell) >= MIN_PAIRS]
+
+
+def _over_cells(cells: Sequence[Cell]) -> Comparison:
+    return _comparison([(fmean(a for a, _ in cell), fmean(b for _, b in cell)) for cell in cells])
+
+
+def _comparison(cell: Cell) -> Comparison:
+    first, second = zip(*cell, strict=True)
+    return Comparison(first, second, higher_is_better=False)
+
+
+def _figures_over_cells(cells: Sequence[Cell], p_value: float | None) -> str:
+    if all(a == b for cell in cells for a, b in cell):
+        return "0 | | "
+    over = _over_cells(cells).difference
+    comparisons = [_comparison(cell) for cell in cells]
+    decided = [p < SIGNIFICANCE for p in holm([each.p_value or 0.0 for each in comparisons])]
+    lower = sum(sure and each.first_is_better for sure, each in zip(decided, comparisons, strict=True))
+    counts = f"{lower}, {sum(decided) - lower}, {len(cells) - sum(decided)}"
+    spread = "" if over.half_width is None else f" ±{over.half_width:.2f}"
+    return f"{over.mean:+.2f}{spread} | {'' if p_value is None else f'{p_value:.3f}'} | {counts}"
 
 
 def _name(splitter: str) -> str:
