@@ -56,6 +56,13 @@ def test_the_tables_of_real_images_are_made_from_the_kept_rows() -> None:
     assert _script("real_images").pairs(read_rows(DOCS / "results" / "real-images").to_pylist()) in page
 
 
+def test_the_tables_of_scalesplitter_are_made_from_the_kept_rows() -> None:
+    rows = read_rows(DOCS / "results" / "scalesplitter").to_pylist()
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert _script("scalesplitter").table(rows) in page
+    assert _script("scalesplitter").seeds(rows) in page
+
+
 def test_the_table_of_twenty_classes_holds_each_splitters_figures() -> None:
     rows = read_rows(DOCS / "results" / "many-classes").to_pylist()
     lines = (DOCS / "results.md").read_text(encoding="utf-8").splitlines()
