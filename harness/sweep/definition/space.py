@@ -8,6 +8,8 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from benchmarks.cells import SplitterSpec
 from harness.config.expand import completed_splitter
 from harness.sweep.definition.parameter import Parameter, same_value
@@ -87,7 +89,7 @@ class Space:
     def _why_never(self, name: str, value: object) -> str | None:
         """Return why a setting never has a value; None if it may."""
         searched = next((parameter for parameter in self.parameters if parameter.name == name), None)
-        fixed = self.base.settings.get(name)
+        fixed = self.base_settings.get(name)
         if (searched is None or searched.when) and same_value(fixed, value):
             return None
         if searched is None:
@@ -102,6 +104,11 @@ class Space:
     def base(self) -> SplitterSpec:
         """The splitter with its default settings."""
         return completed_splitter(self.splitter, self.settings)
+
+    @cached_property
+    def base_settings(self) -> Mapping[str, Any]:
+        """All default settings, by name."""
+        return _all_settings(self.base)
 
     @cached_property
     def default(self) -> Values | None:
@@ -120,7 +127,7 @@ class Space:
     def choose(self, pick: Callable[[Parameter], Any]) -> dict[str, Any]:
         """Return a point, picking a value for each active parameter in turn."""
         values: dict[str, Any] = {}
-        settings = dict(self.base.settings)
+        settings = dict(self.base_settings)
         for parameter in self.parameters:
             if parameter.is_active(settings):
                 values[parameter.name] = pick(parameter)
@@ -132,7 +139,8 @@ class Space:
         if (spec.name, spec.version) != (self.base.name, self.base.version):
             return None
         try:
-            values = self.choose(lambda parameter: parameter.read(spec.settings.get(parameter.name)))
+            settings = _all_settings(spec)
+            values = self.choose(lambda parameter: parameter.read(settings.get(parameter.name)))
             return values if self.spec(values) == spec else None
         except (ValueError, ConfigurationError):
             return None
@@ -149,7 +157,7 @@ class Space:
 
     def points(self) -> Iterator[Values]:
         """Yield all points of a finite space lazily, each once, the first parameter varying slowest."""
-        yield from self._points({}, dict(self.base.settings), self.parameters)
+        yield from self._points({}, dict(self.base_settings), self.parameters)
 
     def _points(
         self, values: dict[str, Any], settings: dict[str, Any], remaining: tuple[Parameter, ...]
@@ -171,6 +179,17 @@ class Space:
             yield self.choose(lambda parameter: parameter.draw(random))
 
 
+def _all_settings(spec: SplitterSpec) -> dict[str, Any]:
+    """Return a splitter's settings, including those that its identity leaves out at their defaults."""
+    fields = SPLITTERS.get(spec.name).Settings.model_fields
+    left_out = {
+        name: to_jsonable_python(field.get_default(call_default_factory=True))
+        for name, field in fields.items()
+        if field.exclude_if is not None and name not in spec.settings
+    }
+    return {**left_out, **spec.settings}
+
+
 def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, where: str) -> Parameter:
     """Return a parameter with its choices as the splitter's settings normalise them.
 
@@ -182,7 +201,7 @@ def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, w
     for value in ends:
         given = {**settings, parameter.name: parameter.setting(value)}
         try:
-            normalised.append(completed_splitter(splitter, given, where=where).settings[parameter.name])
+            normalised.append(_all_settings(completed_splitter(splitter, given, where=where))[parameter.name])
         except ConfigurationError as error:
             # A value may be refused with the other settings as they are, and accepted with others: no error yet.
             if str(error).startswith(f"{where}: {parameter.name}"):

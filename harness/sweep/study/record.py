@@ -154,15 +154,15 @@ def _compare_spaces(old: Space, new: Space, changed: list[str], grown: list[str]
         return
     before = {parameter.name: parameter for parameter in old.parameters}
     now = {parameter.name: parameter for parameter in new.parameters}
-    for name in sorted(set(old.base.settings) - set(before) - set(now)):
-        values = old.base.settings[name], new.base.settings.get(name)
+    for name in sorted(set(old.base_settings) - set(before) - set(now)):
+        values = old.base_settings[name], new.base_settings.get(name)
         if values[0] != values[1]:
             changed.append(f"{where}.{name}: {_brief(values[0])} before, {_brief(values[1])} now")
     for name in [*before, *(name for name in now if name not in before)]:
         if name not in now:
             changed.append(f"{where}.space.{name} is gone")
         elif name not in before:
-            (grown if _contains(now[name], old.base.settings[name]) else changed).append(f"{where}.space.{name} added")
+            (grown if _contains(now[name], old.base_settings[name]) else changed).append(f"{where}.space.{name} added")
         elif before[name] != now[name]:
             is_wider = _covers(now[name], before[name])
             (grown if is_wider else changed).append(f"{where}.space.{name}: {'wider' if is_wider else 'another range'}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_quick_takes_baselines_of_cnnsplitters_size_on_one_net() -> None:
 @pytest.mark.parametrize("name", suite_names())
 def test_every_suite_that_comes_along_measures_both_methods(name: str) -> None:
     assert {"gradsplitter", "cnnsplitter"} <= {item.cell.splitter.name for item in expand(load_suite(name))}
+
+
+def test_reuse_compares_modules_of_gradsplitter_and_scalesplitter_everywhere() -> None:
+    reuses: dict[str, set[tuple[str, str]]] = {}
+    for item in expand(load_suite("reuse-cpu")):
+        cell = item.cell
+        reuse = (cell.dataset.name, json.dumps([cell.scenario, cell.scenario_settings], sort_keys=True))
+        reuses.setdefault(item.splitter, set()).add(reuse)
+    assert len(reuses["gradsplitter"]) == 11
+    assert reuses["scalesplitter"] == reuses["gradsplitter"]
 
 
 def test_the_papers_suite_takes_the_papers_choices_where_there_are_any() -> None:

@@ -100,6 +100,17 @@ def test_choices_may_be_lists_and_are_compared_as_settings_write_them() -> None:
         assert searched.read(searched.spec({"curve_shares": choice})) == {"curve_shares": choice}
 
 
+def test_settings_that_identities_leave_out_at_their_defaults_are_searched_and_read_by_conditions() -> None:
+    rate = {"float": [0.005, 0.05], "when": {"tune_loss": "binary"}}
+    searched = space({}, {"tune_loss": ["binary", "joint"], "learning_rate": rate}, splitter="scalesplitter")
+    assert "tune_loss" not in searched.base.settings
+    assert searched.default == {"tune_loss": "binary", "learning_rate": 0.01}
+    for point in searched.default, {"tune_loss": "joint"}:
+        assert searched.read(searched.spec(point)) == point
+    fixed = space({}, {"learning_rate": rate}, splitter="scalesplitter")
+    assert fixed.default == {"learning_rate": 0.01}
+
+
 def test_a_combination_that_the_splitter_refuses_is_found_when_it_is_asked_for() -> None:
     searched = space({"elites": 2}, {"population": [4, 20], "parents": [2, 10]}, splitter="cnnsplitter")
     assert searched.spec({"population": 20, "parents": 10}).settings["parents"] == 10

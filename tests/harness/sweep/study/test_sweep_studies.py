@@ -82,6 +82,23 @@ def test_another_meaning_is_a_new_study_with_the_reason(
     assert [line for line in found.changed if line.startswith(why)], found.changed
 
 
+def test_settings_that_identities_leave_out_at_their_defaults_are_compared_too(
+    make_bowls: MakeSweep, tmp_path: Path
+) -> None:
+    def sweep(settings: dict[str, Any], **space: Any) -> Sweep:
+        searched = {"alpha": {"float": [0.5, 4.0]}, **space}
+        return make_bowls(splitters=[{"name": "scalesplitter", "settings": settings, "space": searched}])
+
+    store = ResultStore(tmp_path / "r")
+    write(store, sweep({}))
+    studies = read_studies(store, consent=BOWLS)
+    assert continue_study(sweep({"tune_loss": "joint"}), studies).changed == (
+        'splitters.scalesplitter.tune_loss: "binary" before, "joint" now',
+    )
+    found = continue_study(sweep({}, tune_loss=["binary", "joint"]), studies)
+    assert (found.changed, found.grown) == ((), ("splitters.scalesplitter.space.tune_loss added",))
+
+
 def test_another_version_of_a_splitter_is_a_new_study(
     make_bowls: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
