@@ -1,6 +1,6 @@
-"""The tables of real images in docs/results.md, from the rows of docs/results/real-images.yaml and of cifar-cpu.
+"""The tables of real images in docs/results.md, from the rows of real-images.yaml, other-searches.yaml and cifar-cpu.
 
-python docs/results/real_images.py docs/results/cifar-cpu docs/results/real-images
+python docs/results/real_images.py docs/results/cifar-cpu docs/results/other-searches docs/results/real-images
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from harness.ranking.statistics import Estimate
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
 _NAMES |= {"scalesplitter": "ScaleSplitter", "cnnsplitter": "CNNSplitter"}
+_NAMES |= {"gradsplitter 1200": "the same, 1,200 mask steps", "cnnsplitter thresholds": "the same, lower thresholds"}
 _DATA = {"parquet:cifar10": "CIFAR-10", "parquet:fashion_mnist": "Fashion-MNIST"}
 _SPLITTERS = (
-    "gradsplitter", "taylor", "importance", "random", "scalesplitter", "taylor like scalesplitter", "cnnsplitter",
-    "taylor like cnnsplitter",
+    "gradsplitter", "gradsplitter 1200", "taylor", "importance", "random", "scalesplitter", "taylor like scalesplitter",
+    "cnnsplitter", "cnnsplitter thresholds", "taylor like cnnsplitter",
 )  # fmt: skip
 _HEADER = """\
 | data, net, width | splitter | score | seeds | loss, points | kernels, % | FLOPs of all modules, % |
