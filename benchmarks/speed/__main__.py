@@ -16,6 +16,7 @@ from benchmarks.speed import compose_predict, train_epoch
 from benchmarks.speed.cnnsplitter import generation, jaccard, merge
 from benchmarks.speed.gradsplitter import head_phase, mask_step, short_split
 from benchmarks.speed.measurement import Measurement, operations_per_second
+from splitters.networks.execution.precision import computing_in
 
 _TOP_OPERATIONS = 10
 
@@ -137,13 +138,15 @@ def main(
     records = []
     for name in chosen:
         row = BENCHMARKS[name]
-        measurement = row.measure(device=device, **(row.small if small else {}))
-        # Measured beside each row, since the load of a machine changes.
-        records.append(measurement.record(operations_per_second(device) if measurement.flops else None))
-        if not as_json:
-            click.echo(_line(records[-1]))
-        if profiled:
-            click.echo(_profile(measurement, device), err=as_json)
+        # By torch's own default, a GPU would compute the references' convolutions in TF32.
+        with computing_in("float32", device):
+            measurement = row.measure(device=device, **(row.small if small else {}))
+            # Measured beside each row, since the load of a machine changes.
+            records.append(measurement.record(operations_per_second(device) if measurement.flops else None))
+            if not as_json:
+                click.echo(_line(records[-1]))
+            if profiled:
+                click.echo(_profile(measurement, device), err=as_json)
     if as_json:
         click.echo(json.dumps(records, indent=2))
 

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from pretended_gpu import pretended_gpu
 
+import benchmarks.speed.__main__ as speed
 from benchmarks.speed.__main__ import BENCHMARKS, main
 from benchmarks.speed.cnnsplitter.plain_merging import PlainMerging, kept_sets
 from benchmarks.speed.gradsplitter.contest import Contest, synthetic_task
@@ -43,6 +45,24 @@ def test_a_device_that_is_not_there_is_named():
     result = CliRunner().invoke(main, ["gradsplitter.first_steps", "--small", "--device", "cuda:99"])
     assert result.exit_code == 2
     assert "torch cannot use 'cuda:99' here" in result.stderr
+
+
+def test_rows_and_the_rate_are_measured_without_tf32(monkeypatch):
+    allowed = []
+
+    def rate(device):
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return 1.0
+
+    def row(**_):
+        return Measurement("row", 1.0, 1.0, "", ours=lambda: None, flops=rate("cuda"))
+
+    monkeypatch.setattr(speed, "BENCHMARKS", {"row": speed.Row("a row", row)})
+    monkeypatch.setattr(speed, "operations_per_second", rate)
+    with pretended_gpu():
+        result = CliRunner().invoke(main, ["--device", "cuda"])
+    assert (result.exit_code, allowed) == (0, [False, False])
+    assert torch.backends.cudnn.allow_tf32, "torch's own default"
 
 
 def test_plain_merging_finds_the_same_best_fitness():
