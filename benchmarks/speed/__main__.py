@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,7 +108,7 @@ def _usable(context: click.Context, parameter: click.Parameter, device: str) -> 
     "--json",
     "as_json",
     is_flag=True,
-    help="Print a list of {name, seconds, reference_seconds, ratio, floor_seconds, repeats, detail}.",
+    help="Print {name, seconds, reference_seconds, ratio, floor_seconds, repeats, detail} of each row, in a line each.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="torch's number of threads. Default: all cores.")
 @click.option("--device", default="cpu", show_default=True, callback=_usable, help="Where the networks run, e.g. cuda.")
@@ -126,7 +127,8 @@ def main(
     """Time the parts that dominate a split's run time, against plain references.
 
     A ROW is a benchmark's name or the beginning of some names; without any, all run. The floor is the time that the
-    necessary operations take at the rate of this machine's fastest convolution or matrix product.
+    necessary operations take at the rate of this machine's fastest convolution or matrix product. Each row is printed
+    as soon as it is measured; where one fails, the others run all the same, and the exit code is 1.
     """
     chosen = _chosen(rows, only)
     if as_list:
@@ -135,20 +137,27 @@ def main(
         return
     if threads is not None:
         torch.set_num_threads(threads)
-    records = []
+    failed = []
     for name in chosen:
-        row = BENCHMARKS[name]
-        # By torch's own default, a GPU would compute the references' convolutions in TF32.
-        with computing_in("float32", device):
-            measurement = row.measure(device=device, **(row.small if small else {}))
-            # Measured beside each row, since the load of a machine changes.
-            records.append(measurement.record(operations_per_second(device) if measurement.flops else None))
-            if not as_json:
-                click.echo(_line(records[-1]))
-            if profiled:
-                click.echo(_profile(measurement, device), err=as_json)
-    if as_json:
-        click.echo(json.dumps(records, indent=2))
+        try:
+            _run(BENCHMARKS[name], device=device, small=small, as_json=as_json, profiled=profiled)
+        except Exception:
+            failed.append(name)
+            click.echo(f"{name} failed:\n{traceback.format_exc()}", err=True)
+    if failed:
+        raise click.ClickException(f"{len(failed)} of {len(chosen)} rows failed: {', '.join(failed)}")
+
+
+def _run(row: Row, *, device: str, small: bool, as_json: bool, profiled: bool) -> None:
+    """Measure a row and print it."""
+    # By torch's own default, a GPU would compute the references' convolutions in TF32.
+    with computing_in("float32", device):
+        measurement = row.measure(device=device, **(row.small if small else {}))
+        # Measured beside each row, since the load of a machine changes.
+        record = measurement.record(operations_per_second(device) if measurement.flops else None)
+        click.echo(json.dumps(record) if as_json else _line(record))
+        if profiled:
+            click.echo(_profile(measurement, device), err=as_json)
 
 
 def _chosen(rows: tuple[str, ...], only: str) -> list[str]:

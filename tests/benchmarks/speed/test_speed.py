@@ -18,15 +18,47 @@ from splitters.networks.execution import whole_modules
 from splitters.networks.masks import jaccard_distances
 
 
-def test_json_is_a_list_with_the_ratio_of_both_times():
+def test_json_is_an_object_per_line_with_the_ratio_of_both_times():
     result = CliRunner().invoke(main, ["--only", "cnnsplitter.jac", "--json", "--small"])
     assert result.exit_code == 0
-    (record,) = json.loads(result.stdout)
+    (record,) = map(json.loads, result.stdout.splitlines())
     assert record.keys() == {
         "name", "seconds", "reference_seconds", "ratio", "floor_seconds", "repeats", "detail",
     }  # fmt: skip
     assert record["name"] == "cnnsplitter.jaccard"
     assert record["ratio"] == pytest.approx(record["reference_seconds"] / record["seconds"])
+
+
+def _second_raises(monkeypatch, error):
+    """Replace the benchmarks by three, of which the second one raises."""
+
+    def measure(name):
+        if name == "second":
+            raise error
+        return Measurement(name, 1.0, 2.0, "", ours=lambda: None)
+
+    names = ("first", "second", "third")
+    rows = {name: speed.Row(name, lambda device, name=name: measure(name)) for name in names}
+    monkeypatch.setattr(speed, "BENCHMARKS", rows)
+
+
+def _names(result):
+    return [json.loads(line)["name"] for line in result.stdout.splitlines()]
+
+
+def test_rows_that_were_measured_are_printed_before_an_interrupt(monkeypatch):
+    _second_raises(monkeypatch, KeyboardInterrupt())
+    result = CliRunner().invoke(main, ["--json"])
+    assert (result.exit_code, _names(result)) == (1, ["first"])
+
+
+def test_a_row_that_fails_is_reported_and_stops_no_other(monkeypatch):
+    _second_raises(monkeypatch, RuntimeError("the masks differ"))
+    result = CliRunner().invoke(main, ["--json"])
+    assert (result.exit_code, _names(result)) == (1, ["first", "third"])
+    assert "second failed:\nTraceback" in result.stderr
+    assert "RuntimeError: the masks differ" in result.stderr
+    assert result.stderr.endswith("Error: 1 of 3 rows failed: second\n")
 
 
 def test_an_unknown_prefix_names_the_benchmarks():
