@@ -125,7 +125,8 @@ def test_at_a_small_size_each_benchmark_agrees_with_its_reference(name):
     assert measurement.name == name
     assert measurement.seconds > 0
     assert measurement.reference_seconds > 0
-    assert (measurement.flops > 0) == (not name.startswith("cnnsplitter.") and name != "gradsplitter.split")
+    has_floor = not name.startswith("cnnsplitter.") and name != "gradsplitter.split" and not name.endswith("_bf16")
+    assert (measurement.flops > 0) == has_floor
 
 
 def test_benchmarks_are_listed_by_the_beginning_of_their_names():
