@@ -102,7 +102,6 @@ def _usable(context: click.Context, parameter: click.Parameter, device: str) -> 
 
 @click.command()
 @click.argument("rows", nargs=-1, metavar="[ROW]...")
-@click.option("--only", default="", metavar="PREFIX", help="Run only benchmarks that start with PREFIX.")
 @click.option("--list", "as_list", is_flag=True, help="List the benchmarks, and run none.")
 @click.option(
     "--json",
@@ -116,7 +115,6 @@ def _usable(context: click.Context, parameter: click.Parameter, device: str) -> 
 @click.option("--profile", "profiled", is_flag=True, help="Print the operations on which our time is spent.")
 def main(
     rows: tuple[str, ...],
-    only: str,
     as_list: bool,
     as_json: bool,
     threads: int | None,
@@ -130,7 +128,7 @@ def main(
     necessary operations take at the rate of this machine's fastest convolution or matrix product. Each row is printed
     as soon as it is measured; where one fails, the others run all the same, and the exit code is 1.
     """
-    chosen = _chosen(rows, only)
+    chosen = _chosen(rows)
     if as_list:
         for name in chosen:
             click.echo(f"{name:30} {BENCHMARKS[name].title}")
@@ -160,16 +158,11 @@ def _run(row: Row, *, device: str, small: bool, as_json: bool, profiled: bool) -
             click.echo(_profile(measurement, device), err=as_json)
 
 
-def _chosen(rows: tuple[str, ...], only: str) -> list[str]:
+def _chosen(rows: tuple[str, ...]) -> list[str]:
     for row in rows:
         if not any(name.startswith(row) for name in BENCHMARKS):
             raise click.BadParameter(f"no benchmark starts with {row!r}; there are {', '.join(BENCHMARKS)}.")
-    chosen = [name for name in BENCHMARKS if name.startswith(rows or "") and name.startswith(only)]
-    if not chosen:
-        raise click.BadParameter(
-            f"no benchmark starts with {only!r}; there are {', '.join(BENCHMARKS)}.", param_hint="--only"
-        )
-    return chosen
+    return [name for name in BENCHMARKS if name.startswith(rows or "")]
 
 
 def _line(record: Mapping[str, Any]) -> str:
