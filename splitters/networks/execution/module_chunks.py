@@ -10,11 +10,12 @@ from torch import Tensor, fx
 from torch.utils.checkpoint import checkpoint
 
 from splitters.networks.execution.compilation import compiled, is_compiling
+from splitters.networks.execution.gpu_memory import available_bytes
 from splitters.networks.execution.precision import run_network
 from splitters.networks.execution.whole_modules import are_whole, sharing_pays, whole_logits
 
 _SHARE_OF_GPU = 0.8
-"""The part of a GPU's free memory that activations may take; the rest is for gradients, fragments and other work."""
+"""The part of a GPU's available memory that activations may take; the rest is for gradients and fragments."""
 
 
 class ChunkedNetwork:
@@ -26,8 +27,8 @@ class ChunkedNetwork:
 
     Args:
         network: See ``masked_network``.
-        memory_bytes: Limit of the memory for activations and their gradients. Default: most of what is free on a GPU,
-            no limit on the CPU.
+        memory_bytes: Limit of the memory for activations and their gradients. Default: most of what is available on a
+            GPU (``available_bytes``), no limit on the CPU.
     """
 
     def __init__(self, network: fx.GraphModule, memory_bytes: int | None = None) -> None:
@@ -72,7 +73,7 @@ class ChunkedNetwork:
     def _modules_that_fit(self, images: Tensor, gates: Tensor) -> int:
         limit = self._memory_bytes
         if limit is None and images.is_cuda:
-            limit = int(_SHARE_OF_GPU * _free_bytes(images.device))
+            limit = int(_SHARE_OF_GPU * available_bytes(images.device))
         return len(gates) if limit is None else max(1, limit // self.bytes_per_module(images, gates))
 
     def bytes_per_module(self, images: Tensor, gates: Tensor) -> int:
@@ -96,9 +97,3 @@ class ChunkedNetwork:
             logits = run_network(self.network, images, gates[:1].detach().requires_grad_())
         del logits
         return sum(held.values()) + 2 * max(held.values(), default=0)
-
-
-def _free_bytes(device: torch.device) -> int:
-    """Return what torch can still allocate on a GPU, with what it has reserved and not used."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
