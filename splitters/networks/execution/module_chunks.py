@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -49,7 +50,7 @@ class ChunkedNetwork:
         if self.shares_forward(images, gates):
             return whole_logits(self.network, images, gates)
         if self._chunk is None:
-            self._chunk = self._modules_that_fit(images, gates)
+            self._chunk = self._chunk_size(images, gates)
         if self._chunk >= len(gates):
             return self._run(images, gates)
         parts = [
@@ -70,11 +71,15 @@ class ChunkedNetwork:
         self._is_whole = self._is_whole and are_whole(gates)
         return self._is_whole
 
-    def _modules_that_fit(self, images: Tensor, gates: Tensor) -> int:
+    def _chunk_size(self, images: Tensor, gates: Tensor) -> int:
         limit = self._memory_bytes
         if limit is None and images.is_cuda:
             limit = int(_SHARE_OF_GPU * available_bytes(images.device))
-        return len(gates) if limit is None else max(1, limit // self.bytes_per_module(images, gates))
+        if limit is None:
+            return len(gates)
+        fitting = max(1, limit // self.bytes_per_module(images, gates))
+        # Chunks of about the same size need less memory than full ones and a rest, in as many passes.
+        return math.ceil(len(gates) / math.ceil(len(gates) / fitting))
 
     def bytes_per_module(self, images: Tensor, gates: Tensor) -> int:
         """Return the memory that one module's activations and the gradients of two of them take.
