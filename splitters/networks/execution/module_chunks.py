@@ -38,7 +38,7 @@ class ChunkedNetwork:
         self._memory_bytes = memory_bytes
         self._chunk: int | None = None
         self._is_compiled = is_compiling()
-        self._is_whole: bool | None = None
+        self._shares_forward: bool | None = None
 
     def __call__(
         self, images: Float[Tensor, "batch channel height width"], gates: Float[Tensor, "module maskable"]
@@ -47,7 +47,8 @@ class ChunkedNetwork:
 
         The size of the chunks is settled by the first batch, which later ones must not exceed.
         """
-        if self.shares_forward(images, gates):
+        self._shares_forward = self._still_shares_forward(images, gates)
+        if self._shares_forward:
             return whole_logits(self.network, images, gates)
         if self._chunk is None:
             self._chunk = self._chunk_size(images, gates)
@@ -59,17 +60,16 @@ class ChunkedNetwork:
         ]
         return torch.cat(parts)
 
-    def shares_forward(self, images: Tensor, gates: Tensor) -> bool:
-        """Return whether the modules run one forward pass, since so far all of them have been the whole network.
+    def _still_shares_forward(self, images: Tensor, gates: Tensor) -> bool:
+        """Return whether the modules run one forward pass, since up to this pass all have been the whole network.
 
         From the first pass of which this is not true, gates are not looked at any more.
         """
-        if self._is_whole is None:
+        if self._shares_forward is None:
             # Looking at gates would make a GPU wait.
             may_share = images.device.type == "cpu" and not self._is_compiled
-            self._is_whole = may_share and are_whole(gates) and sharing_pays(self.network, images, gates)
-        self._is_whole = self._is_whole and are_whole(gates)
-        return self._is_whole
+            return may_share and are_whole(gates) and sharing_pays(self.network, images, gates)
+        return self._shares_forward and are_whole(gates)
 
     def _chunk_size(self, images: Tensor, gates: Tensor) -> int:
         limit = self._memory_bytes

@@ -48,10 +48,14 @@ def test_compiled_networks_never_share_a_forward_pass(monkeypatch: pytest.Monkey
     monkeypatch.setattr(whole_modules, "_MANY_OPERATIONS", 1)
     task = tiny_task()
     graph, images = task.trace(), next(task.train.batches(2))
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    sizes: list[int] = []
     for enabled in (False, True):
+        network = masked_network(graph)
+        network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[1])))
         with compiling(enabled):
-            chunked = ChunkedNetwork(masked_network(graph))
-        assert chunked.shares_forward(images, torch.ones(3, graph.layout.n_channels)) is not enabled
+            ChunkedNetwork(network)(images, torch.ones(3, graph.layout.n_channels))
+    assert sizes == [1, 1, 3], "one module to count operations, one for all, and all of them compiled"
 
 
 def test_errors_of_the_network_are_its_own() -> None:
