@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -14,9 +15,9 @@ from splitters.networks.masked_network import masked_network
 from splitters.testing import TinyNet, tiny_task
 
 
-def _refuse(network: object, **_: object) -> Callable[..., Tensor]:
+def _refuse(network: object, *, message: str, **_: object) -> Callable[..., Tensor]:
     def run(*inputs: Tensor) -> Tensor:
-        raise torch._dynamo.exc.TorchDynamoException("no C++ compiler\nand what it said")
+        raise torch._dynamo.exc.TorchDynamoException(message)
 
     return run
 
@@ -30,17 +31,21 @@ def test_networks_are_compiled_where_it_is_asked_for() -> None:
     assert not is_compiling()
 
 
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [("no C++ compiler\nand what it said", "no C++ compiler"), ("", "TorchDynamoException")],
+)
 def test_a_network_that_cannot_be_compiled_runs_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, message: str, reason: str
 ) -> None:
-    monkeypatch.setattr(torch, "compile", _refuse)
+    monkeypatch.setattr(torch, "compile", partial(_refuse, message=message))
     network, images = TinyNet().eval(), torch.rand(2, 3, 8, 8)
     with compiling(True), caplog.at_level(logging.WARNING):
         run = compiled(network)
         assert torch.equal(run(images), network(images))
         assert torch.equal(run(images), network(images))
     assert [record.message for record in caplog.records] == [
-        "a network could not be compiled and runs as it is: no C++ compiler"
+        f"a network could not be compiled and runs as it is: {reason}"
     ]
 
 
