@@ -43,7 +43,7 @@ BENCHMARKS: Mapping[str, Row] = {
     "cnnsplitter.generation": Row(
         "one generation in mid-search",
         generation.measure,
-        {"width": 0.03, "population": 3, "images": 20},
+        {"width": 0.03, "population": 3, "images": 20, "repeats": 1},
     ),
     "cnnsplitter.jaccard": Row("distances of all pairs of candidates", jaccard.measure, {"kernels": 100}),
     "cnnsplitter.merge": Row(
@@ -62,7 +62,7 @@ BENCHMARKS: Mapping[str, Row] = {
     "gradsplitter.head_phase": Row(
         "an epoch of a head phase",
         head_phase.measure,
-        {"width": 0.04, "images": 20, "batch_size": 8, "classes": 3, "repeats": 1},
+        {"width": 0.04, "images": 20, "batch_size": 8, "classes": 3, "epochs": 2, "repeats": 1},
     ),
     "gradsplitter.mask_step_dense": Row(
         "a mask step of nearly whole modules", functools.partial(mask_step.measure, "dense"), _TINY_STEP
@@ -80,7 +80,7 @@ BENCHMARKS: Mapping[str, Row] = {
         "a short split on handwritten digits",
         short_split.measure,
         {
-            "width": 0.04, "rounds": 1, "warmup": 2, "mask_steps": 2, "head_steps": 2, "synthetic_images": 40,
+            "width": 0.04, "rounds": 1, "warmup": 1, "mask_steps": 1, "head_steps": 1, "synthetic_images": 20,
             "repeats": 1,
         },
     ),

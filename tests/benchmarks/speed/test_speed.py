@@ -124,6 +124,15 @@ def test_at_a_small_size_each_benchmark_agrees_with_its_reference(name):
     assert (measurement.flops > 0) == has_floor
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_benchmark_runs_on_a_gpu(name, monkeypatch):
+    monkeypatch.setattr(speed, "operations_per_second", lambda device: 1e9)  # takes as long as the rows
+    with pretended_gpu():
+        result = CliRunner().invoke(main, [name, "--small", "--json", "--device", "cuda"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[0])["name"] == name
+
+
 def test_benchmarks_are_listed_by_the_beginning_of_their_names():
     result = CliRunner().invoke(main, ["--list", "gradsplitter.mask", "compose"])
     assert result.exit_code == 0
