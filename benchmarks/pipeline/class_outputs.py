@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ from benchmarks.pipeline.composed_cost import ModuleRef
 from benchmarks.pipeline.split_model import SplitModel
 from benchmarks.training.last_layer import Features, feature_extractor
 from splitters.data import ImageSet
+from splitters.modules.inference import module_scores
 from splitters.networks.inference import network_logits
 from splitters.reuse.composed import ComposedModel
 
@@ -22,8 +24,6 @@ Role = Literal["train", "select", "test"]
 
 _CACHE_BYTES = 1 << 30
 """Outputs are kept up to this size; what does not fit is computed anew."""
-
-_BATCH = 256
 
 
 @dataclass
@@ -41,7 +41,6 @@ class ClassOutputs:
     _extractors: dict[SplitModel, fx.GraphModule] = field(default_factory=dict, repr=False)
     _bytes: int = 0
 
-    @torch.no_grad()
     def scores(
         self, composed: ComposedModel, classes: Sequence[ModuleRef], role: Role
     ) -> Float[Tensor, "sample class"]:
@@ -53,11 +52,8 @@ class ClassOutputs:
             role: Which images.
         """
         columns = []
-        for module, part, adapter in zip(classes, composed.parts, composed.adapters, strict=True):
-
-            def run(images: ImageSet, part: torch.nn.Module = part, adapter: torch.nn.Module = adapter) -> Tensor:
-                return torch.cat([part(adapter(batch)) for batch in images.batches(_BATCH)])
-
+        for module, part, adapter in zip(classes, composed.modules_in_order, composed.adapters, strict=True):
+            run = partial(module_scores, part, adapter=adapter)
             parts = self._of_classes((module, composed.input_form), run, classes, role)
             columns.append(torch.cat([values for values, _ in parts]))
         return torch.stack(columns, dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from benchmarks.pipeline.split_model import SplitModel
 from splitters.modules.module import Module
 from splitters.networks.cost import Cost, count_parameters
+from splitters.networks.execution.precision import run_network
 from splitters.networks.extraction import extract_network
 from splitters.reuse.composed import ComposedModel
 
@@ -50,7 +52,8 @@ def composed_cost(modules: Sequence[ModuleRef], composed: ComposedModel, referen
 
     Operations add up over the modules: a kernel that two modules keep runs twice, since its masked inputs differ. It is
     stored only once, which ``parameters_union`` counts; heads are never shared. Latencies are measured on single
-    images, alternating between the composed model and the reference, so that other load affects both alike.
+    images, in the current precision, alternating between the composed model and the reference, so that other load
+    affects both alike.
 
     Args:
         modules: The modules.
@@ -61,7 +64,8 @@ def composed_cost(modules: Sequence[ModuleRef], composed: ComposedModel, referen
     stored, base = _stored_parameters(modules), reference.base_cost
     device = next(reference.graph.network.parameters()).device
     image = torch.zeros(1, *reference.graph.input_shape, device=device)
-    composed_seconds, base_seconds = latencies([composed, reference.graph.network], image)
+    networks = [partial(run_network, network) for network in (composed, reference.graph.network)]
+    composed_seconds, base_seconds = latencies(networks, image)
     return {
         "flops_sum": total.flops,
         "parameters_sum": total.parameters,

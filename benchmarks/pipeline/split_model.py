@@ -15,13 +15,11 @@ from benchmarks.pipeline.preparation import Prepared
 from benchmarks.pipeline.workspace import Workspace
 from splitters.data import ImageSet
 from splitters.graph.channel_graph import ChannelGraph
+from splitters.modules.inference import module_scores
 from splitters.modules.module import Module, extract_modules
 from splitters.networks.cost import Cost, base_cost
-from splitters.networks.execution.precision import run_network
 from splitters.networks.inference import ModuleNetworks, Tick, network_logits, no_tick
 from splitters.reuse.composed import ComposedModel, compose
-
-_BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +79,9 @@ class SplitModel:
         """Return the answers of all modules, composed, on the CPU; see ``scores``."""
         return self.composed.answers(self.scores(images, tick=tick).T)
 
-    @torch.no_grad()
     def module_scores(self, class_index: int, images: ImageSet) -> Float[Tensor, " sample"]:
         """Return one module's scores of all images, on the CPU."""
-        module = self.modules[class_index]
-        batches = images.to(self.device).batches(_BATCH)
-        return torch.cat([module.score(run_network(module.network, batch)).cpu() for batch in batches])
+        return module_scores(self.modules[class_index], images.to(self.device)).cpu()
 
     def logits(self, images: ImageSet) -> Float[Tensor, "sample class"]:
         """Return the whole network's logits for all images, on the CPU."""

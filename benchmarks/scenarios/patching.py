@@ -34,6 +34,7 @@ from benchmarks.training.weak_models import WeakSettings, differs_per_target, we
 from splitters.data import ImageSet
 from splitters.errors import DataError, UnknownNameError
 from splitters.methods.protocol import Progress, make_splitter
+from splitters.modules.inference import module_scores
 from splitters.modules.module import Module
 from splitters.networks.inference import accuracy, class_report, network_logits
 from splitters.reuse.fusion import FUSIONS, FusionExamples, cross_fitted_answers
@@ -42,8 +43,6 @@ from splitters.settings import ClassName
 
 ALL_RULES = ("min_max", "min_max_clipped", "temperature", "platt", "logistic", "gate")
 """The rules that are compared; ``min_max`` is the papers'."""
-
-_BATCH = 256
 
 
 class PatchingSettings(WeakSettings):
@@ -284,10 +283,8 @@ class _Outputs:
     labels: Int64[Tensor, " sample"]
 
     @classmethod
-    @torch.no_grad()
     def of(cls, weak_logits: Tensor, module: Module, images: ImageSet) -> _Outputs:
-        device = next(module.network.parameters()).device
-        scores = torch.cat([module(batch) for batch in images.to(device).batches(_BATCH)])
+        scores = module_scores(module, images.to(module.device))
         return cls(weak_logits, scores.cpu(), images.labels.cpu())
 
     def examples(self, module: Module, target: int) -> FusionExamples:

@@ -23,7 +23,7 @@ class Measurement:
         reference_seconds: The plain reference's; of a slow reference, a single run.
         detail: The inputs.
         ours: The work that was timed, for profiles.
-        flops: Floating-point operations that the work cannot do without; 0 where they do not limit it.
+        flops: Operations in float32 that the work cannot do without; 0 where they do not limit it.
         repeats: Timed runs of our implementation.
     """
 

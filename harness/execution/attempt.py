@@ -137,7 +137,7 @@ def run_attempt(
         def report(made: Progress) -> None:
             guard(lambda: progress(plain_progress(made)))
 
-        outcome = _isolated_outcome(item.cell, surroundings, device, report, work)
+        outcome = _isolated_outcome(item.cell, surroundings, device, gpu_share, report, work)
         if guard.message is not None:
             _LOG.warning("%s: reporting its progress failed: %s", item.title, guard.message)
     return make_row(
@@ -200,13 +200,13 @@ def make_row(
 
 
 def _isolated_outcome(
-    cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback, work: Work
+    cell: Cell, surroundings: Surroundings, device: str, gpu_share: float, progress: ProgressCallback, work: Work
 ) -> Outcome:
     """Return how a cell ends, having undone what it changed in this process."""
     try:
         with restored_process(), torch_threads(cell.threads):
             seed_global_generators(cell.seed)
-            return _outcome(lambda: _do(work, cell, surroundings, device, progress))
+            return _outcome(lambda: _do(work, cell, surroundings, device, gpu_share, progress))
     except NotRestoredError as error:
         return _failure(error, State.FAILED, PROCESS_NOT_RESTORED)
 
@@ -216,11 +216,14 @@ def _storable(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
-def _do(work: Work, cell: Cell, surroundings: Surroundings, device: str, progress: ProgressCallback) -> Metrics:
+def _do(
+    work: Work, cell: Cell, surroundings: Surroundings, device: str, gpu_share: float, progress: ProgressCallback
+) -> Metrics:
     from benchmarks.pipeline.workspace import Workspace
     from benchmarks.scenarios.current_code import check_code_unchanged
     from benchmarks.scenarios.scenario import make_scenario
     from splitters.networks.execution.compilation import compiling
+    from splitters.networks.execution.gpu_memory import owning_gpu_share
     from splitters.networks.execution.precision import computing_in
 
     surroundings.plugins.load()
@@ -237,7 +240,8 @@ def _do(work: Work, cell: Cell, surroundings: Surroundings, device: str, progres
         suite_folder=surroundings.plugins.suite_folder,
         warn=warnings.append,
     )
-    with computing_in(cell.precision, device), compiling(cell.compile):
+    # A cell without a share runs on a CPU, or was given its GPU by other means than Ray.
+    with computing_in(cell.precision, device), compiling(cell.compile), owning_gpu_share(gpu_share or 1.0):
         metrics = work(make_scenario(cell.scenario, cell.scenario_settings), cell, workspace)
     return metrics.model_copy(update={"warnings": [*dict.fromkeys(warnings), *metrics.warnings]})
 

@@ -21,6 +21,7 @@ from splitters.methods.mask_training.trainer import MaskTrainer
 from splitters.methods.scalesplitter import ScaleSplitterSettings
 from splitters.methods.scalesplitter.trainer import Trainer as ScaleTrainer
 from splitters.networks.execution.module_chunks import ChunkedNetwork
+from splitters.networks.execution.precision import computing_in
 from splitters.networks.masked_network import masked_network
 from splitters.networks.shared_forward import SharedForward
 from splitters.settings import Length
@@ -142,9 +143,10 @@ def test_modules_in_chunks_take_less_memory() -> None:
         assert leaf.grad is not None
         return leaf.grad, torch.cuda.max_memory_allocated() - held
 
-    step(100 * per_module)  # loads kernels, and their work space
-    expected, whole = step(100 * per_module)
-    found, in_chunks = step(2 * per_module)
+    with computing_in("float32", device):  # chunks may run other kernels, which round apart in TF32
+        step(100 * per_module)  # loads kernels, and their work space
+        expected, whole = step(100 * per_module)
+        found, in_chunks = step(2 * per_module)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     assert in_chunks < whole / 2
     assert whole < 15 * per_module

@@ -55,8 +55,8 @@ class GradSplitterSettings(MaskTrainingSettings):
             The paper's method leaves it dead.
         rescue_attempts: Maximum number of new heads for a dead module, each time it dies.
         memory_mb: Memory for the modules' activations in a step, and their gradients, in MiB. Modules that do not fit
-            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU; no
-            limit on the CPU.
+            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU, or of
+            the cell's share of it; no limit on the CPU.
     """
 
     presets: ClassVar = PRESETS

@@ -62,7 +62,7 @@ class _Search(MaskSearch[GradSplitterSettings, HeadScores]):
     def begin(self) -> None:
         self.trainer.score_phase(self.settings.warmup, self.settings.warmup_learning_rate)
 
-    def train_scores(self, number: int) -> None:
+    def train_scores(self) -> None:
         self.trainer.score_phase(self.settings.head_phase, self.settings.head_learning_rate)
 
     def train_restored(self, dead: Bool[Tensor, " module"]) -> None:

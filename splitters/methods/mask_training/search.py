@@ -96,8 +96,8 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         """Do what comes before the first round."""
 
     @abstractmethod
-    def train_scores(self, number: int) -> None:
-        """Train what is not a mask, after the mask phase of round ``number``."""
+    def train_scores(self) -> None:
+        """Train what is not a mask, after the mask phase of a round."""
 
     @abstractmethod
     def train_restored(self, dead: Bool[Tensor, " module"]) -> None:
@@ -185,7 +185,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
                 self.report("split", number - 1, fraction=step / total)
             else:
                 self.tick()
-        self.train_scores(number)
+        self.train_scores()
         health = self._revive(self.examine(), round_number=number)
         scores = self.recorded_scores()
         if scores is not self.trainer.scores:

@@ -26,8 +26,8 @@ class MaskTrainingSettings(PresetSettings, KernelMultiples):
         rescue: Whether a module that has lost its class is restored to its last masks that were alive.
         rescue_attempts: Maximum number of restorations of a dead module, each time it dies.
         memory_mb: Memory for the modules' activations in a step, and their gradients, in MiB. Modules that do not fit
-            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU; no
-            limit on the CPU.
+            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU, or of
+            the cell's share of it; no limit on the CPU.
     """
 
     alpha: float = Field(ge=0)

@@ -175,10 +175,14 @@ class MaskTrainer(ABC, Generic[SettingsT, ScoresT]):
         """Check that training has not diverged.
 
         Raises:
-            SplitFailedError: If loss or masks are not finite, with the learning rates.
+            SplitFailedError: If loss, masks, scales or scores are not finite, with the learning rates.
         """
-        if not math.isfinite(self.loss) or not bool(torch.isfinite(self.masks).all()):
+        trained = {f"the loss ({self.loss})": torch.tensor(self.loss), "masks": self.masks, **self.scores.tensors()}
+        if self.scales is not None:
+            trained["scales"] = self.scales
+        diverged = [name for name, values in trained.items() if not bool(torch.isfinite(values).all())]
+        if diverged:
             raise SplitFailedError(
-                f"the loss became {self.loss}; lower the learning rates "
+                f"not finite: {', '.join(diverged)}; lower the learning rates "
                 f"(masks {self.settings.mask_learning_rate}, {self.scores.kind} scores {self.score_learning_rate})."
             )

@@ -41,8 +41,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
             a new read-out.
         rescue_attempts: Maximum number of new read-outs for a dead module, each time it dies.
         memory_mb: Memory for the modules' activations in a step, and their gradients, in MiB. Modules that do not fit
-            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU; no
-            limit on the CPU.
+            together run in chunks, which takes a second forward pass. Default: most of what is free on a GPU, or of
+            the cell's share of it; no limit on the CPU.
     """
 
     presets: ClassVar = PRESETS

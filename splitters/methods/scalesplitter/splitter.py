@@ -69,7 +69,7 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
     def begin(self) -> None:
         pass
 
-    def train_scores(self, number: int) -> None:
+    def train_scores(self) -> None:
         self.trainer.score_phase(self.settings.tune_phase, self.settings.learning_rate)
 
     def train_restored(self, dead: Bool[Tensor, " module"]) -> None:

@@ -52,8 +52,8 @@ class _Compiled:
         except torch._dynamo.exc.TorchDynamoException as error:
             if self._run is self._network:
                 raise
-            reason = str(error).strip().splitlines()[0]
-            _LOGGER.warning("a network could not be compiled and runs as it is: %s", reason)
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            _LOGGER.warning("a network could not be compiled and runs as it is: %s", lines[0])
             self._run = self._network
             output = self._network(*inputs)
         return output

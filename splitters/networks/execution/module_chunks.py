@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor, fx
 from torch.utils.checkpoint import checkpoint
 
 from splitters.networks.execution.compilation import compiled, is_compiling
+from splitters.networks.execution.gpu_memory import available_bytes
 from splitters.networks.execution.precision import run_network
 from splitters.networks.execution.whole_modules import are_whole, sharing_pays, whole_logits
 
 _SHARE_OF_GPU = 0.8
-"""The part of a GPU's free memory that activations may take; the rest is for gradients, fragments and other work."""
+"""The part of a GPU's available memory that activations may take; the rest is for gradients and fragments."""
 
 
 class ChunkedNetwork:
@@ -26,8 +28,8 @@ class ChunkedNetwork:
 
     Args:
         network: See ``masked_network``.
-        memory_bytes: Limit of the memory for activations and their gradients. Default: most of what is free on a GPU,
-            no limit on the CPU.
+        memory_bytes: Limit of the memory for activations and their gradients. Default: most of what is available on a
+            GPU (``available_bytes``), no limit on the CPU.
     """
 
     def __init__(self, network: fx.GraphModule, memory_bytes: int | None = None) -> None:
@@ -36,7 +38,7 @@ class ChunkedNetwork:
         self._memory_bytes = memory_bytes
         self._chunk: int | None = None
         self._is_compiled = is_compiling()
-        self._is_whole: bool | None = None
+        self._shares_forward: bool | None = None
 
     def __call__(
         self, images: Float[Tensor, "batch channel height width"], gates: Float[Tensor, "module maskable"]
@@ -45,10 +47,11 @@ class ChunkedNetwork:
 
         The size of the chunks is settled by the first batch, which later ones must not exceed.
         """
-        if self.shares_forward(images, gates):
+        self._shares_forward = self._still_shares_forward(images, gates)
+        if self._shares_forward:
             return whole_logits(self.network, images, gates)
         if self._chunk is None:
-            self._chunk = self._modules_that_fit(images, gates)
+            self._chunk = self._chunk_size(images, gates)
         if self._chunk >= len(gates):
             return self._run(images, gates)
         parts = [
@@ -57,23 +60,26 @@ class ChunkedNetwork:
         ]
         return torch.cat(parts)
 
-    def shares_forward(self, images: Tensor, gates: Tensor) -> bool:
-        """Return whether the modules run one forward pass, since so far all of them have been the whole network.
+    def _still_shares_forward(self, images: Tensor, gates: Tensor) -> bool:
+        """Return whether the modules run one forward pass, since up to this pass all have been the whole network.
 
         From the first pass of which this is not true, gates are not looked at any more.
         """
-        if self._is_whole is None:
+        if self._shares_forward is None:
             # Looking at gates would make a GPU wait.
             may_share = images.device.type == "cpu" and not self._is_compiled
-            self._is_whole = may_share and are_whole(gates) and sharing_pays(self.network, images, gates)
-        self._is_whole = self._is_whole and are_whole(gates)
-        return self._is_whole
+            return may_share and are_whole(gates) and sharing_pays(self.network, images, gates)
+        return self._shares_forward and are_whole(gates)
 
-    def _modules_that_fit(self, images: Tensor, gates: Tensor) -> int:
+    def _chunk_size(self, images: Tensor, gates: Tensor) -> int:
         limit = self._memory_bytes
         if limit is None and images.is_cuda:
-            limit = int(_SHARE_OF_GPU * _free_bytes(images.device))
-        return len(gates) if limit is None else max(1, limit // self.bytes_per_module(images, gates))
+            limit = int(_SHARE_OF_GPU * available_bytes(images.device))
+        if limit is None:
+            return len(gates)
+        fitting = max(1, limit // self.bytes_per_module(images, gates))
+        # Chunks of about the same size need less memory than full ones and a rest, in as many passes.
+        return math.ceil(len(gates) / math.ceil(len(gates) / fitting))
 
     def bytes_per_module(self, images: Tensor, gates: Tensor) -> int:
         """Return the memory that one module's activations and the gradients of two of them take.
@@ -96,9 +102,3 @@ class ChunkedNetwork:
             logits = run_network(self.network, images, gates[:1].detach().requires_grad_())
         del logits
         return sum(held.values()) + 2 * max(held.values(), default=0)
-
-
-def _free_bytes(device: torch.device) -> int:
-    """Return what torch can still allocate on a GPU, with what it has reserved and not used."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -20,9 +20,11 @@ from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import SplitResult
 from splitters.modules.module import extract_modules
 from splitters.modules.score_kinds import LogitScores
+from splitters.networks.execution.precision import computing_in
 from splitters.networks.inference import network_logits
 from splitters.networks.masks import KernelMasks
 from splitters.reuse.composed import compose
+from splitters.settings import Precision
 
 _NAMES = ("a", "b", "c")
 
@@ -48,6 +50,20 @@ def test_outputs_of_a_task_are_those_of_its_images_together() -> None:
     torch.testing.assert_close(features.values, network_logits(feature_extractor(model.graph.network), task))
     assert features.labels.tolist() == task.labels.tolist()
     assert features.seconds > 0
+
+
+@pytest.mark.parametrize(("precision", "is_plain"), [("float32", True), ("bf16", False)])
+def test_modules_score_in_the_precision_of_their_base_model(precision: Precision, is_plain: bool) -> None:
+    model = _split_model()
+    classes = [ModuleRef(model, index) for index in (0, 1)]
+    composed = compose([source.module for source in classes], ("a", "b"))
+    images = [model.prepared.roles.select.of_classes((name,)) for name in ("a", "b")]
+    with computing_in(precision, "cpu"):
+        scores = ClassOutputs("cpu").scores(composed, classes, "select")
+        logits = torch.cat([model.logits(of_class) for of_class in images])
+    plain = torch.cat([composed(next(of_class.batches(256))) for of_class in images])
+    assert torch.equal(scores, logits[:, :2]), "full modules: their scores are the base model's logits"
+    assert torch.equal(scores, plain) == is_plain
 
 
 def test_each_class_is_computed_once_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from splitters.methods.protocol import SplitResult
 from splitters.modules.module import extract_modules
 from splitters.modules.score_kinds import LogitScores
 from splitters.networks.cost import base_cost
+from splitters.networks.execution.precision import computing_in
 from splitters.networks.masks import KernelMasks
 from splitters.reuse.composed import compose
 
@@ -83,6 +84,25 @@ class _Timed(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         self.clock.advance(next(self.seconds))
         return image
+
+
+def test_latencies_are_those_of_the_current_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = split_model([[0, 1], [2]])
+    modules = [ModuleRef(model, 0), ModuleRef(model, 1)]
+    composed, types = compose(model.modules), list[torch.dtype]()
+
+    def run_both(networks: list[Any], image: Tensor) -> list[float]:
+        for network in networks:
+            network(image)
+        return [1.0] * len(networks)
+
+    monkeypatch.setattr("benchmarks.pipeline.composed_cost.latencies", run_both)
+    composed_cost(modules, composed, model)
+    for network in (model.graph.network, *(module.network for module in model.modules)):
+        next(network.children()).register_forward_hook(lambda *call: types.append(call[2].dtype))
+    with computing_in("bf16", "cpu"):
+        composed_cost(modules, composed, model)
+    assert types == [torch.bfloat16] * 3
 
 
 def test_latencies_are_medians_after_a_warm_up(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,18 @@ from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, Trainin
 from benchmarks.pipeline.preparation import prepare_images
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics
+from benchmarks.scenarios.patching import _Outputs
+from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
-from splitters.networks.inference import accuracy
+from splitters.methods.protocol import SplitResult
+from splitters.modules.module import Module, extract_modules
+from splitters.modules.score_kinds import LogitScores
+from splitters.networks.execution.precision import computing_in
+from splitters.networks.inference import accuracy, network_logits
+from splitters.networks.masks import KernelMasks
 from splitters.reuse.patched import PatchedModel, fit_patch
+from splitters.settings import Precision
+from splitters.testing import tiny_task
 
 FEW: dict[str, Any] = {"convolutions": 2, "fusion": ["min_max", "logistic"], "targets": ["3", "8"]}
 
@@ -67,6 +76,19 @@ def test_the_patched_models_that_are_measured_are_those_that_patch_returns(
         assert accuracy(model.predict(images, normalised=True), roles.test.labels) == record.accuracy_after
         shipped = splitters.patch(model.weak, model.module, roles.select, rule=record.fusion)
         assert torch.equal(shipped.predict(images, normalised=True), model.predict(images, normalised=True))
+
+
+@pytest.mark.parametrize(("precision", "is_plain"), [("float32", True), ("bf16", False)])
+def test_modules_score_in_the_precision_of_weak_models(precision: Precision, is_plain: bool) -> None:
+    task = tiny_task()
+    graph, images = task.trace(), task.select
+    result = SplitResult(KernelMasks.full(graph.layout, 3), LogitScores())
+    module = extract_modules(graph, result, images.class_names, images.normalisation)[0]
+    with computing_in(precision, "cpu"):
+        logits = network_logits(graph.network, images)
+        outputs = _Outputs.of(logits, module, images)
+    assert torch.equal(outputs.scores, logits[:, 0]), "a full module: its score is the base model's logit"
+    assert torch.equal(outputs.scores, module(next(images.batches(256)))) == is_plain
 
 
 def test_figures_are_consistent(measured: Metrics) -> None:
@@ -122,10 +144,10 @@ def test_the_target_class_may_come_from_another_data_set(cache: Path) -> None:
 def test_where_a_rule_cannot_be_fitted_the_weak_model_is_left_as_it_is_with_a_warning(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def same(module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    def same(module: Module, images: ImageSet) -> torch.Tensor:
         return torch.full((len(images),), 0.5)
 
-    monkeypatch.setattr("splitters.modules.module.Module.forward", same)
+    monkeypatch.setattr("benchmarks.scenarios.patching.module_scores", same)
     metrics = measure(cell(fusion=["min_max"], targets=["8"]), cache)
     (patch,) = metrics.patches
     gains = (patch.select_tc_f1_gain, patch.tc_f1_gain, patch.accuracy_gain, patch.turned_right, patch.turned_wrong)

@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from pretended_gpu import pretended_gpu
 
+import benchmarks.speed.__main__ as speed
 from benchmarks.speed.__main__ import BENCHMARKS, main
 from benchmarks.speed.cnnsplitter.plain_merging import PlainMerging, kept_sets
 from benchmarks.speed.gradsplitter.contest import Contest, synthetic_task
@@ -16,10 +18,10 @@ from splitters.networks.execution import whole_modules
 from splitters.networks.masks import jaccard_distances
 
 
-def test_json_is_a_list_with_the_ratio_of_both_times():
-    result = CliRunner().invoke(main, ["--only", "cnnsplitter.jac", "--json", "--small"])
+def test_json_is_an_object_per_line_with_the_ratio_of_both_times():
+    result = CliRunner().invoke(main, ["cnnsplitter.jac", "--json", "--small"])
     assert result.exit_code == 0
-    (record,) = json.loads(result.stdout)
+    (record,) = map(json.loads, result.stdout.splitlines())
     assert record.keys() == {
         "name", "seconds", "reference_seconds", "ratio", "floor_seconds", "repeats", "detail",
     }  # fmt: skip
@@ -27,22 +29,67 @@ def test_json_is_a_list_with_the_ratio_of_both_times():
     assert record["ratio"] == pytest.approx(record["reference_seconds"] / record["seconds"])
 
 
-def test_an_unknown_prefix_names_the_benchmarks():
-    result = CliRunner().invoke(main, ["--only", "merge"])
-    assert result.exit_code == 2
-    assert all(name in result.output for name in BENCHMARKS)
+def _second_raises(monkeypatch, error):
+    """Replace the benchmarks by three, of which the second one raises."""
+
+    def measure(name):
+        if name == "second":
+            raise error
+        return Measurement(name, 1.0, 2.0, "", ours=lambda: None)
+
+    names = ("first", "second", "third")
+    rows = {name: speed.Row(name, lambda device, name=name: measure(name)) for name in names}
+    monkeypatch.setattr(speed, "BENCHMARKS", rows)
+
+
+def _names(result):
+    return [json.loads(line)["name"] for line in result.stdout.splitlines()]
+
+
+def test_rows_that_were_measured_are_printed_before_an_interrupt(monkeypatch):
+    _second_raises(monkeypatch, KeyboardInterrupt())
+    result = CliRunner().invoke(main, ["--json"])
+    assert (result.exit_code, _names(result)) == (1, ["first"])
+
+
+def test_a_row_that_fails_is_reported_and_stops_no_other(monkeypatch):
+    _second_raises(monkeypatch, RuntimeError("the masks differ"))
+    result = CliRunner().invoke(main, ["--json"])
+    assert (result.exit_code, _names(result)) == (1, ["first", "third"])
+    assert "second failed:\nTraceback" in result.stderr
+    assert "RuntimeError: the masks differ" in result.stderr
+    assert result.stderr.endswith("Error: 1 of 3 rows failed: second\n")
 
 
 def test_an_unknown_row_names_the_benchmarks():
     result = CliRunner().invoke(main, ["cnnsplitter.merge", "train.epochs"])
     assert result.exit_code == 2
     assert "'train.epochs'" in result.output
+    assert all(name in result.output for name in BENCHMARKS)
 
 
 def test_a_device_that_is_not_there_is_named():
     result = CliRunner().invoke(main, ["gradsplitter.first_steps", "--small", "--device", "cuda:99"])
     assert result.exit_code == 2
     assert "torch cannot use 'cuda:99' here" in result.stderr
+
+
+def test_rows_and_the_rate_are_measured_without_tf32(monkeypatch):
+    allowed = []
+
+    def rate(device):
+        allowed.append(torch.backends.cudnn.allow_tf32)
+        return 1.0
+
+    def row(**_):
+        return Measurement("row", 1.0, 1.0, "", ours=lambda: None, flops=rate("cuda"))
+
+    monkeypatch.setattr(speed, "BENCHMARKS", {"row": speed.Row("a row", row)})
+    monkeypatch.setattr(speed, "operations_per_second", rate)
+    with pretended_gpu():
+        result = CliRunner().invoke(main, ["--device", "cuda"])
+    assert (result.exit_code, allowed) == (0, [False, False])
+    assert torch.backends.cudnn.allow_tf32, "torch's own default"
 
 
 def test_plain_merging_finds_the_same_best_fitness():
@@ -73,7 +120,17 @@ def test_at_a_small_size_each_benchmark_agrees_with_its_reference(name):
     assert measurement.name == name
     assert measurement.seconds > 0
     assert measurement.reference_seconds > 0
-    assert (measurement.flops > 0) == (not name.startswith("cnnsplitter.") and name != "gradsplitter.split")
+    has_floor = not name.startswith("cnnsplitter.") and name != "gradsplitter.split" and not name.endswith("_bf16")
+    assert (measurement.flops > 0) == has_floor
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_benchmark_runs_on_a_gpu(name, monkeypatch):
+    monkeypatch.setattr(speed, "operations_per_second", lambda device: 1e9)  # takes as long as the rows
+    with pretended_gpu():
+        result = CliRunner().invoke(main, [name, "--small", "--json", "--device", "cuda"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[0])["name"] == name
 
 
 def test_benchmarks_are_listed_by_the_beginning_of_their_names():

@@ -14,6 +14,7 @@ from harness.machines.node_facts import versions
 from harness.machines.provenance import git_commit, package_version
 from harness.store import ResultStore
 from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
+from splitters.networks.execution.gpu_memory import available_bytes
 
 
 def attempt(surroundings: Surroundings, progress: ProgressCallback = ignore_progress, **keys: object) -> Row:
@@ -120,6 +121,20 @@ def test_a_cell_gets_its_threads_and_gives_them_back(surroundings: Surroundings)
     attempt(surroundings, lambda progress: seen.append(torch.get_num_threads()), threads=before + 1)
     assert set(seen) == {before + 1}
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("share", "owned"), [(0.25, 25), (0.0, 100)])
+def test_a_cell_has_its_share_of_the_memory_of_a_gpu(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch, share: float, owned: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 100))
+    seen: list[int] = []
+
+    def look(progress: Progress) -> None:
+        seen.append(available_bytes(torch.device("cuda")))
+
+    run_attempt(toy_item(), surroundings, device="cpu", gpu_share=share, progress=look)
+    assert seen[-1] == owned
 
 
 def test_reports_carry_stage_and_numbers(surroundings: Surroundings) -> None:

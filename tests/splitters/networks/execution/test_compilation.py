@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -14,9 +15,9 @@ from splitters.networks.masked_network import masked_network
 from splitters.testing import TinyNet, tiny_task
 
 
-def _refuse(network: object, **_: object) -> Callable[..., Tensor]:
+def _refuse(network: object, *, message: str, **_: object) -> Callable[..., Tensor]:
     def run(*inputs: Tensor) -> Tensor:
-        raise torch._dynamo.exc.TorchDynamoException("no C++ compiler\nand what it said")
+        raise torch._dynamo.exc.TorchDynamoException(message)
 
     return run
 
@@ -30,17 +31,21 @@ def test_networks_are_compiled_where_it_is_asked_for() -> None:
     assert not is_compiling()
 
 
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [("no C++ compiler\nand what it said", "no C++ compiler"), ("", "TorchDynamoException")],
+)
 def test_a_network_that_cannot_be_compiled_runs_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, message: str, reason: str
 ) -> None:
-    monkeypatch.setattr(torch, "compile", _refuse)
+    monkeypatch.setattr(torch, "compile", partial(_refuse, message=message))
     network, images = TinyNet().eval(), torch.rand(2, 3, 8, 8)
     with compiling(True), caplog.at_level(logging.WARNING):
         run = compiled(network)
         assert torch.equal(run(images), network(images))
         assert torch.equal(run(images), network(images))
     assert [record.message for record in caplog.records] == [
-        "a network could not be compiled and runs as it is: no C++ compiler"
+        f"a network could not be compiled and runs as it is: {reason}"
     ]
 
 
@@ -48,10 +53,14 @@ def test_compiled_networks_never_share_a_forward_pass(monkeypatch: pytest.Monkey
     monkeypatch.setattr(whole_modules, "_MANY_OPERATIONS", 1)
     task = tiny_task()
     graph, images = task.trace(), next(task.train.batches(2))
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    sizes: list[int] = []
     for enabled in (False, True):
+        network = masked_network(graph)
+        network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[1])))
         with compiling(enabled):
-            chunked = ChunkedNetwork(masked_network(graph))
-        assert chunked.shares_forward(images, torch.ones(3, graph.layout.n_channels)) is not enabled
+            ChunkedNetwork(network)(images, torch.ones(3, graph.layout.n_channels))
+    assert sizes == [1, 1, 3], "one module to count operations, one for all, and all of them compiled"
 
 
 def test_errors_of_the_network_are_its_own() -> None:

@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from pretended_gpu import pretended_gpu
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from benchmarks.cells import ModelSpec
+from benchmarks.models import build_model
+from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.protocol import make_splitter
 from splitters.networks.execution import module_chunks
 from splitters.networks.execution.module_chunks import ChunkedNetwork
@@ -52,6 +56,10 @@ def test_without_memory_for_a_module_modules_run_one_by_one() -> None:
     assert _step(0.01)[2] == [1] + [1] * 2 * _N_MODULES
 
 
+def test_chunks_have_about_the_same_size() -> None:
+    assert _step(4)[2] == [1, 3, 2, 2, 3]
+
+
 def test_with_enough_memory_nothing_is_computed_twice() -> None:
     assert _step(5)[2] == [1, 5]
 
@@ -64,6 +72,32 @@ def test_the_memory_of_a_module_is_that_of_its_activations() -> None:
     floats_per_image = 6 * 8 * 8 + 2 * 8 * 4 * 4
     assert 10 * 4 * floats_per_image < small < 10 * 40 * floats_per_image
     assert large == pytest.approx(2 * small, rel=0.05)
+
+
+def test_a_hundred_modules_at_full_width_fit_a_gpu_of_16_gb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks the size of the chunks and the estimate behind it; only one module is run."""
+    chunks: list[int] = []
+
+    def recorded(run: Callable[..., Tensor], images: Tensor, gates: Tensor, **_: bool) -> Tensor:
+        chunks.append(len(gates))
+        return torch.zeros(len(gates), len(images), 100)
+
+    monkeypatch.setattr(module_chunks, "checkpoint", recorded)
+    model = build_model(ModelSpec(name="simcnn"), n_classes=100, input_shape=(3, 32, 32), seed=0).eval()
+    graph = ChannelGraph.trace(model, torch.zeros(2, 3, 32, 32))
+    with pretended_gpu(memory_bytes=16 << 30) as device:
+        network = masked_network(graph).to(device)
+        images = torch.zeros(64, 3, 32, 32, device=device)
+        gates = torch.ones(100, graph.layout.n_channels, device=device)
+        chunked = ChunkedNetwork(network)
+        chunked(images, gates)
+        per_module = chunked.bytes_per_module(images, gates)
+    assert chunks == [50, 50]
+    assert 50 * per_module < 0.8 * (16 << 30) < 100 * per_module
+    pixels = [32**2] * 2 + [16**2] * 2 + [8**2] * 3 + [4**2] * 3 + [2**2] * 3
+    kernels = [layer.kernels for layer in graph.layout.layers]
+    outputs = 64 * 4 * sum(count * size for count, size in zip(kernels, pixels, strict=True))
+    assert 2 * outputs < per_module < 3 * outputs, "held after ReLUs and behind gates, and the largest one's gradients"
 
 
 @pytest.mark.parametrize("method", ["gradsplitter", "scalesplitter"])

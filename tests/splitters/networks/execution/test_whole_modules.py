@@ -27,7 +27,7 @@ def _step(graph: ChannelGraph, gates: Tensor, memory: int | None = None) -> tupl
     """Return logits, the gates' gradients, and how many modules each forward pass ran."""
     network, sizes = masked_network(graph), list[int]()
     chunked = ChunkedNetwork(network, memory)
-    chunked.shares_forward(_BATCH, torch.ones_like(gates))  # the first step of a search
+    chunked(_BATCH, torch.ones_like(gates))  # the first step of a search
     network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[1])))
     leaf = gates.clone().requires_grad_()
     logits = chunked(_BATCH, leaf)
@@ -66,9 +66,11 @@ def test_a_shared_pass_needs_the_memory_of_one_module() -> None:
 
 
 def test_other_devices_are_not_asked() -> None:
-    chunked = ChunkedNetwork(masked_network(_graph()))
-    gates = torch.ones(_N_MODULES, 1, device="meta")  # of which no value can be read
-    assert not chunked.shares_forward(_BATCH.to("meta"), gates)
+    graph = _graph()
+    network, sizes = masked_network(graph).to("meta"), list[int]()  # where no value can be read
+    network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[1])))
+    ChunkedNetwork(network)(_BATCH.to("meta"), torch.ones(_N_MODULES, graph.layout.n_channels, device="meta"))
+    assert sizes == [_N_MODULES]
 
 
 def test_activations_are_freed_by_the_backward_pass() -> None:
