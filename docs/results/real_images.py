@@ -15,8 +15,12 @@ from statistics import fmean
 from typing import Any
 
 from harness import read_rows
+from harness.ranking.budgets.budget import Budget
+from harness.ranking.leaderboard import columns_for, make_leaderboard
 from harness.ranking.paired.comparison import MIN_PAIRS, SIGNIFICANCE, Comparison, holm
+from harness.ranking.paired.head_to_head import compare
 from harness.ranking.statistics import Estimate
+from harness.store import ResultStore
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
 _NAMES |= {"scalesplitter": "ScaleSplitter", "cnnsplitter": "CNNSplitter"}
@@ -38,6 +42,15 @@ _COMPARED = (
 _PAIRS_HEADER = """\
 | comparison | cells | loss, points | p | lower, higher, open | kernels, points | p | fewer, more, open |
 | --- | ---: | ---: | ---: | --- | ---: | ---: | --- |"""
+
+_AT_EQUAL_LOSS = (
+    ("gradsplitter", "cnnsplitter", 8), ("scalesplitter", "gradsplitter", 3), ("scalesplitter", "gradsplitter", 8),
+)  # fmt: skip
+"""In points: what the gradient searches may lose, and about what CNNSplitter loses, few of whose states lose less."""
+
+_EQUAL_LOSS_HEADER = """\
+| comparison | loss of at most | cells | kernels, points | p | fewer, more, open |
+| --- | ---: | ---: | ---: | ---: | --- |"""
 
 _MEASURES = ("accuracy_loss", "kernel_retention")
 
@@ -72,8 +85,8 @@ def pairs(rows: Iterable[Row]) -> str:
     for row in rows:
         found[row["splitter_label"] or row["splitter"]][row["dataset"], row["model"]][row["seed"]] = row
     compared = {
-        (*names, column): _cells(*(found[name] for name in names), column)
-        for names in _COMPARED
+        (first, second, column): _cells(found[first], found[second], column)
+        for first, second in _COMPARED
         for column in _MEASURES
     }
     tested = {
@@ -128,6 +141,23 @@ def _figures_over_cells(cells: Sequence[Cell], p_value: float | None) -> str:
     return f"{over.mean:+.2f}{spread} | {'' if p_value is None else f'{p_value:.3f}'} | {counts}"
 
 
+def at_equal_loss(folder: str) -> str:
+    """Return differences in kernels at an equal loss on select, read off recorded states; see ``pairs``."""
+    found: list[list[Cell]] = []
+    for *names, loss in _AT_EQUAL_LOSS:
+        budget = Budget.parse(f"loss={loss}%")
+        latest = ResultStore(folder).read(columns=columns_for(budget)).latest()
+        comparisons = [pair.comparison for pair in compare(make_leaderboard(latest, budget=budget), *names)]
+        cells = [[(100 * a, 100 * b) for a, b in zip(each.first, each.second, strict=True)] for each in comparisons]
+        found.append([cell for cell in cells if len(cell) >= MIN_PAIRS])
+    p_values = holm([_over_cells(cells).p_value or 0.0 for cells in found])
+    lines = [
+        f"| {_name(first)} - {_name(second)} | {loss} | {len(cells)} | {_figures_over_cells(cells, p_value)} |"
+        for (first, second, loss), cells, p_value in zip(_AT_EQUAL_LOSS, found, p_values, strict=True)
+    ]
+    return "\n".join([_EQUAL_LOSS_HEADER, *lines])
+
+
 def _name(splitter: str) -> str:
     return _NAMES.get(splitter, f"`{splitter.split()[0]}`" + " of its size" * (" like " in splitter))
 
@@ -142,4 +172,4 @@ def _figures(rows: Sequence[Row]) -> str:
 
 if __name__ == "__main__":
     print(table(row for folder in sys.argv[1:] for row in read_rows(folder).to_pylist()))
-    print(f"\n{pairs(read_rows(sys.argv[-1]).to_pylist())}")
+    print(f"\n{pairs(read_rows(sys.argv[-1]).to_pylist())}\n\n{at_equal_loss(sys.argv[-1])}")
