@@ -17,7 +17,7 @@ from typing import Any
 from harness import read_rows
 from harness.ranking.budgets.budget import Budget
 from harness.ranking.leaderboard import columns_for, make_leaderboard
-from harness.ranking.paired.comparison import MIN_PAIRS, SIGNIFICANCE, Comparison, holm
+from harness.ranking.paired.comparison import MIN_PAIRS, SIGNIFICANCE, Comparison, holm_where_tested
 from harness.ranking.paired.head_to_head import compare
 from harness.ranking.statistics import Estimate
 from harness.store import ResultStore
@@ -89,17 +89,12 @@ def pairs(rows: Iterable[Row]) -> str:
         for first, second in _COMPARED
         for column in _MEASURES
     }
-    tested = {
-        key: p_value
-        for key, cells in compared.items()
-        if any(a != b for cell in cells for a, b in cell) and (p_value := _over_cells(cells).p_value) is not None
-    }
-    p_values = dict(zip(tested, holm(list(tested.values())), strict=True))
+    # Of the same kernels there is nothing to test.
+    tests = [None if _are_equal(cells) else _over_cells(cells).p_value for cells in compared.values()]
+    p_values = dict(zip(compared, holm_where_tested(tests), strict=True))
     lines = [_PAIRS_HEADER]
     for first, second in _COMPARED:
-        parts = [
-            _figures_over_cells(compared[key], p_values.get(key)) for key in product((first,), (second,), _MEASURES)
-        ]
+        parts = [_figures_over_cells(compared[key], p_values[key]) for key in product((first,), (second,), _MEASURES)]
         n_cells = len(compared[first, second, "accuracy_loss"])
         lines.append(f"| {_name(first)} - {_name(second)} | {n_cells} | {' | '.join(parts)} |")
     return "\n".join(lines)
@@ -120,6 +115,10 @@ def _cells(first: Mapping[Any, Mapping[int, Row]], second: Mapping[Any, Mapping[
     return [cell for cell in cells if len(cell) >= MIN_PAIRS]
 
 
+def _are_equal(cells: Sequence[Cell]) -> bool:
+    return all(a == b for cell in cells for a, b in cell)
+
+
 def _over_cells(cells: Sequence[Cell]) -> Comparison:
     return _comparison([(fmean(a for a, _ in cell), fmean(b for _, b in cell)) for cell in cells])
 
@@ -130,11 +129,12 @@ def _comparison(cell: Cell) -> Comparison:
 
 
 def _figures_over_cells(cells: Sequence[Cell], p_value: float | None) -> str:
-    if all(a == b for cell in cells for a, b in cell):
+    if _are_equal(cells):
         return "0 | | "
     over = _over_cells(cells).difference
     comparisons = [_comparison(cell) for cell in cells]
-    decided = [p < SIGNIFICANCE for p in holm([each.p_value or 0.0 for each in comparisons])]
+    p_values = holm_where_tested([each.p_value for each in comparisons])
+    decided = [p is not None and p < SIGNIFICANCE for p in p_values]
     lower = sum(sure and each.first_is_better for sure, each in zip(decided, comparisons, strict=True))
     counts = f"{lower}, {sum(decided) - lower}, {len(cells) - sum(decided)}"
     spread = "" if over.half_width is None else f" ±{over.half_width:.2f}"
@@ -150,7 +150,7 @@ def at_equal_loss(folder: str) -> str:
         comparisons = [pair.comparison for pair in compare(make_leaderboard(latest, budget=budget), *names)]
         cells = [[(100 * a, 100 * b) for a, b in zip(each.first, each.second, strict=True)] for each in comparisons]
         found.append([cell for cell in cells if len(cell) >= MIN_PAIRS])
-    p_values = holm([_over_cells(cells).p_value or 0.0 for cells in found])
+    p_values = holm_where_tested([_over_cells(cells).p_value for cells in found])
     lines = [
         f"| {_name(first)} - {_name(second)} | {loss} | {len(cells)} | {_figures_over_cells(cells, p_value)} |"
         for (first, second, loss), cells, p_value in zip(_AT_EQUAL_LOSS, found, p_values, strict=True)

@@ -15,7 +15,7 @@ from harness.config.cache_folder import cache_folder
 from harness.config.plugins import Plugins
 from harness.config.suite import MAX_CELLS, Filter, ScenarioEntry, SplitterEntry, Suite
 from harness.config.trust import names_of_code
-from harness.garbage import collects_no_garbage
+from harness.garbage_collection import without_garbage_collection
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
 from splitters.foreign_code import calling
@@ -33,7 +33,7 @@ def plugins_beside(folder: str, modules: tuple[str, ...], values: object) -> Plu
     return Plugins(modules, folder, models=bool(names_of_code(Plugins(), values)))
 
 
-@collects_no_garbage
+@without_garbage_collection
 def expand(suite: Suite, *, only: Filter | None = None) -> list[SuiteCell]:
     """Return a suite's cells, each once.
 

@@ -11,7 +11,7 @@ from statistics import fmean
 from benchmarks.rows.columns import Rows
 from benchmarks.rows.row import Row, State
 from harness.faults import INFRASTRUCTURE_FAULTS
-from harness.garbage import collects_no_garbage
+from harness.garbage_collection import without_garbage_collection
 from harness.runs.time_left import TimeLeft
 from harness.suite_cell import CellKind, SuiteCell
 from splitters.errors import UnknownNameError
@@ -125,7 +125,7 @@ def _start_order(planned: PlannedCell) -> tuple[bool, bool, float]:
     return planned.item.reads_another, planned.seconds is not None, -(planned.seconds or 0.0)
 
 
-@collects_no_garbage
+@without_garbage_collection
 def make_plan(
     cells: Sequence[SuiteCell],
     latest: Iterable[Row],

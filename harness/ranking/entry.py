@@ -10,6 +10,7 @@ from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.boards import Board
 from benchmarks.boards.samples import Indices, Numbers, Samples, numbered
@@ -74,10 +75,7 @@ class BlockSamples:
         """Return the blocks on which a measure was measured."""
         if measure not in self._measured:
             known = ~np.isnan(self.values[measure]) if measure in self.values else np.zeros(len(self.block), np.bool_)
-            of_known = np.unique(self.block[known]).tolist()
-            self._measured[measure] = (
-                self._all_blocks if known.all() else frozenset(self.blocks[index] for index in of_known)
-            )
+            self._measured[measure] = self._all_blocks if known.all() else self._blocks_of(known)
         return self._measured[measure]
 
     def subject_means(self, measure: str, blocks: Collection[Block] | None = None) -> dict[str, float]:
@@ -107,6 +105,9 @@ class BlockSamples:
     @cached_property
     def _subjects(self) -> _Subjects:
         return _Subjects.of(self.subject)
+
+    def _blocks_of(self, known: NDArray[np.bool_]) -> frozenset[Block]:
+        return frozenset(self.blocks[index] for index in np.unique(self.block[known]).tolist())
 
     @cached_property
     def _all_blocks(self) -> frozenset[Block]:

@@ -121,8 +121,8 @@ def plain_layer(module: nn.Module) -> Convolution | nn.Linear:
 def _saves_time(x: Tensor, weight: Tensor) -> bool:
     """Return whether ``_frozen_linear`` can compute a layer faster than torch does.
 
-    torch computes float32 products on CPUs by MKL, which on processors that are not Intel's runs at half of the speed
-    of the convolutions, which oneDNN computes; see docs/speed.md.
+    torch computes float32 matrix products on CPUs with MKL, which reached half of oneDNN's speed on the AMD processor
+    that we measured; see docs/speed.md.
     """
     return (
         _linear is not None

@@ -23,7 +23,7 @@ from harness.cli.options import (
     split_kinds,
     suite_options,
 )
-from harness.garbage import collects_no_garbage
+from harness.garbage_collection import without_garbage_collection
 
 if TYPE_CHECKING:
     from harness.clusters.cluster_file import ClusterFile
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 @json_option
 @report_errors
-@collects_no_garbage
+@without_garbage_collection
 def command(
     suite: str,
     changes: tuple[str, ...],

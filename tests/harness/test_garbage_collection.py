@@ -6,10 +6,10 @@ import gc
 
 import pytest
 
-from harness.garbage import collects_no_garbage
+from harness.garbage_collection import without_garbage_collection
 
 
-@collects_no_garbage
+@without_garbage_collection
 def _collects(error: Exception | None = None) -> bool:
     if error is not None:
         raise error

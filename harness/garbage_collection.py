@@ -11,11 +11,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def collects_no_garbage(function: Callable[P, R]) -> Callable[P, R]:
+def without_garbage_collection(function: Callable[P, R]) -> Callable[P, R]:
     """Pause the garbage collector while a function runs.
 
-    For functions that build objects by the hundred thousand, all of which stay: the collector would go through them
-    again and again, for a third of the time, and find nothing.
+    For functions that build objects by the hundred thousand and keep them all: the collector would scan them again and
+    again, for more than a quarter of the time, and find nothing to free.
     """
 
     @functools.wraps(function)
