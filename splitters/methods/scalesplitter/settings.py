@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
 from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.scalesplitter.presets import PRESETS
 from splitters.settings import Length, PhaseLength
-
-
-def _is_binary(value: object) -> bool:
-    return value == "binary"
 
 
 class ScaleSplitterSettings(MaskTrainingSettings):
@@ -23,15 +19,14 @@ class ScaleSplitterSettings(MaskTrainingSettings):
     Args:
         preset: A schedule: ``fast`` (a first try) or ``thorough`` (the fewest kernels); it replaces the defaults, and
             given settings override both.
-        alpha: Weight of the share of kept channels in the loss of mask phases, which is the mean of the modules' binary
-            cross-entropies.
+        alpha: Weight of the share of kept channels in the loss of mask phases.
+        distillation: Weight of the divergence of the softmax over all modules' scores from the base model's soft
+            answers, beside the mean of the modules' binary cross-entropies, in the loss of all phases; 0 for none.
         rounds: Pairs of a mask phase and a tune phase.
         mask_phase: Length of a round's mask phase, which trains masks, scales and read-outs; at least one step.
         tune_phase: Length of a round's tune phase, which trains scales and read-outs alone.
         final_phase: Length of the tune phase of recorded states after the last round: those with the fewest kernels
             first, until one is within the tolerance; 0 for none.
-        tune_loss: What tune phases minimise: ``binary``, the mean of the modules' binary cross-entropies, as in mask
-            phases; or ``joint``, the cross-entropy over the scores of all modules, which lets them outscore each other.
         mask_learning_rate: Adam's rate for masks.
         learning_rate: Adam's rate for scales and read-outs; it falls to 0 within a tune phase.
         batch_size: Images per step.
@@ -47,12 +42,12 @@ class ScaleSplitterSettings(MaskTrainingSettings):
 
     presets: ClassVar = PRESETS
 
-    alpha: float = Field(default=2.0, ge=0)
+    alpha: float = Field(default=4.0, ge=0)
+    distillation: float = Field(default=0.3, ge=0)
     rounds: int = Field(default=12, ge=1)
     mask_phase: PhaseLength = Length(count=80, unit="steps")
     tune_phase: PhaseLength = Length(count=30, unit="steps")
     final_phase: PhaseLength = Length(count=240, unit="steps")
-    tune_loss: Literal["binary", "joint"] = Field(default="binary", exclude_if=_is_binary)
     mask_learning_rate: float = Field(default=0.05, gt=0)
     learning_rate: float = Field(default=0.01, gt=0)
     batch_size: int = Field(default=16, ge=1)

@@ -14,12 +14,15 @@ from splitters.methods.scalesplitter.settings import ScaleSplitterSettings
 from splitters.methods.scoring.adam import adam
 from splitters.methods.scoring.head_training import clear_other_gradients
 from splitters.modules.score_kinds import LinearScores
-from splitters.networks.inference import Tick, no_tick
+from splitters.networks.inference import Tick, network_logits, no_tick
 from splitters.settings import Length
 
 
 class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
-    """Trains masks, scales and read-outs by the binary cross-entropy of each module; see ``MaskTrainer``."""
+    """Trains masks, scales and read-outs by each module's binary cross-entropy and the base model's soft answers.
+
+    See ``MaskTrainer``.
+    """
 
     scales: Float[Tensor, "module channel"]
 
@@ -35,6 +38,9 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         super().__init__(task, graph, settings, generator, tick=tick)
         self.scales = torch.ones_like(self.masks)
         self._classes = torch.arange(self.n_modules, device=task.device)
+        self._soft_answers: Float[Tensor, "sample class"] | None = None
+        if settings.distillation:
+            self._soft_answers = network_logits(graph.network, task.train, tick=tick).log_softmax(1)
 
     @property
     def score_learning_rate(self) -> float:
@@ -48,20 +54,17 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
     def loss_of(
         self, gates: Float[Tensor, "module channel"], scores: LinearScores, indices: Int64[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
-        """Return the binary cross-entropy of every module's score with "my class or not", averaged."""
+        """Return the mean binary cross-entropy of "my class or not", plus the weighed divergence from the teacher."""
         images, labels = self.images.batch(indices)
         found = scores(self.network(images, gates))
         own = (labels[:, None] == self._classes).T
-        return F.binary_cross_entropy_with_logits(found, own.to(found.dtype))
-
-    def tuning_loss_of(
-        self, gates: Float[Tensor, "module channel"], scores: LinearScores, indices: Int64[Tensor, " batch"]
-    ) -> Float[Tensor, ""]:
-        """Return what tune phases minimise: ``loss_of``, or the cross-entropy over all modules' scores."""
-        if self.settings.tune_loss == "binary":
-            return self.loss_of(gates, scores, indices)
-        images, labels = self.images.batch(indices)
-        return F.cross_entropy(scores(self.network(images, gates)).T, labels)
+        loss = F.binary_cross_entropy_with_logits(found, own.to(found.dtype))
+        if self._soft_answers is None:
+            return loss
+        divergence = F.kl_div(
+            found.T.log_softmax(1), self._soft_answers[indices], reduction="batchmean", log_target=True
+        )
+        return loss + self.settings.distillation * divergence
 
     def score_phase(self, length: Length, learning_rate: float, only: Bool[Tensor, " module"] | None = None) -> None:
         """Train scales and read-outs alone, through the current modules; the rate falls to 0 along the phase.
@@ -80,7 +83,7 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
         optimiser = adam(parameters, lr=learning_rate, device=scales.device)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
         for indices in self.batches(steps):
-            loss = self.tuning_loss_of(bits * scales, scores, indices)
+            loss = self.loss_of(bits * scales, scores, indices)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if only is not None:

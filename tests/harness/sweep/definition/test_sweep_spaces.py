@@ -101,14 +101,14 @@ def test_choices_may_be_lists_and_are_compared_as_settings_write_them() -> None:
 
 
 def test_settings_that_identities_leave_out_at_their_defaults_are_searched_and_read_by_conditions() -> None:
-    rate = {"float": [0.005, 0.05], "when": {"tune_loss": "binary"}}
-    searched = space({}, {"tune_loss": ["binary", "joint"], "learning_rate": rate}, splitter="scalesplitter")
-    assert "tune_loss" not in searched.base.settings
-    assert searched.default == {"tune_loss": "binary", "learning_rate": 0.01}
-    for point in searched.default, {"tune_loss": "joint"}:
+    alpha = {"float": [0.05, 0.5], "when": {"sparsity": "channels"}}
+    searched = space({}, {"sparsity": ["channels", "kernels"], "alpha": alpha}, splitter="gradsplitter")
+    assert "sparsity" not in searched.base.settings
+    assert searched.default == {"sparsity": "channels", "alpha": 0.1}
+    for point in searched.default, {"sparsity": "kernels"}:
         assert searched.read(searched.spec(point)) == point
-    fixed = space({}, {"learning_rate": rate}, splitter="scalesplitter")
-    assert fixed.default == {"learning_rate": 0.01}
+    fixed = space({}, {"alpha": alpha}, splitter="gradsplitter")
+    assert fixed.default == {"alpha": 0.1}
 
 
 def test_a_combination_that_the_splitter_refuses_is_found_when_it_is_asked_for() -> None:

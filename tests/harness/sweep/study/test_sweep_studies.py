@@ -87,16 +87,16 @@ def test_settings_that_identities_leave_out_at_their_defaults_are_compared_too(
 ) -> None:
     def sweep(settings: dict[str, Any], **space: Any) -> Sweep:
         searched = {"alpha": {"float": [0.5, 4.0]}, **space}
-        return make_bowls(splitters=[{"name": "scalesplitter", "settings": settings, "space": searched}])
+        return make_bowls(splitters=[{"name": "gradsplitter", "settings": settings, "space": searched}])
 
     store = ResultStore(tmp_path / "r")
     write(store, sweep({}))
     studies = read_studies(store, consent=BOWLS)
-    assert continue_study(sweep({"tune_loss": "joint"}), studies).changed == (
-        'splitters.scalesplitter.tune_loss: "binary" before, "joint" now',
+    assert continue_study(sweep({"sparsity": "kernels"}), studies).changed == (
+        'splitters.gradsplitter.sparsity: "channels" before, "kernels" now',
     )
-    found = continue_study(sweep({}, tune_loss=["binary", "joint"]), studies)
-    assert (found.changed, found.grown) == ((), ("splitters.scalesplitter.space.tune_loss added",))
+    found = continue_study(sweep({}, sparsity=["channels", "kernels"]), studies)
+    assert (found.changed, found.grown) == ((), ("splitters.gradsplitter.space.sparsity added",))
 
 
 def test_another_version_of_a_splitter_is_a_new_study(

@@ -1,10 +1,10 @@
 """ScaleSplitter: what drives it, what its modules consist of, and what it does about dead modules."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
 from splitters.methods.scalesplitter import ScaleSplitterSettings, splitter
@@ -90,20 +90,45 @@ def test_tune_phases_leave_masks_alone_and_lower_the_loss() -> None:
     assert torch.equal(trainer.masks, before)
 
 
-def test_joint_tuning_lowers_the_cross_entropy_over_all_modules_scores() -> None:
-    trainer = _trainer(tune_loss="joint")
-    trainer.scores = trainer.scores.map(torch.zeros_like)  # the base model alone is never wrong here
+def test_loss_is_each_modules_binary_cross_entropy_plus_the_divergence_from_the_base_models_soft_answers() -> None:
+    trainer = _trainer(distillation=0.5)
+    drawn = torch.Generator().manual_seed(1)
+    gates = (torch.rand(trainer.masks.shape, generator=drawn) < 0.8).float()
+    scores = LinearScores(torch.randn(3, 3, generator=drawn), torch.randn(3, generator=drawn))
+    some = torch.tensor([5, 0, 17, 3])
+    images, labels = trainer.images.batch(some)
+    logits = trainer.network(images, gates)
+    expected = 0.0
+    for image, label in enumerate(labels.tolist()):
+        found = [float(scores.weight[c] @ logits[c, image] + scores.bias[c]) for c in range(3)]
+        right = [1 / (1 + math.exp(-score if c == label else score)) for c, score in enumerate(found)]
+        expected -= sum(math.log(probability) for probability in right) / 3 / len(some)
+        soft = [math.exp(float(logit)) for logit in trainer.graph.network(images)[image]]
+        own = [math.exp(score) for score in found]
+        for wanted, answer in zip(soft, own, strict=True):
+            share = wanted / sum(soft)
+            expected += 0.5 * share * math.log(share / (answer / sum(own))) / len(some)
+    assert float(trainer.loss_of(gates, scores, some)) == pytest.approx(expected, rel=1e-4)
 
-    def cross_entropy() -> float:
-        images, labels = trainer.images.batch(torch.arange(len(trainer.images)))
-        found = trainer.scores(trainer.network(images, trainer.scales))
-        return float(F.cross_entropy(found.T, labels))
 
-    assert cross_entropy() == pytest.approx(math.log(3))
-    trainer.score_phase(_steps(20), 0.05)
-    assert cross_entropy() < 1
+def test_without_distillation_the_loss_is_the_binary_cross_entropy_alone() -> None:
+    trainer, with_teacher = _trainer(distillation=0), _trainer(distillation=1)
+    trainer.scores = trainer.scores.map(torch.zeros_like)
     gates, some = torch.ones_like(trainer.masks), torch.arange(9)
-    assert trainer.tuning_loss_of(gates, trainer.scores, some) != trainer.loss_of(gates, trainer.scores, some)
+    assert float(trainer.loss_of(gates, trainer.scores, some)) == pytest.approx(math.log(2))
+    assert float(with_teacher.loss_of(gates, trainer.scores, some)) > 0.7
+
+
+def test_distillation_teaches_modules_the_base_models_answers_where_labels_differ() -> None:
+    def agreement(distillation: float) -> float:
+        trainer = _trainer(distillation=distillation, alpha=0)
+        answers = trainer.graph.network(trainer.images.batch(torch.arange(len(trainer.images)))[0]).argmax(1)
+        trainer.images = replace(trainer.images, labels=(trainer.images.labels + 1) % 3)
+        trainer.score_phase(_steps(60), 0.1)
+        every = trainer.images.batch(torch.arange(len(trainer.images)))[0]
+        return accuracy(composed_answers(trainer.scores(trainer.network(every, trainer.scales))), answers)
+
+    assert agreement(100.0) > 0.9 > 0.5 > agreement(0)
 
 
 def test_a_tune_phase_for_some_modules_leaves_the_others_bit_for_bit() -> None:
@@ -137,7 +162,7 @@ def _phases_and_states(monkeypatch: pytest.MonkeyPatch, **changes: object) -> tu
 def test_the_smallest_state_is_tuned_once_more_and_chosen_if_it_is_within_the_tolerance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lengths, result = _phases_and_states(monkeypatch, rounds=3, tolerance=0.9)
+    lengths, result = _phases_and_states(monkeypatch, rounds=3, tolerance=0.9, alpha=2.0)
     assert lengths == [5, 5, 5, 10]
     *rounds, tuned = (state["kernel_retention"] for state in result.history)
     assert tuned == min(rounds)
