@@ -42,7 +42,7 @@ class ScaleSplitterSettings(MaskTrainingSettings):
 
     presets: ClassVar = PRESETS
 
-    alpha: float = Field(default=4.0, ge=0)
+    alpha: float = Field(default=3.0, ge=0)
     distillation: float = Field(default=0.3, ge=0)
     rounds: int = Field(default=12, ge=1)
     mask_phase: PhaseLength = Length(count=80, unit="steps")
