@@ -23,12 +23,14 @@ from harness.ranking.statistics import Estimate
 from harness.store import ResultStore
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
-_NAMES |= {"scalesplitter": "ScaleSplitter", "cnnsplitter": "CNNSplitter"}
+_NAMES |= {"scalesplitter": "ScaleSplitter, 2,400 mask steps", "cnnsplitter": "CNNSplitter"}
+_NAMES |= {"scalesplitter version 3": "ScaleSplitter before version 4"}
 _NAMES |= {"gradsplitter 1200": "the same, 1,200 mask steps", "cnnsplitter thresholds": "the same, lower thresholds"}
 _DATA = {"parquet:cifar10": "CIFAR-10", "parquet:fashion_mnist": "Fashion-MNIST"}
 _SPLITTERS = (
     "gradsplitter", "gradsplitter 1200", "taylor", "importance", "random", "scalesplitter", "taylor like scalesplitter",
-    "cnnsplitter", "cnnsplitter thresholds", "taylor like cnnsplitter",
+    "scalesplitter version 3", "taylor like scalesplitter version 3", "cnnsplitter", "cnnsplitter thresholds",
+    "taylor like cnnsplitter",
 )  # fmt: skip
 _HEADER = """\
 | data, net, width | splitter | score | seeds | loss, points | kernels, % | FLOPs of all modules, % |
@@ -37,14 +39,16 @@ _HEADER = """\
 _COMPARED = (
     ("gradsplitter", "cnnsplitter"), ("gradsplitter", "taylor"), ("gradsplitter", "importance"),
     ("cnnsplitter", "taylor like cnnsplitter"), ("scalesplitter", "gradsplitter"),
-    ("scalesplitter", "taylor like scalesplitter"),
+    ("scalesplitter", "taylor like scalesplitter"), ("scalesplitter version 3", "gradsplitter"),
+    ("scalesplitter version 3", "taylor like scalesplitter version 3"),
 )  # fmt: skip
 _PAIRS_HEADER = """\
 | comparison | cells | loss, points | p | lower, higher, open | kernels, points | p | fewer, more, open |
 | --- | ---: | ---: | ---: | --- | ---: | ---: | --- |"""
 
 _AT_EQUAL_LOSS = (
-    ("gradsplitter", "cnnsplitter", 8), ("scalesplitter", "gradsplitter", 3), ("scalesplitter", "gradsplitter", 8),
+    ("gradsplitter", "cnnsplitter", 8),
+    ("scalesplitter version 3", "gradsplitter", 3), ("scalesplitter version 3", "gradsplitter", 8),
 )  # fmt: skip
 """In points: what the gradient searches may lose, and about what CNNSplitter loses, few of whose states lose less."""
 
@@ -61,6 +65,8 @@ def table(rows: Iterable[Row]) -> str:
     """Return means over the seeds, of the loss with half of its 95 % t-interval, in Markdown."""
     nets: dict[tuple[str, float, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
+        if (label := row["splitter_label"] or row["splitter"]) not in (*_SPLITTERS, "full"):
+            raise ValueError(f"no line of the table is for {label!r}")
         width = json.loads(row["config"])["model"]["settings"]["width"]
         nets[row["dataset"], -width, row["model"]][row["splitter_label"] or row["splitter"]].append(row)
     lines = [_HEADER]
@@ -85,15 +91,16 @@ def pairs(rows: Iterable[Row]) -> str:
     for row in rows:
         found[row["splitter_label"] or row["splitter"]][row["dataset"], row["model"]][row["seed"]] = row
     compared = {
-        (first, second, column): _cells(found[first], found[second], column)
+        (first, second, column): cells
         for first, second in _COMPARED
         for column in _MEASURES
+        if (cells := _cells(found[first], found[second], column))
     }
     # Of the same kernels there is nothing to test.
     tests = [None if _are_equal(cells) else _over_cells(cells).p_value for cells in compared.values()]
     p_values = dict(zip(compared, holm_where_tested(tests), strict=True))
     lines = [_PAIRS_HEADER]
-    for first, second in _COMPARED:
+    for first, second in dict.fromkeys(key[:2] for key in compared):
         parts = [_figures_over_cells(compared[key], p_values[key]) for key in product((first,), (second,), _MEASURES)]
         n_cells = len(compared[first, second, "accuracy_loss"])
         lines.append(f"| {_name(first)} - {_name(second)} | {n_cells} | {' | '.join(parts)} |")

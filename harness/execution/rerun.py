@@ -144,7 +144,7 @@ def require_runnable(row: Row, plugins: Plugins) -> None:
     plugins.load()
     cell = _cell_of(row)
     scenario = make_scenario(cell.scenario, cell.scenario_settings, where=where)
-    make_splitter(cell.splitter.name, cell.splitter.settings, where=where)
+    _require_same_meaning(cell, row)
     check_model(cell.model, where=where)
     check_dataset(cell.dataset.name, where=where)
     with calling(f"{where}: scenario {cell.scenario!r}"):
@@ -178,6 +178,7 @@ def rerun_cell(
         ConfigurationError: If this version would measure something else under that configuration.
     """
     cell = _cell_of(row)
+    _require_same_meaning(cell, row)
     current = with_current_code(cell)
     device, gpu_share = device_here(cell)
     again = run_attempt(
@@ -191,12 +192,32 @@ def rerun_cell(
     return Rerun(again, row, changed_code(cell, current))
 
 
+def _require_same_meaning(cell: Cell, row: Row) -> None:
+    """Check that this version reads the splitter's settings as they were when the row was written.
+
+    A setting that came since would take its default, and a splitter that the settings name (``like``) would be that of
+    today, although neither is in the cell's id.
+    """
+    where = f"cell {row.cell_id[:ID_LENGTH]}"
+    stored = cell.splitter.settings
+    read = make_splitter(cell.splitter.name, stored, where=where).settings.model_dump(mode="json")
+    differing = sorted(key for key in stored.keys() | read.keys() if stored.get(key) != read.get(key))
+    if differing:
+        raise ConfigurationError(
+            f"{where}: this version of Splitbench reads {', '.join(differing)} of {cell.splitter.name!r} in another "
+            f"way. {_version_that_wrote(row)}"
+        )
+
+
 def _cell_of(row: Row) -> Cell:
     cell = Cell.model_validate_json(row.config)
     if cell.cell_id != row.cell_id:
         raise ConfigurationError(
             f"{row.cell_id[:ID_LENGTH]}: this version of Splitbench gives its configuration another id, "
-            f"{cell.cell_id[:ID_LENGTH]}, as results would differ. Use the version that wrote the row: "
-            f"{row.splitbench_version} ({row.git_commit or 'no commit'})."
+            f"{cell.cell_id[:ID_LENGTH]}, as results would differ. {_version_that_wrote(row)}"
         )
     return cell
+
+
+def _version_that_wrote(row: Row) -> str:
+    return f"Use the version that wrote the row: {row.splitbench_version} ({row.git_commit or 'no commit'})."

@@ -7,10 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from benchmarks.rows.row import Row
 from splitters.methods.mask_training.settings import MaskTrainingSettings
-from splitters.methods.protocol import make_splitter
+from splitters.methods.protocol import SPLITTERS
+from splitters.settings import Length, PhaseLength
+
+_PHASE_LENGTH: TypeAdapter[Length] = TypeAdapter(PhaseLength)
 
 _STATE = {"accuracy", "kernel_retention", "seconds"}
 """What is recorded of a state; a baseline's only one has no time."""
@@ -93,8 +99,10 @@ def _states(row: Row) -> Mapping[int, Mapping[str, float]]:
 def _mask_steps(row: Row, number: int) -> int:
     """Return the mask steps until a recorded state; those that come after the last round have all of them."""
     splitter = json.loads(row.config)["splitter"]
-    settings = make_splitter(splitter["name"], splitter["settings"]).settings
-    if not isinstance(settings, MaskTrainingSettings):
+    if not issubclass(SPLITTERS.get(splitter["name"]).Settings, MaskTrainingSettings):
         return 0
-    per_round = settings.mask_phase.steps(samples=row.split_train_images or 0, batch_size=settings.batch_size)
-    return min(number, settings.rounds) * per_round
+    # Read one by one, as rows of earlier versions have settings that this one may not know.
+    settings: Mapping[str, Any] = splitter["settings"]
+    mask_phase = _PHASE_LENGTH.validate_python(settings["mask_phase"])
+    per_round = mask_phase.steps(samples=row.split_train_images or 0, batch_size=settings["batch_size"])
+    return min(number, int(settings["rounds"])) * per_round

@@ -35,11 +35,11 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
     A kernel that stays has to make up for those that go. Beside its real masks, each module therefore learns one
     factor per kept kernel, which extraction folds into the weights that read it, and a linear read-out of all class
     logits that begins as the logit of its own class. Each module is trained by the binary cross-entropy of "my class or
-    not", whose gradient does not fade in a sigmoid followed by a softmax, and all of them together by the divergence of
-    their scores' softmax from the base model's soft answers (Hinton et al., https://arxiv.org/abs/1503.02531), which
-    lets them outscore each other. Between mask phases, scales and read-outs are tuned with masks frozen. At the end,
-    recorded states are tuned for longer, those with the fewest kernels first, until one is within the tolerance. The
-    choice of the result and the rescue of dead modules are GradSplitter's.
+    not", whose gradient does not fade in a sigmoid followed by a softmax. All together learn to outscore each other by
+    the divergence of their scores' softmax from the base model's soft answers (Hinton et al.,
+    https://arxiv.org/abs/1503.02531). Between mask phases, scales and read-outs are tuned with masks frozen. At the
+    end, recorded states are tuned for longer, those with the fewest kernels first, until one is within the tolerance.
+    The choice of the result and the rescue of dead modules are GradSplitter's.
     """
 
     Settings = ScaleSplitterSettings

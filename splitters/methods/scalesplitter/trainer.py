@@ -54,7 +54,7 @@ class Trainer(MaskTrainer[ScaleSplitterSettings, LinearScores]):
     def loss_of(
         self, gates: Float[Tensor, "module channel"], scores: LinearScores, indices: Int64[Tensor, " batch"]
     ) -> Float[Tensor, ""]:
-        """Return the mean binary cross-entropy of "my class or not", plus the weighed divergence from the teacher."""
+        """Return the mean binary cross-entropy of "my class or not", plus the weighted divergence from the teacher."""
         images, labels = self.images.batch(indices)
         found = scores(self.network(images, gates))
         own = (labels[:, None] == self._classes).T

@@ -7,15 +7,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toys import toy_cell, toy_row
 
 from benchmarks.scenarios.current_code import CodeChangedError, changed_code, check_code_unchanged, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
+from harness.config.expand import completed_splitter
+from harness.config.plugins import Plugins
 from harness.execution.attempt import Surroundings
-from harness.execution.rerun import rerun_cell
+from harness.execution.rerun import require_runnable, rerun_cell
 from harness.store import ResultStore
+from splitters.errors import ConfigurationError
 
 PLUGIN = """
 from lab_numbers import LOSS
@@ -88,6 +92,32 @@ def test_a_rerun_after_an_edit_says_so_and_its_row_is_another_cells(tmp_path: Pa
     assert rerun.row.cell_id == current.cell_id != before.cell_id
     same = rerun_cell(toy_row(cell=current), ResultStore(tmp_path / "rows"), surroundings)
     assert (same.changed_code, same.row.cell_id) == ([], current.cell_id)
+
+
+@pytest.mark.parametrize(
+    ("splitter", "change", "named"),
+    [
+        ("scalesplitter", lambda settings: settings.pop("distillation"), "distillation of 'scalesplitter'"),
+        ("random", lambda settings: settings["like"].update(version=1), "like of 'random'"),
+    ],
+)
+def test_a_row_whose_settings_have_another_meaning_today_is_not_run_again(
+    splitter: str, change: Callable[[dict[str, Any]], object], named: str, tmp_path: Path, surroundings: Surroundings
+) -> None:
+    settings = {"like": {"name": "scalesplitter"}} if splitter == "random" else {}
+    complete = completed_splitter(splitter, settings)
+    cell = toy_cell().model_copy(update={"scenario": "modularization", "splitter": complete})
+    require_runnable(toy_row(cell=cell), Plugins())
+    stored = complete.model_dump(mode="json")["settings"]
+    change(stored)
+    row = toy_row(cell=cell.model_copy(update={"splitter": complete.model_copy(update={"settings": stored})}))
+    store = ResultStore(tmp_path / "rows")
+    for attempt in lambda: require_runnable(row, Plugins()), lambda: rerun_cell(row, store, surroundings):
+        with pytest.raises(
+            ConfigurationError, match=f"reads {named} in another way. Use the version that wrote the row"
+        ):
+            attempt()
+    assert not store.read().latest()
 
 
 def test_the_rows_of_built_in_cells_do_not_depend_on_code() -> None:

@@ -121,7 +121,8 @@ def test_without_distillation_the_loss_is_the_binary_cross_entropy_alone() -> No
 
 def test_distillation_teaches_modules_the_base_models_answers_where_labels_differ() -> None:
     def agreement(distillation: float) -> float:
-        trainer = _trainer(distillation=distillation, alpha=0)
+        trainer = _trainer(distillation=distillation)
+        trainer.scores = trainer.scores.map(torch.zeros_like)
         answers = trainer.graph.network(trainer.images.batch(torch.arange(len(trainer.images)))[0]).argmax(1)
         trainer.images = replace(trainer.images, labels=(trainer.images.labels + 1) % 3)
         trainer.score_phase(_steps(60), 0.1)
