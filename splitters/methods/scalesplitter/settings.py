@@ -17,8 +17,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
     As with GradSplitter, a mask moves by about its learning rate per step, from 1 to 0 and below.
 
     Args:
-        preset: A schedule: ``fast`` (a first try) or ``thorough`` (the fewest kernels); it replaces the defaults, and
-            given settings override both.
+        preset: A schedule: ``fast`` (a first try), ``thorough`` (the fewest kernels of small images) or ``small`` (nets
+            and images of CIFAR-10's size); it replaces the defaults, and given settings override both.
         alpha: Weight of the share of kept channels in the loss of mask phases.
         distillation: Weight of the divergence of the softmax over all modules' scores from the base model's soft
             answers, beside the mean of the modules' binary cross-entropies, in the loss of all phases; 0 for none.

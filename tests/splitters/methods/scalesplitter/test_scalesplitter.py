@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from harness.config.suite import load_suite
 from splitters.methods.protocol import Progress, SplitResult, SplitTask, make_splitter
 from splitters.methods.scalesplitter import ScaleSplitterSettings, splitter
 from splitters.methods.scalesplitter.trainer import Trainer
@@ -48,6 +49,16 @@ def test_composed_modules_keep_the_base_models_accuracy_with_half_of_the_kernels
     assert accuracy(composed_answers(scores), task.select.labels) >= 0.9
     assert result.met_tolerance
     assert result.masks.retention < 0.5
+
+
+@pytest.mark.parametrize(("preset", "suite"), [("small", "cifar-cpu"), ("fast", "quick")])
+def test_presets_are_the_settings_of_the_suites_that_tried_them(preset: str, suite: str) -> None:
+    (entry,) = (entry for entry in load_suite(suite).splitters if entry.name == "scalesplitter")
+    suited = ScaleSplitterSettings.parse(entry.settings, where="test")
+    assert (
+        ScaleSplitterSettings.parse({"preset": preset}, where="test").model_copy(update={"preset": suited.preset})
+        == suited
+    )
 
 
 def test_alpha_drives_kernels_out() -> None:
