@@ -9,11 +9,11 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from statistics import fmean
 from typing import Any
 
+from means import scored_means
+
 from harness import read_rows
-from harness.ranking.statistics import Estimate
 
 _SPLITTERS = {
     "gradsplitter": "GradSplitter",
@@ -40,7 +40,7 @@ def table(rows: Iterable[Row]) -> str:
     lines = [_HEADER]
     for n_classes, by_splitter in sorted(found.items()):
         lines += [
-            f"| {n_classes} | {_SPLITTERS[splitter]} | {version} | {_figures(found_rows)} |"
+            f"| {n_classes} | {_SPLITTERS[splitter]} | {version} | {scored_means(found_rows)} |"
             for (splitter, version), found_rows in sorted(by_splitter.items(), key=lambda item: _order(*item[0]))
         ]
     return "\n".join(lines)
@@ -49,14 +49,6 @@ def table(rows: Iterable[Row]) -> str:
 def _order(splitter: str, version: int) -> tuple[bool, int, int]:
     """Order lines by version, the newest first, and within one as splitters are listed; GradSplitter comes first."""
     return splitter != "gradsplitter", -version, [*_SPLITTERS].index(splitter)
-
-
-def _figures(rows: list[Row]) -> str:
-    loss = Estimate.of([100 * row["accuracy_loss"] for row in rows])
-    spread = "" if loss.half_width is None else f" ±{loss.half_width:.2f}"
-    kernels, flops = (100 * fmean(row[name] for row in rows) for name in ("kernel_retention", "flops_retention_sum"))
-    scores = ", ".join(sorted({row["score"] for row in rows}))
-    return f"{scores} | {len(rows)} | {loss.mean:.2f}{spread} | {kernels:.1f} | {flops:.0f}"
 
 
 if __name__ == "__main__":

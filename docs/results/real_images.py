@@ -14,12 +14,13 @@ from itertools import product
 from statistics import fmean
 from typing import Any
 
+from means import scored_means
+
 from harness import read_rows
 from harness.ranking.budgets.budget import Budget
 from harness.ranking.leaderboard import columns_for, make_leaderboard
 from harness.ranking.paired.comparison import MIN_PAIRS, SIGNIFICANCE, Comparison, holm_where_tested
 from harness.ranking.paired.head_to_head import compare
-from harness.ranking.statistics import Estimate
 from harness.store import ResultStore
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
@@ -75,7 +76,7 @@ def table(rows: Iterable[Row]) -> str:
         title = f"{_DATA[data]}, {_NAMES[model]}, {Fraction(-width)} (base {base:.1f} %)"
         for splitter in _SPLITTERS:
             if splitter in found:
-                lines.append(f"| {title} | {_name(splitter)} | {_figures(found[splitter])} |")
+                lines.append(f"| {title} | {_name(splitter)} | {scored_means(found[splitter])} |")
                 title = ""
     return "\n".join(lines)
 
@@ -167,14 +168,6 @@ def at_equal_loss(folder: str) -> str:
 
 def _name(splitter: str) -> str:
     return _NAMES.get(splitter, f"`{splitter.split()[0]}`" + " of its size" * (" like " in splitter))
-
-
-def _figures(rows: Sequence[Row]) -> str:
-    loss = Estimate.of([100 * row["accuracy_loss"] for row in rows])
-    spread = "" if loss.half_width is None else f" ±{loss.half_width:.2f}"
-    kernels, flops = (100 * fmean(row[name] for row in rows) for name in ("kernel_retention", "flops_retention_sum"))
-    scores = ", ".join(sorted({row["score"] for row in rows}))
-    return f"{scores} | {len(rows)} | {loss.mean:.2f}{spread} | {kernels:.1f} | {flops:.0f}"
 
 
 if __name__ == "__main__":

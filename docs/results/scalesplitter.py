@@ -9,11 +9,11 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from statistics import fmean
 from typing import Any
 
+from means import means
+
 from harness import read_rows
-from harness.ranking.statistics import Estimate
 
 _NETS = {"rescnn": "ResCNN", "simcnn": "SimCNN"}
 _SPLITTERS = {
@@ -71,10 +71,7 @@ def _by_net_and_splitter(rows: Iterable[Row]) -> dict[tuple[str, str], dict[int,
 
 
 def _figures(rows: list[Row]) -> str:
-    loss = Estimate.of([100 * row["accuracy_loss"] for row in rows])
-    spread = "" if loss.half_width is None else f" ±{loss.half_width:.2f}"
-    kernels, flops = (100 * fmean(row[name] for row in rows) for name in ("kernel_retention", "flops_retention_sum"))
-    return f"{_mask_steps(rows[0])} | {len(rows)} | {loss.mean:.2f}{spread} | {kernels:.1f} | {flops:.0f}"
+    return f"{_mask_steps(rows[0])} | {len(rows)} | {means(rows)}"
 
 
 def _mask_steps(row: Row) -> str:
