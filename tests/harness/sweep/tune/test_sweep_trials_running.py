@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.store import ResultStore
 from harness.sweep.definition.file import Sweep
 from harness.sweep.study.study import Study
 from harness.sweep.study.trials import BEATEN, STOPPED_EARLY, Configurations, Trials, TrialState, read_trials
+from harness.sweep.tune import trainable
 from harness.sweep.tune.learning_curves import curve_of, read_curves, write_curve
 from harness.sweep.tune.row_callback import RowCallback
 from harness.sweep.tune.schedulers import Halving, TrialEnder
@@ -208,11 +210,20 @@ def test_only_the_first_cell_of_a_trial_is_compared_while_it_runs(bench: Callabl
     assert {trial.state for trial in made.run().all} == {TrialState.COMPLETE}
 
 
-def test_a_trial_that_takes_longer_than_its_budget_fails(bench: Callable[..., Bench]) -> None:
-    made = bench(limit=0.5, seeds=3, splitters=[{"name": "bowl", "settings": {"pause": 0.1}, "space": {"x": [0.2]}}])
+def test_a_trial_that_takes_longer_than_its_budget_fails(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now, sleep=time.sleep)
+    monkeypatch.setattr(trainable, "time", clock)
+
+    def a_minute_passes_after_each_cell(result: dict[str, Any]) -> bool:
+        clock.now += 60 * (result["report"].event == "row")
+        return False
+
+    made = bench(limit=50.0, seeds=3, splitters=grid(x=[0.2]), dies=a_minute_passes_after_each_cell)
     (trial,) = made.run().all
     assert trial.state is TrialState.FAILED
-    assert trial.failure == "timeout: the trial took longer than 0.5 s"
+    assert trial.failure == "timeout: the trial took longer than 50 s"
     assert [row.state for row in trial.rows.values()] == [State.OK, State.TIMEOUT]
 
 
