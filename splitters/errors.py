@@ -44,7 +44,7 @@ class DataError(SplitbenchError):
 
 
 class GraphError(SplitbenchError):
-    """A network cannot be traced, or does not treat the images of a batch one by one."""
+    """A network cannot be traced or stored, or does not treat the images of a batch one by one."""
 
 
 class MaskError(SplitbenchError):

@@ -195,7 +195,7 @@ class ImageSet:
     def normalise(
         self, images: UInt8[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch channel height width"]:
-        """Return images, on this set's device, as the network's input, without waiting for the device."""
+        """Return (images / 255 - mean) / std; the images must lie on this set's device, which is not waited for."""
         return self.normalisation.apply(images, *self._affine)
 
     @cached_property

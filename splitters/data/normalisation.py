@@ -22,7 +22,7 @@ class Normalisation:
         std: Divides each image channel afterwards; positive.
 
     Raises:
-        DataError: If the two differ in length, or a number cannot serve.
+        DataError: If the two differ in length, a number is not finite, or a std is not positive.
     """
 
     mean: tuple[float, ...]

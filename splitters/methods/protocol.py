@@ -69,7 +69,7 @@ class CheckpointState:
 
 
 class Checkpoint(Protocol):
-    """Stores the state of one piece of work; the caller implements it."""
+    """Stores the state of one piece of work; whoever starts the work implements it."""
 
     def load(self) -> CheckpointState | None:
         """Return the last saved state, on the CPU, or None if there is none."""
@@ -77,7 +77,7 @@ class Checkpoint(Protocol):
     def save(self, state: CheckpointState) -> None:
         """Replace the saved state atomically.
 
-        The caller must not change the tensors afterwards: they may be written later, when the work is stopped.
+        The work must not change the tensors afterwards: they may be written later, when the work is stopped.
         """
 
 
@@ -381,7 +381,7 @@ def make_splitter(name: str, settings: Mapping[str, object] | None = None, *, wh
 
     Args:
         name: A name in ``SPLITTERS``.
-        settings: Its settings as plain values; absent ones take their defaults, as do all if None.
+        settings: Its settings as plain values; those that are absent, or all if None, take their defaults.
         where: The file and key that hold them, for messages.
 
     Raises:

@@ -99,12 +99,13 @@ def split(
         method: The splitter's name; see ``list_splitters``.
         seed: Seeds every random number.
         callbacks: Called with each ``Progress``; one that raises stops the split.
-        **settings: The splitter's settings, e.g. ``preset="small"`` or ``round_to=8``.
+        **settings: The splitter's settings, e.g. ``preset="small"`` or ``round_to=8``; GradSplitter's defaults are the
+            paper's schedule, which takes hours.
 
     Raises:
         ConfigurationError: If a name or a setting is unknown, or classes and logits differ in number.
         DataError: If the image sets do not fit each other.
-        GraphError: If the model cannot be traced.
+        GraphError: If the model cannot be traced, or no module file could hold its modules.
         SplitFailedError: If no usable modules were found.
     """
     splitter = make_splitter(method, settings)

@@ -65,7 +65,7 @@ class ModuleInfo(Settings):
         base_model_hash: SHA-256 of the base model's weights.
         splitter: The splitter that found the module.
         kept: Indices of the kept kernels for each convolution of the base model.
-        calibration: Numbers that make its score comparable, e.g. ``minimum`` and ``maximum``.
+        calibration: Unused; files of earlier versions may hold it.
         metrics: Measurements, e.g. ``select_f1``.
         licence: The licence of the base model's weights, if known.
         trained_on: The images that the base model and the module were made with, one entry for each as their makers
@@ -313,6 +313,9 @@ def extract_modules(
         class_names: The base model's classes.
         normalisation: How bytes become the base model's input, as in its training.
         **known: Further fields of ``ModuleInfo`` that are the same for all modules, e.g. ``base_model``.
+
+    Returns:
+        One module per class, in the order of ``class_names``, on the graph's device.
 
     Raises:
         ConfigurationError: If there are more or fewer class names than masks, or the normalisation is for images of

@@ -123,7 +123,7 @@ class LogitScores(Scores):
     module_score = LogitScore
 
     def __call__(self, logits: Float[Tensor, "module batch class"]) -> Float[Tensor, "module batch"]:
-        """Return the diagonal over modules and classes."""
+        """Return, for each module, its own class's logit."""
         return torch.diagonal(logits, dim1=0, dim2=2).T
 
     def of(self, module: int) -> ModuleScore:

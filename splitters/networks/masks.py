@@ -64,7 +64,17 @@ class KernelMasks:
     def repaired(
         cls, layout: ChannelLayout, bits: Bool[Tensor, "module channel"], priority: Float[Tensor, "module channel"]
     ) -> KernelMasks:
-        """Return masks in which no module loses a layer (see ``repair``)."""
+        """Return masks in which no module loses a layer, by adding channels.
+
+        Args:
+            layout: The network's channels.
+            bits: True keeps, on any device.
+            priority: Of the channels that a module may not lose altogether, the one with the highest is added, of
+                equal ones the first.
+
+        Raises:
+            MaskError: If bits do not fit the layout.
+        """
         return cls(layout, repair(layout, bits.cpu(), priority.cpu()))
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ class ComposedModel(ReusedModel):
 
     Args:
         modules: One module per class, in any order.
-        class_names: The order of the classes. Default: the base model's if all modules share one, else sorted.
+        class_names: The order of the classes. Default: as in the base models if all list the same ones, else sorted.
         calibration: Makes the scores comparable, in the order of ``class_names``; without it, all scores must be of
             one kind.
 
@@ -173,7 +173,7 @@ def compose(
 
     Raises:
         ConfigurationError: If the modules do not fit each other, or have scores of different kinds.
-        DataError: If the calibration images lack one of the classes.
+        DataError: If the calibration images lack one of the classes, or a score on them is not finite.
     """
     if calibration is None:
         return ComposedModel(modules, class_names)

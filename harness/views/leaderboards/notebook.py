@@ -34,6 +34,15 @@ class NotebookLeaderboard(Leaderboard):
 def make_leaderboard(
     latest: Iterable[Row], *, scenario: str | None = None, sort: str | None = None
 ) -> NotebookLeaderboard:
-    """Rank splitters, as ``harness.ranking.leaderboard.make_leaderboard`` does, for a notebook."""
+    """Rank splitters, as ``harness.ranking.leaderboard.make_leaderboard`` does, for a notebook.
+
+    Args:
+        latest: The attempt that counts of each cell, e.g. ``RunReport.latest()``.
+        scenario: Show only this one.
+        sort: The measure to rank by; the scenario's own by default.
+
+    Raises:
+        UnknownNameError: If there is no such scenario or measure.
+    """
     board = leaderboard.make_leaderboard(latest, scenario=scenario, sort=sort)
     return NotebookLeaderboard(board.sections, board.failures)

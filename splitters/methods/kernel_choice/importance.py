@@ -40,7 +40,7 @@ def channel_importance(
 
     Args:
         graph: The base model.
-        images: Images, on the graph's device; usually ``select``.
+        images: Images, on the graph's device; built-in splitters take ``train``.
         confidence: Only images count to whose class the base model gives at least this probability. If a class has
             none, all its images count, with a warning.
         batch_size: Images per forward pass.

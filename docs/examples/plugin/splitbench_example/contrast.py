@@ -45,7 +45,7 @@ class Contrast(Splitter[ContrastSettings]):
     ) -> SplitResult:
         """Split the task's base model; see ``Splitter.split``."""
         graph = task.usable_graph(graph)
-        importance = channel_importance(graph, task.on_device().select)
+        importance = channel_importance(graph, task.on_device().train)
         contrast = importance.norms / importance.norms.mean(0).clamp(min=1e-12)
         threshold = contrast.quantile(1 - self.settings.retention, dim=1, keepdim=True)
         masks = KernelMasks.repaired(graph.layout, contrast >= threshold, priority=contrast)
