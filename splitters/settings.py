@@ -6,6 +6,7 @@ import inspect
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias, Union, get_args, get_origin
 
@@ -53,6 +54,12 @@ ClassName = Annotated[str, AfterValidator(normalise_class_name)]
 """A field that holds a class's name."""
 
 
+def _may_hold_sets(annotation: Any) -> bool:
+    kind = get_origin(annotation) or annotation
+    is_set = isinstance(kind, type) and issubclass(kind, AbstractSet)
+    return is_set or any(map(_may_hold_sets, get_args(annotation)))
+
+
 class Settings(BaseModel):
     """The base of every settings model: immutable, no unknown keys, no NaN, no infinity, no boolean for a number."""
 
@@ -60,6 +67,21 @@ class Settings(BaseModel):
 
     explained_in: ClassVar[str] = "docs/suites.md"
     """The page that explains the keys to people, for messages."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse sets, which each process would write in another order: a cell would have another id in each.
+
+        Raises:
+            ConfigurationError: If a field may hold a set.
+        """
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            if _may_hold_sets(field.annotation):
+                raise ConfigurationError(
+                    f"the setting {name!r} of {cls.__name__} is a set, which has another order in each process; take a "
+                    "tuple, and sort it where the order means nothing."
+                )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -177,9 +177,10 @@ def count_logits(model: nn.Module, name: str, input_shape: tuple[int, int, int])
     try:
         with evaluating(model), torch.no_grad():
             output = model(torch.zeros(1, *input_shape))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    # A network of the user's may raise anything.
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"model {name!r} does not take images of shape {input_shape}: {error} "
+            f"model {name!r} does not take images of shape {input_shape}: {type(error).__name__}: {error} "
             "Choose another input_shape or another model."
         ) from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

@@ -26,7 +26,7 @@ from splitters.methods.protocol import (
     CheckpointState,
     SplitResult,
     SplitTask,
-    checked_result,
+    checked_split,
     make_splitter,
 )
 from splitters.methods.scoring.kinds import score_name
@@ -134,10 +134,8 @@ class _CellSplits:
         )
 
         def make(checkpoint: Checkpoint) -> CheckpointState:
-            result = splitter.split(
-                self._task(complete), graph=self.graph, progress=self.workspace.progress, checkpoint=checkpoint
-            )
-            return to_state(checked_result(result))
+            task, progress = self._task(complete), self.workspace.progress
+            return to_state(checked_split(splitter, task, graph=self.graph, progress=progress, checkpoint=checkpoint))
 
         artifact = self.workspace.artifacts.get_or_make(
             SPLITS, self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress

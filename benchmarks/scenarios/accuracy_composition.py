@@ -27,6 +27,8 @@ from benchmarks.training.base_model import train_base_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import Progress, ProgressCallback, make_splitter
+from splitters.modules.score_kinds import LinearScore, LogitScore, ScaledLogitScore
+from splitters.modules.scores import ModuleScore
 from splitters.networks.inference import accuracy, class_report
 from splitters.reuse.composed import ComposedModel, compose
 from splitters.settings import Settings
@@ -82,7 +84,9 @@ class AccuracyComposition(Scenario):
 
     def check(self, cell: Cell) -> None:
         """Check the cell's names and settings; see ``Scenario.check``."""
-        make_splitter(cell.splitter.name, cell.splitter.settings)
+        splitter = make_splitter(cell.splitter.name, cell.splitter.settings)
+        if self.settings.choose_by == "alone":
+            _check_probabilities(_known_scores(cell.splitter.name, splitter.settings), of=repr(cell.splitter.name))
         check_dataset(cell.dataset.name)
         check_model(cell.model)
         refuse_given(cell.model, "accuracy_composition")
@@ -140,6 +144,25 @@ class AccuracyComposition(Scenario):
             yield _composition(candidates, scores, "inter", "+".join(names))
 
 
+# Scores without probabilities that are known before a splitter runs: by its name, or by its setting ``score``.
+_SCORES_OF_SPLITTERS: dict[str, type[ModuleScore]] = {"scalesplitter": LinearScore}
+_SCORES_OF_SETTINGS: dict[str, type[ModuleScore]] = {"logit": LogitScore, "moments": ScaledLogitScore}
+
+
+def _known_scores(splitter: str, settings: Settings) -> list[type[ModuleScore]]:
+    known = _SCORES_OF_SPLITTERS.get(splitter) or _SCORES_OF_SETTINGS.get(str(getattr(settings, "score", None)))
+    return [known] if known else []
+
+
+def _check_probabilities(scores: Iterable[ModuleScore | type[ModuleScore]], *, of: str) -> None:
+    kinds = {score.kind for score in scores if not score.is_probability}
+    if kinds:
+        raise ConfigurationError(
+            f"choose_by: modules of {of} score by {', '.join(sorted(kinds))}, which is no probability, so that alone "
+            "they claim no image at 0.5. Write 'composed', or take a splitter that trains heads."
+        )
+
+
 def _split_models(
     settings: AccuracyCompositionSettings, cell: Cell, workspace: Workspace, images: PreparedImages
 ) -> Iterator[SplitModel]:
@@ -187,12 +210,8 @@ class _Candidate:
 
     @classmethod
     def of(cls, model: SplitModel, images: PreparedImages, choose_by: ChooseBy) -> _Candidate:
-        kinds = {module.score.kind for module in model.modules if not module.score.is_probability}
-        if choose_by == "alone" and kinds:
-            raise ConfigurationError(
-                f"choose_by: modules of {model.name} score by {', '.join(sorted(kinds))}, which is no probability, so "
-                "that alone they claim no image at 0.5. Write 'composed', or take a splitter that trains heads."
-            )
+        if choose_by == "alone":
+            _check_probabilities([module.score for module in model.modules], of=model.name)
         select, test = images.split_roles.select, images.roles.test
         scores = model.scores(select)
         return cls(model, select, test, scores, model.logits(select), model.logits(test), choose_by)

@@ -17,6 +17,7 @@ from splitters.canonical.model_copy import copy_of_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError, DataError, SplitFailedError
 from splitters.files.network_description import check_storable
+from splitters.files.weights_hash import weights_hash
 from splitters.foreign_code import constructing
 from splitters.graph.channel_graph import ChannelGraph
 from splitters.methods.kernel_choice.layer_sensitivity import LayerSensitivity
@@ -234,11 +235,16 @@ class SplitResult:
     sensitivity: tuple[LayerSensitivity, ...] = ()
 
 
+_SHARES = ("accuracy", "kernel_retention")
+"""What every recorded state has, as fractions: boards read both."""
+
+
 def checked_result(result: object) -> SplitResult:
     """Return what a splitter returned.
 
     Raises:
-        SplitFailedError: If it is no ``SplitResult``, or one with a field of another type.
+        SplitFailedError: If it is no ``SplitResult``, or one with a field of another type, or with a share in its
+            history that is no fraction.
     """
     if not isinstance(result, SplitResult):
         raise SplitFailedError(f"'split' must return a splitters.SplitResult, and returned {type(result).__name__}.")
@@ -250,13 +256,22 @@ def checked_result(result: object) -> SplitResult:
             )
     if isinstance(result.warnings, str) or not all(isinstance(warning, str) for warning in result.warnings):
         raise SplitFailedError(f"'warnings' of the SplitResult must be a tuple of sentences, not {result.warnings!r}.")
-    for name, records in (("facts", (result.facts,)), ("history", result.history)):
-        for key, value in (item for record in records for item in record.items()):
-            if not isinstance(value, (int, float)):
+    _check_numbers("facts", result.facts)
+    for record in result.history:
+        _check_numbers("history", record)
+        for key in _SHARES:
+            # NaN is neither: the row says that it is not finite.
+            if key in record and (record[key] < 0 or record[key] > 1):
                 raise SplitFailedError(
-                    f"{key!r} in {name!r} of the SplitResult must be a Python number, not {value!r}."
+                    f"{key!r} in 'history' of the SplitResult must be a fraction from 0 to 1, not {record[key]!r}."
                 )
     return result
+
+
+def _check_numbers(name: str, record: Mapping[str, float]) -> None:
+    for key, value in record.items():
+        if not isinstance(value, (int, float)):
+            raise SplitFailedError(f"{key!r} in {name!r} of the SplitResult must be a Python number, not {value!r}.")
 
 
 class _MissingSettings:
@@ -392,3 +407,38 @@ def make_splitter(name: str, settings: Mapping[str, object] | None = None, *, wh
     parsed = cls.Settings.parse(settings or {}, where=title)
     with constructing(title):
         return cls(parsed)
+
+
+def checked_split(
+    splitter: Splitter[Any],
+    task: SplitTask,
+    *,
+    graph: ChannelGraph,
+    progress: ProgressCallback,
+    checkpoint: Checkpoint | None = None,
+) -> SplitResult:
+    """Split a task; see ``Splitter.split``.
+
+    Raises:
+        SplitFailedError: If the splitter fails, returns what ``checked_result`` refuses, or has changed the base model,
+            its graph, or the images: what is measured with them afterwards would not be the base model's.
+    """
+    before = _contents(task, graph)
+    result = splitter.split(task, graph=graph, progress=progress, checkpoint=checkpoint)
+    after = _contents(task, graph)
+    if changed := [name for name in before if before[name] != after[name]]:
+        raise SplitFailedError(
+            f"the splitter changed {' and '.join(changed)}, with which its modules are measured; let it change copies "
+            "(copy.deepcopy, Tensor.clone)."
+        )
+    return checked_result(result)
+
+
+def _contents(task: SplitTask, graph: ChannelGraph) -> dict[str, str]:
+    """Return the hashes of what a splitter is given; those that image sets remember are computed anew."""
+    return {
+        "the base model": weights_hash(task.model),
+        "its graph": weights_hash(graph.network),
+        "'train'": replace(task.train).content_hash,
+        "'select'": replace(task.select).content_hash,
+    }

@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
+import torch
 from torch import nn
 
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError, DataError
 from splitters.files.weights_hash import weights_hash
 from splitters.graph.channel_graph import ChannelGraph
-from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, SplitTask, checked_result, make_splitter
+from splitters.methods.protocol import (
+    Progress,
+    ProgressCallback,
+    SplitResult,
+    SplitTask,
+    Splitter,
+    checked_split,
+    make_splitter,
+)
 from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.module import Module, extract_modules
 from splitters.networks.inference import accuracy, network_logits
+from splitters.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -90,32 +101,48 @@ def split(
 ) -> ModelSplit:
     """Split a trained CNN into one module per class.
 
-    It runs on the device that ``train`` lies on; a copy of the model is moved there.
+    It runs on the device that ``train`` lies on; a copy of the model is moved there. Whatever surrounds the call,
+    gradients are on while it runs and autocast is off.
 
     Args:
         model: The trained CNN: images to ``[batch, class]`` raw logits. It is not changed.
         train: Images that fit masks and heads, normalised as in the model's training; its classes name the logits.
         select: Images, disjoint from ``train``, that guide choices. Never the test set.
         method: The splitter's name; see ``list_splitters``.
-        seed: Seeds every random number.
-        callbacks: Called with each ``Progress``; one that raises stops the split.
+        seed: Seeds every random number; an integer from 0 to 2^63 - 1.
+        callbacks: Functions that are called with each ``Progress``; one that raises stops the split.
         **settings: The splitter's settings, e.g. ``preset="small"`` or ``round_to=8``; GradSplitter's defaults are the
             paper's schedule, which takes hours.
 
     Raises:
-        ConfigurationError: If a name or a setting is unknown, or classes and logits differ in number.
+        ConfigurationError: If a name or a setting is unknown, an argument is of another type, or classes and logits
+            differ in number.
         DataError: If the image sets do not fit each other.
         GraphError: If the model cannot be traced, or no module file could hold its modules.
         SplitFailedError: If no usable modules were found.
     """
     splitter = make_splitter(method, settings)
-    _check_types(model, train, select)
+    _check_types(model, train, select, seed, callbacks)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(train.images.device.type, enabled=False):
+        return _split(splitter, model, train, select, method, int(seed), callbacks)
+
+
+def _split(
+    splitter: Splitter[Settings],
+    model: nn.Module,
+    train: ImageSet,
+    select: ImageSet,
+    method: str,
+    seed: int,
+    callbacks: Sequence[ProgressCallback],
+) -> ModelSplit:
     task = SplitTask(model, train, select, seed, train.images.device).on_device()
     graph = task.trace()
     base_accuracy = accuracy(network_logits(graph.network, task.select).argmax(1), task.select.labels)
     doubts = _accuracy_warnings(base_accuracy, task.n_classes)
     if train.images.data_ptr() == select.images.data_ptr():
         doubts += ("train and select are the same images, so scores on select are optimistic; pass separate images.",)
+    doubts += _missing_classes(train, select)
     for doubt in doubts:
         _LOGGER.warning(doubt)
 
@@ -123,7 +150,7 @@ def split(
         for callback in callbacks:
             callback(progress)
 
-    found = checked_result(splitter.split(task, graph=graph, progress=report))
+    found = checked_split(splitter, task, graph=graph, progress=report)
     return ModelSplit(
         **{**vars(found), "warnings": (*doubts, *found.warnings)},
         graph=graph,
@@ -136,7 +163,7 @@ def split(
     )
 
 
-def _check_types(model: object, train: object, select: object) -> None:
+def _check_types(model: object, train: object, select: object, seed: object, callbacks: object) -> None:
     if not isinstance(model, nn.Module):
         raise ConfigurationError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
     for name, images in (("train", train), ("select", select)):
@@ -145,6 +172,22 @@ def _check_types(model: object, train: object, select: object) -> None:
                 f"{name} must be an ImageSet, got {type(images).__name__}; ImageSet.from_dataset, from_folder and "
                 "from_arrays make one."
             )
+    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise ConfigurationError(f"seed must be an integer from 0 to 2^63 - 1, got {seed!r}.")
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise ConfigurationError(f"callbacks must be a list of functions, got {callbacks!r}.")
+
+
+def _missing_classes(train: ImageSet, select: ImageSet) -> tuple[str, ...]:
+    """Return a warning for each of the sets that lacks classes."""
+    consequences = {"train": "learns nothing", "select": "cannot be judged"}
+    warnings = []
+    for images, (role, consequence) in zip((train, select), consequences.items(), strict=True):
+        found = images.labels.bincount(minlength=images.n_classes).tolist()
+        missing = [repr(name) for name, count in zip(images.class_names, found, strict=True) if not count]
+        if missing:
+            warnings.append(f"{role} has no image of {', '.join(missing)}; without any, a module {consequence}.")
+    return tuple(warnings)
 
 
 def _accuracy_warnings(base_accuracy: float, n_classes: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 
 from splitters.errors import ConfigurationError
 from splitters.methods.baselines import ImportanceSettings
@@ -165,3 +165,11 @@ def test_free_settings_may_hold_booleans() -> None:
 def test_the_count_of_a_length_is_no_boolean() -> None:
     with pytest.raises(ValidationError, match="expected a number, not true"):
         Length.model_validate({"count": True, "unit": "steps"})
+
+
+@pytest.mark.parametrize(
+    "annotation", [set[str], frozenset[str], dict[str, set[int]] | None, tuple[frozenset[str], ...]]
+)
+def test_a_setting_may_not_be_a_set_whose_order_differs_between_processes(annotation: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"the setting 'layers' of Mine is a set, .* take a tuple"):
+        create_model("Mine", __base__=Settings, layers=(annotation, ...))

@@ -56,6 +56,10 @@ class FolderSource(Source):
         """Check that there are folders of classes."""
         self._folders()
 
+    def stored_in(self) -> Path:
+        """Return the folder that the name names."""
+        return self._root
+
     def warnings(self) -> tuple[str, ...]:
         """Return a sentence on the files that are skipped, if there are some."""
         skipped = [path for part in PARTS for path in files_in(self._split(part)) if not self._is_read(path)]

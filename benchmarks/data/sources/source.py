@@ -93,6 +93,10 @@ class Source(ABC):
         """
         self.listing()
 
+    def stored_in(self) -> Path | None:
+        """Return the folder of the data set's files; None for data sets without a folder of their own."""
+        return None
+
     def warnings(self) -> tuple[str, ...]:
         """Return what the user should know about the files, a sentence each, without reading images."""
         return ()

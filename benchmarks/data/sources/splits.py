@@ -32,9 +32,21 @@ def choose_split(part: str, splits: Iterable[str], name: NamedFolder, folder: Pa
         folder: The data set's folder, for messages.
 
     Raises:
-        DataError: If several splits may be meant, or there is none of the name that the option gives.
+        DataError: If several splits may be meant, there is none of the name that the option gives, or the other part's
+            images are of the same split.
     """
     splits = sorted(splits)
+    chosen, other = (_choose(each, splits, name, folder) for each in (part, "test" if part == "train" else "train"))
+    if chosen is not None and chosen == other:
+        both = NamedFolder(name.kind, name.folder, {**name.options, "train": "SPLIT", "test": "OTHER"})
+        raise DataError(
+            f"{folder}: {chosen!r} would be both the train and the test images. Name two of the splits, which are "
+            f"{', '.join(splits)}, as in {both}."
+        )
+    return chosen
+
+
+def _choose(part: str, splits: Sequence[str], name: NamedFolder, folder: Path) -> str | None:
     chosen = name.options.get(part)
     if chosen is not None:
         if chosen not in splits:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.data.sources.named_folder import NamedFolder
 from benchmarks.data.sources.source import Contents, EncodedImage, Listing, Part, Source
-from splitters.errors import ConfigurationError
+from splitters.errors import ConfigurationError, DataError
 
 SEPARATOR = "+"
 
@@ -47,15 +47,29 @@ class UnionSource(Source):
     Args:
         text: What follows ``union:`` in the name, for messages.
         members: The data sets by name, in the order of the classes.
+
+    Raises:
+        DataError: If two are of one kind and in one folder, whose paths differ.
     """
 
     def __init__(self, text: str, members: Mapping[str, Source]) -> None:
         self._origin = f"union:{text}"
         self._members = dict(zip(_labels(tuple(members)), members.values(), strict=True))
+        folders = {name: (source.stored_in(), type(source)) for name, source in members.items()}
+        self._refuse_equal(
+            {name: (folder.resolve(), kind) for name, (folder, kind) in folders.items() if folder is not None},
+            "are one folder",
+        )
 
     def fingerprint(self) -> str:
-        """Return a hash of the members' names and fingerprints."""
-        lines = "".join(f"{name}\0{source.fingerprint()}\n" for name, source in self._members.items())
+        """Return a hash of the members' names and fingerprints.
+
+        Raises:
+            DataError: If one is absent, or two are equal.
+        """
+        fingerprints = {name: source.fingerprint() for name, source in self._members.items()}
+        self._refuse_equal(fingerprints, "hold the same images")
+        lines = "".join(f"{name}\0{fingerprint}\n" for name, fingerprint in fingerprints.items())
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def listing(self) -> Listing | None:
@@ -81,6 +95,13 @@ class UnionSource(Source):
         first_labels = list(accumulate((len(part.class_names) for part in contents.values()), initial=0))
         train = _join([part.train for part in contents.values()], first_labels)
         return Contents(names, train, _join([part.test for part in contents.values()], first_labels), self._origin)
+
+    def _refuse_equal(self, values: Mapping[str, object], what: str) -> None:
+        """Refuse members with equal values: each of their images would be in two classes."""
+        first: dict[object, str] = {}
+        for name, value in values.items():
+            if (other := first.setdefault(value, name)) != name:
+                raise DataError(f"data set {self._origin!r}: {other!r} and {name!r} {what}; name each data set once.")
 
 
 def _join(parts: list[Part], first_labels: list[int]) -> Part:

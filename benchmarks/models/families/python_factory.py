@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.models.architecture import MODELS, Architecture
 from splitters.errors import ConfigurationError, UnknownNameError
-from splitters.foreign_code import importing
+from splitters.foreign_code import constructing, importing
 from splitters.source_code import code_fingerprint
 
 _OFFERED = ("n_classes", "input_shape")
@@ -40,11 +40,17 @@ class PythonFactory(Architecture):
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
     ) -> nn.Module:
-        """Call the factory."""
-        factory = _load(member, f"model 'python:{member}'")
-        takes, takes_any = _parameters(factory, f"model 'python:{member}'")
+        """Call the factory.
+
+        Raises:
+            ConfigurationError: If it raises anything, ``SystemExit`` included.
+        """
+        title = f"model 'python:{member}'"
+        factory = _load(member, title)
+        takes, takes_any = _parameters(factory, title)
         offered = {"n_classes": n_classes, "input_shape": input_shape}
-        return factory(**{key: value for key, value in offered.items() if key in takes or takes_any}, **settings)
+        with constructing(title):
+            return factory(**{key: value for key, value in offered.items() if key in takes or takes_any}, **settings)
 
     def code_fingerprint(self, member: str) -> str:
         """Return the hash of the source that defines the factory; empty where there is none."""
@@ -66,6 +72,11 @@ def _load(member: str, where: str) -> Callable[..., nn.Module]:
     if factory is None:
         choices = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise UnknownNameError(f"factory in {module_name}", factory_name, choices, where=where)
+    if isinstance(factory, nn.Module):
+        raise ConfigurationError(
+            f"{where}: {member!r} is a network, not a function that returns one. Make it in a function, such as "
+            f"'def make(n_classes): return ...', and write python:{module_name}:make."
+        )
     if not callable(factory):
         raise ConfigurationError(f"{where}: {member!r} is {factory!r}; it must be a function or a class.")
     loaded: Callable[..., nn.Module] = factory
@@ -78,6 +89,12 @@ def _parameters(factory: Callable[..., nn.Module], where: str) -> tuple[dict[str
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{where}: the factory's signature cannot be read ({error}).") from error
+    unnamed = [item.name for item in parameters if item.kind is item.POSITIONAL_ONLY and item.default is item.empty]
+    if unnamed:
+        raise ConfigurationError(
+            f"{where}: the factory takes {unnamed[0]!r} by position alone, and is called with keyword arguments; "
+            "remove the '/' from its signature."
+        )
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     takes = {item.name: item.default is item.empty for item in parameters if item.kind in named}
     return takes, any(item.kind is item.VAR_KEYWORD for item in parameters)

@@ -45,7 +45,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         graph: The base model's channel graph.
         settings: The configuration.
         progress: Called after every batch and step.
-        checkpoint: Stores the state after every round.
+        checkpoint: Stores the state after every round, and after every later state.
 
     Raises:
         SplitFailedError: If the network has no kernel that a module could drop.
@@ -104,7 +104,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
         """Train modules that were restored with new scores."""
 
     def later_states(self) -> Iterable[RecordedState]:
-        """Make further states after the last round, one by one."""
+        """Make further states after the last round, one by one; those that a checkpoint held are among ``states``."""
         return ()
 
     def early_warnings(self) -> tuple[str, ...]:
@@ -129,6 +129,7 @@ class MaskSearch(ABC, Generic[SettingsT, ScoresT]):
             self._save()
         for state in self.later_states():
             self.states.append(state)
+            self._save()
         return self._result()
 
     def tick(self) -> None:

@@ -82,14 +82,17 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
             return
         # Accuracy does not grow steadily with kernels, neither before tuning nor after it, so a bisection passes over
         # small states that would do.
-        recorded = sorted(self.states, key=lambda state: state.n_kernels)
-        self.report("tune", 0, total=len(recorded))
-        for number, state in enumerate(recorded, start=1):
-            tuned = self._tuned(state)
-            yield tuned
-            self.report("tune", number, total=len(recorded))
-            if is_within(tuned, self.base_accuracy, self.settings.tolerance):
-                return
+        rounds = self.settings.rounds
+        recorded = sorted(self.states[:rounds], key=lambda state: state.n_kernels)
+        done = len(self.states) - rounds
+        self.report("tune", done, total=rounds)
+        while done < rounds and not (done and self._is_enough(self.states[-1])):
+            yield self._tuned(recorded[done])
+            done += 1
+            self.report("tune", done, total=rounds)
+
+    def _is_enough(self, state: RecordedState) -> bool:
+        return is_within(state, self.base_accuracy, self.settings.tolerance)
 
     def _tuned(self, state: RecordedState) -> RecordedState:
         trainer = self.trainer

@@ -10,6 +10,7 @@ from torch import nn
 
 from benchmarks.cells import ModelSpec
 from benchmarks.models import MODELS, build_model, check_model, code_fingerprint
+from benchmarks.models.architecture import count_logits
 from benchmarks.models.families.torchvision_zoo import _make
 from splitters.errors import ConfigurationError, UnknownNameError
 
@@ -222,6 +223,15 @@ def test_images_that_a_network_does_not_take_are_refused() -> None:
         _build("torchvision:squeezenet1_1", (1, 32, 32))
 
 
+def test_whatever_a_forward_raises_is_said_with_its_type() -> None:
+    class Broken(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return {"features": images}["logits"]
+
+    with pytest.raises(ConfigurationError, match=r"'mine' does not take images of shape .*: KeyError: 'logits'"):
+        count_logits(Broken(), "mine", (1, 8, 8))
+
+
 _FACTORIES = """
 from torch import nn
 def net(n_classes, input_shape, *, hidden=4):
@@ -236,6 +246,13 @@ def pair():
         def forward(self, x): return x, x
     return Pair()
 number = 3
+instance = three()
+def by_position(n_classes, /): return three()
+class TakesNothing(nn.Module): pass
+def broken(n_classes):
+    return nn.Linear("wide", n_classes)
+def leaves(): raise SystemExit(3)
+def interrupted(): raise KeyboardInterrupt
 """
 
 
@@ -275,6 +292,8 @@ def test_the_code_of_a_factory_has_a_fingerprint(factories: str, tmp_path: Path)
         ("needs", {}, "the factory needs 'depth'"),
         ("nett", {}, "unknown factory in my_nets_for_tests 'nett'. Did you mean 'net'"),
         ("number", {}, "it must be a function or a class"),
+        ("instance", {}, r"is a network, not a function that returns one\. .* write python:my_nets_for_tests:make"),
+        ("by_position", {}, "takes 'n_classes' by position alone"),
         ("", {}, "is not written as package.module:factory"),
     ],
 )
@@ -291,11 +310,19 @@ def test_a_factory_that_cannot_be_called_is_refused(
         ("three", r"turns one image into \(1, 3\); it must give a tensor of logits of shape \(1, 10\)"),
         ("wrong", "its factory returned 5; it must return a torch.nn.Module"),
         ("pair", "turns one image into tuple"),
+        ("TakesNothing", r"TakesNothing' cannot be constructed: .*TypeError: .*'n_classes'"),
+        ("broken", r"my_nets_for_tests\.py, line \d+: TypeError"),
+        ("leaves", r"my_nets_for_tests\.py, line \d+: SystemExit: 3"),
     ],
 )
 def test_a_factory_that_makes_no_classifier_is_refused(factories: str, member: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         _build(f"{factories}:{member}", (3, 2, 2))
+
+
+def test_an_interrupt_in_a_factory_passes_through(factories: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _build(f"{factories}:interrupted", (3, 2, 2))
 
 
 def test_a_module_that_cannot_be_imported_is_named() -> None:

@@ -13,6 +13,7 @@ from benchmarks.cells import SplitterSpec
 from benchmarks.rows.row import CompositionRecord, Metrics
 from benchmarks.scenarios import accuracy_composition
 from benchmarks.scenarios.accuracy_composition import AccuracyCompositionSettings, f1_alone
+from benchmarks.scenarios.scenario import make_scenario
 from splitters.errors import ConfigurationError, DataError
 
 INTER: dict[str, Any] = {
@@ -76,6 +77,29 @@ def test_modules_with_raw_logits_cannot_be_chosen_alone(cache: Path) -> None:
     cell = reuse_cell("accuracy_composition", **{**INTER, "networks": [], "choose_by": "alone"})
     with pytest.raises(ConfigurationError, match=r"choose_by: modules of rescnn 0 score by logit.*Write 'composed'"):
         measure(cell, cache)
+
+
+@pytest.mark.parametrize(
+    ("splitter", "settings", "kind"),
+    [
+        ("cnnsplitter", {}, "logit"),
+        ("gradsplitter", {"score": "moments"}, "scaled_logit"),
+        ("scalesplitter", {}, "linear"),
+        ("gradsplitter", {}, None),
+        ("random", {"score": "best"}, None),
+    ],
+)
+def test_a_choice_alone_is_refused_before_anything_runs_where_scores_are_known_to_be_no_probabilities(
+    splitter: str, settings: dict[str, Any], kind: str | None
+) -> None:
+    cell = reuse_cell("accuracy_composition", choose_by="alone")
+    cell = cell.model_copy(update={"splitter": SplitterSpec(name=splitter, settings=settings)})
+    check = make_scenario(cell.scenario, cell.scenario_settings).check
+    if kind is None:
+        check(cell)
+    else:
+        with pytest.raises(ConfigurationError, match=rf"choose_by: modules of '{splitter}' score by {kind}, which is"):
+            check(cell)
 
 
 def test_the_default_choice_leaves_the_identity_of_earlier_cells() -> None:

@@ -1,7 +1,10 @@
 """Splitting with one call: the modules are those of the splitter, and what does not fit is refused by name."""
 
 import logging
+import re
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +44,40 @@ def test_what_is_no_model_or_image_set_is_refused_by_name() -> None:
         split(task.train, task.model, task.select)
     with pytest.raises(DataError, match="select must be an ImageSet, got list"):
         split(task.model, task.train, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": "a"}, "seed must be an integer from 0 to 2^63 - 1, got 'a'."),
+        ({"seed": 2**70}, f"seed must be an integer from 0 to 2^63 - 1, got {2**70}."),
+        ({"callbacks": print}, "callbacks must be a list of functions, got <built-in function print>."),
+    ],
+)
+def test_arguments_of_another_type_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    task = tiny_task()
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        split(task.model, task.train, task.select, "random", **arguments)
+
+
+@pytest.mark.parametrize("around", [torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", torch.bfloat16)])
+def test_what_surrounds_the_call_changes_nothing(around: AbstractContextManager[object]) -> None:
+    task = tiny_task()
+    schedule = {"rounds": 1, "mask_phase": "3 steps", "tune_phase": "3 steps", "final_phase": "3 steps"}
+    expected = split(task.model, task.train, task.select, "scalesplitter", **schedule)
+    with around:
+        found = split(task.model, task.train, task.select, "scalesplitter", **schedule)
+    for name, tensor in expected.scores.tensors().items():
+        assert torch.equal(found.scores.tensors()[name], tensor)
+
+
+@pytest.mark.parametrize(("role", "consequence"), [("train", "learns nothing"), ("select", "cannot be judged")])
+def test_a_class_without_images_is_reported(role: str, consequence: str) -> None:
+    task = tiny_task()
+    images: ImageSet = getattr(task, role)
+    fewer = replace(task, **{role: images.subset((images.labels != 1).nonzero().flatten())})
+    (warning,) = split(fewer.model, fewer.train, fewer.select, "random", **_HALF).warnings
+    assert warning == f"{role} has no image of {images.class_names[1]!r}; without any, a module {consequence}."
 
 
 def test_one_set_of_images_in_both_roles_is_reported() -> None:

@@ -1,6 +1,8 @@
 """Built-in splitters pass the contract tests, which catch a splitter that breaks them."""
 
 import re
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -8,7 +10,15 @@ import pytest
 import torch
 
 from splitters.errors import SplitFailedError
-from splitters.methods.protocol import Progress, SplitResult, SplitTask, Splitter, checked_result
+from splitters.methods.protocol import (
+    Progress,
+    SplitResult,
+    SplitTask,
+    Splitter,
+    checked_result,
+    checked_split,
+    ignore_progress,
+)
 from splitters.methods.split import split
 from splitters.modules.score_kinds import LogitScores
 from splitters.networks.masks import KernelMasks
@@ -169,6 +179,10 @@ def test_a_splitter_that_returns_something_else_is_told_so(monkeypatch: pytest.M
             {"history": ({"step": 1}, {"step": "2"})},
             "'step' in 'history' of the SplitResult must be a Python number, not '2'.",
         ),
+        (
+            {"history": ({"step": 1, "accuracy": 0.9}, {"step": 2, "accuracy": 95.0})},
+            "'accuracy' in 'history' of the SplitResult must be a fraction from 0 to 1, not 95.0.",
+        ),
     ],
 )
 def test_a_field_of_another_type_is_named(fields: dict[str, Any], message: str) -> None:
@@ -177,6 +191,26 @@ def test_a_field_of_another_type_is_named(fields: dict[str, Any], message: str) 
     assert checked_result(result) is result
     with pytest.raises(SplitFailedError, match=f"^{re.escape(message)}$"):
         checked_result(replace(result, **fields))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda task, graph: next(task.model.parameters()).data.zero_(), "the base model"),
+        (lambda task, graph: next(graph.network.parameters()).data.zero_(), "its graph"),
+        (lambda task, graph: task.train.images.zero_(), "'train'"),
+        (lambda task, graph: task.select.labels.zero_(), "'select'"),
+    ],
+)
+def test_a_splitter_that_changes_what_it_was_given_fails(change: Callable[..., object], what: str) -> None:
+    class Changing(_Careless):
+        def split(self, task: SplitTask, *, graph=None, progress=None, checkpoint=None) -> SplitResult:
+            change(task, graph)
+            return SplitResult(KernelMasks.full(graph.layout, 3), LogitScores())
+
+    task = deepcopy(tiny_task())
+    with pytest.raises(SplitFailedError, match=f"^the splitter changed {what}, with which its modules are"):
+        checked_split(Changing(Changing.Settings()), task, graph=task.trace(), progress=ignore_progress)
 
 
 class _WithWrongCalls(_Careless):

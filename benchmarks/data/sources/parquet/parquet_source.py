@@ -59,6 +59,10 @@ class ParquetSource(Source):
         """Return all files."""
         return list_files(self._named_files())
 
+    def stored_in(self) -> Path:
+        """Return the folder that the name names."""
+        return self._root
+
     def warnings(self) -> tuple[str, ...]:
         """Return a sentence on the Parquet files of other splits, if there are some."""
         splits = self._splits()

@@ -111,6 +111,14 @@ def test_folders_of_other_names_are_found(train: str, test: str, name: str, tmp_
     assert len(_load(tmp_path, name).test) == 2
 
 
+@pytest.mark.parametrize(("option", "split"), [("test=train", "train"), ("train=test", "test")])
+def test_one_folder_cannot_be_both_the_train_and_the_test_images(option: str, split: str, tmp_path: Path) -> None:
+    _write_all(tmp_path / "pets")
+    message = rf"'{split}' would be both the train and .* are test, train, as in folder:pets:.*=SPLIT.*\."
+    with pytest.raises(DataError, match=message):
+        _load(tmp_path, f"folder:pets:{option}")
+
+
 def test_folders_that_may_both_be_meant_are_refused(tmp_path: Path) -> None:
     for part in ("train", "val", "valid"):
         _write(tmp_path / "pets", part, "cat", 9)

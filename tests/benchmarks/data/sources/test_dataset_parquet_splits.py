@@ -58,6 +58,17 @@ def test_ambiguous_and_absent_splits_are_refused_with_the_option_that_names_one(
         load_pets(tmp_path)
 
 
+@pytest.mark.parametrize("options", ["test=train", "train=test", "train=val:test=val"])
+def test_one_split_cannot_be_both_the_train_and_the_test_images(options: str, tmp_path: Path) -> None:
+    for split in ("train", "test", "val"):
+        write_images(tmp_path / "pets" / f"{split}.parquet")
+    with pytest.raises(
+        DataError, match=r"would be both the train and the test images\. .* are test, train, val, as in"
+    ):
+        load_pets(tmp_path, f"parquet:pets:{options}")
+    assert len(load_pets(tmp_path, "parquet:pets:train=test:test=train").train) == 4
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

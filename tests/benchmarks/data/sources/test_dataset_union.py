@@ -11,8 +11,10 @@ from PIL import Image
 from benchmarks.cells import DatasetSpec
 from benchmarks.data.datasets import check_dataset, load_dataset
 from benchmarks.data.datasets.dataset import Dataset
+from benchmarks.data.datasets.registry import open_dataset
 from benchmarks.data.roles import make_roles
 from benchmarks.data.sources.digits import DigitsSource
+from benchmarks.data.sources.source import Location
 from benchmarks.data.sources.union import UnionSource
 from splitters.errors import ConfigurationError, DataError
 
@@ -81,8 +83,24 @@ def test_sets_in_folders_of_the_same_name_are_told_apart_by_the_whole_path(shape
     (shapes / "old").mkdir()
     (shapes / "shapes").rename(shapes / "old" / "v1")
     copytree(shapes / "old", shapes / "new")
+    Image.new("RGB", (8, 8), "red").save(shapes / "new" / "v1" / "train" / "circle" / "0.png")
     names = _load("union:folder:old/v1+folder:new/v1", shapes).class_names
     assert names == ("old/v1/circle", "old/v1/square", "new/v1/circle", "new/v1/square")
+
+
+def test_one_folder_by_two_paths_is_refused_before_images_are_read(shapes: Path) -> None:
+    (shapes / "link").symlink_to(shapes / "shapes")
+    for other in (str(shapes / "shapes"), "link", "link:train=train"):
+        with pytest.raises(
+            DataError, match=rf"'folder:shapes' and 'folder:{other}' are one folder; name each data set"
+        ):
+            open_dataset(f"union:folder:shapes+folder:{other}", Location(shapes, shapes / "cache", download=False))
+
+
+def test_copies_of_one_data_set_are_refused(shapes: Path) -> None:
+    copytree(shapes / "shapes", shapes / "copy")
+    with pytest.raises(DataError, match=r"'shapes' and 'copy' hold the same images; name each data set once\."):
+        _load("union:folder:shapes+digits+folder:copy", shapes)
 
 
 def test_sets_of_one_name_and_two_kinds_are_told_apart_by_their_kinds() -> None:

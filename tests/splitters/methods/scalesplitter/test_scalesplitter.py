@@ -15,6 +15,7 @@ from splitters.modules.score_kinds import LinearScores
 from splitters.networks.inference import accuracy, composed_answers, module_logits
 from splitters.settings import Length
 from splitters.testing import tiny_task
+from splitters.testing.checkpoint import Interrupted, MemoryCheckpoint
 
 _SHORT = {
     "rounds": 2,
@@ -49,6 +50,17 @@ def test_composed_modules_keep_the_base_models_accuracy_with_half_of_the_kernels
     assert accuracy(composed_answers(scores), task.select.labels) >= 0.9
     assert result.met_tolerance
     assert result.masks.retention < 0.5
+
+
+def test_tuning_at_the_end_goes_on_where_it_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitter, "is_within", lambda *_: False)
+    checkpoint = MemoryCheckpoint(interrupt_after=3)
+    with pytest.raises(Interrupted):
+        make_splitter("scalesplitter", _SHORT).split(tiny_task(), checkpoint=checkpoint)
+    reports: list[Progress] = []
+    make_splitter("scalesplitter", _SHORT).split(tiny_task(), checkpoint=checkpoint, progress=reports.append)
+    assert {report.step for report in reports if report.stage == "tune"} == {1, 2}
+    assert not {report.step for report in reports if report.stage == "split" and report.milestone}
 
 
 @pytest.mark.parametrize(("preset", "suite"), [("small", "cifar-cpu"), ("fast", "quick")])
