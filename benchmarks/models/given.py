@@ -140,6 +140,29 @@ def check_given(spec: ModelSpec, *, where: str = "") -> None:
         )
 
 
+def check_weights(spec: ModelSpec, *, where: str) -> None:
+    """Check that the file of a complete given model's weights still holds them; published weights are not looked for.
+
+    Raises:
+        ConfigurationError: If the file is gone, or holds other weights.
+        ModuleFileError: If it is damaged or foreign.
+    """
+    if not spec.weights_hash:
+        return
+    path = Path(str(spec.weights))
+    if not path.is_file():
+        raise ConfigurationError(f"{where}: the weights of {spec.name!r} are gone; put {path} back.")
+    if not _holds(read_weights(path), spec):
+        raise ConfigurationError(
+            f"{where}: {path} no longer holds the weights that the cell was measured with; put these back, or measure "
+            "those that it holds as a new cell."
+        )
+
+
+def _holds(stored: StoredWeights, spec: ModelSpec) -> bool:
+    return not spec.weights_hash or state_hash(stored.tensors) == spec.weights_hash
+
+
 def refuse_given(spec: ModelSpec, scenario: str) -> None:
     """Refuse a given model where a scenario trains its base models itself.
 
@@ -214,7 +237,7 @@ def load_given(
     published = find_published(spec, cache, download=download)
     path = Path(str(spec.weights)) if published is None else published.file(cache, download=download)
     stored = read_weights(path)
-    if spec.weights_hash and state_hash(stored.tensors) != spec.weights_hash:
+    if not _holds(stored, spec):
         raise ConfigurationError(f"{path} has changed since this was planned; run it again.")
     names = spec.class_names or (published.class_names if published else ())
     notes: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.data.datasets import check_dataset, with_code
@@ -19,8 +19,8 @@ from harness.garbage_collection import without_garbage_collection
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError, DataError, ModuleFileError, UnknownNameError
 from splitters.foreign_code import calling
-from splitters.methods.protocol import SPLITTERS, make_splitter
-from splitters.settings import Settings
+from splitters.methods.protocol import SPLITTERS, SplitterReference, make_splitter
+from splitters.settings import PresetSettings, Settings
 
 
 def plugins_of(suite: Suite) -> Plugins:
@@ -211,13 +211,16 @@ class _Resolver:
         where = f"{self.suite.source.where('splitters', index)}: splitters.{entry.label or entry.name}"
         if index in seen:
             raise ConfigurationError(f"{where}: 'like' leads back to itself.")
+        given = self.suite.source.given.get(index, frozenset())
         settings = dict(entry.settings)
         for override in entry.overrides:
             if _matches_any(self.model, override.model) and _matches_any(self.dataset, override.dataset):
-                settings.update(override.settings)
-        if isinstance(settings.get("like"), str):
-            settings["like"] = self._like(settings["like"], where, (*seen, index))
-        _check_reference(settings.get("like"), where=f"{where}: like")
+                settings.update({key: value for key, value in override.settings.items() if key not in given})
+        settings = with_given_preset(entry.name, settings, given, where=where)
+        if _names_a_splitter(SPLITTERS.get(entry.name, where=where).Settings):
+            if isinstance(settings.get("like"), str):
+                settings["like"] = self._like(settings["like"], where, (*seen, index))
+            _check_reference(settings.get("like"), where=f"{where}: like")
         return completed_splitter(entry.name, settings, where=where)
 
     def _like(self, name: str, where: str, seen: tuple[int, ...]) -> dict[str, Any]:
@@ -228,12 +231,45 @@ class _Resolver:
         return {"name": meant.name, "settings": meant.settings}
 
 
+def _names_a_splitter(model: type[Settings]) -> bool:
+    """Return whether ``like`` is a splitter in these settings; a plug-in's may be anything."""
+    field = model.model_fields.get("like")
+    return field is not None and SplitterReference in (field.annotation, *get_args(field.annotation))
+
+
 def _check_reference(like: object, *, where: str) -> None:
     """Check another splitter that is written out, whose own settings would be refused without saying where it is."""
     if isinstance(like, Mapping) and isinstance(like.get("name"), str):
         settings = like.get("settings") or {}
         if isinstance(settings, Mapping):
             make_splitter(like["name"], settings, where=where)
+
+
+def with_given_preset(name: str, settings: Mapping[str, Any], given: frozenset[str], *, where: str) -> dict[str, Any]:
+    """Return a splitter's settings without those that a preset from the command line replaces.
+
+    Args:
+        name: The splitter's name.
+        settings: Its settings in the file, with the changes from the command line.
+        given: Those that the command line gives; they stay.
+        where: The file and key with the splitter, for messages.
+
+    Raises:
+        UnknownNameError: If there is no such splitter.
+    """
+    replaced = settings_of_preset(name, settings["preset"], where=where) - given if "preset" in given else frozenset()
+    return {key: value for key, value in settings.items() if key not in replaced}
+
+
+def settings_of_preset(name: str, preset: object, *, where: str) -> frozenset[str]:
+    """Return the settings that a preset of a splitter sets; none where the splitter has no such preset.
+
+    Raises:
+        UnknownNameError: If there is no such splitter.
+    """
+    model = SPLITTERS.get(name, where=where).Settings
+    known = model.presets if issubclass(model, PresetSettings) else {}
+    return frozenset(known.get(preset, ())) if isinstance(preset, str) else frozenset()
 
 
 def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "") -> SplitterSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,10 @@ class Change:
         return cls(key.strip(), value.strip())
 
 
+_EXAMPLE_IN = {
+    "models": ", for example models.simcnn.width=0.25",
+    "splitters": ", for example splitters.scalesplitter.preset=fast",
+}
 _EXAMPLES = {
     "--set": "--set training.epochs=3",
     "--only": "--only splitter=gradsplitter",
@@ -49,41 +53,69 @@ _EXAMPLES = {
 }
 
 
-def apply_changes(values: dict[str, Any], changes: Iterable[str]) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Applied:
+    """Changes that were made.
+
+    Args:
+        options: The changes as command-line options, for messages.
+        settings: The settings of splitters that they give, by the index of the entry.
+    """
+
+    options: tuple[str, ...]
+    settings: Mapping[int, frozenset[str]]
+
+
+def apply_changes(values: dict[str, Any], changes: Iterable[str]) -> Applied:
     """Change a suite's plain values in place, before they are validated.
 
     Args:
         values: The suite as read from YAML.
         changes: ``KEY=VALUE`` texts. In a list, ``splitters.NAME.KEY`` addresses every entry of that name or label.
 
-    Returns:
-        The changes as command-line options, for messages.
-
     Raises:
         ConfigurationError: If a change has another form, its value is not YAML, or it addresses no entry.
     """
     applied = []
+    given: dict[int, frozenset[str]] = {}
     for text in changes:
         change = Change.read(text, option="--set")
         value, _ = read_yaml(change.text, name=f"--set {text}")
-        _assign(values, change.key, value, option=f"--set {text}")
+        _assign(values, change.key, value, given, option=f"--set {text}")
         applied.append(f"--set {text}")
-    return tuple(applied)
+    return Applied(tuple(applied), given)
 
 
-def _assign(values: dict[str, Any], key: str, value: object, *, option: str) -> None:
+def _assign(values: dict[str, Any], key: str, value: object, given: dict[int, frozenset[str]], *, option: str) -> None:
     section, _, rest = key.partition(".")
     if not rest:
         values[section] = value
+        if section == "splitters":
+            given.clear()
     elif isinstance(values.get(section), list):
-        for entry, inner in _entries(values, section, rest, option):
-            _assign_path(entry, inner, value, option)
+        indices, path = _entries(values, section, rest, option)
+        for index in indices:
+            entry = values[section][index]
+            _assign_path(entry, path, value, option)
+            if section == "splitters" and path[0] == "settings":
+                given[index] = _settings_given(entry, path[1:], given.get(index, frozenset()))
     else:
         _assign_path(values, key.split("."), value, option)
 
 
-def _entries(values: dict[str, Any], section: str, rest: str, option: str) -> list[tuple[dict[str, Any], list[str]]]:
-    """Return the entries of a list that a path addresses, and the path within them; names may contain dots."""
+def _settings_given(entry: dict[str, Any], path: list[str], before: frozenset[str]) -> frozenset[str]:
+    """Return the settings of an entry that the command line gives, after a change of one of them or of all."""
+    if path:
+        return before | {path[0]}
+    entry.pop("overrides", None)
+    return frozenset(entry["settings"]) if isinstance(entry["settings"], dict) else frozenset()
+
+
+def _entries(values: dict[str, Any], section: str, rest: str, option: str) -> tuple[list[int], list[str]]:
+    """Return the indices of the entries of a list that a path addresses, and the path within them.
+
+    Names may contain dots.
+    """
     # Copies, because YAML aliases share one mapping, and changing one entry must not change the others.
     entries: list[Any] = [
         {"name": entry} if isinstance(entry, str) else dict(entry) if isinstance(entry, dict) else entry
@@ -91,21 +123,35 @@ def _entries(values: dict[str, Any], section: str, rest: str, option: str) -> li
     ]
     values[section] = entries
     named = [
-        (name, entry)
-        for entry in entries
-        if isinstance(entry, dict)
-        for name in {str(entry.get("name")), str(entry.get("label") or entry.get("name"))}
+        (name, index)
+        for index, entry in enumerate(entries)
+        if isinstance(entry, dict) and "name" in entry
+        for name in {str(entry["name"]), str(entry.get("label") or entry["name"])}
     ]
     addressed = {name for name, _ in named if rest.startswith(f"{name}.")}
     if not addressed:
-        raise UnknownNameError(
-            f"entry of {section}", rest.rpartition(".")[0] or rest, {name for name, _ in named}, where=option
-        )
+        raise _no_entry(section, rest, {name for name, _ in named}, option)
     longest = max(addressed, key=len)
     path = rest[len(longest) + 1 :].split(".")
     if section in _ENTRY_KEYS and path[0] not in _ENTRY_KEYS[section]:
         path = ["settings", *path]
-    return [(entry, path) for name, entry in named if name == longest]
+    return [index for name, index in named if name == longest], path
+
+
+def _no_entry(section: str, rest: str, names: set[str], option: str) -> ConfigurationError:
+    """Return the error that a path addresses no entry of a list, or an entry and nothing in it."""
+    if not names:
+        return ConfigurationError(
+            f"{option}: the entries of {section!r} have no names; give the whole list: --set '{section}=[...]'."
+        )
+    if rest in names:
+        return ConfigurationError(
+            f"{option}: it names an entry of {section!r}, but none of its keys. Set each key by itself: "
+            f"--set '{section}.{rest}.KEY=VALUE'{_EXAMPLE_IN.get(section, '')}."
+        )
+    is_index = rest.partition(".")[0].isdecimal()
+    remedy = f"Entries are addressed by name: {section}.NAME.KEY=VALUE." if is_index else ""
+    return UnknownNameError(f"entry of {section}", rest.rpartition(".")[0] or rest, names, where=option, remedy=remedy)
 
 
 def _assign_path(values: dict[str, Any], path: list[str], value: object, option: str) -> None:

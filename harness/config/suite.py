@@ -283,7 +283,8 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
     Args:
         name_or_path: A name in ``suite_names()``, or a YAML file.
         changes: ``KEY=VALUE`` changes, with dotted keys and YAML values, e.g. ``training.epochs=3``; entries of lists
-            are named: ``splitters.gradsplitter.alpha=0.3``.
+            are named: ``splitters.gradsplitter.alpha=0.3``. A splitter's setting holds on all models and data sets; its
+            ``preset`` replaces the settings of the file that it sets itself.
 
     Raises:
         ConfigurationError: If there is no such suite, or a key or value in it is unknown or not allowed.
@@ -296,7 +297,7 @@ def load_suite(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Suit
         raise ConfigurationError(f"{title}: a suite is a mapping with the keys {', '.join(Suite.model_fields)}.")
     own = _with_list(values, "scenario")
     applied = apply_changes(own, changes)
-    return _parse(own, replace(source, path=path, changes=applied))
+    return _parse(own, replace(source, path=path, changes=applied.options, given=applied.settings))
 
 
 def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] = ()) -> Suite:
@@ -312,7 +313,7 @@ def make_suite(values: Mapping[str, Any], *, title: str, changes: Sequence[str] 
     """
     own = _with_list(values, "scenario")
     applied = apply_changes(own, changes)
-    return _parse(own, Source(title, changes=applied))
+    return _parse(own, Source(title, changes=applied.options, given=applied.settings))
 
 
 def _open(name_or_path: str | Path) -> tuple[str, str, str]:

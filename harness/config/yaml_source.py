@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -47,6 +47,7 @@ class Source:
         lines: The line of each entry by its path, counted from 1.
         path: The absolute path of the user's file; empty if there is none.
         changes: Options of the command line that changed values.
+        given: The settings of splitters that these options give, by the index of the entry of ``splitters``.
         spellings: The spelling of each number, boolean and null by its path.
     """
 
@@ -54,6 +55,7 @@ class Source:
     lines: dict[EntryPath, int] = field(default_factory=dict)
     path: str = ""
     changes: tuple[str, ...] = ()
+    given: Mapping[int, frozenset[str]] = field(default_factory=dict)
     spellings: dict[EntryPath, str] = field(default_factory=dict)
 
     def where(self, *path: str | int) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, SplitterSpec
 from benchmarks.data.datasets import check_dataset, check_present, last_data_root_of
 from benchmarks.data.sources.source import Location
-from benchmarks.models import check_model
+from benchmarks.models import check_model, check_weights
 from benchmarks.rows.row import Metrics, Row, State
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
@@ -21,9 +22,9 @@ from harness.machines.devices import device_here
 from harness.planning.missing_data import datasets_of
 from harness.store import ResultStore, find_cell, read_stores
 from harness.suite_cell import ID_LENGTH, SuiteCell
-from splitters.errors import ConfigurationError
+from splitters.errors import ConfigurationError, ModuleFileError, UnknownNameError
 from splitters.foreign_code import calling
-from splitters.methods.protocol import ProgressCallback, ignore_progress, make_splitter
+from splitters.methods.protocol import ProgressCallback, SplitterReference, ignore_progress, make_splitter
 
 _TIMES = ("split_seconds",)
 
@@ -138,14 +139,20 @@ def require_runnable(row: Row, plugins: Plugins) -> None:
         plugins: What to import for its names.
 
     Raises:
-        ConfigurationError: If a name or setting is unknown here, or this version would measure something else.
+        ConfigurationError: If a name or setting is unknown here, this version would measure something else, or the
+            weights of a given model are not those of the row.
     """
     where = f"cell {row.cell_id[:ID_LENGTH]}"
     plugins.load()
     cell = _cell_of(row)
-    scenario = make_scenario(cell.scenario, cell.scenario_settings, where=where)
-    _require_same_meaning(cell, row)
+    with _with_way_out(row, [cell.scenario] if cell.scenario_code else []):
+        scenario = make_scenario(cell.scenario, cell.scenario_settings, where=where)
+    _settings_of_today(cell, row)
     check_model(cell.model, where=where)
+    try:
+        check_weights(cell.model, where=where)
+    except ModuleFileError as error:
+        raise ConfigurationError(f"{where}: {error}") from error
     check_dataset(cell.dataset.name, where=where)
     with calling(f"{where}: scenario {cell.scenario!r}"):
         scenario.check(cell)
@@ -178,8 +185,10 @@ def rerun_cell(
         ConfigurationError: If this version would measure something else under that configuration.
     """
     cell = _cell_of(row)
-    _require_same_meaning(cell, row)
+    settings = _settings_of_today(cell, row)
     current = with_current_code(cell)
+    splitter = current.splitter.model_copy(update={"settings": settings})
+    current = current.model_copy(update={"splitter": splitter})
     device, gpu_share = device_here(cell)
     again = run_attempt(
         SuiteCell(current, row.splitter_label, tuple(row.plugins or ())),
@@ -189,24 +198,94 @@ def rerun_cell(
         progress=progress,
     )
     store.write(again)
-    return Rerun(again, row, changed_code(cell, current))
+    changed = [*changed_code(cell, current), *_changed_references(cell.splitter.settings, settings)]
+    return Rerun(again, row, list(dict.fromkeys(changed)))
 
 
-def _require_same_meaning(cell: Cell, row: Row) -> None:
-    """Check that this version reads the splitter's settings as they were when the row was written.
+def _settings_of_today(cell: Cell, row: Row) -> dict[str, Any]:
+    """Return the splitter's settings with the code that the splitters they name (``like``) have today.
 
-    A setting that came since would take its default, and a splitter that the settings name (``like``) would be that of
-    today, although neither is in the cell's id.
+    Raises:
+        ConfigurationError: If they would be read differently than when the row was written: a setting that came since
+            would take its default, and a splitter that they name would be that of today, although neither is in the
+            cell's id.
+    """
+    where, name, stored = f"cell {row.cell_id[:ID_LENGTH]}", cell.splitter.name, cell.splitter.settings
+    with _with_way_out(row, _plugins_in(cell.splitter, stored)):
+        read = make_splitter(name, stored, where=where).settings.model_dump(mode="json")
+    differing = sorted(
+        key for key in stored.keys() | read.keys() if _without_code(stored.get(key)) != _without_code(read.get(key))
+    )
+    if differing:
+        plugins = _plugins_in(cell.splitter, [stored.get(key) for key in differing])
+        reader = "what runs today" if plugins else "this version of Splitbench"
+        raise ConfigurationError(
+            f"{where}: {reader} reads {', '.join(differing)} of {name!r} in another way. {_way_out(row, plugins)}"
+        )
+    return {key: read.get(key, value) for key, value in stored.items()}
+
+
+def _plugins_in(splitter: SplitterSpec, settings: object) -> list[str]:
+    """Return which of a splitter and those that some of its settings name came from plug-ins."""
+    named = [reference["name"] for reference in _references(settings) if reference.get("code")]
+    return list(dict.fromkeys([splitter.name, *named] if splitter.code else named))
+
+
+def _references(settings: object) -> Iterator[Mapping[str, Any]]:
+    """Yield the splitters that settings name, each before those that its own settings name."""
+    if isinstance(settings, Mapping):
+        if _is_reference(settings):
+            yield settings
+        for key in sorted(settings):
+            yield from _references(settings[key])
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _references(value)
+
+
+def _is_reference(value: Mapping[str, Any]) -> bool:
+    return SplitterReference.model_fields.keys() - {"code"} <= value.keys()
+
+
+def _without_code(value: Any) -> Any:
+    """Return a setting without the code of the splitters that it names."""
+    if isinstance(value, Mapping):
+        left_out = {"code"} if _is_reference(value) else set()
+        return {key: _without_code(item) for key, item in value.items() if key not in left_out}
+    return [_without_code(item) for item in value] if isinstance(value, list) else value
+
+
+def _changed_references(stored: object, read: object) -> list[str]:
+    """Return the splitters that settings name whose code differs, e.g. ``the splitter 'mine'``."""
+    pairs = zip(_references(stored), _references(read), strict=True)
+    return [f"the splitter {now['name']!r}" for before, now in pairs if before.get("code", "") != now.get("code", "")]
+
+
+@contextmanager
+def _with_way_out(row: Row, plugins: Sequence[str]) -> Iterator[None]:
+    """Add the cell and the way out to the error that its settings are unknown or not allowed today.
+
+    Args:
+        row: The row.
+        plugins: The names in its configuration that plug-ins registered.
     """
     where = f"cell {row.cell_id[:ID_LENGTH]}"
-    stored = cell.splitter.settings
-    read = make_splitter(cell.splitter.name, stored, where=where).settings.model_dump(mode="json")
-    differing = sorted(key for key in stored.keys() | read.keys() if stored.get(key) != read.get(key))
-    if differing:
-        raise ConfigurationError(
-            f"{where}: this version of Splitbench reads {', '.join(differing)} of {cell.splitter.name!r} in another "
-            f"way. {_version_that_wrote(row)}"
-        )
+    try:
+        yield
+    except UnknownNameError as error:
+        raise ConfigurationError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {str(error).removeprefix(f'{where}: ')} {_way_out(row, plugins)}") from None
+
+
+def _way_out(row: Row, plugins: Sequence[str]) -> str:
+    if not plugins:
+        return _version_that_wrote(row)
+    names = " or ".join(map(repr, plugins))
+    return (
+        f"The settings or the code of the plug-in {names} have changed since: use the plug-in of then, or run the "
+        "suite again, which makes a new cell."
+    )
 
 
 def _cell_of(row: Row) -> Cell:

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from harness.config.expand import expand, plugins_of
+from harness.config.expand import expand, plugins_of, settings_of_preset
 from harness.config.overrides import Change, apply_changes
 from harness.config.suite import ScenarioEntry, SplitterEntry, Suite, load_suite
 from harness.config.yaml_source import read_yaml
@@ -40,7 +40,8 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
 
     Raises:
         ConfigurationError: If there is no such suite, splitter or setting, or no space, a value is not allowed, or the
-            suite does not measure ``modularization`` or leaves out cells that the sweep would run.
+            suite does not measure ``modularization``, leaves out cells that the sweep would run, or sets itself what
+            searched presets set.
     """
     found = load_suite(suite)
     _check_scenarios(found)
@@ -61,9 +62,26 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
         "objectives": _OBJECTIVES,
     }
     applied = apply_changes(values, changes)
-    sweep = make_sweep(values, replace(found.source, lines={}, spellings={}, changes=applied))
+    source = replace(found.source, lines={}, spellings={}, changes=applied.options, given=applied.settings)
+    sweep = make_sweep(values, source)
+    _check_presets(found, sweep)
     _check_left_out(found, sweep)
     return sweep
+
+
+def _check_presets(suite: Suite, sweep: Sweep) -> None:
+    """Refuse to search presets whose values the suite's own settings would override in every trial."""
+    for index, (entry, space) in enumerate(zip(sweep.splitters, sweep.spaces, strict=True)):
+        presets = [choice for searched in space.parameters if searched.name == "preset" for choice in searched.choices]
+        where = f"--space {entry.title}.preset"
+        replaced = {key for preset in presets for key in settings_of_preset(entry.name, preset, where=where)}
+        written = replaced & entry.settings.keys() - sweep.source.given.get(index, frozenset()) - entry.space.keys()
+        if written:
+            raise ConfigurationError(
+                f"{where}: {suite.name} itself sets {', '.join(sorted(written))} of {entry.title}, which overrides the "
+                f"presets. Leave the suite's settings out with --set 'splitters.{entry.title}.settings={{}}', or write "
+                "a sweep file."
+            )
 
 
 def _check_left_out(suite: Suite, sweep: Sweep) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import DatasetSpec, ModelSpec, TrainingSpec
+from harness.config.expand import with_given_preset
 from harness.config.overrides import apply_changes
 from harness.config.suite import parse_entries, read_packaged, sweep_names, unknown_key
 from harness.config.yaml_source import Source, read_text, read_yaml
@@ -45,7 +46,7 @@ def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Swee
             "A file without them is a suite: 'splitbench run' runs it."
         )
     applied = apply_changes(values, changes)
-    return make_sweep(values, replace(source, path=path, changes=applied))
+    return make_sweep(values, replace(source, path=path, changes=applied.options, given=applied.settings))
 
 
 def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None = None) -> Sweep:
@@ -71,8 +72,20 @@ def make_sweep(values: Mapping[str, Any], source: Source, *, folder: str | None 
     sweep = Sweep.parse(parsed, where="", origin=source)
     beside = str(Path(source.path).parent) if source.path else ""
     sweep.located(source, beside if folder is None else folder)
+    sweep.plugin_modules.load()
+    sweep = _with_given_presets(sweep)
     _check(sweep)
     return sweep
+
+
+def _with_given_presets(sweep: Sweep) -> Sweep:
+    """Return a sweep without the settings that presets from the command line replace."""
+    splitters = []
+    for index, entry in enumerate(sweep.splitters):
+        given, where = sweep.source.given.get(index, frozenset()), f"{sweep.where('splitters', index)}.{entry.title}"
+        settings = with_given_preset(entry.name, entry.settings, given, where=where)
+        splitters.append(entry.model_copy(update={"settings": settings}))
+    return sweep.model_copy(update={"splitters": tuple(splitters)})
 
 
 _LISTS: dict[str, type[Settings]] = {"models": ModelSpec, "datasets": DatasetSpec, "splitters": SearchedSplitter}
@@ -102,7 +115,6 @@ def _open(name_or_path: str | Path) -> tuple[str, str, str]:
 
 
 def _check(sweep: Sweep) -> None:
-    sweep.plugin_modules.load()
     titles = [entry.title for entry in sweep.splitters]
     for index, title in enumerate(titles):
         if title in titles[:index]:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_plugin import ToyScenario
+from toy_plugin import ToyScenario, ToySettings
 
-from harness.config.expand import expand
+from harness.config.expand import completed_splitter, expand
 from harness.config.suite import load_suite
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError, UnknownNameError
+from splitters.methods.protocol import SPLITTERS
 
 WriteSuite = Callable[..., Path]
 
@@ -70,6 +71,26 @@ def test_overrides_hold_where_they_match_and_the_later_one_wins(write_suite: Wri
     }
 
 
+@pytest.mark.parametrize("change", ["splitters.toy.loss=0.4", "splitters.toy.settings={loss: 0.4}"])
+def test_a_setting_from_the_command_line_wins_over_overrides(write_suite: WriteSuite, change: str) -> None:
+    overrides = [{"model": "rescnn", "settings": {"loss": 0.2, "folder": "r"}}]
+    path = write_suite(splitters=[{"name": "toy", "overrides": overrides}], models=["simcnn", "rescnn"])
+    settings = [item.cell.splitter.settings for item in expand(load_suite(path, changes=[change]))]
+    assert [values["loss"] for values in settings] == [0.4, 0.4]
+    assert [values["folder"] for values in settings] == ["", "" if "settings" in change else "r"]
+
+
+def test_a_preset_from_the_command_line_replaces_what_the_suite_writes_out() -> None:
+    def settings(*changes: str) -> dict[str, Any]:
+        items = expand(load_suite("quick", changes=[f"splitters.gradsplitter.{change}" for change in changes]))
+        return next(item.cell.splitter.settings for item in items if item.splitter == "gradsplitter")
+
+    paper = completed_splitter("gradsplitter", {"preset": "paper"}).settings
+    assert settings("alpha=0.7")["alpha"] == 0.7 != paper["alpha"]
+    assert settings("preset=paper") == paper
+    assert settings("alpha=0.7", "preset=paper") == settings("preset=paper", "alpha=0.7") == {**paper, "alpha": 0.7}
+
+
 def test_like_takes_the_other_splitters_settings_with_overrides_and_changes(write_suite: WriteSuite) -> None:
     path = write_suite(
         splitters=[
@@ -94,6 +115,16 @@ def test_like_takes_the_other_splitters_settings_with_overrides_and_changes(writ
 def test_a_like_that_leads_nowhere_is_refused(write_suite: WriteSuite, like: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         cells_of(write_suite, splitters=["toy", {"name": "other", "settings": {"like": like}}])
+
+
+def test_a_plug_ins_own_setting_may_be_called_like(write_suite: WriteSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Similarity(ToySettings):
+        like: str = "cosine"  # type: ignore[assignment]
+
+    cells_of(write_suite)  # loads the plug-in
+    monkeypatch.setattr(SPLITTERS.get("other"), "Settings", Similarity)
+    (cell,) = cells_of(write_suite, splitters=[{"name": "other", "settings": {"like": "dot"}}])
+    assert cell.cell.splitter.settings["like"] == "dot"
 
 
 def test_only_and_exclude_of_the_suite_filter(write_suite: WriteSuite) -> None:

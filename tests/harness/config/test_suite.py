@@ -202,12 +202,26 @@ def test_a_change_of_one_entry_leaves_those_that_share_its_mapping(tmp_path: Pat
         ("splitters.toy.los=3", "with --set splitters.toy.los=3: splitters.toy: unknown key 'los'"),
         ("name.x=3", "'name' holds 'toys', which has no keys"),
         ("seeds=[1", "--set seeds="),
+        (
+            "splitters.toy={loss: 3}",
+            "it names an entry of 'splitters', but none of its keys. Set each key by itself: --set",
+        ),
+        (
+            "datasets.0.classes=[a, b]",
+            "entry of datasets '0'. Known: digits. Entries are addressed by name: datasets.NAME.",
+        ),
     ],
 )
 def test_a_wrong_change_is_named(write_suite: WriteSuite, change: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         expand(load_suite(write_suite(), changes=[change]))
     assert message in str(caught.value)
+
+
+def test_entries_without_names_are_changed_as_a_whole(write_suite: WriteSuite) -> None:
+    path = write_suite(exclude=[{"splitter": "toy"}])
+    with pytest.raises(ConfigurationError, match=r"the entries of 'exclude' have no names; .* --set 'exclude=\[...\]'"):
+        load_suite(path, changes=["exclude.0.splitter=other"])
 
 
 def test_only_keeps_cells_that_match_every_key_by_any_of_its_values(write_suite: WriteSuite) -> None:

@@ -120,6 +120,48 @@ def test_a_row_whose_settings_have_another_meaning_today_is_not_run_again(
     assert not store.read().latest()
 
 
+def test_other_code_of_a_splitter_that_settings_name_is_changed_code(
+    tmp_path: Path, surroundings: Surroundings
+) -> None:
+    current = with_current_code(toy_cell(splitter="other"))
+    complete = completed_splitter("other", {"like": {"name": "toy"}})
+    current = current.model_copy(update={"splitter": complete})
+    older = {**complete.settings, "like": {**complete.settings["like"], "code": "0" * 64}}
+    before = toy_row(cell=current.model_copy(update={"splitter": complete.model_copy(update={"settings": older})}))
+    require_runnable(before, Plugins())
+    rerun = rerun_cell(before, ResultStore(tmp_path / "rows"), surroundings)
+    assert rerun.changed_code == ["the splitter 'toy'"]
+    assert rerun.row.cell_id == current.cell_id != before.cell_id
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda settings: settings.pop("loss"), "what runs today reads like of 'random' in another way"),
+        (lambda settings: settings.update(gone=1), "splitter 'toy': unknown key 'gone'.*"),
+    ],
+)
+def test_other_settings_of_a_plug_in_are_not_blamed_on_this_version(
+    change: Callable[[dict[str, Any]], object], what: str
+) -> None:
+    complete = completed_splitter("random", {"like": {"name": "toy"}})
+    change(complete.settings["like"]["settings"])
+    cell = toy_cell().model_copy(update={"scenario": "modularization", "splitter": complete})
+    with pytest.raises(ConfigurationError, match=rf"^cell {cell.cell_id[:10]}: {what}\. .*plug-in 'toy' have changed"):
+        require_runnable(toy_row(cell=cell), Plugins())
+
+
+@pytest.mark.parametrize("splitter", ["scalesplitter", "taylor"])
+def test_a_setting_that_this_version_no_longer_has_names_the_cell_and_the_version(splitter: str) -> None:
+    settings = {"like": {"name": "scalesplitter"}} if splitter == "taylor" else {}
+    complete = completed_splitter(splitter, settings)
+    (complete.settings["like"]["settings"] if settings else complete.settings).update(tune_loss="hard")
+    cell = toy_cell().model_copy(update={"scenario": "modularization", "splitter": complete})
+    message = rf"^cell {cell.cell_id[:10]}: .*unknown key 'tune_loss'.* Use the version that wrote the row: \S+ \("
+    with pytest.raises(ConfigurationError, match=message):
+        require_runnable(toy_row(cell=cell), Plugins())
+
+
 def test_the_rows_of_built_in_cells_do_not_depend_on_code() -> None:
     assert make_scenario("patching", {}).code_fingerprint() == ""
     assert make_scenario("accuracy_composition", {"networks": [{"name": "rescnn"}]}).code_fingerprint() == ""

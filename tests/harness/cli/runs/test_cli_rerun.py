@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import Result
 from toys import HERE, ROOT, toy_cell, toy_row
 
@@ -20,6 +21,7 @@ from harness.config.plugins import Plugins
 from harness.config.trust import Consent, names_of_code, trust, trust_named
 from harness.execution.rerun import Rerun, plugins_of_row
 from harness.store import ResultStore
+from splitters.files.weights_hash import state_hash
 
 Call = Callable[..., Result]
 
@@ -191,6 +193,28 @@ def test_a_missing_data_set_ends_the_call_before_any_cell_is_run(call: Call, res
     assert result.exit_code == 2
     assert "is no folder. Type --data-root DIR, where DIR holds pets" in result.stderr
     assert len(rows_in(results)) == 2
+
+
+def test_weights_that_are_gone_or_others_end_the_call_before_any_cell_is_run(
+    call: Call, results: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"weight": torch.zeros(2)}, path)
+    given = {"name": "simcnn", "weights": str(path), "weights_hash": state_hash({"weight": torch.zeros(2)})}
+    cell = type(toy_cell()).model_validate({**toy_cell().model_dump(mode="json"), "model": given})
+    known, measured = stored(results, toy_row(age=60), toy_row(cell=with_current_code(cell), age=60))
+    assert call("rerun", measured, "--results", results).exit_code == 0
+
+    def refusal() -> str:
+        refused = call("rerun", known, measured, "--results", results)
+        assert refused.exit_code == 2
+        assert len(rows_in(results)) == 3
+        return refused.stderr
+
+    torch.save({"weight": torch.ones(2)}, path)
+    assert f"cell {measured[:10]}: {path} no longer holds the weights that the cell was measured with" in refusal()
+    path.unlink()
+    assert f"cell {measured[:10]}: the weights of 'simcnn' are gone; put {path} back." in refusal()
 
 
 def test_images_that_have_changed_are_named() -> None:

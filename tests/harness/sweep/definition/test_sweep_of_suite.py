@@ -119,6 +119,20 @@ def test_a_splitter_without_a_label_is_addressed_alone(suite: Path) -> None:
     ]
 
 
+def test_a_preset_from_the_command_line_replaces_what_the_suite_writes_out(suite: Path) -> None:
+    found = sweep_of_suite(suite, ["long.alpha=0.1:1.0"], changes=["splitters.long.preset=fast"])
+    assert found.splitters[0].settings == found.spaces[0].settings == {"preset": "fast"}
+
+
+def test_presets_are_searched_where_the_suite_does_not_override_them(suite: Path) -> None:
+    spaces = ["long.preset=[fast, small]"]
+    with pytest.raises(ConfigurationError, match=r"mine itself sets rounds of long, .*'splitters.long.settings=\{\}'"):
+        sweep_of_suite(suite, spaces)
+    for settings in ({}, {"rounds": 3}):
+        found = sweep_of_suite(suite, spaces, changes=[f"splitters.long.settings={settings}"])
+        assert found.splitters[0].settings == settings
+
+
 def test_overrides_need_a_file(suite: Path) -> None:
     values = yaml.safe_load(suite.read_text())
     values["splitters"][0]["overrides"] = [{"model": "simcnn", "settings": {"rounds": 3}}]
