@@ -57,6 +57,7 @@ def test_the_tables_of_real_images_are_made_from_the_kept_rows() -> None:
     assert _script("real_images").table(rows) in page
     assert _script("real_images").pairs(read_rows(DOCS / "results" / "real-images").to_pylist()) in page
     assert _script("real_images").at_equal_loss(str(DOCS / "results" / "real-images")) in page
+    assert _script("real_images").at_equal_retention(str(DOCS / "results" / "real-images")) in page
 
 
 def test_the_tables_of_scalesplitter_are_made_from_the_kept_rows() -> None:

@@ -25,13 +25,11 @@ from harness.store import ResultStore
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
 _NAMES |= {"scalesplitter": "ScaleSplitter, 2,400 mask steps", "cnnsplitter": "CNNSplitter"}
-_NAMES |= {"scalesplitter version 3": "ScaleSplitter before version 4"}
 _NAMES |= {"gradsplitter 1200": "the same, 1,200 mask steps", "cnnsplitter thresholds": "the same, lower thresholds"}
 _DATA = {"parquet:cifar10": "CIFAR-10", "parquet:fashion_mnist": "Fashion-MNIST"}
 _SPLITTERS = (
     "gradsplitter", "gradsplitter 1200", "taylor", "importance", "random", "scalesplitter", "taylor like scalesplitter",
-    "scalesplitter version 3", "taylor like scalesplitter version 3", "cnnsplitter", "cnnsplitter thresholds",
-    "taylor like cnnsplitter",
+    "cnnsplitter", "cnnsplitter thresholds", "taylor like cnnsplitter",
 )  # fmt: skip
 _HEADER = """\
 | data, net, width | splitter | score | seeds | loss, points | kernels, % | FLOPs of all modules, % |
@@ -40,21 +38,26 @@ _HEADER = """\
 _COMPARED = (
     ("gradsplitter", "cnnsplitter"), ("gradsplitter", "taylor"), ("gradsplitter", "importance"),
     ("cnnsplitter", "taylor like cnnsplitter"), ("scalesplitter", "gradsplitter"),
-    ("scalesplitter", "taylor like scalesplitter"), ("scalesplitter version 3", "gradsplitter"),
-    ("scalesplitter version 3", "taylor like scalesplitter version 3"),
+    ("scalesplitter", "taylor like scalesplitter"),
 )  # fmt: skip
 _PAIRS_HEADER = """\
-| comparison | cells | loss, points | p | lower, higher, open | kernels, points | p | fewer, more, open |
-| --- | ---: | ---: | ---: | --- | ---: | ---: | --- |"""
+| comparison | cells | loss, points | p | lower, higher, open | lower on | kernels, points | p | fewer, more, open |
+| --- | ---: | ---: | ---: | --- | --- | ---: | ---: | --- |"""
 
 _AT_EQUAL_LOSS = (
-    ("gradsplitter", "cnnsplitter", 8),
-    ("scalesplitter version 3", "gradsplitter", 3), ("scalesplitter version 3", "gradsplitter", 8),
+    ("gradsplitter", "cnnsplitter", 8), ("scalesplitter", "gradsplitter", 3), ("scalesplitter", "gradsplitter", 8),
 )  # fmt: skip
 """In points: what the gradient searches may lose, and about what CNNSplitter loses, few of whose states lose less."""
 
 _EQUAL_LOSS_HEADER = """\
-| comparison | loss of at most | cells | kernels, points | p | fewer, more, open |
+| comparison | loss of at most | cells | kernels, points | p | fewer, more, open | relative, % |
+| --- | ---: | ---: | ---: | ---: | --- | ---: |"""
+
+_AT_EQUAL_RETENTION = (("scalesplitter", "gradsplitter", 85), ("scalesplitter", "gradsplitter", 70))
+"""In percent of the kernels: about where GradSplitter ends on CIFAR-10, and what it reaches with every net."""
+
+_EQUAL_RETENTION_HEADER = """\
+| comparison | kernels of at most | cells | loss, points | p | lower, higher, open |
 | --- | ---: | ---: | ---: | ---: | --- |"""
 
 _MEASURES = ("accuracy_loss", "kernel_retention")
@@ -86,7 +89,8 @@ def pairs(rows: Iterable[Row]) -> str:
 
     The mean over a cell's seeds is its difference, and these means are the sample: interval and p of a paired t-test
     are over cells, p corrected after Holm for all tests of the table. Beside them, in how many cells the paired t-test
-    over seeds, corrected for the number of cells as in ``splitbench compare``, decides for either side.
+    over seeds, corrected for the number of cells as in ``splitbench compare``, decides for either side, and on how many
+    base models, a net on a data set and a seed, the first loses less.
     """
     found: dict[str, dict[tuple[str, str], dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
@@ -102,9 +106,13 @@ def pairs(rows: Iterable[Row]) -> str:
     p_values = dict(zip(compared, holm_where_tested(tests), strict=True))
     lines = [_PAIRS_HEADER]
     for first, second in dict.fromkeys(key[:2] for key in compared):
-        parts = [_figures_over_cells(compared[key], p_values[key]) for key in product((first,), (second,), _MEASURES)]
-        n_cells = len(compared[first, second, "accuracy_loss"])
-        lines.append(f"| {_name(first)} - {_name(second)} | {n_cells} | {' | '.join(parts)} |")
+        loss, kernels = (
+            _figures_over_cells(compared[key], p_values[key]) for key in product((first,), (second,), _MEASURES)
+        )
+        cells = compared[first, second, "accuracy_loss"]
+        lines.append(
+            f"| {_name(first)} - {_name(second)} | {len(cells)} | {loss} | {_base_models_won(cells)} | {kernels} |"
+        )
     return "\n".join(lines)
 
 
@@ -146,24 +154,58 @@ def _figures_over_cells(cells: Sequence[Cell], p_value: float | None) -> str:
     lower = sum(sure and each.first_is_better for sure, each in zip(decided, comparisons, strict=True))
     counts = f"{lower}, {sum(decided) - lower}, {len(cells) - sum(decided)}"
     spread = "" if over.half_width is None else f" ±{over.half_width:.2f}"
-    return f"{over.mean:+.2f}{spread} | {'' if p_value is None else f'{p_value:.3f}'} | {counts}"
+    return f"{over.mean:+.2f}{spread} | {_shown(p_value)} | {counts}"
+
+
+def _shown(p_value: float | None) -> str:
+    if p_value is None:
+        return ""
+    return "< 0.001" if p_value < 0.0005 else f"{p_value:.3f}"
 
 
 def at_equal_loss(folder: str) -> str:
-    """Return differences in kernels at an equal loss on select, read off recorded states; see ``pairs``."""
-    found: list[list[Cell]] = []
-    for *names, loss in _AT_EQUAL_LOSS:
-        budget = Budget.parse(f"loss={loss}%")
-        latest = ResultStore(folder).read(columns=columns_for(budget)).latest()
-        comparisons = [pair.comparison for pair in compare(make_leaderboard(latest, budget=budget), *names)]
-        cells = [[(100 * a, 100 * b) for a, b in zip(each.first, each.second, strict=True)] for each in comparisons]
-        found.append([cell for cell in cells if len(cell) >= MIN_PAIRS])
+    """Return differences in kernels at an equal loss on select, read off recorded states; see ``pairs``.
+
+    The last column is the mean over cells of the difference as a share of what the second keeps there.
+    """
+    found = [_cells_at(f"loss={loss}%", folder, *names) for *names, loss in _AT_EQUAL_LOSS]
+    relative = [f" {_relative(cells):+.0f} |" for cells in found]
+    return _table_at(_EQUAL_LOSS_HEADER, _AT_EQUAL_LOSS, found, relative)
+
+
+def at_equal_retention(folder: str) -> str:
+    """Return differences in loss on select at an equal share of kernels, read off recorded states; see ``pairs``."""
+    found = [_cells_at(f"retention={kernels}%", folder, *names) for *names, kernels in _AT_EQUAL_RETENTION]
+    return _table_at(_EQUAL_RETENTION_HEADER, _AT_EQUAL_RETENTION, found, [""] * len(found))
+
+
+def _cells_at(budget_text: str, folder: str, first: str, second: str) -> list[Cell]:
+    budget = Budget.parse(budget_text)
+    latest = ResultStore(folder).read(columns=columns_for(budget)).latest()
+    comparisons = [pair.comparison for pair in compare(make_leaderboard(latest, budget=budget), first, second)]
+    cells = [[(100 * a, 100 * b) for a, b in zip(each.first, each.second, strict=True)] for each in comparisons]
+    return [cell for cell in cells if len(cell) >= MIN_PAIRS]
+
+
+def _table_at(
+    header: str, compared: Sequence[tuple[str, str, int]], found: Sequence[Sequence[Cell]], ends: Sequence[str]
+) -> str:
     p_values = holm_where_tested([_over_cells(cells).p_value for cells in found])
     lines = [
-        f"| {_name(first)} - {_name(second)} | {loss} | {len(cells)} | {_figures_over_cells(cells, p_value)} |"
-        for (first, second, loss), cells, p_value in zip(_AT_EQUAL_LOSS, found, p_values, strict=True)
+        f"| {_name(first)} - {_name(second)} | {budget} | {len(cells)} | {_figures_over_cells(cells, p_value)} |{end}"
+        for (first, second, budget), cells, p_value, end in zip(compared, found, p_values, ends, strict=True)
     ]
-    return "\n".join([_EQUAL_LOSS_HEADER, *lines])
+    return "\n".join([header, *lines])
+
+
+def _base_models_won(cells: Sequence[Cell]) -> str:
+    pairs = [pair for cell in cells for pair in cell]
+    return f"{sum(first < second for first, second in pairs)} of {len(pairs)}"
+
+
+def _relative(cells: Sequence[Cell]) -> float:
+    means = [(fmean(first for first, _ in cell), fmean(second for _, second in cell)) for cell in cells]
+    return 100 * fmean((first - second) / second for first, second in means)
 
 
 def _name(splitter: str) -> str:
@@ -172,4 +214,5 @@ def _name(splitter: str) -> str:
 
 if __name__ == "__main__":
     print(table(row for folder in sys.argv[1:] for row in read_rows(folder).to_pylist()))
-    print(f"\n{pairs(read_rows(sys.argv[-1]).to_pylist())}\n\n{at_equal_loss(sys.argv[-1])}")
+    print(f"\n{pairs(read_rows(sys.argv[-1]).to_pylist())}")
+    print(f"\n{at_equal_loss(sys.argv[-1])}\n\n{at_equal_retention(sys.argv[-1])}")
