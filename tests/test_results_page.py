@@ -60,6 +60,13 @@ def test_the_tables_of_real_images_are_made_from_the_kept_rows() -> None:
     assert _script("real_images").at_equal_retention(str(DOCS / "results" / "real-images")) in page
 
 
+def test_the_tables_of_reused_modules_are_made_from_the_kept_rows() -> None:
+    rows = read_rows(DOCS / "results" / "reuse").to_pylist()
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    assert _script("reuse").sub_tasks(rows) in page
+    assert _script("reuse").patches(rows) in page
+
+
 def test_the_tables_of_scalesplitter_are_made_from_the_kept_rows() -> None:
     rows = read_rows(DOCS / "results" / "scalesplitter").to_pylist()
     page = (DOCS / "results.md").read_text(encoding="utf-8")
