@@ -37,11 +37,7 @@ class KernelMasks:
 
     def __post_init__(self) -> None:
         """Check shape and type, and that no layer is lost."""
-        if self.bits.dim() != 2 or self.bits.shape[1] != self.layout.n_channels or self.bits.dtype != torch.bool:
-            raise MaskError(
-                f"masks are [module, {self.layout.n_channels}] booleans for this network, "
-                f"not {list(self.bits.shape)} of {self.bits.dtype}."
-            )
+        _check_bits(self.layout, self.bits)
         if self.scales is not None and (self.scales.shape != self.bits.shape or not self.scales.is_floating_point()):
             raise MaskError(
                 f"scales are {list(self.bits.shape)} floats for these masks, "
@@ -73,8 +69,11 @@ class KernelMasks:
                 equal ones the first.
 
         Raises:
-            MaskError: If bits do not fit the layout.
+            MaskError: If bits do not fit the layout, or the priority does not fit them.
         """
+        _check_bits(layout, bits)
+        if priority.shape != bits.shape:
+            raise MaskError(f"priorities are {list(bits.shape)} for these masks, not {list(priority.shape)}.")
         return cls(layout, repair(layout, bits.cpu(), priority.cpu()))
 
     def __len__(self) -> int:
@@ -165,6 +164,14 @@ def empty_sets(layout: ChannelLayout, bits: Bool[Tensor, "module channel"]) -> B
     if not layout.required:
         return bits.new_zeros(len(bits), 0)
     return ~_of_required(layout, bits).any(2)
+
+
+def _check_bits(layout: ChannelLayout, bits: Tensor) -> None:
+    if bits.dim() != 2 or bits.shape[1] != layout.n_channels or bits.dtype != torch.bool:
+        raise MaskError(
+            f"masks are [module, {layout.n_channels}] booleans for this network, "
+            f"not {list(bits.shape)} of {bits.dtype}."
+        )
 
 
 def repair(

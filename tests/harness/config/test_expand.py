@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import create_model
 from toy_plugin import ToyScenario, ToySettings
 
 from harness.config.expand import completed_splitter, expand
@@ -118,11 +119,9 @@ def test_a_like_that_leads_nowhere_is_refused(write_suite: WriteSuite, like: str
 
 
 def test_a_plug_ins_own_setting_may_be_called_like(write_suite: WriteSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Similarity(ToySettings):
-        like: str = "cosine"  # type: ignore[assignment]
-
     cells_of(write_suite)  # loads the plug-in
-    monkeypatch.setattr(SPLITTERS.get("other"), "Settings", Similarity)
+    similarity = create_model("Similarity", __base__=ToySettings, like=(str, "cosine"))
+    monkeypatch.setattr(SPLITTERS.get("other"), "Settings", similarity)
     (cell,) = cells_of(write_suite, splitters=[{"name": "other", "settings": {"like": "dot"}}])
     assert cell.cell.splitter.settings["like"] == "dot"
 

@@ -107,6 +107,14 @@ def test_some_modules_in_a_given_order() -> None:
 def test_bits_that_do_not_fit_are_refused(bits: torch.Tensor) -> None:
     with pytest.raises(MaskError, match=r"masks are \[module, 10\] booleans"):
         KernelMasks(LAYOUT, bits)
+    with pytest.raises(MaskError, match=r"masks are \[module, 10\] booleans"):
+        KernelMasks.repaired(LAYOUT, bits, torch.zeros(bits.shape))
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_priorities_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(MaskError, match=r"priorities are \[2, 10\] for these masks, not \[2, 9\]"):
+        KernelMasks.repaired(LAYOUT, torch.ones(2, 10).bool(), torch.zeros(2, 9))
 
 
 def test_a_lost_layer_is_refused_and_named() -> None:
