@@ -28,10 +28,6 @@ class StopSignal:
         """Whether a stop was requested."""
         return self._requested.is_set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait, at most until a stop is requested."""
-        self._requested.wait(seconds)
-
     def request(self) -> None:
         """Request a stop."""
         self._requested.set()

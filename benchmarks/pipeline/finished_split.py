@@ -75,6 +75,9 @@ def split_record_fields(prepared: Prepared, split: FinishedSplit) -> dict[str, A
     """Return the fields of ``Metrics`` that describe a split in every scenario."""
     result, roles = split.result, prepared.roles
     return {
+        "kernels_total": result.masks.layout.n_kernels,
+        "kernel_retention": result.masks.retention,
+        "kernel_retention_union": result.masks.union_retention,
         "met_tolerance": result.met_tolerance,
         "score": score_name(result.scores),
         "sensitivity": [

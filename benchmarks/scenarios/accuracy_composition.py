@@ -88,10 +88,10 @@ class AccuracyComposition(Scenario):
         if self.settings.choose_by == "alone":
             _check_probabilities(_known_scores(cell.splitter.name, splitter.settings), of=repr(cell.splitter.name))
         check_dataset(cell.dataset.name)
-        check_model(cell.model)
+        check_model(cell.model, input_shape=cell.dataset.input_shape)
         refuse_given(cell.model, "accuracy_composition")
         for network in self.settings.networks:
-            check_model(network, where="networks")
+            check_model(network, input_shape=cell.dataset.input_shape, where="networks")
             refuse_given(network, "accuracy_composition")
             if network.name == cell.model.name:
                 raise ConfigurationError(

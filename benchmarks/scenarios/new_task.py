@@ -84,7 +84,7 @@ class NewTask(Scenario):
     def check(self, cell: Cell) -> None:
         """Check the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
-        check_model(cell.model)
+        check_model(cell.model, input_shape=cell.dataset.input_shape)
         refuse_given(cell.model, "new_task")
         check_dataset(cell.dataset.name)
         first, second = cell.dataset, self.other_dataset(cell)
@@ -111,11 +111,7 @@ class NewTask(Scenario):
         with stages.measured("tasks") as peaks:
             tasks = _CellTasks(self.settings, cell, workspace, first, second, peaks)
             records = list(tasks.records())
-        masks = first.split.result.masks
         return Metrics(
-            kernels_total=masks.layout.n_kernels,
-            kernel_retention=masks.retention,
-            kernel_retention_union=masks.union_retention,
             **{**split_record_fields(first.prepared, first.split), "warnings": [*first.warnings, *second.warnings]},
             other_dataset_hash=second.prepared.dataset_hash,
             new_tasks=records,
@@ -239,7 +235,8 @@ class _CellTasks:
         """Measure the baselines, which learn from the train images at ``indices``; None for all."""
         train = task.roles.train if indices is None else task.roles.train.subset(indices)
         scratch = self._train_from_scratch(Roles(train, task.roles.select, task.roles.test))
-        self.training_peaks.append(scratch.peak_memory_bytes or 0)
+        if scratch.peak_memory_bytes is not None and not scratch.reused:
+            self.training_peaks.append(scratch.peak_memory_bytes)
         models = (self.first, self.second)
         layers = [self._train_last_layer(task, model, indices) for model in models]
         best = max(range(len(models)), key=lambda candidate: layers[candidate].select_accuracy)

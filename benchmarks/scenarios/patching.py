@@ -86,7 +86,7 @@ class Patching(Scenario):
 
     Settings = PatchingSettings
     board: ClassVar[Board] = PATCHING
-    version = 2  # 1: weak models of networks without the setting 'dropout' kept their dropout
+    version = 3  # 2: images of a weak_dataset that does not flip were flipped; 1: weak models could keep their dropout
     settings: PatchingSettings
 
     def check(self, cell: Cell) -> None:
@@ -95,7 +95,7 @@ class Patching(Scenario):
         check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
         if self.settings.weak_dataset is not None:
-            check_dataset(self.settings.weak_dataset.name)
+            check_dataset(self.settings.weak_dataset.name, where="weak_dataset")
         for rule in self.settings.fusion:
             FUSIONS.get(rule, where="fusion")
 
@@ -120,13 +120,9 @@ class Patching(Scenario):
         with stages.measured("patch") as peaks:
             patches = list(patching.records())
             peaks.extend(patching.training_peaks)
-        masks = strong.split.result.masks
         fields = split_record_fields(prepared, strong.split)
         return Metrics(
             other_dataset_hash=patching.other_dataset_hash,
-            kernels_total=masks.layout.n_kernels,
-            kernel_retention=masks.retention,
-            kernel_retention_union=masks.union_retention,
             **{**fields, "warnings": [*fields["warnings"], *patching.warnings]},
             patches=patches,
             confusions=_of_best_rule(patching.confusions, patches),
@@ -204,12 +200,13 @@ class _CellPatches:
         recipe = weak_recipe(
             self.settings, cell.model.architecture, cell.training, roles, target=target_index, seed=cell.seed
         )
+        strong, other = self.strong.prepared, self._other_images
         trained = train_base_model(
             recipe.model,
             recipe.training,
             recipe.roles,
-            dataset_hash=self.strong.prepared.dataset_hash,
-            flips=self.strong.prepared.flips,
+            dataset_hash=strong.dataset_hash,
+            flips=strong.flips and (other is None or other.flips),
             seed=derive_seed(cell.seed, "weak model"),
             threads=cell.threads,
             cache=self.workspace.artifacts,

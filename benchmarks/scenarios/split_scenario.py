@@ -49,13 +49,7 @@ class SplitScenario(Scenario):
         stages.add("split", model.split)
         with stages.measured("evaluate"):
             measured = self.evaluate(model, workspace)
-        masks = model.split.result.masks
-        kernels = {
-            "kernels_total": masks.layout.n_kernels,
-            "kernel_retention": masks.retention,
-            "kernel_retention_union": masks.union_retention,
-        }
-        return Metrics(**{**kernels, **split_record_fields(prepared, model.split), **measured}, stages=stages.records)
+        return Metrics(**{**split_record_fields(prepared, model.split), **measured}, stages=stages.records)
 
     @abstractmethod
     def evaluate(self, model: SplitModel, workspace: Workspace) -> Mapping[str, Any]:

@@ -58,7 +58,7 @@ class SubTask(Scenario):
     def check(self, cell: Cell) -> None:
         """Check the cell's names and settings; see ``Scenario.check``."""
         make_splitter(cell.splitter.name, cell.splitter.settings)
-        check_model(cell.model)
+        check_model(cell.model, input_shape=cell.dataset.input_shape)
         check_dataset(cell.dataset.name)
 
     def measure(self, cell: Cell, workspace: Workspace) -> Metrics:
@@ -71,11 +71,7 @@ class SubTask(Scenario):
         stages.add("split", model.split)
         with stages.measured("evaluate"):
             records = list(_records(model, tasks, workspace.progress))
-        masks = model.split.result.masks
         return Metrics(
-            kernels_total=masks.layout.n_kernels,
-            kernel_retention=masks.retention,
-            kernel_retention_union=masks.union_retention,
             **split_record_fields(prepared, model.split),
             sub_tasks=records,
             stages=stages.records,

@@ -148,20 +148,14 @@ class _Counting(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         with FlopCounterMode(display=False) as counter:
             result = super().run_node(n)
-        self.flops[n.name] += int(counter.get_total_flops())
+        if n.op == "call_module":
+            self.flops[str(n.target)] += int(counter.get_total_flops())
         return result
 
 
 @torch.no_grad()
 def _layer_flops(graph: ChannelGraph, image: Tensor) -> Counter[str]:
-    """Return the operations of each convolution; one that is called several times has several nodes."""
+    """Return the operations of each convolution, of all its calls together."""
     counting = _Counting(graph.network)
     counting.run(image)
-    names = {layer.name.replace(".", "_"): layer.name for layer in graph.layout.layers}
-    flops: Counter[str] = Counter()
-    for node, count in counting.flops.items():
-        plain = node.lstrip("_")
-        name = names.get(plain) or names.get(plain.rpartition("_")[0])
-        if name is not None:
-            flops[name] += count
-    return flops
+    return Counter({name: sum(counting.flops[call] for call in calls) for name, calls in graph.targets.items()})

@@ -236,14 +236,14 @@ def require_data(datasets: Sequence[DatasetSpec], location: Location) -> None:
     """Check that data sets are there before anything runs.
 
     Raises:
-        DataError: If one is missing; stderr says which ones, and where they were looked for.
+        DataError: If one is missing or cannot be used; stderr says which ones, and why.
     """
     from splitters.errors import DataError
 
     missing = report_missing_data(datasets, location)
     if missing:
         sets = "a data set" if len(missing) == 1 else f"{len(missing)} data sets"
-        raise DataError(f"nothing was run: {sets} that the cells need cannot be found (see above).")
+        raise DataError(f"nothing was run: {sets} that the cells need cannot be used (see above).")
 
 
 def refuse_for_sweeps(options: Mapping[str, object]) -> None:

@@ -258,7 +258,7 @@ def _outcome(measure: Callable[[], Metrics]) -> Outcome:
     except KeyboardInterrupt:
         return Outcome(State.INTERRUPTED, reason="interrupted")
     except CellSkippedError as skip:
-        return Outcome(State.SKIPPED, reason=_first_line(skip))
+        return Outcome(State.SKIPPED, reason=reason_of(skip))
     except (MemoryError, torch.OutOfMemoryError) as error:
         return _failure(error, State.OUT_OF_MEMORY)
     except OSError as error:
@@ -274,7 +274,7 @@ def _outcome(measure: Callable[[], Metrics]) -> Outcome:
 def _failure(error: BaseException, state: State, kind: str | None = None) -> Outcome:
     return Outcome(
         state,
-        reason=_not_finite(error) if kind == "not_finite" else _first_line(error),
+        reason=_not_finite(error) if kind == "not_finite" else reason_of(error),
         kind=kind or type(error).__name__,
         traceback="".join(traceback.format_exception(error)),
     )
@@ -282,7 +282,7 @@ def _failure(error: BaseException, state: State, kind: str | None = None) -> Out
 
 def _not_finite(error: BaseException) -> str:
     if not isinstance(error, ValidationError):
-        return _first_line(error)
+        return reason_of(error)
     wrong = [
         f"{'.'.join(map(str, item['loc']))} is {item['input']}"
         for item in error.errors()
@@ -291,7 +291,8 @@ def _not_finite(error: BaseException) -> str:
     return f"not finite: {', '.join(wrong)}"
 
 
-def _first_line(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error's message, shortened if it is very long; without a message, its type."""
     lines = str(error).strip().splitlines()
     if not lines:
         return type(error).__name__

@@ -265,7 +265,7 @@ def _split_of(config: str) -> str:
     split = {
         name: value
         for name, value in parse_config(config).items()
-        if name not in ("scenario", "scenario_settings", "scenario_version", "seed")
+        if name not in ("scenario", "scenario_settings", "scenario_version", "scenario_code", "seed")
     }
     return json.dumps(split, sort_keys=True)
 

@@ -151,13 +151,6 @@ class RunDeclaration:
             self.record.finish(row)
             self._time_left.finished(row)
 
-    def add(self, n_cells: int) -> None:
-        """Record that the run has more cells to run than were known when it started."""
-        with self._lock:
-            self.record.cells += n_cells
-            self.record.to_do += n_cells
-            self._time_left.add(n_cells)
-
     def note_end(self, ended: str) -> None:
         """Record how the run is about to end: ``done`` or ``interrupted``."""
         with self._lock:

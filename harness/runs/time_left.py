@@ -54,10 +54,6 @@ class TimeLeft:
         if row.failure_kind not in INFRASTRUCTURE_FAULTS:
             self._taken[row.scenario, row.splitter, row.model, row.dataset].append(row.seconds)
 
-    def add(self, n_cells: int) -> None:
-        """Record that there are more cells to run than were known."""
-        self._n_unknown += n_cells
-
     def leave(self, cell_ids: Collection[str]) -> None:
         """Record that cells are left to another run."""
         for cell_id in cell_ids:

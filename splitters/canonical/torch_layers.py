@@ -50,7 +50,8 @@ def _max_pool1d(module: Any) -> Call:
 
 def _interpolate(module: Any) -> Call:
     named = {"size": module.size, "scale_factor": module.scale_factor, "mode": module.mode}
-    return "interpolate", (), {**named, "align_corners": module.align_corners}
+    recompute = {"recompute_scale_factor": True} if module.recompute_scale_factor else {}
+    return "interpolate", (), {**named, "align_corners": module.align_corners, **recompute}
 
 
 def _pad(mode: str) -> Callable[[Any], Call]:

@@ -73,7 +73,7 @@ class ChannelGraph:
         per_image: The nodes whose value has a batch axis; the others hold constants and sizes.
         input_shape: Image channels, height and width.
         frozen: Kernels that are always kept, and why.
-        targets: The name of each convolution in ``network``, by its name in the layout.
+        targets: The convolutions of ``network``, one for each call, by the convolution's name in the layout.
     """
 
     network: fx.GraphModule
@@ -83,7 +83,7 @@ class ChannelGraph:
     per_image: frozenset[fx.Node]
     input_shape: tuple[int, int, int]
     frozen: tuple[FrozenKernels, ...]
-    targets: Mapping[str, str]
+    targets: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def trace(cls, model: nn.Module, example: Float[Tensor, "batch channel height width"]) -> ChannelGraph:
@@ -132,7 +132,7 @@ class ChannelGraph:
 
         Layers of the layout have the model's names (``features.0``), those of the network do not (``features_0``).
         """
-        return self.network.get_submodule(self.targets[layer.name])
+        return self.network.get_submodule(self.targets[layer.name][-1])
 
     def channels_at(self, node: fx.Node) -> NodeChannels | None:
         """Return the maskable channels of a node's tensor, or None if it holds none."""
@@ -226,11 +226,16 @@ def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> Ch
     )
 
 
-def _targets(propagation: Propagation) -> dict[str, str]:
+def _targets(propagation: Propagation) -> dict[str, tuple[str, ...]]:
     network = propagation.network
     calls = [node for node in network.graph.nodes if node.op == "call_module"]
-    convolutions = [node for node in calls if isinstance(network.get_submodule(str(node.target)), CONVOLUTIONS)]
-    return {propagation.sources[node]: str(node.target) for node in convolutions}
+    targets: dict[str, tuple[str, ...]] = {}
+    for node in calls:
+        target = str(node.target)
+        if isinstance(network.get_submodule(target), CONVOLUTIONS):
+            source = propagation.sources[node]
+            targets[source] = (*targets.get(source, ()), target)
+    return targets
 
 
 def _per_image(propagation: Propagation) -> frozenset[fx.Node]:

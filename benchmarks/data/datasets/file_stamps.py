@@ -65,6 +65,8 @@ class FileStamps:
             return source.fingerprint()
         for fingerprint, files in self.versions:
             if files == listing:
+                if data_root is not None and str(data_root) != self.data_root:  # the folder has moved
+                    replace(self, data_root=str(data_root))._write()
                 return fingerprint
         began = time.time_ns()
         fingerprint = source.fingerprint()

@@ -151,6 +151,7 @@ def _show_report(report: SweepReport, location: str) -> None:
 
 def _closing(report: SweepReport, location: str) -> list[str]:
     from harness.cli.runs.left_cells import left_text
+    from harness.store import beneath
     from harness.views.quantities import duration_text
 
     known = len(report.plan.trials.finished)
@@ -170,7 +171,7 @@ def _closing(report: SweepReport, location: str) -> list[str]:
     if report.duplicates:
         lines.append(f"{report.duplicates} proposals repeated a known configuration and were answered from its rows.")
     lines += [f"Refused {times} ×: {reason}" for reason, times in report.refusals.items()]
-    return [*lines, f"Rows: {location}/rows", f"Curves: {location}/curves"]
+    return [*lines, f"Rows: {beneath(location, 'rows')}", f"Curves: {beneath(location, 'curves')}"]
 
 
 def _report_object(report: SweepReport, location: str) -> dict[str, Any]:

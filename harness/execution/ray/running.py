@@ -11,7 +11,7 @@ import ray
 from ray import exceptions
 
 from benchmarks.rows.row import Row, State
-from harness.execution.attempt import Outcome, make_row
+from harness.execution.attempt import Outcome, make_row, reason_of
 from harness.execution.backend import Limits
 from harness.execution.ray.capacity import Need
 from harness.execution.ray.scheduling import Job, Occupied
@@ -150,14 +150,10 @@ def _outcome_of(error: exceptions.RayError) -> Outcome:
     """Return the outcome of a cell that left no row, distinguishing machine faults from its own errors."""
     if isinstance(error, exceptions.RayTaskError):
         kind = type(error.cause).__name__
-        return Outcome(State.FAILED, reason=_first_line(error.cause), kind=kind, traceback=str(error))
+        return Outcome(State.FAILED, reason=reason_of(error.cause), kind=kind, traceback=str(error))
     state, kind = State.FAILED, WORKER_DIED
     if isinstance(error, exceptions.OutOfMemoryError):
         state, kind = State.OUT_OF_MEMORY, NODE_OUT_OF_MEMORY
     elif isinstance(error, exceptions.NodeDiedError) or "node died" in str(error):
         kind = NODE_DIED
-    return Outcome(state, reason=_first_line(error), kind=kind, traceback=str(error))
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return Outcome(state, reason=reason_of(error), kind=kind, traceback=str(error))

@@ -143,10 +143,9 @@ class _BudgetSamples(ColumnSamples):
     names: Mapping[float, str]
 
     def __call__(self, rows: Rows) -> Samples:
-        shares = rows.values("gpu_share")
         found = [
-            (index, _measured(self.budget, self.names, states, shared_gpu=0 < share < 1))
-            for index, (states, share) in enumerate(zip(states_of(rows), shares, strict=True))
+            (index, _measured(self.budget, self.names, states))
+            for index, states in enumerate(states_of(rows))
             if states
         ]
         measures = (*self.names.values(), "hypervolume", "n_states", "interpolated")
@@ -154,14 +153,12 @@ class _BudgetSamples(ColumnSamples):
         return seed_samples(rows, values, row=np.array([index for index, _ in found], np.int64))
 
 
-def _measured(
-    budget: Budget, names: Mapping[float, str], states: list[RecordedState], *, shared_gpu: bool
-) -> dict[str, float]:
-    """Return what a split's states reach at the budgets; times of a split that shared its GPU do not compare."""
+def _measured(budget: Budget, names: Mapping[float, str], states: list[RecordedState]) -> dict[str, float]:
+    """Return what a split's states reach at the budgets; nothing in seconds if no state has a time."""
     values = {"hypervolume": covered(states), "n_states": float(len(states))}
     if budget.kind == "seconds":
-        times = {} if shared_gpu else {name: covered(states_by(states, seconds)) for seconds, name in names.items()}
-        return {**values, **times}
+        has_times = any(state.seconds is not None for state in states)
+        return values | {name: covered(states_by(states, at)) for at, name in names.items() if has_times}
     read = loss_at if budget.kind == "retention" else retention_at
     front = front_of(states)
     readings = {name: reading for value, name in names.items() if (reading := read(front, value)) is not None}

@@ -26,7 +26,8 @@ class RecordedState:
     Args:
         retention: Kernel retention.
         loss: Accuracy loss on select.
-        seconds: Seconds from the start of the split; None if not recorded.
+        seconds: Seconds from the start of the split; None if not recorded, and if the split shared its GPU, since such
+            times do not compare.
     """
 
     retention: float
@@ -52,18 +53,20 @@ def states_of(rows: Rows) -> Iterator[list[RecordedState]]:
     """Yield the ``recorded_states`` of each row."""
     steps = steps_with(rows, "kernel_retention", "accuracy", optional=("seconds",))
     ends = np.cumsum(steps.count(len(rows))).tolist()
-    names = ("select_base_accuracy", "kernel_retention", "select_accuracy_loss", "split_seconds")
-    for begin, end, base, retention, loss, seconds in zip([0, *ends], ends, *map(rows.values, names), strict=False):
+    names = ("select_base_accuracy", "kernel_retention", "select_accuracy_loss", "split_seconds", "gpu_share")
+    columns = zip([0, *ends], ends, *map(rows.values, names), strict=False)
+    for begin, end, base, retention, loss, seconds, share in columns:
+        has_times = not 0 < share < 1
         if base is None:
             yield []
             continue
         reported = (steps.values[name][begin:end].tolist() for name in ("kernel_retention", "accuracy", "seconds"))
         states = [
-            RecordedState(kept, base - accuracy, None if math.isnan(reached) else reached)
+            RecordedState(kept, base - accuracy, reached if has_times and not math.isnan(reached) else None)
             for kept, accuracy, reached in zip(*reported, strict=True)
         ]
         if retention is not None and loss is not None:
-            states.append(RecordedState(retention, loss, seconds))
+            states.append(RecordedState(retention, loss, seconds if has_times else None))
         yield states
 
 

@@ -76,8 +76,11 @@ def _losses(searches: Searches) -> Iterator[dict[str, Any]]:
 
 
 def _volumes(searches: Searches) -> Iterator[dict[str, Any]]:
-    curves = {method: [curve for states in splits if (curve := anytime(states))] for method, splits in searches.items()}
-    last = max((curve[-1][0] for found in curves.values() for curve in found), default=0.0)
+    curves = {
+        method: [anytime(states) for states in splits if any(state.seconds is not None for state in states)]
+        for method, splits in searches.items()
+    }
+    last = max((curve[-1][0] for found in curves.values() for curve in found if curve), default=0.0)
     for method, found in curves.items():
         for step in range(1, _N_TIMES + 1 if found and last > 0 else 0):
             seconds = last * step / _N_TIMES

@@ -142,7 +142,7 @@ def sensitivity_charts(data: ReportData, number: int, section: Section) -> Itera
             "mark": {"type": "line", "point": {"size": 22}, "strokeWidth": 1.6},
             "encoding": {
                 "x": quantity("x", "share of the layer's kernels kept, %", scale={"zero": False}),
-                "y": quantity("y", "composed accuracy on select, %"),
+                "y": quantity("y", "composed accuracy on the images searched on, %"),
                 "color": {
                     "field": "layer", "type": "ordinal", "sort": layers, "title": None,
                     "scale": {"domain": layers, "range": colours},

@@ -80,13 +80,17 @@ def _patch_spec(data: ReportData, points: Sequence[dict[str, Any]]) -> Spec:
 
 
 def best_fusion(patches: pa.Table) -> str:
-    """Return the fusion rule with the best mean F1 of the target class on select.
+    """Return the fusion rule with the best mean F1 of the target class on select, held out from the rule if known.
 
     Args:
         patches: The columns of ``PatchRecord``.
     """
-    scores = {fusion: _mean(alike, "select_tc_f1_after") for fusion, alike in _parts(patches, "fusion")}
-    return max(scores, key=lambda fusion: scores[fusion])
+    f1 = pc.coalesce(patches.column("select_tc_f1_held_out"), patches.column("select_tc_f1_after"))
+    rules = patches.column("fusion")
+    scores: dict[str, float] = {
+        rule: pc.mean(f1.filter(pc.equal(rules, rule))).as_py() for rule in rules.unique().to_pylist()
+    }
+    return max(scores, key=lambda rule: scores[rule])
 
 
 def _patch_points(method: str, patches: pa.Table) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.rows.row import Row
 from harness.store import ResultStore
+from harness.store.row_files import ID_LENGTH
 from harness.sweep.tune.trainable import Report
 from splitters.errors import ConfigurationError
 
@@ -77,7 +78,7 @@ def write_curve(store: ResultStore, row: Row, points: Sequence[CurvePoint]) -> N
     table = pa.Table.from_pylist([{**shared, **vars(point)} for point in points], schema=CURVE_SCHEMA)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    store.write_file(f"{_FOLDER}/{row.cell_id[:16]}-{row.attempt_id}.parquet", sink.getvalue().to_pybytes())
+    store.write_file(f"{_FOLDER}/{row.cell_id[:ID_LENGTH]}-{row.attempt_id}.parquet", sink.getvalue().to_pybytes())
 
 
 def read_curves(store: ResultStore) -> pa.Table:

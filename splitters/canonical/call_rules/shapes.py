@@ -35,7 +35,8 @@ class ShapeRules(CanonicalBuilder):
     _rewrite_reshape_as = _rewrite_view_as
 
     def _rewrite_movedim(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
-        x, source, destination = by_name(args, kwargs, "input", "source", "destination").values()
+        given = by_name(args, kwargs, "input", "source", "destination")
+        x, source, destination = given["input"], given["source"], given["destination"]
         # The permutation that moves axes moves them in a tensor whose sizes are their numbers, too.
         axes = torch.empty(tuple(range(self.values[x].dim()))).movedim(source, destination).shape
         return self._emit("permute", (x, tuple(axes)))
@@ -83,7 +84,8 @@ class ShapeRules(CanonicalBuilder):
         return tuple(self._emit("getitem", (x, (*before, index))) for index in range(self.values[x].shape[dim]))
 
     def _rewrite_select(self, args: Any, kwargs: dict[str, Any]) -> Any:
-        x, dim, index = by_name(args, kwargs, "input", "dim", "index").values()
+        given = by_name(args, kwargs, "input", "dim", "index")
+        x, dim, index = given["input"], given["dim"], given["index"]
         before = (slice(None),) * (dim % self.values[x].dim())
         return self._emit("getitem", (x, (*before, index)))
 

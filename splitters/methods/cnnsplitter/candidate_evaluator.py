@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Bool, Float32
@@ -68,8 +68,12 @@ class Evaluator:
         chromosomes = torch.stack(list(missing.values()))
         bits = torch.cat([self._genes.channels(c, chromosomes[classes == c]) for c in classes.unique().tolist()])
         logits = self._forward.class_logits(bits, classes, self._images)
-        self._cache.update(zip(missing, self._calibration.apply(logits, classes), strict=True))
+        self._store(missing, self._calibration.apply(logits, classes))
         self.evaluated += len(missing)
+
+    def _store(self, keys: Iterable[_Key], scores: Tensor) -> None:
+        # A row that is a view would keep the memory of all rows.
+        self._cache.update((key, row.clone()) for key, row in zip(keys, scores, strict=True))
 
     def _evict(self, *, at_least: int) -> None:
         entry = len(self._images) * 4
@@ -91,7 +95,8 @@ class Evaluator:
         """Restore what ``state`` returned."""
         keys = [(c, _bytes(row)) for c, row in zip(state["classes"].tolist(), state["chromosomes"], strict=True)]
         rows = state["scores"].to(self._images.images.device)
-        self._cache = OrderedDict(zip(keys, rows, strict=True))
+        self._cache.clear()
+        self._store(keys, rows)
         self.evaluated = int(state["evaluated"])
 
 

@@ -338,7 +338,7 @@ class _Search:
         plain = composition_fitness(compositions, accuracy_weight=alpha, distance_weight=1 - alpha)
         best = int(plain.argmax())
         masks = KernelMasks(self.graph.layout, bits[torch.arange(len(bits)), compositions.members[best]])
-        searched, chosen_by = float(compositions.accuracy[best]), self._choice_accuracy(masks)
+        chosen_by, on_select = self._unseen_accuracies(masks)
         fitness_of_choice = alpha * chosen_by + (1 - alpha) * float(compositions.distance[best])
         if fitness_of_choice > self.state.best_fitness:
             self.state.best, self.state.best_fitness = masks.bits, fitness_of_choice
@@ -353,9 +353,9 @@ class _Search:
                 "step": float(self.state.generation + 1),
                 "seconds": ended - self.started,
                 "generation_seconds": ended - began,
-                "accuracy": searched if self.settings.search_on == "select" else chosen_by,
+                "accuracy": on_select,
                 "choice_accuracy": chosen_by,
-                "search_accuracy": searched,
+                "search_accuracy": float(compositions.accuracy[best]),
                 "kernel_retention": masks.retention,
                 "jaccard_distance": float(compositions.distance[best]),
                 "fitness": fitness_of_choice,
@@ -368,12 +368,16 @@ class _Search:
             }
         )
 
-    def _choice_accuracy(self, masks: KernelMasks) -> float:
-        """Return the composed accuracy of modules on the images that the search has not seen."""
+    def _unseen_accuracies(self, masks: KernelMasks) -> tuple[float, float]:
+        """Return the composed accuracy on the images that the search has not seen, and that on select."""
         if torch.equal(masks.bits, self.state.best):
-            return self.state.history[self.state.best_generation - 1]["choice_accuracy"]
+            known = self.state.history[self.state.best_generation - 1]
+            return known["choice_accuracy"], known["accuracy"]
         scores = self.fitter.fit("logit" if self.settings.score == "logit" else "moments", masks)
-        return self.fitter.composed_accuracy(scores, masks, self.images.choice)
+        chosen_by = self.fitter.composed_accuracy(scores, masks, self.images.choice)
+        if self.images.choice is self.task.select:
+            return chosen_by, chosen_by
+        return chosen_by, self.fitter.composed_accuracy(scores, masks, self.task.select)
 
     def _channels(self) -> Tensor:
         """Return what every candidate keeps: ``[class, candidate, channel]``."""

@@ -75,6 +75,3 @@ class GradSplitterSettings(MaskTrainingSettings):
     batch_size: int = Field(default=64, ge=1)
     head_width: int = Field(default=10, ge=1)
     score: ScoreKind = Field(default="head", exclude_if=_is_head)
-    tolerance: float = Field(default=0.01, ge=0, le=1)
-    rescue: bool = True
-    rescue_attempts: int = Field(default=3, ge=1)

@@ -73,8 +73,8 @@ class Health:
 def examine(scores: Float[Tensor, "module sample"], select: ImageSet, base: ClassReport) -> Health:
     """Evaluate the modules on select.
 
-    A module is dead if its score is the same for all images, or if the composed model never predicts its class
-    correctly although the base model does.
+    A module is dead if its score is the same for all of several images, or if the composed model never predicts its
+    class correctly although the base model does.
 
     Args:
         scores: The modules' scores of select.
@@ -86,7 +86,8 @@ def examine(scores: Float[Tensor, "module sample"], select: ImageSet, base: Clas
     """
     answers = composed_answers(scores)
     report = class_report(answers, select.labels, select.n_classes)
-    constant = (scores.amax(1) - scores.amin(1)).cpu() < 1e-6
+    several = scores.shape[1] > 1
+    constant = ((scores.amax(1) - scores.amin(1)).cpu() < 1e-6) & several
     lost = (report.f1 == 0) & (base.f1 > 0)
     return Health(accuracy(answers, select.labels), report, constant | lost)
 

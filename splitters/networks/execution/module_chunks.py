@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 from functools import partial
 
@@ -54,11 +55,13 @@ class ChunkedNetwork:
             self._chunk = self._chunk_size(images, gates)
         if self._chunk >= len(gates):
             return self._run(images, gates)
-        parts = [
-            checkpoint(self._run, images, part, use_reentrant=False, preserve_rng_state=False)
-            for part in gates.split(self._chunk)
-        ]
-        return torch.cat(parts)
+        return torch.cat([self._run_again_backward(images, part) for part in gates.split(self._chunk)])
+
+    def _run_again_backward(self, images: Tensor, gates: Tensor) -> Tensor:
+        # The precision is the context's, and the backward pass of a GPU has a thread, and so a context, of its own.
+        run = partial(contextvars.copy_context().run, self._run)
+        logits: Tensor = checkpoint(run, images, gates, use_reentrant=False, preserve_rng_state=False)
+        return logits
 
     def _still_shares_forward(self, images: Tensor, gates: Tensor) -> bool:
         """Return whether the modules run one forward pass, since up to this pass all have been the whole network.

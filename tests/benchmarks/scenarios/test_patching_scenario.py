@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from reuse_cells import measure, poison_the_test_set
 
 import splitters
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
-from benchmarks.pipeline.preparation import prepare_images
+from benchmarks.pipeline.preparation import Prepared, PreparedImages, images_for, prepare_images
+from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics
 from benchmarks.scenarios.patching import _Outputs
+from benchmarks.training.base_model import TrainedModel, train_base_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import SplitResult
@@ -171,3 +174,28 @@ def test_a_poisoned_test_set_reaches_no_choice(
 def test_an_unknown_target_is_named(cache: Path) -> None:
     with pytest.raises(ConfigurationError, match="unknown class 'three'"):
         measure(cell(targets=["three"]), cache)
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak", "flipped"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_images_of_a_weak_model_are_flipped_only_if_those_of_both_data_sets_are(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, strong: bool, weak: bool, flipped: bool
+) -> None:
+    flips: dict[str, bool] = {}
+
+    def prepared(spec: DatasetSpec, *args: Any) -> PreparedImages:
+        return dataclasses.replace(images_for(spec, *args), flips=weak)
+
+    def trained(*args: Any, **kwargs: Any) -> TrainedModel:
+        flips["weak"] = kwargs["flips"]
+        return train_base_model(*args, **kwargs)
+
+    def split(cell: Cell, strong_prepared: Prepared, *args: Any, **kwargs: Any) -> SplitModel:
+        return split_base_model(cell, dataclasses.replace(strong_prepared, flips=strong), *args, **kwargs)
+
+    for name, replacement in (("images_for", prepared), ("train_base_model", trained), ("split_base_model", split)):
+        monkeypatch.setattr(f"benchmarks.scenarios.patching.{name}", replacement)
+    other = {"weak_dataset": {"name": "digits", "train_images": 200}, "weak_classes": ["0", "1", "2"]}
+    measure(cell(**other, fusion=["gate"], targets=["7"], target_train_images=5, target_test_images=9), cache)
+    assert flips == {"weak": flipped}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from reuse_cells import reuse_cell
 
+from benchmarks.cells import ModelSpec
 from benchmarks.scenarios.modularization import Modularization
 from benchmarks.scenarios.scenario import SCENARIOS, make_scenario
 from splitters.errors import ConfigurationError
@@ -33,7 +34,7 @@ _WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("patching", {"fusion": ["minmax"]}, "unknown fusion rule 'minmax'. Did you mean 'min_max'"),
     ("patching", {"fusions": ["gate"]}, "unknown key 'fusions'. Did you mean 'fusion'"),
     ("patching", {"weak_classes": ["a"]}, "give both or neither"),
-    ("patching", {"weak_dataset": {"name": "digit"}, "weak_classes": ["a"]}, "unknown data set 'digit'"),
+    ("patching", {"weak_dataset": {"name": "digit"}, "weak_classes": ["a"]}, "weak_dataset: unknown data set 'digit'"),
     ("sub_task", {"sizes": []}, "sizes"),
     ("sub_task", {"sizes": [1]}, "sizes"),
     ("sub_task", {"size": 3}, "unknown key 'size'. Did you mean 'sizes'"),
@@ -62,3 +63,12 @@ def test_a_class_attribute_of_another_type_is_refused_with_its_name(
     monkeypatch.setitem(SCENARIOS._entries, "mine", mine)
     with pytest.raises(ConfigurationError, match=f"scenario 'mine'.* {message}"):
         make_scenario("mine", {})
+
+
+@pytest.mark.parametrize("name", ["accuracy_composition", "modularization", "new_task", "patching", "sub_task"])
+def test_images_that_a_network_cannot_take_are_refused_before_anything_runs(name: str) -> None:
+    other = {"other_dataset": {"name": "digits", "classes": ["5", "6"]}} if name == "new_task" else {}
+    cell = reuse_cell(name, classes=("0", "1", "3"), **other)
+    small = {"model": ModelSpec(name="simcnn"), "dataset": cell.dataset.model_copy(update={"input_shape": (1, 8, 8)})}
+    with pytest.raises(ConfigurationError, match="8"):
+        make_scenario(name, cell.scenario_settings).check(cell.model_copy(update=small))

@@ -64,7 +64,7 @@ def test_run_names_all_missing_data_and_runs_nothing(
     ):
         (line,) = (line for line in result.stderr.splitlines() if line.startswith(f"Missing data: {name}: "))
         assert all(str(path) in line for path in searched)
-    assert "nothing was run: 3 data sets that the cells need cannot be found" in result.stderr
+    assert "nothing was run: 3 data sets that the cells need cannot be used" in result.stderr
     assert "digits" not in result.stderr
     assert ResultStore("rows").read().latest() == []
 

@@ -132,6 +132,18 @@ def test_loss_at_equal_retention_begins_where_every_split_has_got_so_far(tmp_pat
     assert losses[100] == 0
 
 
+def test_the_hypervolume_over_time_is_a_mean_over_all_timed_splits(tmp_path: Path) -> None:
+    half = {"kernel_retention": 0.5, "select_accuracy_loss": 0.0, "split_seconds": 10.0}
+    none = {"kernel_retention": 1.0, "select_accuracy_loss": 0.0, "split_seconds": 10.0}
+    changes = (half, none, {**half, "gpu_share": 0.5})
+    rows = [
+        searched_row("toy", 0.0, seed).model_copy(update={**new, "figures": []}) for seed, new in enumerate(changes)
+    ]
+    data = data_of(tmp_path, rows)
+    (chart,) = (chart for chart in budget_charts(data, 0, data.sections[0]) if chart.name.startswith("anytime"))
+    assert values(chart, 0)[-1]["y"] == 25, "a split that gains nothing counts; one that shared its GPU has no time"
+
+
 def test_a_sweep_has_its_front_history_importances_and_settings(
     make_bowls: Callable[..., Sweep], tmp_path: Path
 ) -> None:

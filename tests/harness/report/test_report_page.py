@@ -199,7 +199,8 @@ def test_an_entry_with_too_few_seeds_does_not_make_its_table_look_untested(tmp_p
 
 def test_scenarios_that_share_a_split_show_its_search_once(tmp_path: Path) -> None:
     row = searched_row("toy", 0.1, 0)
-    cell = toy_cell(loss=0.1).model_copy(update={"scenario": "patching", "scenario_version": 2})
+    changes = {"scenario": "patching", "scenario_version": 2, "scenario_code": "of a plug-in"}
+    cell = toy_cell(loss=0.1).model_copy(update=changes)
     patched = toy_row(loss=None, cell=cell, label="toy")
     data = data_of(tmp_path, [row, patched])
     assert dict(zip(data.rows.values("scenario"), data.is_first_of_split.tolist(), strict=True)) == {
@@ -265,7 +266,9 @@ def test_alike_modules_become_neighbours() -> None:
 def test_the_fusion_rule_of_a_chart_is_chosen_on_select(data: ReportData) -> None:
     rows = data.by_method(next(s for s in data.sections if s.scenario == "patching"))["toy"]
     better = [
-        {**patch, "select_tc_f1_after": 0.95, "tc_f1_after": 0.1} if patch["fusion"] == "platt" else patch
+        {**patch, "select_tc_f1_held_out": 0.95, "tc_f1_after": 0.1}
+        if patch["fusion"] == "platt"
+        else {**patch, "select_tc_f1_after": 0.97, "select_tc_f1_held_out": 0.9}
         for patch in data.patches(rows).to_pylist()
     ]
     assert best_fusion(pa.Table.from_pylist(better)) == "platt"

@@ -111,6 +111,7 @@ def pools() -> list[Case]:
         nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d(2, dilation=2), nn.AvgPool2d(2),
         nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AdaptiveAvgPool2d(3), nn.AdaptiveAvgPool2d((2, None)),
         nn.AdaptiveMaxPool2d(2), nn.LPPool2d(2, 2), nn.Upsample(scale_factor=2), nn.UpsamplingBilinear2d(12),
+        nn.Upsample(scale_factor=1.3, mode="bilinear", recompute_scale_factor=True),
         nn.ZeroPad2d(1), nn.ConstantPad2d(1, 0.7), nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.CircularPad2d(1),
         nn.Dropout(), nn.Dropout2d(), nn.AlphaDropout(), nn.Identity(),
     ]  # fmt: skip

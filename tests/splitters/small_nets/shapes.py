@@ -56,9 +56,9 @@ def shapes() -> list[Case]:
         "repeat interleaved": lambda net, x: x.repeat_interleave(2, dim=-1),
         "view and reshape as": lambda net, x: x.flatten(1).view_as(x) + x.flatten(2).reshape_as(x),
         "broadcast to": lambda net, x: x * torch.broadcast_to(x.mean((2, 3), keepdim=True), x.shape),
-        "movedim": lambda net, x: torch.moveaxis(x.movedim((2, 3), (1, 2)).relu(), -1, 1).mT,
+        "movedim": lambda net, x: torch.moveaxis(x.movedim(destination=(1, 2), source=(2, 3)).relu(), -1, 1).mT,
         "tensor_split and hstack": lambda net, x: torch.hstack(x.tensor_split(3, 1)[::-1]),
-        "rows by number": lambda net, x: x.select(3, 0)[..., None] + x.mT.adjoint().select(dim=-1, index=1)[..., None],
+        "rows by number": lambda net, x: x.select(3, 0)[..., None] + x.mT.adjoint().select(index=1, dim=-1)[..., None],
         "swapped axes": lambda net, x: x.swapdims(2, 3),
         "unbound rows": lambda net, x: torch.stack(x.unbind(2)[::-1], -1),
         "new tensors of its size": lambda net, x: (

@@ -20,6 +20,7 @@ def command(sources: tuple[str, ...], into: str, as_json: bool) -> None:
     'skipped' before any other, then the newest.
     """
     from harness.cli.output import show, show_json
+    from harness.store import beneath
     from harness.store.maintenance.fetch import fetch_rows
 
     stores = [open_store(source) for source in sources]
@@ -39,6 +40,7 @@ def command(sources: tuple[str, ...], into: str, as_json: bool) -> None:
     if as_json:
         show_json(merged)
     else:
-        show(f"{merged['new']} new rows, {merged['rows']} in all, of {merged['cells']} cells.\nRows: {into}/rows")
+        show(f"{merged['new']} new rows, {merged['rows']} in all, of {merged['cells']} cells.")
+        show(f"Rows: {beneath(into, 'rows')}")
     for file in contents.damaged:
         click.echo(f"damaged: {file.path} ({file.reason})", err=True)

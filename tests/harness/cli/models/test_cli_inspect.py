@@ -27,6 +27,17 @@ class Tied(nn.Module):
         return self.head(torch.softmax(self.c(x), 1).mean((2, 3)))
 
 
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(3, 4, 3, padding=1)
+        self.again = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+        self.head_fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head_fc(self.again(self.again(self.head(x))).mean((2, 3)))
+
+
 def frozen():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
@@ -62,6 +73,15 @@ def test_layers_ties_and_what_frozen_kernels_cost(call: Call, nets: Path) -> Non
     # One kernel of a and b each, all eight of c.
     assert seen["smallest"]["flops"] == 2 * pixels * 9 * (3 + 1 + 8) + 2 * 8 * 2
     assert (seen["kernels"], seen["droppable_kernels"]) == (16, 8)
+
+
+def test_a_layer_counts_each_of_its_calls_and_no_other_layer(call: Call, nets: Path) -> None:
+    result = call("inspect", "python:inspected_nets:Shared", "--input-shape", "3,8,8", "--classes", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    seen = json.loads(result.stdout)
+    flops = {"head": 2 * 3 * 4 * 9 * 64, "again.0": 2 * (2 * 4 * 4 * 9 * 64)}
+    assert {layer["name"]: layer["flops"] for layer in seen["layers"]} == flops
+    assert seen["cost"]["flops"] == sum(flops.values()) + 2 * 4 * 2
 
 
 def test_a_network_from_which_nothing_can_be_dropped_ends_with_1(call: Call, nets: Path) -> None:

@@ -78,6 +78,7 @@ def test_times_of_a_shared_gpu_do_not_compare(rows: list[Row]) -> None:
     shared = [row.model_copy(update={"gpu_share": 0.5}) if row.splitter == "other" else row for row in rows]
     board = make_leaderboard(shared, budget=Budget.parse("seconds=3.5"))
     assert means(board, "hypervolume_at_seconds_3.5")["other"] is None
+    assert means(board, "hypervolume_at_seconds_3.5")["toy"] is not None
 
 
 def test_a_budget_that_a_method_does_not_reach_is_a_failure_in_comparisons_over_cells(rows: list[Row]) -> None:

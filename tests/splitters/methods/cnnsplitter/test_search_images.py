@@ -89,9 +89,10 @@ def test_labels_of_the_choice_change_the_choice_alone(search_on: str) -> None:
     assert one.history[0]["choice_accuracy"] != other.history[0]["choice_accuracy"]
 
 
-def test_the_result_is_the_best_recorded_composition_on_the_choice_images() -> None:
+@pytest.mark.parametrize("search_on", ["train", "select", "both"])
+def test_the_result_is_the_best_recorded_composition_on_the_choice_images(search_on: str) -> None:
     task = tiny_task()
-    result = _split(task, patience=9)
+    result = _split(task, patience=9, search_on=search_on)
     fitness = [0.9 * record["choice_accuracy"] + 0.1 * record["jaccard_distance"] for record in result.history]
     assert [record["fitness"] for record in result.history] == pytest.approx(fitness)
     assert result.facts["chosen_generation"] == 1 + fitness.index(max(fitness))

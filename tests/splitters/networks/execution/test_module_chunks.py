@@ -1,6 +1,7 @@
 """Masked passes in chunks: the same logits and gradients, with no more modules in memory than fit."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -21,11 +22,12 @@ from splitters.testing import tiny_task
 _N_MODULES = 5
 
 
-def _step(memory: float | None) -> tuple[Tensor, Tensor, list[int]]:
+def _step(memory: float | None, *, in_thread: bool = False) -> tuple[Tensor, Tensor, list[int]]:
     """Return logits, the gates' gradients, and how many modules each pass ran.
 
     Args:
         memory: For how many modules there is memory; None for no limit.
+        in_thread: Whether the backward pass has a thread of its own, as it has on a GPU.
     """
     task = tiny_task()
     graph = task.trace()
@@ -37,15 +39,21 @@ def _step(memory: float | None) -> tuple[Tensor, Tensor, list[int]]:
     network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[1])))
     chunked = ChunkedNetwork(network, None if memory is None else int(memory * per_module))
     logits = chunked(images, gates.requires_grad_())
-    logits.logsumexp(0).sum().backward()
+    loss = logits.logsumexp(0).sum()
+    if in_thread:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(loss.backward).result()
+    else:
+        loss.backward()
     return logits.detach(), gates.grad, sizes
 
 
+@pytest.mark.parametrize("in_thread", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_chunks_give_the_same_logits_and_gradients(precision: str) -> None:
+def test_chunks_give_the_same_logits_and_gradients(precision: str, in_thread: bool) -> None:
     with computing_in(precision, "cpu"):
         logits, gradients, sizes = _step(None)
-        in_chunks, same_gradients, chunks = _step(2.5)
+        in_chunks, same_gradients, chunks = _step(2.5, in_thread=in_thread)
     assert sizes == [5]
     assert chunks == [1, 2, 2, 1, 1, 2, 2], "one module to measure, forward, and again in the backward pass"
     torch.testing.assert_close(in_chunks, logits, rtol=1e-5, atol=1e-5)
