@@ -12,6 +12,7 @@ from torch import nn
 from benchmarks.cells import ChannelStatistics, ModelSpec
 from benchmarks.models.architecture import build_model, check_model, count_logits, find_architecture
 from benchmarks.models.logits import read_class_map, with_logits
+from benchmarks.models.memory_order import in_fastest_order
 from benchmarks.models.published_weights import PublishedWeights
 from benchmarks.models.weights_reading import StoredWeights, read_weights
 from splitters.data import IMAGENET, Normalisation
@@ -27,7 +28,7 @@ class GivenModel:
     """A given model.
 
     Args:
-        network: On the CPU, in eval mode, frozen, in ``channels_last`` order; its logits are those of ``class_names``.
+        network: On the CPU, in eval mode, frozen, in its fastest memory order; its logits are those of ``class_names``.
         class_names: The classes.
         source: Where the weights came from: a file, or the name of published weights.
         notes: What was done to make the weights fit, one sentence each.
@@ -251,7 +252,7 @@ def load_given(
     network.eval().requires_grad_(False)
     if names != tuple(task_classes):
         network = with_logits(network, [names.index(name) for name in task_classes], input_shape)
-    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    network = in_fastest_order(network.eval().requires_grad_(False), input_shape)
     return GivenModel(network, tuple(task_classes), published.name if published else str(path), notes)
 
 

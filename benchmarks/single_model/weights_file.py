@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError, field_validator
 from torch import Tensor, nn
 
 from benchmarks.cells import DatasetSpec, ModelSpec
 from benchmarks.models import build_model, normalisation_of
+from benchmarks.models.families.python_factory import PYTHON_PREFIX
+from benchmarks.models.memory_order import in_fastest_order
 from benchmarks.models.weights_reading import WEIGHTS_FORMAT, WEIGHTS_FORMAT_VERSION, StoredWeights
 from benchmarks.pipeline.given_model import load_for, plausibility, settled_normalisation
 from benchmarks.pipeline.preparation import images_for
@@ -105,16 +106,34 @@ def load_weights(path: Path | str, *, expected: str | None = None) -> TrainedWei
 
     Args:
         path: The file.
-        expected: The architecture that the caller takes it for, if it names one.
+        expected: The architecture that the caller takes it for. If it is a ``python:`` model, whose code is run, the
+            caller has to name it: a file is data, and must not choose what code runs.
 
     Raises:
         ModuleFileError: If the file is absent, damaged, foreign, or of a newer format.
-        ConfigurationError: If the weights are another network's, or do not fit the network that they name.
+        ConfigurationError: If the weights are another network's, or do not fit the network that they name, or if that
+            is a ``python:`` model that the caller has not named.
     """
     header, tensors = read_tensor_file(path, WeightsHeader, form=WEIGHTS_FORMAT, newest=WEIGHTS_FORMAT_VERSION)
     if expected is not None and expected != header.model.name:
         raise ConfigurationError(f"{path} holds the weights of {header.model.name!r}, not of {expected!r}.")
+    if expected is None:
+        refuse_unnamed_code(path, header.model)
     return _with_tensors(path, header, tensors)
+
+
+def refuse_unnamed_code(path: Path | str, model: ModelSpec) -> None:
+    """Refuse the network that a file names if it is made by code.
+
+    Raises:
+        ConfigurationError: If it is.
+    """
+    if model.name.startswith(PYTHON_PREFIX):
+        raise ConfigurationError(
+            f"{path} says that its network is made by {model.name!r}, code that would run with your rights. If you "
+            f"trust it, name it yourself: --model {model.name} --weights {path} (in 'patch' --weak-model), in Python "
+            f"load_weights(..., expected={model.name!r})."
+        )
 
 
 def given_weights(spec: ModelSpec, dataset: str, workspace: Workspace) -> tuple[TrainedWeights, tuple[str, ...]]:
@@ -158,4 +177,4 @@ def _header(spec: ModelSpec, images: ImageSet, dataset: str, seed: int, select_a
 def _with_tensors(path: Path | str, header: WeightsHeader, tensors: Mapping[str, Tensor]) -> TrainedWeights:
     model = build_model(header.model, n_classes=len(header.class_names), input_shape=header.input_shape, seed=0)
     StoredWeights(Path(path), tensors).load_into(model, header.model.name)
-    return TrainedWeights(model.eval().requires_grad_(False).to(memory_format=torch.channels_last), header)
+    return TrainedWeights(in_fastest_order(model.eval().requires_grad_(False), header.input_shape), header)

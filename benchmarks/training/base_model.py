@@ -18,6 +18,7 @@ from benchmarks.cells import TRAINING_VERSION, ModelSpec, TrainingSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models import build_model, code_fingerprint
 from benchmarks.models.inference import evaluate_accuracy
+from benchmarks.models.memory_order import in_fastest_order
 from benchmarks.seeding import derive_seed, seeded
 from benchmarks.training.augmentation import Augmentation
 from benchmarks.training.dropout import switch_off_dropout
@@ -45,7 +46,7 @@ class TrainedModel:
     """A base model, ready to be split; the benchmark trained it, or it is a given model.
 
     Args:
-        model: The network in eval mode, frozen, in ``channels_last`` order, on the requested device.
+        model: The network in eval mode, frozen, in its fastest memory order, on the requested device.
         weights_hash: Its ``weights_hash``.
         select_accuracy: Its accuracy on ``select``.
         epochs: Epochs of the training.
@@ -134,7 +135,7 @@ def train_base_model(
         "threads": threads,
         **numeric_environment(device),
     }
-    model = model.to(device).to(memory_format=torch.channels_last)
+    model = in_fastest_order(model, train.input_shape).to(device)
 
     def make(checkpoint: Checkpoint) -> CheckpointState:
         check_storable(ChannelGraph.trace(model, train.normalisation(train.images[:2]).to(device)))

@@ -17,6 +17,7 @@ from harness.cli.options import Decorator, split_names
 if TYPE_CHECKING:
     from benchmarks.cells import ModelSpec
     from benchmarks.pipeline.workspace import Workspace
+    from benchmarks.single_model.weights_file import TrainedWeights
 
 weights_option: Decorator = click.option(
     "--weights",
@@ -55,6 +56,8 @@ class GivenOptions:
         from benchmarks.cells import ModelSpec
         from benchmarks.models import check_model, complete_given
         from benchmarks.models.weights_reading import read_weights
+        from benchmarks.single_model.weights_file import refuse_unnamed_code
+        from harness.config.trust import is_trusted_model
         from splitters.errors import ConfigurationError
 
         described = self._values(name, workspace)
@@ -62,12 +65,17 @@ class GivenOptions:
             header = read_weights(weights).header
             if header is not None and not described:
                 return None
-            if name is None and header is None:
-                raise ConfigurationError(
-                    f"{weights} holds plain weights, which do not say what network they are of; name it with {option}."
-                )
-            name = header.model.name if name is None and header is not None else name
+            if name is None:
+                if header is None:
+                    raise ConfigurationError(
+                        f"{weights} holds plain weights, which do not say what network they are of; name it with "
+                        f"{option}."
+                    )
+                name = header.model.name
+                if not is_trusted_model(name):
+                    refuse_unnamed_code(weights, header.model)
         find_models_here()
+        trust_model(name)
         spec = ModelSpec.parse({"name": name, "weights": weights, **described}, where="the call")
         check_model(spec.architecture)
         return complete_given(spec, cache=workspace.cache, download=workspace.download)
@@ -155,6 +163,37 @@ def given_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in reversed(decorators):
         wrapped = decorate(wrapped)
     return wrapped
+
+
+def load_trained(weights: Path | str, *, expected: str | None = None) -> TrainedWeights:
+    """Load what 'splitbench train' wrote.
+
+    Args:
+        weights: The file. If its network is a ``python:`` model, the user must name that now, or have named it before.
+        expected: The network that the call names.
+
+    Raises:
+        SplitbenchError: See ``benchmarks.single_model.weights_file.load_weights``.
+    """
+    from benchmarks.models.weights_reading import read_weights
+    from benchmarks.single_model.weights_file import load_weights
+    from harness.config.trust import is_trusted_model
+
+    find_models_here()
+    if expected is None:
+        header = read_weights(weights).header
+        expected = header.model.name if header is not None and is_trusted_model(header.model.name) else None
+    else:
+        trust_model(expected)
+    return load_weights(weights, expected=expected)
+
+
+def trust_model(name: str) -> None:
+    """Remember that the user has named a network, if it is their own code."""
+    from harness.config.plugins import Plugins
+    from harness.config.trust import trust_named
+
+    trust_named(Plugins(folder=os.getcwd()), {"model": name})
 
 
 def find_models_here(suite: str | None = None) -> None:

@@ -85,6 +85,11 @@ def trust_named(plugins: Plugins, values: object) -> None:
     trust([*code, *(f"{name} in {plugins.folder}" for name in here)])
 
 
+def is_trusted_model(name: str) -> bool:
+    """Return whether a user of this machine has named a model, or whether it is no code outside of the package."""
+    return not name.startswith(_FACTORY) or _is_noted(f"{_MODEL}{name}")
+
+
 def trust(code: Iterable[str]) -> None:
     """Remember that a user of this machine has named code, in the words of ``names_of_code``."""
     # Without the note, the code merely has to be named again.
@@ -123,13 +128,17 @@ def _top(model: str) -> str:
 
 
 def _require(code: Iterable[str], where: str) -> None:
-    untrusted = [name for name in code if not (cache_folder() / _FOLDER / _key(name)).is_file()]
+    untrusted = [name for name in code if not _is_noted(name)]
     if untrusted:
         raise ConfigurationError(
             f"{where} names code that was never used on this machine: {', '.join(untrusted)}. It would run with your "
             "rights. If you trust whoever wrote these results, give --trust-code to 'splitbench front', 'rerun' or "
             "'export-study', once; if plugins are elsewhere on this machine, --plugins DIR."
         )
+
+
+def _is_noted(code: str) -> bool:
+    return (cache_folder() / _FOLDER / _key(code)).is_file()
 
 
 def require_found(plugins: Plugins, consent: Consent, *, where: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
+from benchmarks.models.families.python_factory import PYTHON_PREFIX
 from benchmarks.single_model.weights_file import TrainedWeights
 from harness.text import printable
 from splitters.modules.module import Module
@@ -177,10 +178,12 @@ def _origin_text(entry: Mapping[str, object]) -> str:
 def _loading(model: AnyModel, file_name: str) -> list[str]:
     file = json.dumps(file_name, ensure_ascii=False)
     if isinstance(model, TrainedWeights):
+        name = model.header.model.name
+        expected = f", expected={json.dumps(name)}" if name.startswith(PYTHON_PREFIX) else ""
         return [
             "from benchmarks.single_model.weights_file import load_weights",
             "",
-            f"network = load_weights({file}).model",
+            f"network = load_weights({file}{expected}).model",
         ]
     if isinstance(model, Module):
         return [

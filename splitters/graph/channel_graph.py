@@ -102,6 +102,8 @@ class ChannelGraph:
             raise GraphError(f"the example must be [batch, channel, height, width], not {list(example.shape)}.")
         example = example.detach()
         example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
+        # A forward with views may not run in another memory order; a copy, since that of one channel is ambiguous.
+        example = example.clone(memory_format=torch.contiguous_format)
         frozen = copy_of_model(model)
         with torch.autocast(example.device.type, enabled=False):
             network, values, sources, view_writes = canonical_graph(frozen, example)

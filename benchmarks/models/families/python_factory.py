@@ -100,4 +100,7 @@ def _parameters(factory: Callable[..., nn.Module], where: str) -> tuple[dict[str
     return takes, any(item.kind is item.VAR_KEYWORD for item in parameters)
 
 
-MODELS.register("python:PACKAGE.MODULE:FACTORY")(PythonFactory())
+PYTHON_PREFIX = "python:"
+"""What the names of networks that are the user's own code begin with."""
+
+MODELS.register(f"{PYTHON_PREFIX}PACKAGE.MODULE:FACTORY")(PythonFactory())

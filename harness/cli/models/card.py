@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.errors import report_errors
+from harness.cli.given_options import load_trained
 from harness.cli.options import json_option
 
 
@@ -18,14 +19,13 @@ from harness.cli.options import json_option
 def command(file: Path, out: Path | None, as_json: bool) -> None:
     """Write a Markdown model card from what FILE says: a module, a composed or patched model, or a trained network."""
     from benchmarks.models.weights_reading import WEIGHTS_FORMAT
-    from benchmarks.single_model.weights_file import load_weights
     from harness.cli.output import show_json, write
     from harness.views.model_card import model_card
     from splitters.files.atomic_write import write_atomically
     from splitters.files.safetensors_file import read_format
     from splitters.reuse.model_file import load_model
 
-    model = load_weights(file) if read_format(file) == WEIGHTS_FORMAT else load_model(file)
+    model = load_trained(file) if read_format(file) == WEIGHTS_FORMAT else load_model(file)
     card = model_card(model, file_name=file.name, file_bytes=file.stat().st_size)
     if out is not None:
         write_atomically(out, f"{card}\n".encode())

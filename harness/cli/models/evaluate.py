@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.given_options import GivenOptions, given_model_options, weights_option
+from harness.cli.given_options import GivenOptions, given_model_options, load_trained, weights_option
 from harness.cli.options import data_options, json_option, make_workspace
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def command(
 def _classifier(
     file: Path | None, model: str | None, weights: str | None, given: GivenOptions, data: str, workspace: Workspace
 ) -> ReusedModel | TrainedWeights:
-    from benchmarks.single_model.weights_file import given_weights, load_weights
+    from benchmarks.single_model.weights_file import given_weights
     from splitters.errors import ConfigurationError
 
     if (file is None) == (weights is None) or (file is not None and model is not None):
@@ -71,7 +71,7 @@ def _classifier(
         return _load(Path(str(file)))
     spec = given.model(model, weights, workspace)
     if spec is None:
-        return load_weights(weights, expected=model)
+        return load_trained(weights, expected=model)
     trained, warnings = given_weights(spec, data, workspace)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -80,14 +80,13 @@ def _classifier(
 
 def _load(file: Path) -> ReusedModel | TrainedWeights:
     from benchmarks.models.weights_reading import WEIGHTS_FORMAT
-    from benchmarks.single_model.weights_file import load_weights
     from splitters.errors import ConfigurationError
     from splitters.files.safetensors_file import read_format
     from splitters.modules.module import Module
     from splitters.reuse.model_file import load_model
 
     if read_format(file) == WEIGHTS_FORMAT:
-        return load_weights(file)
+        return load_trained(file)
     model = load_model(file)
     if isinstance(model, Module):
         raise ConfigurationError(

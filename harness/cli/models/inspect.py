@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import EXIT_FAILED, report_errors
-from harness.cli.given_options import GivenOptions, find_models_here, given_model_options, weights_option
+from harness.cli.given_options import GivenOptions, find_models_here, given_model_options, load_trained, weights_option
 from harness.cli.options import json_option, make_workspace
 
 if TYPE_CHECKING:
@@ -53,14 +53,13 @@ def _inspection(
     from benchmarks.cells import DatasetSpec, ModelSpec
     from benchmarks.models import build_given, check_model
     from benchmarks.single_model.inspection import inspect_network
-    from benchmarks.single_model.weights_file import load_weights
 
     name: str | None = model
     if weights is None and Path(model).is_file():
         name, weights = None, model
     spec = None if weights is None else given.model(name, weights, workspace)
     if weights is not None and spec is None:
-        trained = load_weights(weights, expected=name)
+        trained = load_trained(weights, expected=name)
         header = trained.header
         return inspect_network(
             trained.model, name=header.model.name, input_shape=header.input_shape, n_logits=len(header.class_names)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.given_options import GivenOptions, given_model_options
+from harness.cli.given_options import GivenOptions, given_model_options, load_trained
 from harness.cli.options import data_options, json_option, make_workspace, out_option
 
 if TYPE_CHECKING:
@@ -103,11 +103,11 @@ def command(
 def _weak_network(
     weights: str, name: str | None, given: GivenOptions, data: str, workspace: Workspace
 ) -> TrainedWeights:
-    from benchmarks.single_model.weights_file import given_weights, load_weights
+    from benchmarks.single_model.weights_file import given_weights
 
     spec = given.model(name, weights, workspace, option="--weak-model")
     if spec is None:
-        return load_weights(weights, expected=name)
+        return load_trained(weights, expected=name)
     trained, warnings = given_weights(spec, data, workspace)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.given_options import GivenOptions, find_models_here, given_model_options, weights_option
+from harness.cli.given_options import GivenOptions, find_models_here, given_model_options, load_trained, weights_option
 from harness.cli.options import data_options, json_option, make_workspace, split_names
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def command(
     A training or a split that was done before with the same settings is not done again.
     """  # fmt: skip
     from benchmarks.single_model.splitting import split_model, with_settled_normalisation
-    from benchmarks.single_model.weights_file import load_weights
     from harness.cli.output import show, show_json
     from harness.config.single_cell import single_cell
     from splitters.errors import ConfigurationError
@@ -85,7 +84,7 @@ def command(
     find_models_here(suite)
     workspace = make_workspace(data_root, download, suite=suite)
     spec = None if weights is None else given.model(model, weights, workspace)
-    trained = load_weights(weights, expected=model) if weights and spec is None else None
+    trained = load_trained(weights, expected=model) if weights and spec is None else None
     name = spec or (trained.header.model.name if trained else str(model))
     seed = seed if seed is not None else trained.header.seed if trained else 0
     if weights is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.given_options import find_models_here
+from harness.cli.given_options import find_models_here, trust_model
 from harness.cli.options import data_options, json_option, make_workspace, out_option
 
 
@@ -49,6 +49,7 @@ def command(
     from harness.config.single_cell import single_cell
 
     find_models_here(suite)
+    trust_model(model)
     cell = single_cell(model, data, seed=seed, suite=suite, changes=changes)
     prepared = train_model(cell, make_workspace(data_root, download, suite=suite))
     base = prepared.base

@@ -278,3 +278,14 @@ def _aten_graph() -> fx.Graph:
 def test_the_example_must_be_a_batch_of_images() -> None:
     with pytest.raises(GraphError, match=r"\[batch, channel, height, width\], not \[3, 8, 8\]"):
         ChannelGraph.trace(_pooled(operator.pos), _BATCH[0])
+
+
+def test_a_forward_with_views_is_traced_whatever_the_memory_order_of_the_example() -> None:
+    model = Whole(
+        lambda net, images: net.fc(F.max_pool2d(net.conv(images), 2).view(images.size(0), -1)),
+        conv=conv(3, 8),
+        fc=torch.nn.Linear(8 * 4 * 4, 4),
+    ).eval()
+    images = torch.randn(4, 3, 8, 8)
+    graph = ChannelGraph.trace(model, images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(graph.network(images), model(images))

@@ -11,8 +11,12 @@ import pytest
 import torch
 from click.testing import Result
 
-from benchmarks.single_model.weights_file import load_weights
+from benchmarks.cells import ModelSpec
+from benchmarks.models.weights_reading import WEIGHTS_FORMAT
+from benchmarks.single_model.weights_file import WeightsHeader, load_weights
 from harness.cli.given_options import find_models_here
+from splitters.errors import ConfigurationError
+from splitters.files.safetensors_file import read_tensor_file, write_tensor_file
 from splitters.modules.module import Module
 
 Call = Callable[..., Result]
@@ -137,3 +141,32 @@ def test_a_transform_of_a_library_gives_shape_and_normalisation(call: Call, own:
     assert "the weights do not fit" in result.stderr
     shape = json.loads(call("inspect", *OWN[1:], "--json").stdout)["input_shape"]
     assert shape == [3, 32, 32]
+
+
+def test_a_weights_file_does_not_choose_what_code_runs(
+    call: Call, own: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPLITBENCH_CACHE", str(own / "cache"))
+    header, tensors = read_tensor_file(workshop / "weights", WeightsHeader, form=WEIGHTS_FORMAT, newest=99)
+    foreign = ModelSpec(name="python:subprocess:getoutput", settings={"cmd": "touch ran"})
+    write_tensor_file(own / "foreign", header.model_copy(update={"model": foreign}), tensors)
+    described = ("evaluate", "--weights", "foreign", *HALF, "--data", "digits")
+    for command in (
+        ("evaluate", "foreign", "--data", "digits"),
+        ("card", "foreign"),
+        ("inspect", "foreign"),
+        described,
+    ):
+        result = call(*command)
+        assert result.exit_code == 2
+        assert "code that would run with your rights. If you trust it, name it" in result.stderr
+    with pytest.raises(ConfigurationError, match=r"expected='python:subprocess:getoutput'"):
+        load_weights(own / "foreign")
+    assert not (own / "ran").exists()
+
+    mine = header.model_copy(update={"model": ModelSpec(name="python:cli_nets:net")})
+    write_tensor_file(own / "mine", mine, tensors)
+    assert call("card", "mine").exit_code == 2
+    named = call("evaluate", "--model", "python:cli_nets:net", "--weights", "mine", "--data", "digits")
+    assert named.exit_code == 0, named.stderr
+    assert call("card", "mine").exit_code == 0, "it was named on this machine"
