@@ -1,22 +1,25 @@
-"""SIGINT and SIGTERM: as a request to stop, as an exception, and protected from libraries that replace handlers."""
+"""Signals that end a program: as a request to stop, as an exception, and protected from libraries' own handlers."""
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_OUTPUTS = (1, 2)
 
 
 class StopSignal:
     """A request to stop a run.
 
-    As a context, which may be nested, it handles SIGINT and SIGTERM: the first signal sets ``requested``; the second
-    raises ``KeyboardInterrupt`` wherever the program is.
+    As a context, which may be nested, it handles SIGINT, SIGTERM and SIGHUP, the end of the terminal: the first signal
+    sets ``requested``; the second raises ``KeyboardInterrupt`` wherever the program is.
     """
 
     def __init__(self) -> None:
@@ -34,7 +37,7 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         """Take over the signals, if this is the main thread; Python allows it nowhere else."""
-        self._before.append(_set_handlers(dict.fromkeys(_STOPPING, self._on_signal)))
+        self._before.append(_set_handlers(dict.fromkeys((signal.SIGINT, *_ending()), self._on_signal)))
         return self
 
     def __exit__(
@@ -44,15 +47,16 @@ class StopSignal:
         _set_handlers(self._before.pop())
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        _leave_terminal(number)
         if self.requested:
             raise KeyboardInterrupt
         self.request()
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, which would end the process on the spot, raise ``KeyboardInterrupt`` in the block."""
-    before = _set_handlers({signal.SIGTERM: signal.default_int_handler})
+def ending_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP, which would end the process on the spot, raise ``KeyboardInterrupt`` in the block."""
+    before = _set_handlers(dict.fromkeys(_ending(), _interrupt))
     try:
         yield
     finally:
@@ -67,6 +71,29 @@ def kept_sigterm() -> Iterator[None]:
         yield
     finally:
         _set_handlers(before)
+
+
+def _ending() -> list[signal.Signals]:
+    """Return the signals that end a program, besides Ctrl-C: SIGHUP where there is one, unless ``nohup`` ignores it."""
+    hangup = None if sys.platform == "win32" else signal.SIGHUP
+    heard = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
+    return [signal.SIGTERM, *([hangup] if hangup is not None and heard else [])]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _leave_terminal(number)
+    raise KeyboardInterrupt
+
+
+def _leave_terminal(number: int) -> None:
+    """After a SIGHUP, let output go nowhere: any write to a terminal that is gone would raise."""
+    if signal.Signals(number).name != "SIGHUP":
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in _OUTPUTS:
+        if stat.S_ISCHR(os.fstat(output).st_mode):
+            os.dup2(nowhere, output)
+    os.close(nowhere)
 
 
 def _set_handlers(handlers: dict[signal.Signals, Any]) -> dict[signal.Signals, Any]:

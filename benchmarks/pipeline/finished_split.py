@@ -138,7 +138,10 @@ class _CellSplits:
 
         def make(checkpoint: Checkpoint) -> CheckpointState:
             task, progress = self._task(complete), self.workspace.progress
-            return to_state(checked_split(splitter, task, graph=self.graph, progress=progress, checkpoint=checkpoint))
+            # Modules are measured in the state that the splitter found, as if the split came from the cache.
+            with self.workspace.isolated():
+                result = checked_split(splitter, task, graph=self.graph, progress=progress, checkpoint=checkpoint)
+            return to_state(result)
 
         artifact = self.workspace.artifacts.get_or_make(
             SPLITS, self._key(complete), make, device=self.workspace.device, progress=self.workspace.progress

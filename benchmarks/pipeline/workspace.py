@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Workspace:
         device: The torch device that the cell owns (``cpu``, ``cuda:0``).
         progress: Called often; it may raise to stop the work.
         warn: Called with what the user should know about the data, a sentence at a time.
+        isolated: Returns a context in which code under measurement runs; it undoes what that changes in the process.
         shared_cache: Folder or URI through which machines share the content of the cache, if any.
     """
 
@@ -38,6 +40,7 @@ class Workspace:
     shared_cache: str | None = None
     suite_folder: Path | None = None
     warn: Callable[[str], None] = _ignore_warning
+    isolated: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def artifacts(self) -> ArtifactCache:

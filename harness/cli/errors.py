@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from harness.signals import sigterm_as_interrupt
+from harness.signals import ending_as_interrupt
 from harness.text import printable
 
 EXIT_FAILED = 1
@@ -29,13 +29,13 @@ def report_errors(function: Callable[P, R]) -> Callable[P, R]:
     """Wrap a command so that expected errors are shown as messages.
 
     A wrong call, file or data set exits with ``EXIT_WRONG``, failed work or a failed disk with ``EXIT_FAILED``. SIGTERM
-    stops the command cleanly, like Ctrl-C. Anything else is a bug and keeps its traceback.
+    and the end of the terminal stop the command cleanly, like Ctrl-C. Anything else is a bug and keeps its traceback.
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with sigterm_as_interrupt(), _output(kwargs):
+            with ending_as_interrupt(), _output(kwargs):
                 return function(*args, **kwargs)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)

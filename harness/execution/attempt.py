@@ -25,6 +25,7 @@ from harness.faults import NODE_DIFFERS, NODE_DISK, PROCESS_NOT_RESTORED, is_dis
 from harness.machines.node_facts import differences
 from harness.machines.provenance import provenance
 from harness.suite_cell import SuiteCell
+from harness.text import message_of
 from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def run_attempt(
         work: What is done with the cell.
     """
     started_at, clock = datetime.now(timezone.utc), time.perf_counter()
+    source = provenance(device)  # what an attempt leaves behind may break torch
     different = differences(surroundings.expected)
     if different:
         outcome = Outcome(State.FAILED, reason=f"this machine has {', '.join(different)}", kind=NODE_DIFFERS)
@@ -144,7 +146,7 @@ def run_attempt(
         item,
         surroundings.suite,
         outcome,
-        source=provenance(device),
+        source=source,
         started_at=started_at,
         seconds=time.perf_counter() - clock,
         gpu_share=gpu_share,
@@ -239,6 +241,7 @@ def _do(
         shared_cache=surroundings.shared_cache,
         suite_folder=surroundings.plugins.suite_folder,
         warn=warnings.append,
+        isolated=restored_process,
     )
     # A cell without a share runs on a CPU, or was given its GPU by other means than Ray.
     with computing_in(cell.precision, device), compiling(cell.compile), owning_gpu_share(gpu_share or 1.0):
@@ -253,6 +256,8 @@ def _outcome(measure: Callable[[], Metrics]) -> Outcome:
 
     try:
         return Outcome(State.OK, measure())
+    except NotRestoredError:
+        raise
     except CellStopped as stop:
         return Outcome(stop.state, reason=stop.reason)
     except KeyboardInterrupt:
@@ -266,8 +271,8 @@ def _outcome(measure: Callable[[], Metrics]) -> Outcome:
     except ValidationError as error:
         kind = "not_finite" if any(item["type"] == "finite_number" for item in error.errors()) else None
         return _failure(error, State.FAILED, kind)
-    # The attempt's whole purpose is to turn what a method does, sys.exit included, into a row that says so.
-    except (Exception, SystemExit) as error:
+    # The attempt's whole purpose is to turn what a method does, sys.exit and panics included, into a row that says so.
+    except BaseException as error:
         return _failure(error, State.FAILED)
 
 
@@ -293,7 +298,7 @@ def _not_finite(error: BaseException) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error's message, shortened if it is very long; without a message, its type."""
-    lines = str(error).strip().splitlines()
+    lines = message_of(error).strip().splitlines()
     if not lines:
         return type(error).__name__
     # Tables, run lines and reports show reasons in full; the traceback has the rest.

@@ -166,6 +166,16 @@ class ToyScenario(Scenario):
     def _exit(self, settings: ToySettings, workspace: Workspace) -> None:
         sys.exit(3)
 
+    def _panic(self, settings: ToySettings, workspace: Workspace) -> None:
+        raise GeneratorExit("as little an Exception as the panic of a Rust extension")
+
+    def _mute(self, settings: ToySettings, workspace: Workspace) -> None:
+        class MuteError(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no text")
+
+        raise MuteError
+
     def _nan(self, settings: ToySettings, workspace: Workspace) -> None:
         Metrics(accuracy_loss=float("nan"))
 

@@ -9,6 +9,7 @@ from harness.execution.isolation.interpreter import INTERPRETER_STATES
 from harness.execution.isolation.libraries import LIBRARY_STATES
 from harness.execution.isolation.replaced_functions import replaced_functions
 from harness.execution.isolation.restores import Restore
+from harness.text import message_of
 from splitters.errors import SplitbenchError
 
 
@@ -43,4 +44,4 @@ def _restore(name: str, restore: Restore, failures: list[str]) -> None:
     try:
         restore()
     except Exception as error:  # The rest is restored all the same; the caller gets all failures.
-        failures.append(f"{name}: {error}")
+        failures.append(f"{name}: {message_of(error) or type(error).__name__}")

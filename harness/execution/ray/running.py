@@ -18,6 +18,7 @@ from harness.execution.ray.scheduling import Job, Occupied
 from harness.execution.ray.worker import Answer, Worker
 from harness.faults import NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.machines.provenance import provenance
+from harness.text import message_of
 
 _POLL_SECONDS = 0.5
 _NODE_FAILURE_SECONDS = 2.0
@@ -150,10 +151,10 @@ def _outcome_of(error: exceptions.RayError) -> Outcome:
     """Return the outcome of a cell that left no row, distinguishing machine faults from its own errors."""
     if isinstance(error, exceptions.RayTaskError):
         kind = type(error.cause).__name__
-        return Outcome(State.FAILED, reason=reason_of(error.cause), kind=kind, traceback=str(error))
+        return Outcome(State.FAILED, reason=reason_of(error.cause), kind=kind, traceback=message_of(error))
     state, kind = State.FAILED, WORKER_DIED
     if isinstance(error, exceptions.OutOfMemoryError):
         state, kind = State.OUT_OF_MEMORY, NODE_OUT_OF_MEMORY
     elif isinstance(error, exceptions.NodeDiedError) or "node died" in str(error):
         kind = NODE_DIED
-    return Outcome(state, reason=reason_of(error), kind=kind, traceback=str(error))
+    return Outcome(state, reason=reason_of(error), kind=kind, traceback=message_of(error))

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from toys import toy_cell, toy_item
 
-from benchmarks.cells import Cell
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec, SplitterSpec, TrainingSpec
 from benchmarks.rows.row import Row, State
 from harness.execution.attempt import CellStopped, Surroundings, run_attempt
 from harness.machines.node_facts import versions
 from harness.machines.provenance import git_commit, package_version
 from harness.store import ResultStore
-from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
+from harness.suite_cell import SuiteCell
+from splitters.methods.baselines import Random
+from splitters.methods.protocol import Progress, ProgressCallback, SplitResult, ignore_progress
 from splitters.networks.execution.gpu_memory import available_bytes
 
 
@@ -42,6 +45,8 @@ def test_a_good_cell_becomes_a_whole_row(surroundings: Surroundings) -> None:
     [
         ("raise", State.FAILED, "SplitFailedError", "no usable modules"),
         ("exit", State.FAILED, "SystemExit", "3"),
+        ("panic", State.FAILED, "GeneratorExit", "as little an Exception as the panic of a Rust extension"),
+        ("mute", State.FAILED, "MuteError", "MuteError (its message cannot be shown)"),
         ("nan", State.FAILED, "not_finite", "not finite: accuracy_loss is nan"),
         ("memory", State.OUT_OF_MEMORY, "MemoryError", "no memory left"),
         ("disk_full", State.FAILED, "node_disk", "[Errno 28] No space left on device"),
@@ -141,3 +146,31 @@ def test_reports_carry_stage_and_numbers(surroundings: Surroundings) -> None:
     reports: list[Progress] = []
     attempt(surroundings, reports.append)
     assert reports[-1] == Progress("split", 1, 2, {"accuracy": 0.5})
+
+
+def test_what_a_splitter_leaves_behind_does_not_change_what_its_modules_are_measured_with(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = Random.split
+
+    def careless(self: Random, *args: Any, **kwargs: Any) -> SplitResult:
+        result = split(self, *args, **kwargs)
+        torch.nn.modules.module.register_module_forward_hook(lambda module, images, output: 0 * output)
+        return result
+
+    cell = Cell(
+        scenario="modularization",
+        splitter=SplitterSpec(name="random", settings={"retention": 0.9, "score": "logit"}),
+        model=ModelSpec(name="rescnn", settings={"width": 0.05}),
+        dataset=DatasetSpec(name="digits", train_images=200, select_images=50),
+        training=TrainingSpec(recipe="one_cycle", epochs=1, learning_rate=0.05, batch_size=32),
+    )
+    rows = []
+    for folder, method in (("clean", split), ("careless", careless)):
+        monkeypatch.setattr(Random, "split", method)
+        places = replace(surroundings, cache=tmp_path / folder)
+        rows.append(run_attempt(SuiteCell(cell), places, device="cpu"))
+    for row in rows:
+        assert row.state is State.OK, row.traceback
+    assert rows[0].base_accuracy == rows[1].base_accuracy
+    assert rows[0].composed_accuracy == rows[1].composed_accuracy

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,14 +114,20 @@ def test_without_a_folder_rows_go_to_the_suites_own(
     assert (tmp_path / "results" / "toys" / "rows").is_dir()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stores_the_running_cell_as_interrupted_and_the_next_run_goes_on(
     write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str], number: signal.Signals
 ) -> None:
     slow = {"name": "other", "settings": {"behaviour": "polite", "folder": str(tmp_path)}}
     suite, results = write_suite(splitters=["toy", slow]), tmp_path / "results"
-    command = splitbench("run", suite, "--results", results, "--backend", "inline")
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        splitbench("run", suite, "--results", results, "--backend", "inline"),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # tests may run with signals ignored
+    )
     wait_for(tmp_path / "begun")
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
@@ -126,6 +135,55 @@ def test_a_signal_stores_the_running_cell_as_interrupted_and_the_next_run_goes_o
     assert "Interrupted after 2 cells; the same command continues from here." in output
     assert "Traceback" not in errors
     assert states(results) == ["interrupted", "ok"]
+
+
+def test_a_run_whose_terminal_goes_stores_what_it_has(
+    write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    slow = {"name": "other", "settings": {"behaviour": "polite", "folder": str(tmp_path)}}
+    suite, results = write_suite(splitters=["toy", slow]), tmp_path / "results"
+    outside, terminal = pty.openpty()
+    process = subprocess.Popen(
+        splitbench("run", suite, "--results", results, "--backend", "inline"),
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )
+    os.close(terminal)
+    drain = threading.Thread(target=_read_all, args=(outside,), daemon=True)
+    drain.start()
+    wait_for(tmp_path / "begun")
+    process.send_signal(signal.SIGHUP)  # as the kernel does before writes to the terminal fail
+    assert process.wait(timeout=60) == 130
+    assert states(results) == ["interrupted", "ok"]
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(
+    write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    slow = {"name": "other", "settings": {"behaviour": "polite", "folder": str(tmp_path)}}
+    process = subprocess.Popen(
+        splitbench("run", write_suite(splitters=[slow]), "--results", tmp_path / "results", "--backend", "inline"),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as nohup does
+    )
+    wait_for(tmp_path / "begun")
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130
+
+
+def _read_all(terminal: int) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
 
 
 def test_a_killed_run_loses_no_finished_row(
