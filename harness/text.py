@@ -18,6 +18,11 @@ _MARKDOWN = re.compile(
 _ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words that fit it: ``1 cell``, ``2 cells``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def message_of(error: BaseException) -> str:
     """Return an error's message, or its type where the message cannot be had."""
     try:

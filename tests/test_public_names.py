@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 FLOORS = ("splitters", "benchmarks", "harness")
 
 
@@ -23,3 +25,11 @@ def test_a_package_hands_on_its_public_names(floor: str) -> None:
 def test_importing_the_packages_does_not_load_torch() -> None:
     command = f"import sys, {', '.join(FLOORS)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["status", "leaderboard", "rows"])
+def test_a_command_that_reads_rows_does_not_load_torch(verb: str) -> None:
+    call = f"main(['{verb}', 'docs/results/many-classes'], standalone_mode=False)"
+    command = f"import sys; from harness.cli import main; {call}; print('torch' in sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "False"), done.stderr

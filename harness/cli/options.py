@@ -285,6 +285,20 @@ def split_names(text: str) -> list[str]:
     return [normalise_class_name(name) for name in names if name]
 
 
-def split_kinds(retry: str | None) -> tuple[str, ...]:
-    """Return the kinds in ``KIND,KIND``."""
-    return tuple(kind.strip() for kind in (retry or "").split(",") if kind.strip())
+def listed(text: str | None, option: str, what: str) -> list[str]:
+    """Return the names in an option's ``NAME,NAME``; none if it was not given.
+
+    Args:
+        text: The option's value.
+        option: The option.
+        what: What it names, for the message.
+
+    Raises:
+        ConfigurationError: If it was given without a name.
+    """
+    from splitters.errors import ConfigurationError
+
+    names = [] if text is None else split_names(text)
+    if text is not None and not names:
+        raise ConfigurationError(f"{option}: name at least one {what}.")
+    return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from rich.segment import Segment
 from harness.text import indented_json, printable
 
 _PLAIN_WIDTH = 100
-"""Width of tables that go to a file or a pipe."""
+"""Width of tables that go to a file or a pipe, unless COLUMNS says otherwise."""
 
 _STDOUT, _STDERR = 1, 2
 
@@ -41,8 +42,13 @@ def show(view: RenderableType) -> None:
     """Show a table or text on stdout: with colours on a terminal, without elsewhere."""
     console = PlainConsole(file=_reserved.get())
     if not console.is_terminal:
-        console = PlainConsole(file=_reserved.get(), width=_PLAIN_WIDTH, color_system=None)
+        console = PlainConsole(file=_reserved.get(), width=_plain_width(), color_system=None)
     console.print(view)
+
+
+def _plain_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) else _PLAIN_WIDTH
 
 
 def write(text: str) -> None:
@@ -73,13 +79,28 @@ def progress_console() -> Console:
     return PlainConsole(stderr=True)
 
 
+_IN_ASCII = {
+    "↑": "^", "↓": "v", "±": "+-", "×": "x", "–": "-", "—": "-", "…": "...", "·": "-", "✓": "+", "✗": "x", "’": "'",
+}  # fmt: skip
+"""What stands for a character that the output's encoding lacks."""
+
+
+def _replacement(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_IN_ASCII.get(character, "?") for character in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("splitbench", _replacement)
+
+
 def replace_unencodable() -> None:
     """Make stdout and stderr replace characters that their encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         # A stream that a test or caller substituted may lack this method.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="replace")
+            reconfigure(errors="splitbench")
 
 
 @contextmanager

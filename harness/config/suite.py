@@ -402,12 +402,16 @@ def parse_only(conditions: Iterable[str]) -> Filter:
     """Read ``KEY=VALUE`` conditions: values of one key are alternatives, different keys must all hold.
 
     Raises:
-        ConfigurationError: If a key is unknown or a condition has no ``=``.
+        ConfigurationError: If a key is unknown, a condition has no ``=``, or a seed is no number.
     """
     values: dict[str, list[str]] = {}
     for condition in conditions:
         change = Change.read(condition, option="--only")
         if change.key not in Filter.model_fields:
             raise UnknownNameError("key", change.key, Filter.model_fields, where=f"--only {condition}")
+        if change.key == "seed" and not change.text.isdecimal():
+            raise ConfigurationError(
+                f"--only {condition}: a seed is one number; for several, repeat it: --only seed=0 --only seed=1."
+            )
         values.setdefault(change.key, []).append(change.text)
     return Filter.parse(values, where="--only")

@@ -12,6 +12,7 @@ from harness.report.data import ReportData
 from harness.report.theme import FIGURE_WIDTH, figure_spec
 from harness.text import latex_text
 from harness.views.leaderboards.formats import to_latex
+from splitters.files.atomic_write import write_atomically
 
 _DPI = 300
 
@@ -43,7 +44,7 @@ def write_figures(charts: Sequence[Chart], folder: Path) -> Iterator[Path]:
         spec = figure_spec(chart)
         for extension, draw in FORMATS.items():
             path = folder / f"{chart.name}.{extension}"
-            path.write_bytes(draw(spec))
+            write_atomically(path, draw(spec))
             yield path
 
 
@@ -57,7 +58,7 @@ def write_latex(data: ReportData, charts: Sequence[Chart], folder: Path) -> Iter
         environments.append(_environment(chart))
     for name, text in ((TABLES, to_latex(data.board)), (FIGURES, "\n\n".join(environments))):
         path = folder / name
-        path.write_text(text + "\n", encoding="utf-8")
+        write_atomically(path, f"{text}\n".encode())
         yield path
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from benchmarks.rows.row import Row
 from harness.suite_cell import SuiteCell
-from splitters.methods.protocol import Progress
+
+if TYPE_CHECKING:
+    from splitters.methods.protocol import Progress
 
 _MOST_METRICS = 4
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from benchmarks.rows.row import Row
 from harness.machines.provenance import git_commit, package_version
@@ -33,7 +34,9 @@ from harness.runs.time_left import TimeLeft
 from harness.store.files import Storage
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError
-from splitters.methods.protocol import Progress
+
+if TYPE_CHECKING:
+    from splitters.methods.protocol import Progress
 
 HEARTBEAT_SECONDS = 10.0
 ALIVE_SECONDS = 120.0

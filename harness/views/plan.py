@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.planning.plan import Plan, PlannedCell, Status
 from harness.suite_cell import ID_LENGTH
+from harness.text import counted
 from harness.views.quantities import duration_text
 
 
@@ -41,7 +42,7 @@ def _planned_time(planned: PlannedCell) -> str:
 def plan_summary(plan: Plan) -> str:
     """Return a plan's summary in one line: counts, and an estimate of its duration."""
     counts = [f"{len(plan.with_status(status))} {status.value}" for status in Status]
-    line = f"{len(plan.cells)} cells: {', '.join(counts)}."
+    line = f"{counted(len(plan.cells), 'cell')}: {', '.join(counts)}."
     if plan.seconds:
         line += f" About {duration_text(plan.seconds)} one after the other"
         line += f", {plan.without_history} without history." if plan.without_history else "."

@@ -30,6 +30,7 @@ def command(results: tuple[str, ...], form: str | None, out: Path | None, settin
     from harness.views.rows.formats import FORMATS
     from harness.views.rows.read import read_rows
     from splitters.errors import ConfigurationError
+    from splitters.files.atomic_write import write_atomically
 
     if form is None:
         suffix = out.suffix[1:].lower() if out else ""
@@ -41,6 +42,5 @@ def command(results: tuple[str, ...], form: str | None, out: Path | None, settin
     if out is None:
         write_bytes(data)
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data)
+    write_atomically(out, data)
     click.echo(f"{out}: {table.num_rows} rows, {table.num_columns} columns", err=True)

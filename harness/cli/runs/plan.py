@@ -14,13 +14,13 @@ from harness.cli.options import (
     data_options,
     default_results,
     json_option,
+    listed,
     make_location,
     open_store,
     read_cells,
     refuse_for_sweeps,
     report_missing_data,
     shard_option,
-    split_kinds,
     suite_options,
 )
 from harness.garbage_collection import without_garbage_collection
@@ -81,7 +81,7 @@ def command(
     latest = contents.latest()
     location = make_location(data_root, download, plugins_of(loaded))
     changed = changed_data(cells, latest, location)
-    plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
+    plan = make_plan(cells, latest, retry=listed(retry, "--retry", "kind of failure"), outdated=changed.attempts)
     needed = [] if cluster else datasets_of(item.cell for item in plan.queue())
     missing = report_missing_data(needed, location, last_data_root=True)
     bill = bill_of(plan, described, gpu_share=loaded.gpu_share) if described else None

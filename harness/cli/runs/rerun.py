@@ -56,7 +56,8 @@ def command(
     )
 
     meant, runs = [], []
-    for location, row in [find_row(cell_id.lower(), results) for cell_id in cell_ids]:
+    found = [find_row(cell_id.lower(), results) for cell_id in cell_ids]
+    for location, row in {row.cell_id: (location, row) for location, row in found}.values():
         store = open_store(location)
         require_trusted_models(row, consent)
         plugins = plugins_of_row(row, consent)

@@ -16,6 +16,7 @@ from harness.cli.options import (
     data_options,
     default_results,
     json_option,
+    listed,
     make_location,
     open_store,
     read_cells,
@@ -24,7 +25,6 @@ from harness.cli.options import (
     shard_option,
     shared_cache_of,
     shared_cache_option,
-    split_kinds,
     suite_options,
 )
 from harness.cli.runs.displays.tracking import Tracking, tracking_options, warn_of
@@ -113,7 +113,7 @@ def command(
     latest = contents.latest()
     location_of_data = make_location(data_root, download, plugins_of(loaded))
     changed = changed_data(cells, latest, location_of_data)
-    plan = make_plan(cells, latest, retry=split_kinds(retry), outdated=changed.attempts)
+    plan = make_plan(cells, latest, retry=listed(retry, "--retry", "kind of failure"), outdated=changed.attempts)
     needed = datasets_of(item.cell for item in plan.queue())
     if dry_run:
         report_missing_data(needed, location_of_data)
@@ -202,17 +202,20 @@ def _closing(report: RunReport, location: str) -> str:
     from harness.cli.runs.left_cells import left_text
     from harness.planning.plan import Status
     from harness.store import beneath
+    from harness.text import counted
 
     n_left = len(report.plan.with_status(Status.FAILED))
     if report.interrupted:
-        head = f"Interrupted after {len(report.rows)} cells; the same command continues from here."
+        head = f"Interrupted after {counted(len(report.rows), 'cell')}; the same command continues from here."
     elif report.rows or report.left_to_others:
-        head = f"{len(report.rows)} cells run, {len(report.plan.with_status(Status.DONE))} were done before."
+        before = len(report.plan.with_status(Status.DONE))
+        head = f"{counted(len(report.rows), 'cell')} run, {before} {'was' if before == 1 else 'were'} done before."
     else:
-        head = f"Nothing to do: all {len(report.plan.cells)} cells have rows."
+        n_cells = len(report.plan.cells)
+        head = f"Nothing to do: {'the only cell has a row' if n_cells == 1 else f'all {n_cells:,} cells have rows'}."
     unsent = report.contents.unsent
     waiting = (
-        f"\n{unsent.n_rows} rows are kept in {unsent.folder} because {location} could not be written"
+        f"\n{counted(unsent.n_rows, 'row')} kept in {unsent.folder} because {location} could not be written"
         f"{f' ({unsent.reason})' if unsent.reason else ''}; the next command that reads {location} delivers them."
         if unsent
         else ""

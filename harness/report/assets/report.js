@@ -235,7 +235,7 @@ byId("cell-filter").addEventListener("input", ({ target }) => {
   const texts = cells.texts.map((text) => text.toLowerCase());
   const has = (line, word) => line.some((value, index) => (AS_TEXT.has(COLUMNS[index]) ? texts[value] : String(value)).includes(word));
   lines = words.length ? cells.lines.filter((line) => words.every((word) => has(line, word))) : cells.lines;
-  byId("cell-count").textContent = words.length ? `${lines.length.toLocaleString("en")} cells` : "";
+  byId("cell-count").textContent = words.length ? `${lines.length.toLocaleString("en")} ${lines.length === 1 ? "cell" : "cells"}` : "";
   showPage();
 });
 byId("previous").addEventListener("click", () => showPage(page - 1));

@@ -79,7 +79,8 @@ class _SectionTable:
         yield self._table(columns, folds_variants=self._least_width(columns) > options.max_width)
         if dropped:
             names = ", ".join(column.heading[0].rstrip(" ↑↓") for column in dropped)
-            yield Text(f"Too narrow for {names}; a wider terminal or --columns shows them.\n", style="dim")
+            wider = "a wider terminal" if console.is_terminal else "COLUMNS=160"
+            yield Text(f"Too narrow for {names}; {wider} or --columns shows them.\n", style="dim")
 
     def _droppable(self) -> list[str]:
         """Return the measures in the order in which a narrow terminal leaves them out; that which ranks stays."""

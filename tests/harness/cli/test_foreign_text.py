@@ -217,8 +217,20 @@ def test_an_encoding_that_lacks_a_character_stops_no_command(results: str) -> No
     command = [sys.executable, "-m", "harness", "leaderboard", results]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "^ v say which direction is better; +- is half a 95 % t-interval" in " ".join(done.stdout.split())
     done = subprocess.run([*command, "--json"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert {entry["splitter"] for entry in json.loads(done.stdout)}
+
+
+def test_in_a_pipe_tables_are_as_wide_as_columns_says(results: str) -> None:
+    command = [sys.executable, "-m", "harness", "leaderboard", results]
+    widths = []
+    for columns in ("", "no number", "0", "160"):
+        environment = {"PATH": "", "PYTHONIOENCODING": "utf-8", "COLUMNS": columns}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=True)
+        widths.append(max(map(len, done.stdout.splitlines())))
+    assert widths[:3] == [widths[0]] * 3
+    assert 60 < widths[0] <= 100 < widths[3] <= 160
 
 
 @pytest.mark.parametrize(

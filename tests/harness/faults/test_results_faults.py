@@ -136,7 +136,7 @@ def test_rows_that_wait_are_told_of_and_make_the_exit_code_one(
     suite = write_suite(splitters=["toy"])
     result = call("run", suite, "--results", tmp_path / "results", "--backend", "inline")
     assert result.exit_code == 1
-    assert "1 rows are kept in" in result.stdout
+    assert "1 row kept in" in result.stdout
     assert "No space left" in result.stdout.replace("\n", " ")
     weather.error = None
     assert call("run", suite, "--results", tmp_path / "results", "--backend", "inline").exit_code == 0

@@ -73,7 +73,7 @@ def test_changed_images_are_told_of_and_their_cells_run_again(call: Call, at_hom
     assert "1 to do" in planned.stdout
     again = run(call)
     assert "folder:pets: 3 files changed since 1 row was written" in again.stderr
-    assert "1 cells run, 0 were done before." in again.stdout
+    assert "1 cell run, 0 were done before." in again.stdout
     rows = ResultStore("results/own").read()
     (counting,) = rows.latest()
     assert len({row.dataset_hash for row in rows.attempts(counting.cell_id)}) == 2
@@ -115,7 +115,7 @@ def test_without_the_cache_changed_images_are_noticed_all_the_same(call: Call, a
     (at_home / "data" / "pets" / "train" / "cat" / "3.png").unlink()
     again = run(call)
     assert "folder:pets: the images have changed since 1 row was written" in again.stderr
-    assert "1 cells run" in again.stdout
+    assert "1 cell run" in again.stdout
 
 
 def test_files_that_are_as_they_were_are_not_read_again(

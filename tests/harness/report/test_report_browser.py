@@ -165,7 +165,7 @@ def test_the_filter_keeps_matching_lines(visit: _Visit) -> None:
 
 def test_cells_are_found_and_sorted(visit: _Visit) -> None:
     visit.page.locator("#cell-filter").fill("failed modularization")
-    assert visit.page.locator("#cell-count").inner_text() == "1 cells"
+    assert visit.page.locator("#cell-count").inner_text() == "1 cell"
     row = visit.page.locator("#cell-table tbody tr")
     assert "splitbench rerun " in row.inner_text()
     visit.page.locator("#cell-filter").fill("")

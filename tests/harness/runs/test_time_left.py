@@ -55,8 +55,7 @@ def test_cells_share_the_time_with_those_that_run_at_once_but_none_ends_before_i
 
 
 def test_cells_that_are_not_known_yet_take_the_mean_and_lost_workers_are_no_measure() -> None:
-    left = TimeLeft(n_cells=2, history={KIND: 10.0})
-    left.add(1)
+    left = TimeLeft(n_cells=3, history={KIND: 10.0})
     left.started(toy_item(seed=0))
     lost = toy_row(seed=0, state=State.FAILED, kind=WORKER_DIED)
     left.finished(lost.model_copy(update={"seconds": 0.1}))

@@ -355,7 +355,7 @@ def test_a_terminal_that_is_too_narrow_says_what_it_leaves_out_and_how_to_see_it
     assert max(map(len, text.splitlines())) <= 60
     assert "40.50 ±6.35" in text, "the measure that ranks stays"
     note = " ".join(text[text.index("Too narrow for ") :].split())
-    assert note.startswith("Too narrow for base, FLOPs, split, sum, kernels; a wider terminal or --columns shows them.")
+    assert note.startswith("Too narrow for base, FLOPs, split, sum, kernels; COLUMNS=160 or --columns shows them.")
 
 
 def test_a_terminal_that_is_too_narrow_folds_names_and_rules_before_it_cuts_the_measure_that_ranks() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import at_option, json_option, open_store, split_names, where_option
+from harness.cli.options import at_option, json_option, listed, open_store, where_option
 
 _FORMATS = ("rich", "json", "md", "csv", "latex")
 
@@ -65,10 +65,10 @@ def command(
         store.require_rows()
     contents = union([store.read(columns=columns_for(budget)) for store in stores])
     rows = select(contents.latest(), where)
-    groups = split_names(group_by or "")
+    groups = listed(group_by, "--group-by", "field")
     board = make_leaderboard(rows, scenario=scenario, sort=sort, group_by=groups, budget=budget)
-    if columns:
-        board = with_measures(board, split_names(columns))
+    if columns is not None:
+        board = with_measures(board, listed(columns, "--columns", "measure"))
     if baseline:
         board = with_baseline(board, baseline)
     if no_reference:

@@ -41,6 +41,7 @@ def command(results: str, out: Path, figures: Path | None, latex: bool, consent:
     from harness.report.figures import write_figures, write_latex
     from harness.report.page import make_page, topics
     from splitters.errors import ConfigurationError
+    from splitters.files.atomic_write import write_atomically
 
     if latex and figures is None:
         raise ConfigurationError("--latex writes its files beside the figures: add --figures DIR.")
@@ -50,8 +51,7 @@ def command(results: str, out: Path, figures: Path | None, latex: bool, consent:
     data = ReportData(store, store.read())
     parts = topics(data, sweeps)
     page = make_page(data, parts, notes=notes)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_atomically(out, page.encode())
     charts = [chart for topic in parts for chart in topic.charts]
     written: list[Path] = []
     if figures is not None:

@@ -22,14 +22,17 @@ def command(results: str, as_json: bool) -> None:
     """
     from harness.cli.output import show, show_json
     from harness.store.maintenance.compaction import compact
+    from harness.text import counted
 
     store = open_store(results)
     store.require_rows()
+    store.prepare()
     done = compact(store)
     store.read(share=True)
     if as_json:
         show_json(dataclasses.asdict(done))
     elif done.n_rows:
-        show(f"{done.n_files_before} row files before, {done.n_files_after} now; {done.n_rows} rows were merged.")
+        before = counted(done.n_files_before, "row file")
+        show(f"{before} before, {done.n_files_after} now; {done.n_rows} rows were merged.")
     else:
-        show(f"{done.n_files_before} row files, none to merge.")
+        show(f"{counted(done.n_files_before, 'row file')}, none to merge.")

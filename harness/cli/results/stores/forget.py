@@ -26,12 +26,14 @@ def command(cell_id: str, results: str | None, named: str | None, as_json: bool)
     from harness.store import find_cell
     from harness.store.maintenance.forgetting import forget_cell
     from harness.suite_cell import ID_LENGTH, row_title
+    from harness.text import counted
 
     if (results is None) == (named is None):
         raise click.UsageError("Name the results folder once: splitbench forget CELL_ID RESULTS.")
     results = results or named or ""
     store = open_store(results)
     store.require_rows()
+    store.prepare()
     _, attempts = find_cell(cell_id, {results: store.read()})
     row = attempts[-1]
     splits = list(cached_splits(cache_folder(), row))
@@ -41,5 +43,5 @@ def command(cell_id: str, results: str | None, named: str | None, as_json: bool)
     if as_json:
         show_json({"cell_id": row.cell_id, "rows": n_rows, "splits": [str(path) for path in splits]})
         return
-    counts = [f"{n} {name}{'' if n == 1 else 's'}" for n, name in ((n_rows, "row"), (len(splits), "cached split"))]
-    write_line(f"Forgot {row.cell_id[:ID_LENGTH]}  {row_title(row)}: {' and '.join(counts)} removed.")
+    removed = f"{counted(n_rows, 'row')} and {counted(len(splits), 'cached split')} removed"
+    write_line(f"Forgot {row.cell_id[:ID_LENGTH]}  {row_title(row)}: {removed}.")

@@ -22,6 +22,7 @@ def command(sources: tuple[str, ...], into: str, as_json: bool) -> None:
     from harness.cli.output import show, show_json
     from harness.store import beneath
     from harness.store.maintenance.fetch import fetch_rows
+    from harness.text import counted
 
     stores = [open_store(source) for source in sources]
     for store in stores:
@@ -31,16 +32,11 @@ def command(sources: tuple[str, ...], into: str, as_json: bool) -> None:
     for store in stores:
         fetch_rows(store, target)
     contents = target.read(share=True)
-    merged = {
-        "results": into,
-        "new": contents.table.num_rows - before,
-        "rows": contents.table.num_rows,
-        "cells": len(contents.cell_ids()),
-    }
+    n_rows, n_cells = contents.table.num_rows, len(contents.cell_ids())
     if as_json:
-        show_json(merged)
+        show_json({"results": into, "new": n_rows - before, "rows": n_rows, "cells": n_cells})
     else:
-        show(f"{merged['new']} new rows, {merged['rows']} in all, of {merged['cells']} cells.")
+        show(f"{counted(n_rows - before, 'new row')}, {n_rows:,} in all, of {counted(n_cells, 'cell')}.")
         show(f"Rows: {beneath(into, 'rows')}")
     for file in contents.damaged:
         click.echo(f"damaged: {file.path} ({file.reason})", err=True)

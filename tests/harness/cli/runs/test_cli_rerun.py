@@ -66,6 +66,13 @@ def test_the_exit_code_follows_the_new_state(
     assert len(rows_in(results)) == 2
 
 
+def test_a_cell_that_is_named_twice_is_run_once(call: Call, results: Path) -> None:
+    (cell_id,) = stored(results, toy_row(cell=with_current_code(toy_cell()), age=60))
+    result = call("rerun", cell_id, cell_id[:6], "--results", results)
+    assert result.exit_code == 0, result.stderr
+    assert len(rows_in(results)) == 2
+
+
 def test_numbers_that_changed_are_shown_and_those_that_the_earlier_row_lacks_are_not(call: Call, results: Path) -> None:
     (cell_id,) = stored(results, toy_row(loss=0.03, cell=with_current_code(toy_cell(loss=0.02)), age=60))
     result = call("rerun", cell_id, "--results", results)

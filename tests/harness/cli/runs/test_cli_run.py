@@ -56,7 +56,7 @@ def test_failed_cells_make_the_exit_code_one_and_are_tried_again_on_request(
     assert second.exit_code == 1
     assert "1 failed before and were not retried (--retry failed)" in second.stdout
     third = inline(call, suite, tmp_path, "--retry", "failed")
-    assert "1 cells run, 1 were done before" in third.stdout
+    assert "1 cell run, 1 was done before" in third.stdout
 
 
 def test_json_is_the_only_thing_on_stdout(call: Call, write_suite: WriteSuite, tmp_path: Path) -> None:
@@ -89,6 +89,8 @@ def test_options_change_and_filter_the_suite(call: Call, write_suite: WriteSuite
         (["--set", "training.epoch=3"], "unknown key 'epoch'. Did you mean 'epochs'"),
         (["--only", "splitter=tony"], "unknown splitter of this suite 'tony'. Did you mean 'toy'"),
         (["--retry", "faild"], "unknown state or failure kind 'faild'. Did you mean 'failed'"),
+        (["--retry", ","], "--retry: name at least one kind of failure"),
+        (["--only", "seed=0,1"], "a seed is one number; for several, repeat it: --only seed=0 --only seed=1"),
         (["--timeout", "soon"], "a duration is written"),
         (["--workers", "2"], "--address and --workers belong to --backend ray"),
         (["--backend", "cloud"], "'cloud' is not one of"),
@@ -223,7 +225,7 @@ def test_control_c_ends_a_run_on_ray_in_order(
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=90)
     assert process.returncode == 130, errors
-    assert "Interrupted after 1 cells" in output
+    assert "Interrupted after 1 cell;" in output
     assert "Traceback" not in errors
     assert states(results) == ["interrupted"]
     assert list(home.iterdir()) == [], "Ray left its token behind"

@@ -201,7 +201,7 @@ def test_a_killed_driver_loses_no_finished_row_and_the_next_run_completes(
     assert states(results) == ["ok"]
     again = call(*options)
     assert again.exit_code == 0, again.stderr
-    assert "1 cells run, 1 were done before." in again.stdout
+    assert "1 cell run, 1 was done before." in again.stdout
     assert states(results) == ["ok", "ok"]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -100,6 +102,23 @@ def test_the_format_is_what_the_file_ends_in_unless_it_is_named(
     assert out.read_bytes().startswith(start)
     assert call("rows", results, "--out", out, "--format", "csv").exit_code == 0
     assert out.read_bytes().startswith(b"row_format,")
+
+
+def test_on_a_full_disk_an_earlier_file_stays_and_the_error_names_it(
+    call: Call, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for verb, name in (("rows", "rows.csv"), ("report", "report.html")):
+        out = tmp_path / name
+        out.write_text("earlier")
+        monkeypatch.setattr("os.fsync", full)
+        result = call(verb, results, "--out", out)
+        monkeypatch.undo()
+        assert result.exit_code == 1
+        assert f"No space left on device: '{out}'" in result.stderr
+        assert out.read_text() == "earlier"
 
 
 def test_every_format_has_the_same_digits(call: Call, results: Path, tmp_path: Path) -> None:

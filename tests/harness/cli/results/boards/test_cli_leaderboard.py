@@ -67,6 +67,8 @@ def test_damage_is_reported_beside_every_format(call: Call, results: Path) -> No
         ([__file__], f"there are no results at {__file__}"),
         (["RESULTS", "--scenario", "tony"], "unknown scenario in these results 'tony'. Did you mean 'toy'"),
         (["RESULTS", "--sort", "loss"], "unknown measure 'loss'"),
+        (["RESULTS", "--columns", ","], "--columns: name at least one measure"),
+        (["RESULTS", "--group-by", " "], "--group-by: name at least one field"),
         (["RESULTS", "--columns", "kernels"], "--columns: unknown measure 'kernels'"),
         (["RESULTS", "--baseline", "tony"], "--baseline: unknown splitter in these results 'tony'. Did you mean 'toy'"),
         (["RESULTS", "--group-by", "modle"], "--group-by: unknown key of rows 'modle'. Did you mean 'model'"),

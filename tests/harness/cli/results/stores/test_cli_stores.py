@@ -47,7 +47,7 @@ def test_compact_says_what_it_merged(call: Call, tmp_path: Path) -> None:
         store.write(toy_row(seed=seed))
     board = call("leaderboard", tmp_path / "r", "--json").stdout
     assert "3 row files before, 1 now; 3 rows were merged." in call("compact", tmp_path / "r").stdout
-    assert "1 row files, none to merge." in call("compact", tmp_path / "r").stdout
+    assert "1 row file, none to merge." in call("compact", tmp_path / "r").stdout
     assert call("leaderboard", tmp_path / "r", "--json").stdout == board
 
 
