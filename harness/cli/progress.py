@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from harness.cli.output import progress_console
+from harness.runs.activity import first_metrics
 from harness.views.running import stage_text
 from splitters.methods.protocol import Progress, ProgressCallback
 
@@ -16,13 +17,10 @@ MINUTE = 60.0
 FEW_SECONDS = 5.0
 """Least seconds between any two lines of progress, where lines cannot be redrawn."""
 
-_MOST_METRICS = 4
-
 
 def progress_text(progress: Progress) -> str:
     """Return a one-line summary of a report: stage, step, metrics."""
-    shown = dict(list(progress.metrics.items())[:_MOST_METRICS])
-    return stage_text(progress.stage, progress.step, progress.total, shown)
+    return stage_text(progress.stage, progress.step, progress.total, first_metrics(progress))
 
 
 class Pace:

@@ -14,10 +14,10 @@ from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Section
 from harness.ranking.over_cells.overview import overviews
 from harness.ranking.paired.ranks import TEST, ranked_with_first, separated_from_first
-from harness.report.charts.overall import overview_title
 from harness.report.data import ReportData
 from harness.suite_cell import row_title
 from harness.views.leaderboards.entry_text import described_variant, measure_text
+from harness.views.leaderboards.overview import overview_title
 from harness.views.quantities import duration_text
 
 _COSTS = ("kernel_retention", "flops_retention_sum")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from splitters.methods.protocol import Progress
 
 _MOST_METRICS = 4
+"""Metrics of a progress report that fit in a line."""
 
 
 class RunningCell(BaseModel):
@@ -67,7 +68,7 @@ class Activity(BaseModel):
         known = self.running.get(item.cell.cell_id)
         if known is None:
             return
-        shown = dict(list(progress.metrics.items())[:_MOST_METRICS])
+        shown = first_metrics(progress)
         fields = {
             "stage": progress.stage,
             "step": progress.step,
@@ -83,3 +84,8 @@ class Activity(BaseModel):
         self.failed += not row.state.is_final
         self._ended.add(row.cell_id)
         self.cells_finished = len(self._ended)
+
+
+def first_metrics(progress: Progress) -> dict[str, float]:
+    """Return the first metrics of a progress report, as many as fit in a line."""
+    return dict(list(progress.metrics.items())[:_MOST_METRICS])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from splitters.modules.score_kinds import LogitScores, ScaledLogitScores
+from splitters.modules.score_kinds import ScaledLogitScores
 from splitters.modules.scores import Scores
 
 _CONSTANT = 1e-6
@@ -25,10 +25,6 @@ class Calibration(ABC):
     ) -> Float32[Tensor, "candidate sample"]:
         """Return the candidates' scores on all select images."""
 
-    @abstractmethod
-    def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Return the calibration of one module per class, with parameters fixed on these logits."""
-
 
 class NoCalibration(Calibration):
     """A module's score is the raw logit of its class, as in the paper."""
@@ -38,10 +34,6 @@ class NoCalibration(Calibration):
     ) -> Float32[Tensor, "candidate sample"]:
         """Return the logits."""
         return logits
-
-    def scores(self, logits: Float32[Tensor, "class sample"]) -> Scores:
-        """Return plain logits."""
-        return LogitScores()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from harness.ranking.over_cells.overview import Overview, overviews
 from harness.report.charts.chart import Chart, Spec, dataset, quantity, tooltip
 from harness.report.charts.pareto import measure_scale, measure_title, value_axis
 from harness.report.data import ReportData
+from harness.views.leaderboards.overview import overview_title
 
 _LINE_HEIGHT = 26
 _MAX_METHODS = 40
@@ -21,12 +22,6 @@ def overall_charts(data: ReportData) -> Iterator[Chart]:
             yield _ranks(data, number, overview)
             if any(overview.iqm(method) for method in range(len(overview.methods))):
                 yield _means(data, number, overview)
-
-
-def overview_title(overview: Overview) -> str:
-    """Return the scenario of an overview, and its variant."""
-    variant = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in overview.variant.items())
-    return f"{overview.section.scenario} · {variant}" if variant else overview.section.scenario
 
 
 def _ranks(data: ReportData, number: int, overview: Overview) -> Chart:

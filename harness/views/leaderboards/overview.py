@@ -85,8 +85,9 @@ def _methods_table(found: Overview, names: list[str]) -> TextTable:
 
 
 def overview_title(found: Overview) -> str:
-    """Return the scenario and the variant."""
-    return " · ".join([found.section.scenario, *(f"{key} {value}" for key, value in found.variant.items())])
+    """Return the scenario of an overview, and its variant."""
+    variant = (f"{key.replace('_', ' ')} {value}" for key, value in found.variant.items())
+    return " · ".join([found.section.scenario, *variant])
 
 
 def _groups(found: Overview) -> dict[int, str]:

@@ -155,19 +155,18 @@ FUSIONS: Registry[type[Fusion]] = Registry(
 """All fusion rules by name."""
 
 
-def fit_fusion(rule: str, examples: FusionExamples, *, where: str = "") -> Fusion:
+def fit_fusion(rule: str, examples: FusionExamples) -> Fusion:
     """Return the rule of a name, fitted to examples.
 
     Args:
         rule: A name in ``FUSIONS``.
         examples: Images of ``select``.
-        where: The file and key that hold the name, for messages.
 
     Raises:
         UnknownNameError: If there is no such rule.
         DataError: If the examples do not determine it.
     """
-    return FUSIONS.get(rule, where=where).fit(examples)
+    return FUSIONS.get(rule).fit(examples)
 
 
 def rebuild_fusion(kind: str, described: Mapping[str, int], tensors: Mapping[str, Tensor]) -> Fusion:
