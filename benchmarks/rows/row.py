@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Any
 
@@ -109,6 +111,15 @@ class FigureRecord(Record):
         description="Its name, e.g. `accuracy` (on select), `kernel_retention`, `seconds` since the start"
     )
     value: float = Field(description="The number")
+
+
+def figures_by_step(figures: Iterable[FigureRecord]) -> dict[int, dict[str, float]]:
+    """Return the figures of each round or generation by name, in the order in which they were reported."""
+    by_step: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for figure in figures:
+        if figure.step is not None:
+            by_step[figure.step][figure.name] = figure.value
+    return dict(by_step)
 
 
 class PatchRecord(Record):

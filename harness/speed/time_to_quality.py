@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from benchmarks.rows.row import Row
+from benchmarks.rows.row import Row, figures_by_step
 from splitters.methods.mask_training.settings import MaskTrainingSettings
 from splitters.methods.protocol import SPLITTERS
 from splitters.settings import Length, PhaseLength
@@ -89,11 +89,7 @@ def _summary(splitter: str, model: str, times: list[tuple[float, float] | None])
 
 def _states(row: Row) -> Mapping[int, Mapping[str, float]]:
     """Return the recorded states of a search, by round."""
-    states: dict[int, dict[str, float]] = defaultdict(dict)
-    for figure in row.figures or ():
-        if figure.step is not None:
-            states[figure.step][figure.name] = figure.value
-    return {number: state for number, state in states.items() if state.keys() >= _STATE}
+    return {number: state for number, state in figures_by_step(row.figures).items() if state.keys() >= _STATE}
 
 
 def _mask_steps(row: Row, number: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.rows.row import Row
+from benchmarks.rows.row import Row, figures_by_step
 from harness.store import ResultStore
 from harness.store.row_files import ID_LENGTH
 from harness.sweep.tune.trainable import Report
@@ -58,13 +58,9 @@ class CurvePoint:
 
 def curve_of(row: Row, reported: Sequence[CurvePoint]) -> list[CurvePoint]:
     """Return a row's curve: the splitter's own record, which covers resumed and cached splits, or else the reports."""
-    by_step: dict[int, dict[str, float]] = {}
-    for figure in row.figures:
-        if figure.step is not None:
-            by_step.setdefault(figure.step, {})[figure.name] = figure.value
     recorded = [
         CurvePoint(step, figures["seconds"], figures["accuracy"], figures["kernel_retention"])
-        for step, figures in sorted(by_step.items())
+        for step, figures in sorted(figures_by_step(row.figures).items())
         if {"seconds", "accuracy", "kernel_retention"} <= set(figures)
     ]
     return recorded or list(reported)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from rich import box
@@ -10,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.rows.row import Row
+from benchmarks.rows.row import Row, figures_by_step
 from harness.suite_cell import row_title
 from harness.views.cells.reuse_tables import reuse_tables
 from harness.views.cells.sensitivity import sensitivity_view
@@ -82,10 +81,7 @@ _MAX_STEPS = 24
 
 def _figures_views(row: Row) -> Iterator[RenderableType]:
     whole = [figure for figure in row.figures if figure.step is None]
-    by_step: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for figure in row.figures:
-        if figure.step is not None:
-            by_step[figure.step][figure.name] = figure.value
+    by_step = figures_by_step(row.figures)
     if by_step:
         names = list(dict.fromkeys(name for figures in by_step.values() for name in figures))
         table = Table("step", *(name.replace("_", " ") for name in names), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
