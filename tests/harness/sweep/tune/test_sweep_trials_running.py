@@ -46,6 +46,7 @@ class Bench:
     limit: float | None = None
     end_after: int | None = None
     dies: Callable[[dict[str, Any]], bool] = lambda result: False
+    is_gone: bool = False
     error: Exception | None = None
     rows: list[Row] = field(default_factory=list)
 
@@ -97,6 +98,7 @@ class Bench:
             if self._is_ending():
                 return
         except Died:
+            self.is_gone = False
             if failures < 2:
                 self.callback.on_trial_recover(0, [], trial)
                 return self._work(searcher, trial, failures=failures + 1)
@@ -105,7 +107,8 @@ class Bench:
         searcher.on_trial_complete(trial.trial_id)
 
     def _report(self, trial: Any, result: dict[str, Any]) -> None:
-        if self.dies(result):
+        if self.is_gone or self.dies(result):
+            self.is_gone = True  # whatever the trial does about it, nothing it sends arrives
             raise Died
         decision = self.ender.on_trial_result(None, trial, result)
         # Tune marks the result at which a scheduler stops a trial before callbacks see it.
