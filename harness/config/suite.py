@@ -345,8 +345,10 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
 
 
 def unknown_key(key: str, file: type[Settings], source: Source) -> UnknownNameError:
-    """Return the error that a file has a key that its model does not have."""
+    """Return the error that a file, or ``--set``, has a key that its model does not have."""
     remedy = f"See {file.explained_in}."
+    if any(change.startswith(f"--set {key}=") for change in source.changes):
+        remedy = f"A splitter's setting is written splitters.NAME.{key}. {remedy}"
     return UnknownNameError("key", key, file.model_fields, where=source.where(key), remedy=remedy)
 
 
