@@ -199,7 +199,7 @@ class DatasetSpec(IdentityFields):
         input_shape: Channels (1 or 3), height and width that images are converted to.
         classes: The names of the classes that are used, in the order of the labels. Default: all.
         images_per_class: Official training images of each class, at most; ``train`` and ``select`` are drawn from them.
-        train_images: Maximum size of ``train`` (stratified); None keeps all images.
+        train_images: Maximum size of ``train`` (stratified). Default: all images.
         select_images: The same for ``select``.
         split_train_images: Images of ``train`` that the splitter sees, at most (stratified); base models see all.
         split_select_images: The same for ``select``.
@@ -237,7 +237,7 @@ class TrainingSpec(IdentityFields):
         learning_rate: The peak rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of SGD.
-        flip: Whether images are flipped horizontally at random; None leaves it to the data set (no flips on digits).
+        flip: Whether images are flipped horizontally at random. Default: the data set decides (no flips on digits).
         crop_padding: Pixels of padding before the random crop; 0 turns cropping off.
         keep: The epoch whose weights are kept: the ``best`` on select, or the ``last``.
         dropout: False turns off dropout and stochastic depth of any network, whatever its settings are.

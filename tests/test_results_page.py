@@ -37,6 +37,23 @@ def test_the_table_of_dead_modules_is_made_from_the_kept_rows(dead_modules: Modu
     assert dead_modules.table(rows) in (DOCS / "results.md").read_text(encoding="utf-8")
 
 
+def test_the_script_of_dead_modules_prints_its_table_and_writes_it_only_if_it_is_to(
+    dead_modules: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, rows = tmp_path / "results.md", tmp_path / "dead-modules.parquet"
+    page.write_text(f"before\n{dead_modules._START}\nold\n{dead_modules._END}\nafter\n", encoding="utf-8")
+    rows.write_bytes((DOCS / "results" / "dead-modules.parquet").read_bytes())
+    before = page.read_bytes(), rows.read_bytes()
+    monkeypatch.setattr(dead_modules, "_PAGE", page)
+    monkeypatch.setattr(dead_modules, "_ROWS", rows)
+    dead_modules.main([])
+    made = dead_modules.table(pq.read_table(rows).to_pylist())
+    assert capsys.readouterr().out == f"{made}\n"
+    assert (page.read_bytes(), rows.read_bytes()) == before
+    dead_modules.main(["--write"])
+    assert page.read_text(encoding="utf-8") == (f"before\n{dead_modules._START}\n{made}\n{dead_modules._END}\nafter\n")
+
+
 def test_the_table_of_precisions_is_made_from_the_kept_rows() -> None:
     rows = read_rows(DOCS / "results" / "precision").to_pylist()
     assert _script("precision").table(rows) in (DOCS / "speed.md").read_text(encoding="utf-8")

@@ -130,7 +130,8 @@ def build_model(spec: ModelSpec, *, n_classes: int, input_shape: tuple[int, int,
     if n_logits != n_classes:
         raise ConfigurationError(
             f"model {spec.name!r} turns one image into (1, {n_logits}); it must give a tensor of logits of shape "
-            f"(1, {n_classes})."
+            f"(1, {n_classes}). A factory gets the number of classes as n_classes or num_classes; in 'splitbench "
+            "inspect', --classes N gives it."
         )
     return model.train()
 

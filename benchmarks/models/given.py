@@ -194,9 +194,15 @@ def normalisation_of(spec: ModelSpec, channels: int) -> Normalisation:
             return Normalisation((0.0,) * channels, (1.0,) * channels)
         case statistics:
             if len(statistics.mean) != channels:
+                numbers = "1 number" if len(statistics.mean) == 1 else f"{len(statistics.mean)} numbers"
+                other = (
+                    "an input_shape with 1 channel for grey images"
+                    if channels == len("RGB")
+                    else "an input_shape with 3 channels for colour images"
+                )
                 raise ConfigurationError(
-                    f"model {spec.name!r}: its normalisation is for {len(statistics.mean)} image channels, but the "
-                    f"images have {channels}; set input_shape to the shape of the images that it was trained on."
+                    f"model {spec.name!r}: its normalisation has {numbers}, but the images have "
+                    f"{channels} channel{'s' if channels > 1 else ''}: give one per channel, or {other}."
                 )
             return Normalisation(statistics.mean, statistics.std)
 

@@ -178,7 +178,7 @@ def _text(mean: Sequence[float], std: Sequence[float]) -> str:
 
 
 def settled_normalisation(spec: ModelSpec, select: ImageSet, workspace: Workspace) -> ModelSpec:
-    """Return a given model with its normalisation, taken for ImageNet's if nothing is said and nothing fits better.
+    """Return a given model with its normalisation: ImageNet's, with a warning, if nothing is said or fits better.
 
     Args:
         spec: The model, complete.
@@ -209,6 +209,11 @@ def settled_normalisation(spec: ModelSpec, select: ImageSet, workspace: Workspac
                 ]
             )
         )
+    workspace.warn(
+        f"model {spec.name!r}: {spec.weights} does not say how the images were normalised that it was trained on; "
+        f"ImageNet's statistics are assumed, with which it is right on {100 * found['imagenet']:.1f} % of select. "
+        "Confirm them with --normalisation imagenet, or give others with --mean and --std."
+    )
     return assumed
 
 

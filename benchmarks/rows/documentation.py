@@ -37,6 +37,7 @@ the JSON of `config`. `all_attempts=True` returns every attempt. Several folders
 shell:
 
 ```sh
+export PATH="${{VENV:-.venv}}/bin:$PATH"
 splitbench rows results/quick --settings > results/rows.csv
 splitbench rows results/quick --out results/rows.parquet   # or .json, .csv; --all-attempts
 ```

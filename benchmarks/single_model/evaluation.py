@@ -19,6 +19,11 @@ from splitters.reuse.reused_model import ReusedModel
 
 _BATCH = 256
 
+UNKNOWN_TRAINING = (
+    "which images the model was trained on is not known: test may hold some of them, which flatters its accuracy."
+)
+"""What to know of the score of a given model."""
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -47,12 +52,14 @@ class Evaluation:
         accuracy: The share of right answers.
         images: How many images of its classes there are.
         left_out: How many images of other classes there are.
+        input_shape: The channels, height and width to which the images were brought.
         classes: One entry per class, in order.
     """
 
     accuracy: float
     images: int
     left_out: int
+    input_shape: tuple[int, int, int]
     classes: tuple[ClassScore, ...]
 
     def of(self, name: str) -> ClassScore:
@@ -109,6 +116,7 @@ def _evaluation(answers: Tensor, test: ImageSet, *, left_out: int) -> Evaluation
         accuracy=accuracy(answers, test.labels),
         images=len(test),
         left_out=left_out,
+        input_shape=test.input_shape,
         classes=tuple(
             ClassScore(name, count, *three)
             for name, count, three in zip(test.class_names, counts, figures, strict=True)

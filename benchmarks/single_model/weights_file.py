@@ -32,7 +32,7 @@ class WeightsHeader(FileHeader):
         class_names: The classes, in the order of its logits.
         input_shape: Channels, height and width of its images.
         dataset: The data set that it was trained on.
-        seed: The seed that dealt out that data set's images: other images are new to the network.
+        seed: The seed by which that data set's images were divided: other images are new to the network.
         select_accuracy: Its accuracy on select.
         trained_on: The images it was trained on; None if unknown.
     """

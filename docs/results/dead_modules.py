@@ -1,13 +1,14 @@
-"""The table of dead modules in docs/results.md, from dead-modules.parquet; with a results folder, both from its rows.
+"""The table of dead modules in docs/results.md, from dead-modules.parquet, or from the rows of a results folder.
 
 splitbench run docs/results/dead-modules.yaml --results results/dead-modules
-python docs/results/dead_modules.py results/dead-modules
+python docs/results/dead_modules.py results/dead-modules            # prints the table
+python docs/results/dead_modules.py results/dead-modules --write    # and replaces it, and dead-modules.parquet
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 _FOLDER = Path(__file__).parent
 _PAGE = _FOLDER.parent / "results.md"
+_ROWS = _FOLDER / "dead-modules.parquet"
 _START, _END = "<!-- dead modules: made by docs/results/dead_modules.py -->", "<!-- /dead modules -->"
 _HEADER = """\
 | splitter | net | mask steps | rescue | splits | modules lost | dead | last round | new | loss | worst | kernels, % |
@@ -116,14 +118,23 @@ def _figures(splits: Sequence[Row]) -> str:
     )
 
 
-def main() -> None:
-    """Write the table into the page."""
-    path = _FOLDER / "dead-modules.parquet"
-    if len(sys.argv) > 1:
-        pq.write_table(pa.Table.from_pylist(read_rows(sys.argv[1])), path, compression="zstd")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table; with ``--write``, also replace it in the page, and the kept rows by those of the folder."""
+    parser = argparse.ArgumentParser(description="The table of dead modules in docs/results.md.")
+    parser.add_argument("results", nargs="?", help="a results folder; by default the kept rows are read")
+    parser.add_argument("--write", action="store_true", help="replace the page's table and the kept rows")
+    given = parser.parse_args(arguments)
+    rows = read_rows(given.results) if given.results else pq.read_table(_ROWS).to_pylist()
+    print(table(rows))
+    if given.write:
+        if given.results:
+            pq.write_table(pa.Table.from_pylist(rows), _ROWS, compression="zstd")
+        _write_table(table(rows))
+
+
+def _write_table(made: str) -> None:
     before, _, rest = _PAGE.read_text(encoding="utf-8").partition(_START)
     _, _, after = rest.partition(_END)
-    made = table(pq.read_table(path).to_pylist())
     _PAGE.write_text(f"{before}{_START}\n{made}\n{_END}{after}", encoding="utf-8")
 
 

@@ -41,9 +41,14 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
         cells = [f"{fmean(values):.1f}" for values in plain]
         for first, second in zip(plain, reduced, strict=True):
             estimate = Estimate.of([b - a for a, b in zip(first, second, strict=True)])
-            cells.append(f"{estimate.mean:+.1f} ±{estimate.half_width:.1f}")
+            cells.append(f"{_rounded(estimate.mean)} ±{estimate.half_width:.1f}")
         lines.append(f"| {_NAMES[model]} | {_NAMES[splitter]} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _rounded(value: float) -> str:
+    """Return a difference with its sign, which a zero does not have."""
+    return "0.0" if round(value, 1) == 0 else f"{value:+.1f}"
 
 
 if __name__ == "__main__":

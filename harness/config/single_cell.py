@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from benchmarks.cells import Cell, ModelSpec
+from benchmarks.cells import Cell, DatasetSpec, ModelSpec
 from harness.config.expand import expand
 from harness.config.suite import Filter, Suite, load_suite, make_suite
 
@@ -24,7 +24,7 @@ def single_cell(
     Args:
         model: A base model's name; or a given model, complete, whose images count as normalised by ImageNet's
             statistics if it does not say how they are.
-        dataset: A data set's name.
+        dataset: A data set's name; one that the suite does not have is added to it.
         splitter: A splitter's name or label; None where it plays no part.
         seed: Seeds images, training and split.
         suite: A suite whose settings are taken, by name or path; without one, all settings have their defaults.
@@ -40,6 +40,7 @@ def single_cell(
         loaded = load_suite(suite, changes=[*changes, f"seeds=[{seed}]"])
         if isinstance(model, ModelSpec):
             loaded = _with_model(loaded, model)
+        loaded = _with_dataset(loaded, dataset)
         wanted = Filter(model=(name,), dataset=(dataset,), splitter=(splitter,) if splitter else ())
         return expand(loaded, only=wanted)[0].cell
     values = {
@@ -56,6 +57,17 @@ def single_cell(
 def _with_model(suite: Suite, model: ModelSpec) -> Suite:
     """Return a suite with a given model in place of its model of that name, or beside its models."""
     others = tuple(entry for entry in suite.models if entry.name != model.name)
-    changed = suite.model_copy(update={"models": (*others, model)})
+    return _changed(suite, models=(*others, model))
+
+
+def _with_dataset(suite: Suite, name: str) -> Suite:
+    """Return a suite with a data set, whose settings have their defaults unless the suite has it already."""
+    if any(entry.name == name for entry in suite.datasets):
+        return suite
+    return _changed(suite, datasets=(*suite.datasets, DatasetSpec(name=name)))
+
+
+def _changed(suite: Suite, **values: object) -> Suite:
+    changed = suite.model_copy(update=values)
     changed._source = suite.source
     return changed

@@ -199,7 +199,7 @@ class Suite(Settings):
         compile: Whether base models in training, and the masked network of searches by gradients, are compiled by
             ``torch.compile``; on the CPU, it needs a C++ compiler.
         gpu_share: The share of a GPU that each cell owns on Ray; below 1, cells share GPUs and timings suffer.
-        timeout: How long a cell may take, in seconds or as ``30m``; for ever by default.
+        timeout: How long a cell may take, in seconds or as ``30m``; no limit by default.
         models: Names, or names with settings.
         datasets: Names, or names with the shape and the images that are used. Relative folders are looked for in
             ``--data-root``, beside the file, and in the current folder.
@@ -345,8 +345,10 @@ def _parse(values: Mapping[str, Any], source: Source) -> Suite:
 
 
 def unknown_key(key: str, file: type[Settings], source: Source) -> UnknownNameError:
-    """Return the error that a file has a key that its model does not have."""
+    """Return the error that a file, or ``--set``, has a key that its model does not have."""
     remedy = f"See {file.explained_in}."
+    if any(change.startswith(f"--set {key}=") for change in source.changes):
+        remedy = f"A splitter's setting is written splitters.NAME.{key}. {remedy}"
     return UnknownNameError("key", key, file.model_fields, where=source.where(key), remedy=remedy)
 
 

@@ -65,7 +65,7 @@ def dataset_choices() -> list[Choice]:
     from benchmarks.cells import DatasetSpec
     from benchmarks.data.datasets import DATASETS
 
-    settings = tuple(setting for setting in _settings(DatasetSpec) if setting.name != "name")
+    settings = tuple(setting for setting in _settings(DatasetSpec) if setting.name not in ("name", "code"))
     return [Choice(name, DATASETS.get(name).description, settings) for name in DATASETS]
 
 
@@ -104,7 +104,7 @@ CHOICES: dict[str, Callable[[], list[Choice]]] = {
 
 
 def _summary(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
+    return (inspect.getdoc(cls) or "").partition("\n")[0].replace("``", "")
 
 
 def _settings(model: type[Settings]) -> tuple[Setting, ...]:

@@ -53,7 +53,7 @@ page and the plug-ins that are installed. The first line of the example makes ed
 Code's YAML extension, Neovim, Helix, Zed, ...) complete keys and mark wrong ones.
 
 **Names of your own.** Splitters, scenarios and data sets come from installed packages (entry points), or from modules
-under `plugins`, which may lie beside the file: see [own-splitter.md](own-splitter.md). `splitbench ls splitters`
+under `plugins`, which may be beside the file: see [own-splitter.md](own-splitter.md). `splitbench ls splitters`
 (`models`, `datasets`, `scenarios`) lists what there is on a machine.
 
 YAML is read by version 1.2: `no` is text, `1e-3` a number.

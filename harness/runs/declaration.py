@@ -55,7 +55,7 @@ class RunDeclaration:
         n_cells: Number of cells of the suite or sweep.
         study: The study that this run means to drive.
         to_do: Number of cells that this run means to run; by default, that of ``cell_ids``.
-        time_left: Estimates how long the run will take; it is told what starts and ends.
+        time_left: Estimates how long the run will take; it is notified of starts and ends.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ def sweep_plan_view(plan: SweepPlan) -> RenderableType:
         f"A trial runs {plan.cells_per_trial} cells." + (" Races may end it earlier." if plan.sweep.race else "")
     )
     for space in plan.sweep.spaces:
-        points = "endless" if space.size is None else f"{space.size} points at most"
+        points = "continuous" if space.size is None else f"{space.size} point{'s' if space.size > 1 else ''} at most"
         names = ", ".join(parameter.name for parameter in space.parameters) or "nothing"
         lines.append(f"  {space.label}: {names} ({points})")
     seconds = plan.seconds_per_trial

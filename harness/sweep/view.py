@@ -123,7 +123,7 @@ def _volume_lines(results: SweepResults) -> list[str]:
     top = max(volumes, default=0.0)
     if top > 0:
         bars = "".join(_BARS[min(len(_BARS) - 1, int(volume / top * len(_BARS)))] for volume in volumes)
-        lines.append(f"over the trials as they ended: {bars}")
+        lines.append(f"hypervolume after each trial: {bars}")
     return lines
 
 
@@ -154,7 +154,8 @@ def _failures(results: SweepResults) -> list[RenderableType]:
 def _legend(results: SweepResults) -> list[str]:
     n_seeds = len(results.sweep.seeds)
     spread = "± is half a 95 % t-interval" if n_seeds > 1 else "one seed has no interval"
-    lines = [f"\nMeans over {n_seeds} seed(s); {spread}. Chosen on select images; test was read for these alone."]
+    seeds = f"{n_seeds} seed{'s' if n_seeds > 1 else ''}"
+    lines = [f"\nMeans over {seeds}; {spread}. Chosen on select images; only these trials were scored on test."]
     if results.others:
         lines.append(f"Other studies here (--study ID): {', '.join(results.others)}")
     return lines

@@ -23,7 +23,7 @@ class Calibration(ABC):
     def apply(
         self, logits: Float32[Tensor, "candidate sample"], classes: Int64[Tensor, " candidate"]
     ) -> Float32[Tensor, "candidate sample"]:
-        """Return the candidates' scores on all select images."""
+        """Return the candidates' scores on the same images."""
 
 
 class NoCalibration(Calibration):
@@ -38,7 +38,7 @@ class NoCalibration(Calibration):
 
 @dataclass(frozen=True)
 class MomentsCalibration(Calibration):
-    """A scale and a shift give each module's logit the base model's mean and standard deviation on select.
+    """A scale and a shift give each module's logit the base model's mean and standard deviation on the same images.
 
     Args:
         mean: The mean of the base model's logit of each class.

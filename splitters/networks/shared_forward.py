@@ -6,8 +6,8 @@ which is walked depth first: a branch computes the channels that any of its cand
 only those that its own candidates keep. At a leaf, that is exactly the physically small network. Only one branch is
 alive at a time, so memory does not grow with the number of candidates.
 
-So many small operations would leave a GPU idle. There, candidates are masked copies instead, folded into the batch; as
-many run at once as fit in memory.
+On a GPU, operations this small would leave it idle. There, candidates are masked copies instead, folded into the batch;
+as many run at once as fit in memory.
 """
 
 from __future__ import annotations

@@ -14,28 +14,34 @@ from splitters.foreign_code import constructing, importing
 from splitters.source_code import code_fingerprint
 
 _OFFERED = ("n_classes", "input_shape")
+_TORCHVISION_NAME = "num_classes"
+"""Another name of ``n_classes``; a setting of that name takes precedence."""
 
 
 class PythonFactory(Architecture):
     """``python:package.module:factory``.
 
-    The factory is called with those of ``n_classes`` and ``input_shape`` that its signature takes, and the settings as
-    keyword arguments.
+    The factory is called with keyword arguments: those of ``n_classes`` (or ``num_classes``) and ``input_shape`` that
+    its signature takes, and the settings.
     """
 
     description = "a function or class of your own that returns a torch.nn.Module; settings: its keyword arguments"
 
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
-        """Import the factory and checks its signature."""
+        """Import the factory and check its signature."""
         takes, takes_any = _parameters(_load(member, where), where)
         for key in settings:
             if key in _OFFERED:
                 raise ConfigurationError(f"{where}: {key!r} is set by the benchmark; leave it out.")
             if key not in takes and not takes_any:
                 raise UnknownNameError("setting", key, set(takes) - set(_OFFERED), where=where)
-        missing = [key for key, needed in takes.items() if needed and key not in settings and key not in _OFFERED]
+        given = {*settings, *_OFFERED, _TORCHVISION_NAME}
+        missing = [key for key, needed in takes.items() if needed and key not in given]
         if missing:
-            raise ConfigurationError(f"{where}: the factory needs {missing[0]!r}; add it to the settings.")
+            raise ConfigurationError(
+                f"{where}: the factory needs {missing[0]!r}. If that is the number of logits, call it n_classes; "
+                "otherwise give it a default, or a value under the model's settings in a suite."
+            )
 
     def build(
         self, member: str, settings: dict[str, object], *, n_classes: int, input_shape: tuple[int, int, int]
@@ -48,9 +54,10 @@ class PythonFactory(Architecture):
         title = f"model 'python:{member}'"
         factory = _load(member, title)
         takes, takes_any = _parameters(factory, title)
-        offered = {"n_classes": n_classes, "input_shape": input_shape}
+        count = _TORCHVISION_NAME if _TORCHVISION_NAME in takes and "n_classes" not in takes else "n_classes"
+        offered: dict[str, object] = {count: n_classes, "input_shape": input_shape}
         with constructing(title):
-            return factory(**{key: value for key, value in offered.items() if key in takes or takes_any}, **settings)
+            return factory(**{key: value for key, value in offered.items() if key in takes or takes_any} | settings)
 
     def code_fingerprint(self, member: str) -> str:
         """Return the hash of the source that defines the factory; empty where there is none."""

@@ -39,7 +39,7 @@ class TorchvisionZoo(Architecture):
     )
 
     def check(self, member: str, settings: dict[str, object], *, where: str) -> None:
-        """Check the name; where there are settings, tries them without memory for weights."""
+        """Check the name; where there are settings, try them without memory for weights."""
         import torchvision.models
 
         names = torchvision.models.list_models(module=torchvision.models)

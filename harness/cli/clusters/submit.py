@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Run a suite or a sweep on a cluster that 'ray up FILE' has started.
 
-    Sends this checkout of Splitbench and the suite's file, starts the run as a job on the cluster, and shows its log.
-    The job keeps running when this command ends or the connection breaks. Data are not sent.
+    Uploads this checkout of Splitbench and the suite's file, starts the run as a job on the cluster, and shows its log.
+    The job keeps running when this command ends or the connection breaks. Data are not uploaded.
     """  # fmt: skip
     from harness.cli.output import write_line
     from harness.clusters.cluster_file import read_cluster_file

@@ -17,7 +17,7 @@ from harness.cli.options import json_option
 @json_option
 @report_errors
 def command(file: Path, out: Path | None, as_json: bool) -> None:
-    """Write a Markdown model card from what FILE says: a module, a composed or patched model, or a trained network."""
+    """Write a Markdown model card from the metadata in FILE: a module, a composed or patched model, or a network."""
     from benchmarks.models.weights_reading import WEIGHTS_FORMAT
     from harness.cli.output import show_json, write
     from harness.views.model_card import model_card

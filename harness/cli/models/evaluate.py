@@ -55,12 +55,14 @@ def command(
         return
     show(_table(evaluation))
     left_out = f", {evaluation.left_out} of other classes left out" if evaluation.left_out else ""
-    write_line(f"accuracy {100 * evaluation.accuracy:.2f} % on {evaluation.images} test images{left_out}")
+    shape = "x".join(map(str, evaluation.input_shape))
+    write_line(f"accuracy {100 * evaluation.accuracy:.2f} % on {evaluation.images} test images of {shape}{left_out}")
 
 
 def _classifier(
     file: Path | None, model: str | None, weights: str | None, given: GivenOptions, data: str, workspace: Workspace
 ) -> ReusedModel | TrainedWeights:
+    from benchmarks.single_model.evaluation import UNKNOWN_TRAINING
     from benchmarks.single_model.weights_file import given_weights
     from splitters.errors import ConfigurationError
 
@@ -73,7 +75,7 @@ def _classifier(
     if spec is None:
         return load_trained(weights, expected=model)
     trained, warnings = given_weights(spec, data, workspace)
-    for warning in warnings:
+    for warning in (UNKNOWN_TRAINING, *warnings):
         click.echo(f"warning: {warning}", err=True)
     return trained
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def command(
     model: str, weights: str | None, given: GivenOptions, classes: int | None, download: bool, as_json: bool
 ) -> None:
-    """Show what of MODEL modules can drop: layers, kernels, FLOPs, ties, what is frozen, why, and what that costs.
+    """Show which kernels of MODEL its modules can drop: by layer, with FLOPs, ties, what is frozen, why, and its cost.
 
     MODEL is a network's name or a file of 'splitbench train'. Exit codes: 0 if kernels can be dropped, 1 if none can
     or the network cannot be split at all.

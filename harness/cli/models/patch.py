@@ -85,7 +85,7 @@ def command(
     patch.model.save(out)
     for name in patch.unknown:
         click.echo(
-            f"warning: the images that {name} was made with are not known, or cannot be had here as they were; it may "
+            f"warning: the images that {name} was made with are not known, or can no longer be reproduced here; it may "
             "have seen some of those that the patch is calibrated on.",
             err=True,
         )

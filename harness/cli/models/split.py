@@ -72,7 +72,7 @@ def command(
     A training or a split that was done before with the same settings is not done again.
     """  # fmt: skip
     from benchmarks.single_model.splitting import split_model, with_settled_normalisation
-    from harness.cli.output import show, show_json
+    from harness.cli.output import show, show_json, write_line
     from harness.config.single_cell import single_cell
     from splitters.errors import ConfigurationError
 
@@ -101,7 +101,12 @@ def command(
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     found = [_object(module, file) for module, file in zip(modules, files, strict=True)]
-    show_json(found) if as_json else show(_table(found))
+    if as_json:
+        show_json(found)
+        return
+    show(_table(found))
+    if modules:
+        write_line(f"for images of {'x'.join(map(str, modules[0].info.input_shape))}")
 
 
 def module_file_name(class_index: int, class_name: str) -> str:

@@ -71,10 +71,8 @@ def command(
     if described:
         described.require_filled_in()
     if names_sweep(suite):
-        refuse_for_sweeps(
-            {"--only": only, "--seeds": seeds, "--shard": shard, "--retry": retry, "--data-root": data_root}
-        )
-        _plan_sweep(suite, changes, results, described, as_json)
+        refuse_for_sweeps({"--only": only, "--seeds": seeds, "--shard": shard, "--retry": retry})
+        _plan_sweep(suite, changes, results, data_root, download, described, as_json)
         return
     loaded, cells = read_cells(suite, changes, only, seeds, shard=shard)
     contents = open_store(results or default_results(loaded)).read(columns=PLAN_COLUMNS)
@@ -97,7 +95,13 @@ def command(
 
 
 def _plan_sweep(
-    sweep: str, changes: tuple[str, ...], results: str | None, cluster: ClusterFile | None, as_json: bool
+    sweep: str,
+    changes: tuple[str, ...],
+    results: str | None,
+    data_root: Path | None,
+    download: bool,
+    cluster: ClusterFile | None,
+    as_json: bool,
 ) -> None:
     from harness.cli.output import show, show_json
     from harness.clusters.bill import bill_of
@@ -108,8 +112,11 @@ def _plan_sweep(
 
     loaded = load_sweep(sweep, changes=changes)
     location = results or f"results/{loaded.name}"
-    find_changed = functools.partial(changed_data, location=make_location(None, False, loaded.plugin_modules))
+    location_of_data = make_location(data_root, download, loaded.plugin_modules)
+    find_changed = functools.partial(changed_data, location=location_of_data)
     plan = plan_sweep(loaded, open_store(location), find_changed=find_changed)
+    if plan.n_to_run and cluster is None:
+        report_missing_data(loaded.datasets, location_of_data, last_data_root=True)
     bill = bill_of(plan.expected(), cluster, gpu_share=loaded.gpu_share) if cluster else None
     if as_json:
         show_json({**sweep_plan_object(plan, location), **({"bill": bill_object(bill)} if bill else {})})

@@ -89,6 +89,6 @@ def run_line(run: RunStatus) -> str:
     failed = f", {record.failed} of them not ok" if record.failed else ""
     heartbeat = "" if run.state in ("done", "interrupted") else f", last heartbeat {duration_text(run.age)} ago"
     return (
-        f"{run.state}: {record.suite} on {record.hostname} since {record.started_at:%Y-%m-%d %H:%M} UTC, then with "
+        f"{record.suite} on {record.hostname}: {run.state}; started {record.started_at:%Y-%m-%d %H:%M} UTC with "
         f"{record.to_do} of {record.cells} cells to do; {record.finished} attempts finished{failed}{heartbeat}"
     )

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     "spaces",
     multiple=True,
     metavar="[SPLITTER.]SETTING=LOW:HIGH",
-    help="A setting that is searched with --suite, e.g. --space alpha=0.1:2.0:log, --space batch_size=[16,32]. "
-    "Repeatable.",
+    help="A setting that is searched with --suite, e.g. --space gradsplitter.alpha=0.1:2.0:log, "
+    "--space gradsplitter.batch_size=[16,32]. Repeatable.",
 )
 @click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Total number of trials of the study.")
 @click.option("--results", metavar="URI", help="Folder or pyarrow.fs URI of the rows. [default: results/SWEEP]")

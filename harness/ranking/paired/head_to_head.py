@@ -103,5 +103,6 @@ def verdict(pairs: list[HeadToHead], first: str, second: str) -> str:
         parts.append(f"{n_open} {'is' if n_open == 1 else 'are'} inconclusive")
     if n_untested:
         parts.append(f"{n_untested} {'has' if n_untested == 1 else 'have'} too few pairs to test")
-    level = f" (p < {SIGNIFICANCE:g})" if tested else ""
+    bound = f"significance level {SIGNIFICANCE:g}" if n_open else f"p < {SIGNIFICANCE:g}"
+    level = f" ({bound})" if tested else ""
     return f"Of {len(pairs)} comparison{'s' if len(pairs) > 1 else ''}, {', '.join(parts)}{level}."

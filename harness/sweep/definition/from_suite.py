@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cells import ModelSpec
 from harness.config.expand import expand, plugins_of, settings_of_preset
 from harness.config.overrides import Change, apply_changes
 from harness.config.suite import ScenarioEntry, SplitterEntry, Suite, load_suite
@@ -91,14 +94,27 @@ def _check_left_out(suite: Suite, sweep: Sweep) -> None:
     left_out = whole - _named_cells(suite)
     titles = [entry.title for entry in sweep.splitters]
     datasets = [dataset.name for dataset in sweep.datasets]
-    for title, model, dataset in product(titles, [model.name for model in sweep.models], datasets):
-        seeds = [seed for seed in sweep.seeds if (title, model, dataset, seed) in left_out]
-        if seeds:
-            raise ConfigurationError(
-                f"--suite {suite.name}: it leaves out {title} on {model} and {dataset} with seed {seeds[0]}, and a "
-                "trial measures a splitter on every model. Choose models, for example with --set 'models=[simcnn]', or "
-                "write a sweep file."
-            )
+    missing = [
+        (title, model.name, dataset, seed)
+        for title, model, dataset, seed in product(titles, sweep.models, datasets, sweep.seeds)
+        if (title, model.name, dataset, seed) in left_out
+    ]
+    if missing:
+        title, model, dataset, seed = missing[0]
+        swept = [entry for entry in suite.models if entry.name not in {name for _, name, _, _ in missing}]
+        raise ConfigurationError(
+            f"--suite {suite.name}: it leaves out {title} on {model} and {dataset} with seed {seed}, and a trial "
+            f"measures a splitter on every model. {_choosing(swept)}"
+        )
+
+
+def _choosing(models: Sequence[ModelSpec]) -> str:
+    """Return how to sweep on some of a suite's models, with the suite's settings for them."""
+    if not models:
+        return "Write a sweep file."
+    entries = [entry.model_dump(mode="json", exclude_defaults=True) for entry in models]
+    change = shlex.quote(f"models={json.dumps(entries, ensure_ascii=False)}")
+    return f"Choose the models on which it leaves out nothing, with --set {change}, or write a sweep file."
 
 
 def _named_cells(suite: Suite) -> set[tuple[str, str, str, int]]:

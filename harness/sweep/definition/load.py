@@ -27,7 +27,7 @@ from splitters.settings import Settings
 
 
 def load_sweep(name_or_path: str | Path, *, changes: Sequence[str] = ()) -> Sweep:
-    """Read and checks a sweep.
+    """Read and check a sweep.
 
     Args:
         name_or_path: A name in ``sweep_names()``, or a YAML file.

@@ -46,7 +46,7 @@ class Space:
         *,
         where: Callable[..., str],
     ) -> Space:
-        """Read and checks a splitter's space.
+        """Read and check a splitter's space.
 
         Args:
             splitter: The splitter's name.

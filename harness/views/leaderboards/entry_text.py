@@ -22,7 +22,9 @@ INCOMPLETE_MARK = "*"
 
 WARNING_MARK = "!"
 
-WARNING_NOTE = f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' has them."
+WARNING_NOTE = (
+    f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' has them, 'splitbench plan SUITE' the ids."
+)
 
 RANK_NOTE = f"A rank begins where a {TEST}, separates an entry from the first one of the rank above."
 

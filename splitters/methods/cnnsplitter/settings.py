@@ -35,17 +35,17 @@ class CNNSplitterSettings(PresetSettings, HeadSettings, KernelMultiples):
         wide_from: Number of channels from which a channel group counts as wide.
         initialization: How the start population is drawn: with shares per kind of layer (``sensitivity``), or each
             gene with probability 1/2 (``random``).
-        sensitive_layers: Convolutions, counted from 0, that are sensitive; None lets the curves decide.
-        sensitive_shares: Shares of active genes from which sensitive layers of the start population draw; None lets
-            the curves decide.
+        sensitive_layers: Convolutions, counted from 0, that are sensitive. Default: the curves decide.
+        sensitive_shares: Shares of active genes from which sensitive layers of the start population draw. Default: the
+            curves decide.
         other_shares: The same for the other layers.
         start_fall_off: A gene of rank i, by importance, is drawn into the start population in proportion to
             exp(-i / start_fall_off); the larger, the more alike are the chances of all genes.
         curve_shares: Shares of kept kernels at which the sensitivity curves are read, strictly rising; 1 is measured
             like any other, as whole modules need not answer exactly as the base model once they are calibrated.
-        curve_tolerance: How far a layer's curve may lie below the base model's accuracy and still count as level.
-        sensitive_from: A layer is sensitive if its curve is level only from this share on, or from a higher one; None
-            takes a share above the mean over all layers.
+        curve_tolerance: How far a layer's curve may be below the base model's accuracy and still count as level.
+        sensitive_from: A layer is sensitive if its curve is level only from this share on, or from a higher one.
+            Default: a share above the mean over all layers.
         share_margin: What start shares add to the share from which a kind's curves are level: more where layers that
             lose kernels at the same time do not bear what each bears alone.
         population: Candidates per class.
@@ -70,7 +70,7 @@ class CNNSplitterSettings(PresetSettings, HeadSettings, KernelMultiples):
         search_on: What importance, curves and fitness are measured on: ``train``, ``select``, or four fifths of
             ``both``. The result is chosen among the best compositions of all generations on images that the search has
             not seen: select, train, or the other fifth.
-        search_images: Maximum number of images to search on, drawn in proportion to the classes; None for all.
+        search_images: Maximum number of images to search on, drawn in proportion to the classes. Default: all images.
         batch_size: Maximum number of images per forward pass.
         memory_mb: Activations that may be held at once while the base model or candidates run, with the logits of one
             pass; at least one image runs at a time. As much may be held to rank scores for merging and, on a GPU, to

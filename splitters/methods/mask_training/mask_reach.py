@@ -35,8 +35,8 @@ def reach_warnings(settings: MaskTrainingSettings, *, samples: int, presets: str
     rounds = -(-_AMPLE * settings.rounds // reach)
     return (
         f"no kernel can be dropped: {steps} mask steps at a mask_learning_rate of {settings.mask_learning_rate:g} "
-        f"move masks by at most {reach:.2g}, and kernels drop at 1. Set mask_learning_rate to {_AMPLE / steps:.2g}, "
-        f"or rounds to {rounds:.0f}, or take preset={presets}.",
+        f"move masks by at most {reach:.2g}, but a mask must move by 1, from 1 to 0, before its kernel is dropped. Set "
+        f"mask_learning_rate to {_AMPLE / steps:.2g}, or rounds to {rounds:.0f}, or take preset={presets}.",
     )
 
 

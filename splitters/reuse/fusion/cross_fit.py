@@ -19,8 +19,8 @@ FOLDS = 5
 def cross_fitted_answers(rule: str, examples: FusionExamples) -> Int64[Tensor, " sample"] | None:
     """Return the answers of a fusion rule to its own examples, each by a rule that was fitted without it.
 
-    Images of the target class and others are dealt in turn to ``FOLDS`` parts, so that no part lacks the target class
-    if that has enough images. Where the other parts do not determine the rule, the weak model answers.
+    Images of the target class and others are distributed in turn to ``FOLDS`` parts, so that no part lacks the target
+    class if that has enough images. Where the other parts do not determine the rule, the weak model answers.
 
     Args:
         rule: A name in ``FUSIONS``.

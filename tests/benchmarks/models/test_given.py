@@ -124,7 +124,10 @@ def test_a_normalisation_is_read_in_each_of_its_forms() -> None:
     assert mean("imagenet", 1) == pytest.approx((0.458971,))
     assert mean("none", 1) == (0.0,)
     assert mean({"mean": [0.1], "std": [0.5]}, 1) == (0.1,)
-    with pytest.raises(ConfigurationError, match="for 1 image channels, but the images have 3"):
+    with pytest.raises(
+        ConfigurationError,
+        match="has 1 number, but the images have 3 channels: give one per channel, or an input_shape with 1 channel",
+    ):
         mean({"mean": [0.1], "std": [0.5]}, 3)
     for wrong in ("imagnet", {"mean": [0.1]}, {"mean": [0.1], "std": [0.5, 0.5]}, 3):
         with pytest.raises(ValueError, match="a normalisation is imagenet, none"):

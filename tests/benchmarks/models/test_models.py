@@ -239,6 +239,7 @@ def net(n_classes, input_shape, *, hidden=4):
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, hidden), nn.Linear(hidden, n_classes))
 def three(): return nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
 def anything(**settings): return net(settings["n_classes"], settings["input_shape"])
+def as_torchvision(num_classes, depth=1): return net(num_classes, (3, 2, 2))
 def needs(n_classes, depth): return three()
 def wrong(): return 5
 def pair():
@@ -270,6 +271,9 @@ def test_a_factory_gets_what_its_signature_takes(factories: str) -> None:
     assert hidden.out_features == 6
     _build(f"{factories}:three", (3, 2, 2), n_classes=3)
     _build(f"{factories}:anything", (3, 2, 2), n_classes=5)
+    _build(f"{factories}:as_torchvision", (3, 2, 2), n_classes=5)
+    with pytest.raises(ConfigurationError, match=r"turns one image into \(1, 4\)"):
+        _build(f"{factories}:as_torchvision", (3, 2, 2), n_classes=5, num_classes=4)
 
 
 def test_the_code_of_a_factory_has_a_fingerprint(factories: str, tmp_path: Path) -> None:
@@ -289,7 +293,11 @@ def test_the_code_of_a_factory_has_a_fingerprint(factories: str, tmp_path: Path)
     [
         ("net", {"hiden": 3}, r"unknown setting 'hiden'. Did you mean 'hidden'\?"),
         ("net", {"n_classes": 3}, "'n_classes' is set by the benchmark"),
-        ("needs", {}, "the factory needs 'depth'"),
+        (
+            "needs",
+            {},
+            r"the factory needs 'depth'\. If that is the number of logits, call it n_classes; otherwise give it",
+        ),
         ("nett", {}, "unknown factory in my_nets_for_tests 'nett'. Did you mean 'net'"),
         ("number", {}, "it must be a function or a class"),
         ("instance", {}, r"is a network, not a function that returns one\. .* write python:my_nets_for_tests:make"),
@@ -307,7 +315,7 @@ def test_a_factory_that_cannot_be_called_is_refused(
 @pytest.mark.parametrize(
     ("member", "message"),
     [
-        ("three", r"turns one image into \(1, 3\); it must give a tensor of logits of shape \(1, 10\)"),
+        ("three", r"turns one image into \(1, 3\); it must give a tensor of logits of shape \(1, 10\).*--classes"),
         ("wrong", "its factory returned 5; it must return a torch.nn.Module"),
         ("pair", "turns one image into tuple"),
         ("TakesNothing", r"TakesNothing' cannot be constructed: .*TypeError: .*'n_classes'"),

@@ -118,10 +118,13 @@ def test_an_unsaid_normalisation_is_imagenets_unless_another_one_fits_better(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = spec(tmp_path, monkeypatch, Brightness())
-    workspace = Workspace(cache=tmp_path)
+    warnings: list[str] = []
+    workspace = Workspace(cache=tmp_path, warn=warnings.append)
     said = given.model_copy(update={"normalisation": ChannelStatistics(mean=(0.5,) * 3, std=(0.25,) * 3)})
     assert settled_normalisation(said, images(), workspace) == said
+    assert warnings == []
     assert settled_normalisation(given, images(), workspace).normalisation == "imagenet"
+    assert "ImageNet's statistics are assumed" in warnings[0]
     narrow = replace(images(), images=(images().images.float() * 0.3).to(torch.uint8))
     with pytest.raises(
         ConfigurationError, match=r"does not say how(.|\n)*25.0 % with none\n(.|\n)*100.0 % with .*the images' own"

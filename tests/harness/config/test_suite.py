@@ -196,6 +196,8 @@ def test_a_change_of_one_entry_leaves_those_that_share_its_mapping(tmp_path: Pat
     ("change", "message"),
     [
         ("training.epochs", "--set training.epochs: expected KEY=VALUE"),
+        ("alpha=1", "unknown key 'alpha'. Known: "),
+        ("alpha=1", "A splitter's setting is written splitters.NAME.alpha. See docs/suites.md."),
         ("trainin.epochs=3", "unknown key 'trainin'. Did you mean 'training'"),
         ("training.epoch=3", "with --set training.epoch=3: training: unknown key 'epoch'"),
         ("splitters.toi.loss=3", "--set splitters.toi.loss=3: unknown entry of splitters 'toi'. Did you mean 'toy'"),

@@ -56,7 +56,18 @@ def test_a_checkpoint_is_evaluated_with_what_it_was_made_with(call: Call, own: P
     result = call("evaluate", *OWN, "--data", "digits", "--normalisation", "imagenet", "--json")
     assert accuracy(result) == as_trained
     assert "stripped 'module.' from the names of all weights" in result.stderr
+    assert "which images the model was trained on is not known" in result.stderr
     assert accuracy(call("evaluate", *OWN, "--data", "digits", *HALF, "--json")) != as_trained
+
+
+def test_a_normalisation_that_is_assumed_and_the_shape_of_images_are_shown(call: Call, own: Path) -> None:
+    result = call("evaluate", *OWN, "--data", "digits")
+    assert "ImageNet's statistics are assumed" in result.stderr
+    assert "test images of 3x32x32\n" in result.stdout
+    split = ("split", *OWN, "--data", "digits", "--splitter", "importance", "--classes", "7", "--out", "modules")
+    modules = call(*split, "--force")
+    assert "ImageNet's statistics are assumed" in modules.stderr
+    assert modules.stdout.endswith("for images of 3x32x32\n")
 
 
 def test_a_checkpoint_is_split_and_its_modules_know_how_it_was_made(call: Call, own: Path) -> None:
@@ -114,7 +125,10 @@ def test_a_file_of_ours_is_taken_as_its_own_network_or_as_described(call: Call, 
         ((*OWN, *HALF, "--normalisation", "none"), "say the same; give one of them"),
         ((*OWN, "--input-shape", "32"), "--input-shape 32: give channels, height and width, e.g. 3,32,32"),
         ((*OWN, "--input-shape", "2,32,32"), "the call: input_shape: channels must be 1 or 3"),
-        ((*OWN, "--mean", "0.5", "--std", "0.5"), "for 1 image channels, but the images have 3"),
+        (
+            (*OWN, "--mean", "0.5", "--std", "0.5"),
+            "has 1 number, but the images have 3 channels: give one per channel, or an input_shape with 1 channel",
+        ),
         ((*OWN, "--transform-from", "torchvision"), "say whose network's, as timm:NAME or torchvision:NAME"),
         ((*OWN, "--transform-from", "torchvision:resnet81"), "unknown torchvision model 'resnet81'"),
         (("--model", "python:cli_nets:nett", "--weights", "own.pth"), "unknown factory in cli_nets 'nett'"),

@@ -25,6 +25,8 @@ def test_everything_is_listed_with_a_description(call: Call, kind: str, names: s
     choices = json.loads(call("ls", kind, "--json").stdout)
     assert names <= {choice["name"] for choice in choices}
     assert all(choice["description"] for choice in choices if choice["name"] in names)
+    assert not any("`" in choice["description"] for choice in choices)
+    assert not any(setting["name"] == "code" for choice in choices for setting in choice["settings"])
     text = call("ls", kind).stdout
     assert all(name in text for name in names)
 

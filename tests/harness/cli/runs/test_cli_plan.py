@@ -43,6 +43,14 @@ def test_damaged_files_are_reported(call: Call, write_suite: WriteSuite, tmp_pat
     assert torn.exists()
 
 
+def test_a_sweep_is_planned_with_the_data_root_that_will_be_used(call: Call, tmp_path: Path) -> None:
+    arguments = ("plan", "sweep-cifar-cpu", "--results", tmp_path / "r")
+    assert "Missing data: parquet:cifar10" in call(*arguments).stderr
+    found = call(*arguments, "--data-root", tmp_path)
+    assert found.exit_code == 0
+    assert f"{tmp_path / 'cifar10'}" in found.stderr
+
+
 def test_an_unknown_suite_is_one_line_and_exit_code_two(call: Call) -> None:
     result = call("plan", "quik")
     assert result.exit_code == 2

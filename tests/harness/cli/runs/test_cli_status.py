@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -30,8 +31,8 @@ def test_it_counts_cells_and_tells_of_runs(call: Call, write_suite: Callable[...
     result = call("status", tmp_path / "r")
     assert result.exit_code == 0
     assert "2 cells with rows: 1 ok, 1 failed." in result.stdout
-    assert "done: toys on" in result.stdout
-    assert "then with 2 of 2 cells to do; 2 attempts finished, 1 of them not ok" in " ".join(result.stdout.split())
+    assert re.search(r"toys on \S+: done; started", result.stdout)
+    assert "UTC with 2 of 2 cells to do; 2 attempts finished, 1 of them not ok" in " ".join(result.stdout.split())
     told = json.loads(call("status", tmp_path / "r", "--json").stdout)
     assert told["cells"] == {"ok": 1, "failed": 1}
     (failure,) = told["failures"]
@@ -51,7 +52,7 @@ def test_a_run_that_goes_on_shows_its_cells(call: Call, tmp_path: Path, monkeypa
         deadline = time.monotonic() + 60
         while "split 3/8" not in (text := call("status", tmp_path).stdout):
             assert time.monotonic() < deadline, text
-    assert "running: toys" in text
+    assert re.search(r"toys on \S+: running; started", text)
     assert "toy · toy · simcnn · digits · seed 3  split 3/8" in text
 
 

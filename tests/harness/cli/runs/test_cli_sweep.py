@@ -83,6 +83,9 @@ def test_the_front_is_shown_with_its_best_volume_importances_and_failures(call: 
     assert "bowl · kernel_retention: x " in text
     assert "6 bowl x=0.7, y=0.4: SplitFailedError: a reason" in text
     assert "Run trial 1 again: splitbench rerun" in text
+    assert "hypervolume after each trial: " in text
+    assert "Means over 2 seeds; " in text
+    assert "only these trials were scored on test." in text
 
 
 def test_the_front_as_json_has_trials_front_hypervolume_and_best(call: Call, swept: Path) -> None:
@@ -113,7 +116,9 @@ def test_a_definition_whose_code_is_strange_here_is_in_nobody_elses_way(
     strange = {**content, "study": "theirs", "folder": "/their/folder", "written_at": "2030-01-01T00:00:00+00:00"}
     (swept / "sweeps" / "20300101T000000000000-theirs.json").write_text(json.dumps(strange))
     file = write_sweep(constraints=["accuracy_loss <= 0.8"], trials=9)
-    assert call("sweep", file, "--results", swept, "--dry-run").exit_code == 0
+    shown = call("sweep", file, "--results", swept, "--dry-run")
+    assert shown.exit_code == 0
+    assert "bowl: x, y (continuous)" in shown.stdout
     assert call("front", swept, "--study", known.stem.partition("-")[2]).exit_code == 0
     refused = call("front", swept)
     assert refused.exit_code == 2

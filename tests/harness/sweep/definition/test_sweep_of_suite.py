@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 from click.testing import Result
 
+from harness.config.suite import load_suite
 from harness.sweep.definition.from_suite import sweep_of_suite
 from harness.sweep.definition.load import load_sweep
 from splitters.errors import ConfigurationError, UnknownNameError
@@ -100,6 +103,21 @@ def test_cells_that_a_suite_leaves_out_do_not_matter_where_the_sweep_has_none_of
         sweep_of_suite(suite, ["alpha=0.1:1.0"])
     found = sweep_of_suite(suite, ["alpha=0.1:1.0"], changes=["models=[simcnn]"])
     assert [entry.title for entry in found.splitters] == ["gradsplitter", "long"]
+
+
+def test_the_way_out_keeps_the_settings_of_the_suites_models() -> None:
+    spaces = ["scalesplitter.alpha=0.1:2.0:log"]
+    with pytest.raises(ConfigurationError, match="leaves out scalesplitter on rescnn") as refused:
+        sweep_of_suite("quick", spaces)
+    advised = re.search("with --set (.+), or write a sweep file", str(refused.value))
+    assert advised
+    assert sweep_of_suite("quick", spaces, changes=shlex.split(advised[1])).models == load_suite("quick").models[:1]
+
+
+def test_where_every_model_has_gaps_a_file_is_the_way_out(suite: Path) -> None:
+    _change(suite, exclude=[{"splitter": "long", "seed": 4}])
+    with pytest.raises(ConfigurationError, match=r"on every model\. Write a sweep file\.$"):
+        sweep_of_suite(suite, ["alpha=0.1:1.0"])
 
 
 def test_the_suite_quick_can_be_swept_on_both_of_its_nets() -> None:

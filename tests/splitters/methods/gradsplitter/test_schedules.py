@@ -63,8 +63,9 @@ def test_a_schedule_that_cannot_drop_a_kernel_is_reported_before_the_search(capl
         result = make_splitter("gradsplitter", _SHORT).split(tiny_task(), progress=note)
     (message,) = caplog.messages
     assert message == (
-        "no kernel can be dropped: 20 mask steps at a mask_learning_rate of 0.001 move masks by at most 0.02, and "
-        "kernels drop at 1. Set mask_learning_rate to 0.15, or rounds to 300, or take preset='small' or 'fast'."
+        "no kernel can be dropped: 20 mask steps at a mask_learning_rate of 0.001 move masks by at most 0.02, "
+        "but a mask must move by 1, from 1 to 0, before its kernel is dropped. Set mask_learning_rate to 0.15, or "
+        "rounds to 300, or take preset='small' or 'fast'."
     )
     assert set(logged_at) == {1}
     assert result.warnings[0] == message

@@ -32,6 +32,15 @@ def test_it_compares_on_the_seeds_that_both_have_and_gives_a_verdict(call: Call,
     assert "90.00" not in output, "a seed that only one of them has"
 
 
+def test_a_difference_that_is_not_shown_is_inconclusive(call: Call, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    for seed, loss in enumerate([0.01, 0.02, 0.03]):
+        store.write(toy_row(seed=seed, loss=loss))
+        store.write(toy_row(splitter="other", seed=seed, loss=0.03 - loss))
+    output = call("compare", "toy", "other", tmp_path / "r").stdout
+    assert "Of 1 comparison, 1 is inconclusive (significance level 0.05)." in output
+
+
 def test_json_has_the_pairs_and_the_p_value(call: Call, results: Path) -> None:
     values = json.loads(call("compare", "other", "toy", results, "--json").stdout)
     (comparison,) = values["comparisons"]
