@@ -46,10 +46,10 @@ def _owners() -> Iterator[object]:
     import torch
 
     yield torch.Tensor
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # other threads import meanwhile
         if name in _MODULES or name.startswith(_OURS):
             yield module
         elif name.startswith(_WITH_CLASSES):
             yield from (
-                value for value in vars(module).values() if isinstance(value, type) and value.__module__ == name
+                value for value in vars(module).copy().values() if isinstance(value, type) and value.__module__ == name
             )
