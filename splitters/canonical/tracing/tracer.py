@@ -19,6 +19,7 @@ from splitters.canonical.layers import plain_kind
 from splitters.canonical.model_copy import first_line
 from splitters.canonical.tracing.example_run import ExampleRun
 from splitters.canonical.tracing.replacements import compiled_functions_called_directly, traced_builtins, traced_torch
+from splitters.canonical.tracing.state import restored_state
 from splitters.canonical.tracing.values import CONSTANT_CALLS, CONSTANTS, NumberReader, Value
 from splitters.errors import GraphError
 
@@ -38,7 +39,12 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
     """
     tracer = _ExampleTracer(example)
     try:
-        with traced_builtins(model), traced_torch(tracer), compiled_functions_called_directly():
+        with (
+            restored_state(model),
+            traced_builtins(model),
+            traced_torch(tracer),
+            compiled_functions_called_directly(),
+        ):
             return tracer.trace(model)
     except Exception as error:
         # torch's functions answer a number that was refused with an error of their own.
