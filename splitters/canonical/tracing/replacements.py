@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.autograd import Variable
 from torch.fx.node import map_aggregate
 
 from splitters.canonical.tracing.values import TRACED, NumberReader
@@ -54,6 +55,7 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
     """Let torch take traced sizes that are given one by one, as in ``torch.zeros(x.size(0), 1)``, and know tensors.
 
     By itself, torch hands calls to proxies only where one of them is an argument that may be a tensor, or in a tuple.
+    ``torch.autograd.Variable`` returns traced values, as it does tensors.
     """
 
     def is_tensor(value: Any) -> bool:
@@ -69,7 +71,12 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
 
         return call
 
+    def variable(kind: type, data: Any, *settings: Any, **named: Any) -> Any:
+        return data if isinstance(data, TRACED) else type.__call__(kind, data, *settings, **named)
+
     try:
+        # The metaclass, as ``Variable.__new__`` cannot be replaced.
+        type(Variable).__call__ = variable  # type: ignore[assignment,method-assign]
         for function in (is_tensor, tensor):
             setattr(torch, function.__name__, function)
         for name in _FUNCTIONS_OF_SIZES:
@@ -78,11 +85,29 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
             setattr(Tensor, name, taking_sizes("call_method", name, getattr(Tensor, name)))
         yield
     finally:
+        del type(Variable).__call__
         for name, original in _ORIGINALS.items():
             setattr(torch, name, original)
         for name in _METHODS_OF_SIZES:
             if name in vars(Tensor):  # else it is inherited
                 delattr(Tensor, name)
+
+
+@contextmanager
+def traced_kernels() -> Iterator[None]:
+    """Let torchvision's transforms of version 2, which go by the type of what they get, take traced values as tensors.
+
+    They return values of an unknown type as they are.
+    """
+    functional = sys.modules.get("torchvision.transforms.v2.functional._utils")
+    registries = [kernels for kernels in getattr(functional, "_KERNEL_REGISTRY", {}).values() if Tensor in kernels]
+    for kernels in registries:
+        kernels[fx.Proxy] = kernels[Tensor]
+    try:
+        yield
+    finally:
+        for kernels in registries:
+            del kernels[fx.Proxy]
 
 
 @contextmanager
@@ -102,6 +127,7 @@ def _namespaces(model: nn.Module) -> list[dict[str, Any]]:
     not_the_models = {"torch", *sys.stdlib_module_names}
     files = {base.__module__ for base in classes if _package(base.__module__) not in not_the_models}
     packages = {_package(file) for file in files} - {__name__.partition(".")[0]}
+    packages.add("torchvision")  # its functions ask for the type of what they get
     folders = {_folder(sys.modules.get(file)) for file in files if _package(file) in packages} - {None}
     return [
         vars(module)

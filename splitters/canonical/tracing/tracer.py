@@ -18,7 +18,12 @@ from torch import Tensor, fx, nn
 from splitters.canonical.layers import plain_kind
 from splitters.canonical.model_copy import first_line
 from splitters.canonical.tracing.example_run import ExampleRun
-from splitters.canonical.tracing.replacements import compiled_functions_called_directly, traced_builtins, traced_torch
+from splitters.canonical.tracing.replacements import (
+    compiled_functions_called_directly,
+    traced_builtins,
+    traced_kernels,
+    traced_torch,
+)
 from splitters.canonical.tracing.state import restored_state
 from splitters.canonical.tracing.values import CONSTANT_CALLS, CONSTANTS, NumberReader, Value
 from splitters.errors import GraphError
@@ -43,6 +48,7 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
             restored_state(model),
             traced_builtins(model),
             traced_torch(tracer),
+            traced_kernels(),
             compiled_functions_called_directly(),
         ):
             return tracer.trace(model)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from exactness import assert_exact, images, maskable
 from small_nets import Between, Whole, conv
 from torch import Tensor, nn
+from torch.autograd import Variable
 
 from splitters.errors import GraphError
 from splitters.graph.channel_graph import ChannelGraph
@@ -81,9 +82,25 @@ def _weight_decides(net: Between, x: Tensor) -> Tensor:
     return x * 2 if net.conv.weight.shape[0] == 8 and net.conv.bias.ndim == 1 else x
 
 
+def _variables(net: Between, x: Tensor) -> Tensor:
+    x = Variable(x, requires_grad=False)
+    padded = torch.cat([x, torch.autograd.Variable(torch.zeros(x.size(0), 2, x.size(2), x.size(3)))], 1)
+    return padded[:, :8] * Variable(torch.ones(1))
+
+
 @pytest.mark.parametrize(
     "show",
-    [_checked, _same_padding, _constants, _loops, _rounding, _numpys_numbers, _asked_for_kinds, _weight_decides],
+    [
+        _checked,
+        _same_padding,
+        _constants,
+        _loops,
+        _rounding,
+        _numpys_numbers,
+        _asked_for_kinds,
+        _weight_decides,
+        _variables,
+    ],
     ids=lambda show: show.__name__,
 )
 def test_control_flow_over_sizes_is_followed(show: Callable[..., Tensor]) -> None:
@@ -198,7 +215,7 @@ def test_builtins_are_replaced_in_a_models_files_and_not_in_the_standard_library
 
 def test_a_network_of_a_script_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "another_name", sys.modules[__name__])  # as a script is __mp_main__, too
-    inner = _Inner(lambda x: x if isinstance(x, Tensor) else -x)
+    inner = _Inner(lambda x: x if isinstance(x, Tensor) and isinstance(x, Variable) else -x)
     assert_exact(Between(lambda net, x: net.inner(x), inner=inner), _BATCH)
 
 
