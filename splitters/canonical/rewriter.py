@@ -39,7 +39,7 @@ _FUNCTION_NAMES: dict[str, str] = {
     "concatenate": "cat", "view": "reshape", "swapaxes": "transpose", "absolute": "abs", "clip": "clamp",
     "negative": "neg", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "floor_divide": "floordiv",
     "and": "bitwise_and", "or": "bitwise_or", "invert": "bitwise_not", "greater": "gt", "greater_equal": "ge",
-    "less": "lt", "less_equal": "le", "not_equal": "ne", "bmm": "matmul", "nelement": "numel",
+    "less": "lt", "less_equal": "le", "not_equal": "ne", "bmm": "mm", "nelement": "numel",
     "native_channel_shuffle": "channel_shuffle", "ipow": "pow", "iand": "bitwise_and", "ior": "bitwise_or",
     "broadcast_to": "expand", "moveaxis": "movedim", "special_expit": "sigmoid", "swapdims": "transpose",
     "arctan": "atan", "arcsinh": "asinh", "special_erf": "erf", "remainder": "mod", "arctan2": "atan2",
@@ -304,7 +304,7 @@ class _Rewriter(CallRules):
         is_method_in_place = raw.endswith("_") and node.target not in _OPERATORS
         in_place = bool(kwargs.pop("inplace", False)) or is_method_in_place or name in _IN_PLACE_OPERATORS
         in_place = in_place and bool(self._tensors(node.all_input_nodes[0]))  # numbers are not overwritten
-        name = _FUNCTION_NAMES.get(name, name)
+        name = _FUNCTION_NAMES.get(name, name).removesuffix("_with_indices")
         if name in _UNCHANGED or (name in _DROPOUTS and _check_inactive(node, args, kwargs)):
             return args[0]
         if name in _CONVERSIONS:

@@ -191,6 +191,9 @@ def test_a_dropout_that_never_ends_has_a_message_of_its_own() -> None:
         GraphError, match=re.escape("(dropout) of layer 'inner' (_Inner): dropout drops values in eval")
     ):
         ChannelGraph.trace(net, _BATCH)
+    net = Between(lambda net, x: net.inner(x), inner=_Inner(lambda x: F.rrelu(x, training=True)))
+    with pytest.raises(GraphError, match="rrelu draws random slopes in eval mode as well"):
+        ChannelGraph.trace(net, _BATCH)
     assert_exact(Between(lambda net, x: F.dropout(x, 0.0) + F.alpha_dropout(x, 0.5)), _BATCH)
 
 

@@ -29,7 +29,7 @@ def frozen_cases() -> list[Case]:
         frozen("F.softmax over channels", lambda net, x: F.softmax(x, dim=1), "mixes channels"),
         frozen("unknown function", lambda net, x: torch.frac(x), "unknown operation"),
         frozen("unknown method", lambda net, x: x.trunc(), "unknown operation"),
-        frozen("unknown module", lambda net, x: net.act(x), "unknown operation", act=nn.RReLU()),
+        frozen("unknown module", lambda net, x: net.act(x), "unknown operation", act=nn.CrossMapLRN2d(3)),
         frozen("channels by a tensor of numbers", lambda net, x: x.index_select(1, net.order), by_position,
                 order=torch.arange(8).flip(0)),
         frozen("the largest channel's number", lambda net, x: x * x.argmax(1, keepdim=True), "mixes channels"),
