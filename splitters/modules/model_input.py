@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from splitters.data.normalisation import typed
-from splitters.data.pictures import Pictures, to_batch
+from splitters.data.pictures import Pictures, fitted, open_picture, to_batch
 from splitters.errors import DataError
 from splitters.modules.input_adapter import InputForm
 
@@ -96,7 +97,7 @@ def loader_transform(form: InputForm) -> Transform:
         raise DataError(f"pictures have 1 or 3 channels, but this network takes {channels}.")
     return v2.Compose(
         [
-            v2.Lambda(ImageOps.exif_transpose, Image.Image),
+            v2.Lambda(functools.partial(_fit, shape=form.shape), Image.Image),
             v2.Grayscale() if channels == 1 else v2.RGB(),
             v2.Resize((height, width), antialias=True),
             v2.ToImage(),
@@ -104,6 +105,10 @@ def loader_transform(form: InputForm) -> Transform:
             v2.Normalize(form.normalisation.mean, form.normalisation.std),
         ]
     )
+
+
+def _fit(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
+    return fitted(open_picture(picture), shape)
 
 
 def _tensor(image: Any) -> Tensor:

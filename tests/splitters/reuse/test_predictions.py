@@ -1,6 +1,7 @@
 """Predictions from images of any kind are those of the same pixels, prepared by hand."""
 
 import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +99,18 @@ def test_normalised_floats_are_taken_when_said() -> None:
 
 def test_the_transform_is_what_predictions_do(tmp_path: Path) -> None:
     model, photo = _composed(), _photo(20, 12)
-    for picture in (photo, photo.convert("L")):
+    clear, deep = photo.copy(), Image.fromarray(np.linspace(0, 65535, 240).reshape(12, 20).astype(np.uint16))
+    clear.putalpha(photo.convert("L"))
+    palette = photo.quantize(4)
+    palette.info["transparency"] = 0
+    turned = photo.copy()
+    turned.getexif()[0x0112] = 6
+    for picture in (photo, photo.convert("L"), clear, deep, palette, turned):
         images = model.transform(picture)
         assert images.shape == (3, 8, 8)
         found, expected = model.predict_proba(images, normalised=True), model.predict_proba(picture)
         assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(pickle.loads(pickle.dumps(model.transform))(photo), model.transform(photo))
     module = model.modules_in_order[0]
     assert torch.equal(module.transform(photo), model.transform(photo))
 
