@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def model_input(
     """
     if not normalised:
         return to_batch(images, form.shape)
-    batch = torch.stack([_tensor(image) for image in images]) if isinstance(images, list | tuple) else _tensor(images)
+    batch = _stacked(images, form) if isinstance(images, list | tuple) else _tensor(images)
     batch = batch[None] if batch.dim() == 3 else batch
     if not batch.is_floating_point() or batch.shape[1:] != form.shape:
         raise DataError(
@@ -53,8 +54,19 @@ def model_input(
     return batch
 
 
+def _stacked(images: Sequence[object], form: InputForm) -> Tensor:
+    tensors = [_tensor(image) for image in images]
+    shapes = {tuple(tensor.shape): list(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        first, second, *_ = shapes.values()
+        raise DataError(f"normalised images are all of one shape, {list(form.shape)} here, not {first} and {second}.")
+    return torch.stack(tensors) if tensors else torch.empty(0, *form.shape)
+
+
 def _check_range(batch: Tensor, form: InputForm) -> None:
     """Refuse floats far outside of what pixels become: bytes as floats, above all."""
+    if not bool(batch.isfinite().all()):
+        raise DataError("the images hold NaN or infinity, which no pixel becomes; look at what normalises them.")
     statistics = zip(form.normalisation.mean, form.normalisation.std, strict=True)
     ends = [(value - mean) / std for mean, std in statistics for value in (0, 1)]
     if batch.numel() and float(batch.abs().max()) > _FAR * max(1, *map(abs, ends)):
@@ -82,10 +94,12 @@ def run_on_images(
     batch = model_input(images, form, normalised=normalised)
     device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
     outputs = []
-    for part in batch.split(_BATCH):
+    # The output's shape is that for one image, as a forward with views does not take none.
+    parts = batch.split(_BATCH) if len(batch) else [batch.new_zeros(1, *form.shape)]
+    for part in parts:
         part = part.to(device)
         outputs.append(network(part.float() if normalised else form.normalisation(part)))
-    return torch.cat(outputs).to(batch.device)
+    return torch.cat(outputs)[: len(batch)].to(batch.device)
 
 
 def loader_transform(form: InputForm) -> Transform:
