@@ -1,5 +1,6 @@
 """Image sets from folders, torch data sets and arrays: pixels, labels, names, and what is refused."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,22 @@ def _folder(root: Path, *files: str, size: int = 5) -> list[np.ndarray]:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(root / file, format="PNG")
     return list(pixels)
+
+
+class _Column:
+    """What a table's column (pandas) is to NumPy: an array of objects, which is neither true nor false."""
+
+    def __init__(self, values: list[object]) -> None:
+        self._values = values
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._values, dtype=object)
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._values)
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of a column is ambiguous")
 
 
 class _Pictures(Dataset):
@@ -71,7 +88,7 @@ def test_folders_and_class_names_agree_in_any_unicode_form(tmp_path: Path) -> No
 
 def test_class_names_give_the_order_of_a_folders_classes(tmp_path: Path) -> None:
     _folder(tmp_path, "dog/1.png", "cat/1.png")
-    images = ImageSet.from_folder(tmp_path, normalisation="none", class_names=["dog", "cat"])
+    images = ImageSet.from_folder(tmp_path, normalisation="none", class_names=np.array(["dog", "cat"]))
     assert (images.class_names, images.labels.tolist()) == (("dog", "cat"), [0, 1])
 
 
@@ -133,6 +150,8 @@ def test_a_subset_keeps_its_data_sets_class_names() -> None:
     whole = _Pictures([Image.fromarray(image) for image in _pixels()])
     images = ImageSet.from_dataset(Subset(whole, [0, 2]), normalisation="imagenet")
     assert (images.class_names, images.labels.tolist()) == (("cat", "dog"), [0, 0])
+    renamed = ImageSet.from_dataset(whole, normalisation="imagenet", class_names=np.array(["Katze", "Hund"]))
+    assert renamed.class_names == ("Katze", "Hund")
 
 
 def test_a_pair_or_a_tensor_data_set_without_names_counts_its_classes() -> None:
@@ -160,6 +179,41 @@ def test_labels_may_be_names() -> None:
 
 
 @pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["dog", "cat", "dog"], dtype=object),
+        np.array([b"dog", b"cat", b"dog"]),
+        [b"dog", b"cat", b"dog"],
+        _Column(["dog", "cat", "dog"]),
+    ],
+)
+@pytest.mark.parametrize("names", [None, ["cat", "dog"], np.array(["cat", "dog"]), _Column(["cat", "dog"])])
+def test_names_as_labels_come_in_any_array(labels: object, names: object) -> None:
+    found = ImageSet.from_arrays(_pixels(3), labels, normalisation="none", class_names=names)
+    assert (found.class_names, found.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+
+
+def test_numbers_as_labels_come_in_any_array() -> None:
+    for labels in (np.array([1, 0, 1], dtype=object), _Column([1, 0, 1])):
+        found = ImageSet.from_arrays(_pixels(3), labels, normalisation="none")
+        assert (found.class_names, found.labels.tolist()) == (("0", "1"), [1, 0, 1])
+
+
+@pytest.mark.parametrize("names", [None, ["caf\u00e9"], ["cafe\u0301"]])
+def test_labels_and_class_names_agree_in_any_unicode_form(names: list[str] | None) -> None:
+    found = ImageSet.from_arrays(_pixels(2), ["cafe\u0301", "caf\u00e9"], normalisation="none", class_names=names)
+    assert (found.class_names, found.labels.tolist()) == (("caf\u00e9",), [0, 0])
+
+
+def test_labels_of_a_data_set_may_be_arrays_of_one_number() -> None:
+    images = torch.from_numpy(_pixels(2)).permute(0, 3, 1, 2)
+    found = ImageSet.from_dataset(TensorDataset(images, torch.tensor([[1], [0]])), normalisation="none")
+    assert found.labels.tolist() == [1, 0]
+    with pytest.raises(DataError, match=r"the label of image 0 is int64 \[3\], not one number; .*label.argmax\(\)"):
+        ImageSet.from_dataset(TensorDataset(images, torch.eye(3, dtype=torch.int64)[:2]), normalisation="none")
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (
@@ -173,6 +227,16 @@ def test_labels_may_be_names() -> None:
         ({"labels": list("abca"), "class_names": "ab"}, "the labels 'c' are no classes; these are 'a', 'b'"),
         ({"class_names": ["a", "b", "a"]}, "the class name 'a' occurs twice"),
         ({"labels": [0, 1]}, "4 images but 2 labels"),
+        ({"labels": np.eye(4)}, r"not float64 \[4, 4\]; of rows with an entry per class, give labels.argmax\(1\)"),
+        ({"labels": [[0], [1, 2]]}, "labels are integers or names .image., one for each image"),
+        ({"labels": ["a", None, "a", "b"]}, r"labels are integers or names \[image\], not object \[4\]"),
+        ({"labels": [b"a", b"\xff", b"a", b"b"]}, r"the name b'\\xff' is no text in UTF-8"),
+        (
+            {"images": [np.zeros((5, 5), np.uint8), np.zeros((6, 5), np.uint8)]},
+            r"the images are of different sizes, such as \[5, 5\] and \[6, 5\]; resize all to one",
+        ),
+        ({"images": [torch.zeros(3, 5, 5), torch.zeros(3, 6, 5)]}, r"such as \[3, 5, 5\] and \[3, 6, 5\]"),
+        ({"images": ["a.png"]}, "images are arrays or tensors of numbers, not a list"),
     ],
 )
 def test_what_is_no_labelled_image_is_refused_in_one_line(change: dict[str, object], message: str) -> None:
