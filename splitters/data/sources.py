@@ -17,12 +17,14 @@ from torch import Tensor
 
 from splitters.data.image_files import describe_skipped, files_in, is_image_file
 from splitters.data.normalisation import AnyNormalisation, Normalisation, as_normalisation, typed
-from splitters.data.pictures import as_channels_first, natural_shape, open_picture, to_pixels
+from splitters.data.pictures import as_channels_first, natural_shape, open_picture, read_header, to_pixels
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
 
 _LOGGER = logging.getLogger("splitters")
 _SHOWN = 5
+_OPAQUE = {2: 1, 4: 3}
+"""Channels of grey and coloured pixels by the channels of such pixels with their opacity."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,14 @@ def read_folder(
     skipped = sorted({*files_in(root)} - {*files})
     if skipped:
         _LOGGER.warning("%s: %s", root, describe_skipped(skipped, root))
-    _, height, width = first = natural_shape(open_picture(files[0]))
-    chosen = as_normalisation(normalisation, channels=first[0])
+    headers = [read_header(file) for file in files]
+    animated = [file for file, header in zip(files, headers, strict=True) if header.is_animated]
+    if animated:
+        files_hold = "1 file holds" if len(animated) == 1 else f"{len(animated)} files hold"
+        example = animated[0].relative_to(root).as_posix()
+        _LOGGER.warning("%s: %s several pictures, of which the first is read, e.g. %s.", root, files_hold, example)
+    _, height, width = natural_shape(open_picture(files[0]))
+    chosen = as_normalisation(normalisation, channels=3 if any(header.is_coloured for header in headers) else 1)
     shape = (len(chosen.mean), *(size or (height, width)))
     pixels = []
     for file in files:
@@ -108,6 +116,9 @@ def read_arrays(
         tensor = tensor[:, None]
     elif tensor.dim() == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] in (1, 3):
         tensor = tensor.permute(0, 3, 1, 2).contiguous()
+    elif tensor.dim() == 4 and tensor.shape[1] > 4 and tensor.shape[3] in _OPAQUE:
+        opaque = (_OPAQUE[tensor.shape[3]], *tensor.shape[1:3])
+        tensor = torch.stack([to_pixels(image, opaque) for image in tensor.permute(0, 3, 1, 2)])
     if tensor.dim() != 4 or not tensor.numel():
         raise DataError(f"images are [image, channel, height, width], at least one, not {typed(tensor)}.")
     chosen = as_normalisation(normalisation, channels=tensor.shape[1])
@@ -144,7 +155,7 @@ def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Ten
         return torch.tensor([numbers[text] for text in texts]), names
     if array.dtype == object and all(type(value) is int for value in values):
         array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not values:
         way_out = "; of rows with an entry per class, give labels.argmax(1)" if array.ndim == 2 else ""
         raise DataError(f"labels are integers or names [image], not {array.dtype} {list(array.shape)}{way_out}.")
     positions = torch.from_numpy(array.astype(np.int64))

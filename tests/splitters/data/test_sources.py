@@ -99,6 +99,49 @@ def test_a_grey_normalisation_makes_a_folders_pictures_grey(tmp_path: Path) -> N
     assert np.array_equal(images.images[0, 0].numpy(), expected)
 
 
+def test_one_coloured_picture_makes_a_folders_images_coloured(tmp_path: Path) -> None:
+    _folder(tmp_path, "cat/2.png", "dog/1.png")
+    grey = Image.fromarray(_pixels(1)[0]).convert("L")
+    grey.save(tmp_path / "cat" / "1.png")
+    images = ImageSet.from_folder(tmp_path, normalisation="none")
+    assert images.input_shape == (3, 5, 5)
+    assert np.array_equal(images.images[0].numpy(), np.asarray(grey)[None].repeat(3, 0))
+    for file in tmp_path.glob("*/*.png"):
+        grey.save(file)
+    assert ImageSet.from_folder(tmp_path, normalisation="none").input_shape == (1, 5, 5)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_files_of_several_pictures_are_reported_once(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _folder(tmp_path, "cat/1.png", "dog/1.png")
+    first, second = (Image.new("RGB", (5, 5), colour) for colour in ("red", "blue"))
+    for folder in ("cat", "dog"):
+        settings = {"lossless": True} if kind == "WEBP" else {}
+        first.save(tmp_path / folder / f"2.{kind.lower()}", kind, save_all=True, append_images=[second], **settings)
+    images = ImageSet.from_folder(tmp_path, normalisation="imagenet")
+    name = f"2.{kind.lower()}"
+    assert caplog.messages == [
+        f"{tmp_path}: 2 files hold several pictures, of which the first is read, e.g. cat/{name}."
+    ]
+    assert images.images[1, :, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_pictures_of_32_bit_integers_are_refused_and_those_of_16_bits_scaled(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    pixels = np.array([[0, 257 * 100], [257 * 200, 65535]])
+    for suffix in ("ppm", "png", "tif"):
+        file = tmp_path / "cat" / f"1.{suffix}"
+        Image.fromarray(pixels.astype(np.uint16)).save(file)
+        images = ImageSet.from_folder(tmp_path, normalisation="none")
+        assert images.images.tolist() == [[[[0, 100], [200, 255]]]]
+        file.unlink()
+    Image.fromarray(pixels.astype(np.int32) // 257).save(tmp_path / "cat" / "1.tif")
+    with pytest.raises(DataError, match="32-bit integer pixels, whose range is unknown; give 8 or 16 bits"):
+        ImageSet.from_folder(tmp_path, normalisation="none")
+
+
 def test_pictures_are_turned_upright_and_stand_on_white(tmp_path: Path) -> None:
     turned, clear = Image.new("RGB", (4, 2), "black"), Image.new("RGBA", (2, 4), (0, 0, 0, 0))
     exif = Image.Exif()
@@ -171,6 +214,19 @@ def test_arrays_have_channels_first_last_or_none() -> None:
         assert np.array_equal(found.images[:, 0].numpy(), pixels[..., 0])
 
 
+def test_transparent_pixels_of_arrays_become_white() -> None:
+    clear = np.concatenate([_pixels(2), np.array([0, 255], np.uint8)[:, None, None, None].repeat(5, 1).repeat(5, 2)], 3)
+    found = ImageSet.from_arrays(clear, [0, 1], normalisation="none")
+    assert found.input_shape == (3, 5, 5)
+    assert found.images[0].unique().tolist() == [255]
+    assert np.array_equal(found.images[1].permute(1, 2, 0).numpy(), clear[1, ..., :3])
+    grey = ImageSet.from_arrays(clear[..., 2:], [0, 1], normalisation="none")
+    assert grey.input_shape == (1, 5, 5)
+    assert grey.images[0].unique().tolist() == [255]
+    channels_first = ImageSet.from_arrays(clear.transpose(0, 3, 1, 2), [0, 1], normalisation="none")
+    assert channels_first.input_shape == (4, 5, 5)
+
+
 def test_labels_may_be_names() -> None:
     found = ImageSet.from_arrays(_pixels(3), ["dog", "cat", "dog"], normalisation="none")
     assert (found.class_names, found.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
@@ -227,6 +283,7 @@ def test_labels_of_a_data_set_may_be_arrays_of_one_number() -> None:
         ({"labels": list("abca"), "class_names": "ab"}, "the labels 'c' are no classes; these are 'a', 'b'"),
         ({"class_names": ["a", "b", "a"]}, "the class name 'a' occurs twice"),
         ({"labels": [0, 1]}, "4 images but 2 labels"),
+        ({"labels": np.zeros(0, np.int64)}, r"labels are integers or names \[image\], not int64 \[0\]"),
         ({"labels": np.eye(4)}, r"not float64 \[4, 4\]; of rows with an entry per class, give labels.argmax\(1\)"),
         ({"labels": [[0], [1, 2]]}, "labels are integers or names .image., one for each image"),
         ({"labels": ["a", None, "a", "b"]}, r"labels are integers or names \[image\], not object \[4\]"),
