@@ -22,7 +22,7 @@ from splitters.canonical.call_rules import CallRules
 from splitters.canonical.constants import Constant, fold
 from splitters.canonical.layers import plain_kind, plain_layer
 from splitters.canonical.model_copy import first_line
-from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
+from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU, ChannelRule, Operation
 from splitters.canonical.torch_layers import (
     ALIASES_OF_INPUT,
     BATCH_NORMS,
@@ -329,7 +329,7 @@ class _Rewriter(CallRules):
                 return self._emit("where", (args[0], 1.0, 0.0))
         return self._opaque_function(node, args, kwargs)
 
-    def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+    def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         if name not in OPERATIONS or "out" in kwargs or "dtype" in kwargs:
             return None
         if OPERATIONS[name].function in _OPERATORS:
@@ -337,8 +337,23 @@ class _Rewriter(CallRules):
             if kwargs.keys() - {"other", "exponent"}:
                 return None
             kwargs = {}
+            args = fx.map_arg(args, self._plain_number) if self._leaves_sizes(OPERATIONS[name], args) else args
+            if not _reads_images(args):
+                return OPERATIONS[name].function(*args)
         reads_alone = bool(node.all_input_nodes) and len(node.all_input_nodes[0].users) == 1
         return self._emit_operation(name, args, kwargs, reads_alone=reads_alone)
+
+    def _leaves_sizes(self, operation: Operation, args: Any) -> bool:
+        """Return whether arithmetic gives pixels or a fraction: no size of a tensor, so that its numbers are fixed."""
+        values = self._real(args)
+        if operation.rule is not ChannelRule.POINTWISE:
+            return False
+        has_pixels = any(isinstance(value, Tensor) for value in values)
+        return has_pixels or isinstance(operation.function(*values), float)
+
+    def _plain_number(self, node: fx.Node) -> Any:
+        value = self.values[node]
+        return value if isinstance(value, int | float) and node in self.constant_nodes else node
 
     def _opaque_function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         new = self.graph.create_node(node.op, node.target, args, kwargs)

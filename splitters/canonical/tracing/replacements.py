@@ -20,7 +20,10 @@ _FUNCTIONS_OF_SIZES = ("zeros", "ones", "empty")
 _METHODS_OF_SIZES = ("expand", "repeat", "tile", "view", "reshape", "new_zeros", "new_ones")
 """Functions, and methods of tensors of no image, that take sizes one by one."""
 
-_ORIGINALS = {name: getattr(torch, name) for name in (*_FUNCTIONS_OF_SIZES, "is_tensor", "tensor")}
+_CHECKS = ("_check", "_check_value", "_check_index", "_check_type")
+"""Functions that take a condition, and nothing that stands for one."""
+
+_ORIGINALS = {name: getattr(torch, name) for name in (*_FUNCTIONS_OF_SIZES, *_CHECKS, "is_tensor", "tensor")}
 """The functions of torch that are replaced while a model is traced."""
 
 
@@ -74,6 +77,9 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
     def variable(kind: type, data: Any, *settings: Any, **named: Any) -> Any:
         return data if isinstance(data, TRACED) else type.__call__(kind, data, *settings, **named)
 
+    def checking(name: str) -> Callable[..., Any]:
+        return lambda condition, *message: _ORIGINALS[name](bool(condition), *message)
+
     try:
         # The metaclass, as ``Variable.__new__`` cannot be replaced.
         type(Variable).__call__ = variable  # type: ignore[assignment,method-assign]
@@ -81,6 +87,8 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
             setattr(torch, function.__name__, function)
         for name in _FUNCTIONS_OF_SIZES:
             setattr(torch, name, taking_sizes("call_function", _ORIGINALS[name], _ORIGINALS[name]))
+        for name in _CHECKS:
+            setattr(torch, name, checking(name))
         for name in _METHODS_OF_SIZES:
             setattr(Tensor, name, taking_sizes("call_method", name, getattr(Tensor, name)))
         yield

@@ -30,6 +30,8 @@ def _checked(net: Between, x: Tensor) -> Tensor:
     assert x.dim() in (3, 4)
     assert len(x.shape) == x.ndim == 4
     assert x.shape[0] > 0
+    torch._check(x.shape[1] == 8)
+    torch._check_value(x.dim() == 4, lambda: "four axes")
     assert x.shape[2:] == x.size()[-2:]
     assert 8 in x.shape
     if x.shape[-1] > 16:

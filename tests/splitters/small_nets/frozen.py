@@ -42,7 +42,6 @@ def frozen_cases() -> list[Case]:
         frozen("a channel by number", lambda net, x: x[:, 5].unsqueeze(1), by_position, reads=1),
         frozen("every second channel", lambda net, x: x[:, ::2], by_position, reads=4),
         frozen("a list of channels", lambda net, x: x[:, [1, 0, 3, 2, 5, 4, 7, 6]], by_position),
-        frozen("a root of the channel count", lambda net, x: x * x.size(1) ** -0.5, counted),
         frozen("a difference of the channel count", lambda net, x: x.view(x.size(0), x.size(1) - 4, -1, 8, 8)
                 .flatten(1, 2), counted),
         frozen("channels padded by their mirror image", lambda net, x: F.pad(x.flatten(2), (0, 0, 2, 2), "reflect")
