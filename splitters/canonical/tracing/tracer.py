@@ -118,6 +118,8 @@ class _ExampleTracer(NumberReader):
     def create_arg(self, a: Any) -> Any:
         if isinstance(a, np.generic):
             a = a.item()
+        elif isinstance(a, np.ndarray):
+            a = torch.from_numpy(a)
         elif isinstance(a, nn.Parameter) and all(a is not parameter for parameter in self.root.parameters()):
             a = a.detach()  # held by a closure, so a constant of the traced model
         return super().create_arg(a)
@@ -146,7 +148,7 @@ class _ExampleTracer(NumberReader):
                 f"its forward {action} on values of tensors (node {proxy.node.name!r}), which differ between images; "
                 "use torch.where, or move such code out of the model."
             )
-        elif first != second:
+        elif not np.array_equal(first, second):
             self.refusal = GraphError(
                 f"its forward {action} on the number of images (node {proxy.node.name!r}); each image must be computed "
                 "alike, in a batch of any size. Constants of that many images are made by x.new_zeros or x.expand."

@@ -123,6 +123,8 @@ class _TensorAttribute(_Numbers, Attribute):
         if self.attr == "prod" and self.root.is_instance(tuple):  # as ``numpy.prod`` of sizes calls it
             return math.prod(self.root)
         result = Attribute.__call__(self, *args, **kwargs)
+        if self.attr == "numpy":
+            return self.tracer.number(result, "computes by NumPy")
         return self.tracer.constant(result) if self.attr in CONSTANT_CALLS else result
 
 

@@ -174,6 +174,7 @@ def _assigning(x: Tensor) -> Tensor:
         (_full, "its forward branches on the number of images (node 'eq')"),
         (_assigning, "its forward assigns to a part of the tensor 'relu'; use torch.where, torch.cat or F.pad."),
         (_first_image, "its forward loops over the images of a batch"),
+        (lambda x: x * float(x.detach().cpu().numpy().max()), "its forward computes by NumPy on values of tensors"),
         (lambda x: x + sum(range(x.size(0))), "its forward computes on the number of images (node 'size')"),
     ],
 )
@@ -254,6 +255,15 @@ def test_torch_is_as_before_after_tracing() -> None:
     before = torch.zeros, torch.tensor, Tensor.expand, "expand" in vars(Tensor)
     assert_exact(Between(lambda net, x: x + torch.zeros(x.size(0), 1, 1, 1)), _BATCH)
     assert before == (torch.zeros, torch.tensor, Tensor.expand, "expand" in vars(Tensor))
+
+
+def test_numpy_may_choose_channels_by_weights() -> None:
+    def show(net: Between, x: Tensor) -> Tensor:
+        chosen = np.squeeze(np.argwhere(net.chosen.data.cpu().numpy()))
+        return x[:, chosen, :, :]
+
+    net = Between(show, 5, chosen=nn.Parameter(torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 0])))
+    assert maskable(assert_exact(net, _BATCH)) == {"conv": 0, "last": 6}
 
 
 def test_an_output_of_several_tensors_is_named() -> None:
