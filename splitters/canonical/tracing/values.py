@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from torch import fx
@@ -124,7 +125,8 @@ class _TensorAttribute(_Numbers, Attribute):
             return math.prod(self.root)
         result = Attribute.__call__(self, *args, **kwargs)
         if self.attr == "numpy":
-            return self.tracer.number(result, "computes by NumPy")
+            with suppress(GraphError):  # A hook may only keep the array; if NumPy computes with it, this is the cause.
+                return self.tracer.number(result, "computes by NumPy")
         return self.tracer.constant(result) if self.attr in CONSTANT_CALLS else result
 
 

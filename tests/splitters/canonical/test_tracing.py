@@ -174,7 +174,7 @@ def _assigning(x: Tensor) -> Tensor:
         (_full, "its forward branches on the number of images (node 'eq')"),
         (_assigning, "its forward assigns to a part of the tensor 'relu'; use torch.where, torch.cat or F.pad."),
         (_first_image, "its forward loops over the images of a batch"),
-        (lambda x: x * float(x.detach().cpu().numpy().max()), "its forward computes by NumPy on values of tensors"),
+        (lambda x: torch.from_numpy(x.detach().cpu().numpy()), "its forward computes by NumPy on values of tensors"),
         (lambda x: x + sum(range(x.size(0))), "its forward computes on the number of images (node 'size')"),
     ],
 )
@@ -264,6 +264,13 @@ def test_numpy_may_choose_channels_by_weights() -> None:
 
     net = Between(show, 5, chosen=nn.Parameter(torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 0])))
     assert maskable(assert_exact(net, _BATCH)) == {"conv": 0, "last": 6}
+
+
+def test_a_hook_may_keep_arrays_of_what_images_show() -> None:
+    kept = []
+    net = Between(lambda net, x: net.inner(x), inner=_Inner(torch.relu))
+    net.inner.register_forward_hook(lambda module, args, output: kept.append(output.detach().cpu().numpy()))
+    assert maskable(assert_exact(net, _BATCH)) == {"conv": 8, "last": 6}
 
 
 def test_an_output_of_several_tensors_is_named() -> None:
