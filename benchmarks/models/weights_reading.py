@@ -8,8 +8,9 @@ import datetime
 import pathlib
 import pickle
 import re
+import types
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -34,19 +35,35 @@ _PREFIXES = ("_orig_mod.", "module.", "model.", "net.")
 _SHOWN = 4
 _COLUMN = 48
 
+
+def _list_of(items: Iterable[Any] = (), _: int | None = None) -> list[Any]:
+    """Return the items of a deque, to which the restricted reader adds nothing."""
+    return list(items)
+
+
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
+_SCALAR = np.float64(0).__reduce__()[0]
+
 # What checkpoints of ordinary training scripts hold beside tensors; none of it runs code.
 _HARMLESS: list[Any] = [
     argparse.Namespace,
+    types.SimpleNamespace,
     collections.defaultdict,
+    (_list_of, "collections.deque"),
     int,
     list,
     datetime.datetime,
-    pathlib.PosixPath,
+    datetime.date,
+    datetime.timedelta,
+    # Pure paths, as a path of another system cannot be made; the second module is Python 3.13's.
+    *((pathlib.PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
+    *((pathlib.PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")),
     np.dtype,
-    *(type(np.dtype(code)) for code in "?bBhHiIlLefd"),
+    *(type(np.dtype(code)) for code in "?bBhHiIlLefdFDSUMm"),
     np.ndarray,
-    np.empty(0).__reduce__()[0],
-    np.float64(0).__reduce__()[0],
+    # By NumPy 2's names and by NumPy 1's.
+    *((_RECONSTRUCT, f"numpy.{core}.multiarray._reconstruct") for core in ("_core", "core")),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("_core", "core")),
 ]
 
 

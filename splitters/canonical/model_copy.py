@@ -29,10 +29,16 @@ def copy_of_model(model: nn.Module) -> nn.Module:
     """Return a frozen copy of a model in eval mode, without torch's wrappers around it or around its parts.
 
     Raises:
-        GraphError: If a layer has no weights yet, or if something in the model cannot be copied.
+        GraphError: If a layer has no weights yet, or is on the meta device, or if something in the model cannot be
+            copied.
     """
     model = unwrapped(model)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.is_meta and not is_lazy(tensor):
+            raise GraphError(
+                f"the tensor {name!r} is on the meta device, without values; call model.to_empty(device='cpu') and "
+                "load its weights first."
+            )
         if is_lazy(tensor):
             layer = name.rpartition(".")[0]
             kind = type(model.get_submodule(layer)).__name__

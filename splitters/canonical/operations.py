@@ -120,7 +120,8 @@ OPERATIONS: dict[str, Operation] = {
         zeros_like=torch.zeros_like, ones_like=torch.ones_like, atan=torch.atan, atan2=torch.atan2, sinh=torch.sinh,
         cosh=torch.cosh, tan=torch.tan, asinh=torch.asinh, log2=torch.log2, log10=torch.log10, exp2=torch.exp2,
         erfc=torch.erfc, fmod=torch.fmod, logaddexp=torch.logaddexp,
-        nan_to_num=torch.nan_to_num, heaviside=torch.heaviside,
+        nan_to_num=torch.nan_to_num, heaviside=torch.heaviside, isnan=torch.isnan, isinf=torch.isinf,
+        isfinite=torch.isfinite,
     ),
     **_table(
         ChannelRule.SPATIAL,

@@ -22,7 +22,7 @@ from splitters.canonical.call_rules import CallRules
 from splitters.canonical.constants import Constant, fold
 from splitters.canonical.layers import plain_kind, plain_layer
 from splitters.canonical.model_copy import first_line
-from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU
+from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU, ChannelRule, Operation
 from splitters.canonical.torch_layers import (
     ALIASES_OF_INPUT,
     BATCH_NORMS,
@@ -39,7 +39,7 @@ _FUNCTION_NAMES: dict[str, str] = {
     "concatenate": "cat", "view": "reshape", "swapaxes": "transpose", "absolute": "abs", "clip": "clamp",
     "negative": "neg", "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "floor_divide": "floordiv",
     "and": "bitwise_and", "or": "bitwise_or", "invert": "bitwise_not", "greater": "gt", "greater_equal": "ge",
-    "less": "lt", "less_equal": "le", "not_equal": "ne", "bmm": "matmul", "nelement": "numel",
+    "less": "lt", "less_equal": "le", "not_equal": "ne", "bmm": "mm", "nelement": "numel",
     "native_channel_shuffle": "channel_shuffle", "ipow": "pow", "iand": "bitwise_and", "ior": "bitwise_or",
     "broadcast_to": "expand", "moveaxis": "movedim", "special_expit": "sigmoid", "swapdims": "transpose",
     "arctan": "atan", "arcsinh": "asinh", "special_erf": "erf", "remainder": "mod", "arctan2": "atan2",
@@ -304,7 +304,7 @@ class _Rewriter(CallRules):
         is_method_in_place = raw.endswith("_") and node.target not in _OPERATORS
         in_place = bool(kwargs.pop("inplace", False)) or is_method_in_place or name in _IN_PLACE_OPERATORS
         in_place = in_place and bool(self._tensors(node.all_input_nodes[0]))  # numbers are not overwritten
-        name = _FUNCTION_NAMES.get(name, name)
+        name = _FUNCTION_NAMES.get(name, name).removesuffix("_with_indices")
         if name in _UNCHANGED or (name in _DROPOUTS and _check_inactive(node, args, kwargs)):
             return args[0]
         if name in _CONVERSIONS:
@@ -329,7 +329,7 @@ class _Rewriter(CallRules):
                 return self._emit("where", (args[0], 1.0, 0.0))
         return self._opaque_function(node, args, kwargs)
 
-    def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+    def _known(self, name: str, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         if name not in OPERATIONS or "out" in kwargs or "dtype" in kwargs:
             return None
         if OPERATIONS[name].function in _OPERATORS:
@@ -337,8 +337,23 @@ class _Rewriter(CallRules):
             if kwargs.keys() - {"other", "exponent"}:
                 return None
             kwargs = {}
+            args = fx.map_arg(args, self._plain_number) if self._leaves_sizes(OPERATIONS[name], args) else args
+            if not _reads_images(args):
+                return OPERATIONS[name].function(*args)
         reads_alone = bool(node.all_input_nodes) and len(node.all_input_nodes[0].users) == 1
         return self._emit_operation(name, args, kwargs, reads_alone=reads_alone)
+
+    def _leaves_sizes(self, operation: Operation, args: Any) -> bool:
+        """Return whether arithmetic gives pixels or a fraction: no size of a tensor, so that its numbers are fixed."""
+        values = self._real(args)
+        if operation.rule is not ChannelRule.POINTWISE:
+            return False
+        has_pixels = any(isinstance(value, Tensor) for value in values)
+        return has_pixels or isinstance(operation.function(*values), float)
+
+    def _plain_number(self, node: fx.Node) -> Any:
+        value = self.values[node]
+        return value if isinstance(value, int | float) and node in self.constant_nodes else node
 
     def _opaque_function(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         new = self.graph.create_node(node.op, node.target, args, kwargs)

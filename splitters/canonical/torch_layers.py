@@ -48,6 +48,11 @@ def _max_pool1d(module: Any) -> Call:
     return "max_pool1d", *_max_pool(module)[1:]
 
 
+def _adaptive_max_pool(module: Any) -> Call:
+    name = f"adaptive_max_pool{type(module).__name__[-2]}d"
+    return name, (module.output_size,), {"return_indices": True} if module.return_indices else {}
+
+
 def _interpolate(module: Any) -> Call:
     named = {"size": module.size, "scale_factor": module.scale_factor, "mode": module.mode}
     recompute = {"recompute_scale_factor": True} if module.recompute_scale_factor else {}
@@ -66,6 +71,7 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.ReLU: _call("relu"),
     nn.ReLU6: _call("relu6"),
     nn.LeakyReLU: _call("leaky_relu", "negative_slope"),
+    nn.RReLU: lambda module: ("leaky_relu", ((module.lower + module.upper) / 2,), {}),
     nn.ELU: _call("elu", "alpha"),
     nn.SELU: _call("selu"),
     nn.CELU: _call("celu", "alpha"),
@@ -89,12 +95,12 @@ MODULE_CALLS: dict[type[nn.Module], Callable[[Any], Call]] = {
     nn.MaxPool1d: _max_pool1d,
     nn.AvgPool1d: _pool("avg_pool1d", "ceil_mode", "count_include_pad"),
     nn.AdaptiveAvgPool1d: _call("adaptive_avg_pool1d", "output_size"),
-    nn.AdaptiveMaxPool1d: _call("adaptive_max_pool1d", "output_size"),
+    nn.AdaptiveMaxPool1d: _adaptive_max_pool,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _pool("avg_pool2d", "ceil_mode", "count_include_pad", "divisor_override"),
     nn.LPPool2d: _call("lp_pool2d", "norm_type", "kernel_size", "stride", "ceil_mode"),
     nn.AdaptiveAvgPool2d: _call("adaptive_avg_pool2d", "output_size"),
-    nn.AdaptiveMaxPool2d: _call("adaptive_max_pool2d", "output_size"),
+    nn.AdaptiveMaxPool2d: _adaptive_max_pool,
     nn.Upsample: _interpolate,
     nn.UpsamplingNearest2d: _interpolate,
     nn.UpsamplingBilinear2d: _interpolate,

@@ -56,7 +56,8 @@ class ImageSet:
         """Read a folder that has one folder of image files, or folders of them, per class.
 
         Images are turned upright and transparent pixels become white; they become grey or coloured as the
-        normalisation has one channel or three. Files that are not read are counted in a warning (logger ``splitters``).
+        normalisation has one channel or three (``none`` has three if any image is coloured). Files that are not
+        read, and files of several pictures, are counted in a warning (logger ``splitters``).
 
         Args:
             folder: The folder.
@@ -97,8 +98,9 @@ class ImageSet:
 
         Args:
             images: uint8, or floats in [0, 1] that are bytes / 255: ``[image, channel, height, width]``,
-                ``[image, height, width, channel]``, or ``[image, height, width]`` for grey ones.
-            labels: The class of each image: integers counted from 0, or names.
+                ``[image, height, width, channel]``, or ``[image, height, width]`` for grey ones. Transparent
+                pixels, with their opacity as the last of 2 or 4 channels, become white.
+            labels: The class of each image: integers counted from 0, or names; names agree in any Unicode form.
             normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
             class_names: The classes in the order of the network's logits. Default: the names among the labels,
                 sorted, or the integers from 0 to the highest label.

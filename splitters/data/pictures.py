@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,7 +37,10 @@ IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000",
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 """What Pillow raises for damaged files."""
 
+_SIXTEEN_BIT_FORMATS = ("PNG", "PPM", "JPEG2000")
+"""Formats whose pixels have at most 16 bits, even where Pillow opens them as 32-bit integers."""
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_UNKNOWN_RANGES = {"F": "floating-point", "I": "32-bit integer"}
 _WHITE_16_BIT = 65535
 _TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -107,6 +111,8 @@ def upright(picture: Image.Image) -> Image.Image:
     """Return a picture turned as its EXIF orientation says, with its pixels loaded; a second call changes nothing."""
     # The pixels come first: some formats keep their EXIF data behind them, and TIFF images turn themselves.
     picture.load()
+    if picture.mode == "I" and picture.format in _SIXTEEN_BIT_FORMATS:
+        picture = picture.convert("I;16")
     try:
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
     except DAMAGE:
@@ -145,6 +151,30 @@ def open_picture(source: str | os.PathLike[str] | Image.Image) -> Image.Image:
         raise DataError(f"{path}: {describe_unidentified(read_start(path))}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, *DAMAGE) as error:
         raise DataError(f"{path}: the image cannot be decoded ({error}).") from error
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """What a file says about its picture before it is decoded.
+
+    Args:
+        is_coloured: The picture has colours.
+        is_animated: The file holds several pictures, of which the first is read.
+    """
+
+    is_coloured: bool = False
+    is_animated: bool = False
+
+
+def read_header(path: Path) -> PictureHeader:
+    """Return what a file says about its picture; of a damaged one, which cannot be opened either, nothing."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as picture:
+            # Photographs of phones (MPO) hold a second picture for the display alone.
+            is_animated = picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
+            return PictureHeader(natural_shape(picture)[0] == 3, is_animated)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *DAMAGE):
+        return PictureHeader()
 
 
 def describe_unidentified(data: bytes) -> str:
@@ -198,8 +228,9 @@ def _from_pixels(pixels: UInt8[Tensor, "channel height width"]) -> Image.Image:
 
 
 def _convert(picture: Image.Image, mode: str) -> Image.Image:
-    if picture.mode == "F":
-        raise DataError("the image has floating-point pixels, whose range is unknown; give 8 or 16 bits per channel.")
+    if picture.mode in _UNKNOWN_RANGES:
+        kind = _UNKNOWN_RANGES[picture.mode]
+        raise DataError(f"the image has {kind} pixels, whose range is unknown; give 8 or 16 bits per channel.")
     if picture.mode.startswith("I"):
         return _from_16_bit(picture).convert(mode)
     try:

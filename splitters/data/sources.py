@@ -17,12 +17,14 @@ from torch import Tensor
 
 from splitters.data.image_files import describe_skipped, files_in, is_image_file
 from splitters.data.normalisation import AnyNormalisation, Normalisation, as_normalisation, typed
-from splitters.data.pictures import as_channels_first, natural_shape, open_picture, to_pixels
+from splitters.data.pictures import as_channels_first, natural_shape, open_picture, read_header, to_pixels
 from splitters.errors import DataError
 from splitters.settings import normalise_class_name
 
 _LOGGER = logging.getLogger("splitters")
 _SHOWN = 5
+_OPAQUE = {2: 1, 4: 3}
+"""Channels of grey and coloured pixels by the channels of such pixels with their opacity."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def read_folder(
     for path in filter(_is_class, sorted(root.iterdir())):
         found.setdefault(normalise_class_name(path.name), []).extend(filter(is_image_file, files_in(path)))
     found = dict(sorted(found.items()))
-    names = tuple(map(normalise_class_name, class_names or found))
+    names = tuple(map(normalise_class_name, found if class_names is None else class_names))
     if set(names) != set(found):
         raise DataError(f"{root} has the folders {_listed(found)}, but the classes are {_listed(names)}.")
     empty = [name for name in names if not found[name]]
@@ -61,8 +63,14 @@ def read_folder(
     skipped = sorted({*files_in(root)} - {*files})
     if skipped:
         _LOGGER.warning("%s: %s", root, describe_skipped(skipped, root))
-    _, height, width = first = natural_shape(open_picture(files[0]))
-    chosen = as_normalisation(normalisation, channels=first[0])
+    headers = [read_header(file) for file in files]
+    animated = [file for file, header in zip(files, headers, strict=True) if header.is_animated]
+    if animated:
+        files_hold = "1 file holds" if len(animated) == 1 else f"{len(animated)} files hold"
+        example = animated[0].relative_to(root).as_posix()
+        _LOGGER.warning("%s: %s several pictures, of which the first is read, e.g. %s.", root, files_hold, example)
+    _, height, width = natural_shape(open_picture(files[0]))
+    chosen = as_normalisation(normalisation, channels=3 if any(header.is_coloured for header in headers) else 1)
     shape = (len(chosen.mean), *(size or (height, width)))
     pixels = []
     for file in files:
@@ -86,7 +94,7 @@ def read_dataset(dataset: Any, normalisation: AnyNormalisation, class_names: Seq
     images, labels = [], []
     for index, (image, label) in enumerate(_items(dataset)):
         images.append(_pixels(image, index))
-        labels.append(label.item() if isinstance(label, Tensor | np.generic) else label)
+        labels.append(_label(label, index))
         if images[index].shape != images[0].shape:
             raise DataError(
                 f"image {index} is {list(images[index].shape)}, but the first one {list(images[0].shape)}; "
@@ -94,19 +102,23 @@ def read_dataset(dataset: Any, normalisation: AnyNormalisation, class_names: Seq
             )
     if not images:
         raise DataError("the data set is empty.")
-    return read_arrays(torch.stack(images), labels, normalisation, class_names or _names_of(dataset))
+    return read_arrays(
+        torch.stack(images), labels, normalisation, _names_of(dataset) if class_names is None else class_names
+    )
 
 
 def read_arrays(
     images: Any, labels: Any, normalisation: AnyNormalisation, class_names: Sequence[str] | None
 ) -> LabelledImages:
     """Take arrays or tensors; see ``ImageSet.from_arrays``."""
-    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
-    tensor = _bytes(tensor, "the images")
+    tensor = _bytes(images if isinstance(images, Tensor) else _stacked(images), "the images")
     if tensor.dim() == 3:
         tensor = tensor[:, None]
     elif tensor.dim() == 4 and tensor.shape[1] not in (1, 3) and tensor.shape[3] in (1, 3):
         tensor = tensor.permute(0, 3, 1, 2).contiguous()
+    elif tensor.dim() == 4 and tensor.shape[1] > 4 and tensor.shape[3] in _OPAQUE:
+        opaque = (_OPAQUE[tensor.shape[3]], *tensor.shape[1:3])
+        tensor = torch.stack([to_pixels(image, opaque) for image in tensor.permute(0, 3, 1, 2)])
     if tensor.dim() != 4 or not tensor.numel():
         raise DataError(f"images are [image, channel, height, width], at least one, not {typed(tensor)}.")
     chosen = as_normalisation(normalisation, channels=tensor.shape[1])
@@ -114,19 +126,58 @@ def read_arrays(
     return LabelledImages(tensor, positions, names, chosen)
 
 
+def _stacked(images: Any) -> Tensor:
+    try:
+        return torch.from_numpy(np.array(images))
+    except (ValueError, TypeError) as error:
+        shapes = list(dict.fromkeys(np.shape(image) for image in images)) if isinstance(images, list | tuple) else []
+        if len(shapes) > 1:
+            sizes = " and ".join(str(list(shape)) for shape in shapes[:2])
+            raise DataError(f"the images are of different sizes, such as {sizes}; resize all to one.") from error
+        raise DataError(f"images are arrays or tensors of numbers, not a {type(images).__name__} ({error}).") from error
+
+
 def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Tensor, " sample"], tuple[str, ...]]:
     """Return labels as indices into class names: integers as they are, texts by name."""
-    array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.ndim == 1 and array.dtype.kind == "U":
-        names = tuple(map(str, class_names or np.unique(array)))
-        unknown = set(array.tolist()) - set(names)
+    try:
+        array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError as error:
+        raise DataError(f"labels are integers or names [image], one for each image ({error}).") from error
+    given = () if class_names is None else tuple(class_names)
+    values = array.tolist()
+    if array.ndim == 1 and values and all(isinstance(value, str | bytes) for value in values):
+        texts = [_text(value) for value in values]
+        names = tuple(map(_text, given or sorted(set(texts))))
+        unknown = set(texts) - set(names)
         if unknown:
             raise DataError(f"the labels {_listed(sorted(unknown))} are no classes; these are {_listed(names)}.")
-        return torch.tensor([names.index(label) for label in array.tolist()]), names
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise DataError(f"labels are integers or names [image], not {array.dtype} {list(array.shape)}.")
+        numbers = {name: number for number, name in enumerate(names)}
+        return torch.tensor([numbers[text] for text in texts]), names
+    if array.dtype == object and all(type(value) is int for value in values):
+        array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not values:
+        way_out = "; of rows with an entry per class, give labels.argmax(1)" if array.ndim == 2 else ""
+        raise DataError(f"labels are integers or names [image], not {array.dtype} {list(array.shape)}{way_out}.")
     positions = torch.from_numpy(array.astype(np.int64))
-    return positions, tuple(class_names or map(str, range(int(positions.max()) + 1)))
+    return positions, given or tuple(map(str, range(int(positions.max()) + 1)))
+
+
+def _text(name: object) -> str:
+    try:
+        return normalise_class_name(name.decode() if isinstance(name, bytes) else str(name))
+    except UnicodeDecodeError as error:
+        raise DataError(f"the name {name!r} is no text in UTF-8 ({error}).") from error
+
+
+def _label(label: Any, index: int) -> Any:
+    if not isinstance(label, Tensor | np.ndarray | np.generic):
+        return label
+    if isinstance(label, Tensor | np.ndarray) and np.prod(label.shape) != 1:
+        raise DataError(
+            f"the label of image {index} is {typed(torch.as_tensor(label))}, not one number; of an entry per class, "
+            "give the number of the largest: label.argmax()."
+        )
+    return label.item()
 
 
 def _items(dataset: Any) -> Iterator[tuple[Any, Any]]:

@@ -189,6 +189,13 @@ def _check_output(
 def _likely_cause(model: nn.Module, example: Tensor, view_writes: list[str]) -> str:
     """Return why a model computes something else than its forward says."""
     if not torch.equal(model(example), model(example)):
+        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        if not torch.equal(_seeded(model, example), _seeded(model, example)):
+            changed = [
+                name for name, buffer in model.named_buffers() if not torch.equal(buffer, before.get(name, buffer))
+            ]
+            if changed:
+                return f"its forward changes {changed[0]!r} in eval mode; change buffers only if self.training."
         return "its forward draws random numbers in eval mode; draw them only if self.training."
     hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
     if hooked:
@@ -196,6 +203,13 @@ def _likely_cause(model: nn.Module, example: Tensor, view_writes: list[str]) -> 
     if view_writes:
         return view_writes[0]
     return "its forward keeps a state between calls, or overwrites tensors in a way that tracing does not see."
+
+
+def _seeded(model: nn.Module, example: Tensor) -> Tensor:
+    with torch.random.fork_rng([example.device] if example.is_cuda else []):
+        torch.manual_seed(0)
+        logits: Tensor = model(example)
+    return logits
 
 
 def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> ChannelGraph:

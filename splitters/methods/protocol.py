@@ -183,9 +183,12 @@ class SplitTask:
         device = next(graph.network.parameters()).device
         n_logits = graph.network(torch.zeros(1, *graph.input_shape, device=device)).shape[1]
         if n_logits != self.n_classes:
+            way_out = "class_names must name each logit, in order"
+            if n_logits == self.n_classes - 1 and min(self.train.labels.min(), self.select.labels.min()) > 0:
+                way_out = "no image has the label 0, from which labels are counted: subtract 1"
             raise ConfigurationError(
                 f"the model has {n_logits} logits, but the images have {self.n_classes} classes "
-                f"({', '.join(self.select.class_names)}); class_names must name each logit, in order."
+                f"({', '.join(self.select.class_names)}); {way_out}."
             )
         check_storable(graph)
         return graph

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from splitters.data.normalisation import typed
-from splitters.data.pictures import Pictures, to_batch
+from splitters.data.pictures import Pictures, fitted, open_picture, to_batch
 from splitters.errors import DataError
 from splitters.modules.input_adapter import InputForm
 
@@ -41,7 +43,7 @@ def model_input(
     """
     if not normalised:
         return to_batch(images, form.shape)
-    batch = torch.stack([_tensor(image) for image in images]) if isinstance(images, list | tuple) else _tensor(images)
+    batch = _stacked(images, form) if isinstance(images, list | tuple) else _tensor(images)
     batch = batch[None] if batch.dim() == 3 else batch
     if not batch.is_floating_point() or batch.shape[1:] != form.shape:
         raise DataError(
@@ -52,8 +54,19 @@ def model_input(
     return batch
 
 
+def _stacked(images: Sequence[object], form: InputForm) -> Tensor:
+    tensors = [_tensor(image) for image in images]
+    shapes = {tuple(tensor.shape): list(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        first, second, *_ = shapes.values()
+        raise DataError(f"normalised images are all of one shape, {list(form.shape)} here, not {first} and {second}.")
+    return torch.stack(tensors) if tensors else torch.empty(0, *form.shape)
+
+
 def _check_range(batch: Tensor, form: InputForm) -> None:
     """Refuse floats far outside of what pixels become: bytes as floats, above all."""
+    if not bool(batch.isfinite().all()):
+        raise DataError("the images hold NaN or infinity, which no pixel becomes; look at what normalises them.")
     statistics = zip(form.normalisation.mean, form.normalisation.std, strict=True)
     ends = [(value - mean) / std for mean, std in statistics for value in (0, 1)]
     if batch.numel() and float(batch.abs().max()) > _FAR * max(1, *map(abs, ends)):
@@ -81,10 +94,12 @@ def run_on_images(
     batch = model_input(images, form, normalised=normalised)
     device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
     outputs = []
-    for part in batch.split(_BATCH):
+    # The output's shape is that for one image, as a forward with views does not take none.
+    parts = batch.split(_BATCH) if len(batch) else [batch.new_zeros(1, *form.shape)]
+    for part in parts:
         part = part.to(device)
         outputs.append(network(part.float() if normalised else form.normalisation(part)))
-    return torch.cat(outputs).to(batch.device)
+    return torch.cat(outputs)[: len(batch)].to(batch.device)
 
 
 def loader_transform(form: InputForm) -> Transform:
@@ -96,7 +111,7 @@ def loader_transform(form: InputForm) -> Transform:
         raise DataError(f"pictures have 1 or 3 channels, but this network takes {channels}.")
     return v2.Compose(
         [
-            v2.Lambda(ImageOps.exif_transpose, Image.Image),
+            v2.Lambda(functools.partial(_fit, shape=form.shape), Image.Image),
             v2.Grayscale() if channels == 1 else v2.RGB(),
             v2.Resize((height, width), antialias=True),
             v2.ToImage(),
@@ -104,6 +119,10 @@ def loader_transform(form: InputForm) -> Transform:
             v2.Normalize(form.normalisation.mean, form.normalisation.std),
         ]
     )
+
+
+def _fit(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
+    return fitted(open_picture(picture), shape)
 
 
 def _tensor(image: Any) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from splitters.canonical.builder import CanonicalBuilder
 from splitters.canonical.call_rules.arguments import by_name
+from splitters.errors import GraphError
 
 
 class ArithmeticRules(CanonicalBuilder):
@@ -17,6 +18,15 @@ class ArithmeticRules(CanonicalBuilder):
     def _rewrite_softmin(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         given = by_name(args, kwargs, "input", "dim")
         return self._emit("softmax", (self._emit("neg", (given["input"],)),), {"dim": given["dim"]})
+
+    def _rewrite_rrelu(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        given = by_name(args, kwargs, "input", "lower", "upper", "training")
+        if given.get("training"):
+            raise GraphError(
+                "rrelu draws random slopes in eval mode as well, because its argument 'training' is True; pass "
+                "training=self.training, or use torch.nn.RReLU."
+            )
+        return self._emit("leaky_relu", (given["input"], (given.get("lower", 1 / 8) + given.get("upper", 1 / 3)) / 2))
 
     def _rewrite_clamp_min(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         given = by_name(args, kwargs, "input", "min")

@@ -49,6 +49,13 @@ class CreationRules(CanonicalBuilder):
         given = {"fill_value": args[2], **kwargs} if args[2:] else kwargs
         return self._filled(self.values[args[0]].new_full, axes_or_sizes(args[1:2], kwargs), given)
 
+    def _rewrite_new_tensor(self, args: Any, kwargs: dict[str, Any]) -> Constant | None:
+        data: list[fx.Node] = []
+        fx.map_arg((args[1:], kwargs), data.append)
+        if not all(node in self.constant_nodes for node in data):
+            return None
+        return Constant("new_tensor", self.values[args[0]].new_tensor(*self._real(args[1:]), **self._real(kwargs)))
+
     # What is allocated is overwritten by ``fill_`` or ``zero_``.
     _rewrite_empty, _rewrite_new_empty = _rewrite_zeros, _rewrite_new_zeros
 

@@ -48,12 +48,26 @@ class LayerRules(CanonicalBuilder):
         return self._layer(layer, given["input"], self._weight_source(given["weight"]))
 
     def _rewrite_matmul(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
-        """Turn the product of a tensor and a stored matrix into a linear layer."""
+        """Turn the product of a tensor and a stored matrix or vector into a linear layer."""
         x, matrix = (*args, kwargs.get("other"))[:2]
         stored = self._stored(matrix)
-        if stored is None or stored.dim() != 2 or self._stored(x) is not None:
+        if stored is None or stored.dim() not in (1, 2) or self._stored(x) is not None:
             return None
-        return self._layer(linear_of(stored.T.clone(), None), x, self._weight_source(matrix))
+        weight = stored.T if stored.dim() == 2 else stored[None]
+        product = self._layer(linear_of(weight.clone(), None), x, self._weight_source(matrix))
+        return product if stored.dim() == 2 else self._emit("squeeze", (product, -1))
+
+    def _rewrite_mm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._product_of_two(by_name(args, kwargs, "input", "mat2"))
+
+    def _rewrite_mv(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return self._product_of_two(by_name(args, kwargs, "input", "vec"))
+
+    def _product_of_two(self, given: dict[str, Any]) -> fx.Node | None:
+        if len(given) != 2:  # further settings
+            return None
+        factors = tuple(given.values())
+        return self._rewrite_matmul(factors, {}) or self._emit("matmul", factors)
 
     def _rewrite_addmm(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         given = by_name(args, kwargs, "input", "mat1", "mat2")

@@ -30,6 +30,26 @@ class ReductionRules(CanonicalBuilder):
         along = (x, dim, bool(given.get("keepdim", False)))
         return self._emit(values, along), self._emit(indices, along)
 
+    def _rewrite_max_pool1d(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        return self._pool_with_indices("max_pool1d", args, kwargs)
+
+    def _rewrite_max_pool2d(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        return self._pool_with_indices("max_pool2d", args, kwargs)
+
+    def _rewrite_adaptive_max_pool1d(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        return self._pool_with_indices("adaptive_max_pool1d", args, kwargs)
+
+    def _rewrite_adaptive_max_pool2d(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        return self._pool_with_indices("adaptive_max_pool2d", args, kwargs)
+
+    def _pool_with_indices(self, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Pool apart from the indices, which hardly any network reads."""
+        if not kwargs.get("return_indices"):
+            return None
+        both = self._emit(name, args, kwargs)
+        alone = {key: value for key, value in kwargs.items() if key != "return_indices"}
+        return self._emit(name, args, alone), self._emit("getitem", (both, 1))
+
     def _rewrite_std(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         return self._spread("std", args, kwargs)
 

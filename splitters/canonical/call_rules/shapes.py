@@ -10,6 +10,7 @@ from torch import Tensor, fx
 
 from splitters.canonical.builder import CanonicalBuilder
 from splitters.canonical.call_rules.arguments import axes_or_sizes, by_name
+from splitters.canonical.operations import OPERATIONS
 
 _EXTREMA = {"values": 0, "indices": 1}
 """The names of the results of ``torch.max`` and ``torch.min``."""
@@ -216,9 +217,13 @@ class ShapeRules(CanonicalBuilder):
 
     def _rewrite_numel(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         (sizes,) = args
+        skipped = 0
         if isinstance(self.values[sizes], Tensor):
+            index = sizes.args[1] if sizes.target is OPERATIONS["getitem"].function else ()
+            if index and all(isinstance(part, int) for part in index):  # its sizes are the last ones of the whole's
+                sizes, skipped = sizes.args[0], len(index)
             sizes = self._emit("size", (sizes,))
-        parts = [self._emit("getitem", (sizes, index)) for index in range(len(self.values[sizes]))]
+        parts = [self._emit("getitem", (sizes, index)) for index in range(skipped, len(self.values[sizes]))]
         return functools.reduce(lambda one, other: self._emit("mul", (one, other)), parts) if parts else None
 
     def _rewrite_pad(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:

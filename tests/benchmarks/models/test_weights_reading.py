@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import collections
+import datetime
+import os
 import re
+import types
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +56,59 @@ def test_a_state_is_found_wherever_checkpoints_keep_it(tmp_path: Path, content: 
         nn.init.zeros_(parameter)
     read_weights(tmp_path / "weights.pth").load_into(model, "net")
     assert state_hash(model.state_dict()) == state_hash(net().state_dict())
+
+
+ELSEWHERE = {
+    b"cnumpy._core.multiarray\n": b"cnumpy.core.multiarray\n",  # NumPy 1
+    b"cpathlib\nPosixPath\n": b"cpathlib._local\nPosixPath\n",  # Python 3.13
+}
+
+
+def rewritten_as_elsewhere(path: Path) -> None:
+    """Give what a torch file names the names that other versions write."""
+
+    def renamed(content: bytes) -> bytes:
+        for ours, theirs in ELSEWHERE.items():
+            content = content.replace(ours, theirs)
+        return content
+
+    if not zipfile.is_zipfile(path):
+        path.write_bytes(renamed(path.read_bytes()))
+        return
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, renamed(content) if name.endswith("data.pkl") else content)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("rewrite", [lambda path: None, rewritten_as_elsewhere])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float64(0.9), np.float32(0.9), np.int64(3), np.bool_(True), np.ones(3), np.str_("cat"),
+        np.array(["cat", "dog"]), np.array([b"cat"]), np.datetime64("2020-01-01"), Path("data"),
+        collections.deque([1, 2]), collections.deque([1, 2], maxlen=5),
+        datetime.date(2020, 1, 1), datetime.timedelta(hours=1), types.SimpleNamespace(lr=0.1),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_plain_values_beside_the_state_are_read(
+    tmp_path: Path, value: Any, rewrite: Callable[[Path], None], zipped: bool
+) -> None:
+    content = {"state_dict": net().state_dict(), "extra": value}
+    torch.save(content, tmp_path / "weights.pth", _use_new_zipfile_serialization=zipped)
+    rewrite(tmp_path / "weights.pth")
+    assert state_hash(read_weights(tmp_path / "weights.pth").tensors) == state_hash(net().state_dict())
+
+
+def test_a_path_of_windows_is_read(tmp_path: Path) -> None:
+    torch.save({"state_dict": net().state_dict(), "root": Path("data")}, tmp_path / "weights.pth",
+               _use_new_zipfile_serialization=False)  # fmt: skip
+    content = (tmp_path / "weights.pth").read_bytes().replace(b"cpathlib\nPosixPath\n", b"cpathlib\nWindowsPath\n")
+    (tmp_path / "weights.pth").write_bytes(content)
+    assert state_hash(read_weights(tmp_path / "weights.pth").tensors) == state_hash(net().state_dict())
 
 
 def test_tensors_at_the_top_are_never_passed_over_for_those_of_one_entry(tmp_path: Path) -> None:
@@ -114,6 +171,13 @@ class Foreign(nn.Module):
     """A module that a file may name."""
 
 
+class Running:
+    """What runs a command when a pickle of it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("exit 1",)
+
+
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text)
 
@@ -125,6 +189,8 @@ def _write_text(path: Path, text: str) -> None:
         (lambda path: _write_text(path, "<!DOCTYPE html><html>not found"), "a web page, not weights"),
         (lambda path: _write_text(path, "just some text that is no file of weights"), "no safetensors file"),
         (lambda path: torch.save(Foreign(), path), r"holds an object of .*Foreign.*torch.save\(model.state_dict\(\)"),
+        (lambda path: torch.save({"state_dict": net().state_dict(), "extra": collections.deque([Running()])}, path),
+         r"holds an object of \w+.system, not just tensors"),
         (lambda path: torch.save([1], path), "holds a list, not a state dict"),
         (lambda path: torch.save({"epoch": 1, "optim": {}}, path), "no state dict in it.*it holds 'epoch', 'optim'"),
         (lambda path: torch.save({"net": {"a": torch.ones(1)}, "ema": {"a": torch.ones(1)}}, path),
@@ -141,8 +207,6 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path, write: Callable[[Pat
 
 
 def test_a_whole_program_is_refused(tmp_path: Path) -> None:
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
         archive.writestr("w/data.pkl", b"")
         archive.writestr("w/code/__torch__.py", "")

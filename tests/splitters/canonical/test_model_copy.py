@@ -76,6 +76,11 @@ def test_a_lazy_layer_without_weights_is_refused_by_name() -> None:
     assert_exact(net, _BATCH)
 
 
+def test_tensors_on_the_meta_device_are_refused_by_name() -> None:
+    with pytest.raises(GraphError, match=r"the tensor 'conv\.weight' is on the meta device, .*model\.to_empty"):
+        ChannelGraph.trace(_net().to("meta"), _BATCH)
+
+
 def test_what_cannot_be_copied_is_refused_with_the_cause() -> None:
     net = _net()
     net.stream = (number for number in range(3))

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from exactness import assert_exact, images, maskable
 from small_nets import Between, Whole, conv
 from torch import Tensor, nn
+from torch.autograd import Variable
 
 from splitters.errors import GraphError
 from splitters.graph.channel_graph import ChannelGraph
@@ -29,6 +30,8 @@ def _checked(net: Between, x: Tensor) -> Tensor:
     assert x.dim() in (3, 4)
     assert len(x.shape) == x.ndim == 4
     assert x.shape[0] > 0
+    torch._check(x.shape[1] == 8)
+    torch._check_value(x.dim() == 4, lambda: "four axes")
     assert x.shape[2:] == x.size()[-2:]
     assert 8 in x.shape
     if x.shape[-1] > 16:
@@ -81,9 +84,25 @@ def _weight_decides(net: Between, x: Tensor) -> Tensor:
     return x * 2 if net.conv.weight.shape[0] == 8 and net.conv.bias.ndim == 1 else x
 
 
+def _variables(net: Between, x: Tensor) -> Tensor:
+    x = Variable(x, requires_grad=False)
+    padded = torch.cat([x, torch.autograd.Variable(torch.zeros(x.size(0), 2, x.size(2), x.size(3)))], 1)
+    return padded[:, :8] * Variable(torch.ones(1))
+
+
 @pytest.mark.parametrize(
     "show",
-    [_checked, _same_padding, _constants, _loops, _rounding, _numpys_numbers, _asked_for_kinds, _weight_decides],
+    [
+        _checked,
+        _same_padding,
+        _constants,
+        _loops,
+        _rounding,
+        _numpys_numbers,
+        _asked_for_kinds,
+        _weight_decides,
+        _variables,
+    ],
     ids=lambda show: show.__name__,
 )
 def test_control_flow_over_sizes_is_followed(show: Callable[..., Tensor]) -> None:
@@ -155,6 +174,7 @@ def _assigning(x: Tensor) -> Tensor:
         (_full, "its forward branches on the number of images (node 'eq')"),
         (_assigning, "its forward assigns to a part of the tensor 'relu'; use torch.where, torch.cat or F.pad."),
         (_first_image, "its forward loops over the images of a batch"),
+        (lambda x: torch.from_numpy(x.detach().cpu().numpy()), "its forward computes by NumPy on values of tensors"),
         (lambda x: x + sum(range(x.size(0))), "its forward computes on the number of images (node 'size')"),
     ],
 )
@@ -173,6 +193,9 @@ def test_a_dropout_that_never_ends_has_a_message_of_its_own() -> None:
     with pytest.raises(
         GraphError, match=re.escape("(dropout) of layer 'inner' (_Inner): dropout drops values in eval")
     ):
+        ChannelGraph.trace(net, _BATCH)
+    net = Between(lambda net, x: net.inner(x), inner=_Inner(lambda x: F.rrelu(x, training=True)))
+    with pytest.raises(GraphError, match="rrelu draws random slopes in eval mode as well"):
         ChannelGraph.trace(net, _BATCH)
     assert_exact(Between(lambda net, x: F.dropout(x, 0.0) + F.alpha_dropout(x, 0.5)), _BATCH)
 
@@ -198,7 +221,7 @@ def test_builtins_are_replaced_in_a_models_files_and_not_in_the_standard_library
 
 def test_a_network_of_a_script_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "another_name", sys.modules[__name__])  # as a script is __mp_main__, too
-    inner = _Inner(lambda x: x if isinstance(x, Tensor) else -x)
+    inner = _Inner(lambda x: x if isinstance(x, Tensor) and isinstance(x, Variable) else -x)
     assert_exact(Between(lambda net, x: net.inner(x), inner=inner), _BATCH)
 
 
@@ -232,6 +255,22 @@ def test_torch_is_as_before_after_tracing() -> None:
     before = torch.zeros, torch.tensor, Tensor.expand, "expand" in vars(Tensor)
     assert_exact(Between(lambda net, x: x + torch.zeros(x.size(0), 1, 1, 1)), _BATCH)
     assert before == (torch.zeros, torch.tensor, Tensor.expand, "expand" in vars(Tensor))
+
+
+def test_numpy_may_choose_channels_by_weights() -> None:
+    def show(net: Between, x: Tensor) -> Tensor:
+        chosen = np.squeeze(np.argwhere(net.chosen.data.cpu().numpy()))
+        return x[:, chosen, :, :]
+
+    net = Between(show, 5, chosen=nn.Parameter(torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 0])))
+    assert maskable(assert_exact(net, _BATCH)) == {"conv": 0, "last": 6}
+
+
+def test_a_hook_may_keep_arrays_of_what_images_show() -> None:
+    kept = []
+    net = Between(lambda net, x: net.inner(x), inner=_Inner(torch.relu))
+    net.inner.register_forward_hook(lambda module, args, output: kept.append(output.detach().cpu().numpy()))
+    assert maskable(assert_exact(net, _BATCH)) == {"conv": 8, "last": 6}
 
 
 def test_an_output_of_several_tensors_is_named() -> None:

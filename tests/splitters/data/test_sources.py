@@ -1,5 +1,6 @@
 """Image sets from folders, torch data sets and arrays: pixels, labels, names, and what is refused."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,22 @@ def _folder(root: Path, *files: str, size: int = 5) -> list[np.ndarray]:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(root / file, format="PNG")
     return list(pixels)
+
+
+class _Column:
+    """What a table's column (pandas) is to NumPy: an array of objects, which is neither true nor false."""
+
+    def __init__(self, values: list[object]) -> None:
+        self._values = values
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._values, dtype=object)
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._values)
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of a column is ambiguous")
 
 
 class _Pictures(Dataset):
@@ -71,7 +88,7 @@ def test_folders_and_class_names_agree_in_any_unicode_form(tmp_path: Path) -> No
 
 def test_class_names_give_the_order_of_a_folders_classes(tmp_path: Path) -> None:
     _folder(tmp_path, "dog/1.png", "cat/1.png")
-    images = ImageSet.from_folder(tmp_path, normalisation="none", class_names=["dog", "cat"])
+    images = ImageSet.from_folder(tmp_path, normalisation="none", class_names=np.array(["dog", "cat"]))
     assert (images.class_names, images.labels.tolist()) == (("dog", "cat"), [0, 1])
 
 
@@ -80,6 +97,49 @@ def test_a_grey_normalisation_makes_a_folders_pictures_grey(tmp_path: Path) -> N
     images = ImageSet.from_folder(tmp_path, normalisation=_GREY)
     expected = np.asarray(Image.open(tmp_path / "cat/1.png").convert("L"))
     assert np.array_equal(images.images[0, 0].numpy(), expected)
+
+
+def test_one_coloured_picture_makes_a_folders_images_coloured(tmp_path: Path) -> None:
+    _folder(tmp_path, "cat/2.png", "dog/1.png")
+    grey = Image.fromarray(_pixels(1)[0]).convert("L")
+    grey.save(tmp_path / "cat" / "1.png")
+    images = ImageSet.from_folder(tmp_path, normalisation="none")
+    assert images.input_shape == (3, 5, 5)
+    assert np.array_equal(images.images[0].numpy(), np.asarray(grey)[None].repeat(3, 0))
+    for file in tmp_path.glob("*/*.png"):
+        grey.save(file)
+    assert ImageSet.from_folder(tmp_path, normalisation="none").input_shape == (1, 5, 5)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
+def test_files_of_several_pictures_are_reported_once(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _folder(tmp_path, "cat/1.png", "dog/1.png")
+    first, second = (Image.new("RGB", (5, 5), colour) for colour in ("red", "blue"))
+    for folder in ("cat", "dog"):
+        settings = {"lossless": True} if kind == "WEBP" else {}
+        first.save(tmp_path / folder / f"2.{kind.lower()}", kind, save_all=True, append_images=[second], **settings)
+    images = ImageSet.from_folder(tmp_path, normalisation="imagenet")
+    name = f"2.{kind.lower()}"
+    assert caplog.messages == [
+        f"{tmp_path}: 2 files hold several pictures, of which the first is read, e.g. cat/{name}."
+    ]
+    assert images.images[1, :, 0, 0].tolist() == [255, 0, 0]
+
+
+def test_pictures_of_32_bit_integers_are_refused_and_those_of_16_bits_scaled(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    pixels = np.array([[0, 257 * 100], [257 * 200, 65535]])
+    for suffix in ("ppm", "png", "tif"):
+        file = tmp_path / "cat" / f"1.{suffix}"
+        Image.fromarray(pixels.astype(np.uint16)).save(file)
+        images = ImageSet.from_folder(tmp_path, normalisation="none")
+        assert images.images.tolist() == [[[[0, 100], [200, 255]]]]
+        file.unlink()
+    Image.fromarray(pixels.astype(np.int32) // 257).save(tmp_path / "cat" / "1.tif")
+    with pytest.raises(DataError, match="32-bit integer pixels, whose range is unknown; give 8 or 16 bits"):
+        ImageSet.from_folder(tmp_path, normalisation="none")
 
 
 def test_pictures_are_turned_upright_and_stand_on_white(tmp_path: Path) -> None:
@@ -133,6 +193,8 @@ def test_a_subset_keeps_its_data_sets_class_names() -> None:
     whole = _Pictures([Image.fromarray(image) for image in _pixels()])
     images = ImageSet.from_dataset(Subset(whole, [0, 2]), normalisation="imagenet")
     assert (images.class_names, images.labels.tolist()) == (("cat", "dog"), [0, 0])
+    renamed = ImageSet.from_dataset(whole, normalisation="imagenet", class_names=np.array(["Katze", "Hund"]))
+    assert renamed.class_names == ("Katze", "Hund")
 
 
 def test_a_pair_or_a_tensor_data_set_without_names_counts_its_classes() -> None:
@@ -152,11 +214,59 @@ def test_arrays_have_channels_first_last_or_none() -> None:
         assert np.array_equal(found.images[:, 0].numpy(), pixels[..., 0])
 
 
+def test_transparent_pixels_of_arrays_become_white() -> None:
+    clear = np.concatenate([_pixels(2), np.array([0, 255], np.uint8)[:, None, None, None].repeat(5, 1).repeat(5, 2)], 3)
+    found = ImageSet.from_arrays(clear, [0, 1], normalisation="none")
+    assert found.input_shape == (3, 5, 5)
+    assert found.images[0].unique().tolist() == [255]
+    assert np.array_equal(found.images[1].permute(1, 2, 0).numpy(), clear[1, ..., :3])
+    grey = ImageSet.from_arrays(clear[..., 2:], [0, 1], normalisation="none")
+    assert grey.input_shape == (1, 5, 5)
+    assert grey.images[0].unique().tolist() == [255]
+    channels_first = ImageSet.from_arrays(clear.transpose(0, 3, 1, 2), [0, 1], normalisation="none")
+    assert channels_first.input_shape == (4, 5, 5)
+
+
 def test_labels_may_be_names() -> None:
     found = ImageSet.from_arrays(_pixels(3), ["dog", "cat", "dog"], normalisation="none")
     assert (found.class_names, found.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
     given = ImageSet.from_arrays(_pixels(2), ["dog", "cat"], normalisation="none", class_names=["dog", "cat", "eel"])
     assert (given.class_names, given.labels.tolist()) == (("dog", "cat", "eel"), [0, 1])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["dog", "cat", "dog"], dtype=object),
+        np.array([b"dog", b"cat", b"dog"]),
+        [b"dog", b"cat", b"dog"],
+        _Column(["dog", "cat", "dog"]),
+    ],
+)
+@pytest.mark.parametrize("names", [None, ["cat", "dog"], np.array(["cat", "dog"]), _Column(["cat", "dog"])])
+def test_names_as_labels_come_in_any_array(labels: object, names: object) -> None:
+    found = ImageSet.from_arrays(_pixels(3), labels, normalisation="none", class_names=names)
+    assert (found.class_names, found.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+
+
+def test_numbers_as_labels_come_in_any_array() -> None:
+    for labels in (np.array([1, 0, 1], dtype=object), _Column([1, 0, 1])):
+        found = ImageSet.from_arrays(_pixels(3), labels, normalisation="none")
+        assert (found.class_names, found.labels.tolist()) == (("0", "1"), [1, 0, 1])
+
+
+@pytest.mark.parametrize("names", [None, ["caf\u00e9"], ["cafe\u0301"]])
+def test_labels_and_class_names_agree_in_any_unicode_form(names: list[str] | None) -> None:
+    found = ImageSet.from_arrays(_pixels(2), ["cafe\u0301", "caf\u00e9"], normalisation="none", class_names=names)
+    assert (found.class_names, found.labels.tolist()) == (("caf\u00e9",), [0, 0])
+
+
+def test_labels_of_a_data_set_may_be_arrays_of_one_number() -> None:
+    images = torch.from_numpy(_pixels(2)).permute(0, 3, 1, 2)
+    found = ImageSet.from_dataset(TensorDataset(images, torch.tensor([[1], [0]])), normalisation="none")
+    assert found.labels.tolist() == [1, 0]
+    with pytest.raises(DataError, match=r"the label of image 0 is int64 \[3\], not one number; .*label.argmax\(\)"):
+        ImageSet.from_dataset(TensorDataset(images, torch.eye(3, dtype=torch.int64)[:2]), normalisation="none")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +283,17 @@ def test_labels_may_be_names() -> None:
         ({"labels": list("abca"), "class_names": "ab"}, "the labels 'c' are no classes; these are 'a', 'b'"),
         ({"class_names": ["a", "b", "a"]}, "the class name 'a' occurs twice"),
         ({"labels": [0, 1]}, "4 images but 2 labels"),
+        ({"labels": np.zeros(0, np.int64)}, r"labels are integers or names \[image\], not int64 \[0\]"),
+        ({"labels": np.eye(4)}, r"not float64 \[4, 4\]; of rows with an entry per class, give labels.argmax\(1\)"),
+        ({"labels": [[0], [1, 2]]}, "labels are integers or names .image., one for each image"),
+        ({"labels": ["a", None, "a", "b"]}, r"labels are integers or names \[image\], not object \[4\]"),
+        ({"labels": [b"a", b"\xff", b"a", b"b"]}, r"the name b'\\xff' is no text in UTF-8"),
+        (
+            {"images": [np.zeros((5, 5), np.uint8), np.zeros((6, 5), np.uint8)]},
+            r"the images are of different sizes, such as \[5, 5\] and \[6, 5\]; resize all to one",
+        ),
+        ({"images": [torch.zeros(3, 5, 5), torch.zeros(3, 6, 5)]}, r"such as \[3, 5, 5\] and \[3, 6, 5\]"),
+        ({"images": ["a.png"]}, "images are arrays or tensors of numbers, not a list"),
     ],
 )
 def test_what_is_no_labelled_image_is_refused_in_one_line(change: dict[str, object], message: str) -> None:

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -204,6 +205,16 @@ def _limits_a_view(net: Whole, x: Tensor) -> Tensor:
     return net.fc(maps.mean((2, 3)))
 
 
+def _updates_a_statistic(net: Whole, x: Tensor) -> Tensor:
+    maps = net.conv(x)
+    net.mean.mul_(0.9).add_(0.1 * maps.mean((0, 2, 3)))
+    return net.fc((maps - net.mean.view(-1, 1, 1)).mean((2, 3)))
+
+
+def _draws_by_numpy(net: Whole, x: Tensor) -> Tensor:
+    return net.fc(net.conv(x).mean((2, 3)) * np.random.default_rng().random())
+
+
 def _overwrites_all_by_a_view(net: Whole, x: Tensor) -> Tensor:
     maps = net.conv(x)
     maps.flatten(1).relu_()
@@ -216,7 +227,7 @@ def _under_autocast(net: Whole, x: Tensor) -> Tensor:
 
 
 def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
-    return Whole(run, conv=conv(3, 4), fc=nn.Linear(4, 4))
+    return Whole(run, conv=conv(3, 4), fc=nn.Linear(4, 4), mean=torch.zeros(4))
 
 
 @pytest.mark.parametrize(
@@ -235,6 +246,8 @@ def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
         (nn.Sequential(conv(5, 4), nn.Flatten()), "does not take images of shape [2, 3, 8, 8]"),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), "has no convolution"),
         (_pooled(lambda net, x: net.fc((net.conv(x) + torch.randn(4, 1, 1)).mean((2, 3)))), "draws random numbers"),
+        (_pooled(_draws_by_numpy), "draws random numbers"),
+        (_pooled(_updates_a_statistic), "changes 'mean' in eval mode; change buffers only if self.training."),
         (_pooled(_overwrites_a_view), "node 'relu_' (relu_) of Whole writes in place to 'getitem', a view of a tensor"),
         (_pooled(_limits_a_view), "node 'clamp_' (clamp_) of Whole writes in place to 'getitem', a view of a tensor"),
         (_pooled(_overwrites_all_by_a_view), "writes in place to 'flatten', a view of a tensor that is read later"),

@@ -121,6 +121,15 @@ def test_more_or_fewer_logits_than_classes_are_refused_with_both_counts(method: 
         make_splitter(method).split(SplitTask(task.model, images, images, 0), graph=task.trace())
 
 
+def test_labels_that_count_from_1_are_named_as_the_cause_of_a_class_too_many() -> None:
+    task = tiny_task()
+    images = ImageSet(task.train.images, task.train.labels + 1, ("0", "1", "2", "3"), task.train.normalisation)
+    with pytest.raises(
+        ConfigurationError, match=r"has 3 logits, .* 4 classes .*; no image has the label 0, from which"
+    ):
+        split(task.model, images, images, "full")
+
+
 def test_train_and_select_must_be_normalised_alike() -> None:
     task = tiny_task()
     other = replace(task.select, normalisation=Normalisation((0.0,) * 3, (1.0,) * 3))

@@ -1,6 +1,7 @@
 """Predictions from images of any kind are those of the same pixels, prepared by hand."""
 
 import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from small_nets import Between
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitters import SplitResult, compose, extract_modules, load_model, patch
 from splitters.data import ImageSet, Normalisation
@@ -96,13 +97,37 @@ def test_normalised_floats_are_taken_when_said() -> None:
         assert torch.allclose(model.predict_proba(kind, normalised=True), expected)
 
 
+@pytest.mark.parametrize("images", [[], np.zeros((0, 9, 8, 3), np.uint8), torch.zeros(0, 3, 8, 8, dtype=torch.uint8)])
+def test_no_images_have_no_answers(images: object) -> None:
+    def flatten(module: nn.Module, args: tuple[Tensor]) -> None:
+        args[0].reshape(len(args[0]), -1)  # as many a forward does; of no image, torch knows no such shape
+
+    model = _composed()
+    for module in model.modules_in_order:
+        module.register_forward_pre_hook(flatten)
+    assert model.predict(images).tolist() == model.predict_names(images) == []
+    assert model.predict_proba(images).shape == (0, 4)
+    assert model.modules_in_order[0].predict_scores(images).shape == (0,)
+
+
+def test_no_normalised_images_have_no_answers() -> None:
+    assert _composed().predict([], normalised=True).tolist() == []
+
+
 def test_the_transform_is_what_predictions_do(tmp_path: Path) -> None:
     model, photo = _composed(), _photo(20, 12)
-    for picture in (photo, photo.convert("L")):
+    clear, deep = photo.copy(), Image.fromarray(np.linspace(0, 65535, 240).reshape(12, 20).astype(np.uint16))
+    clear.putalpha(photo.convert("L"))
+    palette = photo.quantize(4)
+    palette.info["transparency"] = 0
+    turned = photo.copy()
+    turned.getexif()[0x0112] = 6
+    for picture in (photo, photo.convert("L"), clear, deep, palette, turned):
         images = model.transform(picture)
         assert images.shape == (3, 8, 8)
         found, expected = model.predict_proba(images, normalised=True), model.predict_proba(picture)
         assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(pickle.loads(pickle.dumps(model.transform))(photo), model.transform(photo))
     module = model.modules_in_order[0]
     assert torch.equal(module.transform(photo), model.transform(photo))
 
@@ -123,6 +148,13 @@ def test_the_transform_is_what_predictions_do(tmp_path: Path) -> None:
             True,
             r"from 255 to 255 are not normalised; this model's input is from -2 to 8",
         ),
+        (
+            [torch.rand(3, 8, 8), torch.rand(3, 9, 8)],
+            True,
+            r"all of one shape, \[3, 8, 8\] here, not \[3, 8, 8\] and \[3, 9, 8\]",
+        ),
+        (torch.full((1, 3, 8, 8), torch.nan), True, "the images hold NaN or infinity"),
+        ([torch.full((3, 8, 8), torch.inf)], True, "the images hold NaN or infinity"),
         (np.zeros((8, 8, 3), np.uint16), False, r"not uint16 \[8, 8, 3\]"),
         (Image.new("La", (8, 8)), False, "images of mode 'La' are not taken"),
         (torch.zeros(7, 9, 11, dtype=torch.uint8), False, "an image is"),

@@ -48,6 +48,10 @@ def constants() -> list[Case]:
             torch.lerp(x, -x, net.scale[:, None, None]), x, x**2 + 1, value=2
         ),
         "addmm": lambda net, x: x * torch.addmm(net.shift, x.mean((2, 3)), net.map[0, 0]).sigmoid()[..., None, None],
+        "mm": lambda net, x: x * torch.mm(x.mean((2, 3)), mat2=net.map[0, 0]).mm(net.map[0, 1])[..., None, None],
+        "mv": lambda net, x: x * torch.mv(x.mean((2, 3)), net.scale)[:, None, None, None],
+        "a product with a vector": lambda net, x: x * (x.amax((2, 3)) @ net.scale).view(-1, 1, 1, 1),
+        "a constant made of numbers": lambda net, x: x * x.new_tensor([0.5, x.size(2)] * 4).view(1, -1, 1, 1),
         "sum with a factor": lambda net, x: torch.add(x, net.shift[:, None, None], alpha=2).sub(x**2, alpha=0.3),
         "a buffer for each image": lambda net, x: x + net.buffer.expand(x.size(0), -1, x.size(2), x.size(3)),
         "a buffer that decides": lambda net, x: x * net.buffer if net.buffer[0, 0] < 0 else x,

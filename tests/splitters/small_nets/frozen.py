@@ -29,7 +29,7 @@ def frozen_cases() -> list[Case]:
         frozen("F.softmax over channels", lambda net, x: F.softmax(x, dim=1), "mixes channels"),
         frozen("unknown function", lambda net, x: torch.frac(x), "unknown operation"),
         frozen("unknown method", lambda net, x: x.trunc(), "unknown operation"),
-        frozen("unknown module", lambda net, x: net.act(x), "unknown operation", act=nn.RReLU()),
+        frozen("unknown module", lambda net, x: net.act(x), "unknown operation", act=nn.CrossMapLRN2d(3)),
         frozen("channels by a tensor of numbers", lambda net, x: x.index_select(1, net.order), by_position,
                 order=torch.arange(8).flip(0)),
         frozen("the largest channel's number", lambda net, x: x * x.argmax(1, keepdim=True), "mixes channels"),
@@ -42,7 +42,6 @@ def frozen_cases() -> list[Case]:
         frozen("a channel by number", lambda net, x: x[:, 5].unsqueeze(1), by_position, reads=1),
         frozen("every second channel", lambda net, x: x[:, ::2], by_position, reads=4),
         frozen("a list of channels", lambda net, x: x[:, [1, 0, 3, 2, 5, 4, 7, 6]], by_position),
-        frozen("a root of the channel count", lambda net, x: x * x.size(1) ** -0.5, counted),
         frozen("a difference of the channel count", lambda net, x: x.view(x.size(0), x.size(1) - 4, -1, 8, 8)
                 .flatten(1, 2), counted),
         frozen("channels padded by their mirror image", lambda net, x: F.pad(x.flatten(2), (0, 0, 2, 2), "reflect")

@@ -59,7 +59,7 @@ def activations() -> list[Case]:
         nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(),
         nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Hardswish(), nn.Hardsigmoid(), nn.Hardtanh(-0.5, 0.7),
         nn.Softplus(2.0), nn.Softsign(), nn.LogSigmoid(), nn.Softshrink(0.1), nn.Hardshrink(0.1), nn.Tanhshrink(),
-        nn.Threshold(0.1, 0.8), nn.Sigmoid(), nn.Tanh(), nn.PReLU(), nn.PReLU(8), nn.Softmin(3),
+        nn.Threshold(0.1, 0.8), nn.Sigmoid(), nn.Tanh(), nn.PReLU(), nn.PReLU(8), nn.RReLU(0.1, 0.4), nn.Softmin(3),
     ]  # fmt: skip
     functions: dict[str, Forward] = {
         "torch.relu": lambda net, x: torch.relu(x),
@@ -97,6 +97,8 @@ def activations() -> list[Case]:
         "square, sign, rounding": lambda net, x: torch.square(x) * x.sign() + x.floor() + x.ceil() + torch.round(x),
         "conversions to what it is": lambda net, x: x.float().to(x.device).to(dtype=x.dtype).type_as(x).cpu().data,
         "maximum": lambda net, x: torch.maximum(x, -x) - torch.minimum(x, x.neg()),
+        "F.rrelu": lambda net, x: F.rrelu(x, 0.1, 0.4, net.training) + F.rrelu_(x - 0.5),
+        "values that are not finite": lambda net, x: torch.where(x.isnan() | torch.isinf(x) | ~x.isfinite(), 1.0, x),
         "F.prelu, one slope": lambda net, x: F.prelu(x, net.slope),
         "F.prelu, a slope per channel": lambda net, x: F.prelu(x, weight=net.slopes),
     }
@@ -117,6 +119,14 @@ def pools() -> list[Case]:
     ]  # fmt: skip
     functions: dict[str, Forward] = {
         "F.max_pool2d": lambda net, x: F.max_pool2d(x, 2, stride=1),
+        "F.max_pool2d with places": lambda net, x: F.max_pool2d(x, 2, return_indices=True)[0],
+        "max pooling with places": lambda net, x: net.pool(x)[0],
+        "adaptive max pooling with places": lambda net, x: (
+            net.adaptive(x)[0] + _first(*F.adaptive_max_pool2d(x, 2, return_indices=True))
+        ),
+        "max pooling of rows with places": lambda net, x: F.max_pool1d(x.flatten(2), 2, return_indices=True)[
+            0
+        ].unflatten(2, (8, 4)),
         "F.avg_pool2d over all": lambda net, x: F.avg_pool2d(x, x.size()[2:]),
         "F.adaptive_avg_pool2d": lambda net, x: F.adaptive_avg_pool2d(x, (1, 1)),
         "F.interpolate to a size": lambda net, x: F.interpolate(F.max_pool2d(x, 2), size=x.shape[-2:]),
@@ -133,6 +143,8 @@ def pools() -> list[Case]:
     }
     tensors = {
         "index_select of rows": {"rows": torch.tensor([3, 0, 0])},
+        "max pooling with places": {"pool": nn.MaxPool2d(2, return_indices=True)},
+        "adaptive max pooling with places": {"adaptive": nn.AdaptiveMaxPool2d(2, return_indices=True)},
         "F.instance_norm": {"scale": torch.linspace(0.5, 1.5, 8), "shift": torch.linspace(1, -1, 8)},
     }
     return [between(str(module), lambda net, x: net.pool(x), pool=module) for module in modules] + [

@@ -33,6 +33,10 @@ def shapes() -> list[Case]:
 
     whole: dict[str, Forward] = {
         "cat with itself, sliced": lambda net, x: torch.cat([x[:, 4:], x[:, :4]], dim=1),
+        "a root of the channel count": lambda net, x: x * x.size(1) ** -0.5 + x / x.size(1) - (1 / x.size(1)) * x,
+        "the number of values of an image": lambda net, x: (
+            x.view(-1, x[0].numel()).view(x.size(0), -1, x[0, 0].nelement()).view(x.shape)
+        ),
         "cat by name": lambda net, x: torch.cat(tensors=[x[:, :3], x[:, 3:]], dim=-3),
         "concat of chunks": lambda net, x: torch.concat(x.chunk(2, dim=1)[::-1], 1),
         "chunk by name": lambda net, x: torch.cat(torch.chunk(input=x, chunks=4, dim=1), 1),
