@@ -139,7 +139,7 @@ def _namespaces(model: nn.Module) -> list[dict[str, Any]]:
     folders = {_folder(sys.modules.get(file)) for file in files if _package(file) in packages} - {None}
     return [
         vars(module)
-        for name, module in list(sys.modules.items())
+        for name, module in sys.modules.copy().items()
         if isinstance(module, ModuleType)
         and (name in files or _package(name) in packages or ("." not in name and _folder(module) in folders))
     ]
