@@ -38,8 +38,9 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
     not", whose gradient does not fade in a sigmoid followed by a softmax. All together learn to outscore each other by
     the divergence of their scores' softmax from the base model's soft answers (Hinton et al.,
     https://arxiv.org/abs/1503.02531). Between mask phases, scales and read-outs are tuned with masks frozen. At the
-    end, recorded states are tuned for longer, those with the fewest kernels first, until one is within the tolerance.
-    The choice of the result and the rescue of dead modules are GradSplitter's.
+    end, recorded states are tuned for longer, those with the fewest kernels first, until one is within the tolerance,
+    but none that is larger than a state that was so before. The choice of the result and the rescue of dead modules are
+    GradSplitter's.
     """
 
     Settings = ScaleSplitterSettings
@@ -77,19 +78,24 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
         self.trainer.score_phase(self.settings.tune_phase, self.settings.learning_rate, only=dead)
 
     def later_states(self) -> Iterator[RecordedState]:
-        """Tune recorded states for longer, those with the fewest kernels first, until one is within the tolerance."""
+        """Tune recorded states for longer, those with the fewest kernels first, until one is within the tolerance.
+
+        States that are larger than one that is so before are left out, as they would not be chosen.
+        """
         if not self.trainer.steps_of(self.settings.final_phase):
             return
         # Accuracy does not grow steadily with kernels, neither before tuning nor after it, so a bisection passes over
         # small states that would do.
         rounds = self.settings.rounds
         recorded = sorted(self.states[:rounds], key=lambda state: state.n_kernels)
-        done = len(self.states) - rounds
-        self.report("tune", done, total=rounds)
-        while done < rounds and not (done and self._is_enough(self.states[-1])):
+        enough = [state.n_kernels for state in recorded if self._is_enough(state)]
+        recorded = [state for state in recorded if not enough or state.n_kernels <= min(enough)]
+        done, total = len(self.states) - rounds, len(recorded)
+        self.report("tune", done, total=total)
+        while done < total and not (done and self._is_enough(self.states[-1])):
             yield self._tuned(recorded[done])
             done += 1
-            self.report("tune", done, total=rounds)
+            self.report("tune", done, total=total)
 
     def _is_enough(self, state: RecordedState) -> bool:
         return is_within(state, self.base_accuracy, self.settings.tolerance)

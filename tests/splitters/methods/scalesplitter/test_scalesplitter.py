@@ -197,13 +197,24 @@ def test_the_smallest_state_is_tuned_once_more_and_chosen_if_it_is_within_the_to
 def test_larger_states_are_tuned_by_size_where_the_smallest_is_not_within_the_tolerance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    within = iter([False, False, True])
-    monkeypatch.setattr(splitter, "is_within", lambda *_: next(within))
+    monkeypatch.setattr(splitter, "is_within", lambda state, *_: state.round == 9)
     lengths, result = _phases_and_states(monkeypatch, rounds=6, mask_phase="6 steps", alpha=2.0)
     retention = [state["kernel_retention"] for state in result.history]
     assert lengths == [5] * 6 + [10] * 3
     assert retention[6:] == sorted(retention[:6])[:3]
     assert retention[6] < retention[8]
+
+
+def test_states_that_are_larger_than_one_within_the_tolerance_are_not_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"rounds": 6, "mask_phase": "6 steps", "alpha": 2.0}
+    sizes = [state["kernel_retention"] for state in _split(rescue=False, final_phase="0 steps", **settings).history]
+    second = sorted(set(sizes))[1]
+    monkeypatch.setattr(splitter, "is_within", lambda state, *_: state.round == sizes.index(second) + 1)
+    lengths, result = _phases_and_states(monkeypatch, **settings)
+    tuned = [state["kernel_retention"] for state in result.history[6:]]
+    assert tuned == sorted(size for size in sizes if size <= second)
+    assert lengths == [5] * 6 + [10] * len(tuned)
+    assert len(tuned) < 6
 
 
 @pytest.mark.parametrize(("within", "tuned"), [(True, 1), (False, 4)])
@@ -215,7 +226,7 @@ def test_progress_counts_the_recorded_states_that_are_tuned(
     settings = {**_SHORT, "rounds": 4, "mask_phase": "3 steps"}
     result = make_splitter("scalesplitter", settings).split(tiny_task(), progress=reports.append)
     stages = list(dict.fromkeys((report.stage, report.step, report.total) for report in reports))
-    assert stages == [*(("split", n, 4) for n in range(5)), *(("tune", n, 4) for n in range(tuned + 1))]
+    assert stages == [*(("split", n, 4) for n in range(5)), *(("tune", n, tuned) for n in range(tuned + 1))]
     shown = {(report.stage, report.step): report.metrics["accuracy"] for report in reports if report.milestone}
     assert list(shown.values()) == [state["accuracy"] for state in result.history]
     # Each of the 10 steps of tuning repeats the last report, so that it can be stopped.
