@@ -15,11 +15,11 @@ from benchmarks.models.logits import read_class_map, with_logits
 from benchmarks.models.memory_order import in_fastest_order
 from benchmarks.models.published_weights import PublishedWeights
 from benchmarks.models.weights_reading import StoredWeights, read_weights
-from splitters.data import IMAGENET, Normalisation
+from splitters.data import Normalisation
+from splitters.data.normalisation import imagenet_statistics
 from splitters.errors import ConfigurationError
 from splitters.files.weights_hash import state_hash
 
-_LUMA = (0.299, 0.587, 0.114)
 _NAMES_SHOWN = 5
 
 
@@ -189,7 +189,7 @@ def normalisation_of(spec: ModelSpec, channels: int) -> Normalisation:
     """
     match spec.normalisation:
         case None | "imagenet":
-            return imagenet_normalisation(channels)
+            return imagenet_statistics(channels)
         case "none":
             return Normalisation((0.0,) * channels, (1.0,) * channels)
         case statistics:
@@ -205,16 +205,6 @@ def normalisation_of(spec: ModelSpec, channels: int) -> Normalisation:
                     f"{channels} channel{'s' if channels > 1 else ''}: give one per channel, or {other}."
                 )
             return Normalisation(statistics.mean, statistics.std)
-
-
-def imagenet_normalisation(channels: int) -> Normalisation:
-    """Return ImageNet's statistics: of three channels, or of the luma as if these varied together."""
-    if channels == len(IMAGENET.mean):
-        return IMAGENET
-    mean, std = (
-        sum(w * value for w, value in zip(_LUMA, values, strict=True)) for values in (IMAGENET.mean, IMAGENET.std)
-    )
-    return Normalisation((mean,) * channels, (std,) * channels)
 
 
 def load_given(

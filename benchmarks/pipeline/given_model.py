@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from benchmarks.cells import ModelSpec
 from benchmarks.data.roles import Roles
 from benchmarks.models import GivenModel, load_given, normalisation_of
-from benchmarks.models.given import imagenet_normalisation
 from benchmarks.models.inference import predict_logits
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.training.base_model import TrainedModel, weights_hash
 from splitters.data import ImageSet, Normalisation
+from splitters.data.normalisation import imagenet_statistics
 from splitters.errors import ConfigurationError
-from splitters.networks.inference import accuracy
+from splitters.networks.inference import accuracy, plausible_accuracy
 
 UNKNOWN_TRAINING = (
     "the base model is given, and which images it was trained on is not known: select and test may hold some of them, "
@@ -101,12 +101,6 @@ def with_normalisation(roles: Roles, spec: ModelSpec) -> Roles:
     return Roles(*(replace(images, normalisation=normalisation) for images in (roles.train, roles.select, roles.test)))
 
 
-def plausible_accuracy(n_classes: int) -> float:
-    """Return the least accuracy of a trained model: twice chance; for two classes, halfway between chance and 1."""
-    chance = 1 / n_classes
-    return min(2 * chance, (1 + chance) / 2)
-
-
 def plausibility(spec: ModelSpec, network: nn.Module, select: ImageSet) -> tuple[float, str | None]:
     """Return a given model's accuracy on select and, if that is hardly better than chance, what to do about it.
 
@@ -166,7 +160,7 @@ def likely_normalisations(images: ImageSet) -> list[tuple[str, Normalisation]]:
         for values in (pixels.mean(1), pixels.std(1, correction=0).clamp_min(0.001))
     )
     return [
-        ("imagenet", imagenet_normalisation(channels)),
+        ("imagenet", imagenet_statistics(channels)),
         ("none", Normalisation((0.0,) * channels, (1.0,) * channels)),
         (_text((0.5,) * channels, (0.5,) * channels), Normalisation((0.5,) * channels, (0.5,) * channels)),
         (f"{_text(mean, std)}, the images' own", Normalisation(mean, std)),

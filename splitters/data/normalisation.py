@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -71,6 +72,16 @@ class Normalisation:
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """ImageNet's statistics, which the papers use for every data set."""
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def imagenet_statistics(channels: int) -> Normalisation:
+    """Return ImageNet's statistics: of three channels, or else of the luma, as if the three varied together."""
+    if channels == len(IMAGENET.mean):
+        return IMAGENET
+    mean, std = (sum(map(operator.mul, _LUMA, values)) for values in (IMAGENET.mean, IMAGENET.std))
+    return Normalisation((mean,) * channels, (std,) * channels)
 
 
 AnyNormalisation: TypeAlias = Normalisation | Literal["imagenet", "none"]

@@ -25,7 +25,7 @@ from splitters.methods.protocol import (
 )
 from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.module import Module, extract_modules
-from splitters.networks.inference import accuracy, network_logits
+from splitters.networks.inference import accuracy, network_logits, plausible_accuracy
 from splitters.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
@@ -191,8 +191,8 @@ def _missing_classes(train: ImageSet, select: ImageSet) -> tuple[str, ...]:
 
 
 def _accuracy_warnings(base_accuracy: float, n_classes: int) -> tuple[str, ...]:
-    """Return a warning if the model hardly knows the classes: below twice chance, of two classes below 3 in 4."""
-    if base_accuracy >= min(2 / n_classes, (1 + 1 / n_classes) / 2):
+    """Return a warning if the model hardly knows the classes."""
+    if base_accuracy >= plausible_accuracy(n_classes):
         return ()
     return (
         f"the model gives {base_accuracy:.0%} of the select images their class, and chance {1 / n_classes:.0%}; "

@@ -131,6 +131,12 @@ def accuracy(answers: Int64[Tensor, " sample"], labels: Int64[Tensor, " sample"]
     return float((answers == labels).double().mean())
 
 
+def plausible_accuracy(n_classes: int) -> float:
+    """Return the least accuracy of a trained model: twice chance; for two classes, halfway between chance and 1."""
+    chance = 1 / n_classes
+    return min(2 * chance, (1 + chance) / 2)
+
+
 @dataclass(frozen=True)
 class ClassReport:
     """Precision, recall and F1 of each class, in [0, 1]; 0 where undefined.

@@ -11,11 +11,11 @@ from benchmarks.data.datasets.decoded import DecodedPart, decode_once
 from benchmarks.data.datasets.file_stamps import FileStamps
 from benchmarks.data.datasets.registry import open_dataset
 from benchmarks.data.sources.source import Location
-from splitters.data import IMAGENET, ImageSet, Normalisation
+from splitters.data import ImageSet
+from splitters.data.normalisation import imagenet_statistics
 from splitters.errors import ConfigurationError
 from splitters.methods.protocol import ProgressCallback, ignore_progress
 
-_LUMA = (0.299, 0.587, 0.114)
 _DIGITS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 
 
@@ -59,7 +59,7 @@ def load_dataset(
         progress=progress,
         fingerprint=FileStamps.load(name, cache).fingerprint(source, data_root=data_root),
     )
-    normalisation = IMAGENET if channels == 3 else _grey(IMAGENET)
+    normalisation = imagenet_statistics(channels)
 
     def images(part: DecodedPart) -> ImageSet:
         tensors = torch.from_numpy(part.images), torch.from_numpy(part.labels)
@@ -89,9 +89,3 @@ def _are_digits(class_names: tuple[str, ...]) -> bool:
         member, _, label = name.rpartition("/")
         members.setdefault(member, []).append(label)
     return any(all(label.isdecimal() or label.lower() in _DIGITS for label in labels) for labels in members.values())
-
-
-def _grey(colour: Normalisation) -> Normalisation:
-    """Return the statistics of the luma, assuming that the three channels vary together."""
-    mean, std = (sum(w * value for w, value in zip(_LUMA, values, strict=True)) for values in (colour.mean, colour.std))
-    return Normalisation((mean,), (std,))

@@ -15,13 +15,13 @@ from benchmarks.pipeline import given_model
 from benchmarks.pipeline.given_model import (
     ImplausibleModelError,
     best_order,
-    plausible_accuracy,
     prepare_given,
     settled_normalisation,
 )
 from benchmarks.pipeline.workspace import Workspace
 from splitters.data import ImageSet, Normalisation
 from splitters.errors import ConfigurationError
+from splitters.networks.inference import plausible_accuracy
 
 NAMES = ("dark", "dim", "light", "bright")
 RIGHT = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
