@@ -1,9 +1,10 @@
-"""What holds for all tests: shapes are checked, one thread each, nothing is timed, no telemetry or tokens from Ray."""
+"""What holds for all tests: shapes are checked, one thread each, nothing is timed, no tokens from Ray, one width."""
 
 import os
 from collections.abc import Iterator
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.pop("COLUMNS", None)  # the width of whoever runs the tests
 
 import hypothesis
 import jaxtyping

@@ -43,7 +43,8 @@ def show(view: RenderableType) -> None:
     console = PlainConsole(file=_reserved.get())
     if not console.is_terminal:
         console = PlainConsole(file=_reserved.get(), width=_plain_width(), color_system=None)
-    console.print(view)
+    # Sentences are left to the terminal to wrap, so that paths in them stay whole.
+    console.print(view, soft_wrap=isinstance(view, str))
 
 
 def _plain_width() -> int:
