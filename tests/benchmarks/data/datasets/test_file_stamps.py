@@ -22,7 +22,7 @@ class _Files(Source):
         return "a"
 
     def read(self) -> Contents:
-        raise AssertionError("nobody asked for images")
+        raise AssertionError("a fingerprint needs no image")
 
 
 def test_a_folder_that_moved_is_looked_for_where_it_is_now(tmp_path: Path) -> None:
