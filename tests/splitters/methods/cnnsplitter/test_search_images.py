@@ -100,6 +100,19 @@ def test_the_result_is_the_best_recorded_composition_on_the_choice_images(search
     assert fitter.composed_accuracy(result.scores, result.masks, task.select) == result.facts["accuracy"]
 
 
+def test_recorded_accuracies_are_on_select_whatever_the_choice_is_made_on() -> None:
+    task = tiny_task()
+    spoilt = dataclasses.replace(task, train=_swapped(task.train))
+    result = _split(spoilt, search_on="select", patience=9)
+    chosen = result.history[int(result.facts["chosen_generation"]) - 1]
+    on_select, on_train = (
+        ScoreFitter(task.trace(), spoilt).composed_accuracy(result.scores, result.masks, images)
+        for images in (spoilt.select, spoilt.train)
+    )
+    assert on_select != on_train
+    assert (chosen["accuracy"], chosen["choice_accuracy"]) == (on_select, on_train)
+
+
 def test_heads_are_trained_on_the_masks_that_moments_find() -> None:
     task = tiny_task()
     heads, moments = (_split(task, score=score, head_steps=5) for score in ("head", "moments"))
