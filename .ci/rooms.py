@@ -150,7 +150,8 @@ def packages(root: Path = ROOT) -> list[Package]:
 
 def violations(root: Path = ROOT) -> list[str]:
     """Return one line for everything that breaks a rule of the layout."""
-    return [line for package in packages(root) for line in [*_order(package), *_cycles(package), *_sizes(package)]]
+    rules = (_order, _cycles, _sizes)
+    return [line for package in packages(root) for rule in rules for line in rule(package)] + list(_namesakes(root))
 
 
 def _order(package: Package) -> Iterator[str]:
@@ -175,6 +176,14 @@ def _cycles(package: Package) -> Iterator[str]:
         TopologicalSorter(package.loads).prepare()
     except CycleError as error:
         yield f"{package.name}: {', '.join(sorted(set(error.args[1])))} import one another"
+
+
+def _namesakes(root: Path) -> Iterator[str]:
+    """Yield test files of the same name: tests are no packages, so pytest would import one in place of the other."""
+    by_name: dict[str, list[str]] = {}
+    for file in sorted((root / "tests").rglob("test_*.py")):
+        by_name.setdefault(file.name, []).append(str(file.relative_to(root)))
+    yield from (f"{' and '.join(files)}: one name for two test files" for files in by_name.values() if len(files) > 1)
 
 
 def _sizes(package: Package) -> Iterator[str]:

@@ -98,6 +98,14 @@ def test_the_init_of_a_floor_may_import_rooms_and_its_other_top_files_may_not(
     assert rooms.violations(small_house) == ["splitters/top.py:1: the top must not import low"]
 
 
+def test_two_test_files_of_one_name_are_named(rooms: ModuleType, small_house: Path) -> None:
+    for folder in ("tests/low", "tests/high"):
+        (small_house / folder).mkdir(parents=True)
+        (small_house / folder / "test_a.py").write_text("")
+    complaint = "tests/high/test_a.py and tests/low/test_a.py: one name for two test files"
+    assert rooms.violations(small_house) == [complaint]
+
+
 def test_modules_that_import_one_another_when_they_are_loaded_are_named(rooms: ModuleType, small_house: Path) -> None:
     low = small_house / "splitters/low"
     (low / "a.py").write_text("from splitters.low import b\n")
