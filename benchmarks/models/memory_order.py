@@ -34,4 +34,6 @@ def in_fastest_order(network: nn.Module, input_shape: tuple[int, int, int]) -> n
 
 
 def _contiguous(_network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(value.contiguous() if isinstance(value, Tensor) else value for value in inputs)
+    # A copy: images of one channel are contiguous in any order, but convolutions go by their strides.
+    order = torch.contiguous_format
+    return tuple(value.clone(memory_format=order) if isinstance(value, Tensor) else value for value in inputs)

@@ -11,10 +11,10 @@ from splitters.testing import tiny_task
 class Viewing(nn.Module):
     """A network as in tutorials: ``view`` reads the memory order."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, how: str, channels: int = 3) -> None:
         super().__init__()
         self.how = how
-        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.conv = nn.Conv2d(channels, 8, 3, padding=1)
         self.fc = nn.Linear(8 * 4 * 4, 3)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -38,3 +38,11 @@ def test_a_network_with_views_stays_in_the_default_order_and_computes_what_it_di
         assert torch.equal(torch.get_rng_state(), state)
         assert _is_channels_last(network) == (how == "flatten")
         torch.testing.assert_close(predict_logits(network, images), before)
+
+
+def test_a_network_with_views_takes_grey_images_whose_order_is_ambiguous() -> None:
+    network = in_fastest_order(Viewing("view", channels=1).eval(), (1, 8, 8))
+    images = torch.rand(5, 1, 8, 8)
+    same = images.to(memory_format=torch.channels_last)
+    assert same.is_contiguous()
+    torch.testing.assert_close(network(same), network(images))
