@@ -304,7 +304,9 @@ class _Rewriter(CallRules):
         is_method_in_place = raw.endswith("_") and node.target not in _OPERATORS
         in_place = bool(kwargs.pop("inplace", False)) or is_method_in_place or name in _IN_PLACE_OPERATORS
         in_place = in_place and bool(self._tensors(node.all_input_nodes[0]))  # numbers are not overwritten
-        name = _FUNCTION_NAMES.get(name, name).removesuffix("_with_indices")
+        name = _FUNCTION_NAMES.get(name, name)
+        if name.endswith("_with_indices"):
+            name, kwargs = name.removesuffix("_with_indices"), {**kwargs, "return_indices": True}
         if name in _UNCHANGED or (name in _DROPOUTS and _check_inactive(node, args, kwargs)):
             return args[0]
         if name in _CONVERSIONS:

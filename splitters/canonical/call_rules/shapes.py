@@ -219,8 +219,9 @@ class ShapeRules(CanonicalBuilder):
         (sizes,) = args
         skipped = 0
         if isinstance(self.values[sizes], Tensor):
-            index = sizes.args[1] if sizes.target is OPERATIONS["getitem"].function else ()
-            if index and all(isinstance(part, int) for part in index):  # its sizes are the last ones of the whole's
+            index = sizes.args[1] if sizes.target is OPERATIONS["getitem"].function else None
+            # Of a tensor, a part by numbers has the last sizes of the whole; of several tensors, it is one of them.
+            if isinstance(index, tuple) and all(isinstance(part, int) for part in index):
                 sizes, skipped = sizes.args[0], len(index)
             sizes = self._emit("size", (sizes,))
         parts = [self._emit("getitem", (sizes, index)) for index in range(skipped, len(self.values[sizes]))]

@@ -42,6 +42,7 @@ def frozen_cases() -> list[Case]:
         frozen("a channel by number", lambda net, x: x[:, 5].unsqueeze(1), by_position, reads=1),
         frozen("every second channel", lambda net, x: x[:, ::2], by_position, reads=4),
         frozen("a list of channels", lambda net, x: x[:, [1, 0, 3, 2, 5, 4, 7, 6]], by_position),
+        frozen("the number of values of a chunk", lambda net, x: x / x.chunk(2, 3)[0].numel() * len(x), counted),
         frozen("a difference of the channel count", lambda net, x: x.view(x.size(0), x.size(1) - 4, -1, 8, 8)
                 .flatten(1, 2), counted),
         frozen("channels padded by their mirror image", lambda net, x: F.pad(x.flatten(2), (0, 0, 2, 2), "reflect")

@@ -124,6 +124,7 @@ def pools() -> list[Case]:
         "adaptive max pooling with places": lambda net, x: (
             net.adaptive(x)[0] + _first(*F.adaptive_max_pool2d(x, 2, return_indices=True))
         ),
+        "F.max_pool2d_with_indices": lambda net, x: F.max_pool2d_with_indices(x, 2)[0],
         "max pooling of rows with places": lambda net, x: F.max_pool1d(x.flatten(2), 2, return_indices=True)[
             0
         ].unflatten(2, (8, 4)),
