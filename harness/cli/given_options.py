@@ -72,7 +72,7 @@ class GivenOptions:
                         f"{option}."
                     )
                 name = header.model.name
-                if not is_trusted_model(name):
+                if not is_trusted_model(name, os.getcwd()):
                     refuse_unnamed_code(weights, header.model)
         find_models_here()
         trust_model(name)
@@ -169,7 +169,8 @@ def load_trained(weights: Path | str, *, expected: str | None = None) -> Trained
     """Load what 'splitbench train' wrote.
 
     Args:
-        weights: The file. If its network is a ``python:`` model, the user must name that now, or have named it before.
+        weights: The file. If its network is a ``python:`` model, the user must name that now, or have named it before,
+            and in the current folder if it is there.
         expected: The network that the call names.
 
     Raises:
@@ -182,7 +183,8 @@ def load_trained(weights: Path | str, *, expected: str | None = None) -> Trained
     find_models_here()
     if expected is None:
         header = read_weights(weights).header
-        expected = header.model.name if header is not None and is_trusted_model(header.model.name) else None
+        if header is not None and is_trusted_model(header.model.name, os.getcwd()):
+            expected = header.model.name
     else:
         trust_model(expected)
     return load_weights(weights, expected=expected)

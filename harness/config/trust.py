@@ -1,6 +1,6 @@
 """Trust in code that results name. Results are data: the code they name is imported only if a user here named it too.
 
-Names are trusted, and for plugins the folder they are in, but not the content of these files.
+Names are trusted, and the folder in which plugins and the models of weights files are, but not the content of these.
 """
 
 from __future__ import annotations
@@ -85,9 +85,15 @@ def trust_named(plugins: Plugins, values: object) -> None:
     trust([*code, *(f"{name} in {plugins.folder}" for name in here)])
 
 
-def is_trusted_model(name: str) -> bool:
-    """Return whether a user of this machine has named a model, or whether it is no code outside of the package."""
-    return not name.startswith(_FACTORY) or _is_noted(f"{_MODEL}{name}")
+def is_trusted_model(name: str, folder: str) -> bool:
+    """Return whether a model is no code outside of the package, or was named on this machine.
+
+    Args:
+        name: The model's name.
+        folder: The folder in which models are found; one in it must have been named while it was found there.
+    """
+    model = f"{_MODEL}{name}"
+    return not name.startswith(_FACTORY) or _is_noted(f"{model} in {folder}" if _is_in(_top(model), folder) else model)
 
 
 def trust(code: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,3 +185,9 @@ def test_a_weights_file_does_not_choose_what_code_runs(
     named = call("evaluate", "--model", "python:cli_nets:net", "--weights", "mine", "--data", "digits")
     assert named.exit_code == 0, named.stderr
     assert call("card", "mine").exit_code == 0, "it was named on this machine"
+
+    (own / "downloads").mkdir()
+    for name in ("mine", "cli_nets.py"):
+        shutil.copy(own / name, own / "downloads")
+    monkeypatch.chdir(own / "downloads")
+    assert call("card", "mine").exit_code == 2, "code of the same name in another folder"
