@@ -1,6 +1,7 @@
 """Module files: round trips, refusals, and loading without anything else."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -301,3 +302,14 @@ def test_files_are_written_under_names_as_long_as_allowed_and_errors_name_them(t
         with pytest.raises(OSError, match=re.escape(repr(str(path)))):
             write_atomically(path, b"2")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]
+
+
+def test_a_pipe_is_written_to_and_a_link_stays_one(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    write_atomically(Path(f"/dev/fd/{writer}"), b"1")
+    assert os.read(reader, 2) == b"1"
+    os.close(reader)
+    os.close(writer)
+    (tmp_path / "link").symlink_to("file")
+    write_atomically(tmp_path / "link", b"1")
+    assert ((tmp_path / "link").is_symlink(), (tmp_path / "file").read_bytes()) == (True, b"1")
