@@ -98,8 +98,8 @@ class ImageSet:
 
         Args:
             images: uint8, or floats in [0, 1] that are bytes / 255: ``[image, channel, height, width]``,
-                ``[image, height, width, channel]``, or ``[image, height, width]`` for grey ones. Transparent
-                pixels, with their opacity as the last of 2 or 4 channels, become white.
+                ``[image, height, width, channel]``, or ``[image, height, width]`` for grey ones. Of 2 or 4
+                channels in the last place, the last is opacity; transparent pixels become white.
             labels: The class of each image: integers counted from 0, or names; names agree in any Unicode form.
             normalisation: The network's: a ``Normalisation``, ``imagenet``, or ``none`` for bytes / 255.
             class_names: The classes in the order of the network's logits. Default: the names among the labels,

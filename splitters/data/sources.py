@@ -153,7 +153,7 @@ def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Ten
             raise DataError(f"the labels {_listed(sorted(unknown))} are no classes; these are {_listed(names)}.")
         numbers = {name: number for number, name in enumerate(names)}
         return torch.tensor([numbers[text] for text in texts]), names
-    if array.dtype == object and all(type(value) is int for value in values):
+    if array.ndim == 1 and array.dtype == object and all(type(value) is int for value in values):
         array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not values:
         way_out = "; of rows with an entry per class, give labels.argmax(1)" if array.ndim == 2 else ""

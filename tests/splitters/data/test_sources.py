@@ -286,6 +286,7 @@ def test_labels_of_a_data_set_may_be_arrays_of_one_number() -> None:
         ({"labels": np.zeros(0, np.int64)}, r"labels are integers or names \[image\], not int64 \[0\]"),
         ({"labels": np.eye(4)}, r"not float64 \[4, 4\]; of rows with an entry per class, give labels.argmax\(1\)"),
         ({"labels": [[0], [1, 2]]}, "labels are integers or names .image., one for each image"),
+        ({"labels": None}, r"labels are integers or names \[image\], not object \[\]"),
         ({"labels": ["a", None, "a", "b"]}, r"labels are integers or names \[image\], not object \[4\]"),
         ({"labels": [b"a", b"\xff", b"a", b"b"]}, r"the name b'\\xff' is no text in UTF-8"),
         (
