@@ -8,7 +8,7 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -86,13 +86,22 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _leave_terminal(number: int) -> None:
-    """After a SIGHUP, let output go nowhere: any write to a terminal that is gone would raise."""
+    """After a SIGHUP, let output go nowhere, as any write to a terminal that is gone would raise.
+
+    This holds for copies of the outputs, too, which are kept to restore them.
+    """
     if signal.Signals(number).name != "SIGHUP":
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in _OUTPUTS:
-        if stat.S_ISCHR(os.fstat(output).st_mode):
-            os.dup2(nowhere, output)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    opened: dict[int, os.stat_result] = {}
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):  # The listing's own is closed by now.
+            opened[descriptor] = os.fstat(descriptor)
+    outputs = [opened[output] for output in _OUTPUTS if output in opened]
+    terminals = {output.st_rdev for output in outputs if stat.S_ISCHR(output.st_mode)}
+    for descriptor, status in opened.items():
+        if status.st_rdev in terminals:
+            os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 
