@@ -86,8 +86,14 @@ class Patching(Scenario):
 
     Settings = PatchingSettings
     board: ClassVar[Board] = PATCHING
-    version = 3  # 2: images of a weak_dataset that does not flip were flipped; 1: weak models could keep their dropout
+    version = 2  # 1: weak models of networks without the setting 'dropout' kept their dropout
     settings: PatchingSettings
+
+    def __init__(self, settings: PatchingSettings | None = None) -> None:
+        super().__init__(settings)
+        if self.settings.weak_dataset is not None:
+            # 2: images of a weak_dataset that does not flip were flipped; other results are the same.
+            self.version = 3  # type: ignore[misc]
 
     def check(self, cell: Cell) -> None:
         """Check the cell's names and settings; see ``Scenario.check``."""

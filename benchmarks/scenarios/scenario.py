@@ -38,7 +38,7 @@ class Scenario(ABC):
     """The scenario that measures the same without reading test, if there is one; sweeps choose by it."""
 
     version: ClassVar[int] = 1
-    """Incremented with every change of its code that alters results."""
+    """Incremented with every change of its code that alters results; for the results of some settings, in instances."""
 
     def __init__(self, settings: AnySettings | None = None) -> None:
         self.settings = settings or self.Settings()

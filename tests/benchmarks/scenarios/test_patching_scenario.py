@@ -17,6 +17,7 @@ from benchmarks.pipeline.split_model import SplitModel, split_base_model
 from benchmarks.pipeline.workspace import Workspace
 from benchmarks.rows.row import Metrics
 from benchmarks.scenarios.patching import _Outputs
+from benchmarks.scenarios.scenario import make_scenario
 from benchmarks.training.base_model import TrainedModel, train_base_model
 from splitters.data import ImageSet
 from splitters.errors import ConfigurationError
@@ -174,6 +175,11 @@ def test_a_poisoned_test_set_reaches_no_choice(
 def test_an_unknown_target_is_named(cache: Path) -> None:
     with pytest.raises(ConfigurationError, match="unknown class 'three'"):
         measure(cell(targets=["three"]), cache)
+
+
+def test_only_cells_with_a_weak_dataset_run_again_after_its_flips_changed() -> None:
+    assert make_scenario("patching", {}).version == 2
+    assert make_scenario("patching", {"weak_dataset": {"name": "digits"}, "weak_classes": ["0"]}).version == 3
 
 
 @pytest.mark.parametrize(
