@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.cells import Cell, DatasetSpec, ModelSpec
 from harness.config.expand import expand
-from harness.config.suite import Filter, Suite, load_suite, make_suite
+from harness.config.suite import Filter, ScenarioEntry, Suite, load_suite, make_suite
 
 
 def single_cell(
@@ -40,7 +40,8 @@ def single_cell(
         loaded = load_suite(suite, changes=[*changes, f"seeds=[{seed}]"])
         if isinstance(model, ModelSpec):
             loaded = _with_model(loaded, model)
-        loaded = _with_dataset(loaded, dataset)
+        # Scenarios play no part, and may be for some models, data sets and splitters alone.
+        loaded = _changed(_with_dataset(loaded, dataset), scenario=(ScenarioEntry(name="modularization"),))
         wanted = Filter(model=(name,), dataset=(dataset,), splitter=(splitter,) if splitter else ())
         return expand(loaded, only=wanted)[0].cell
     values = {

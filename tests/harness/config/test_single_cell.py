@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.config.single_cell import single_cell
@@ -13,6 +15,16 @@ def test_a_data_set_that_the_suite_does_not_have_is_added_to_it() -> None:
     own = single_cell("simcnn", "digits", splitter="gradsplitter", seed=3, suite="quick")
     assert cell.dataset.name == "folder:pets"
     assert cell == own.model_copy(update={"dataset": cell.dataset})
+
+
+def test_scenarios_that_are_for_other_data_sets_play_no_part(tmp_path: Path) -> None:
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(
+        "name: mine\nscenario: [{name: patching, datasets: [digits], splitters: [random]}]\n"
+        "splitters: [random, full]\nmodels: [simcnn]\ndatasets: [digits]\n"
+    )
+    cell = single_cell("simcnn", "folder:pets", splitter="full", suite=str(suite))
+    assert (cell.dataset.name, cell.splitter.name) == ("folder:pets", "full")
 
 
 def test_a_data_set_of_the_suite_keeps_its_settings() -> None:
