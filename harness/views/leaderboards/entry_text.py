@@ -23,7 +23,7 @@ INCOMPLETE_MARK = "*"
 WARNING_MARK = "!"
 
 WARNING_NOTE = (
-    f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' has them, 'splitbench plan SUITE' the ids."
+    f"{WARNING_MARK} rows with warnings: 'splitbench show CELL_ID' shows them, 'splitbench plan SUITE' lists the ids."
 )
 
 RANK_NOTE = f"A rank begins where a {TEST}, separates an entry from the first one of the rank above."

@@ -95,7 +95,7 @@ def test_rows_with_warnings_are_marked_and_explained() -> None:
     board = make_leaderboard([row])
     for text in (plain(leaderboard_view(board)), to_markdown(board), to_latex(board)):
         assert "1!" in text
-        note = "! rows with warnings: 'splitbench show CELL_ID' has them, 'splitbench plan SUITE' the ids."
+        note = "! rows with warnings: 'splitbench show CELL_ID' shows them, 'splitbench plan SUITE' lists the ids."
         assert note in text.replace("\\_", "_")
     assert [entry["n_warnings"] for entry in leaderboard_objects(board)] == [1]
 
