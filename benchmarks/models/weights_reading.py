@@ -37,7 +37,7 @@ _COLUMN = 48
 
 
 def _list_of(items: Iterable[Any] = (), _: int | None = None) -> list[Any]:
-    """Return the items of a deque, to which the restricted reader adds nothing."""
+    """Return the items of a deque as a list: the restricted reader appends to nothing else."""
     return list(items)
 
 

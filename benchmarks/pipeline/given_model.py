@@ -172,7 +172,7 @@ def _text(mean: Sequence[float], std: Sequence[float]) -> str:
 
 
 def settled_normalisation(spec: ModelSpec, select: ImageSet, workspace: Workspace) -> ModelSpec:
-    """Return a given model with its normalisation: ImageNet's, with a warning, if nothing is said or fits better.
+    """Return a given model with its normalisation: ImageNet's, with a warning, if none is given and none fits better.
 
     Args:
         spec: The model, complete.

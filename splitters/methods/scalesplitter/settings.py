@@ -26,7 +26,8 @@ class ScaleSplitterSettings(MaskTrainingSettings):
         mask_phase: Length of a round's mask phase, which trains masks, scales and read-outs; at least one step.
         tune_phase: Length of a round's tune phase, which trains scales and read-outs alone.
         final_phase: Length of the tune phase of recorded states after the last round: those with the fewest kernels
-            first, until one is within the tolerance, but none larger than one that is so before; 0 for none.
+            first, until one is within the tolerance; states larger than one that is within it untuned are left out. 0
+            for none.
         mask_learning_rate: Adam's rate for masks.
         learning_rate: Adam's rate for scales and read-outs; it falls to 0 within a tune phase.
         batch_size: Images per step.

@@ -38,9 +38,9 @@ class ScaleSplitter(Splitter[ScaleSplitterSettings]):
     not", whose gradient does not fade in a sigmoid followed by a softmax. All together learn to outscore each other by
     the divergence of their scores' softmax from the base model's soft answers (Hinton et al.,
     https://arxiv.org/abs/1503.02531). Between mask phases, scales and read-outs are tuned with masks frozen. At the
-    end, recorded states are tuned for longer, those with the fewest kernels first, until one is within the tolerance,
-    but none that is larger than a state that was so before. The choice of the result and the rescue of dead modules are
-    GradSplitter's.
+    end, recorded states are tuned for longer, those with the fewest kernels first, until one is within the tolerance;
+    states larger than one that is within it untuned are left out. The choice of the result and the rescue of dead
+    modules are GradSplitter's.
     """
 
     Settings = ScaleSplitterSettings
@@ -80,7 +80,7 @@ class _Search(MaskSearch[ScaleSplitterSettings, LinearScores]):
     def later_states(self) -> Iterator[RecordedState]:
         """Tune recorded states for longer, those with the fewest kernels first, until one is within the tolerance.
 
-        States that are larger than one that is so before are left out, as they would not be chosen.
+        States larger than one that is within it untuned are left out, as they would not be chosen.
         """
         if not self.trainer.steps_of(self.settings.final_phase):
             return
