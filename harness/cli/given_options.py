@@ -74,7 +74,6 @@ class GivenOptions:
                 name = header.model.name
                 if not is_trusted_model(name, os.getcwd()):
                     refuse_unnamed_code(weights, header.model)
-        find_models_here()
         trust_model(name)
         spec = ModelSpec.parse({"name": name, "weights": weights, **described}, where="the call")
         check_model(spec.architecture)
@@ -180,22 +179,24 @@ def load_trained(weights: Path | str, *, expected: str | None = None) -> Trained
     from benchmarks.single_model.weights_file import load_weights
     from harness.config.trust import is_trusted_model
 
-    find_models_here()
     if expected is None:
         header = read_weights(weights).header
         if header is not None and is_trusted_model(header.model.name, os.getcwd()):
             expected = header.model.name
-    else:
+    if expected is not None:
         trust_model(expected)
     return load_weights(weights, expected=expected)
 
 
 def trust_model(name: str) -> None:
-    """Remember that the user has named a network, if it is their own code."""
+    """Let a network that is the user's own code be found in the current folder, and remember that they named it."""
+    from benchmarks.models.families.python_factory import PYTHON_PREFIX
     from harness.config.plugins import Plugins
     from harness.config.trust import trust_named
 
-    trust_named(Plugins(folder=os.getcwd()), {"model": name})
+    if name.startswith(PYTHON_PREFIX):
+        find_models_here()
+        trust_named(Plugins(folder=os.getcwd()), {"model": name})
 
 
 def find_models_here(suite: str | None = None) -> None:

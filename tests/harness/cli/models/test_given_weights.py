@@ -191,3 +191,11 @@ def test_a_weights_file_does_not_choose_what_code_runs(
         shutil.copy(own / name, own / "downloads")
     monkeypatch.chdir(own / "downloads")
     assert call("card", "mine").exit_code == 2, "code of the same name in another folder"
+
+
+def test_no_code_is_looked_for_in_the_current_folder_for_a_file_without_code(
+    call: Call, own: Path, workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry or ".").absolute() != own])
+    assert call("evaluate", workshop / "weights", "--data", "digits").exit_code == 0
+    assert str(own) not in sys.path
