@@ -142,9 +142,21 @@ def make_workspace(data_root: Path | None, download: bool, *, suite: str | None 
     )
 
 
-out_option: Decorator = click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True, help="The file to write."
-)
+class OutFile(click.Path):
+    """A file that is written under another name and renamed: a link is followed, a device or pipe refused."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the file that is to be replaced."""
+        path = super().convert(value, param, ctx)
+        if path.exists() and not path.is_file():
+            self.fail(f"{str(path)!r} is no regular file, so it cannot be replaced.", param, ctx)
+        return path.resolve() if path.is_symlink() else path
+
+
+out_option: Decorator = click.option("--out", type=OutFile(), metavar="FILE", required=True, help="The file to write.")
 
 
 def suite_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,15 +198,30 @@ def read_cells(
     from harness.config.suite import load_suite, parse_only
     from harness.runs.shard import Shard
 
-    all_changes = list(changes)
-    if seeds is not None:
-        all_changes.append(f"seeds={seeds}")
-    if timeout is not None:
-        all_changes.append(f"timeout={timeout}")
-    loaded = load_suite(suite, changes=all_changes)
+    loaded = load_suite(suite, changes=with_changes(changes, seeds=seeds, timeout=timeout))
     part = Shard.parse(shard) if shard is not None else None
     cells = expand(loaded, only=parse_only(only) if only else None)
     return loaded, [item for item in cells if part is None or part.holds(item.cell.cell_id)]
+
+
+def with_changes(changes: Sequence[str], **options: object) -> list[str]:
+    """Return the changes of ``--set`` with those that options of their own stand for.
+
+    Args:
+        changes: ``KEY=VALUE`` texts.
+        options: Values of the options by key; None if not given.
+
+    Raises:
+        ConfigurationError: If both change a key.
+    """
+    from splitters.errors import ConfigurationError
+
+    added = [f"{key}={value}" for key, value in options.items() if value is not None]
+    for text in changes:
+        key = text.partition("=")[0].strip()
+        if options.get(key) is not None:
+            raise ConfigurationError(f"--{key} and --set {text} change the same; give one of them.")
+    return [*changes, *added]
 
 
 def make_location(data_root: Path | None, download: bool, plugins: Plugins) -> Location:
