@@ -55,6 +55,8 @@ class Storage:
             require_store_answers(location)
         self.fs, self.root = (filesystem, location) if filesystem else open_location(location, purpose="for results")
         self.is_local = isinstance(self.fs, fs.LocalFileSystem)
+        if not self.root and not self.is_local and filesystem is None:
+            raise ConfigurationError(f"{location}: it names no bucket; give a URI such as s3://bucket/folder.")
 
     @property
     def name(self) -> str:

@@ -166,3 +166,10 @@ def test_a_location_that_would_lead_elsewhere_is_refused(location: str, complain
 @pytest.mark.parametrize("location", ["a:b", "c:/x", "s3", "s3/b", "results/s3:/b"])
 def test_folders_with_colons_are_folders(location: str) -> None:
     assert ResultStore(location).storage.root == str(Path(location).absolute())
+
+
+@pytest.mark.parametrize("location", ["s3://", "gs://anonymous@"])
+def test_a_uri_without_a_bucket_is_refused(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.store.files.require_store_answers", lambda location: None)
+    with pytest.raises(ConfigurationError, match=r"names no bucket|Missing bucket|no such location"):
+        ResultStore(location)
