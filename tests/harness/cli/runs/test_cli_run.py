@@ -14,6 +14,11 @@ import pytest
 from click.testing import Result
 from processes import splitbench, states, wait_for
 
+from harness.config.expand import expand
+from harness.config.suite import load_suite
+from harness.runs.declaration import RunDeclaration
+from harness.store import ResultStore
+
 Call = Callable[..., Result]
 WriteSuite = Callable[..., Path]
 
@@ -229,3 +234,16 @@ def test_control_c_ends_a_run_on_ray_in_order(
     assert "Traceback" not in errors
     assert states(results) == ["interrupted"]
     assert list(home.iterdir()) == [], "Ray left its token behind"
+
+
+def test_a_run_whose_cells_another_one_has_declared_says_whose_rows_are_missing(
+    call: Call, write_suite: WriteSuite, tmp_path: Path
+) -> None:
+    path = write_suite()
+    cells = [item.cell.cell_id for item in expand(load_suite(path))]
+    store = ResultStore(tmp_path / "r")
+    with RunDeclaration(store.storage, "toys", cell_ids=cells, n_cells=len(cells)):
+        result = call("run", path, "--results", tmp_path / "r", "--backend", "inline")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("No rows yet from the other run.\n")
+    assert "2 cells are being run by" in result.stdout
