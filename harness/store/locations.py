@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import unquote
 
 from harness.store.files import Storage
@@ -19,6 +20,11 @@ def beneath(location: str, name: str) -> str:
     """Return the location of a name in a folder or URI; a URI's options stay behind its ``?``."""
     host, path, options = _split(location)
     return f"{host}{path.rstrip('/')}/{name}{options}"
+
+
+def without_secret(location: str) -> str:
+    """Return a URI without the key and the secret that may stand before its bucket, for what others will read."""
+    return re.sub(r"^([\w+.-]+://)[^/@]*:[^/@]*@", r"\1", location)
 
 
 def parent_of(location: str) -> str:

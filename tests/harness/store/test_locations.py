@@ -11,7 +11,7 @@ from click.testing import Result
 from toys import toy_row
 
 from harness.store import ResultStore, beneath
-from harness.store.locations import last_part, parent_of
+from harness.store.locations import last_part, parent_of, without_secret
 from splitters.errors import ConfigurationError
 
 Call = Callable[..., Result]
@@ -173,3 +173,16 @@ def test_a_uri_without_a_bucket_is_refused(location: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("harness.store.files.require_store_answers", lambda location: None)
     with pytest.raises(ConfigurationError, match=r"names no bucket|Missing bucket|no such location"):
         ResultStore(location)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("s3://key:secret%2F@b/x?region=r", "s3://b/x?region=r"),
+        ("gs://anonymous@b/x", "gs://anonymous@b/x"),
+        ("s3://b/a:b@c", "s3://b/a:b@c"),
+        ("a:b@c", "a:b@c"),
+    ],
+)
+def test_secrets_in_uris_are_left_out_of_what_others_read(location: str, shown: str) -> None:
+    assert without_secret(location) == shown
