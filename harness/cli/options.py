@@ -260,13 +260,17 @@ def report_missing_data(
 
 
 def require_data(datasets: Sequence[DatasetSpec], location: Location) -> None:
-    """Check that data sets are there before anything runs.
+    """Check that data sets are there, and that the cache can be written to, before anything runs.
 
     Raises:
+        ConfigurationError: If the cache folder cannot be written to.
         DataError: If one is missing or cannot be used; stderr says which ones, and why.
     """
+    from harness.config.cache_folder import require_cache_folder
     from splitters.errors import DataError
 
+    if datasets:
+        require_cache_folder()
     missing = report_missing_data(datasets, location)
     if missing:
         sets = "a data set" if len(missing) == 1 else f"{len(missing)} data sets"

@@ -90,8 +90,9 @@ def command(
 @contextmanager
 def _cache(fresh: bool) -> Iterator[Path]:
     """Yield the cache folder, or a temporary one for this call."""
-    from harness.config.cache_folder import cache_folder
+    from harness.config.cache_folder import cache_folder, require_cache_folder
 
+    require_cache_folder()
     if not fresh:
         yield cache_folder().absolute()
         return

@@ -247,3 +247,22 @@ def test_a_run_whose_cells_another_one_has_declared_says_whose_rows_are_missing(
     assert result.exit_code == 0
     assert result.stdout.startswith("No rows yet from the other run.\n")
     assert "2 cells are being run by" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["run", "rerun"])
+def test_a_cache_folder_that_cannot_be_made_is_refused_before_a_row_is_written(
+    call: Call, write_suite: WriteSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    suite, results = write_suite(splitters=["toy"]), tmp_path / "r"
+    (tmp_path / "file").touch()
+    if verb == "rerun":
+        assert call("run", suite, "--results", results, "--backend", "inline").exit_code == 0
+    rows = ResultStore(results).read().table
+    monkeypatch.setenv("SPLITBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    if verb == "rerun":
+        result = call("rerun", rows["cell_id"][0].as_py(), "--results", results, "--trust-code")
+    else:
+        result = call("run", suite, "--results", results, "--backend", "inline")
+    assert result.exit_code == 2
+    assert f"the cache folder {tmp_path / 'file' / 'cache'} cannot be written to: " in result.stderr
+    assert ResultStore(results).read().table.num_rows == rows.num_rows
