@@ -45,6 +45,15 @@ def last_part(location: str) -> str:
     return "" if name in (".", "..") else name
 
 
+def results_around(location: str) -> str | None:
+    """Return the results in whose ``rows/`` a folder or URI is: its files would be read as theirs."""
+    for _ in range(_LEVELS_ABOVE):
+        name, location = last_part(location), parent_of(location)
+        if name == "rows" and _has_rows(Storage(location)):
+            return location
+    return None
+
+
 def results_near(location: str, storage: Storage, *, has_uri: bool) -> list[str]:
     """Return the location of results above a folder or, if there are none, of those up to two levels below it.
 

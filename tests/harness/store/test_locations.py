@@ -186,3 +186,19 @@ def test_a_uri_without_a_bucket_is_refused(location: str, monkeypatch: pytest.Mo
 )
 def test_secrets_in_uris_are_left_out_of_what_others_read(location: str, shown: str) -> None:
     assert without_secret(location) == shown
+
+
+@pytest.mark.parametrize("inner", ["rows", "rows/", "rows/in_scenario=toy", "rows/in_scenario=toy/new"])
+def test_nothing_is_written_into_the_rows_of_other_results(
+    call: Call, write_suite: Callable[..., Path], tmp_path: Path, inner: str
+) -> None:
+    results = tmp_path / "results" / "toys"
+    ResultStore(results).write(toy_row())
+    place = f"{results}/{inner}"
+    for command in (("run", write_suite(), "--backend", "inline", "--results"), ("merge", results, "--into")):
+        result = call(*command, place)
+        assert result.exit_code == 2
+        assert f"{place} is in the rows of {results}; name {results} instead." in result.stderr
+    assert len(list(results.rglob("*.parquet"))) == 1
+    ResultStore(results / "more").prepare()
+    ResultStore(tmp_path / "rows").prepare()
