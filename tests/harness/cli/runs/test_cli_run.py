@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -266,3 +267,18 @@ def test_a_cache_folder_that_cannot_be_made_is_refused_before_a_row_is_written(
     assert result.exit_code == 2
     assert f"the cache folder {tmp_path / 'file' / 'cache'} cannot be written to: " in result.stderr
     assert ResultStore(results).read().table.num_rows == rows.num_rows
+
+
+def test_work_goes_on_when_the_reader_of_progress_has_gone(
+    write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    call = ["run", str(write_suite(splitters=["toy"])), "--seeds", "3", "--backend", "inline", "--json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *call, "--results", str(tmp_path / "r")],
+        env=environment, stdout=subprocess.PIPE, stderr=writer, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 0
+    assert [cell["state"] for cell in json.loads(done.stdout)["run"]] == ["ok", "ok", "ok"]
