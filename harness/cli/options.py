@@ -142,8 +142,19 @@ def make_workspace(data_root: Path | None, download: bool, *, suite: str | None 
     )
 
 
-class OutFile(click.Path):
-    """A file that is written under another name and renamed: a link is followed, a device or pipe refused."""
+class RegularFile(click.Path):
+    """A file that is no pipe and no device: these may be waited for without end, and cannot be replaced."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        path = Path(super().convert(value, param, ctx))
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            self.fail(f"{str(path)!r} is a pipe or a device, and no regular file.", param, ctx)
+        return self.coerce_path_result(str(path))
+
+
+class OutFile(RegularFile):
+    """A file that is written under another name and then renamed; a link to it is followed, and stays."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False, path_type=Path)
@@ -151,8 +162,6 @@ class OutFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the file that is to be replaced."""
         path = super().convert(value, param, ctx)
-        if path.exists() and not path.is_file():
-            self.fail(f"{str(path)!r} is no regular file, so it cannot be replaced.", param, ctx)
         return path.resolve() if path.is_symlink() else path
 
 

@@ -8,11 +8,11 @@ import click
 
 from harness.cli.errors import report_errors
 from harness.cli.given_options import load_trained
-from harness.cli.options import OutFile, json_option
+from harness.cli.options import OutFile, RegularFile, json_option
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=RegularFile(path_type=Path))
 @click.option("--out", type=OutFile(), metavar="FILE", help="Write it to this file.")
 @json_option
 @report_errors

@@ -161,7 +161,7 @@ def test_a_pipe_or_a_device_is_not_replaced_by_a_file_and_a_link_stays_one(
     os.mkfifo(pipe)
     result = call(verb, results, "--out", pipe)
     assert result.exit_code == 2
-    assert "is no regular file, so it cannot be replaced." in result.stderr
+    assert "is a pipe or a device, and no regular file." in result.stderr
     assert pipe.is_fifo()
     link.symlink_to(tmp_path / "meant")
     assert call(verb, results, "--out", link).exit_code == 0
