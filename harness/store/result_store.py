@@ -211,7 +211,10 @@ class ResultStore:
             )
         if self.storage.has_folder("rows"):
             return
-        if others := results_near(self.location, self.storage, has_uri=self._has_uri):
+        others: list[str] = []
+        with contextlib.suppress(OSError):  # A neighbour may be another user's.
+            others = results_near(self.location, self.storage, has_uri=self._has_uri)
+        if others:
             raise ConfigurationError(f"there are no rows at {self.location}; did you mean {' or '.join(others)}?")
 
     def require_rows(self) -> None:

@@ -202,3 +202,15 @@ def test_nothing_is_written_into_the_rows_of_other_results(
     assert len(list(results.rglob("*.parquet"))) == 1
     ResultStore(results / "more").prepare()
     ResultStore(tmp_path / "rows").prepare()
+
+
+def test_a_neighbour_that_cannot_be_read_is_passed_over(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **keys: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("harness.store.result_store.results_near", refuse)
+    result = call("leaderboard", tmp_path)
+    assert result.exit_code == 2
+    assert f"there are no rows at {tmp_path}. Name the folder" in result.stderr
