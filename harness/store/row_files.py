@@ -14,7 +14,7 @@ import secrets
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -49,6 +49,9 @@ _REQUIRED = tuple(name for name, field in Row.model_fields.items() if field.is_r
 """Columns that rows of every format have."""
 
 _FLAT = [field.name for field in READ_SCHEMA if not pa.types.is_nested(field.type)]
+
+_PARTS = ("splitter", "model", "dataset", "training")
+"""Of a configuration, each an object."""
 
 _LOCAL_READERS = os.cpu_count() or 4
 _REMOTE_READERS = 32
@@ -189,13 +192,18 @@ def _check_values(rows: pa.Table) -> None:
     """Refuse values that no row has, which whatever reads the rows would stumble over; lists are not looked at."""
     try:
         (row,) = Rows(rows.select(_FLAT))
-        if not isinstance(json.loads(row.config), dict):
-            raise DamagedFileError("foreign: its config is no JSON object")
+        config = json.loads(row.config, parse_constant=_refuse_constant)
+        if not isinstance(config, dict) or not all(isinstance(config.get(part, {}), dict) for part in _PARTS):
+            raise DamagedFileError("foreign: its config is no cell's")
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
         raise DamagedFileError(f"foreign: {'; '.join(problems)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedFileError(f"foreign: its config is not JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def read_schema(columns: Collection[str] | None) -> pa.Schema:

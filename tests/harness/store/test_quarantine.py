@@ -181,7 +181,10 @@ def test_in_a_store_that_cannot_be_changed_damage_is_only_reported(tmp_path: Pat
         ("accuracy_loss", math.nan, "foreign: accuracy_loss: Input should be a finite number"),
         ("accuracy_loss", math.inf, "foreign: accuracy_loss: Input should be a finite number"),
         ("config", "", "foreign: its config is not JSON: Expecting value"),
-        ("config", "[]", "foreign: its config is no JSON object"),
+        ("config", "[]", "foreign: its config is no cell's"),
+        ("config", '{"splitter": "toy"}', "foreign: its config is no cell's"),
+        ("config", '{"seed": NaN}', "foreign: its config is not JSON: NaN is no number in JSON"),
+        ("config", "[" * 10_000, "foreign: its config is not JSON: "),
     ],
 )
 def test_a_file_with_a_value_that_no_row_has_is_damaged(
