@@ -147,10 +147,11 @@ class RegularFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
-        path = Path(super().convert(value, param, ctx))
+        found: Any = super().convert(value, param, ctx)
+        path = Path(found)
         if path.exists() and not (path.is_file() or path.is_dir()):
             self.fail(f"{str(path)!r} is a pipe or a device, and no regular file.", param, ctx)
-        return self.coerce_path_result(str(path))
+        return found
 
 
 class OutFile(RegularFile):
