@@ -100,7 +100,9 @@ class _Given:
             ConfigurationError: If it gives a setting both for all models and data sets and for some.
         """
         if path[0] == "settings":
+            kept = {"overrides": entry.get("overrides")} if index in self.overrides else {}
             self.settings[index] = _settings_given(entry, path[1:], self.settings.get(index, frozenset()))
+            entry.update(kept)
         if path[0] == "overrides":
             self.overrides[index] = _settings_overridden(entry["overrides"])
         for name in sorted(self.settings.get(index, frozenset()) & self.overrides.get(index, frozenset())):

@@ -204,10 +204,11 @@ def test_a_setting_that_the_command_line_gives_for_all_models_and_for_some_is_re
     changes = ["splitters.toy.overrides=[{model: rescnn, settings: {loss: 0.2}}]", other]
     with pytest.raises(ConfigurationError, match=r"another --set gives 'loss' too"):
         load_suite(write_suite(), changes=changes if is_first else changes[::-1])
-    apart = ["splitters.toy.folder=a", changes[0]]
-    items = expand(load_suite(write_suite(models=["simcnn", "rescnn"], splitters=["toy"]), changes=apart))
-    assert [item.cell.splitter.settings["loss"] for item in items] == [0.02, 0.2]
-    assert [item.cell.splitter.settings["folder"] for item in items] == ["a", "a"]
+    for setting in ("splitters.toy.folder=a", "splitters.toy.settings={folder: a}"):
+        apart = [changes[0], setting] if is_first else [setting, changes[0]]
+        items = expand(load_suite(write_suite(models=["simcnn", "rescnn"], splitters=["toy"]), changes=apart))
+        assert [item.cell.splitter.settings["loss"] for item in items] == [0.02, 0.2]
+        assert [item.cell.splitter.settings["folder"] for item in items] == ["a", "a"]
 
 
 @pytest.mark.parametrize("value", ["object()", "b'\\xff'"])
