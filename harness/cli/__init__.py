@@ -36,6 +36,10 @@ def _printable_errors() -> Iterator[None]:
         # click declares the message final, and has no hook between raising and showing it.
         vars(error)["message"] = printable(error.message)
         raise
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise click.ClickException(f"{error}") from error  # of a help text, say, for which the disk has no room
 
 
 def _open_closed_streams() -> None:

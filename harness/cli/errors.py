@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from harness.signals import ending_as_interrupt
 from harness.text import printable
@@ -35,6 +36,7 @@ def report_errors(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _refuse_two_formats(kwargs)
             with ending_as_interrupt(), _output(kwargs):
                 return function(*args, **kwargs)
         except KeyboardInterrupt:
@@ -51,6 +53,14 @@ def report_errors(function: Callable[P, R]) -> Callable[P, R]:
             sys.exit(EXIT_WRONG if wrong else EXIT_FAILED)
 
     return call
+
+
+def _refuse_two_formats(options: Mapping[str, object]) -> None:
+    context, form = click.get_current_context(silent=True), options.get("form")
+    if context is None or not options.get("as_json") or form == "json":
+        return
+    if context.get_parameter_source("form") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"--json and --format {form} name two formats; give one of them.")
 
 
 def _output(options: Mapping[str, object]) -> AbstractContextManager[None]:

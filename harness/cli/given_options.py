@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Decorator, split_names
+from harness.cli.options import Decorator, RegularFile, split_names
 
 if TYPE_CHECKING:
     from benchmarks.cells import ModelSpec
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 weights_option: Decorator = click.option(
     "--weights",
+    type=RegularFile(path_type=str),
     metavar="FILE|NAME",
     help="Its weights: a safetensors or torch file, or published ones, e.g. DEFAULT.",
 )
@@ -153,7 +154,7 @@ def given_model_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="The class of each of its logits, in order; a comma in a name is written as '\\,'.",
         ),
         click.option(
-            "--class-map", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+            "--class-map", type=RegularFile(dir_okay=False, path_type=Path), metavar="FILE",
             help="The same from a file: JSON or YAML, or a name per line.",
         ),
         click.option("--force", is_flag=True, help="Go on even if its accuracy is hardly better than chance."),

@@ -142,9 +142,31 @@ def make_workspace(data_root: Path | None, download: bool, *, suite: str | None 
     )
 
 
-out_option: Decorator = click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True, help="The file to write."
-)
+class RegularFile(click.Path):
+    """A file that is no pipe and no device: these may be waited for without end, and cannot be replaced."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        found: Any = super().convert(value, param, ctx)
+        path = Path(found)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            self.fail(f"{str(path)!r} is a pipe or a device, and no regular file.", param, ctx)
+        return found
+
+
+class OutFile(RegularFile):
+    """A file that is written under another name and then renamed; a link to it is followed, and stays."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the file that is to be replaced."""
+        path = super().convert(value, param, ctx)
+        return path.resolve() if path.is_symlink() else path
+
+
+out_option: Decorator = click.option("--out", type=OutFile(), metavar="FILE", required=True, help="The file to write.")
 
 
 def suite_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -186,15 +208,30 @@ def read_cells(
     from harness.config.suite import load_suite, parse_only
     from harness.runs.shard import Shard
 
-    all_changes = list(changes)
-    if seeds is not None:
-        all_changes.append(f"seeds={seeds}")
-    if timeout is not None:
-        all_changes.append(f"timeout={timeout}")
-    loaded = load_suite(suite, changes=all_changes)
+    loaded = load_suite(suite, changes=with_changes(changes, seeds=seeds, timeout=timeout))
     part = Shard.parse(shard) if shard is not None else None
     cells = expand(loaded, only=parse_only(only) if only else None)
     return loaded, [item for item in cells if part is None or part.holds(item.cell.cell_id)]
+
+
+def with_changes(changes: Sequence[str], **options: object) -> list[str]:
+    """Return the changes of ``--set`` with those that options of their own stand for.
+
+    Args:
+        changes: ``KEY=VALUE`` texts.
+        options: Values of the options by key; None if not given.
+
+    Raises:
+        ConfigurationError: If both change a key.
+    """
+    from splitters.errors import ConfigurationError
+
+    added = [f"{key}={value}" for key, value in options.items() if value is not None]
+    for text in changes:
+        key = text.partition("=")[0].strip()
+        if options.get(key) is not None:
+            raise ConfigurationError(f"--{key} and --set {text} change the same; give one of them.")
+    return [*changes, *added]
 
 
 def make_location(data_root: Path | None, download: bool, plugins: Plugins) -> Location:
@@ -233,13 +270,17 @@ def report_missing_data(
 
 
 def require_data(datasets: Sequence[DatasetSpec], location: Location) -> None:
-    """Check that data sets are there before anything runs.
+    """Check that data sets are there, and that the cache can be written to, before anything runs.
 
     Raises:
+        ConfigurationError: If the cache folder cannot be written to.
         DataError: If one is missing or cannot be used; stderr says which ones, and why.
     """
+    from harness.config.cache_folder import require_cache_folder
     from splitters.errors import DataError
 
+    if datasets:
+        require_cache_folder()
     missing = report_missing_data(datasets, location)
     if missing:
         sets = "a data set" if len(missing) == 1 else f"{len(missing)} data sets"

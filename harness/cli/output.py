@@ -37,6 +37,12 @@ class PlainConsole(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text, keep="\n"), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Go on in silence if the reader of progress has gone; without a reader of results, the command ends."""
+        if not self.stderr:
+            super().on_broken_pipe()
+        self.quiet = True
+
 
 def show(view: RenderableType) -> None:
     """Show a table or text on stdout: with colours on a terminal, without elsewhere."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ class ClusterNotes(Settings):
 
     results: str | None = None
     currency: str = "USD"
-    price_per_hour: dict[str, float] = Field(default_factory=dict)
+    price_per_hour: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     environment: str = Field(default="", pattern=r"^[\w./~-]*$")
     gpus_per_worker: int | None = Field(default=None, ge=0)
     cpus_per_worker: int | None = Field(default=None, ge=1)

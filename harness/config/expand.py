@@ -183,7 +183,7 @@ def _cell(suite: Suite, scenario: ScenarioEntry, index: int, dataset: DatasetSpe
     made = make_scenario(scenario.name, scenario.settings)
     cell = Cell(
         scenario=scenario.name,
-        scenario_settings=made.settings.model_dump(mode="json"),
+        scenario_settings=_plain(made.settings, where=f"scenario {scenario.name!r}"),
         scenario_version=made.version,
         scenario_code=_code_of(made),
         splitter=_Resolver(suite, model.name, dataset.name).spec(index),
@@ -282,10 +282,18 @@ def completed_splitter(name: str, settings: Mapping[str, Any], *, where: str = "
     values = cls.Settings.parse(settings, where=where or f"splitter {name!r}")
     return SplitterSpec(
         name=name,
-        settings=values.model_dump(mode="json"),
+        settings=_plain(values, where=where or f"splitter {name!r}"),
         version=cls.version,
         code=SPLITTERS.code_fingerprint(name),
     )
+
+
+def _plain(settings: Settings, *, where: str) -> dict[str, Any]:
+    """Return settings as plain values, which a cell's identity and its row hold."""
+    try:
+        return settings.model_dump(mode="json")
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: a setting cannot be written as JSON: {error}.") from None
 
 
 def _code_of(scenario: Scenario) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.config.yaml_source import read_yaml
@@ -77,28 +77,55 @@ def apply_changes(values: dict[str, Any], changes: Iterable[str]) -> Applied:
         ConfigurationError: If a change has another form, its value is not YAML, or it addresses no entry.
     """
     applied = []
-    given: dict[int, frozenset[str]] = {}
+    given = _Given()
     for text in changes:
         change = Change.read(text, option="--set")
         value, _ = read_yaml(change.text, name=f"--set {text}")
         _assign(values, change.key, value, given, option=f"--set {text}")
         applied.append(f"--set {text}")
-    return Applied(tuple(applied), given)
+    return Applied(tuple(applied), given.settings)
 
 
-def _assign(values: dict[str, Any], key: str, value: object, given: dict[int, frozenset[str]], *, option: str) -> None:
+@dataclass
+class _Given:
+    """What the command line gives of the entries of ``splitters``, by their index: names of settings, and overrides."""
+
+    settings: dict[int, frozenset[str]] = field(default_factory=dict)
+    overrides: dict[int, frozenset[str]] = field(default_factory=dict)
+
+    def note(self, index: int, entry: dict[str, Any], path: list[str], option: str) -> None:
+        """Note a change of an entry.
+
+        Raises:
+            ConfigurationError: If it gives a setting both for all models and data sets and for some.
+        """
+        if path[0] == "settings":
+            kept = {"overrides": entry.get("overrides")} if index in self.overrides else {}
+            self.settings[index] = _settings_given(entry, path[1:], self.settings.get(index, frozenset()))
+            entry.update(kept)
+        if path[0] == "overrides":
+            self.overrides[index] = _settings_overridden(entry["overrides"])
+        for name in sorted(self.settings.get(index, frozenset()) & self.overrides.get(index, frozenset())):
+            raise ConfigurationError(
+                f"{option}: another --set gives {name!r} too. What --set gives itself holds on all models and data "
+                "sets, whatever overrides say; give it in one of the two."
+            )
+
+
+def _assign(values: dict[str, Any], key: str, value: object, given: _Given, *, option: str) -> None:
     section, _, rest = key.partition(".")
     if not rest:
         values[section] = value
         if section == "splitters":
-            given.clear()
+            given.settings.clear()
+            given.overrides.clear()
     elif isinstance(values.get(section), list):
         indices, path = _entries(values, section, rest, option)
         for index in indices:
             entry = values[section][index]
             _assign_path(entry, path, value, option)
-            if section == "splitters" and path[0] == "settings":
-                given[index] = _settings_given(entry, path[1:], given.get(index, frozenset()))
+            if section == "splitters":
+                given.note(index, entry, path, option)
     else:
         _assign_path(values, key.split("."), value, option)
 
@@ -109,6 +136,13 @@ def _settings_given(entry: dict[str, Any], path: list[str], before: frozenset[st
         return before | {path[0]}
     entry.pop("overrides", None)
     return frozenset(entry["settings"]) if isinstance(entry["settings"], dict) else frozenset()
+
+
+def _settings_overridden(overrides: object) -> frozenset[str]:
+    """Return the settings that overrides name; whatever else is wrong with these is reported where they are parsed."""
+    entries = overrides if isinstance(overrides, list) else []
+    settings = [entry.get("settings") for entry in entries if isinstance(entry, dict)]
+    return frozenset(name for each in settings if isinstance(each, dict) for name in each)
 
 
 def _entries(values: dict[str, Any], section: str, rest: str, option: str) -> tuple[list[int], list[str]]:

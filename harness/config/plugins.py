@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,11 @@ class Plugins:
         if (self.modules or self.models) and self.folder and self.folder not in sys.path:
             sys.path.insert(0, self.folder)
         places = f"installed, or in {self.folder}" if self.folder else "installed"
+        working_folder = Path.cwd()
         for name in self.modules:
             meant = f" Did you mean {Path(name).stem!r}?" if name.endswith(".py") else ""
             remedy = f"It must be a module's dotted name, {places}.{meant}"
             with importing(f"{where}: the plugin {name!r}" if where else f"the plugin {name!r}", remedy=remedy):
                 importlib.import_module(name)
+            if Path.cwd() != working_folder:
+                os.chdir(working_folder)  # relative locations are those of the caller

@@ -83,9 +83,11 @@ def read_text(path: Path, *, kind: str) -> str:
         kind: Its kind, for messages, e.g. ``suite``.
 
     Raises:
-        ConfigurationError: If it cannot be opened or is not UTF-8.
+        ConfigurationError: If it cannot be opened, is a pipe or a device, or is not UTF-8.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError("it is a pipe or a device; write it to a file")  # which may never end
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: the {kind} cannot be read: {error.strerror or error}.") from None

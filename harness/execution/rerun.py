@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell, SplitterSpec
 from benchmarks.data.datasets import check_dataset, check_present, last_data_root_of
 from benchmarks.data.sources.source import Location
 from benchmarks.models import check_model, check_weights
+from benchmarks.models.given import find_published
 from benchmarks.rows.row import Metrics, Row, State
 from benchmarks.scenarios.current_code import changed_code, with_current_code
 from benchmarks.scenarios.scenario import make_scenario
@@ -168,6 +170,18 @@ def locate_data(row: Row, location: Location) -> Location:
     for spec in datasets_of([cell]):
         check_present(spec, location=location, last_data_root=True)
     return replace(location, data_root=location.data_root or last_data_root_of(cell.dataset, location.cache))
+
+
+def require_published(row: Row, cache: Path, *, download: bool) -> None:
+    """Look for the published weights that a row's model names, if it names some, and fetch them if asked to.
+
+    Raises:
+        DataError: If they are absent and may not, or cannot, be fetched.
+    """
+    model = _cell_of(row).model
+    published = find_published(model, cache, download=download) if model.is_given else None
+    if published is not None:
+        published.file(cache, download=download)
 
 
 def rerun_cell(

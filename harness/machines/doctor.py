@@ -145,7 +145,7 @@ def _for_clusters() -> list[Finding]:
         found.append(
             Finding(
                 "Ray's jobs and dashboard are not installed, which 'splitbench submit' needs.",
-                "Type: pip install 'splitbench[cluster]' (in a checkout: pip install -e '.[cluster]')",
+                "Type: pip install 'ray[default,tune]'",
                 serious=False,
             )
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section
 from harness.ranking.statistics import Estimate
-from splitters.errors import UnknownNameError
+from splitters.errors import ConfigurationError, UnknownNameError
 
 
 def with_baseline(board: Leaderboard, name: str) -> Leaderboard:
@@ -24,12 +24,15 @@ def with_baseline(board: Leaderboard, name: str) -> Leaderboard:
 
     Raises:
         UnknownNameError: If no section has such an entry.
+        ConfigurationError: If it has no measurement.
     """
     sections = [_with_baseline(section, name) for section in board.sections]
     if board.sections and not any(section.baseline for section in sections):
         known = {
             text for section in board.sections for entry in section.entries for text in (entry.label, entry.splitter)
         }
+        if name in known:
+            raise ConfigurationError(f"--baseline {name}: it has no cell that is ok, so nothing differs from it.")
         raise UnknownNameError("splitter in these results", name, known, where="--baseline")
     return replace(board, sections=tuple(sections))
 

@@ -30,6 +30,7 @@ from harness.ranking.entry import Entry
 from harness.ranking.leaderboard import Leaderboard, Section, make_leaderboard
 from harness.report.methods import Methods
 from harness.store import ResultStore, StoreContents
+from harness.store.locations import without_secret
 from splitters.errors import UnknownNameError
 from splitters.methods.protocol import SPLITTERS
 
@@ -83,7 +84,7 @@ class ReportData:
     def __init__(self, store: ResultStore, contents: StoreContents) -> None:
         self.store = store
         self.contents = contents
-        self.results = store.location
+        self.results = without_secret(store.location)
         self.rows: Rows = contents.latest()
         self.cell_ids: Sequence[str] = self.rows.values("cell_id")
         self.board: Leaderboard = make_leaderboard(self.rows)

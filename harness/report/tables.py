@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def _leaderboard(data: ReportData, board: Leaderboard, section: Section) -> Tabl
         lines.append(_in_order(section, first, variants, Cell("–", is_number=True), measures))
     left_out = len(section.entries) - len(entries)
     notes = [section.board.note] if section.board.note else []
-    notes += [f"{left_out:,} more entries: splitbench leaderboard {data.results}"] if left_out else []
+    notes += [f"{left_out:,} more entries: splitbench leaderboard {shlex.quote(data.results)}"] if left_out else []
     return Table(section.title, headings, lines, " ".join(notes))
 
 

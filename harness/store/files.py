@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
 from pyarrow import fs
 
 from benchmarks.cache.locations import open_location
@@ -55,6 +56,8 @@ class Storage:
             require_store_answers(location)
         self.fs, self.root = (filesystem, location) if filesystem else open_location(location, purpose="for results")
         self.is_local = isinstance(self.fs, fs.LocalFileSystem)
+        if not self.root and not self.is_local and filesystem is None:
+            raise ConfigurationError(f"{location}: it names no bucket; give a URI such as s3://bucket/folder.")
 
     @property
     def name(self) -> str:
@@ -196,14 +199,22 @@ def with_retries(request: Callable[[], ResultT]) -> ResultT:
     """
     for attempt in range(1, _ATTEMPTS):
         try:
-            return request()
+            return _answer(request)
         except FileNotFoundError:
             raise
         except OSError as error:
             if error.errno in _PERMANENT:
                 raise
         time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
-    return request()
+    return _answer(request)
+
+
+def _answer(request: Callable[[], ResultT]) -> ResultT:
+    """Return the result of a request; the errors of Azure's client, which are no OSErrors, become such."""
+    try:
+        return request()
+    except pa.ArrowException as error:
+        raise OSError(str(error)) from error
 
 
 def _write_local(folder: Path, name: str, data: bytes, *, durable: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from urllib.parse import unquote
 
 from harness.store.files import Storage
@@ -21,6 +22,11 @@ def beneath(location: str, name: str) -> str:
     return f"{host}{path.rstrip('/')}/{name}{options}"
 
 
+def without_secret(location: str) -> str:
+    """Return a URI without the key and the secret that may stand before its bucket, for what others will read."""
+    return re.sub(r"^([\w+.-]+://)[^/@]*:[^/@]*@", r"\1", location)
+
+
 def parent_of(location: str) -> str:
     """Return the parent of a folder or URI; that of a bucket is the bucket itself."""
     host, path, options = _split(location)
@@ -37,6 +43,15 @@ def last_part(location: str) -> str:
         return os.path.basename(os.path.abspath(path))
     name = unquote(path).rstrip("/").rpartition("/")[2] or host.partition("://")[2].rpartition("@")[2]
     return "" if name in (".", "..") else name
+
+
+def results_around(location: str) -> str | None:
+    """Return the results in whose ``rows/`` a folder or URI is: its files would be read as theirs."""
+    for _ in range(_LEVELS_ABOVE):
+        name, location = last_part(location), parent_of(location)
+        if name == "rows" and _has_rows(Storage(location)):
+            return location
+    return None
 
 
 def results_near(location: str, storage: Storage, *, has_uri: bool) -> list[str]:

@@ -17,7 +17,7 @@ from benchmarks.rows.row import Row
 from harness.store.contents import DamagedFile, StoreContents, Unsent, distinct_attempts
 from harness.store.delivery import Outbox
 from harness.store.files import Storage
-from harness.store.locations import results_near
+from harness.store.locations import results_around, results_near
 from harness.store.quarantine import Quarantine, split_settled
 from harness.store.row_copies import GROWTH, RowCache, SharedCopy
 from harness.store.row_files import (
@@ -169,8 +169,10 @@ class ResultStore:
         """Make the store's folder, so that an unwritable location is found before the work and not after it.
 
         Raises:
-            ConfigurationError: If it cannot be made.
+            ConfigurationError: If it cannot be made, or is in the rows of other results.
         """
+        if self._has_uri and (others := results_around(self.location)):
+            raise ConfigurationError(f"{self.location} is in the rows of {others}; name {others} instead.")
         try:
             self.storage.make_folder("rows")
             if self.storage.is_local and not os.access(f"{self.storage.root}/rows", os.W_OK):
@@ -209,7 +211,10 @@ class ResultStore:
             )
         if self.storage.has_folder("rows"):
             return
-        if others := results_near(self.location, self.storage, has_uri=self._has_uri):
+        others: list[str] = []
+        with contextlib.suppress(OSError):  # A neighbour may be another user's.
+            others = results_near(self.location, self.storage, has_uri=self._has_uri)
+        if others:
             raise ConfigurationError(f"there are no rows at {self.location}; did you mean {' or '.join(others)}?")
 
     def require_rows(self) -> None:

@@ -7,19 +7,22 @@ larger ones, which never change either.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
+from pydantic import ValidationError
 
+from benchmarks.rows.columns import Rows
 from benchmarks.rows.parquet_schema import READ_SCHEMA, ROW_SCHEMA
 from benchmarks.rows.row import OBSOLETE_COLUMNS, ROW_FORMAT, Row
 from harness.store.files import Storage
@@ -44,6 +47,11 @@ _MERGED_PREFIX = "merged-"
 _NAMES = frozenset(READ_SCHEMA.names)
 _REQUIRED = tuple(name for name, field in Row.model_fields.items() if field.is_required())
 """Columns that rows of every format have."""
+
+_FLAT = [field.name for field in READ_SCHEMA if not pa.types.is_nested(field.type)]
+
+_PARTS = ("splitter", "model", "dataset", "training")
+"""Of a configuration, each an object."""
 
 _LOCAL_READERS = os.cpu_count() or 4
 _REMOTE_READERS = 32
@@ -174,7 +182,28 @@ def decode_rows(data: bytes, *, path: str, columns: Collection[str] | None = Non
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise DamagedFileError(f"foreign: it lacks the columns {', '.join(missing)}")
-    return _with_all_columns(table, read_schema(columns))
+    rows = _with_all_columns(table, read_schema(columns))
+    if columns is None and not merged:  # merged files are made of rows that were checked
+        _check_values(rows)
+    return rows
+
+
+def _check_values(rows: pa.Table) -> None:
+    """Refuse values that no row has, which whatever reads the rows would stumble over; lists are not looked at."""
+    try:
+        (row,) = Rows(rows.select(_FLAT))
+        config = json.loads(row.config, parse_constant=_refuse_constant)
+        if not isinstance(config, dict) or not all(isinstance(config.get(part, {}), dict) for part in _PARTS):
+            raise DamagedFileError("foreign: its config is no cell's")
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        raise DamagedFileError(f"foreign: {'; '.join(problems)}") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"foreign: its config is not JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def read_schema(columns: Collection[str] | None) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -170,7 +171,7 @@ def _cell_ids(results: SweepResults, trial: Trial) -> list[str]:
 def rerun_command(results: SweepResults, trial: Trial, location: str) -> str:
     """Return the command that runs a trial's cells again."""
     ids = " ".join(cell_id[:ID_LENGTH] for cell_id in _cell_ids(results, trial))
-    return f"splitbench rerun {ids} --results {location}"
+    return f"splitbench rerun {ids} --results {shlex.quote(location)}"
 
 
 def results_object(results: SweepResults, *, location: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from rich import box
@@ -27,7 +28,7 @@ def failures_view(failures: Sequence[Row], *, results: str = "") -> RenderableTy
     for row in failures:
         state = Text(row.state.value, style=_STATE_STYLES.get(row.state, "red"))
         table.add_row(state, row_title(row), row.cell_id[:ID_LENGTH], _reason(row))
-    at = f" --results {results}" if results else ""
+    at = f" --results {shlex.quote(results)}" if results else ""
     hint = Text(f"splitbench show {failures[0].cell_id[:ID_LENGTH]}{at}", style="cyan")
     return Group(Text("Not ok", style="bold"), table, Text("Details: ").append_text(hint))
 

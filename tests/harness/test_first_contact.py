@@ -183,3 +183,10 @@ def test_a_download_that_stops_is_given_up(silent: socket.socket) -> None:
     with network_timeout(0.2), pytest.raises(OSError, match="timed out"):
         urlopen(f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert socket.getdefaulttimeout() is None
+
+
+def test_whatever_a_client_raises_at_the_first_request_is_a_refusal(call: Call) -> None:
+    pytest.importorskip("huggingface_hub")
+    result = call("status", "hf://datasets/nobody")
+    assert result.exit_code == 2
+    assert "the results at hf://datasets/nobody cannot be reached: " in result.stderr

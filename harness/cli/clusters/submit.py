@@ -87,9 +87,8 @@ def command(
     write_line(f"Log:    {remote.follow_hint(job_id)}")
     write_line(f"Stop:   {remote.stop_hint(job_id)}")
     write_line(f"Status: splitbench status {shlex.quote(location)}")
-    write_line(
-        f"Rows:   splitbench fetch {shlex.quote(location)}{'' if '://' in location else f' --cluster {cluster}'}"
-    )
+    from_cluster = "" if "://" in location else f" --cluster {shlex.quote(str(cluster))}"
+    write_line(f"Rows:   splitbench fetch {shlex.quote(location)}{from_cluster}")
     if not no_follow:
         sys.exit(0 if remote.follow(job_id) else EXIT_FAILED)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import json_option, out_option
+from harness.cli.options import RegularFile, json_option, out_option
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=RegularFile(path_type=Path), metavar="FILE...")
 @out_option
 @json_option
 @report_errors

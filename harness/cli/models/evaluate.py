@@ -10,7 +10,7 @@ import click
 
 from harness.cli.errors import report_errors
 from harness.cli.given_options import GivenOptions, given_model_options, load_trained, weights_option
-from harness.cli.options import data_options, json_option, make_workspace
+from harness.cli.options import RegularFile, data_options, json_option, make_workspace
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=RegularFile(path_type=Path), required=False)
 @click.option("--model", metavar="M", help="A network of your own instead; see --weights.")
 @weights_option
 @given_model_options

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import data_options, json_option, make_workspace, out_option
+from harness.cli.options import RegularFile, data_options, json_option, make_workspace, out_option
 
 if TYPE_CHECKING:
     from benchmarks.single_model.export import ExportFormat
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=RegularFile(path_type=Path))
 @click.option(
     "--to",
     "target",

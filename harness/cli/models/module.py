@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import json_option
+from harness.cli.options import RegularFile, json_option
 
 
 @click.group()
@@ -16,7 +16,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=RegularFile(path_type=Path))
 @json_option
 @report_errors
 def info(file: Path, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from harness.cli.errors import report_errors
 from harness.cli.given_options import GivenOptions, given_model_options, load_trained
-from harness.cli.options import data_options, json_option, make_workspace, out_option
+from harness.cli.options import RegularFile, data_options, json_option, make_workspace, out_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--module",
     "module_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=RegularFile(dir_okay=False, path_type=Path),
     required=True,
     metavar="FILE",
     help="The module, from 'splitbench split'.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -36,4 +37,4 @@ def command(results: str, out: str, study: str | None, consent: Consent, as_json
         show_json({"file": out, "studies": names, "trials": len(found.trials.finished)})
         return
     write_line(f"{out}: {len(found.trials.finished)} trials; studies: {', '.join(names)}")
-    write_line(f"Look at them: pip install optuna-dashboard && optuna-dashboard {out}")
+    write_line(f"Look at them: pip install optuna-dashboard && optuna-dashboard {shlex.quote(out)}")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from harness.execution.rerun import Rerun
 
 
+_PUBLISHED = "published-weights"
+"""The folder of the cache with what was downloaded and not made here."""
+
+
 @click.command()
 @click.argument("cell_ids", metavar="CELL_ID...", nargs=-1, required=True)
 @click.option("--results", metavar="URI", help="Folder or URI of their rows. [default: every folder in ./results]")
@@ -50,6 +54,7 @@ def command(
         find_row,
         locate_data,
         plugins_of_row,
+        require_published,
         require_runnable,
         require_trusted_models,
         rerun_cell,
@@ -64,6 +69,8 @@ def command(
         require_runnable(row, plugins)
         meant.append((store, row, plugins, locate_data(row, make_location(data_root, download, plugins))))
     with _cache(fresh) as cache:
+        for _, row, _, _ in meant:
+            require_published(row, cache, download=download)
         for store, row, plugins, data in meant:
             surroundings = Surroundings(
                 suite=row.suite,
@@ -83,12 +90,16 @@ def command(
 @contextmanager
 def _cache(fresh: bool) -> Iterator[Path]:
     """Yield the cache folder, or a temporary one for this call."""
-    from harness.config.cache_folder import cache_folder
+    from harness.config.cache_folder import cache_folder, require_cache_folder
 
+    require_cache_folder()
     if not fresh:
         yield cache_folder().absolute()
         return
     with TemporaryDirectory(prefix="splitbench-") as folder:
+        published = cache_folder().absolute() / _PUBLISHED
+        published.mkdir(parents=True, exist_ok=True)
+        (Path(folder) / _PUBLISHED).symlink_to(published)
         yield Path(folder)
 
 

@@ -194,7 +194,8 @@ def _show_report(report: RunReport, location: str) -> None:
     from harness.views.leaderboards.terminal import leaderboard_view
 
     board = make_leaderboard(report.latest())
-    show(leaderboard_view(board, contents=report.contents, results=location))
+    empty = "No rows yet from the other run." if report.left_to_others else "No rows yet."
+    show(leaderboard_view(board, contents=report.contents, results=location, empty=empty))
     show(_closing(report, location))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,7 +78,8 @@ def _view(status: ResultsStatus, now: float, results: str) -> RenderableType:
     if status.failures:
         parts += [Text(), failures_view(status.failures[:_NAMED_FAILURES], results=results)]
     if (more := len(status.failures) - _NAMED_FAILURES) > 0:
-        parts.append(Text(f"{more} more are not ok: 'splitbench leaderboard {results}' names them all."))
+        command = f"splitbench leaderboard {shlex.quote(results)}"
+        parts.append(Text(f"{more} more are not ok; this names them all: {command}"))
     return Group(*parts)
 
 

@@ -20,6 +20,7 @@ from harness.cli.options import (
     require_data,
     shared_cache_of,
     shared_cache_option,
+    with_changes,
 )
 from harness.cli.runs.displays.tracking import Tracking, tracking_options, warn_of
 
@@ -95,7 +96,7 @@ def command(
     from harness.sweep.run import run_sweep
 
     part = Shard.parse(shard) if shard else None
-    loaded = _load(sweep, suite, spaces, [*changes, *([f"trials={trials}"] if trials else [])])
+    loaded = _load(sweep, suite, spaces, with_changes(changes, trials=trials))
     location = results or f"results/{loaded.name}"
     store = open_store(location)
     location_of_data = make_location(data_root, download, loaded.plugin_modules)

@@ -47,7 +47,8 @@ def _import_path() -> Restore:
 
 def _interpreter() -> Restore:
     return all_of(
-        attributes(sys, "stdin", "stdout", "stderr", "excepthook", "displayhook", "dont_write_bytecode"),
+        attributes(sys, "stdin", "stdout", "stderr", "dont_write_bytecode"),
+        attributes(sys, "excepthook", "displayhook", "unraisablehook", "breakpointhook"),
         attributes(threading, "excepthook"),
         attributes(tempfile, "tempdir"),
         value_of(sys.gettrace, sys.settrace),
@@ -88,6 +89,17 @@ def _processors() -> Restore:
     if not hasattr(os, "sched_getaffinity"):
         return lambda: None
     return value_of(partial(os.sched_getaffinity, 0), partial(os.sched_setaffinity, 0))
+
+
+def _resource_limits() -> Restore:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return lambda: None
+    kinds = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+    return all_of(
+        *(value_of(partial(resource.getrlimit, kind), partial(resource.setrlimit, kind)) for kind in sorted(kinds))
+    )
 
 
 def _file_mode_mask() -> int:
@@ -150,6 +162,7 @@ INTERPRETER_STATES: tuple[Callable[[], Restore], ...] = (
     _interpreter,
     _standard_descriptors,
     _processors,
+    _resource_limits,
     _signals,
     _logging,
     _warning_filters,

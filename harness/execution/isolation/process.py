@@ -25,7 +25,8 @@ def restored_process() -> Iterator[None]:
     backends' settings, and number of threads; the random generators of Python, NumPy and torch; what NumPy and decimal
     do about rounding and errors, and how numbers are printed; what Pillow does about damaged and large files; working
     folder, environment, time zone, import path, locale, file mode mask, standard streams, signal handlers and timers,
-    logging, filters of warnings, processors, and limits and hooks of the interpreter; functions that were replaced.
+    logging, filters of warnings, processors, and limits and hooks of the interpreter and of the process; functions that
+    were replaced.
 
     Raises:
         NotRestoredError: If something could not be restored.

@@ -37,7 +37,7 @@ class Tracker:
     on in its log.
 
     Args:
-        package: The package that the tracker needs, also the name of the extra of splitbench that installs it.
+        package: The package that the tracker needs.
         title: The tracker's name, for messages.
 
     Raises:
@@ -46,9 +46,7 @@ class Tracker:
 
     def __init__(self, package: str, title: str) -> None:
         if importlib.util.find_spec(package) is None:
-            raise ConfigurationError(
-                f"{title} needs {package}, not installed here: pip install 'splitbench[{package}]'."
-            )
+            raise ConfigurationError(f"{title} needs {package}, not installed here: pip install {package}")
         self._logs: dict[str, CellLog] = {}
 
     @abstractmethod

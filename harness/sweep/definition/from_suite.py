@@ -50,8 +50,12 @@ def sweep_of_suite(suite: str | Path, spaces: Sequence[str], *, changes: Sequenc
     _check_scenarios(found)
     plugins_of(found).load(where=f"{found.source.where('plugins')}: plugins")
     searched: dict[str, dict[str, Any]] = {}
+    named: set[str] = set()
     for text in spaces:
         change = Change.read(text, option="--space")
+        if change.key in named:
+            raise ConfigurationError(f"--space {text}: another --space gives {change.key} too; give it once.")
+        named.add(change.key)
         owner, _, setting = change.key.rpartition(".")
         for entry in _entries_with(found, owner, setting, where=f"--space {text}"):
             searched.setdefault(_title(entry), {})[setting] = _values(change.text, where=f"--space {text}")

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from benchmarks.cells import SplitterSpec
-from harness.config.expand import completed_splitter
+from harness.config.expand import completed_splitter, settings_of_preset
 from harness.sweep.definition.parameter import Parameter, same_value
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.methods.protocol import SPLITTERS
@@ -204,7 +204,8 @@ def _checked(splitter: str, settings: Mapping[str, Any], parameter: Parameter, w
             normalised.append(_all_settings(completed_splitter(splitter, given, where=where))[parameter.name])
         except ConfigurationError as error:
             # A value may be refused with the other settings as they are, and accepted with others: no error yet.
-            if str(error).startswith(f"{where}: {parameter.name}"):
+            is_unknown = parameter.name == "preset" and not settings_of_preset(splitter, value, where=where)
+            if is_unknown or str(error).startswith(f"{where}: {parameter.name}"):
                 raise
             normalised.append(value)
     return replace(parameter, choices=tuple(normalised)) if parameter.kind == "choice" else parameter

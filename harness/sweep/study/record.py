@@ -213,7 +213,8 @@ def read_studies(store: ResultStore, *, consent: Consent | None = None) -> list[
     Raises:
         ConfigurationError: If one is damaged, or of a newer version.
     """
-    records = [_parsed(path, data, consent or Consent()) for path, data in store.read_files(_FOLDER).items()]
+    files = {path: data for path, data in store.read_files(_FOLDER).items() if path.endswith(".json")}
+    records = [_parsed(path, data, consent or Consent()) for path, data in files.items()]
     return sorted(records, key=lambda record: record.written_at)
 
 
@@ -225,7 +226,7 @@ def _parsed(path: str, data: bytes, consent: Consent) -> StudyRecord:
         # Earlier versions had a protocol, which could only be this one.
         values = {key: value for key, value in dict(content["sweep"]).items() if key != "protocol"}
         return StudyRecord(
-            study=content["study"],
+            study=str(content["study"]),
             written_at=datetime.fromisoformat(content["written_at"]),
             values={**values, "name": str(values["name"])},
             folder=content["folder"],
@@ -233,8 +234,10 @@ def _parsed(path: str, data: bytes, consent: Consent) -> StudyRecord:
             path=path,
             consent=consent,
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{path} is no definition of a sweep: {error!r}. Remove it.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{path} is no definition of a sweep: {error!r}. Wait if it is being copied; otherwise, remove it."
+        ) from error
 
 
 def find_study(known: Sequence[StudyRecord], study: str | None, *, where: str) -> StudyRecord:

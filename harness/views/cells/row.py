@@ -31,11 +31,14 @@ def row_view(attempts: Iterable[Row]) -> RenderableType:
         parts.append(Text(f"{len(rows)} attempts: {', '.join(row.state.value for row in rows)}; the last:"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
-    grid.add_column(overflow="fold")
+    grid.add_column()
     for name, value in last.model_dump(mode="json", exclude={*_TABLES, "traceback", "config"}).items():
         if value not in (None, [], ""):
             grid.add_row(name, _value_text(name, value))
     parts += [grid, *_details(last)]
+    for part in parts:
+        for column in part.columns if isinstance(part, Table) else ():
+            column.overflow = "fold"  # cut short, two names may be one
     if last.traceback:
         parts += [Text("\ntraceback", style="bold"), Text(last.traceback)]
     return Group(*parts)

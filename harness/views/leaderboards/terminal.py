@@ -33,19 +33,22 @@ _NAME_WIDTHS = 12, 16
 """Least width of the column of names: that of their longest word, within these limits."""
 
 
-def leaderboard_view(board: Leaderboard, *, contents: StoreContents | None = None, results: str = "") -> RenderableType:
+def leaderboard_view(
+    board: Leaderboard, *, contents: StoreContents | None = None, results: str = "", empty: str = "No rows yet."
+) -> RenderableType:
     """Return a leaderboard for the terminal: a table per section, failures, damaged files.
 
     Args:
         board: The leaderboard.
         contents: The store's contents, for the files that could not be read.
         results: The store's location, for commands in hints.
+        empty: What stands for a board without rows.
     """
     parts: list[RenderableType] = []
     for section in board.sections:
         parts += [Text(section.title, style="bold"), _SectionTable(section, reference_entries(board, section))]
     if not board.sections:
-        parts.append(Text("No rows yet."))
+        parts.append(Text(empty))
     else:
         parts.append(Text(_legend(board), style="dim"))
     if board.published:

@@ -8,7 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TypeGuard
 
 import numpy as np
@@ -70,7 +69,7 @@ class Condition:
         if _is_number(value) and number is not None:
             return value == number
         text = value if isinstance(value, str) else json.dumps(value, default=str)
-        return fnmatchcase(text, self.value)
+        return re.fullmatch(".*".join(map(re.escape, re.split(r"\*+", self.value))), text, re.DOTALL) is not None
 
 
 def select(rows: Sequence[Row], conditions: Sequence[str]) -> Rows:

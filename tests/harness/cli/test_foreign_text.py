@@ -73,7 +73,7 @@ def run(*arguments: str) -> str:
 
 def test_a_leaderboard_shows_labels_reasons_and_paths_as_they_are(results: str) -> None:
     shown = re.sub(r"\s+", "", run("leaderboard", results))
-    for text in [*LABELS, REASON, "[red]", r"\x1b[2J[/b]", f"--results {results}"]:
+    for text in [*LABELS, REASON, "[red]", r"\x1b[2J[/b]", f"--results '{results}'"]:
         assert re.sub(r"\s+", "", text) in shown, text
 
 

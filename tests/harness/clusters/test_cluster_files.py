@@ -104,6 +104,11 @@ def test_on_clouds_the_head_takes_no_cells_and_idle_machines_are_terminated() ->
         ("cluster_name:", "clustername:", "unknown key 'clustername'. Did you mean 'cluster_name'"),
         ("price_per_hour:", "price_per_hours:", "unknown key 'price_per_hours'. Did you mean 'price_per_hour'"),
         ("gpu_worker: 0.526", "gpu_workers: 0.526", "unknown node type 'gpu_workers'. Did you mean 'gpu_worker'"),
+        (
+            "gpu_worker: 0.526",
+            "gpu_worker: -1",
+            "price_per_hour.gpu_worker: Input should be greater than or equal to 0",
+        ),
         ("head_node_type: head", "head_node_type: haed", "unknown node type 'haed'. Did you mean 'head'"),
         ("max_workers: 8\nupscaling", "max_workers: eight\nupscaling", "line 14: max_workers: 'eight' is not of type"),
         ("ssh_user:", "ssh_usr:", "auth: Additional properties.*ssh_usr"),

@@ -14,6 +14,7 @@ from harness.config.suite import load_suite
 from harness.suite_cell import SuiteCell
 from splitters.errors import ConfigurationError, UnknownNameError
 from splitters.methods.protocol import SPLITTERS
+from splitters.settings import Settings
 
 WriteSuite = Callable[..., Path]
 
@@ -193,3 +194,40 @@ def test_a_scenario_of_a_plug_in_whose_check_fails_is_named_with_the_line(
     message = r"toys\.yaml: .*: scenario 'toy' fails: .*test_expand\.py, line \d+: ZeroDivisionError: by zero"
     with pytest.raises(ConfigurationError, match=message):
         cells_of(write_suite)
+
+
+@pytest.mark.parametrize("other", ["splitters.toy.loss=0.4", "splitters.toy.settings={loss: 0.4}"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_setting_that_the_command_line_gives_for_all_models_and_for_some_is_refused(
+    write_suite: WriteSuite, other: str, is_first: bool
+) -> None:
+    changes = ["splitters.toy.overrides=[{model: rescnn, settings: {loss: 0.2}}]", other]
+    with pytest.raises(ConfigurationError, match=r"another --set gives 'loss' too"):
+        load_suite(write_suite(), changes=changes if is_first else changes[::-1])
+    for setting in ("splitters.toy.folder=a", "splitters.toy.settings={folder: a}"):
+        apart = [changes[0], setting] if is_first else [setting, changes[0]]
+        items = expand(load_suite(write_suite(models=["simcnn", "rescnn"], splitters=["toy"]), changes=apart))
+        assert [item.cell.splitter.settings["loss"] for item in items] == [0.02, 0.2]
+        assert [item.cell.splitter.settings["folder"] for item in items] == ["a", "a"]
+
+
+@pytest.mark.parametrize("value", ["object()", "b'\\xff'"])
+def test_a_plug_ins_setting_that_json_cannot_hold_is_refused(
+    write_suite: WriteSuite, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    class WrongSettings(Settings):
+        kept: object = eval(value)
+
+    monkeypatch.setattr(SPLITTERS.get("toy"), "Settings", WrongSettings)
+    with pytest.raises(ConfigurationError, match=r"splitters.toy: a setting cannot be written as JSON: "):
+        cells_of(write_suite, splitters=["toy"])
+
+
+def test_a_plug_in_that_changes_the_folder_does_not_move_what_is_relative(
+    write_suite: WriteSuite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wanderer.py").write_text("import os\nos.chdir('/')\n")
+    cells_of(write_suite, plugins=["toy_plugin", "wanderer"])
+    assert Path.cwd() == tmp_path

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from harness.config.yaml_source import read_text, read_yaml
 from splitters.errors import ConfigurationError
@@ -173,3 +176,15 @@ def test_a_key_is_text_as_it_is_spelt(key: str) -> None:
     value, source = read_yaml(f"a: 1\n{key}: 2\n", name="f.yaml")
     assert value == {"a": 1, key: 2}
     assert source.where(key) == "f.yaml, line 2"
+
+
+@pytest.mark.parametrize("name", ["suite.yaml", "cluster.yaml"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_instead_of_waited_for(
+    call: Callable[..., Result], tmp_path: Path, name: str
+) -> None:
+    os.mkfifo(tmp_path / name)
+    options = ["quick", "--cluster"] if name == "cluster.yaml" else []
+    result = call("plan", *options, tmp_path / name)
+    assert result.exit_code == 2
+    assert f"{tmp_path / name}: the " in result.stderr
+    assert "cannot be read: it is a pipe or a device; write it to a file." in result.stderr

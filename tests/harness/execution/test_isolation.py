@@ -236,3 +236,14 @@ def test_a_mode_that_a_cell_entered_and_did_not_leave_is_reported() -> None:
             entered.__enter__()
     finally:
         entered.__exit__(None, None, None)
+
+
+def test_limits_of_the_process_and_hooks_are_put_back() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hooks = sys.unraisablehook, sys.breakpointhook
+    with restored_process():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+        sys.unraisablehook = sys.breakpointhook = lambda *_: None
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
+    assert (sys.unraisablehook, sys.breakpointhook) == hooks

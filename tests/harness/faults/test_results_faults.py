@@ -318,3 +318,20 @@ def test_a_clock_that_goes_back_loses_no_row_and_makes_no_time_negative(
     assert min(store.read().table["seconds"].to_pylist()) >= 0
     assert_one_good_row_each(store)
     assert make_plan(items, store.read().latest()).queue() == []
+
+
+def test_errors_of_a_client_that_are_no_os_errors_lose_no_row(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ResultStore(tmp_path / "results", cache=tmp_path / "cache")
+    write_local = storage._write_local
+
+    def write(folder: Path, name: str, data: bytes, *, durable: bool) -> None:
+        if folder.is_relative_to(tmp_path / "results" / "rows"):
+            raise pa.ArrowException("Unknown error: Failed to get token")
+        write_local(folder, name, data, durable=durable)
+
+    monkeypatch.setattr(storage, "_write_local", write)
+    unsent = run(store, surroundings).contents.unsent
+    assert unsent is not None
+    assert (unsent.n_rows, unsent.reason) == (len(SEEDS), "Unknown error: Failed to get token")

@@ -295,3 +295,13 @@ def test_large_charts_show_a_sample_with_the_whole_front_and_say_so(
     _, front, points = (layer["data"]["values"] for layer in chart.spec["layer"])
     assert [len(front), len(points)] == [12, 4]
     assert "4 of 12 cells are drawn" in chart.caption
+
+
+def test_a_page_for_others_holds_no_secret_of_its_location(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.write(toy_row())
+    store.location = "s3://key:secret@bucket/rows"
+    data = ReportData(store, store.read())
+    page = make_page(data, topics(data, []))
+    assert "s3://bucket/rows" in page
+    assert "secret@" not in page

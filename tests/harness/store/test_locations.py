@@ -11,7 +11,7 @@ from click.testing import Result
 from toys import toy_row
 
 from harness.store import ResultStore, beneath
-from harness.store.locations import last_part, parent_of
+from harness.store.locations import last_part, parent_of, without_secret
 from splitters.errors import ConfigurationError
 
 Call = Callable[..., Result]
@@ -166,3 +166,51 @@ def test_a_location_that_would_lead_elsewhere_is_refused(location: str, complain
 @pytest.mark.parametrize("location", ["a:b", "c:/x", "s3", "s3/b", "results/s3:/b"])
 def test_folders_with_colons_are_folders(location: str) -> None:
     assert ResultStore(location).storage.root == str(Path(location).absolute())
+
+
+@pytest.mark.parametrize("location", ["s3://", "gs://anonymous@"])
+def test_a_uri_without_a_bucket_is_refused(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.store.files.require_store_answers", lambda location: None)
+    with pytest.raises(ConfigurationError, match=r"names no bucket|Missing bucket|no such location"):
+        ResultStore(location)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("s3://key:secret%2F@b/x?region=r", "s3://b/x?region=r"),
+        ("gs://anonymous@b/x", "gs://anonymous@b/x"),
+        ("s3://b/a:b@c", "s3://b/a:b@c"),
+        ("a:b@c", "a:b@c"),
+    ],
+)
+def test_secrets_in_uris_are_left_out_of_what_others_read(location: str, shown: str) -> None:
+    assert without_secret(location) == shown
+
+
+@pytest.mark.parametrize("inner", ["rows", "rows/", "rows/in_scenario=toy", "rows/in_scenario=toy/new"])
+def test_nothing_is_written_into_the_rows_of_other_results(
+    call: Call, write_suite: Callable[..., Path], tmp_path: Path, inner: str
+) -> None:
+    results = tmp_path / "results" / "toys"
+    ResultStore(results).write(toy_row())
+    place = f"{results}/{inner}"
+    for command in (("run", write_suite(), "--backend", "inline", "--results"), ("merge", results, "--into")):
+        result = call(*command, place)
+        assert result.exit_code == 2
+        assert f"{place} is in the rows of {results}; name {results} instead." in result.stderr
+    assert len(list(results.rglob("*.parquet"))) == 1
+    ResultStore(results / "more").prepare()
+    ResultStore(tmp_path / "rows").prepare()
+
+
+def test_a_neighbour_that_cannot_be_read_is_passed_over(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **keys: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("harness.store.result_store.results_near", refuse)
+    result = call("leaderboard", tmp_path)
+    assert result.exit_code == 2
+    assert f"there are no rows at {tmp_path}. Name the folder" in result.stderr

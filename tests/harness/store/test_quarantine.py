@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pyarrow import fs
 from toys import toy_cell, toy_row
 
 from harness.store import ResultStore
+from harness.store.row_files import encode_table
 from splitters.errors import ConfigurationError
 
 
@@ -170,3 +172,32 @@ def test_in_a_store_that_cannot_be_changed_damage_is_only_reported(tmp_path: Pat
     assert (damaged.path, damaged.quarantined) == (str(path), False)
     assert "read-only" in damaged.reason
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("state", "great", "foreign: state: Input should be 'ok'"),
+        ("accuracy_loss", math.nan, "foreign: accuracy_loss: Input should be a finite number"),
+        ("accuracy_loss", math.inf, "foreign: accuracy_loss: Input should be a finite number"),
+        ("config", "", "foreign: its config is not JSON: Expecting value"),
+        ("config", "[]", "foreign: its config is no cell's"),
+        ("config", '{"splitter": "toy"}', "foreign: its config is no cell's"),
+        ("config", '{"seed": NaN}', "foreign: its config is not JSON: NaN is no number in JSON"),
+        ("config", "[" * 10_000, "foreign: its config is not JSON: "),
+    ],
+)
+def test_a_file_with_a_value_that_no_row_has_is_damaged(
+    store: ResultStore, column: str, value: object, reason: str
+) -> None:
+    path = Path(store.write(toy_row()))
+    store.write(good := toy_row(seed=1))
+    rows = pq.ParquetFile(path).read()
+    index = rows.schema.get_field_index(column)
+    field = rows.schema.field(index)
+    path.write_bytes(encode_table(rows.set_column(index, field, pa.array([value], field.type))))
+    age(path)
+    contents = store.read()
+    assert contents.latest() == [good]
+    (damaged,) = contents.damaged
+    assert damaged.reason.startswith(reason)

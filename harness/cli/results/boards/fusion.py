@@ -21,10 +21,13 @@ def command(results: str, as_json: bool) -> None:
     from harness.ranking.fusion_choice import rule_gains
     from harness.ranking.leaderboard import columns_for, make_leaderboard
     from harness.views.leaderboards.fusion_choice import fusion_choice_objects, fusion_choice_view
+    from splitters.errors import DataError
 
     store = open_store(results)
     store.require_rows()
     latest = store.read(columns=columns_for(None)).latest()
+    if not latest.equal("scenario", "patching").any():
+        raise DataError(f"there are no patches at {results}; suites with the scenario 'patching' make some.")
     gains = rule_gains(make_leaderboard(latest, scenario="patching"))
     if as_json:
         show_json(fusion_choice_objects(gains))

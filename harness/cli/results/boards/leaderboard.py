@@ -69,7 +69,7 @@ def command(
     board = make_leaderboard(rows, scenario=scenario, sort=sort, group_by=groups, budget=budget)
     if columns is not None:
         board = with_measures(board, listed(columns, "--columns", "measure"))
-    if baseline:
+    if baseline is not None:
         board = with_baseline(board, baseline)
     if no_reference:
         board = without_references(board)

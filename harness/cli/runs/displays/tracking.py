@@ -61,12 +61,12 @@ def tracking_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--tensorboard",
             type=click.Path(file_okay=False, path_type=Path),
             metavar="DIR",
-            help="Write each cell's metrics for TensorBoard too; needs the extra splitbench[tensorboard].",
+            help="Write each cell's metrics for TensorBoard too; needs the package tensorboard.",
         ),
         click.option(
             "--mlflow",
             metavar="URI",
-            help="Write each cell's metrics to MLflow too, a server or a database; needs the extra splitbench[mlflow].",
+            help="Write each cell's metrics to MLflow too, a server or a database; needs the package mlflow.",
         ),
     )
     command: Callable[..., Any] = with_tracking

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from toys import toy_row
 
-from benchmarks.rows.row import State
+from benchmarks.rows.row import LayerRecord, State
 from harness.store import ResultStore
 
 Call = Callable[..., Result]
@@ -63,3 +63,16 @@ def test_a_folder_without_results_says_how_to_name_one(
     result = call("show", "abc")
     assert result.exit_code == 2
     assert "--results" in result.stderr
+
+
+@pytest.mark.parametrize("columns", ["20", "30", "40"])
+def test_on_a_narrow_terminal_names_are_broken_and_not_cut(
+    call: Call, results: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    layers = [LayerRecord(name=f"features.{end}", kernels=8, kept=[4], union_kept=4) for end in ("one", "two")]
+    row = toy_row(seed=30).model_copy(update={"layers": layers})
+    ResultStore(results).write(row)
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = call("show", row.cell_id).stdout
+    assert "composed" in shown
+    assert "…" not in shown

@@ -17,6 +17,7 @@ from toys import HERE, ROOT, toy_cell, toy_row
 from benchmarks.cells import DatasetSpec
 from benchmarks.rows.row import Row, State
 from benchmarks.scenarios.current_code import with_current_code
+from harness.config.cache_folder import cache_folder
 from harness.config.plugins import Plugins
 from harness.config.trust import Consent, names_of_code, trust, trust_named
 from harness.execution.rerun import Rerun, plugins_of_row
@@ -228,3 +229,23 @@ def test_images_that_have_changed_are_named() -> None:
     before = toy_row().model_copy(update={"dataset_hash": "these"})
     now = [toy_row().model_copy(update={"dataset_hash": value}) for value in ("these", "others", None)]
     assert [Rerun(row, before).changed_images for row in now] == [[], ["digits"], []]
+
+
+def test_published_weights_are_looked_for_before_a_row_is_written(
+    call: Call, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    model = {"name": "torchvision:squeezenet1_1", "weights": "IMAGENET1K_V1", "normalisation": "imagenet"}
+    cell = type(toy_cell()).model_validate({**toy_cell().model_dump(mode="json"), "model": model})
+    (cell_id,) = stored(results, toy_row(cell=with_current_code(cell), age=60))
+    result = call("rerun", cell_id, "--results", results)
+    assert result.exit_code == 2
+    assert "SqueezeNet1_1_Weights.IMAGENET1K_V1 are not on this machine" in result.stderr
+    assert len(rows_in(results)) == 1
+    here = cache_folder() / "published-weights" / "squeezenet1_1-b8a52dc0.pth"
+    here.parent.mkdir(parents=True)
+    here.touch()
+    assert call("rerun", cell_id, "--results", results, "--fresh").exit_code == 0, (
+        "fresh ones are not made, but fetched"
+    )
+    assert here.exists()

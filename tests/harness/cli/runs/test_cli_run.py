@@ -6,13 +6,20 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import termios
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 from processes import splitbench, states, wait_for
+
+from harness.config.expand import expand
+from harness.config.suite import load_suite
+from harness.runs.declaration import RunDeclaration
+from harness.store import ResultStore
 
 Call = Callable[..., Result]
 WriteSuite = Callable[..., Path]
@@ -228,3 +235,50 @@ def test_control_c_ends_a_run_on_ray_in_order(
     assert "Traceback" not in errors
     assert states(results) == ["interrupted"]
     assert list(home.iterdir()) == [], "Ray left its token behind"
+
+
+def test_a_run_whose_cells_another_one_has_declared_says_whose_rows_are_missing(
+    call: Call, write_suite: WriteSuite, tmp_path: Path
+) -> None:
+    path = write_suite()
+    cells = [item.cell.cell_id for item in expand(load_suite(path))]
+    store = ResultStore(tmp_path / "r")
+    with RunDeclaration(store.storage, "toys", cell_ids=cells, n_cells=len(cells)):
+        result = call("run", path, "--results", tmp_path / "r", "--backend", "inline")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("No rows yet from the other run.\n")
+    assert "2 cells are being run by" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["run", "rerun"])
+def test_a_cache_folder_that_cannot_be_made_is_refused_before_a_row_is_written(
+    call: Call, write_suite: WriteSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    suite, results = write_suite(splitters=["toy"]), tmp_path / "r"
+    (tmp_path / "file").touch()
+    if verb == "rerun":
+        assert call("run", suite, "--results", results, "--backend", "inline").exit_code == 0
+    rows = ResultStore(results).read().table
+    monkeypatch.setenv("SPLITBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    if verb == "rerun":
+        result = call("rerun", rows["cell_id"][0].as_py(), "--results", results, "--trust-code")
+    else:
+        result = call("run", suite, "--results", results, "--backend", "inline")
+    assert result.exit_code == 2
+    assert f"the cache folder {tmp_path / 'file' / 'cache'} cannot be written to: " in result.stderr
+    assert ResultStore(results).read().table.num_rows == rows.num_rows
+
+
+def test_work_goes_on_when_the_reader_of_progress_has_gone(
+    write_suite: WriteSuite, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    call = ["run", str(write_suite(splitters=["toy"])), "--seeds", "3", "--backend", "inline", "--json"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *call, "--results", str(tmp_path / "r")],
+        env=environment, stdout=subprocess.PIPE, stderr=writer, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 0
+    assert [cell["state"] for cell in json.loads(done.stdout)["run"]] == ["ok", "ok", "ok"]

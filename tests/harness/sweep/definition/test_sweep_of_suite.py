@@ -168,3 +168,10 @@ def test_the_command_takes_a_suite_in_place_of_a_sweep(call: Callable[..., Resul
         refused = call("sweep", *wrong)
         assert refused.exit_code == 2
         assert "name a sweep, or a suite by --suite" in refused.output
+
+
+def test_a_setting_that_is_searched_twice_and_a_preset_that_is_unknown_are_refused(suite: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--space long.alpha=1:3: another --space gives long.alpha too"):
+        sweep_of_suite(suite, ["alpha=0.1:1.0", "long.alpha=1:2", "long.alpha=1:3"])
+    with pytest.raises(ConfigurationError, match=r"space.preset: .*unknown preset 'nope'. Known: fast"):
+        sweep_of_suite(suite, ["long.preset=[fast, nope]"], changes=["splitters.long.settings={}"])

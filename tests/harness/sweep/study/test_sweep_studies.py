@@ -147,7 +147,8 @@ def test_a_store_without_a_sweep_and_a_wrong_study_are_refused(make_bowls: MakeS
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no definition of a sweep"),
+        ("{", r"is no definition of a sweep: .* Wait if it is being copied; otherwise, remove it\."),
+        ("[" * 10_000, "is no definition of a sweep: RecursionError"),
         (json.dumps({"format": 99}), "format 99 is newer than 1"),
         ("{}", "'format'"),
     ],
@@ -157,3 +158,9 @@ def test_a_damaged_or_newer_definition_is_named(tmp_path: Path, text: str, messa
     store.write_file("sweeps/a.json", text.encode())
     with pytest.raises(ConfigurationError, match=message):
         read_studies(store, consent=BOWLS)
+
+
+def test_files_of_others_beside_definitions_are_left_alone(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    store.write_file("sweeps/notes.txt", b"mine")
+    assert read_studies(store, consent=BOWLS) == []

@@ -57,3 +57,12 @@ def test_an_unknown_key_is_answered_with_the_nearest_one() -> None:
     assert "splitter.loss" not in str(caught.value), "the settings are not listed"
     with pytest.raises(UnknownNameError, match=r"Did you mean 'splitter\.loss'"):
         select(ROWS, ["splitter.los=1"])
+
+
+@pytest.mark.parametrize(("value", "n_rows"), [("ours [fast]", 1), ("ours [[]fast]", 0), ("our? *", 0), ("ours**]", 1)])
+def test_in_a_value_only_stars_stand_for_other_text(value: str, n_rows: int) -> None:
+    rows = [toy_row(label="ours [fast]"), toy_row(seed=1, label="ours f")]
+    chosen = [
+        row for row in select(rows, ["seed>=0", f"splitter_label={value}", "splitter_label=ours f"]) if row.seed == 0
+    ]
+    assert len(chosen) == n_rows

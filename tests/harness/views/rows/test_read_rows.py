@@ -22,6 +22,7 @@ from toys import toy_row
 from benchmarks.rows.row import LayerRecord, State
 from harness import read_rows
 from harness.store import ResultStore
+from harness.views.rows import formats
 from splitters.errors import ConfigurationError, UnknownNameError
 
 Call = Callable[..., Result]
@@ -138,3 +139,31 @@ def test_every_format_has_the_same_digits(call: Call, results: Path, tmp_path: P
 def test_the_command_writes_parquet_to_a_pipe(call: Call, results: Path) -> None:
     data = call("rows", results, "--format", "parquet", "--settings").stdout_bytes
     assert "splitter.loss" in pq.read_table(pa.BufferReader(data)).column_names
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 500])
+def test_rows_are_written_in_parts_that_do_not_show(
+    call: Call, results: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    table = pa.concat_tables([read_rows(results)] * 2).combine_chunks()
+    monkeypatch.setattr(formats, "_AT_ONCE", at_once)
+    rows = [{**row, "started_at": row["started_at"].isoformat()} for row in table.to_pylist()]
+    assert formats.to_json(table) == f"{json.dumps(rows, indent=1, ensure_ascii=False)}\n".encode()
+    assert len(list(csv.reader(io.StringIO(formats.to_csv(table).decode())))) == 1 + len(rows)
+    assert json.loads(formats.to_json(table.slice(0, 0))) == []
+
+
+@pytest.mark.parametrize("verb", ["rows", "report"])
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file_and_a_link_stays_one(
+    call: Call, results: Path, tmp_path: Path, verb: str
+) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    result = call(verb, results, "--out", pipe)
+    assert result.exit_code == 2
+    assert "is a pipe or a device, and no regular file." in result.stderr
+    assert pipe.is_fifo()
+    link.symlink_to(tmp_path / "meant")
+    assert call(verb, results, "--out", link).exit_code == 0
+    assert link.is_symlink()
+    assert (tmp_path / "meant").is_file()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from toys import patch_record, patching_row
+from toys import patch_record, patching_row, toy_row
 
 from harness.store import ResultStore
 
@@ -80,3 +80,10 @@ def test_rows_without_gains_on_select_are_refused_with_the_way_out(call: Call, t
     result = call("fusion", tmp_path / "r")
     assert result.exit_code == 2
     assert "lack these. Run the suite again, into a new results folder." in " ".join(result.stderr.split())
+
+
+def test_results_without_patches_are_refused(call: Call, tmp_path: Path) -> None:
+    ResultStore(tmp_path / "r").write(toy_row())
+    result = call("fusion", tmp_path / "r")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: there are no patches at {tmp_path / 'r'}; suites with the scenario")

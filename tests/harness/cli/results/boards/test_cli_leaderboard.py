@@ -187,3 +187,13 @@ def test_a_run_that_has_no_rows_yet_is_no_wrong_call(call: Call, tmp_path: Path)
     ResultStore(tmp_path / "r").prepare()
     result = call("leaderboard", tmp_path / "r")
     assert (result.exit_code, result.stdout.strip()) == (0, "No rows yet.")
+
+
+def test_a_baseline_that_failed_everywhere_is_not_called_unknown(call: Call, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "r")
+    store.write(toy_row())
+    store.write(toy_row(splitter="other", state=State.FAILED))
+    result = call("leaderboard", tmp_path / "r", "--baseline", "other")
+    assert result.exit_code == 2
+    assert "--baseline other: it has no cell that is ok" in result.stderr
+    assert call("leaderboard", tmp_path / "r", "--baseline", "").exit_code == 2
