@@ -143,7 +143,7 @@ def make_workspace(data_root: Path | None, download: bool, *, suite: str | None 
 
 
 class RegularFile(click.Path):
-    """A file that is no pipe and no device: these may be waited for without end, and cannot be replaced."""
+    """A file that is no pipe and no device: these may be waited for without end."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
@@ -154,19 +154,9 @@ class RegularFile(click.Path):
         return found
 
 
-class OutFile(RegularFile):
-    """A file that is written under another name and then renamed; a link to it is followed, and stays."""
-
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the file that is to be replaced."""
-        path = super().convert(value, param, ctx)
-        return path.resolve() if path.is_symlink() else path
-
-
-out_option: Decorator = click.option("--out", type=OutFile(), metavar="FILE", required=True, help="The file to write.")
+out_option: Decorator = click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", required=True, help="The file to write."
+)
 
 
 def suite_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,12 +8,12 @@ import click
 
 from harness.cli.errors import report_errors
 from harness.cli.given_options import load_trained
-from harness.cli.options import OutFile, RegularFile, json_option
+from harness.cli.options import RegularFile, json_option
 
 
 @click.command()
 @click.argument("file", type=RegularFile(path_type=Path))
-@click.option("--out", type=OutFile(), metavar="FILE", help="Write it to this file.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it to this file.")
 @json_option
 @report_errors
 def command(file: Path, out: Path | None, as_json: bool) -> None:

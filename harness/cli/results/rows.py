@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import OutFile
 
 _FORMATS = ("csv", "json", "parquet")
 
@@ -18,7 +17,7 @@ _FORMATS = ("csv", "json", "parquet")
 @click.option(
     "--format", "form", type=click.Choice(_FORMATS), help="Output format; by default what --out ends in, or csv."
 )
-@click.option("--out", type=OutFile(), metavar="FILE", help="Write to a file.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file.")
 @click.option("--settings", is_flag=True, help="Add a column per setting, e.g. splitter.alpha or training.epochs.")
 @click.option("--all-attempts", is_flag=True, help="Write every attempt at a cell, not only the one that counts.")
 @report_errors

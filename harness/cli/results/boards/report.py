@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.errors import report_errors
-from harness.cli.options import OutFile, consent_options, json_option, open_store
+from harness.cli.options import consent_options, json_option, open_store
 
 if TYPE_CHECKING:
     from harness.config.trust import Consent
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("results")
 @click.option(
-    "--out", type=OutFile(), metavar="FILE", default=Path("report.html"),
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", default=Path("report.html"),
     show_default=True, help="The page to write.",
 )  # fmt: skip
 @click.option(

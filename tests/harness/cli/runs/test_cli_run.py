@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
