@@ -18,11 +18,10 @@ from torch import Tensor
 from splitters.data.image_files import describe_skipped, files_in, is_image_file
 from splitters.data.normalisation import AnyNormalisation, Normalisation, as_normalisation, typed
 from splitters.data.pictures import as_channels_first, natural_shape, open_picture, read_header, to_pixels
-from splitters.errors import DataError
+from splitters.errors import DataError, listed_names
 from splitters.settings import normalise_class_name
 
 _LOGGER = logging.getLogger("splitters")
-_SHOWN = 5
 _OPAQUE = {2: 1, 4: 3}
 """Channels of grey and coloured pixels by the channels of such pixels with their opacity."""
 
@@ -53,11 +52,11 @@ def read_folder(
     found = dict(sorted(found.items()))
     names = tuple(map(normalise_class_name, found if class_names is None else class_names))
     if set(names) != set(found):
-        raise DataError(f"{root} has the folders {_listed(found)}, but the classes are {_listed(names)}.")
+        raise DataError(f"{root} has the folders {listed_names(found)}, but the classes are {listed_names(names)}.")
     empty = [name for name in names if not found[name]]
     if empty or not names:
         raise DataError(
-            f"{root}: no image files in {_listed(empty) or 'it'}; there must be a folder of them per class."
+            f"{root}: no image files in {listed_names(empty) or 'it'}; there must be a folder of them per class."
         )
     files = [file for name in names for file in found[name]]
     skipped = sorted({*files_in(root)} - {*files})
@@ -150,7 +149,9 @@ def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Ten
         names = tuple(map(_text, given or sorted(set(texts))))
         unknown = set(texts) - set(names)
         if unknown:
-            raise DataError(f"the labels {_listed(sorted(unknown))} are no classes; these are {_listed(names)}.")
+            raise DataError(
+                f"the labels {listed_names(sorted(unknown))} are no classes; these are {listed_names(names)}."
+            )
         numbers = {name: number for number, name in enumerate(names)}
         return torch.tensor([numbers[text] for text in texts]), names
     if array.ndim == 1 and array.dtype == object and all(type(value) is int for value in values):
@@ -221,9 +222,3 @@ def _names_of(dataset: Any) -> Sequence[str] | None:
 
 def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    shown = ", ".join(map(repr, every[:_SHOWN]))
-    return shown if len(every) <= _SHOWN else f"{shown} and {len(every) - _SHOWN} more"
