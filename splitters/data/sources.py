@@ -15,7 +15,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from splitters.data.image_files import describe_skipped, files_in, is_image_file
+from splitters.data.image_files import describe_animated, describe_skipped, files_in, is_image_file
 from splitters.data.normalisation import AnyNormalisation, Normalisation, as_normalisation, typed
 from splitters.data.pictures import as_channels_first, natural_shape, open_picture, read_header, to_pixels
 from splitters.errors import DataError, listed_names
@@ -65,9 +65,7 @@ def read_folder(
     headers = [read_header(file) for file in files]
     animated = [file for file, header in zip(files, headers, strict=True) if header.is_animated]
     if animated:
-        files_hold = "1 file holds" if len(animated) == 1 else f"{len(animated)} files hold"
-        example = animated[0].relative_to(root).as_posix()
-        _LOGGER.warning("%s: %s several pictures, of which the first is read, e.g. %s.", root, files_hold, example)
+        _LOGGER.warning("%s: %s", root, describe_animated(animated, root))
     _, height, width = natural_shape(open_picture(files[0]))
     chosen = as_normalisation(normalisation, channels=3 if any(header.is_coloured for header in headers) else 1)
     shape = (len(chosen.mean), *(size or (height, width)))
