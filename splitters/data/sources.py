@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def read_folder(
     for path in filter(_is_class, sorted(root.iterdir())):
         found.setdefault(normalise_class_name(path.name), []).extend(filter(is_image_file, files_in(path)))
     found = dict(sorted(found.items()))
-    names = tuple(map(normalise_class_name, found if class_names is None else class_names))
+    names = tuple(map(normalise_class_name, found if class_names is None else _in_order(class_names)))
     if set(names) != set(found):
         raise DataError(f"{root} has the folders {listed_names(found)}, but the classes are {listed_names(names)}.")
     empty = [name for name in names if not found[name]]
@@ -135,12 +135,12 @@ def _stacked(images: Any) -> Tensor:
 
 
 def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Tensor, " sample"], tuple[str, ...]]:
-    """Return labels as indices into class names: integers as they are, texts by name."""
+    """Return labels as indices into class names: integers, whole floats and booleans as they are, texts by name."""
     try:
         array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     except ValueError as error:
         raise DataError(f"labels are integers or names [image], one for each image ({error}).") from error
-    given = () if class_names is None else tuple(class_names)
+    given = () if class_names is None else _in_order(class_names)
     values = array.tolist()
     if array.ndim == 1 and values and all(isinstance(value, str | bytes) for value in values):
         texts = [_text(value) for value in values]
@@ -154,11 +154,20 @@ def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Ten
         return torch.tensor([numbers[text] for text in texts]), names
     if array.ndim == 1 and array.dtype == object and all(type(value) is int for value in values):
         array = np.asarray(values)
+    if array.ndim == 1 and (array.dtype.kind == "b" or (array.dtype.kind == "f" and not (array % 1).any())):
+        array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not values:
         way_out = "; of rows with an entry per class, give labels.argmax(1)" if array.ndim == 2 else ""
         raise DataError(f"labels are integers or names [image], not {array.dtype} {list(array.shape)}{way_out}.")
     positions = torch.from_numpy(array.astype(np.int64))
     return positions, given or tuple(map(str, range(int(positions.max()) + 1)))
+
+
+def _in_order(class_names: Any) -> tuple[Any, ...]:
+    if isinstance(class_names, Mapping | Set):
+        kind = type(class_names).__name__
+        raise DataError(f"class_names are a list or a tuple, in the order of the labels, not a {kind}.")
+    return tuple(class_names)
 
 
 def _text(name: object) -> str:
@@ -181,10 +190,13 @@ def _label(label: Any, index: int) -> Any:
 
 def _items(dataset: Any) -> Iterator[tuple[Any, Any]]:
     # A sequence without an end of its own (Dataset has no __iter__) is read by its length.
+    if isinstance(dataset, type) or not (hasattr(dataset, "__iter__") or hasattr(dataset, "__len__")):
+        raise DataError(f"a data set is a torch Dataset or (images, labels), not {dataset!r}.")
     items: Iterable[Any] = dataset if hasattr(dataset, "__iter__") else (dataset[i] for i in range(len(dataset)))
     for index, item in enumerate(items):
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {index} of the data set is no (image, label) but a {type(item).__name__}.")
+            length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+            raise DataError(f"item {index} of the data set is no (image, label) but a {type(item).__name__}{length}.")
         yield item[0], item[1]
 
 
