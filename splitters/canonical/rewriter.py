@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from splitters.canonical.call_rules import CallRules
 from splitters.canonical.constants import Constant, fold
 from splitters.canonical.layers import plain_kind, plain_layer
-from splitters.canonical.model_copy import first_line
+from splitters.canonical.model_copy import first_line, hooked
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU, ChannelRule, Operation
 from splitters.canonical.torch_layers import (
     ALIASES_OF_INPUT,
@@ -109,12 +109,18 @@ def _check_runs(model: nn.Module, example: Tensor) -> None:
     if kinds and example.dtype not in kinds:
         raise GraphError(f"the model's weights are {kinds.most_common(1)[0][0]}, the images {example.dtype}; call "
                          "model.float() first.")  # fmt: skip
+    names = {name for name, _ in model.named_parameters()}
     try:
         model(example)
     except Exception as error:
+        hint = " (or its hooks write to the model itself, not to its copy)" if hooked(model) else ""
         raise GraphError(
-            f"the model does not take images of shape {list(example.shape)}: {first_line(error)}"
+            f"the model does not take images of shape {list(example.shape)}{hint}: {first_line(error)}"
         ) from error
+    made = [name for name, _ in model.named_parameters() if name not in names]
+    if made:
+        raise GraphError(f"its first forward makes {made[0]!r}, whose values are random; call the model once on "
+                         "images, and load its weights.")  # fmt: skip
 
 
 class _Rewriter(CallRules):

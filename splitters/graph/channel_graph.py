@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
 from splitters.canonical.layers import CONVOLUTIONS, in_channels_last
-from splitters.canonical.model_copy import copy_of_model, first_line
+from splitters.canonical.model_copy import copy_of_model, first_line, hooked
 from splitters.canonical.rewriter import canonical_graph
 from splitters.errors import GraphError
 from splitters.graph.channel_ids import along, varying_axes
@@ -175,6 +175,7 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor, vi
         both = fx.Interpreter(network, garbage_collect_values=False)
         logits = both.run(example)
         is_same = logits.shape == expected.shape and float((logits - expected).abs().max()) <= allowed
+        is_same = is_same and float((model(example) - expected).abs().max()) <= allowed  # a second call gives the same
         if is_same and view_writes:  # clamp_(max=6), for example, changes large values only
             large = model(_LARGE * example)
             difference = float((network(_LARGE * example) - large).abs().max())
@@ -197,25 +198,41 @@ def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor, vi
             "images of a batch, or drops its axis (squeeze() without an axis does that, flatten(1) does not)."
         )
     if not float((torch.cat(alone) - logits).abs().max()) <= allowed:
-        raise GraphError("the model mixes the images of a batch; each image's logits must depend on that image alone.")
+        raise GraphError(
+            "the model mixes the images of a batch; each image's logits must depend on that image alone"
+            f"{_cause_of_mixing(model, example)}."
+        )
     nodes = both.env.items()
     return [node for node, value in nodes if _moves_images(value, *(runner.env[node] for runner in interpreters))]
+
+
+def _cause_of_mixing(model: nn.Module, example: Tensor) -> str:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            return f": the layer {name!r} normalises by the batch, as it was made with track_running_stats=False"
+    changed = _changed_buffers(model, example)
+    return f": its forward changes {changed[0]!r} in eval mode; change buffers only if self.training" if changed else ""
+
+
+def _changed_buffers(model: nn.Module, example: Tensor) -> list[str]:
+    """Return the names of the buffers that a forward in eval mode changes."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model(-example)  # other images: a buffer may hold those of the last call
+    return [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before.get(name, buffer))]
 
 
 def _likely_cause(model: nn.Module, example: Tensor, view_writes: list[str]) -> str:
     """Return why a model computes something else than its forward says."""
     if not torch.equal(model(example), model(example)):
-        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        changed = _changed_buffers(model, example)
         if not torch.equal(_seeded(model, example), _seeded(model, example)):
-            changed = [
-                name for name, buffer in model.named_buffers() if not torch.equal(buffer, before.get(name, buffer))
-            ]
             if changed:
                 return f"its forward changes {changed[0]!r} in eval mode; change buffers only if self.training."
+            return "its forward draws random numbers, or keeps a state, in eval mode; do so only if self.training."
         return "its forward draws random numbers in eval mode; draw them only if self.training."
-    hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
-    if hooked:
-        return f"the hooks of {', '.join(repr(name) for name in hooked)} change its values. Do that in its forward."
+    with_hooks = hooked(model)
+    if with_hooks:
+        return f"the hooks of {', '.join(map(repr, with_hooks))} change its values. Do that in its forward."
     if view_writes:
         return view_writes[0]
     return "its forward keeps a state between calls, or overwrites tensors in a way that tracing does not see."

@@ -82,6 +82,8 @@ class _ExampleTracer(NumberReader):
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
         """Give the model images only; its other arguments take their defaults."""
+        if "forward" in vars(self.root):  # it was replaced on the model
+            root_fn = type(self.root).__call__
         return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
