@@ -326,13 +326,15 @@ class _Rewriter(CallRules):
         self._rebind_in_place(node, in_place, new)
         return self._folded(new) if not in_place else new
 
-    def _conversion(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+    def _conversion(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         """Return the input where a conversion does not change it; a condition may become zeros and ones."""
         real_args, real_kwargs = self._real((args, kwargs))
         before, after = real_args[0], _evaluate(node, real_args, real_kwargs)
+        if args[0] in self.constant_nodes:  # whatever tensor gives the type
+            return Constant(self.sources.get(args[0], node.name), after)
         if isinstance(before, Tensor) and isinstance(after, Tensor) and before.device == after.device:
             if before.dtype == after.dtype:
-                return args[0]  # type: ignore[no-any-return]
+                return args[0]
             if before.dtype == torch.bool and after.dtype == torch.get_default_dtype():
                 return self._emit("where", (args[0], 1.0, 0.0))
         return self._opaque_function(node, args, kwargs)

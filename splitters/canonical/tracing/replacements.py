@@ -16,9 +16,9 @@ from torch.fx.node import map_aggregate
 
 from splitters.canonical.tracing.values import TRACED, NumberReader
 
-_FUNCTIONS_OF_SIZES = ("zeros", "ones", "empty")
+_FUNCTIONS_OF_SIZES = {"zeros": torch.zeros, "ones": torch.ones, "empty": torch.empty, "FloatTensor": torch.empty}
 _METHODS_OF_SIZES = ("expand", "repeat", "tile", "view", "reshape", "new_zeros", "new_ones")
-"""Functions, and methods of tensors of no image, that take sizes one by one."""
+"""Functions (with what they compute), and methods of tensors of no image, that take sizes one by one."""
 
 _CHECKS = ("_check", "_check_value", "_check_index", "_check_type")
 """Functions that take a condition, and nothing that stands for one."""
@@ -83,10 +83,10 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
     try:
         # The metaclass, as ``Variable.__new__`` cannot be replaced.
         type(Variable).__call__ = variable  # type: ignore[assignment,method-assign]
-        for function in (is_tensor, tensor):
-            setattr(torch, function.__name__, function)
-        for name in _FUNCTIONS_OF_SIZES:
-            setattr(torch, name, taking_sizes("call_function", _ORIGINALS[name], _ORIGINALS[name]))
+        for replaced in (is_tensor, tensor):
+            setattr(torch, replaced.__name__, replaced)
+        for name, function in _FUNCTIONS_OF_SIZES.items():
+            setattr(torch, name, taking_sizes("call_function", function, _ORIGINALS[name]))
         for name in _CHECKS:
             setattr(torch, name, checking(name))
         for name in _METHODS_OF_SIZES:

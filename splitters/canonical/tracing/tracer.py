@@ -140,7 +140,10 @@ class _ExampleTracer(NumberReader):
     def length(self, proxy: fx.Proxy) -> int:
         lengths = {len(value) for value in self._values(proxy.node)}
         if len(lengths) > 1:
-            raise GraphError("its forward loops over the images of a batch; each image must be computed alike.")
+            raise GraphError(
+                "its forward loops over the images of a batch, or takes their number by len() (x.size(0) can be "
+                "followed); each image must be computed alike."
+            )
         return lengths.pop()
 
     def number(self, proxy: fx.Proxy, action: str) -> Any:

@@ -42,6 +42,13 @@ def frozen_cases() -> list[Case]:
         frozen("channels by a tensor of numbers", lambda net, x: x.index_select(1, net.order), by_position,
                 order=torch.arange(8).flip(0)),
         frozen("the largest channel's number", lambda net, x: x * x.argmax(1, keepdim=True), "mixes channels"),
+        frozen("the largest values", lambda net, x: (
+                x.flatten(2).topk(3, -1)[0].mean(-1) + x.flatten(2).sort(-1).values[:, :, 0]
+                + x.flatten(2).median(-1)[0])[..., None, None], "mixes channels", "mixes channels", "mixes channels"),
+        frozen("distances", lambda net, x: x + torch.cdist(x, x) + F.cosine_similarity(x, -x)[:, None],
+                "mixes channels", "meets values", "mixes channels"),
+        frozen("places given by channels", lambda net, x: F.grid_sample(x, x[..., :2].tanh(), align_corners=False),
+                "is where each image is sampled"),
         Case("views in one batch", lambda: Between(_views_in_one_batch, other=conv(8, 8)),
              {"conv": 0, "last": 6, "other": 0},
              frozen=("sums over the channels", "do not lie along the first axis, in their order")),
