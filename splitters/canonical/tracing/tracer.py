@@ -23,6 +23,7 @@ from splitters.canonical.tracing.replacements import (
     traced_builtins,
     traced_kernels,
     traced_torch,
+    unchecked_shapes,
 )
 from splitters.canonical.tracing.state import restored_state
 from splitters.canonical.tracing.values import CONSTANT_CALLS, CONSTANTS, NumberReader, Value
@@ -50,6 +51,7 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
             traced_torch(tracer),
             traced_kernels(),
             compiled_functions_called_directly(),
+            unchecked_shapes(),
         ):
             return tracer.trace(model)
     except Exception as error:

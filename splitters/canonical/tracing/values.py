@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from torch import fx
+from torch import Tensor, fx
 from torch.fx.proxy import Attribute
 
 from splitters.errors import GraphError
@@ -58,8 +58,9 @@ class _Numbers(fx.Proxy):
     __array_priority__ = 1000  # that of tensors: NumPy's numbers leave ``np.sqrt(2) * x`` to them
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__array_"):  # other ways for NumPy to read it than ``__array__``
-            raise AttributeError(name)
+        # NumPy reads it by ``__array__`` alone; other names may be asked for by ``hasattr``.
+        if name.startswith("__array_") or not (hasattr(Tensor, name) or hasattr(self.tracer.constant(self), name)):
+            raise AttributeError(f"a {type(self.tracer.constant(self)).__name__} has no attribute {name!r}")
         attribute = _TensorAttribute(self, name)
         return self.tracer.constant(attribute) if name in CONSTANTS else attribute
 

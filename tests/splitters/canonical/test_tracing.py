@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from beartype import beartype
 from exactness import assert_exact, images, maskable
+from jaxtyping import Float, jaxtyped
 from small_nets import Between, Whole, conv
 from torch import Tensor, nn
 from torch.autograd import Variable
@@ -86,6 +88,13 @@ def _asked_for_kinds(net: Between, x: Tensor) -> Tensor:
     return x * 2 if torch.is_tensor(x) and (x if x.is_contiguous() else x.contiguous()).dim() == 4 else x
 
 
+def _checked_types(net: Between, x: Tensor) -> Tensor:
+    def doubled(x: Float[Tensor, "batch 8 height width"]) -> Float[Tensor, "batch 8 height width"]:
+        return x.tensors * 2 if hasattr(x, "tensors") else torch.as_tensor(x, dtype=x.dtype) * 2
+
+    return torch.as_tensor(jaxtyped(doubled, typechecker=beartype)(x)) + torch.as_tensor([x.shape[1], 2.0])[1]
+
+
 def _weight_decides(net: Between, x: Tensor) -> Tensor:
     return x * 2 if net.conv.weight.shape[0] == 8 and net.conv.bias.ndim == 1 else x
 
@@ -107,6 +116,7 @@ def _variables(net: Between, x: Tensor) -> Tensor:
         _numpys_numbers,
         _numpy_on_sizes,
         _asked_for_kinds,
+        _checked_types,
         _weight_decides,
         _variables,
     ],
