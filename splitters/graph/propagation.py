@@ -13,7 +13,7 @@ from splitters.canonical.layers import CONVOLUTIONS, Convolution
 from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU, ChannelRule, operation_of
 from splitters.errors import GraphError
-from splitters.graph.channel_ids import FIXED, spread, varying_axes
+from splitters.graph.channel_ids import FIXED, along, spread, varying_axes
 from splitters.graph.node_ids import NodeIds
 
 
@@ -177,6 +177,22 @@ class Propagation(NodeIds):
         only = {axis + dims - len(shape) for axis, size in enumerate(shape) if size > 1}
         self._constant_ids(constant, axes or (only if only == {1} else set()), dims)
 
+    def _repeated_for_channels(self, node: fx.Node, result: Tensor) -> Tensor:
+        """Give what is repeated for each channel of another tensor the ids of those channels, and freeze its own."""
+        before, last = self.ids[node.all_input_nodes[0]], node.all_input_nodes[-1]
+        if self.operation_name(node) == "expand_as":
+            other = self.ids[last]
+            varying = varying_axes(other)
+            counts = [along(other, axis) if axis in varying else other[:0] for axis in range(other.dim())]
+        else:
+            counts = list(self._counted(node.args[1]))
+        sizes = [1] * (result.dim() - before.dim()) + list(before.shape)
+        for axis, counted in enumerate(counts):
+            if sizes[axis] == 1 and len(counted) == result.shape[axis] > 1:
+                self.freeze(node, before, "is broadcast over the channels of another tensor")
+                return spread(counted, result.shape, axis)
+        return result
+
     def _groups(self, node: fx.Node) -> None:
         x, groups = node.all_input_nodes[0], int(node.args[1])  # type: ignore[arg-type]
         if groups == 1:
@@ -248,6 +264,8 @@ class Propagation(NodeIds):
             (node.args, dict(node.kwargs)), lambda source: self.ids.get(source, self.values.get(source))
         )
         result = function(*args, **kwargs)
+        if name in ("expand", "expand_as"):
+            result = self._repeated_for_channels(node, result)
         for part in result if isinstance(result, (tuple, list)) else (result,):
             if 0 in varying_axes(part) and not _gives_only_sizes(node):
                 self.freeze(node, part, "channels move into the batch axis")

@@ -91,8 +91,17 @@ def ties() -> list[Case]:
         Case(
             "the channel count as the size of a constant",
             lambda: Between(lambda net, x: x + net.zero.expand(x.size()), zero=torch.zeros(1)),
-            {"conv": 0, "last": 6},
-            frozen=("an axis that holds other values", "no kernel's"),
+        ),
+        Case(
+            "spatial attention of one kernel, expanded",
+            lambda: Between(
+                lambda net, x: (
+                    x * net.other(x).sigmoid().expand_as(x) + x * net.other(x).expand(x.size(0), x.size(1), -1, -1)
+                ),
+                other=conv(8, 1, 7),
+            ),
+            {"conv": 8, "last": 6, "other": 0},
+            frozen=("is broadcast over the channels",) * 2,
         ),
         Case(
             "spatial attention of one kernel",
