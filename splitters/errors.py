@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 5
+
 
 class SplitbenchError(Exception):
     """The base class of all exceptions that Splitbench raises."""
@@ -57,6 +59,13 @@ class ModuleFileError(SplitbenchError):
 
 class SplitFailedError(SplitbenchError):
     """A splitter could not produce usable modules."""
+
+
+def listed_names(names: Iterable[str]) -> str:
+    """Return names in quotes for a message, or the first of many and how many more there are."""
+    every = list(map(repr, names))
+    rest = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + rest
 
 
 def nearest_name(name: str, choices: Iterable[str]) -> str | None:

@@ -174,7 +174,8 @@ def count_logits(model: nn.Module, name: str, input_shape: tuple[int, int, int])
         ConfigurationError: If it is no network, does not take such images, or returns no logits.
     """
     if not isinstance(model, nn.Module):
-        raise ConfigurationError(f"model {name!r}: its factory returned {model!r}; it must return a torch.nn.Module.")
+        returned = "None" if model is None else f"an object of type {type(model).__name__}"
+        raise ConfigurationError(f"model {name!r}: its factory returned {returned}; it must return a torch.nn.Module.")
     try:
         with evaluating(model), torch.no_grad():
             output = model(torch.zeros(1, *input_shape))

@@ -17,10 +17,8 @@ from benchmarks.models.published_weights import PublishedWeights
 from benchmarks.models.weights_reading import StoredWeights, read_weights
 from splitters.data import Normalisation
 from splitters.data.normalisation import imagenet_statistics
-from splitters.errors import ConfigurationError
+from splitters.errors import ConfigurationError, listed_names
 from splitters.files.weights_hash import state_hash
-
-_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -300,7 +298,7 @@ def _names_of_logits(
     if names and len(names) != n_logits:
         raise ConfigurationError(
             f"model {spec.name!r} has {n_logits} logits, but class_names has {len(names)} names "
-            f"({_listed(names)}); give one name per logit, in order."
+            f"({listed_names(names)}); give one name per logit, in order."
         )
     if not names and n_logits != len(task_classes):
         way_out = (
@@ -310,17 +308,12 @@ def _names_of_logits(
         )
         raise ConfigurationError(
             f"model {spec.name!r} has {n_logits} logits, but the data has {len(task_classes)} classes "
-            f"({_listed(task_classes)}); {way_out}."
+            f"({listed_names(task_classes)}); {way_out}."
         )
     absent = [name for name in task_classes if names and name not in names]
     if absent:
         raise ConfigurationError(
-            f"model {spec.name!r} has no logit for {_listed(absent)}; its {n_logits} logits are {_listed(names)}. "
-            "Leave these classes out of the data, or correct class_names or class_map."
+            f"model {spec.name!r} has no logit for {listed_names(absent)}; its {n_logits} logits are "
+            f"{listed_names(names)}. Leave these classes out of the data, or correct class_names or class_map."
         )
     return tuple(names or task_classes)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_NAMES_SHOWN]))
-    return f"{shown} and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else shown

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.cells import ModelSpec
 from splitters.data.stand_ins import describe_stand_in
-from splitters.errors import ConfigurationError, ModuleFileError
+from splitters.errors import ConfigurationError, ModuleFileError, listed_names
 from splitters.files.safetensors_file import FileHeader, read_format, read_plain_tensors, read_tensor_file
 
 WEIGHTS_FORMAT = "splitbench.weights"
@@ -32,6 +32,8 @@ WEIGHTS_FORMAT_VERSION = 2
 
 _STATE_KEYS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("_orig_mod.", "module.", "model.", "net.")
+_WRAPPERS = re.compile(r"(?<![^.])(?:_orig_mod|module|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
+_COUNT = "num_batches_tracked"
 _SHOWN = 4
 _COLUMN = 48
 
@@ -101,8 +103,9 @@ class StoredWeights:
         """Copy the weights into a network.
 
         Prefixes that wrappers put before all names (``module.``, ``model.``, ``net.``, ``_orig_mod.``) are stripped
-        where the network does not have them itself, and so is any other one behind which are the network's names.
-        Batch counts of batch norms may be absent.
+        where the network does not have them itself, and so is any other one behind which are the network's names; what
+        is not behind it, such as the weights of a loss, is left out. ``module.`` and ``_orig_mod.`` are stripped inside
+        of names as well. Batch counts of batch norms may be absent.
 
         Args:
             model: The network.
@@ -115,11 +118,11 @@ class StoredWeights:
             ConfigurationError: If the weights do not fit the network, or are not finite.
         """
         wanted = model.state_dict()
-        given, prefix = _without_prefix(self.tensors, wanted)
-        given = {**{key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}, **given}
+        given, done = _by_names_of(wanted, self.tensors)
+        given = {**{key: value for key, value in wanted.items() if key.endswith(_COUNT)}, **given}
         _check_fit(self.path, name, wanted, given)
         model.load_state_dict(given)
-        return (f"{self.path}: stripped {prefix!r} from the names of all weights.",) if prefix else ()
+        return (f"{self.path}: {done}.",) if done else ()
 
     def differing_logits(self, model: nn.Module, n_logits: int) -> int | None:
         """Return the number of logits that the weights have, if that is all that keeps them from fitting a network.
@@ -129,7 +132,7 @@ class StoredWeights:
             n_logits: The number of its logits.
         """
         wanted = model.state_dict()
-        given, _ = _without_prefix(self.tensors, wanted)
+        given, _ = _by_names_of(wanted, self.tensors)
         if any(key not in wanted for key in given):
             return None
         pairs = [(wanted[key].shape, value.shape) for key, value in given.items() if value.shape != wanted[key].shape]
@@ -253,28 +256,49 @@ def _states_in(content: Mapping[Any, object]) -> dict[Any, Mapping[object, objec
 def _tensors(path: Path, state: Mapping[object, object], where: str) -> dict[str, Tensor]:
     tensors = {}
     for key, value in state.items():
-        if not isinstance(value, Tensor) or value.is_quantized or value.layout is not torch.strided:
-            kind = type(value).__name__ if not isinstance(value, Tensor) else "quantised or sparse tensor"
+        if not isinstance(value, Tensor) or value.is_quantized or value.is_meta or value.layout is not torch.strided:
+            kind = type(value).__name__ if not isinstance(value, Tensor) else "quantised, sparse or empty (meta) tensor"
             raise ModuleFileError(f"{path}: {where}{key!r} is a {kind}, not a plain tensor; leave it out of the file.")
         tensors[str(key)] = value.detach()
     return tensors
 
 
-def _without_prefix(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    state, stripped = dict(given), ""
+def _by_names_of(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Return a state without what wrappers put into its names, and a clause on what was done, empty for nothing."""
+    state, prefix = dict(given), ""
     if "n_averaged" not in wanted:
         state.pop("n_averaged", None)  # of torch's AveragedModel, beside 'module.'
-    while prefix := _common_prefix(state):
-        if any(key.startswith(prefix) for key in wanted):
+    while stripped := _common_prefix(state):
+        if any(key.startswith(stripped) for key in wanted):
             break
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-        stripped += prefix
-    # Any other prefix, such as 'backbone.', if the network's own names are behind it.
-    first = next(iter(state), "").partition(".")[0] + "."
-    behind = {key.removeprefix(first): value for key, value in state.items() if key.startswith(first)}
-    if len(behind) == len(state) and not state.keys() <= wanted.keys() and behind.keys() <= wanted.keys():
-        return behind, stripped + first
-    return state, stripped
+        state = {key.removeprefix(stripped): value for key, value in state.items()}
+        prefix += stripped
+    if not state.keys() <= wanted.keys():
+        inner = {_WRAPPERS.sub("", key): value for key, value in state.items()}
+        for names in (state, inner) if len(inner) == len(state) else (state,):
+            behind = _only_one_behind_a_prefix(names, wanted)
+            if behind is not None:
+                others = [key for key in names if not key.startswith(behind)]
+                clauses = [
+                    f"stripped {prefix + behind!r} from the names of all weights" if prefix + behind else "",
+                    "stripped wrappers inside of their names" if names is not state else "",
+                    f"left out {listed_names(others)}" if others else "",
+                ]
+                found = {key.removeprefix(behind): names[key] for key in names if key.startswith(behind)}
+                return found, ", ".join(filter(None, clauses))
+    return state, f"stripped {prefix!r} from the names of all weights" if prefix else ""
+
+
+def _only_one_behind_a_prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """Return the prefix behind which all names of a network are, and no others; None if there is none, or several."""
+    needed = {key for key in wanted if not key.endswith(_COUNT)}
+    first = min(needed, default="")
+    fitting = [
+        prefix
+        for prefix in (key.removesuffix(first) for key in state if key == first or key.endswith(f".{first}"))
+        if needed <= {key.removeprefix(prefix) for key in state if key.startswith(prefix)} <= wanted.keys()
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _common_prefix(state: Mapping[str, Tensor]) -> str:
@@ -293,6 +317,9 @@ def _check_fit(path: Path, name: str, wanted: Mapping[str, Tensor], given: Mappi
         pairs += zip(_shown(wanted, reshaped), _shown(given, reshaped), strict=True)
         lines = [f"  {left:<{_COLUMN}}  {right}".rstrip() for left, right in pairs]
         raise ConfigurationError("\n".join([f"{path}: the weights do not fit {name!r}: {said}.", *lines]))
+    rounded = [key for key, value in wanted.items() if value.is_floating_point() and not given[key].is_floating_point()]
+    if rounded:
+        raise ConfigurationError(f"{path}: {rounded[0]} is {given[rounded[0]].dtype}, not floating point: no weights.")
     broken = [key for key, value in given.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if broken:
         raise ConfigurationError(f"{path}: {broken[0]} holds what is no finite number; the weights are broken.")

@@ -76,6 +76,11 @@ def _fix_parametrisations(module: nn.Module) -> None:
         setattr(module, name, nn.Parameter(tensor.detach(), requires_grad=False))
 
 
+def hooked(model: nn.Module) -> list[str]:
+    """Return the names of the modules with forward hooks."""
+    return [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
+
+
 def first_line(error: Exception) -> str:
     """Return an error's kind and the first line of its message."""
     lines = str(error).strip().splitlines()

@@ -128,7 +128,7 @@ OPERATIONS: dict[str, Operation] = {
         max_pool2d=F.max_pool2d, avg_pool2d=F.avg_pool2d, adaptive_avg_pool2d=F.adaptive_avg_pool2d,
         adaptive_max_pool2d=F.adaptive_max_pool2d, lp_pool2d=F.lp_pool2d, interpolate=F.interpolate, pad=F.pad,
         max_pool1d=F.max_pool1d, avg_pool1d=F.avg_pool1d, adaptive_avg_pool1d=F.adaptive_avg_pool1d,
-        adaptive_max_pool1d=F.adaptive_max_pool1d, instance_norm=F.instance_norm,
+        adaptive_max_pool1d=F.adaptive_max_pool1d, instance_norm=F.instance_norm, grid_sample=F.grid_sample,
     ),
     **_table(
         ChannelRule.SHAPE,
@@ -149,7 +149,8 @@ OPERATIONS: dict[str, Operation] = {
         softmax=F.softmax, log_softmax=F.log_softmax, layer_norm=F.layer_norm, rms_norm=F.rms_norm,
         normalize=F.normalize, local_response_norm=F.local_response_norm, matmul=torch.matmul,
         einsum=torch.einsum, scaled_dot_product_attention=F.scaled_dot_product_attention, argmax=torch.argmax,
-        argmin=torch.argmin, cumsum=torch.cumsum, roll=torch.roll,
+        argmin=torch.argmin, cumsum=torch.cumsum, roll=torch.roll, affine_grid=F.affine_grid, topk=torch.topk,
+        sort=torch.sort, median=torch.median, cosine_similarity=F.cosine_similarity, cdist=torch.cdist,
     ),
     **_table(ChannelRule.NUMBER, size=size, floordiv=operator.floordiv, mod=operator.mod),
 }  # fmt: skip

@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from splitters.canonical.call_rules import CallRules
 from splitters.canonical.constants import Constant, fold
 from splitters.canonical.layers import plain_kind, plain_layer
-from splitters.canonical.model_copy import first_line
+from splitters.canonical.model_copy import first_line, hooked
 from splitters.canonical.operations import OPERATIONS, ChannelAffine, ChannelPReLU, ChannelRule, Operation
 from splitters.canonical.torch_layers import (
     ALIASES_OF_INPUT,
@@ -109,12 +109,18 @@ def _check_runs(model: nn.Module, example: Tensor) -> None:
     if kinds and example.dtype not in kinds:
         raise GraphError(f"the model's weights are {kinds.most_common(1)[0][0]}, the images {example.dtype}; call "
                          "model.float() first.")  # fmt: skip
+    names = {name for name, _ in model.named_parameters()}
     try:
         model(example)
     except Exception as error:
+        hint = " (or its hooks write to the model itself, not to its copy)" if hooked(model) else ""
         raise GraphError(
-            f"the model does not take images of shape {list(example.shape)}: {first_line(error)}"
+            f"the model does not take images of shape {list(example.shape)}{hint}: {first_line(error)}"
         ) from error
+    made = [name for name, _ in model.named_parameters() if name not in names]
+    if made:
+        raise GraphError(f"its first forward makes {made[0]!r}, whose values are random; call the model once on "
+                         "images, and load its weights.")  # fmt: skip
 
 
 class _Rewriter(CallRules):
@@ -320,13 +326,15 @@ class _Rewriter(CallRules):
         self._rebind_in_place(node, in_place, new)
         return self._folded(new) if not in_place else new
 
-    def _conversion(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+    def _conversion(self, node: fx.Node, args: Any, kwargs: dict[str, Any]) -> Any:
         """Return the input where a conversion does not change it; a condition may become zeros and ones."""
         real_args, real_kwargs = self._real((args, kwargs))
         before, after = real_args[0], _evaluate(node, real_args, real_kwargs)
+        if args[0] in self.constant_nodes:  # whatever tensor gives the type
+            return Constant(self.sources.get(args[0], node.name), after)
         if isinstance(before, Tensor) and isinstance(after, Tensor) and before.device == after.device:
             if before.dtype == after.dtype:
-                return args[0]  # type: ignore[no-any-return]
+                return args[0]
             if before.dtype == torch.bool and after.dtype == torch.get_default_dtype():
                 return self._emit("where", (args[0], 1.0, 0.0))
         return self._opaque_function(node, args, kwargs)

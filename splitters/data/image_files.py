@@ -14,8 +14,8 @@ from splitters.data.pictures import IMAGE_FORMATS
 
 
 def is_image_file(path: Path) -> bool:
-    """Return whether a file has the suffix of an image format that is read."""
-    return path.suffix.lower() in _suffixes()
+    """Return whether a file has the suffix of an image format that is read, and is no link to a file that is gone."""
+    return path.suffix.lower() in _suffixes() and path.is_file()
 
 
 @cache
@@ -24,7 +24,10 @@ def _suffixes() -> frozenset[str]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return all files in a folder and its sub-folders, in order, without hidden ones; links are followed once."""
+    """Return all files in a folder and its sub-folders, in order, without hidden ones; links are followed once.
+
+    Links to what is gone are among them.
+    """
     found: list[Path] = []
     visited = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -35,7 +38,13 @@ def files_in(folder: Path) -> list[Path]:
             if not name.startswith(".") and os.path.realpath(os.path.join(parent, name)) not in visited
         ]
         found += [Path(parent, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
+    return sorted(found)
+
+
+def describe_animated(animated: Sequence[Path], root: Path) -> str:
+    """Return a clause on files of several pictures: how many, and an example."""
+    files = "1 file holds" if len(animated) == 1 else f"{len(animated)} files hold"
+    return f"{files} several pictures, of which the first is read, e.g. {animated[0].relative_to(root).as_posix()}."
 
 
 def describe_skipped(skipped: Sequence[Path], root: Path) -> str:

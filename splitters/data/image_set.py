@@ -121,9 +121,9 @@ class ImageSet:
         _check_images(images, self.normalisation)
         labels = _as_int64(labels)
         _check_labels(labels, n_images=len(images), n_classes=self.n_classes)
-        strange = [name for name in self.class_names if not isinstance(name, str)]
+        strange = [name for name in self.class_names if not isinstance(name, str) or not name.strip()]
         if strange:
-            raise DataError(f"class names are strings; {strange[0]!r} is none.")
+            raise DataError(f"class names are strings that are not empty; {strange[0]!r} is none.")
         object.__setattr__(self, "class_names", tuple(map(normalise_class_name, self.class_names)))
         _check_names(self.class_names)
         object.__setattr__(self, "images", images)

@@ -103,6 +103,8 @@ def to_pixels(picture: Picture, shape: tuple[int, int, int]) -> UInt8[Tensor, "c
 def fitted(picture: Image.Image, shape: tuple[int, int, int]) -> Image.Image:
     """Return an upright picture with a network's channels (1 or 3), height and width; see ``to_batch``."""
     channels, height, width = shape
+    if 0 in picture.size:
+        raise DataError(f"the image has no pixels: it is {picture.width} x {picture.height}.")
     picture = _convert(picture, _MODES[channels])
     return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.BILINEAR)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from splitters.data.image_files import describe_skipped, files_in, is_image_file
+from splitters.data.image_files import describe_animated, describe_skipped, files_in, is_image_file
 from splitters.data.normalisation import AnyNormalisation, Normalisation, as_normalisation, typed
 from splitters.data.pictures import as_channels_first, natural_shape, open_picture, read_header, to_pixels
-from splitters.errors import DataError
+from splitters.errors import DataError, listed_names
 from splitters.settings import normalise_class_name
 
 _LOGGER = logging.getLogger("splitters")
-_SHOWN = 5
 _OPAQUE = {2: 1, 4: 3}
 """Channels of grey and coloured pixels by the channels of such pixels with their opacity."""
 
@@ -51,13 +50,13 @@ def read_folder(
     for path in filter(_is_class, sorted(root.iterdir())):
         found.setdefault(normalise_class_name(path.name), []).extend(filter(is_image_file, files_in(path)))
     found = dict(sorted(found.items()))
-    names = tuple(map(normalise_class_name, found if class_names is None else class_names))
+    names = tuple(map(normalise_class_name, found if class_names is None else _in_order(class_names)))
     if set(names) != set(found):
-        raise DataError(f"{root} has the folders {_listed(found)}, but the classes are {_listed(names)}.")
+        raise DataError(f"{root} has the folders {listed_names(found)}, but the classes are {listed_names(names)}.")
     empty = [name for name in names if not found[name]]
     if empty or not names:
         raise DataError(
-            f"{root}: no image files in {_listed(empty) or 'it'}; there must be a folder of them per class."
+            f"{root}: no image files in {listed_names(empty) or 'it'}; there must be a folder of them per class."
         )
     files = [file for name in names for file in found[name]]
     skipped = sorted({*files_in(root)} - {*files})
@@ -66,9 +65,7 @@ def read_folder(
     headers = [read_header(file) for file in files]
     animated = [file for file, header in zip(files, headers, strict=True) if header.is_animated]
     if animated:
-        files_hold = "1 file holds" if len(animated) == 1 else f"{len(animated)} files hold"
-        example = animated[0].relative_to(root).as_posix()
-        _LOGGER.warning("%s: %s several pictures, of which the first is read, e.g. %s.", root, files_hold, example)
+        _LOGGER.warning("%s: %s", root, describe_animated(animated, root))
     _, height, width = natural_shape(open_picture(files[0]))
     chosen = as_normalisation(normalisation, channels=3 if any(header.is_coloured for header in headers) else 1)
     shape = (len(chosen.mean), *(size or (height, width)))
@@ -138,28 +135,39 @@ def _stacked(images: Any) -> Tensor:
 
 
 def _labelled(labels: Any, class_names: Sequence[str] | None) -> tuple[Int64[Tensor, " sample"], tuple[str, ...]]:
-    """Return labels as indices into class names: integers as they are, texts by name."""
+    """Return labels as indices into class names: integers, whole floats and booleans as they are, texts by name."""
     try:
         array = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     except ValueError as error:
         raise DataError(f"labels are integers or names [image], one for each image ({error}).") from error
-    given = () if class_names is None else tuple(class_names)
+    given = () if class_names is None else _in_order(class_names)
     values = array.tolist()
     if array.ndim == 1 and values and all(isinstance(value, str | bytes) for value in values):
         texts = [_text(value) for value in values]
         names = tuple(map(_text, given or sorted(set(texts))))
         unknown = set(texts) - set(names)
         if unknown:
-            raise DataError(f"the labels {_listed(sorted(unknown))} are no classes; these are {_listed(names)}.")
+            raise DataError(
+                f"the labels {listed_names(sorted(unknown))} are no classes; these are {listed_names(names)}."
+            )
         numbers = {name: number for number, name in enumerate(names)}
         return torch.tensor([numbers[text] for text in texts]), names
     if array.ndim == 1 and array.dtype == object and all(type(value) is int for value in values):
         array = np.asarray(values)
+    if array.ndim == 1 and (array.dtype.kind == "b" or (array.dtype.kind == "f" and not (array % 1).any())):
+        array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not values:
         way_out = "; of rows with an entry per class, give labels.argmax(1)" if array.ndim == 2 else ""
         raise DataError(f"labels are integers or names [image], not {array.dtype} {list(array.shape)}{way_out}.")
     positions = torch.from_numpy(array.astype(np.int64))
     return positions, given or tuple(map(str, range(int(positions.max()) + 1)))
+
+
+def _in_order(class_names: Any) -> tuple[Any, ...]:
+    if isinstance(class_names, Mapping | Set):
+        kind = type(class_names).__name__
+        raise DataError(f"class_names are a list or a tuple, in the order of the labels, not a {kind}.")
+    return tuple(class_names)
 
 
 def _text(name: object) -> str:
@@ -182,10 +190,13 @@ def _label(label: Any, index: int) -> Any:
 
 def _items(dataset: Any) -> Iterator[tuple[Any, Any]]:
     # A sequence without an end of its own (Dataset has no __iter__) is read by its length.
+    if isinstance(dataset, type) or not (hasattr(dataset, "__iter__") or hasattr(dataset, "__len__")):
+        raise DataError(f"a data set is a torch Dataset or (images, labels), not {dataset!r}.")
     items: Iterable[Any] = dataset if hasattr(dataset, "__iter__") else (dataset[i] for i in range(len(dataset)))
     for index, item in enumerate(items):
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {index} of the data set is no (image, label) but a {type(item).__name__}.")
+            length = f" of {len(item)}" if isinstance(item, tuple | list) else ""
+            raise DataError(f"item {index} of the data set is no (image, label) but a {type(item).__name__}{length}.")
         yield item[0], item[1]
 
 
@@ -221,9 +232,3 @@ def _names_of(dataset: Any) -> Sequence[str] | None:
 
 def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    shown = ", ".join(map(repr, every[:_SHOWN]))
-    return shown if len(every) <= _SHOWN else f"{shown} and {len(every) - _SHOWN} more"

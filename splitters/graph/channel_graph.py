@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, fx, nn
 
 from splitters.canonical.layers import CONVOLUTIONS, in_channels_last
-from splitters.canonical.model_copy import copy_of_model, first_line
+from splitters.canonical.model_copy import copy_of_model, first_line, hooked
 from splitters.canonical.rewriter import canonical_graph
 from splitters.errors import GraphError
 from splitters.graph.channel_ids import along, varying_axes
@@ -71,6 +71,7 @@ class ChannelGraph:
         channels: The maskable channels in each tensor that has any; one entry per result for nodes with several.
         consumers: The convolutions and linear layers that read maskable channels, where masks act.
         per_image: The nodes whose value has a batch axis; the others hold constants and sizes.
+        moves_images: Whether the images of a batch leave the first axis, or their order along it, somewhere.
         input_shape: Image channels, height and width.
         frozen: Kernels that are always kept, and why.
         targets: The convolutions of ``network``, one for each call, by the convolution's name in the layout.
@@ -81,6 +82,7 @@ class ChannelGraph:
     channels: dict[fx.Node, tuple[NodeChannels | None, ...]]
     consumers: tuple[fx.Node, ...]
     per_image: frozenset[fx.Node]
+    moves_images: bool
     input_shape: tuple[int, int, int]
     frozen: tuple[FrozenKernels, ...]
     targets: Mapping[str, tuple[str, ...]]
@@ -101,24 +103,27 @@ class ChannelGraph:
         if example.dim() != 4:
             raise GraphError(f"the example must be [batch, channel, height, width], not {list(example.shape)}.")
         example = example.detach()
-        example = torch.cat([example, example.flip(-1)]) if len(example) == 1 else example[:2]
+        # The second image is none that a forward makes of the first.
+        example = torch.cat([example, 0.5 * example.flip(-1)]) if len(example) == 1 else example[:2]
         # A forward with views may not run in another memory order; a copy, since that of one channel is ambiguous.
         example = example.clone(memory_format=torch.contiguous_format)
         frozen = copy_of_model(model)
         with torch.autocast(example.device.type, enabled=False):
             network, values, sources, view_writes = canonical_graph(frozen, example)
-            alone = _check_output(frozen, network, example, view_writes)
+            moved = _check_output(frozen, network, example, view_writes)
         in_channels_last(network)
         propagation = Propagation(network, values, sources)
-        for node, value in values.items():
-            if isinstance(value, Tensor) and _lost_batch_axis(value, alone.get(node)):
-                propagation.freeze(node, propagation.ids[node], "the images of a batch do not lie along the first axis")
+        origins: dict[fx.Node, fx.Node] = {}
+        for node in moved:
+            origins[node] = next((origins[source] for source in node.all_input_nodes if source in origins), node)
+            reason = "from here, the images of a batch do not lie along the first axis, in their order"
+            propagation.freeze(origins[node], propagation.ids[node], reason)
         if not any(producer.is_convolution for producer in propagation.producers.values()):
             raise GraphError(
                 "the model has no convolution (torch.nn.Conv1d, Conv2d, ConvTranspose2d, or a function of theirs with "
                 "stored weights); there is nothing to split."
             )
-        return _assemble(propagation, tuple(example.shape[1:]))  # type: ignore[arg-type]
+        return _assemble(propagation, tuple(example.shape[1:]), moves_images=bool(moved))  # type: ignore[arg-type]
 
     def explain(self) -> str:
         """Return a summary, and one line for each node that freezes kernels, with the reason."""
@@ -142,15 +147,22 @@ class ChannelGraph:
         return parts[0] if parts else None
 
 
-def _lost_batch_axis(value: Tensor, alone: Any) -> bool:
-    """Return whether a node's value for two images is longer than for one along another axis than the first."""
-    return isinstance(alone, Tensor) and value.shape[1:] != alone.shape[1:]
+def _moves_images(both: Any, *alone: Any) -> bool:
+    """Return whether a value for two images has those for each of them in another order than one after the other."""
+    if not isinstance(both, Tensor) or both.dim() == 0:
+        return False
+    if both.shape[1:] != alone[0].shape[1:]:
+        return True
+    if not both.is_floating_point() or len(both) == len(alone[0]):
+        return False
+    first, second = alone
+    difference, rounding = both - torch.cat(alone), 1e-3 * both.abs().mean()
+    is_order = difference.sum(0).abs().mean() <= rounding  # not, for example, a division by the number of images
+    return bool(is_order and difference.abs().mean() > 0.1 * (first - second).abs().mean() + rounding)
 
 
-def _check_output(
-    model: nn.Module, network: fx.GraphModule, example: Tensor, view_writes: list[str]
-) -> dict[fx.Node, Any]:
-    """Check that a network computes the model's logits, for each image alone; return its nodes' values for one."""
+def _check_output(model: nn.Module, network: fx.GraphModule, example: Tensor, view_writes: list[str]) -> list[fx.Node]:
+    """Check that a network computes the model's logits, for each image alone; return the nodes that move images."""
     with torch.no_grad():
         expected = model(example)
     if not isinstance(expected, Tensor) or expected.dim() != 2 or len(expected) != len(example):
@@ -160,8 +172,10 @@ def _check_output(
         raise GraphError("the model's logits are not finite; check its weights and the normalisation of the images.")
     allowed = _TOLERANCE * max(float(expected.abs().max()), 1e-6)
     with torch.no_grad():
-        logits = network(example)
+        both = fx.Interpreter(network, garbage_collect_values=False)
+        logits = both.run(example)
         is_same = logits.shape == expected.shape and float((logits - expected).abs().max()) <= allowed
+        is_same = is_same and float((model(example) - expected).abs().max()) <= allowed  # a second call gives the same
         if is_same and view_writes:  # clamp_(max=6), for example, changes large values only
             large = model(_LARGE * example)
             difference = float((network(_LARGE * example) - large).abs().max())
@@ -175,31 +189,50 @@ def _check_output(
             interpreters = [fx.Interpreter(network, garbage_collect_values=False) for _ in example]
             alone = [runner.run(image[None]) for runner, image in zip(interpreters, example, strict=True)]
         except Exception as error:
-            raise GraphError(f"the model does not take an image alone: {first_line(error)}") from error
+            raise GraphError(
+                f"the model does not take an image alone, or joins views of all images: {first_line(error)}"
+            ) from error
     if any(one.shape != logits[:1].shape for one in alone):
         raise GraphError(
             f"for one image the model returns {list(alone[0].shape)}, not {list(logits[:1].shape)}: it mixes the "
             "images of a batch, or drops its axis (squeeze() without an axis does that, flatten(1) does not)."
         )
     if not float((torch.cat(alone) - logits).abs().max()) <= allowed:
-        raise GraphError("the model mixes the images of a batch; each image's logits must depend on that image alone.")
-    return interpreters[0].env
+        raise GraphError(
+            "the model mixes the images of a batch; each image's logits must depend on that image alone"
+            f"{_cause_of_mixing(model, example)}."
+        )
+    nodes = both.env.items()
+    return [node for node, value in nodes if _moves_images(value, *(runner.env[node] for runner in interpreters))]
+
+
+def _cause_of_mixing(model: nn.Module, example: Tensor) -> str:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            return f": the layer {name!r} normalises by the batch, as it was made with track_running_stats=False"
+    changed = _changed_buffers(model, example)
+    return f": its forward changes {changed[0]!r} in eval mode; change buffers only if self.training" if changed else ""
+
+
+def _changed_buffers(model: nn.Module, example: Tensor) -> list[str]:
+    """Return the names of the buffers that a forward in eval mode changes."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model(-example)  # other images: a buffer may hold those of the last call
+    return [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before.get(name, buffer))]
 
 
 def _likely_cause(model: nn.Module, example: Tensor, view_writes: list[str]) -> str:
     """Return why a model computes something else than its forward says."""
     if not torch.equal(model(example), model(example)):
-        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        changed = _changed_buffers(model, example)
         if not torch.equal(_seeded(model, example), _seeded(model, example)):
-            changed = [
-                name for name, buffer in model.named_buffers() if not torch.equal(buffer, before.get(name, buffer))
-            ]
             if changed:
                 return f"its forward changes {changed[0]!r} in eval mode; change buffers only if self.training."
+            return "its forward draws random numbers, or keeps a state, in eval mode; do so only if self.training."
         return "its forward draws random numbers in eval mode; draw them only if self.training."
-    hooked = [name for name, module in model.named_modules() if module._forward_hooks or module._forward_pre_hooks]
-    if hooked:
-        return f"the hooks of {', '.join(repr(name) for name in hooked)} change its values. Do that in its forward."
+    with_hooks = hooked(model)
+    if with_hooks:
+        return f"the hooks of {', '.join(map(repr, with_hooks))} change its values. Do that in its forward."
     if view_writes:
         return view_writes[0]
     return "its forward keeps a state between calls, or overwrites tensors in a way that tracing does not see."
@@ -212,7 +245,7 @@ def _seeded(model: nn.Module, example: Tensor) -> Tensor:
     return logits
 
 
-def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> ChannelGraph:
+def _assemble(propagation: Propagation, input_shape: tuple[int, int, int], *, moves_images: bool) -> ChannelGraph:
     """Turn ids into maskable channels, freezing ids that cannot be dropped as whole slices until none is left."""
     while True:
         index = _maskable_index(propagation)
@@ -236,6 +269,7 @@ def _assemble(propagation: Propagation, input_shape: tuple[int, int, int]) -> Ch
         channels=channels,
         consumers=reading,
         per_image=_per_image(propagation),
+        moves_images=moves_images,
         input_shape=input_shape,
         frozen=_explanations(propagation, layers, index),
         targets=_targets(propagation),

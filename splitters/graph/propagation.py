@@ -13,7 +13,7 @@ from splitters.canonical.layers import CONVOLUTIONS, Convolution
 from splitters.canonical.model_copy import first_line
 from splitters.canonical.operations import ChannelAffine, ChannelPReLU, ChannelRule, operation_of
 from splitters.errors import GraphError
-from splitters.graph.channel_ids import FIXED, spread, varying_axes
+from splitters.graph.channel_ids import FIXED, along, spread, varying_axes
 from splitters.graph.node_ids import NodeIds
 
 
@@ -177,6 +177,22 @@ class Propagation(NodeIds):
         only = {axis + dims - len(shape) for axis, size in enumerate(shape) if size > 1}
         self._constant_ids(constant, axes or (only if only == {1} else set()), dims)
 
+    def _repeated_for_channels(self, node: fx.Node, result: Tensor) -> Tensor:
+        """Give what is repeated for each channel of another tensor the ids of those channels, and freeze its own."""
+        before, last = self.ids[node.all_input_nodes[0]], node.all_input_nodes[-1]
+        if self.operation_name(node) == "expand_as":
+            other = self.ids[last]
+            varying = varying_axes(other)
+            counts = [along(other, axis) if axis in varying else other[:0] for axis in range(other.dim())]
+        else:
+            counts = list(self._counted(node.args[1]))
+        sizes = [1] * (result.dim() - before.dim()) + list(before.shape)
+        for axis, counted in enumerate(counts):
+            if sizes[axis] == 1 and len(counted) == result.shape[axis] > 1:
+                self.freeze(node, before, "is broadcast over the channels of another tensor")
+                return spread(counted, result.shape, axis)
+        return result
+
     def _groups(self, node: fx.Node) -> None:
         x, groups = node.all_input_nodes[0], int(node.args[1])  # type: ignore[arg-type]
         if groups == 1:
@@ -214,6 +230,9 @@ class Propagation(NodeIds):
         if not same_axes or value.shape[:2] != source.shape[:2] or self._pads_channels(node):
             self._mix(node, reason="changes the number of channels, or does not take [batch, channel, height, width]")
             return
+        for other in node.all_input_nodes[1:]:
+            for ids in self._tensors_of(other):
+                self.freeze(node, ids, "is where each image is sampled")
         self.ids[node] = spread(self._only_along(node, x, 1), value.shape, 1)
 
     def _pads_channels(self, node: fx.Node) -> bool:
@@ -245,8 +264,10 @@ class Propagation(NodeIds):
             (node.args, dict(node.kwargs)), lambda source: self.ids.get(source, self.values.get(source))
         )
         result = function(*args, **kwargs)
+        if name in ("expand", "expand_as"):
+            result = self._repeated_for_channels(node, result)
         for part in result if isinstance(result, (tuple, list)) else (result,):
-            if 0 in varying_axes(part):
+            if 0 in varying_axes(part) and not _gives_only_sizes(node):
                 self.freeze(node, part, "channels move into the batch axis")
         self.ids[node] = result
         if name in ("reshape", "expand"):
@@ -284,6 +305,8 @@ class Propagation(NodeIds):
         if not isinstance(ids, Tensor):
             return False
         parts = index if isinstance(index, tuple) else (index,)
+        if all(type(part) is int for part in parts) and _gives_only_sizes(node):
+            return False
         if not all(part is None or type(part) in (int, slice) for part in parts):
             return True
         by_axis = [part for part in parts if part is not None]
@@ -310,7 +333,10 @@ class Propagation(NodeIds):
         self.ids[node] = torch.amax(ids, dim=axes, keepdim=keep)
 
     def _mixes_other_axes(self, node: fx.Node) -> bool:
-        """Return whether a node mixes the values along certain axes, none of which is that of the channels."""
+        """Return whether a node mixes the values along certain axes, none of which is that of the channels.
+
+        Of channels along several axes, such as stacked branches, those that are mixed are tied.
+        """
         x, name, arguments = node.all_input_nodes[0], self.operation_name(node), (*node.args, None, None, None)
         if name in ("layer_norm", "rms_norm"):
             axes: Any = range(-len(self._counted(arguments[1])), 0)
@@ -326,9 +352,15 @@ class Propagation(NodeIds):
             or not all(type(axis) is int for axis in axes)
         ):
             return False
-        varying = {*varying_axes(self.ids[x])}
+        ids = self.ids[x]
+        varying = {*varying_axes(ids)}
+        mixed = varying.intersection(axis % ids.dim() for axis in axes)
         constant = all(not varying_axes(self.ids[other]) for other in node.all_input_nodes[1:] if other in self.ids)
-        return constant and not varying.intersection(axis % self.ids[x].dim() for axis in axes)
+        if not constant or (mixed and mixed == varying):
+            return False
+        for axis in mixed:
+            self._tie(node, ids.narrow(axis, 0, 1), ids)
+        return True
 
     def _mix(self, node: fx.Node, reason: str = "") -> None:
         operation = operation_of(node.target) if node.op == "call_function" else None
@@ -338,3 +370,13 @@ class Propagation(NodeIds):
             for ids in self._tensors_of(source):
                 self.freeze(node, ids, reason or default)
         self._set_fixed(node)
+
+
+def _gives_only_sizes(node: fx.Node) -> bool:
+    """Return whether the network reads no value of a node, but only how many there are, as in ``x[0].shape``."""
+    users = [(user, operation_of(user.target)) for user in node.users]
+    return all(
+        operation is not None
+        and (operation.name == "size" or (operation.rule is ChannelRule.SHAPE and _gives_only_sizes(user)))
+        for user, operation in users
+    )

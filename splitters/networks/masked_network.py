@@ -68,6 +68,8 @@ class _Builder:
         self.renamed[node] = new
         if node.op == "placeholder":
             self._bits = self.graph.placeholder("bits")
+            if self.source.moves_images:  # later, a copy per module might lie in another order
+                self.renamed[node] = self._fold(new)
         elif convolution or any(source in self.folded for source in new.all_input_nodes):
             self.folded.add(new)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splitters.data import ImageSet
-from splitters.errors import ConfigurationError
+from splitters.errors import ConfigurationError, listed_names
 from splitters.modules.html_table import html_paragraph, html_table
 from splitters.modules.input_adapter import InputAdapter
 from splitters.modules.module import Module, NormalisationInfo, require_modules
@@ -22,7 +22,6 @@ from splitters.reuse.score_calibration import ScoreCalibration, calibrate
 from splitters.settings import normalise_class_name
 from splitters.tensor_names import with_prefix
 
-_NAMES_SHOWN = 5
 _MODULES_SHOWN = 20
 
 
@@ -211,7 +210,7 @@ def _check_comparable(modules: Sequence[Module]) -> None:
     for module in modules:
         by_kind.setdefault(module.score.kind, []).append(module.info.class_name)
     if len(by_kind) > 1:
-        listed = "; ".join(f"{kind!r} (modules of {_listed(names)})" for kind, names in sorted(by_kind.items()))
+        listed = "; ".join(f"{kind!r} (modules of {listed_names(names)})" for kind, names in sorted(by_kind.items()))
         raise ConfigurationError(
             f"scores of different kinds do not compare: {listed}. Take modules whose scores are of one kind, or "
             "calibrate them on labelled images: splitters.compose(modules, calibration=images)."
@@ -223,10 +222,5 @@ def _check_devices(modules: Sequence[Module]) -> None:
     for module in modules:
         by_device.setdefault(str(module.device), []).append(module.info.class_name)
     if len(by_device) > 1:
-        listed = "; ".join(f"{_listed(names)} on {device}" for device, names in sorted(by_device.items()))
+        listed = "; ".join(f"{listed_names(names)} on {device}" for device, names in sorted(by_device.items()))
         raise ConfigurationError(f"the modules lie on several devices: {listed}. Move them: module.to(device).")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_NAMES_SHOWN]))
-    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"

@@ -18,16 +18,20 @@ from benchmarks.data.sources.source import (
     list_files,
 )
 from benchmarks.data.sources.splits import PARTS, choose_split, is_split_name
-from splitters.data.image_files import describe_skipped, files_in, is_image_file
-from splitters.errors import DataError
+from splitters.data.image_files import describe_animated, describe_skipped, files_in, is_image_file
+from splitters.data.pictures import read_header
+from splitters.errors import DataError, listed_names
 from splitters.settings import normalise_class_name
+
+_OF_SEVERAL_PICTURES = (".gif", ".tif", ".tiff", ".webp", ".avif", ".apng")
 
 
 class FolderSource(Source):
     """A folder ``train`` and a folder ``test``, each with a folder of image files per class.
 
-    Classes are the folders of ``train``, sorted by name; images may be in sub-folders of theirs. Files and folders
-    whose names begin with a dot are ignored. Other files without the suffix of an image are skipped, with a warning.
+    Classes are the folders of ``train`` (or of the only folder in it), sorted by name; images may be in sub-folders of
+    theirs. Files and folders whose names begin with a dot are ignored. Other files without the suffix of an image are
+    skipped, with a warning.
 
     Args:
         root: The folder that holds ``train`` and ``test``.
@@ -61,15 +65,22 @@ class FolderSource(Source):
         return self._root
 
     def warnings(self) -> tuple[str, ...]:
-        """Return a sentence on the files that are skipped, if there are some."""
-        skipped = [path for part in PARTS for path in files_in(self._split(part)) if not self._is_read(path)]
-        splits = {self._split(part) for part in PARTS}
+        """Return a sentence on the files that are skipped, and one on those of several pictures, if there are some."""
+        splits = [self._split(part) for part in PARTS]
+        read: list[Path] = []
+        skipped: list[Path] = []
+        for split in splits:
+            for path in files_in(split):
+                (read if is_image_file(path) and path.parent != split else skipped).append(path)
         for folder in _folders_in(self._root):
-            if folder not in splits and is_split_name(folder.name):
+            if is_split_name(folder.name) and not any(split.is_relative_to(folder) for split in splits):
                 skipped += files_in(folder)
-        if not skipped:
-            return ()
-        return (f"{self._name}: {describe_skipped(skipped, self._root)}",)
+        # Other formats hardly ever hold several, and even headers take long to read for a million files.
+        may_be_animated = [path for path in read if path.suffix.lower() in _OF_SEVERAL_PICTURES]
+        animated = [path for path in may_be_animated if read_header(path).is_animated]
+        clauses = [describe(files, self._root) for describe, files in
+                   ((describe_skipped, skipped), (describe_animated, animated)) if files]  # fmt: skip
+        return tuple(f"{self._name}: {clause}" for clause in clauses)
 
     def read(self) -> Contents:
         """List the files.
@@ -79,9 +90,6 @@ class FolderSource(Source):
         """
         names = tuple(self._classes("train"))
         return Contents(names, self._part("train", names), self._part("test", names), str(self._root))
-
-    def _is_read(self, path: Path) -> bool:
-        return is_image_file(path) and len(path.relative_to(self._root).parts) > 2
 
     def _folders(self) -> list[str]:
         folders = ((part, path) for part in PARTS for paths in self._class_folders(part).values() for path in paths)
@@ -93,14 +101,22 @@ class FolderSource(Source):
                 yield from ((path.relative_to(self._root).as_posix(), path) for path in paths)
 
     def _split(self, part: str) -> Path:
+        """Return the folder that holds the classes' folders of a part, which may be the only one of another folder."""
         splits = [path.name for path in _folders_in(self._root)]
-        return self._root / (choose_split(part, splits, self._name, self._root) or part)
+        folder = self._root / (choose_split(part, splits, self._name, self._root) or part)
+        while folder.is_dir() and len(inner := _folders_in(folder)) == 1 and _holds_folders_alone(inner[0]):
+            (folder,) = inner
+        return folder
 
     def _class_folders(self, part: str) -> dict[str, list[Path]]:
         """Return the folders of each class, several where one name is spelt in two Unicode forms."""
         split = self._split(part)
         if not split.is_dir():
-            raise DataError(f"{split} is no folder; image files are looked for as {split / 'CLASS' / 'FILE.png'}.")
+            names = listed_names(path.name for path in _folders_in(self._root)) or "no folder"
+            raise DataError(
+                f"{split} is no folder; image files are looked for as {split / 'CLASS' / 'FILE.png'}. {self._root} has "
+                f"{names}; a split is named as in {self._name.hint(part, 'FOLDER')}."
+            )
         classes: dict[str, list[Path]] = {}
         for path in _folders_in(split):
             classes.setdefault(normalise_class_name(path.name), []).append(path)
@@ -133,3 +149,7 @@ class FolderSource(Source):
 
 def _folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _holds_folders_alone(folder: Path) -> bool:
+    return bool(_folders_in(folder)) and not any(map(is_image_file, folder.iterdir()))

@@ -98,7 +98,7 @@ class Source(ABC):
         return None
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what the user should know about the files, a sentence each, without reading images."""
+        """Return what the user should know about the files, a sentence each, without decoding images."""
         return ()
 
     @abstractmethod

@@ -59,6 +59,9 @@ class CreationRules(CanonicalBuilder):
     # What is allocated is overwritten by ``fill_`` or ``zero_``.
     _rewrite_empty, _rewrite_new_empty = _rewrite_zeros, _rewrite_new_zeros
 
+    def _rewrite_new(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
+        return None if isinstance(args[-1], list) else self._rewrite_new_empty(args, kwargs)
+
     def _filled(self, fill: Callable[..., Tensor], sizes: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         """Make one value for every image, channel and place a value per channel that is expanded."""
         if isinstance(sizes, tuple) and len(sizes) == 1 and isinstance(self._real(sizes[0]), torch.Size):

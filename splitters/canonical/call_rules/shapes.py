@@ -10,7 +10,6 @@ from torch import Tensor, fx
 
 from splitters.canonical.builder import CanonicalBuilder
 from splitters.canonical.call_rules.arguments import axes_or_sizes, by_name
-from splitters.canonical.operations import OPERATIONS
 
 _EXTREMA = {"values": 0, "indices": 1}
 """The names of the results of ``torch.max`` and ``torch.min``."""
@@ -89,6 +88,10 @@ class ShapeRules(CanonicalBuilder):
         x, dim, index = given["input"], given["dim"], given["index"]
         before = (slice(None),) * (dim % self.values[x].dim())
         return self._emit("getitem", (x, (*before, index)))
+
+    def _rewrite_t(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        x: fx.Node = args[0]
+        return self._emit("transpose", (x, 0, 1)) if self.values[x].dim() == 2 else x
 
     def _rewrite_adjoint(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
         return self._emit("transpose", (args[0], -2, -1))
@@ -217,14 +220,9 @@ class ShapeRules(CanonicalBuilder):
 
     def _rewrite_numel(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         (sizes,) = args
-        skipped = 0
         if isinstance(self.values[sizes], Tensor):
-            index = sizes.args[1] if sizes.target is OPERATIONS["getitem"].function else None
-            # Of a tensor, a part by numbers has the last sizes of the whole; of several tensors, it is one of them.
-            if isinstance(index, tuple) and all(isinstance(part, int) for part in index):
-                sizes, skipped = sizes.args[0], len(index)
             sizes = self._emit("size", (sizes,))
-        parts = [self._emit("getitem", (sizes, index)) for index in range(skipped, len(self.values[sizes]))]
+        parts = [self._emit("getitem", (sizes, index)) for index in range(len(self.values[sizes]))]
         return functools.reduce(lambda one, other: self._emit("mul", (one, other)), parts) if parts else None
 
     def _rewrite_pad(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
@@ -234,6 +232,14 @@ class ShapeRules(CanonicalBuilder):
         if len(amounts) <= 4 or not any(amounts[4:]) or given.get("mode", "constant") != "constant":
             return None
         return self._emit("pad", (given["input"], tuple(amounts), "constant", self._real(given.get("value"))))
+
+    def _rewrite_affine_grid(self, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        """Leave the number of channels out of the sizes, as no grid depends on it."""
+        given = by_name(args, kwargs, "theta", "size", "align_corners")
+        sizes, axes = given["size"], range(len(self._real(given["size"])))
+        parts = [self._emit("getitem", (sizes, axis)) if isinstance(sizes, fx.Node) else sizes[axis] for axis in axes]
+        parts[1] = 1
+        return self._emit("affine_grid", (given["theta"], tuple(parts), given.get("align_corners")))
 
     def _rewrite_glu(self, args: Any, kwargs: dict[str, Any]) -> fx.Node | None:
         given = by_name(args, kwargs, "input", "dim")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor, fx, nn
 from torch.autograd import Variable
@@ -16,14 +17,16 @@ from torch.fx.node import map_aggregate
 
 from splitters.canonical.tracing.values import TRACED, NumberReader
 
-_FUNCTIONS_OF_SIZES = ("zeros", "ones", "empty")
+_FUNCTIONS_OF_SIZES = {"zeros": torch.zeros, "ones": torch.ones, "empty": torch.empty, "FloatTensor": torch.empty}
 _METHODS_OF_SIZES = ("expand", "repeat", "tile", "view", "reshape", "new_zeros", "new_ones")
-"""Functions, and methods of tensors of no image, that take sizes one by one."""
+"""Functions (with what they compute), and methods of tensors of no image, that take sizes one by one."""
 
 _CHECKS = ("_check", "_check_value", "_check_index", "_check_type")
 """Functions that take a condition, and nothing that stands for one."""
 
-_ORIGINALS = {name: getattr(torch, name) for name in (*_FUNCTIONS_OF_SIZES, *_CHECKS, "is_tensor", "tensor")}
+_ORIGINALS = {
+    name: getattr(torch, name) for name in (*_FUNCTIONS_OF_SIZES, *_CHECKS, "is_tensor", "tensor", "as_tensor")
+}
 """The functions of torch that are replaced while a model is traced."""
 
 
@@ -67,6 +70,11 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
     def tensor(data: Any, **settings: Any) -> Any:
         return _ORIGINALS["tensor"](map_aggregate(data, tracer.plain), **settings)
 
+    def as_tensor(data: Any, **settings: Any) -> Any:
+        if isinstance(data, TRACED) and data.is_instance(Tensor):
+            return data.to(**settings) if settings else data
+        return _ORIGINALS["as_tensor"](map_aggregate(data, tracer.plain), **settings)
+
     def taking_sizes(kind: str, target: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             traced = any(isinstance(part, fx.Proxy) for part in (*args, *kwargs.values()))
@@ -83,10 +91,10 @@ def traced_torch(tracer: NumberReader) -> Iterator[None]:
     try:
         # The metaclass, as ``Variable.__new__`` cannot be replaced.
         type(Variable).__call__ = variable  # type: ignore[assignment,method-assign]
-        for function in (is_tensor, tensor):
-            setattr(torch, function.__name__, function)
-        for name in _FUNCTIONS_OF_SIZES:
-            setattr(torch, name, taking_sizes("call_function", _ORIGINALS[name], _ORIGINALS[name]))
+        for replaced in (is_tensor, tensor, as_tensor):
+            setattr(torch, replaced.__name__, replaced)
+        for name, function in _FUNCTIONS_OF_SIZES.items():
+            setattr(torch, name, taking_sizes("call_function", function, _ORIGINALS[name]))
         for name in _CHECKS:
             setattr(torch, name, checking(name))
         for name in _METHODS_OF_SIZES:
@@ -116,6 +124,17 @@ def traced_kernels() -> Iterator[None]:
     finally:
         for kernels in registries:
             del kernels[fx.Proxy]
+
+
+@contextmanager
+def unchecked_shapes() -> Iterator[None]:
+    """Let functions that jaxtyping checks take traced values, which are no tensors to it."""
+    was_disabled = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", was_disabled)
 
 
 @contextmanager

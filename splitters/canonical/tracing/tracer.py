@@ -23,6 +23,7 @@ from splitters.canonical.tracing.replacements import (
     traced_builtins,
     traced_kernels,
     traced_torch,
+    unchecked_shapes,
 )
 from splitters.canonical.tracing.state import restored_state
 from splitters.canonical.tracing.values import CONSTANT_CALLS, CONSTANTS, NumberReader, Value
@@ -50,6 +51,7 @@ def trace_model(model: nn.Module, example: Tensor) -> fx.Graph:
             traced_torch(tracer),
             traced_kernels(),
             compiled_functions_called_directly(),
+            unchecked_shapes(),
         ):
             return tracer.trace(model)
     except Exception as error:
@@ -82,6 +84,8 @@ class _ExampleTracer(NumberReader):
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
         """Give the model images only; its other arguments take their defaults."""
+        if "forward" in vars(self.root):  # it was replaced on the model
+            root_fn = type(self.root).__call__
         return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -138,7 +142,10 @@ class _ExampleTracer(NumberReader):
     def length(self, proxy: fx.Proxy) -> int:
         lengths = {len(value) for value in self._values(proxy.node)}
         if len(lengths) > 1:
-            raise GraphError("its forward loops over the images of a batch; each image must be computed alike.")
+            raise GraphError(
+                "its forward loops over the images of a batch, or takes their number by len() (x.size(0) can be "
+                "followed); each image must be computed alike."
+            )
         return lengths.pop()
 
     def number(self, proxy: fx.Proxy, action: str) -> Any:

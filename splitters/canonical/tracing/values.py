@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from torch import fx
+import numpy as np
+from torch import Tensor, fx
 from torch.fx.proxy import Attribute
 
 from splitters.errors import GraphError
@@ -54,8 +55,12 @@ class _Numbers(fx.Proxy):
     """Python's conversions of a traced value to a number."""
 
     tracer: NumberReader
+    __array_priority__ = 1000  # that of tensors: NumPy's numbers leave ``np.sqrt(2) * x`` to them
 
     def __getattr__(self, name: str) -> Any:
+        # NumPy reads it by ``__array__`` alone; other names may be asked for by ``hasattr``.
+        if name.startswith("__array_") or not (hasattr(Tensor, name) or hasattr(self.tracer.constant(self), name)):
+            raise AttributeError(f"a {type(self.tracer.constant(self)).__name__} has no attribute {name!r}")
         attribute = _TensorAttribute(self, name)
         return self.tracer.constant(attribute) if name in CONSTANTS else attribute
 
@@ -95,7 +100,15 @@ class _Numbers(fx.Proxy):
         return round(self._number("computes"), digits)
 
     def __format__(self, specification: str) -> str:
-        return format(self._number("computes"), specification) if specification else str(self)
+        with suppress(GraphError):  # a line of text about the number of images is no part of the network
+            return format(self._number("computes"), specification) if specification else str(self)
+        return str(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._number("computes by NumPy"), dtype)
+
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
 
     def __contains__(self, item: Any) -> bool:
         return any(part is item or bool(part == item) for part in self)

@@ -316,7 +316,7 @@ def test_a_factory_that_cannot_be_called_is_refused(
     ("member", "message"),
     [
         ("three", r"turns one image into \(1, 3\); it must give a tensor of logits of shape \(1, 10\).*--classes"),
-        ("wrong", "its factory returned 5; it must return a torch.nn.Module"),
+        ("wrong", "its factory returned an object of type int; it must return a torch.nn.Module"),
         ("pair", "turns one image into tuple"),
         ("TakesNothing", r"TakesNothing' cannot be constructed: .*TypeError: .*'n_classes'"),
         ("broken", r"my_nets_for_tests\.py, line \d+: TypeError"),

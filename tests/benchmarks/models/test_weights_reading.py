@@ -45,6 +45,9 @@ def prefixed(prefix: str) -> dict[str, Tensor]:
         {key: value.numpy() for key, value in net().state_dict().items()},
         {"n_averaged": torch.tensor(3), **prefixed("module.")},
         prefixed("module.backbone."),
+        {"state_dict": {**prefixed("model.net."), "loss.weight": torch.ones(3), "n_seen": torch.tensor(2)}},
+        {f"model.{key.replace('.', '.module.', 1)}": value for key, value in net().state_dict().items()},
+        {key.replace(".", "._orig_mod.module."): value for key, value in net().state_dict().items()},
         {key: value for key, value in prefixed("net.").items() if "num_batches" not in key},
         {key: nn.Parameter(value) for key, value in net().state_dict().items() if value.is_floating_point()},
     ],
@@ -134,6 +137,16 @@ def test_a_stripped_prefix_is_said_and_one_that_the_network_has_is_kept(tmp_path
     assert stored.load_into(wrapped, "wrapped") == ()
 
 
+def test_what_is_left_out_is_said_and_of_two_networks_none_is_taken(tmp_path: Path) -> None:
+    save_file({**prefixed("body."), "loss.weight": torch.ones(3)}, tmp_path / "a.safetensors")
+    assert read_weights(tmp_path / "a.safetensors").load_into(net(), "net") == (
+        f"{tmp_path}/a.safetensors: stripped 'body.' from the names of all weights, left out 'loss.weight'.",
+    )
+    save_file({**prefixed("student."), **prefixed("teacher.")}, tmp_path / "a.safetensors")
+    with pytest.raises(ConfigurationError, match="8 missing, 18 unknown to it"):
+        read_weights(tmp_path / "a.safetensors").load_into(net(), "net")
+
+
 def test_one_state_has_one_hash_in_both_kinds_of_file(tmp_path: Path) -> None:
     torch.save({"state_dict": net().state_dict()}, tmp_path / "a.pth")
     save_file(net().state_dict(), tmp_path / "a.safetensors")
@@ -196,6 +209,7 @@ def _write_text(path: Path, text: str) -> None:
         (lambda path: torch.save({"net": {"a": torch.ones(1)}, "ema": {"a": torch.ones(1)}}, path),
          r"no state dict in it.*it holds 'net', 'ema' \(2 state dicts\). Save the one that is meant alone"),
         (lambda path: torch.save({"a": torch.zeros(1), "lr": 0.1}, path), "'lr' is a float, not a plain tensor"),
+        (lambda path: torch.save({"a": torch.zeros(1, device="meta")}, path), r"'a' is a .*empty \(meta\) tensor"),
         (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(50)), "damaged or cut short"),
         (lambda path: None, "there is no such file"),
     ],
@@ -212,6 +226,13 @@ def test_a_whole_program_is_refused(tmp_path: Path) -> None:
         archive.writestr("w/code/__torch__.py", "")
     with pytest.raises(ModuleFileError, match="holds a whole program"):
         read_weights(tmp_path / "w.pt")
+
+
+def test_weights_that_are_not_floating_point_are_refused(tmp_path: Path) -> None:
+    state = net().state_dict()
+    torch.save({**state, "0.bias": state["0.bias"].char()}, tmp_path / "w.pth")
+    with pytest.raises(ConfigurationError, match=r"0.bias is torch.int8, not floating point"):
+        read_weights(tmp_path / "w.pth").load_into(net(), "net")
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

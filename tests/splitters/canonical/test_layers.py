@@ -1,6 +1,7 @@
 """Layers whose weights are computed: each becomes a plain layer with its effective weight."""
 
 from collections.abc import Callable
+from types import MethodType
 
 import pytest
 import torch
@@ -97,6 +98,12 @@ def test_a_forward_that_was_replaced_on_the_layer_is_traced() -> None:
     net.other.forward = lambda x: x * 2
     graph = assert_exact(net, _BATCH)
     assert maskable(graph) == {"conv": 8, "last": 6}
+
+
+def test_a_forward_that_was_replaced_on_the_model_is_traced() -> None:
+    net = Between(lambda net, x: x)
+    net.forward = MethodType(lambda self, x: type(self).forward(self, (x - 0.5) / 0.25), net)
+    assert maskable(assert_exact(net, _BATCH)) == {"conv": 8, "last": 6}
 
 
 class _Gain(nn.Module):

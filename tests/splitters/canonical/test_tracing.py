@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from beartype import beartype
 from exactness import assert_exact, images, maskable
+from jaxtyping import Float, jaxtyped
 from small_nets import Between, Whole, conv
 from torch import Tensor, nn
 from torch.autograd import Variable
@@ -30,6 +32,7 @@ def _checked(net: Between, x: Tensor) -> Tensor:
     assert x.dim() in (3, 4)
     assert len(x.shape) == x.ndim == 4
     assert x.shape[0] > 0
+    assert f"{x.shape[0]:3d} images, {x.shape[1]:3d} channels".endswith("8 channels")
     torch._check(x.shape[1] == 8)
     torch._check_value(x.dim() == 4, lambda: "four axes")
     assert x.shape[2:] == x.size()[-2:]
@@ -76,8 +79,20 @@ def _numpys_numbers(net: Between, x: Tensor) -> Tensor:
     return (flat * np.float32(2)).view(x.shape) / torch.tensor(x.shape[-1]) * torch.tensor([x.size(2), 3])[0]
 
 
+def _numpy_on_sizes(net: Between, x: Tensor) -> Tensor:
+    x = np.sqrt(2) * x / np.sqrt(x.size(-1)) + torch.from_numpy(np.arange(x.shape[-1])).float()
+    return F.adaptive_avg_pool2d(F.pad(x, divmod(x.size(3), 7)), (np.array(x.shape[2:]) // 2).tolist())
+
+
 def _asked_for_kinds(net: Between, x: Tensor) -> Tensor:
     return x * 2 if torch.is_tensor(x) and (x if x.is_contiguous() else x.contiguous()).dim() == 4 else x
+
+
+def _checked_types(net: Between, x: Tensor) -> Tensor:
+    def doubled(x: Float[Tensor, "batch 8 height width"]) -> Float[Tensor, "batch 8 height width"]:
+        return x.tensors * 2 if hasattr(x, "tensors") else torch.as_tensor(x, dtype=x.dtype) * 2
+
+    return torch.as_tensor(jaxtyped(doubled, typechecker=beartype)(x)) + torch.as_tensor([x.shape[1], 2.0])[1]
 
 
 def _weight_decides(net: Between, x: Tensor) -> Tensor:
@@ -99,7 +114,9 @@ def _variables(net: Between, x: Tensor) -> Tensor:
         _loops,
         _rounding,
         _numpys_numbers,
+        _numpy_on_sizes,
         _asked_for_kinds,
+        _checked_types,
         _weight_decides,
         _variables,
     ],

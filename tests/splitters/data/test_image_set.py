@@ -179,7 +179,7 @@ def test_reading_images_leaves_them_as_they_were(order: torch.memory_format) -> 
         ({"labels": np.array([-1, 0], np.int8)}, "labels lie in .-1, 0., but there are 2 classes"),
         ({"labels": torch.tensor([0, 2], dtype=torch.uint16)}, "labels lie in .0, 2., but there are 2 classes"),
         ({"class_names": ()}, "but there are 0 classes"),
-        ({"class_names": (0, 1)}, "class names are strings; 0 is none"),
+        ({"class_names": (0, 1)}, "class names are strings that are not empty; 0 is none"),
     ],
 )
 def test_invalid_image_sets_are_refused_in_one_line(change: dict[str, object], message: str) -> None:

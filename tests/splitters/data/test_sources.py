@@ -250,7 +250,8 @@ def test_names_as_labels_come_in_any_array(labels: object, names: object) -> Non
 
 
 def test_numbers_as_labels_come_in_any_array() -> None:
-    for labels in (np.array([1, 0, 1], dtype=object), _Column([1, 0, 1])):
+    floats, truths = torch.tensor([1.0, 0.0, 1.0]), [True, False, True]
+    for labels in (np.array([1, 0, 1], dtype=object), _Column([1, 0, 1]), floats, truths):
         found = ImageSet.from_arrays(_pixels(3), labels, normalisation="none")
         assert (found.class_names, found.labels.tolist()) == (("0", "1"), [1, 0, 1])
 
@@ -279,7 +280,14 @@ def test_labels_of_a_data_set_may_be_arrays_of_one_number() -> None:
         ({"normalisation": "mnist"}, "not 'mnist'"),
         ({"images": IMAGENET(torch.from_numpy(_pixels()).permute(0, 3, 1, 2))}, "leave the normalisation out"),
         ({"labels": [1, 2, 3, 4], "class_names": "abcd"}, r"labels lie in \[1, 4\], .* counted from 0; subtract 1"),
-        ({"labels": [0.0, 1.0, 0.0, 1.0]}, "labels are integers or names"),
+        ({"labels": [0.0, 1.0, 0.5, 1.0]}, "labels are integers or names"),
+        ({"labels": [0.0, 1.0, float("nan"), 1.0]}, "labels are integers or names"),
+        (
+            {"class_names": {"b": 1, "a": 0}},
+            "class_names are a list or a tuple, in the order of the labels, not a dict",
+        ),
+        ({"class_names": {"a", "b"}}, "class_names are a list or a tuple, in the order of the labels, not a set"),
+        ({"class_names": ["a", " "]}, "class names are strings that are not empty; ' ' is none"),
         ({"labels": list("abca"), "class_names": "ab"}, "the labels 'c' are no classes; these are 'a', 'b'"),
         ({"class_names": ["a", "b", "a"]}, "the class name 'a' occurs twice"),
         ({"labels": [0, 1]}, "4 images but 2 labels"),
@@ -302,6 +310,19 @@ def test_what_is_no_labelled_image_is_refused_in_one_line(change: dict[str, obje
     with pytest.raises(DataError, match=message) as error:
         ImageSet.from_arrays(**parts)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (None, "a data set is a torch Dataset or .images, labels., not None"),
+        (TensorDataset, "not <class"),
+        ([(np.zeros((4, 4)), 0, 1)], "item 0 of the data set is no .image, label. but a tuple of 3"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_in_one_line(dataset: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        ImageSet.from_dataset(dataset, normalisation="none")
 
 
 def test_the_normalisation_must_be_said() -> None:

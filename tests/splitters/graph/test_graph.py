@@ -183,6 +183,25 @@ def _with_hook() -> nn.Module:
     return model
 
 
+def _keeps_features_by_a_hook() -> nn.Module:
+    seen = {}
+    model = Between(lambda net, x: x + net.seen["conv"])
+    model.seen = seen
+    model.conv.register_forward_hook(lambda module, args, output: seen.update(conv=output))
+    return model
+
+
+class _LazyHead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = conv(3, 4), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv(x).flatten(1)
+        self.fc = self.fc or nn.Linear(maps.shape[1], 4)
+        return self.fc(maps)
+
+
 class _Branching(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images if images.sum() > 0 else -images
@@ -209,6 +228,17 @@ def _updates_a_statistic(net: Whole, x: Tensor) -> Tensor:
     maps = net.conv(x)
     net.mean.mul_(0.9).add_(0.1 * maps.mean((0, 2, 3)))
     return net.fc((maps - net.mean.view(-1, 1, 1)).mean((2, 3)))
+
+
+def _keeps_a_mean(net: Whole, x: Tensor) -> Tensor:
+    maps = net.conv(x)
+    net.mean.copy_(maps.mean((0, 2, 3)))
+    return net.fc((maps - net.mean.view(-1, 1, 1)).mean((2, 3)))
+
+
+def _counts_its_calls(net: Whole, x: Tensor) -> Tensor:
+    net.mean = net.mean + 1
+    return net.fc(net.conv(x).mean((2, 3)) / net.mean)
 
 
 def _draws_by_numpy(net: Whole, x: Tensor) -> Tensor:
@@ -239,6 +269,10 @@ def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
         (_pooled(lambda net, x: {"logits": net.conv(x)}), "must return one tensor of logits"),
         (_pooled(lambda net, x: net.conv(x)), "must return [batch, class] logits"),
         (_pooled(lambda net, x: net.conv(x).mean((2, 3)) - net.conv(x).mean((0, 2, 3))), "mixes the images of a batch"),
+        (_pooled(_keeps_a_mean), "mixes the images of a batch; each image's logits must depend on that image alone: "
+         "its forward changes 'mean' in eval mode; change buffers only if self.training."),
+        (nn.Sequential(conv(3, 4), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten(), nn.Linear(256, 4)),
+         "that image alone: the layer '1' normalises by the batch, as it was made with track_running_stats=False."),
         (_pooled(lambda net, x: net.conv(x).mean((2, 3)).flip(0)), "mixes the images of a batch"),
         (_pooled(lambda net, x: net.fc(net.conv(x).mean((2, 3), True).squeeze())), "squeeze() without an axis"),
         (_pooled(lambda net, x: net.conv(x).view(2, 4, -1).mean(-1)), "for one image the model returns"),
@@ -248,6 +282,11 @@ def _pooled(run: Callable[[Whole, Tensor], object]) -> nn.Module:
         (_pooled(lambda net, x: net.fc((net.conv(x) + torch.randn(4, 1, 1)).mean((2, 3)))), "draws random numbers"),
         (_pooled(_draws_by_numpy), "draws random numbers"),
         (_pooled(_updates_a_statistic), "changes 'mean' in eval mode; change buffers only if self.training."),
+        (_pooled(_counts_its_calls), "changes 'mean' in eval mode; change buffers only if self.training."),
+        (_LazyHead(), "its first forward makes 'fc.weight', whose values are random; call the model once"),
+        (_keeps_features_by_a_hook(), "(or its hooks write to the model itself, not to its copy): KeyError: 'conv'"),
+        (_pooled(lambda net, x: net.conv(torch.cat([x, x.flip(-1)])).mean((2, 3)).chunk(2)[0]),
+         "does not take an image alone, or joins views of all images"),
         (_pooled(_overwrites_a_view), "node 'relu_' (relu_) of Whole writes in place to 'getitem', a view of a tensor"),
         (_pooled(_limits_a_view), "node 'clamp_' (clamp_) of Whole writes in place to 'getitem', a view of a tensor"),
         (_pooled(_overwrites_all_by_a_view), "writes in place to 'flatten', a view of a tensor that is read later"),

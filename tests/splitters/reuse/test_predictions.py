@@ -155,6 +155,7 @@ def test_the_transform_is_what_predictions_do(tmp_path: Path) -> None:
         ),
         (torch.full((1, 3, 8, 8), torch.nan), True, "the images hold NaN or infinity"),
         ([torch.full((3, 8, 8), torch.inf)], True, "the images hold NaN or infinity"),
+        (Image.new("RGB", (0, 5)), False, "the image has no pixels: it is 0 x 5"),
         (np.zeros((8, 8, 3), np.uint16), False, r"not uint16 \[8, 8, 3\]"),
         (Image.new("La", (8, 8)), False, "images of mode 'La' are not taken"),
         (torch.zeros(7, 9, 11, dtype=torch.uint8), False, "an image is"),

@@ -47,6 +47,7 @@ def constants() -> list[Case]:
         "lerp and addcdiv": lambda net, x: torch.addcdiv(
             torch.lerp(x, -x, net.scale[:, None, None]), x, x**2 + 1, value=2
         ),
+        "a transposed matrix": lambda net, x: x * (x.mean((2, 3)) @ net.map[0, 0].t() + net.scale.t())[..., None, None],
         "addmm": lambda net, x: x * torch.addmm(net.shift, x.mean((2, 3)), net.map[0, 0]).sigmoid()[..., None, None],
         "mm": lambda net, x: x * torch.mm(x.mean((2, 3)), mat2=net.map[0, 0]).mm(net.map[0, 1])[..., None, None],
         "mv": lambda net, x: x * torch.mv(x.mean((2, 3)), net.scale)[:, None, None, None],
@@ -72,7 +73,9 @@ def constants() -> list[Case]:
         "part of a constant": lambda net, x: torch.cat([x[:, :3] * net.scale[:3, None, None], x[:, 3:]], 1),
         "a constant overwritten": overwritten,
         "a constant converted as the images": lambda net, x: (
-            x * net.scale.to(x)[:, None, None] + net.shift.type_as(x)[:, None, None]
+            x * net.scale.to(x)[:, None, None]
+            + net.shift.type_as(x)[:, None, None]
+            + torch.arange(x.size(3)).type_as(x)
         ),
         "instance norm with computed weights": lambda net, x: F.instance_norm(x, weight=net.scale * 2, bias=net.shift),
     }

@@ -2,9 +2,18 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from small_nets.nets import Case, frozen
+from small_nets.nets import Between, Case, conv, frozen
+
+
+def _views_in_one_batch(net: Between, x: Tensor) -> Tensor:
+    return net.other(torch.cat([x, x.flip(-1)]).relu()).view(2, -1, 8, 8, 8).sum(0)
+
+
+def _masked_and_unmasked_views(net: Between, x: Tensor) -> Tensor:
+    y = net.other(net.mid(x))
+    return (torch.cat([y, y.flip(-1)]) + torch.cat([x, x.flip(-1)])).view(2, -1, 8, 8, 8).sum(0)
 
 
 def frozen_cases() -> list[Case]:
@@ -33,6 +42,20 @@ def frozen_cases() -> list[Case]:
         frozen("channels by a tensor of numbers", lambda net, x: x.index_select(1, net.order), by_position,
                 order=torch.arange(8).flip(0)),
         frozen("the largest channel's number", lambda net, x: x * x.argmax(1, keepdim=True), "mixes channels"),
+        frozen("the largest values", lambda net, x: (
+                x.flatten(2).topk(3, -1)[0].mean(-1) + x.flatten(2).sort(-1).values[:, :, 0]
+                + x.flatten(2).median(-1)[0])[..., None, None], "mixes channels", "mixes channels", "mixes channels"),
+        frozen("distances", lambda net, x: x + torch.cdist(x, x) + F.cosine_similarity(x, -x)[:, None],
+                "mixes channels", "meets values", "mixes channels"),
+        frozen("places given by channels", lambda net, x: F.grid_sample(x, x[..., :2].tanh(), align_corners=False),
+                "is where each image is sampled"),
+        Case("views in one batch", lambda: Between(_views_in_one_batch, other=conv(8, 8)),
+             {"conv": 0, "last": 6, "other": 0},
+             frozen=("sums over the channels", "do not lie along the first axis, in their order")),
+        Case("masked and unmasked views in one batch",
+             lambda: Between(_masked_and_unmasked_views, other=conv(5, 8), mid=conv(8, 5)),
+             {"conv": 0, "last": 6, "other": 0, "mid": 5},
+             frozen=("sums over the channels", *["do not lie along the first axis, in their order"] * 2)),
         frozen("rolled channels", lambda net, x: x.roll(1, 1), "mixes channels"),
         frozen("max over channels", lambda net, x: x.max(1, keepdim=True)[0], "sums over the channels", reads=1),
         frozen("images that move to another axis",

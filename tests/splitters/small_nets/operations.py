@@ -139,10 +139,14 @@ def pools() -> list[Case]:
         "flip": lambda net, x: x.flip(-1).flip([2, 3]),
         "flip of channels too": lambda net, x: torch.flip(x, dims=(1, 2)),
         "index_select of rows": lambda net, x: x.index_select(2, net.rows),
+        "a spatial transformer": lambda net, x: F.grid_sample(
+            x, F.affine_grid(net.theta.sin().expand(len(x), -1, -1), x.size(), align_corners=False), align_corners=False
+        ),
         "F.instance_norm": lambda net, x: F.instance_norm(x, weight=net.scale, bias=net.shift),
         "a row, kept as an axis": lambda net, x: x[..., 0, None, :],
     }
     tensors = {
+        "a spatial transformer": {"theta": torch.tensor([[[0.7, 0.2, 0.1], [-0.1, 0.6, 0.3]]])},
         "index_select of rows": {"rows": torch.tensor([3, 0, 0])},
         "max pooling with places": {"pool": nn.MaxPool2d(2, return_indices=True)},
         "adaptive max pooling with places": {"adaptive": nn.AdaptiveMaxPool2d(2, return_indices=True)},

@@ -23,6 +23,8 @@ def rearrangements() -> list[Case]:
         fours("largest of two channels", lambda net, x: x.view(x.size(0), 4, 2, 8, 8).amax(2), 4, 4),
         fours("mean of two halves", lambda net, x: x.unflatten(1, (2, -1)).mean(1), 4, 4),
         fours("stack before the channels", lambda net, x: torch.stack([x, -x], dim=1).amax(1), 8, 8),
+        fours("softmax in pairs of channels", lambda net, x: x.view(-1, 4, 2, 8, 8).softmax(2).flatten(1, 2), 8, 4),
+        fours("halves normalised", lambda net, x: F.normalize(x.unflatten(1, (2, 4)), dim=1).flatten(1, 2), 8, 4),
         fours("gated linear unit", lambda net, x: net.gate(x), 4, 4, gate=nn.GLU(1)),
     ]
 
@@ -36,6 +38,10 @@ def shapes() -> list[Case]:
         "a root of the channel count": lambda net, x: x * x.size(1) ** -0.5 + x / x.size(1) - (1 / x.size(1)) * x,
         "the number of values of an image": lambda net, x: (
             x.view(-1, x[0].numel()).view(x.size(0), -1, x[0, 0].nelement()).view(x.shape)
+        ),
+        "the sizes of an image": lambda net, x: (
+            x.reshape(-1, x[0].shape[0] * x[0].size(1) * x[0].shape[-1]).view(len(x), x[0].view(-1).shape[0])
+            .view(-1, *x[0].size())
         ),
         "cat by name": lambda net, x: torch.cat(tensors=[x[:, :3], x[:, 3:]], dim=-3),
         "concat of chunks": lambda net, x: torch.concat(x.chunk(2, dim=1)[::-1], 1),
@@ -68,6 +74,7 @@ def shapes() -> list[Case]:
         "new tensors of its size": lambda net, x: (
             x.mul(2) - x.new_ones(x.shape) * torch.zeros(x.size()) + x.new_full((x.size(0), 8, 8, 8), 0.3)
             + torch.full((x.size(0), 8, 8, 8), 0.2) + torch.full_like(x, 0.1)
+            + x.new(x.size(0), 8, 8, 8).fill_(0.4) + torch.FloatTensor(x.size(0), 8, 8, 8).zero_()
         ),
         "coordinates as another channel": lambda net, x: x + 0 * torch.cat(
             [x, torch.linspace(-1, 1, x.size(2)).view(1, 1, -1, 1).expand(x.size(0), 1, -1, x.size(3))], 1)[:, :-1],

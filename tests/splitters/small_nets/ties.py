@@ -21,6 +21,9 @@ def ties() -> list[Case]:
         tied("grouped in twos", lambda net, x: net.other(x), conv(8, 8, groups=4), channels=4 + 6),
         tied("size taken from another tensor", lambda net, x: net.other(x).reshape(x.shape), conv(8, 8)),
         tied("branches in a stack", lambda net, x: torch.stack([x, net.other(x)]).mean(0), conv(8, 8)),
+        tied("branches weighted by attention",
+              lambda net, x: (torch.stack([x, net.other(x)], 1) * net.attend(x.mean((2, 3))).view(-1, 2, 8).softmax(1)
+                              .unsqueeze(-1).unsqueeze(-1)).sum(1), conv(8, 8), attend=nn.Linear(8, 16)),
         tied("branches behind one another", lambda net, x: torch.cat([x.flatten(2), net.other(x).flatten(2)], 2)
               .amax(2)[..., None, None], conv(8, 8)),
         tied("the largest of a stack", lambda net, x: torch.stack([x, net.other(x)], -1).max(-1)[0], conv(8, 8)),
@@ -88,8 +91,17 @@ def ties() -> list[Case]:
         Case(
             "the channel count as the size of a constant",
             lambda: Between(lambda net, x: x + net.zero.expand(x.size()), zero=torch.zeros(1)),
-            {"conv": 0, "last": 6},
-            frozen=("an axis that holds other values", "no kernel's"),
+        ),
+        Case(
+            "spatial attention of one kernel, expanded",
+            lambda: Between(
+                lambda net, x: (
+                    x * net.other(x).sigmoid().expand_as(x) + x * net.other(x).expand(x.size(0), x.size(1), -1, -1)
+                ),
+                other=conv(8, 1, 7),
+            ),
+            {"conv": 8, "last": 6, "other": 0},
+            frozen=("is broadcast over the channels",) * 2,
         ),
         Case(
             "spatial attention of one kernel",

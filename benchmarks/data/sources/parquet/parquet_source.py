@@ -122,9 +122,11 @@ class ParquetSource(Source):
         """Return what else may be meant: another split, or a sub-folder."""
         if splits := sorted(self._splits()):
             return f" There is {', '.join(splits)}; a split is named as in {self._name.hint(part, 'SPLIT')}."
-        folders = sorted({path.parent.name for path in _parquet_files(self._root, "[!.]*/*")})
-        if folders:
-            return f" There are Parquet files in {', '.join(folders)}; e.g. {self._name.beneath(folders[0])} names one."
+        files = [path for depth in (1, 2) for path in _parquet_files(self._root, "[!.]*/" * depth + "*")]
+        folders = {path.parent.parent if is_split_name(path.parent.name) else path.parent for path in files}
+        names = sorted(folder.relative_to(self._root).as_posix() for folder in folders)
+        if names:
+            return f" There are Parquet files in {', '.join(names)}; e.g. {self._name.beneath(names[0])} names one."
         return ""
 
 

@@ -82,6 +82,38 @@ def test_skipped_files_are_counted_in_one_warning(tmp_path: Path) -> None:
     )
 
 
+def test_a_link_to_what_is_gone_is_counted_in_the_warning(tmp_path: Path) -> None:
+    _write_all(tmp_path / "pets")
+    for name in ("train/cat/gone.png", "train/bird"):
+        (tmp_path / "pets" / name).symlink_to(tmp_path / "nothing")
+    assert _load(tmp_path).warnings == ("folder:pets: 2 files are not read (1 no suffix, 1 .png), e.g. train/bird.",)
+
+
+def test_classes_may_be_in_the_only_folder_of_a_part(tmp_path: Path) -> None:
+    _write_all(tmp_path / "pets")
+    expected = _load(tmp_path)
+    for part in ("train", "test"):
+        (tmp_path / "pets" / part).rename(tmp_path / "moved")
+        (tmp_path / "pets" / part).mkdir()
+        (tmp_path / "moved").rename(tmp_path / "pets" / part / part)
+    pets = _load(tmp_path)
+    assert pets.content_hash == expected.content_hash
+    assert pets.warnings == ()
+
+
+def test_files_of_several_pictures_are_counted_in_one_warning(tmp_path: Path) -> None:
+    _write_all(tmp_path / "pets")
+    for file in ("train/cat/young/a.gif", "test/dog/b.TIFF", "train/c.gif"):
+        path = tmp_path / "pets" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (5, 4)).save(path, save_all=True, append_images=[Image.new("L", (5, 4), 255)])
+    Image.new("L", (5, 4)).save(tmp_path / "pets" / "train" / "cat" / "one.gif")
+    assert _load(tmp_path).warnings == (
+        "folder:pets: 1 file is not read (1 .gif), e.g. train/c.gif.",
+        "folder:pets: 2 files hold several pictures, of which the first is read, e.g. train/cat/young/a.gif.",
+    )
+
+
 def test_one_name_in_two_unicode_forms_is_one_class(tmp_path: Path) -> None:
     for part, name, grey in (
         ("train", "caf\u00e9", 1), ("train", "cafe\u0301", 2), ("train", "tea", 3), ("test", "cafe\u0301", 4),
@@ -162,7 +194,7 @@ def test_an_absent_folder_says_where_it_was_looked_for(tmp_path: Path) -> None:
 
 def test_an_absent_part_says_how_files_are_laid_out(tmp_path: Path) -> None:
     _write(tmp_path / "pets", "train", "cat", 1)
-    with pytest.raises(DataError, match=r"test is no folder; image files are looked for as .*CLASS"):
+    with pytest.raises(DataError, match=r"test is no folder; .*CLASS.* has 'train'; .* folder:pets:test=FOLDER"):
         _load(tmp_path)
 
 

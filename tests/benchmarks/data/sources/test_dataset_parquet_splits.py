@@ -105,9 +105,16 @@ def test_complete_shards_are_read_in_order(numbers: tuple[int, ...], tmp_path: P
     assert load_pets(tmp_path).train.labels[::3].tolist() == [number % 2 for number in numbers]
 
 
-def test_a_sub_folder_that_may_be_meant_is_named(tmp_path: Path) -> None:
-    write_images(tmp_path / "pets" / "plain_text" / "train.parquet")
-    with pytest.raises(
-        DataError, match=r"There are Parquet files in plain_text; e\.g\. parquet:pets/plain_text names one"
-    ):
+@pytest.mark.parametrize(
+    ("file", "folder"),
+    [
+        ("plain_text/train.parquet", "plain_text"),
+        ("default/train/0000.parquet", "default"),
+        ("data/plain/train-00000-of-00001.parquet", "data/plain"),
+    ],
+)
+def test_a_sub_folder_that_may_be_meant_is_named(file: str, folder: str, tmp_path: Path) -> None:
+    write_images(tmp_path / "pets" / file)
+    message = rf"There are Parquet files in {folder}; e\.g\. parquet:pets/{folder} names one"
+    with pytest.raises(DataError, match=message):
         load_pets(tmp_path)
