@@ -23,14 +23,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def message_of(error: BaseException) -> str:
-    """Return an error's message, or its type where the message cannot be had."""
-    try:
-        return str(error)
-    except Exception:  # Foreign errors may fail to describe themselves.
-        return f"{type(error).__name__} (its message cannot be shown)"
-
-
 def printable(text: object, *, keep: str = "") -> str:
     r"""Return a text in one line, with everything invisible escaped: control characters, bidirectional overrides.
 

@@ -28,9 +28,11 @@ def importing(what: str, *, remedy: str = "") -> Iterator[None]:
     """
     try:
         yield
+    except KeyboardInterrupt:
+        raise
     # Foreign code may raise anything, and its author wants to know where.
-    except (Exception, SystemExit) as error:
-        cause = _cause(error) or f"{error}. {remedy}".strip()
+    except BaseException as error:
+        cause = _cause(error) or f"{message_of(error)}. {remedy}".strip()
         raise ConfigurationError(f"{what} cannot be imported: {cause}") from error
 
 
@@ -43,9 +45,9 @@ def constructing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except SplitbenchError:
+    except (SplitbenchError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ConfigurationError(f"{what} cannot be constructed: {_cause(error) or _text(error)}") from error
 
 
@@ -58,12 +60,20 @@ def calling(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except SplitbenchError:
+    except (SplitbenchError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if not (cause := _cause(error)):
             raise
         raise ConfigurationError(f"{what} fails: {cause}") from error
+
+
+def message_of(error: BaseException) -> str:
+    """Return an error's message, or its type where the message cannot be had."""
+    try:
+        return str(error)
+    except Exception:  # Foreign errors may fail to describe themselves.
+        return f"{type(error).__name__} (its message cannot be shown)"
 
 
 def _cause(error: BaseException) -> str:
@@ -77,7 +87,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = error.msg if isinstance(error, SyntaxError) else message_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -212,7 +212,8 @@ def _is_of(value: Any, declared: Any) -> bool:
     origin = get_origin(declared)
     if origin is type:
         return isinstance(value, type) and issubclass(value, get_args(declared)[0])
-    return isinstance(value, declared if origin in (None, UnionType) else origin)
+    is_number = declared is not int or not isinstance(value, bool)
+    return is_number and isinstance(value, declared if origin in (None, UnionType) else origin)
 
 
 def _signature_problem(entry: Any, base: Any) -> str:

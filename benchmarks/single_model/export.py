@@ -180,7 +180,7 @@ def _require_onnx() -> None:
     missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"exports to ONNX need {', '.join(missing)}, not installed here: pip install 'splitbench[onnx]'."
+            f"exports to ONNX need {', '.join(missing)}, not installed here: pip install {' '.join(missing)}"
         )
 
 

@@ -25,7 +25,7 @@ from harness.faults import NODE_DIFFERS, NODE_DISK, PROCESS_NOT_RESTORED, is_dis
 from harness.machines.node_facts import differences
 from harness.machines.provenance import provenance
 from harness.suite_cell import SuiteCell
-from harness.text import message_of
+from splitters.foreign_code import message_of
 from splitters.methods.protocol import Progress, ProgressCallback, ignore_progress
 
 if TYPE_CHECKING:

@@ -154,6 +154,7 @@ def test_what_is_no_splitter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         ),
         ("class Mine(Splitter): Settings = dict; split = print", "has <class 'dict'> as its Settings"),
         ("class Mine(Splitter): Settings = Settings; version = '2'; split = print", "has the version '2'"),
+        ("class Mine(Splitter): Settings = Settings; version = True; split = print", "has the version True"),
         (
             "class Own(Settings): x: 'Nope' = 1\nclass Mine(Splitter): Settings = Own; split = print",
             "a type that cannot be found: name 'Nope' is not defined",
@@ -179,7 +180,15 @@ def test_the_parentheses_of_register_cannot_be_forgotten() -> None:
         SPLITTERS.register(Splitter)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("code", ["raise RuntimeError('no licence')", "raise SystemExit(0)"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise RuntimeError('no licence')",
+        "raise SystemExit(0)",
+        "raise BaseException",
+        "raise type('Mute', (Exception,), {'__str__': None})",
+    ],
+)
 def test_an_installed_package_that_cannot_be_imported_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str
 ) -> None:

@@ -113,8 +113,7 @@ def _timm(where: str) -> ModuleType:
         import timm
     except ImportError as error:
         raise ConfigurationError(
-            f"{where}: models of timm and of the Hugging Face hub need the package timm ({error}); "
-            "pip install 'splitbench[timm]'."
+            f"{where}: models of timm and of the Hugging Face hub need the package timm ({error}): pip install timm"
         ) from error
     module: ModuleType = timm
     return module

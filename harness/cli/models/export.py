@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "target",
     type=click.Choice(["onnx", "torch-export"]),
     required=True,
-    help="The format; onnx needs the extra splitbench[onnx].",
+    help="The format; onnx needs packages that it names.",
 )
 @out_option
 @click.option("--data", metavar="D", help="Compare scores on this data set's test images. [default: random images]")

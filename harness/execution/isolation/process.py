@@ -9,8 +9,8 @@ from harness.execution.isolation.interpreter import INTERPRETER_STATES
 from harness.execution.isolation.libraries import LIBRARY_STATES
 from harness.execution.isolation.replaced_functions import replaced_functions
 from harness.execution.isolation.restores import Restore
-from harness.text import message_of
 from splitters.errors import SplitbenchError
+from splitters.foreign_code import message_of
 
 
 class NotRestoredError(SplitbenchError):

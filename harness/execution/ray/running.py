@@ -18,7 +18,7 @@ from harness.execution.ray.scheduling import Job, Occupied
 from harness.execution.ray.worker import Answer, Worker
 from harness.faults import NODE_DIED, NODE_OUT_OF_MEMORY, WORKER_DIED
 from harness.machines.provenance import provenance
-from harness.text import message_of
+from splitters.foreign_code import message_of
 
 _POLL_SECONDS = 0.5
 _NODE_FAILURE_SECONDS = 2.0

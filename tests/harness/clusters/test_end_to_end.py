@@ -24,7 +24,7 @@ PORT, DASHBOARD_PORT, AGENT_PORT = 26379, 28265, 28266
 SEEDS = 6
 
 
-pytest.importorskip("aiohttp_cors", reason="Ray's jobs need pip install 'splitbench[cluster]'")
+pytest.importorskip("aiohttp_cors", reason="Ray's jobs need pip install 'ray[default]'")
 
 
 @pytest.fixture
