@@ -68,7 +68,7 @@ def test_the_tables_of_times_to_quality_are_made_from_the_kept_rows(loss: float)
 
 
 def test_the_tables_of_real_images_are_made_from_the_kept_rows() -> None:
-    folders = (DOCS / "results" / name for name in ("cifar-cpu", "other-searches", "real-images"))
+    folders = (DOCS / "results" / name for name in ("cifar-cpu", "longer-search", "other-searches", "real-images"))
     rows = [row for folder in folders for row in read_rows(folder).to_pylist()]
     page = (DOCS / "results.md").read_text(encoding="utf-8")
     assert _script("real_images").table(rows) in page

@@ -1,6 +1,6 @@
-"""The tables of real images in docs/results.md, from the rows of real-images.yaml, other-searches.yaml and cifar-cpu.
+"""The tables of real images in docs/results.md, from the rows of real-images.yaml, of cifar-cpu, and of other searches.
 
-python docs/results/real_images.py docs/results/cifar-cpu docs/results/other-searches docs/results/real-images
+cd docs/results && python real_images.py cifar-cpu longer-search other-searches real-images
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from harness.store import ResultStore
 
 _NAMES = {"simcnn": "SimCNN", "rescnn": "ResCNN", "incecnn": "InceCNN", "gradsplitter": "GradSplitter"}
 _NAMES |= {"scalesplitter": "ScaleSplitter, 2,400 mask steps", "cnnsplitter": "CNNSplitter"}
+_NAMES |= {"scalesplitter 3200": "the same, 3,200 mask steps"}
 _NAMES |= {"gradsplitter 1200": "the same, 1,200 mask steps", "cnnsplitter thresholds": "the same, lower thresholds"}
 _DATA = {"parquet:cifar10": "CIFAR-10", "parquet:fashion_mnist": "Fashion-MNIST"}
 _SPLITTERS = (
-    "gradsplitter", "gradsplitter 1200", "taylor", "importance", "random", "scalesplitter", "taylor like scalesplitter",
-    "cnnsplitter", "cnnsplitter thresholds", "taylor like cnnsplitter",
+    "gradsplitter", "gradsplitter 1200", "taylor", "importance", "random", "scalesplitter", "scalesplitter 3200",
+    "taylor like scalesplitter", "cnnsplitter", "cnnsplitter thresholds", "taylor like cnnsplitter",
 )  # fmt: skip
 _HEADER = """\
 | data, net, width | splitter | score | seeds | loss, points | kernels, % | FLOPs of all modules, % |
