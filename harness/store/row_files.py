@@ -191,10 +191,10 @@ def decode_rows(data: bytes, *, path: str, columns: Collection[str] | None = Non
 def _check_values(rows: pa.Table) -> None:
     """Refuse values that no row has, which whatever reads the rows would stumble over; lists are not looked at."""
     try:
-        (row,) = Rows(rows.select(_FLAT))
-        config = json.loads(row.config, parse_constant=_refuse_constant)
-        if not isinstance(config, dict) or not all(isinstance(config.get(part, {}), dict) for part in _PARTS):
-            raise DamagedFileError("foreign: its config is no cell's")
+        for row in Rows(rows.select(_FLAT)):
+            config = json.loads(row.config, parse_constant=_refuse_constant)
+            if not isinstance(config, dict) or not all(isinstance(config.get(part, {}), dict) for part in _PARTS):
+                raise DamagedFileError("foreign: its config is no cell's")
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
         raise DamagedFileError(f"foreign: {'; '.join(problems)}") from error
