@@ -185,8 +185,11 @@ def test_a_download_that_stops_is_given_up(silent: socket.socket) -> None:
     assert socket.getdefaulttimeout() is None
 
 
-def test_whatever_a_client_raises_at_the_first_request_is_a_refusal(call: Call) -> None:
+def test_whatever_a_client_raises_at_the_first_request_is_a_refusal(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("huggingface_hub")
-    result = call("status", "hf://datasets/nobody")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody answers there
+    result = call("status", "hf://datasets/someone/results")
     assert result.exit_code == 2
-    assert "the results at hf://datasets/nobody cannot be reached: " in result.stderr
+    assert "the results at hf://datasets/someone/results cannot be reached: " in result.stderr
